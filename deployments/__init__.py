@@ -1,0 +1,1 @@
+"""How a run gets started: the command line, the timetable, the demo."""

@@ -1,0 +1,1 @@
+"""A simulated router that obeys the config table."""

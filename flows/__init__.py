@@ -1,0 +1,1 @@
+"""The sentences: one short flow a schedule, which reads as the process."""

@@ -1,0 +1,139 @@
+"""Opening the database, its migrations, and transactions that write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+
+from models.errors import DatabaseUnavailable, SchemaOutdated
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+CONNECT_TIMEOUT_S = 10
+BUSY_TIMEOUT_MS = 30_000
+
+
+def open_database(address: str) -> Engine:
+    """An engine on a database that is reachable and at this program's revision.
+
+    Raises DatabaseUnavailable or SchemaOutdated.
+    """
+    engine = connect(address)
+    with reaching(engine.url), engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    expected = _scripts().get_current_head() or ""
+    if found != expected:
+        raise SchemaOutdated(_shown(engine.url), found, expected)
+    return engine
+
+
+def migrate(address: str) -> tuple[str | None, str]:
+    """Create the tables or bring them up to date; gives the revision before and after.
+
+    Raises DatabaseUnavailable.
+    """
+    engine = connect(address)
+    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    with reaching(engine.url), engine.begin() as connection:
+        before = MigrationContext.configure(connection).get_current_revision()
+        configuration = _alembic()
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")
+        after = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    return before, after or ""
+
+
+def connect(address: str) -> Engine:
+    """An engine, not yet connected. Raises DatabaseUnavailable for a kind of database that is not supported."""
+    url = make_url(address)
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseUnavailable(_shown(url), f"{url.get_backend_name()} is not supported, only SQLite and PostgreSQL")
+    try:
+        if url.get_backend_name() == "sqlite":
+            return _sqlite(url)
+        return create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}, pool_pre_ping=True)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        raise DatabaseUnavailable(_shown(url), str(error)) from error
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that is going to write: SQLite takes its write lock at once, and so cannot deadlock later."""
+    options = {"routewatch_writes": True}
+    with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that only reads, all of it from one snapshot."""
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reaching(url: URL) -> Iterator[None]:
+    """Turns a driver's complaint that the database is away or unusable into DatabaseUnavailable."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not _is_unavailability(error):
+            raise
+        cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+        raise DatabaseUnavailable(_shown(url), cause) from error
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _is_unavailability(error: DBAPIError) -> bool:
+    return type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError")
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: object, _record: object) -> None:
+        # The driver's own transaction control begins too late and commits behind one's back; _begin does it.
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        cursor = connection.cursor()  # type: ignore[attr-defined]
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = NORMAL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("routewatch_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _alembic() -> AlembicConfig:
+    configuration = AlembicConfig()
+    configuration.set_main_option("script_location", str(MIGRATIONS))
+    return configuration
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_alembic())

@@ -1,0 +1,69 @@
+"""What the environment says: where things are, and the secrets. Nothing here goes into a log or a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from models.errors import Fault, SettingsError
+from models.settings import Settings, faults_of, load_settings
+
+
+class Environment(BaseSettings):
+    """The ROUTEWATCH_* variables."""
+
+    model_config = SettingsConfigDict(env_prefix="ROUTEWATCH_", frozen=True, extra="ignore")
+
+    home: Path = Path("var")
+    database_url: SecretStr | None = None
+    settings: Path | None = None
+    smtp_host: str = "localhost"
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    mail_from: str = "routewatch@localhost"
+    webhook_secret: SecretStr | None = None
+
+    @property
+    def database_address(self) -> str:
+        """The SQLAlchemy URL of the database, password and all: for connecting, never for showing."""
+        if self.database_url is None:
+            return f"sqlite:///{(self.home / 'routewatch.db').absolute()}"
+        return self.database_url.get_secret_value()
+
+    @property
+    def reports_folder(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def outbox_folder(self) -> Path:
+        return self.home / "outbox"
+
+    @property
+    def dashboard_page(self) -> Path:
+        return self.home / "dashboard.html"
+
+    def load_settings(self) -> Settings:
+        """The settings file that ROUTEWATCH_SETTINGS names, or the defaults. Raises SettingsError."""
+        return load_settings(self.settings)
+
+
+def load_environment() -> Environment:
+    """The environment, checked. Raises SettingsError with every fault at once, without any secret's value."""
+    try:
+        environment = Environment()
+    except ValidationError as error:
+        faults = [Fault(f"ROUTEWATCH_{fault.path.upper()}", fault.problem) for fault in faults_of(error)]
+        raise SettingsError("the environment", faults) from None
+    try:
+        make_url(environment.database_address)
+    except ArgumentError:
+        problem = "is no database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
+        raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
+    return environment

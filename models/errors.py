@@ -1,0 +1,109 @@
+"""One family of errors: each carries its data and says what was found, what was expected and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RoutewatchError(Exception):
+    """Base of everything that Routewatch raises on purpose; `exit_status` is what the command line returns."""
+
+    exit_status = 1
+
+
+class UsageError(RoutewatchError):
+    """The call was wrong (an argument, a settings file), not the work: exit status 2."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault at one place of an input."""
+
+    path: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+class SettingsError(UsageError):
+    """Every fault of the settings, each with its path, in the order of the file."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        super().__init__(f"{source} has {count}: " + "; ".join(map(str, faults)))
+
+
+class DatabaseUnavailable(RoutewatchError):
+    """The database could not be reached or used. The address is shown without its password."""
+
+    def __init__(self, address: str, cause: str) -> None:
+        self.address = address
+        self.cause = cause
+        super().__init__(
+            f"cannot use the database {address}: {cause}. Check ROUTEWATCH_DATABASE_URL and that the server is up"
+        )
+
+
+class SchemaOutdated(RoutewatchError):
+    """The database lacks Routewatch's tables, or has them at another revision than this program's."""
+
+    def __init__(self, address: str, found: str | None, expected: str) -> None:
+        self.found = found
+        self.expected = expected
+        state = "has no Routewatch tables" if found is None else f"is at revision {found}"
+        super().__init__(f"the database {address} {state}, revision {expected} is needed: run `routewatch init`")
+
+
+class UnreadableInput(RoutewatchError):
+    """A file that as a whole cannot be read as what it claims to be; nothing of it was stored."""
+
+    def __init__(self, path: str, found: str, expected: str) -> None:
+        self.path = path
+        self.found = found
+        self.expected = expected
+        super().__init__(f"{path}: {found}; expected {expected}. Nothing was stored")
+
+
+class InvalidMapping(UsageError):
+    """A mapping file with faults, all of them at once."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        super().__init__(f"{source}: " + "; ".join(map(str, faults)))
+
+
+class InvalidPeriod(UsageError):
+    """A time or period that cannot be meant."""
+
+
+class ConfigConflict(RoutewatchError):
+    """A config key changed hands between reading and writing: the other writer wins."""
+
+    def __init__(self, key: str, expected_version: int, found_version: int | None) -> None:
+        self.key = key
+        self.expected_version = expected_version
+        self.found_version = found_version
+        found = "gone" if found_version is None else f"at version {found_version}"
+        super().__init__(f"config key {key} is {found}, version {expected_version} was expected: nothing was changed")
+
+
+class DeliveryFailed(RoutewatchError):
+    """A send that was not accepted. `permanent` tells whether trying again can help.
+
+    `retry_after_s` is what the other side asked for, in seconds, where it did.
+    """
+
+    def __init__(self, recipient: str, answer: str, *, permanent: bool, retry_after_s: float | None = None) -> None:
+        self.recipient = recipient
+        self.answer = answer
+        self.permanent = permanent
+        self.retry_after_s = retry_after_s
+        kind = "refused" if permanent else "not accepted for now"
+        super().__init__(f"{recipient}: {kind}: {answer}")

@@ -1,0 +1,103 @@
+"""The five KPIs: names, thresholds, which way is better, and the state of a value against them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class KpiName(StrEnum):
+    """In the order in which every report lists them."""
+
+    RESPONSE_TIME = "responseTime"
+    SELECTION_ACCURACY = "selectionAccuracy"
+    CACHE_HIT_RATE = "cacheHitRate"
+    COST_EFFICIENCY = "costEfficiency"
+    ERROR_RATE = "errorRate"
+
+
+LOWER_IS_BETTER = frozenset({KpiName.RESPONSE_TIME, KpiName.ERROR_RATE})
+
+
+class KpiState(StrEnum):
+    """How a value stands to its thresholds. A value exactly at a limit has not crossed it."""
+
+    ON_TARGET = "on target"
+    OFF_TARGET = "off target"
+    WARNING = "warning"
+    CRITICAL = "critical"
+    NO_DATA = "no data"
+
+
+class Thresholds(BaseModel):
+    """Target, warning and critical limit of one KPI, in the KPI's unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    target: float
+    warning: float
+    critical: float
+    unit: str
+
+
+class MillisecondThresholds(Thresholds):
+    """Limits of a duration: lower is better, so they rise from target to critical."""
+
+    unit: str = "milliseconds"
+
+    @model_validator(mode="after")
+    def _rises(self) -> MillisecondThresholds:
+        if self.unit != "milliseconds":
+            raise ValueError(f"unit is {self.unit!r}, expected 'milliseconds'")
+        if not 0 <= self.target <= self.warning <= self.critical:
+            raise ValueError("expected 0 <= target <= warning <= critical, because lower is better")
+        return self
+
+
+class RatioThresholds(Thresholds):
+    """Limits of a ratio in 0..1."""
+
+    unit: str = "ratio"
+
+    @model_validator(mode="after")
+    def _within_bounds(self) -> RatioThresholds:
+        if self.unit != "ratio":
+            raise ValueError(f"unit is {self.unit!r}, expected 'ratio'")
+        if not all(0 <= limit <= 1 for limit in (self.target, self.warning, self.critical)):
+            raise ValueError("expected every limit within 0 and 1")
+        return self
+
+
+class FallingRatioThresholds(RatioThresholds):
+    """Limits of a ratio of which more is better."""
+
+    @model_validator(mode="after")
+    def _falls(self) -> FallingRatioThresholds:
+        if not self.target >= self.warning >= self.critical:
+            raise ValueError("expected target >= warning >= critical, because higher is better")
+        return self
+
+
+class RisingRatioThresholds(RatioThresholds):
+    """Limits of a ratio of which less is better."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> RisingRatioThresholds:
+        if not self.target <= self.warning <= self.critical:
+            raise ValueError("expected target <= warning <= critical, because lower is better")
+        return self
+
+
+def judge(name: KpiName, value: float | None, limits: Thresholds) -> KpiState:
+    """The state of a KPI's value: crossing means strictly beyond the limit, on the worse side."""
+    if value is None:
+        return KpiState.NO_DATA
+    sign = 1 if name in LOWER_IS_BETTER else -1
+    if sign * value > sign * limits.critical:
+        return KpiState.CRITICAL
+    if sign * value > sign * limits.warning:
+        return KpiState.WARNING
+    if sign * value > sign * limits.target:
+        return KpiState.OFF_TARGET
+    return KpiState.ON_TARGET

@@ -1,0 +1,15 @@
+"""Runs the migrations on the connection that models.database hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from models.tables import Selection
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Selection.metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

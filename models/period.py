@@ -1,0 +1,131 @@
+"""Instants, periods and the reporting zone. Everything stored is UTC; zones apply at the edges."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from models.errors import InvalidPeriod
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class Level(StrEnum):
+    """Rollup bucket lengths, finest first."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+
+
+@dataclass(frozen=True, order=True)
+class Period:
+    """Half-open [start, end) between two UTC instants, told in `zone`."""
+
+    start: datetime
+    end: datetime
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if self.start.tzinfo is None or self.end.tzinfo is None:
+            raise InvalidPeriod("a period needs times with an offset")
+        if not self.start < self.end:
+            raise InvalidPeriod(
+                f"the period starts at {self.start.isoformat()} and ends at {self.end.isoformat()}: "
+                "the start must come before the end"
+            )
+        if self.start < EARLIEST or self.end > LATEST:
+            raise InvalidPeriod(
+                f"the period {self.start.isoformat()} to {self.end.isoformat()} "
+                f"reaches outside the years {EARLIEST.year} to {LATEST.year - 1}"
+            )
+
+    @property
+    def length(self) -> timedelta:
+        return self.end - self.start
+
+    @property
+    def hours(self) -> float:
+        return self.length / timedelta(hours=1)
+
+    def before(self) -> Period:
+        """The same number of local days (or, for parts of days, the same span) that ends where this one starts."""
+        start, end = self.start.astimezone(self._tz), self.end.astimezone(self._tz)
+        if start.time() == end.time() == time(0):
+            return Period(_local(start.date() - (end.date() - start.date()), self._tz), self.start, self.zone)
+        return Period(self.start - self.length, self.start, self.zone)
+
+    def week_before(self) -> Period:
+        """The same local times seven calendar days earlier."""
+        return Period(_shift_days(self.start, -7, self._tz), _shift_days(self.end, -7, self._tz), self.zone)
+
+    @property
+    def _tz(self) -> ZoneInfo:
+        return ZoneInfo(self.zone)
+
+
+def last_complete(level: Level, now: datetime, zone: str) -> Period:
+    """The newest whole hour, day or week (from Monday) of the zone that had ended at `now`."""
+    tz = ZoneInfo(zone)
+    end = floor_to(level, now, zone)
+    if level is Level.HOUR:
+        return Period(floor_to(level, end - timedelta(microseconds=1), zone), end, zone)
+    days = {Level.DAY: 1, Level.WEEK: 7}[level]
+    return Period(_shift_days(end, -days, tz), end, zone)
+
+
+def floor_to(level: Level, instant: datetime, zone: str) -> datetime:
+    """The UTC start of the bucket that holds the instant.
+
+    Hours are whole hours of the zone's clock, so that days are made of hours in half-hour zones too.
+    """
+    tz = ZoneInfo(zone)
+    local = instant.astimezone(tz)
+    if level is Level.MINUTE:
+        return instant.astimezone(UTC).replace(second=0, microsecond=0)
+    if level is Level.HOUR:
+        past_the_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return instant.astimezone(UTC) - past_the_hour
+    back = local.weekday() if level is Level.WEEK else 0
+    return _local(local.date() - timedelta(days=back), tz)
+
+
+def parse_instant(text: str, zone: str) -> datetime:
+    """An ISO 8601 time as a UTC instant; one without an offset is in `zone`.
+
+    Raises InvalidPeriod when it is no time, or lies outside 2000 to 2099.
+    """
+    try:
+        instant = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise InvalidPeriod(f"{text!r} is not an ISO 8601 time such as 2026-09-06T16:00Z or 2026-09-06") from None
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=ZoneInfo(zone))
+    # Compared by year first: converting the year 1 to UTC can overflow.
+    if not EARLIEST.year <= instant.year < LATEST.year:
+        raise InvalidPeriod(f"{text!r} lies outside the years {EARLIEST.year} to {LATEST.year - 1}")
+    return instant.astimezone(UTC)
+
+
+def parse_span(text: str) -> timedelta:
+    """A length such as 15m, 24h, 7d or 2w. Raises InvalidPeriod for anything else."""
+    match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", text)
+    if match is None or int(match[1]) == 0:
+        raise InvalidPeriod(f"{text!r} is not a length such as 24h, 7d or 2w")
+    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
+
+
+def _local(day: date, tz: ZoneInfo) -> datetime:
+    """Local midnight of a date as UTC (the first instant of the day where a zone skips midnight)."""
+    return datetime.combine(day, time(0), tzinfo=tz).astimezone(UTC)
+
+
+def _shift_days(instant: datetime, days: int, tz: ZoneInfo) -> datetime:
+    local = instant.astimezone(tz)
+    return (local.replace(tzinfo=None) + timedelta(days=days)).replace(tzinfo=tz).astimezone(UTC)

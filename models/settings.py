@@ -1,0 +1,258 @@
+"""The settings file: the product document's blocks as they stand, and Routewatch's own beside them."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from babel import Locale, UnknownLocaleError
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from models.errors import Fault, SettingsError
+from models.kpi import FallingRatioThresholds, KpiName, MillisecondThresholds, RisingRatioThresholds, Thresholds
+
+Milliseconds = Annotated[int, Field(gt=0)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+    )
+
+
+class PerformanceMetrics(_Block):
+    """Limits of the five KPIs; the defaults are the product document's."""
+
+    response_time: MillisecondThresholds = MillisecondThresholds(target=2000, warning=3000, critical=5000)
+    selection_accuracy: FallingRatioThresholds = FallingRatioThresholds(target=0.95, warning=0.90, critical=0.85)
+    cache_hit_rate: FallingRatioThresholds = FallingRatioThresholds(target=0.90, warning=0.80, critical=0.70)
+    cost_efficiency: FallingRatioThresholds = FallingRatioThresholds(target=0.80, warning=0.70, critical=0.60)
+    error_rate: RisingRatioThresholds = RisingRatioThresholds(target=0.02, warning=0.05, critical=0.10)
+
+    def of(self, name: KpiName) -> Thresholds:
+        """The limits of one KPI."""
+        limits: Thresholds = getattr(self, _FIELD_OF_KPI[name])
+        return limits
+
+
+_FIELD_OF_KPI = {
+    KpiName.RESPONSE_TIME: "response_time",
+    KpiName.SELECTION_ACCURACY: "selection_accuracy",
+    KpiName.CACHE_HIT_RATE: "cache_hit_rate",
+    KpiName.COST_EFFICIENCY: "cost_efficiency",
+    KpiName.ERROR_RATE: "error_rate",
+}
+
+
+class Alerting(_Block):
+    enabled: bool = True
+    channels: tuple[Literal["console", "webhook", "dashboard", "email"], ...] = ("console", "webhook", "dashboard")
+    thresholds: Literal["auto", "fixed"] = "auto"
+
+
+class ChartName(StrEnum):
+    TIMELINE = "timeline"
+    DISTRIBUTION = "distribution"
+    HEATMAP = "heatmap"
+    COMPARISON = "comparison"
+
+
+class DashboardSettings(_Block):
+    enabled: bool = True
+    refresh_rate: Milliseconds = 10_000
+    charts: tuple[ChartName, ...] = tuple(ChartName)
+
+
+class Monitoring(_Block):
+    enabled: bool = True
+    update_interval: Milliseconds = 5_000
+    retention_period: Milliseconds = 2_592_000_000
+    aggregation_levels: tuple[Literal["minute", "hour", "day", "week"], ...] = ("minute", "hour", "day", "week")
+    alerting: Alerting = Alerting()
+    dashboard: DashboardSettings = DashboardSettings()
+
+    @field_validator("aggregation_levels")
+    @classmethod
+    def _all_levels(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        if set(levels) != {"minute", "hour", "day", "week"}:
+            raise ValueError("expected all of minute, hour, day, week: reports are computed from every level")
+        return levels
+
+
+class Schedule(_Block):
+    enabled: bool = True
+    recipients: tuple[str, ...] = ()
+    metrics: tuple[Literal["all", "responseTime", "selectionAccuracy", "cacheHitRate", "costEfficiency",
+                           "errorRate", "cost", "trends", "optimization"], ...] = ("all",)  # fmt: skip
+    format: Literal["summary", "detailed"] = "summary"
+
+
+class Schedules(_Block):
+    hourly: Schedule = Schedule(recipients=("dashboard",), metrics=("responseTime", "errorRate", "cost"))
+    daily: Schedule = Schedule(recipients=("email", "webhook"))
+    weekly: Schedule = Schedule(recipients=("management",), metrics=("trends", "optimization"), format="detailed")
+
+
+class CustomReports(_Block):
+    enabled: bool = True
+    templates: tuple[Literal["performance", "cost", "usage", "optimization"], ...] = (
+        "performance", "cost", "usage", "optimization",
+    )  # fmt: skip
+    export_formats: tuple[Literal["json", "csv", "pdf"], ...] = ("json", "csv", "pdf")
+
+
+class Reporting(_Block):
+    schedules: Schedules = Schedules()
+    custom_reports: CustomReports = CustomReports()
+    locale: str = "en_US"
+    paper: Literal["A4", "Letter"] = "A4"
+
+    @field_validator("locale")
+    @classmethod
+    def _known_locale(cls, name: str) -> str:
+        try:
+            Locale.parse(name.replace("-", "_"))
+        except (UnknownLocaleError, ValueError):
+            raise ValueError(f"{name!r} is no locale such as en_US or de_DE") from None
+        return name.replace("-", "_")
+
+
+class Budget(_Block):
+    monthly_usd: Annotated[float, Field(gt=0)] | None = None
+
+
+class NumericKnob(_Block):
+    """Bounds of a number that Routewatch may move; one change multiplies it by at most `factor`."""
+
+    minimum: Annotated[float, Field(gt=0)]
+    maximum: Annotated[float, Field(gt=0)]
+    factor: Annotated[float, Field(gt=1)] = 2.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> NumericKnob:
+        if self.minimum > self.maximum:
+            raise ValueError("expected minimum <= maximum")
+        return self
+
+
+class ChoiceKnob(_Block):
+    """The values that a setting may take, from the weakest to the strongest; one change moves one place."""
+
+    choices: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class Optimizer(_Block):
+    """What the loop may do by itself.
+
+    Numbers without a source in the product document are chosen to be careful: a change needs a full day's evidence,
+    and a key is left alone for a day after it was changed.
+    """
+
+    mode: Literal["off", "propose", "auto"] = "auto"
+    minimum_sample: Annotated[int, Field(ge=1)] = 100
+    cool_down_hours: Annotated[float, Field(gt=0)] = 24.0
+    cache_max_entries: NumericKnob = NumericKnob(minimum=100, maximum=1_000_000)
+    cache_ttl_seconds: NumericKnob = NumericKnob(minimum=60, maximum=604_800)
+    cache_key_strategy: ChoiceKnob = ChoiceKnob(choices=("exact", "normalized", "semantic"))
+    cache_eviction_policy: ChoiceKnob = ChoiceKnob(choices=("fifo", "lru", "lfu"))
+
+
+class Delivery(_Block):
+    mode: Literal["send", "files"] = "send"
+    recipients: dict[str, tuple[str, ...]] = {}
+    allow_private_addresses: bool = False
+    maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+
+    @field_validator("recipients")
+    @classmethod
+    def _known_addresses(cls, recipients: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        faults = [f"{name}: {fault}" for name, urls in recipients.items() for url in urls if (fault := _fault_of(url))]
+        if "dashboard" in recipients:
+            faults.append("dashboard: is built in and takes no address")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return recipients
+
+
+class Settings(_Block):
+    """Everything a settings file may hold; each key optional."""
+
+    timezone: str = "UTC"
+    performance_metrics: PerformanceMetrics = PerformanceMetrics()
+    monitoring: Monitoring = Monitoring()
+    reporting: Reporting = Reporting()
+    budget: Budget = Budget()
+    optimizer: Optimizer = Optimizer()
+    delivery: Delivery = Delivery()
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError(f"{name!r} is no IANA time zone such as Europe/Berlin")
+        ZoneInfo(name)
+        return name
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings of a JSON file, or the defaults where `path` is None.
+
+    Raises SettingsError with every fault at once.
+    """
+    if path is None:
+        return Settings()
+    try:
+        data: Any = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_refuse_duplicates)
+    except OSError as error:
+        raise SettingsError(str(path), [Fault("file", error.strerror or str(error))]) from error
+    except ValueError as error:
+        raise SettingsError(str(path), [Fault("file", f"is no valid JSON: {error}")]) from error
+    return parse_settings(data, str(path))
+
+
+def parse_settings(data: object, source: str) -> Settings:
+    """Settings from parsed JSON. Raises SettingsError with every fault at once, named after `source`."""
+    try:
+        return Settings.model_validate(data)
+    except ValidationError as error:
+        raise SettingsError(source, faults_of(error)) from error
+
+
+def faults_of(error: ValidationError) -> list[Fault]:
+    """A pydantic error as faults, one per place, in the words of this product."""
+    return [_fault(dict(item)) for item in error.errors(include_url=False)]
+
+
+def _fault(item: dict[str, Any]) -> Fault:
+    path = ".".join(map(str, item["loc"])) or "file"
+    if item["type"] == "extra_forbidden":
+        return Fault(path, "is no known setting")
+    problem = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "value_error" or isinstance(item["input"], dict):
+        return Fault(path, problem)
+    return Fault(path, f"{problem} (found {item['input']!r:.80})")
+
+
+def _fault_of(url: str) -> str | None:
+    """What is wrong with a recipient's address; None where nothing is."""
+    try:
+        if url.startswith("mailto:"):
+            validate_email(url.removeprefix("mailto:"), check_deliverability=False, test_environment=True)
+        elif AnyUrl(url).scheme not in ("https", "http"):
+            return f"{url!r} is neither mailto:, https: nor http:"
+    except (EmailNotValidError, ValueError) as error:
+        return f"{url!r} is no address that can be sent to ({str(error).splitlines()[0]})"
+    return None
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} stands twice in one block")
+    return dict(pairs)

@@ -1,0 +1,343 @@
+"""The tables. Constraints hold in SQLite and PostgreSQL alike; instants are UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+LARGEST_AMOUNT = 1e12
+"""Above every duration in ms or cost in USD that can be meant; as a bound it also keeps NaN and infinity out."""
+
+MODEL_ID_LENGTH = 200
+TEXT_LENGTH = 200
+"""Longest complexity, team and error type; a longer one is a payload in the wrong column."""
+
+UNKNOWN = ""
+"""A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""
+
+OTHER_TEAMS = "(other)"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: takes only times with an offset, stores UTC, gives UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value.isoformat()} has no offset")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class _Table(SQLModel):
+    metadata: ClassVar[MetaData] = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+def _id() -> Any:
+    """A 64-bit identity; in SQLite an INTEGER PRIMARY KEY, which alone counts by itself there."""
+    return Column(BigInteger().with_variant(Integer(), "sqlite"), Identity(), primary_key=True)
+
+
+def _instant(*, nullable: bool = False) -> Any:
+    return Column(UtcDateTime(), nullable=nullable)
+
+
+def _within(column: str, low: float, high: float) -> CheckConstraint:
+    return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
+
+
+class Selection(_Table, table=True):
+    """One row a pick of the router. NULL is unknown."""
+
+    __tablename__ = "selection"
+    __table_args__ = (
+        _within("response_time_ms", 0, LARGEST_AMOUNT),
+        _within("cost_usd", 0, LARGEST_AMOUNT),
+        _within("accuracy", 0, 1),
+        _within("user_satisfaction", 0, 1),
+        _within("prompt_tokens", 0, LARGEST_AMOUNT),
+        _within("completion_tokens", 0, LARGEST_AMOUNT),
+        CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
+        Index(None, "timestamp"),
+        # Ids must never be used again: the fold's progress is the last id that it has counted.
+        {"sqlite_autoincrement": True},
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    request_id: str | None = Field(default=None, sa_column=Column(Text, unique=True))
+    timestamp: datetime = Field(sa_column=_instant())
+    model_id: str = Field(sa_type=Text)
+    response_time_ms: float | None = None
+    complexity: str | None = Field(default=None, sa_type=Text)
+    cost_usd: float | None = None
+    cache_hit: bool | None = None
+    accuracy: float | None = None
+    user_satisfaction: float | None = None
+    error: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    error_type: str | None = Field(default=None, sa_type=Text)
+    prompt_tokens: int | None = Field(default=None, sa_type=BigInteger)
+    completion_tokens: int | None = Field(default=None, sa_type=BigInteger)
+    team: str | None = Field(default=None, sa_type=Text)
+
+
+class Rollup(_Table, table=True):
+    """What merges exactly, per level × bucket × model × complexity × team. Every `_count` is a coverage.
+
+    `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.sketch).
+    `_sum_sq` are sums of squares, for intervals.
+    """
+
+    __tablename__ = "rollup"
+
+    level: str = Field(primary_key=True, sa_type=Text)
+    bucket: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
+    model_id: str = Field(primary_key=True, sa_type=Text)
+    complexity: str = Field(primary_key=True, sa_type=Text)
+    team: str = Field(primary_key=True, sa_type=Text)
+    count: int = Field(sa_type=BigInteger)
+    error_count: int = Field(sa_type=BigInteger)
+    response_time_count: int = Field(sa_type=BigInteger)
+    response_time_sum_ms: float
+    response_time_sum_sq: float
+    over_target_count: int = Field(sa_type=BigInteger)
+    cost_count: int = Field(sa_type=BigInteger)
+    cost_sum_usd: float
+    cost_sum_sq: float
+    cache_count: int = Field(sa_type=BigInteger)
+    cache_hit_count: int = Field(sa_type=BigInteger)
+    cache_hit_cost_count: int = Field(sa_type=BigInteger)
+    cache_hit_cost_sum_usd: float
+    cache_hit_cost_sum_sq: float
+    accuracy_count: int = Field(sa_type=BigInteger)
+    accuracy_sum: float
+    accuracy_sum_sq: float
+    satisfaction_count: int = Field(sa_type=BigInteger)
+    satisfaction_sum: float
+    prompt_token_count: int = Field(sa_type=BigInteger)
+    prompt_token_sum: int = Field(sa_type=BigInteger)
+    completion_token_count: int = Field(sa_type=BigInteger)
+    completion_token_sum: int = Field(sa_type=BigInteger)
+    latency_histogram: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class FoldState(_Table, table=True):
+    """One row: how far the fold has come, and on what basis the rollups were built."""
+
+    __tablename__ = "fold_state"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, primary_key=True)
+    last_id: int = Field(sa_type=BigInteger)
+    zone: str = Field(sa_type=Text)
+    target_ms: float
+    last_selection_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    folded_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class Config(_Table, table=True):
+    """The router's settings. The version rises by one with every change: the handle for compare-and-set."""
+
+    __tablename__ = "config"
+
+    key: str = Field(primary_key=True, sa_type=Text)
+    value: Any = Field(sa_column=Column(JSON, nullable=False))
+    version: int
+    updated_at: datetime = Field(sa_column=_instant())
+    updated_by: str = Field(sa_type=Text)
+
+
+class ConfigChange(_Table, table=True):
+    """The audit trail of `config`. `from_value` is NULL for a key's first value."""
+
+    __tablename__ = "config_change"
+    __table_args__ = (UniqueConstraint("key", "version"),)
+
+    id: int | None = Field(default=None, sa_column=_id())
+    key: str = Field(sa_type=Text)
+    version: int
+    from_value: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    to_value: Any = Field(sa_column=Column(JSON, nullable=False))
+    changed_at: datetime = Field(sa_column=_instant())
+    changed_by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    optimization_id: int | None = Field(
+        default=None, sa_column=Column(BigInteger, ForeignKey("optimization.id"), index=True)
+    )
+    reverted_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("config_change.id")))
+
+
+class OptimizationState(StrEnum):
+    PROPOSED = "proposed"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    APPLIED = "applied"
+    OBSERVING = "observing"
+    KEPT = "kept"
+    REVERTED = "reverted"
+    EXPIRED = "expired"
+
+
+class Optimization(_Table, table=True):
+    """A recommendation through its life. `subject` names what it would change, so that one is open at a time."""
+
+    __tablename__ = "optimization"
+    __table_args__ = (
+        Index(
+            "uq_optimization_open",
+            "type",
+            "subject",
+            unique=True,
+            sqlite_where=text("state IN ('proposed', 'approved')"),
+            postgresql_where=text("state IN ('proposed', 'approved')"),
+        ),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    type: str = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    recommendation: Any = Field(sa_column=Column(JSON, nullable=False))
+    period_start: datetime = Field(sa_column=_instant())
+    period_end: datetime = Field(sa_column=_instant())
+    created_at: datetime = Field(sa_column=_instant())
+    updated_at: datetime = Field(sa_column=_instant())
+
+
+class OptimizationTransition(_Table, table=True):
+    """One step of an optimization's life: when, by whom, why, and the numbers it was decided on."""
+
+    __tablename__ = "optimization_transition"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    optimization_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("optimization.id"), nullable=False, index=True)
+    )
+    at: datetime = Field(sa_column=_instant())
+    from_state: str | None = Field(default=None, sa_type=Text)
+    to_state: str = Field(sa_type=Text)
+    by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    evidence: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+
+
+class Alert(_Table, table=True):
+    """One life of one alert; per (rule, subject) at most one is unresolved."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index(
+            "uq_alert_unresolved",
+            "rule",
+            "subject",
+            unique=True,
+            sqlite_where=text("resolved_at IS NULL"),
+            postgresql_where=text("resolved_at IS NULL"),
+        ),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    rule: str = Field(sa_type=Text)
+    subject: str = Field(sa_type=Text)
+    severity: str = Field(sa_type=Text)
+    state: str = Field(sa_type=Text)
+    value: float | None = None
+    threshold: float | None = None
+    sample: int | None = Field(default=None, sa_type=BigInteger)
+    started_at: datetime = Field(sa_column=_instant())
+    fired_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    resolved_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class Report(_Table, table=True):
+    """A report, once per (kind, period, parameters). `document` is the whole of it: every format is made from it."""
+
+    __tablename__ = "report"
+    __table_args__ = (UniqueConstraint("kind", "period_start", "period_end", "parameters_hash"),)
+
+    id: int | None = Field(default=None, sa_column=_id())
+    kind: str = Field(sa_type=Text)
+    template: str = Field(sa_type=Text)
+    period_start: datetime = Field(sa_column=_instant())
+    period_end: datetime = Field(sa_column=_instant())
+    parameters_hash: str = Field(sa_type=Text)
+    parameters: Any = Field(sa_column=Column(JSON, nullable=False))
+    document: Any = Field(sa_column=Column(JSON, nullable=False))
+    created_at: datetime = Field(sa_column=_instant())
+
+
+class DeliveryState(StrEnum):
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DEAD = "dead"
+
+
+class Delivery(_Table, table=True):
+    """One report on its way to one recipient. `lease_until` frees a row whose sender died."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("report_id", "channel", "recipient"),
+        Index(None, "state", "next_attempt_at"),
+    )
+
+    id: int | None = Field(default=None, sa_column=_id())
+    report_id: int = Field(sa_column=Column(BigInteger, ForeignKey("report.id"), nullable=False))
+    channel: str = Field(sa_type=Text)
+    recipient: str = Field(sa_type=Text)
+    state: str = Field(default=DeliveryState.QUEUED.value, sa_type=Text)
+    attempts: int = 0
+    queued_at: datetime = Field(sa_column=_instant())
+    next_attempt_at: datetime = Field(sa_column=_instant())
+    lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    sent_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class DeliveryAttempt(_Table, table=True):
+    """One attempt to send: what was answered, word for word but for secrets, and what it meant."""
+
+    __tablename__ = "delivery_attempt"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    delivery_id: int = Field(sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=False, index=True))
+    at: datetime = Field(sa_column=_instant())
+    outcome: str = Field(sa_type=Text)
+    answer: str = Field(sa_type=Text)

@@ -1,0 +1,1 @@
+"""What a reader sees: every format, made from the report document alone."""
