@@ -1,0 +1,169 @@
+"""Numbers, money, durations and times as a reader of the report's locale expects them. Unknown is "no data", never 0."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_skeleton, format_time
+from babel.numbers import format_currency, format_decimal, format_percent
+
+from models.document import Coverage, Interval, PeriodPart
+
+NO_DATA = "no data"
+_MS_PER_S = 1_000
+_S_PER_MIN = 60
+
+
+@dataclass(frozen=True)
+class Formats:
+    """All of it for one locale and one reporting zone."""
+
+    locale: str
+    zone: str
+
+    # --- plain numbers ------------------------------------------------------------------------------------------------
+
+    def count(self, number: float | None) -> str:
+        return NO_DATA if number is None else str(format_decimal(round(number), "#,##0", locale=self.locale))
+
+    def number(self, number: float | None, digits: int = 2) -> str:
+        if number is None:
+            return NO_DATA
+        return str(format_decimal(_no_minus_zero(number, digits), "#,##0." + "#" * digits, locale=self.locale))
+
+    def percent(self, share: float | None) -> str:
+        """A share of 0..1, with more digits the smaller it is; neither 0 % nor 100 % unless it is exactly that."""
+        if share is None:
+            return NO_DATA
+        if 0 < abs(share) < 0.0001:  # noqa: PLR2004 - the smallest that two digits can show
+            return f"<{self._percent(0.0001, 2)}"
+        digits = 2 if abs(share) < 0.01 else 1  # noqa: PLR2004
+        shown = round(share, digits + 2)
+        if abs(share) < 1 <= abs(shown):
+            shown = math.copysign(0.999, share)
+        return self._percent(shown, digits)
+
+    def signed_percent(self, share: float | None) -> str:
+        return NO_DATA if share is None else _sign(share) + self.percent(abs(share))
+
+    def points(self, difference: float) -> str:
+        """The difference of two shares in percentage points."""
+        return f"{_sign(difference)}{self.number(abs(difference) * 100, 2 if abs(difference) < 0.01 else 1)} pp"  # noqa: PLR2004
+
+    # --- money and durations ------------------------------------------------------------------------------------------
+
+    def money(self, usd: float | None) -> str:
+        """US dollars: cents, or two significant digits where an amount is smaller than ten cents."""
+        if usd is None:
+            return NO_DATA
+        digits = 2 if usd == 0 or abs(usd) >= 0.1 else min(8, 1 - math.floor(math.log10(abs(usd))))  # noqa: PLR2004
+        pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.split(";")[0]
+        fixed = pattern.replace("0.00", "0." + "0" * digits)
+        text = format_currency(
+            _no_minus_zero(abs(usd), digits), "USD", fixed, locale=self.locale, currency_digits=False
+        )
+        return ("−" if usd < 0 else "") + str(text)
+
+    def signed_money(self, usd: float | None) -> str:
+        return NO_DATA if usd is None else ("+" if usd > 0 else "") + self.money(usd)
+
+    def milliseconds(self, ms: float | None) -> str:
+        """A duration in the unit that keeps it short: 840 ms, 2.31 s, 3.5 min."""
+        if ms is None:
+            return NO_DATA
+        if abs(ms) < _MS_PER_S:
+            return f"{self.number(ms, 0 if abs(ms) >= 10 else 1)} ms"  # noqa: PLR2004
+        seconds = ms / _MS_PER_S
+        if abs(seconds) < 2 * _S_PER_MIN:
+            return f"{self.number(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
+        return f"{self.number(seconds / _S_PER_MIN, 1)} min"
+
+    def signed_milliseconds(self, ms: float | None) -> str:
+        return NO_DATA if ms is None else _sign(ms) + self.milliseconds(abs(ms))
+
+    # --- times --------------------------------------------------------------------------------------------------------
+
+    def local(self, instant: datetime) -> datetime:
+        return instant.astimezone(ZoneInfo(self.zone))
+
+    def instant(self, instant: datetime | None) -> str:
+        """Date, time and the offset that held: 12 Oct 2026, 14:05 UTC+2."""
+        if instant is None:
+            return NO_DATA
+        return f"{self.day(instant)}, {self.clock(instant)} {self.offset(instant)}"
+
+    def clock(self, instant: datetime) -> str:
+        return str(format_time(self.local(instant), "short", locale=self.locale)).replace("\u202f", "\u00a0")
+
+    def day(self, instant: datetime) -> str:
+        return str(format_date(self.local(instant), "medium", locale=self.locale))
+
+    def short_day(self, instant: datetime) -> str:
+        """Weekday and day of the month, for an axis."""
+        return str(format_skeleton("MMMd", self.local(instant), locale=self.locale))
+
+    def offset(self, instant: datetime) -> str:
+        """UTC, UTC+2 or UTC+5:30; abbreviations such as CST mean several zones."""
+        return _offset(self.local(instant).utcoffset() or timedelta())
+
+    def range(self, start: datetime, end: datetime) -> str:
+        """From one instant to another; the day and the offset once where they are the same."""
+        first, last = self.local(start), self.local(end)
+        if first.date() == last.date() and first.utcoffset() == last.utcoffset():
+            return f"{self.day(start)}, {self.clock(start)} – {self.clock(end)} {self.offset(end)}"
+        return f"{self.instant(start)} – {self.instant(end)}"
+
+    def period(self, period: PeriodPart) -> str:
+        """Whole days by their dates, anything else with times; always with the zone."""
+        start, end = self.local(period.start), self.local(period.end)
+        if (start.hour, start.minute, end.hour, end.minute) != (0, 0, 0, 0):
+            return f"{self.range(period.start, period.end)} ({self.zone})"
+        last = end - timedelta(hours=1)
+        if start.date() == last.date():
+            return f"{format_date(start, 'full', locale=self.locale)} ({self.zone})"
+        return f"{self.day(start)} – {self.day(last)} ({self.zone})"
+
+    # --- what is known, and how well ----------------------------------------------------------------------------------
+
+    def coverage(self, coverage: Coverage) -> str:
+        """In whole percent; 100 % only where it is all of them. Empty where there is nothing to know."""
+        if coverage.of == 0:
+            return ""
+        if 0 < coverage.share < 0.01:  # noqa: PLR2004 - one percent
+            return f"known for less than {self._percent(0.01, 0)}"
+        share = 1.0 if coverage.known == coverage.of else min(coverage.share, 0.99)
+        return f"known for {self._percent(share, 0)}"
+
+    def interval(self, interval: Interval | None, show: str) -> str:
+        """The bounds as "low to high" by the named method of this class, or empty where they cannot be told."""
+        if interval is None or interval.low is None or interval.high is None:
+            return ""
+        one: Any = getattr(self, show)
+        return f"{one(interval.low)} to {one(interval.high)}"
+
+    def _percent(self, share: float, digits: int) -> str:
+        pattern = Locale.parse(self.locale).percent_formats[None].pattern
+        with_digits = pattern.replace("#,##0", "#,##0." + "#" * digits) if digits else pattern
+        return str(format_percent(_no_minus_zero(share, digits + 2), with_digits, locale=self.locale))
+
+
+def _offset(offset: timedelta) -> str:
+    minutes = round(offset.total_seconds() / _S_PER_MIN)
+    if minutes == 0:
+        return "UTC"
+    hours, rest = divmod(abs(minutes), _S_PER_MIN)
+    return f"UTC{'+' if minutes > 0 else '−'}{hours}" + (f":{rest:02d}" if rest else "")
+
+
+def _sign(number: float) -> str:
+    return "+" if number > 0 else "−" if number < 0 else "±"
+
+
+def _no_minus_zero(number: float, digits: int) -> float:
+    rounded = round(number, digits)
+    return 0.0 if rounded == 0 else rounded

@@ -1,0 +1,576 @@
+"""Sample report documents: one with everything, one about cost, one without selections, one with markup in names."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from models.document import (
+    AppliedOptimization,
+    Bottleneck,
+    BudgetProjection,
+    Charts,
+    ConfigMove,
+    CostReport,
+    CostSummary,
+    Coverage,
+    CoverageByColumn,
+    Direction,
+    DistributionBin,
+    ErrorBurst,
+    Filters,
+    Freshness,
+    GroupCost,
+    HeatmapCell,
+    HighCost,
+    Interval,
+    Kpi,
+    LowCacheHitRate,
+    ModelCost,
+    ModelStats,
+    PerformanceReport,
+    PerformanceSummary,
+    PeriodPart,
+    Place,
+    Recommendation,
+    ReportAlert,
+    Savings,
+    SavingsByClass,
+    SlowResponse,
+    TimelinePoint,
+    Trend,
+)
+from models.kpi import KpiName, KpiState, judge
+from models.settings import PerformanceMetrics
+
+ZONE = "Europe/Berlin"
+MARKUP = '<script>alert(1)</script>&"m'
+Depth = Literal["summary", "detailed"]
+Paper = Literal["A4", "Letter"]
+
+
+@dataclass(frozen=True)
+class _Model:
+    name: str
+    count: int
+    p50_ms: float
+    p95_ms: float
+    cost_usd: float | None
+    error_rate: float
+    accuracy: float | None
+
+
+_MODELS = (
+    _Model("swift-mini", 31_840, 420, 1_310, 0.0021, 0.008, 0.958),
+    _Model("atlas-large-2026-05", 11_206, 1_480, 4_920, 0.0874, 0.031, 0.971),
+    _Model("atlas-medium", 6_018, 910, 2_480, 0.0231, 0.012, 0.949),
+    _Model("local-8b", 1_204, 640, 1_980, None, 0.064, None),
+)
+
+
+def performance(
+    depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US", days: int = 14, models: int = 4
+) -> PerformanceReport:
+    """A rich period of whole days that ends on 12 October 2026, local midnight, with an incident."""
+    period = _period(days)
+    stats = tuple(_stats(_named(index)) for index in range(models))
+    total = sum(model.count for model in stats)
+    return PerformanceReport(
+        kind="daily" if days == 1 else "weekly",
+        depth=depth,
+        generated_at=datetime(2026, 10, 12, 4, 5, tzinfo=UTC),
+        locale=locale,
+        paper=paper,
+        period=period,
+        filters=Filters(),
+        coverage=_coverage(total),
+        freshness=Freshness(last_selection_at=period.end, folded_at=period.end + timedelta(minutes=4)),
+        notes=(
+            "Accuracy is known for 41 % of the selections: the router scores a sample.",
+            "12 selections arrived after their hour was reported and are counted here.",
+        ),
+        kpis=_kpis(total),
+        charts=_charts(period),
+        summary=PerformanceSummary(
+            period=period,
+            total_selections=total,
+            average_response_time=1_236.0,
+            cache_hit_rate=0.774,
+            total_cost=1_183.42,
+            error_rate=0.0152,
+            efficiency=0.642,
+            p95_response_time=3_380.0,
+            user_satisfaction=0.87,
+        ),
+        model_breakdown=stats,
+        performance_trends=_trends(),
+        optimization_opportunities=_bottlenecks(total),
+        recommendations=_recommendations(),
+        applied_optimizations=(
+            AppliedOptimization(
+                type="cache_optimization",
+                key="cache.ttl_seconds",
+                from_value=3600,
+                to_value=7200,
+                applied_at=datetime(2026, 10, 9, 4, 6, tzinfo=UTC),
+                reason="18.4 % of the selections were slower than 2 s",
+                state="observing",
+            ),
+        ),
+        alerts=(
+            ReportAlert(rule="cacheHitRate", subject="all", severity="warning", value=0.774, threshold=0.8),
+            ReportAlert(rule="costEfficiency", subject="all", severity="warning", value=0.642, threshold=0.7),
+        ),
+        savings=_savings(),
+        budget=_budget(),
+    )
+
+
+def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US") -> CostReport:
+    """Fourteen days of spend over four models, three complexity classes and five teams."""
+    period = _period(14)
+    total = sum(model.count for model in _MODELS)
+    return CostReport(
+        kind="custom",
+        depth=depth,
+        generated_at=datetime(2026, 10, 12, 4, 5, tzinfo=UTC),
+        locale=locale,
+        paper=paper,
+        period=period,
+        filters=Filters(),
+        coverage=_coverage(total),
+        freshness=Freshness(last_selection_at=period.end, folded_at=period.end + timedelta(minutes=4)),
+        notes=("The cost of local-8b is unknown: its spend is in no sum.",),
+        kpis=_kpis(total),
+        charts=_charts(period),
+        cost_summary=CostSummary(
+            period=period,
+            total_selections=total,
+            total_spent=1_183.42,
+            budget_used=0.42,
+            average_cost_per_request=0.0241,
+            cost_trend=_trends(),
+        ),
+        model_cost_breakdown=tuple(_model_cost(model, 1_183.42) for model in _MODELS),
+        complexity_cost_breakdown=(
+            GroupCost(name="complex", count=9_812, total_cost=802.11, avg_cost=0.0817, cost_share=0.678),
+            GroupCost(name="moderate", count=14_340, total_cost=301.44, avg_cost=0.0210, cost_share=0.255),
+            GroupCost(name="simple", count=26_116, total_cost=79.87, avg_cost=0.0031, cost_share=0.067),
+        ),
+        team_cost_breakdown=(
+            GroupCost(name="search", count=22_310, total_cost=611.90, avg_cost=0.0274, cost_share=0.517),
+            GroupCost(name="support", count=15_008, total_cost=390.20, avg_cost=0.0260, cost_share=0.330),
+            GroupCost(name="research", count=3_120, total_cost=120.32, avg_cost=0.0386, cost_share=0.102),
+            GroupCost(name="billing", count=8_726, total_cost=61.00, avg_cost=0.0070, cost_share=0.051),
+            GroupCost(name="intern-tools", count=1_104, total_cost=None, avg_cost=None, cost_share=None),
+        ),
+        teams_left_out=7,
+        cost_optimization_savings=_savings(),
+        budget_projection=_budget(),
+        recommendations=_recommendations(),
+    )
+
+
+def empty(depth: Depth = "summary") -> PerformanceReport:
+    """A day without a single selection."""
+    period = _period(1)
+    full = performance(depth, days=1)
+    hours = int((period.end - period.start) / timedelta(hours=1))
+    blank = {
+        "count": 0, "avg_response_time": None, "p50_response_time": None, "p95_response_time": None,
+        "error_rate": None, "cache_hit_rate": None, "cost_usd": None,
+    }  # fmt: skip
+    return full.model_copy(
+        update={
+            "coverage": _coverage(0),
+            "freshness": Freshness(last_selection_at=None, folded_at=period.end),
+            "notes": ("The router recorded nothing in this period.",),
+            "kpis": _kpis(0),
+            "charts": Charts(
+                bucket="hour",
+                timeline=tuple(
+                    TimelinePoint(start=period.start + timedelta(hours=hour), **blank) for hour in range(hours)
+                ),
+                distribution=(),
+                heatmap=(),
+            ),
+            "summary": PerformanceSummary(
+                period=period, total_selections=0, average_response_time=None, cache_hit_rate=None, total_cost=None,
+                error_rate=None, efficiency=None, p95_response_time=None, user_satisfaction=None,
+            ),
+            "model_breakdown": (),
+            "performance_trends": (),
+            "optimization_opportunities": (),
+            "recommendations": (),
+            "applied_optimizations": (),
+            "alerts": (),
+            "savings": Savings(
+                spent_usd=None, savings_usd=None, covered_share=0.0, classes=(), reason="there were no selections"
+            ),
+            "budget": None,
+        }
+    )  # fmt: skip
+
+
+def empty_cost() -> CostReport:
+    """A day without a single selection, as a cost report."""
+    blank = empty()
+    return cost("summary").model_copy(
+        update={
+            "period": blank.period,
+            "coverage": blank.coverage,
+            "freshness": blank.freshness,
+            "notes": blank.notes,
+            "kpis": blank.kpis,
+            "charts": blank.charts,
+            "cost_summary": CostSummary(
+                period=blank.period, total_selections=0, total_spent=None, budget_used=None,
+                average_cost_per_request=None, cost_trend=(),
+            ),
+            "model_cost_breakdown": (),
+            "complexity_cost_breakdown": (),
+            "team_cost_breakdown": (),
+            "teams_left_out": 0,
+            "cost_optimization_savings": blank.savings,
+            "budget_projection": BudgetProjection(
+                month="2026-10", monthly_usd=None, used_usd=0.0, used_share=None, projected_usd=None,
+                projected_share=None, runs_out_on=None, method="none", basis_days=0,
+                reason="there is no day with a known spend",
+            ),
+            "recommendations": (),
+        }
+    )  # fmt: skip
+
+
+def with_markup(depth: Depth = "detailed") -> PerformanceReport:
+    """The rich document with markup in a model's and a team's name and in a note."""
+    full = performance(depth)
+    first = full.model_breakdown[0].model_copy(update={"model_id": MARKUP})
+    slow = full.optimization_opportunities[0]
+    place = slow.where[0].model_copy(update={"value": MARKUP})
+    return full.model_copy(
+        update={
+            "model_breakdown": (first, *full.model_breakdown[1:]),
+            "optimization_opportunities": (
+                slow.model_copy(update={"where": (place,)}),
+                *full.optimization_opportunities[1:],
+            ),
+            "notes": (f"The model {MARKUP} | is `new`.",),
+        }
+    )
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _period(days: int) -> PeriodPart:
+    zone = ZoneInfo(ZONE)
+    end = datetime(2026, 10, 12, tzinfo=zone)
+    start = (end - timedelta(days=days)).astimezone(UTC)
+    return PeriodPart(
+        start=start, end=end.astimezone(UTC), zone=ZONE, requested_start=start, requested_end=end.astimezone(UTC)
+    )
+
+
+def _named(index: int) -> _Model:
+    base = _MODELS[index % len(_MODELS)]
+    return base if index < len(_MODELS) else _Model(
+        f"{base.name}-{index}", base.count // index, base.p50_ms, base.p95_ms, base.cost_usd, base.error_rate, None
+    )  # fmt: skip
+
+
+def _share(known: int, of: int) -> Coverage:
+    return Coverage(known=known, of=of, share=known / of if of else 0.0)
+
+
+def _coverage(total: int) -> CoverageByColumn:
+    return CoverageByColumn(
+        response_time=_share(int(total * 0.985), total),
+        cost=_share(int(total * 0.93), total),
+        cache_hit=_share(total, total),
+        accuracy=_share(int(total * 0.41), total),
+        user_satisfaction=_share(int(total * 0.084), total),
+        prompt_tokens=_share(total, total),
+        completion_tokens=_share(int(total * 0.985), total),
+    )
+
+
+def _stats(model: _Model) -> ModelStats:
+    coverage = _coverage(model.count)
+    if model.cost_usd is None:
+        coverage = coverage.model_copy(update={"cost": _share(0, model.count)})
+    return ModelStats(
+        model_id=model.name,
+        count=model.count,
+        avg_response_time=model.p50_ms * 1.3,
+        p50_response_time=model.p50_ms,
+        p95_response_time=model.p95_ms,
+        p99_response_time=model.p95_ms * 1.7,
+        avg_cost=model.cost_usd,
+        total_cost=None if model.cost_usd is None else model.cost_usd * coverage.cost.known,
+        error_rate=model.error_rate,
+        cache_hit_rate=0.81 - model.error_rate,
+        accuracy=model.accuracy,
+        user_satisfaction=0.86,
+        efficiency=None if model.cost_usd is None else 0.61,
+        coverage=coverage,
+    )
+
+
+def _model_cost(model: _Model, total_usd: float) -> ModelCost:
+    spent = None if model.cost_usd is None else model.cost_usd * model.count
+    return ModelCost(
+        model_id=model.name,
+        count=model.count,
+        total_cost=spent,
+        avg_cost=model.cost_usd,
+        cost_share=None if spent is None else spent / total_usd,
+        prompt_tokens=model.count * 812,
+        completion_tokens=model.count * 304,
+        cost_per_million_tokens=None if spent is None else spent / (model.count * 1_116) * 1_000_000,
+        coverage=_share(model.count if spent is not None else 0, model.count),
+    )
+
+
+def _kpis(total: int) -> tuple[Kpi, ...]:
+    values = {
+        KpiName.RESPONSE_TIME: (1_236.0, 0.985),
+        KpiName.SELECTION_ACCURACY: (0.962, 0.41),
+        KpiName.CACHE_HIT_RATE: (0.774, 1.0),
+        KpiName.COST_EFFICIENCY: (0.642, 0.93),
+        KpiName.ERROR_RATE: (0.0152, 1.0),
+    }
+    return tuple(
+        _kpi(name, value if total else None, int(share * total), total) for name, (value, share) in values.items()
+    )
+
+
+def _kpi(name: KpiName, value: float | None, known: int, total: int) -> Kpi:
+    limits = PerformanceMetrics().of(name)
+    return Kpi(
+        name=name,
+        value=value,
+        unit=limits.unit,
+        state=judge(name, value, limits) if value is not None else KpiState.NO_DATA,
+        target=limits.target,
+        warning=limits.warning,
+        critical=limits.critical,
+        coverage=_share(known, total),
+        reason=None if value is not None else "there were no selections",
+    )
+
+
+def _trend(metric: str, current: float, before: float, spread: float, direction: Direction) -> Trend:
+    change = current - before
+    return Trend(
+        metric=metric,
+        compared_with="previousPeriod",
+        current=current,
+        before=before,
+        change=Interval(estimate=change, low=change - spread, high=change + spread),
+        change_share=change / before,
+        direction=direction,
+    )
+
+
+def _trends() -> tuple[Trend, ...]:
+    trends = (
+        _trend("totalSelections", 50_268, 44_120, 420, Direction.MORE),
+        _trend("averageResponseTime", 1_236, 1_102, 31, Direction.WORSE),
+        _trend("cacheHitRate", 0.774, 0.771, 0.006, Direction.SAME),
+        _trend("totalCost", 1_183.42, 1_041.10, 60.2, Direction.MORE),
+        _trend("errorRate", 0.0152, 0.0204, 0.0018, Direction.BETTER),
+    )
+    unknown = Trend(
+        metric="efficiency",
+        compared_with="samePeriodLastWeek",
+        current=0.642,
+        before=None,
+        change=None,
+        change_share=None,
+        direction=Direction.UNKNOWN,
+        reason="there were no selections with a known cost a week before",
+    )
+    return (*trends, *(item.model_copy(update={"compared_with": "samePeriodLastWeek"}) for item in trends[:3]), unknown)
+
+
+def _bottlenecks(total: int) -> tuple[Bottleneck, ...]:
+    return (
+        SlowResponse(
+            severity="high",
+            sample=49_514,
+            affected=9_110,
+            percentage=18.4,
+            percentage_interval=Interval(estimate=18.4, low=18.1, high=18.7),
+            where=(
+                Place(dimension="model", value="atlas-large-2026-05", rate=0.52, affected=5_810, share=0.638),
+                Place(dimension="complexity", value="complex", rate=0.44, affected=4_310, share=0.473),
+                Place(dimension="team", value="search", rate=0.25, affected=5_540, share=0.608),
+                Place(dimension="hour", value="14", rate=0.31, affected=980, share=0.108),
+            ),
+        ),
+        ErrorBurst(
+            severity="high",
+            sample=1_240,
+            affected=273,
+            start=datetime(2026, 10, 8, 12, 0, tzinfo=UTC),
+            end=datetime(2026, 10, 8, 15, 0, tzinfo=UTC),
+            error_rate=0.22,
+            usual_error_rate=0.0104,
+            where=(Place(dimension="model", value="atlas-large-2026-05", rate=0.71, affected=251, share=0.919),),
+        ),
+        LowCacheHitRate(
+            severity="medium",
+            sample=total,
+            current_rate=0.774,
+            target_rate=0.9,
+            rate_interval=Interval(estimate=0.774, low=0.770, high=0.778),
+            where=(Place(dimension="team", value="research", rate=0.31, affected=2_150, share=0.19),),
+        ),
+        HighCost(
+            severity="medium",
+            sample=9_812,
+            average_cost=0.0817,
+            average_cost_interval=Interval(estimate=0.0817, low=0.0801, high=0.0833),
+            where=(Place(dimension="complexity", value="complex", rate=0.0817, affected=9_812, share=0.678),),
+        ),
+    )
+
+
+def _recommendations() -> tuple[Recommendation, ...]:
+    return (
+        Recommendation(
+            type="cache_optimization",
+            bottleneck="slow_response",
+            description="Increase cache size and TTL",
+            impact="high",
+            effort="low",
+            auto_apply=True,
+            status="applied",
+            note="Verified after 24 hours.",
+            moves=(
+                ConfigMove(key="cache.max_entries", from_value=10_000, to_value=20_000, version=3),
+                ConfigMove(key="cache.ttl_seconds", from_value=3_600, to_value=7_200, version=3),
+            ),
+        ),
+        Recommendation(
+            type="cache_strategy",
+            bottleneck="low_cache_hit_rate",
+            description="Review cache key strategy and eviction policy",
+            impact="medium",
+            effort="medium",
+            auto_apply=True,
+            status="impossible",
+            note="The keys are at their strongest setting already.",
+        ),
+        Recommendation(
+            type="model_selection",
+            bottleneck="high_cost",
+            description="Use atlas-medium for moderate requests",
+            impact="high",
+            effort="medium",
+            auto_apply=False,
+            status="waiting",
+            complexity="moderate",
+            from_model="atlas-large-2026-05",
+            to_model="atlas-medium",
+            savings_usd=Interval(estimate=214.0, low=160.5, high=262.0),
+            accuracy_after=Interval(estimate=0.957, low=0.951, high=0.962),
+            sample=2_140,
+            observational=True,
+        ),
+    )
+
+
+def _savings() -> Savings:
+    return Savings(
+        spent_usd=1_183.42,
+        savings_usd=Interval(estimate=-423.66, low=-480.1, high=-371.2),
+        covered_share=0.82,
+        classes=(
+            SavingsByClass(
+                complexity="complex", selections=9_812, spent_usd=802.11, baseline_model=None, baseline_usd=None,
+                savings_usd=None, reason="no model is known to be adequate",
+            ),
+            SavingsByClass(
+                complexity="moderate", selections=14_340, spent_usd=301.44, baseline_model="atlas-medium",
+                baseline_usd=Interval(estimate=87.4, low=81.0, high=94.1),
+                savings_usd=Interval(estimate=-214.04, low=-262.0, high=-160.5),
+            ),
+            SavingsByClass(
+                complexity="simple", selections=26_116, spent_usd=79.87, baseline_model="swift-mini",
+                baseline_usd=Interval(estimate=91.2, low=88.8, high=93.6),
+                savings_usd=Interval(estimate=11.33, low=8.9, high=13.7),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def _budget() -> BudgetProjection:
+    return BudgetProjection(
+        month="2026-10",
+        monthly_usd=2_500.0,
+        used_usd=1_050.2,
+        used_share=0.42,
+        projected_usd=Interval(estimate=2_705.0, low=2_480.0, high=2_950.0),
+        projected_share=1.082,
+        runs_out_on=datetime(2026, 10, 28, 22, 0, tzinfo=UTC),
+        method="mean of the weekdays",
+        basis_days=28,
+    )
+
+
+def _charts(period: PeriodPart) -> Charts:
+    hours = int((period.end - period.start) / timedelta(hours=1))
+    points = tuple(_point(period.start + timedelta(hours=hour), hour) for hour in range(hours))
+    return Charts(
+        bucket="hour",
+        timeline=points,
+        distribution=tuple(_bin(index) for index in range(28)),
+        heatmap=tuple(_cell(weekday, hour) for weekday in range(7) for hour in range(24)),
+    )
+
+
+def _point(start: datetime, index: int) -> TimelinePoint:
+    local = start.astimezone(ZoneInfo(ZONE))
+    if local.day == 5 and 2 <= local.hour < 9:
+        return TimelinePoint(
+            start=start, count=0, avg_response_time=None, p50_response_time=None, p95_response_time=None,
+            error_rate=None, cache_hit_rate=None, cost_usd=None,
+        )  # fmt: skip
+    incident = local.day == 8 and 14 <= local.hour < 17
+    load = _load(local.weekday(), local.hour)
+    wobble = 1 + 0.12 * math.sin(index * 1.7) + 0.07 * math.sin(index * 0.37)
+    return TimelinePoint(
+        start=start,
+        count=int(260 * load * wobble) + 1,
+        avg_response_time=1_236 * load * wobble,
+        p50_response_time=(520 + 420 * load) * wobble,
+        p95_response_time=(1_500 + 1_700 * load) * wobble * (1.6 if incident else 1),
+        error_rate=0.22 if incident else 0.012 * wobble,
+        cache_hit_rate=0.77,
+        cost_usd=5.6 * load * wobble,
+    )
+
+
+def _load(weekday: int, hour: int) -> float:
+    """0.1 at night to 1 on a working afternoon."""
+    day = 0.35 if weekday > 4 else 1.0
+    return 0.1 + 0.9 * day * math.exp(-((hour - 14) ** 2) / 22)
+
+
+def _bin(index: int) -> DistributionBin:
+    low = 100 * 1.22**index
+    return DistributionBin(from_ms=low, to_ms=low * 1.22, count=int(7_400 * math.exp(-((index - 9.5) ** 2) / 26)))
+
+
+def _cell(weekday: int, hour: int) -> HeatmapCell:
+    if weekday == 6 and 2 <= hour < 6:
+        return HeatmapCell(weekday=weekday, hour=hour, count=0, p95_response_time=None, cost_usd=None)
+    load = _load(weekday, hour)
+    return HeatmapCell(
+        weekday=weekday, hour=hour, count=int(500 * load), p95_response_time=900 + 3_100 * load, cost_usd=11.0 * load
+    )
