@@ -95,6 +95,16 @@ def floor_to(level: Level, instant: datetime, zone: str) -> datetime:
     return _local(local.date() - timedelta(days=back), tz)
 
 
+def next_start(level: Level, instant: datetime, zone: str) -> datetime:
+    """The instant itself where it starts a bucket, else the start of the next one."""
+    start = floor_to(level, instant, zone)
+    if start == instant:
+        return start
+    if level in (Level.MINUTE, Level.HOUR):
+        return start + timedelta(**{f"{level.value}s": 1})
+    return _shift_days(start, 7 if level is Level.WEEK else 1, ZoneInfo(zone))
+
+
 def parse_instant(text: str, zone: str) -> datetime:
     """An ISO 8601 time as a UTC instant; one without an offset is in `zone`.
 

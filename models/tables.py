@@ -18,6 +18,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Table,
     Text,
     UniqueConstraint,
     text,
@@ -82,6 +83,12 @@ def _instant(*, nullable: bool = False) -> Any:
 
 def _within(column: str, low: float, high: float) -> CheckConstraint:
     return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table of a model, for statements over many rows at once."""
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 class Selection(_Table, table=True):

@@ -1,1 +1,1 @@
-"""The verbs: pure functions over frames, values and the clock, and at each module's end the Prefect task that does the I/O."""
+"""The verbs: pure functions over frames, values and the clock, and at a module's end the task that does the I/O."""

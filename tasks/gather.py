@@ -1,0 +1,112 @@
+"""Gather: the rollups of a period, models and teams, ready to be added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+from prefect import task
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
+
+from models.database import reading
+from models.document import Filters
+from models.period import Level, Period, floor_to, next_start
+from models.tables import FoldState, Rollup, table_of
+from tasks.rollup import COLUMNS, hour_of, merge
+from tasks.rollup import empty as no_rollups
+
+ROLLUP = table_of(Rollup)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The rollups of a period.
+
+    `hours` has COLUMNS of tasks.rollup by hour of the zone's clock; at an edge that is no whole hour, of the minutes
+    inside the period alone (their team is unknown). `minutes` is filled for periods of up to two hours.
+    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
+    """
+
+    asked: Period
+    period: Period
+    filters: Filters
+    hours: pl.DataFrame
+    minutes: pl.DataFrame
+    last_selection_at: datetime | None
+    folded_at: datetime | None
+
+
+MINUTE_TIMELINE_HOURS = 2.0
+"""Up to this length a period's timeline is by the minute."""
+
+
+def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
+    """The rollups of a period, all from one snapshot."""
+    with reading(engine) as connection:
+        state = connection.execute(select(table_of(FoldState))).one_or_none()
+        period = _coverable(connection, asked, filters)
+        return Gathered(
+            asked=asked,
+            period=period,
+            filters=filters,
+            hours=_hours(connection, period, filters),
+            minutes=_minutes(connection, period, filters),
+            last_selection_at=state.last_selection_at if state else None,
+            folded_at=state.folded_at if state else None,
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _coverable(connection: Connection, asked: Period, filters: Filters) -> Period:
+    """The period rounded outward to minutes, or to hours where minutes are gone or do not know the teams asked for."""
+    oldest = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == Level.MINUTE.value))
+    kept_from = floor_to(Level.HOUR, oldest, asked.zone) if oldest else None
+
+    def level_at(edge: datetime) -> Level:
+        has_minutes = kept_from is not None and floor_to(Level.HOUR, edge, asked.zone) >= kept_from
+        return Level.MINUTE if has_minutes and not filters.teams else Level.HOUR
+
+    start = floor_to(level_at(asked.start), asked.start, asked.zone)
+    end = next_start(level_at(asked.end), asked.end, asked.zone)
+    return Period(start, end, asked.zone)
+
+
+def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
+    first = next_start(Level.HOUR, period.start, period.zone)
+    last = floor_to(Level.HOUR, period.end, period.zone)
+    if first > last:
+        return _by_hour(_read(connection, Level.MINUTE, _between(period.start, period.end), filters), period.zone)
+    edges = or_(_between(period.start, first), _between(last, period.end))
+    minutes = _read(connection, Level.MINUTE, edges, filters)
+    return pl.concat([_read(connection, Level.HOUR, _between(first, last), filters), _by_hour(minutes, period.zone)])
+
+
+def _minutes(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
+    if period.hours > MINUTE_TIMELINE_HOURS or filters.teams:
+        return no_rollups()
+    return _read(connection, Level.MINUTE, _between(period.start, period.end), filters)
+
+
+def _by_hour(minutes: pl.DataFrame, zone: str) -> pl.DataFrame:
+    return merge(minutes.with_columns(bucket=hour_of("bucket", zone)))
+
+
+def _between(start: datetime, end: datetime) -> ColumnElement[bool]:
+    return and_(ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end)
+
+
+def _read(connection: Connection, level: Level, where: ColumnElement[bool], filters: Filters) -> pl.DataFrame:
+    query = select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == level.value, where)
+    for column, wanted in (("model_id", filters.models), ("team", filters.teams)):
+        if wanted:
+            query = query.where(ROLLUP.c[column].in_(wanted))
+    return pl.DataFrame(connection.execute(query).fetchall(), schema=no_rollups().schema, orient="row")
+
+
+@task(name="gather", retries=3, retry_delay_seconds=[2, 10, 30], task_run_name="gather rollups", persist_result=False)
+def gather_rollups(engine: Engine, asked: Period, filters: Filters) -> Gathered:
+    """The rollups of a period, all from one snapshot."""
+    return gather(engine, asked, filters)

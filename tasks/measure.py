@@ -1,0 +1,213 @@
+"""Measure: totals, KPIs, breakdowns and series from rollups. Pure: rollups in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Literal
+
+import polars as pl
+
+from models.document import (
+    Coverage,
+    DistributionBin,
+    GroupCost,
+    HeatmapCell,
+    Kpi,
+    ModelCost,
+    ModelStats,
+    TimelinePoint,
+)
+from models.kpi import KpiName, judge
+from models.period import Level, Period, floor_to, next_start
+from models.settings import PerformanceMetrics
+from models.tables import UNKNOWN
+from tasks.efficiency import Efficiency
+from tasks.histogram import bin_value_ms, unpack
+from tasks.rollup import SUMS, start_of
+from tasks.totals import Totals, percentiles_by, total, totals_by
+
+DISTRIBUTION_EDGES_MS = (0, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 15000, 20000, 30000,
+                         60000, 120000, 300000)  # fmt: skip
+"""Round limits that hold the product's own (2000, 3000, 5000 ms) as edges; the last bin is open."""
+
+
+def kpis(totals: Totals, efficiency: Efficiency, limits: PerformanceMetrics) -> tuple[Kpi, ...]:
+    """The five KPIs in their order, each over the selections for which it is known."""
+    known = {
+        KpiName.RESPONSE_TIME: (totals.average_response_time_ms, totals.coverage_of("response_time_count")),
+        KpiName.SELECTION_ACCURACY: (totals.accuracy, totals.coverage_of("accuracy_count")),
+        KpiName.CACHE_HIT_RATE: (totals.hit_rate, totals.coverage_of("cache_count")),
+        KpiName.COST_EFFICIENCY: (efficiency.value, efficiency.coverage),
+        KpiName.ERROR_RATE: (totals.error_rate, totals.coverage_of("count")),
+    }
+    missing = f"not recorded for any of {totals.count:,} selections" if totals.count else "no selections in the period"
+    reasons = {KpiName.COST_EFFICIENCY: efficiency.savings.reason} if totals.count else {}
+    return tuple(_kpi(name, known[name], reasons.get(name, missing), limits) for name in KpiName)
+
+
+def model_breakdown(rollups: pl.DataFrame, efficiencies: dict[str, float]) -> tuple[ModelStats, ...]:
+    """One ModelStats per model, most selections first."""
+    quantiles = percentiles_by(rollups, "model_id")
+    stats = [_model_stats(key[0], totals, quantiles[key], efficiencies.get(key[0]))
+             for key, totals in totals_by(rollups, "model_id").items()]  # fmt: skip
+    return tuple(sorted(stats, key=lambda model: (-model.count, model.model_id)))
+
+
+def model_costs(rollups: pl.DataFrame) -> tuple[ModelCost, ...]:
+    """One ModelCost per model, most spent first."""
+    spent = total(rollups).cost_usd
+    costs = [_model_cost(key[0], totals, spent) for key, totals in totals_by(rollups, "model_id").items()]
+    return tuple(sorted(costs, key=lambda model: (-(model.total_cost or 0), model.model_id)))
+
+
+def group_costs(rollups: pl.DataFrame, dimension: Literal["complexity", "team"]) -> tuple[GroupCost, ...]:
+    """One GroupCost per value of the dimension, most spent first; an unknown value is named "unknown"."""
+    spent = total(rollups).cost_usd
+    costs = [
+        GroupCost(
+            name=key[0] if key[0] != UNKNOWN else "unknown",
+            count=totals.count,
+            total_cost=totals.cost_usd,
+            avg_cost=totals.average_cost_usd,
+            cost_share=_share(totals.cost_usd, spent),
+        )
+        for key, totals in totals_by(rollups, dimension).items()
+    ]
+    return tuple(sorted(costs, key=lambda group: (-(group.total_cost or 0), group.name)))
+
+
+def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[TimelinePoint, ...]:
+    """One point per bucket of the period, empty ones too, in order of time. The rollups are of `level` or finer."""
+    if level is Level.DAY:
+        rollups = rollups.with_columns(bucket=start_of(rollups["bucket"], level, period.zone))
+    sums, quantiles = totals_by(rollups, "bucket"), percentiles_by(rollups, "bucket")
+    nothing = Totals(dict.fromkeys(SUMS, 0))
+    return tuple(
+        _timeline_point(start, sums.get((start,), nothing), quantiles.get((start,), {}))
+        for start in _buckets(period, level)
+    )
+
+
+def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
+    """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last bin that holds any."""
+    bins = unpack(rollups, []).with_columns(value_ms=bin_value_ms())
+    edges = [*DISTRIBUTION_EDGES_MS, float("inf")]
+    counts = [
+        int(bins.filter(pl.col("value_ms").is_between(low, high, closed="left"))["bin_count"].sum())
+        for low, high in pairwise(edges)
+    ]
+    filled = [index for index, count in enumerate(counts) if count]
+    if not filled:
+        return ()
+    last_edge = max(edges[-2], float(bins["value_ms"].max() or 0))  # type: ignore[arg-type]
+    return tuple(
+        DistributionBin(from_ms=edges[i], to_ms=min(edges[i + 1], last_edge), count=counts[i])
+        for i in range(filled[0], filled[-1] + 1)
+    )
+
+
+def heatmap(rollups: pl.DataFrame, zone: str) -> tuple[HeatmapCell, ...]:
+    """One cell per hour of the week of the zone that has selections, Monday first."""
+    local = pl.col("bucket").dt.convert_time_zone(zone)
+    placed = rollups.with_columns(weekday=local.dt.weekday().cast(pl.Int64) - 1, hour=local.dt.hour().cast(pl.Int64))
+    quantiles = percentiles_by(placed, "weekday", "hour")
+    return tuple(
+        HeatmapCell(
+            weekday=int(key[0]),
+            hour=int(key[1]),
+            count=totals.count,
+            p95_response_time=quantiles[key]["p95"],
+            cost_usd=totals.cost_usd,
+        )
+        for key, totals in totals_by(placed, "weekday", "hour").items()
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _kpi(name: KpiName, known: tuple[float | None, Coverage], reason: str | None, limits: PerformanceMetrics) -> Kpi:
+    limit, (value, coverage) = limits.of(name), known
+    return Kpi(
+        name=name,
+        value=value,
+        unit=limit.unit,
+        state=judge(name, value, limit),
+        target=limit.target,
+        warning=limit.warning,
+        critical=limit.critical,
+        coverage=coverage,
+        reason=reason if value is None else None,
+    )
+
+
+def _model_stats(
+    model_id: str, totals: Totals, quantiles: dict[str, float | None], efficiency: float | None
+) -> ModelStats:
+    return ModelStats(
+        model_id=model_id,
+        count=totals.count,
+        avg_response_time=totals.average_response_time_ms,
+        p50_response_time=quantiles["p50"],
+        p95_response_time=quantiles["p95"],
+        p99_response_time=quantiles["p99"],
+        avg_cost=totals.average_cost_usd,
+        total_cost=totals.cost_usd,
+        error_rate=totals.error_rate,
+        cache_hit_rate=totals.hit_rate,
+        accuracy=totals.accuracy,
+        user_satisfaction=totals.user_satisfaction,
+        efficiency=efficiency,
+        coverage=totals.coverage,
+    )
+
+
+def _model_cost(model_id: str, totals: Totals, spent: float | None) -> ModelCost:
+    prompt = totals.known("prompt_token_sum") if totals.known("prompt_token_count") else None
+    completion = totals.known("completion_token_sum") if totals.known("completion_token_count") else None
+    tokens = (prompt or 0) + (completion or 0)
+    complete = (
+        totals.known("cost_count")
+        == totals.count
+        == totals.known("prompt_token_count")
+        == totals.known("completion_token_count")
+    )
+    per_million = totals.cost_usd / tokens * 1e6 if complete and tokens and totals.cost_usd is not None else None
+    return ModelCost(
+        model_id=model_id,
+        count=totals.count,
+        total_cost=totals.cost_usd,
+        avg_cost=totals.average_cost_usd,
+        cost_share=_share(totals.cost_usd, spent),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        cost_per_million_tokens=per_million,
+        coverage=totals.coverage_of("cost_count"),
+    )
+
+
+def _timeline_point(start: datetime, totals: Totals, quantiles: dict[str, float | None]) -> TimelinePoint:
+    return TimelinePoint(
+        start=start,
+        count=totals.count,
+        avg_response_time=totals.average_response_time_ms,
+        p50_response_time=quantiles.get("p50"),
+        p95_response_time=quantiles.get("p95"),
+        error_rate=totals.error_rate,
+        cache_hit_rate=totals.hit_rate,
+        cost_usd=totals.cost_usd,
+    )
+
+
+def _buckets(period: Period, level: Level) -> Sequence[datetime]:
+    start, starts = floor_to(level, period.start, period.zone), []
+    while start < period.end:
+        starts.append(start)
+        start = next_start(level, start + timedelta(microseconds=1), period.zone)
+    return starts
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None

@@ -1,0 +1,232 @@
+"""Recommend: what to do about each bottleneck, as bounded moves of the router's config where it can be done so.
+
+Which bottleneck leads to which recommendation, its impact, effort and autoApply are the product document's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from models.document import Bottleneck, ConfigMove, HighCost, Interval, LowCacheHitRate, Recommendation, SlowResponse
+from models.settings import ChoiceKnob, NumericKnob, Optimizer
+from tasks.efficiency import Candidate, shown_class, uncached
+from tasks.interval import Z_95
+from tasks.totals import Totals, totals_by
+
+ROUTING_PREFIX = "routing."
+"""The config key that names a complexity class's model is this and the class."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the router's config, as read."""
+
+    value: Any
+    version: int
+
+
+def recommend(
+    bottlenecks: Sequence[Bottleneck],
+    rollups: pl.DataFrame,
+    cheapest: Mapping[str, Candidate],
+    config: Mapping[str, Setting],
+    optimizer: Optimizer,
+) -> tuple[Recommendation, ...]:
+    """One recommendation per bottleneck that has a remedy; model_selection comes once per complexity class."""
+    found: list[Recommendation] = []
+    for bottleneck in bottlenecks:
+        if isinstance(bottleneck, SlowResponse):
+            found.append(_cache_optimization(bottleneck, config, optimizer))
+        elif isinstance(bottleneck, LowCacheHitRate):
+            found.append(_cache_strategy(bottleneck, config, optimizer))
+        elif isinstance(bottleneck, HighCost):
+            found += _model_selection(bottleneck, rollups, cheapest, config)
+    return tuple(found)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _cache_optimization(
+    bottleneck: SlowResponse, config: Mapping[str, Setting], optimizer: Optimizer
+) -> Recommendation:
+    moves, notes = _moves(
+        {
+            "cache.max_entries": optimizer.cache_max_entries,
+            "cache.ttl_seconds": optimizer.cache_ttl_seconds,
+        },
+        config,
+    )
+    clear = (bottleneck.percentage_interval.low or 0.0) > 10  # noqa: PLR2004 - SLOW_SHARE in percent
+    return _of_cache(
+        Recommendation(
+            type="cache_optimization",
+            bottleneck=bottleneck.type,
+            description="Increase cache size and TTL for frequently used selections",
+            impact="high",
+            effort="low",
+            auto_apply=True,
+            moves=moves,
+            sample=bottleneck.sample,
+        ),
+        notes,
+        optimizer,
+        clear=clear,
+    )
+
+
+def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], optimizer: Optimizer) -> Recommendation:
+    moves, notes = _moves(
+        {
+            "cache.key_strategy": optimizer.cache_key_strategy,
+            "cache.eviction_policy": optimizer.cache_eviction_policy,
+        },
+        config,
+    )
+    clear = (bottleneck.rate_interval.high or 1.0) < bottleneck.target_rate
+    return _of_cache(
+        Recommendation(
+            type="cache_strategy",
+            bottleneck=bottleneck.type,
+            description="Optimize cache key generation and eviction policy",
+            impact="medium",
+            effort="medium",
+            auto_apply=True,
+            moves=moves,
+            sample=bottleneck.sample,
+        ),
+        notes,
+        optimizer,
+        clear=clear,
+    )
+
+
+def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optimizer, *, clear: bool) -> Recommendation:
+    """The recommendation with its status: impossible without a move, waiting without enough evidence."""
+    sample = recommendation.sample or 0
+    if not recommendation.moves:
+        return recommendation.model_copy(update={"status": "impossible", "note": "; ".join(notes)})
+    if sample < optimizer.minimum_sample:
+        note = f"waits for evidence: {sample:,} selections are known, {optimizer.minimum_sample:,} are needed"
+        return recommendation.model_copy(update={"status": "waiting", "note": note})
+    if not clear:
+        note = "waits for evidence: the difference from the limit is within what chance would do"
+        return recommendation.model_copy(update={"status": "waiting", "note": note})
+    return recommendation.model_copy(update={"note": "; ".join(notes) or None})
+
+
+def _moves(
+    knobs: Mapping[str, NumericKnob | ChoiceKnob], config: Mapping[str, Setting]
+) -> tuple[tuple[ConfigMove, ...], list[str]]:
+    """One step per key that can be moved, and why the others cannot."""
+    moves: list[ConfigMove] = []
+    notes: list[str] = []
+    for key, knob in knobs.items():
+        if key not in config:
+            notes.append(f"the router's config has no {key} (`routewatch config set {key} VALUE` names the one in use)")
+            continue
+        current = config[key]
+        target = _step(current.value, knob)
+        if target is None:
+            notes.append(f"{key} stays at {current.value!r}, which {_why_stuck(current.value, knob)}")
+        else:
+            moves.append(ConfigMove(key=key, from_value=current.value, to_value=target, version=current.version))
+    return tuple(moves), notes
+
+
+def _step(value: Any, knob: NumericKnob | ChoiceKnob) -> Any:
+    """The next value within the bounds; None where there is none."""
+    if isinstance(knob, ChoiceKnob):
+        place = knob.choices.index(value) if value in knob.choices else len(knob.choices)
+        return knob.choices[place + 1] if place + 1 < len(knob.choices) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    raised = min(max(value * knob.factor, knob.minimum), knob.maximum)
+    stepped = int(raised) if isinstance(value, int) else raised
+    return stepped if stepped > value else None
+
+
+def _why_stuck(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
+    if isinstance(knob, ChoiceKnob):
+        known = ", ".join(knob.choices)
+        return "is the strongest of the known choices" if value == knob.choices[-1] else f"is none of {known}"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "is no number"
+    return f"is at or above the upper bound {knob.maximum:g}"
+
+
+def _model_selection(
+    bottleneck: HighCost, rollups: pl.DataFrame, cheapest: Mapping[str, Candidate], config: Mapping[str, Setting]
+) -> list[Recommendation]:
+    cells = {(key[0], key[1]): totals for key, totals in totals_by(rollups, "complexity", "model_id").items()}
+    found = [
+        recommendation
+        for complexity, candidate in sorted(cheapest.items())
+        if (recommendation := _cheaper_model(complexity, candidate, cells, config)) is not None
+    ]
+    if found:
+        return sorted(found, key=lambda item: -(item.savings_usd.estimate if item.savings_usd else 0.0))
+    return [
+        _of_models(bottleneck.sample).model_copy(
+            update={
+                "status": "impossible",
+                "note": "no cheaper model is known to be adequate in any complexity class: accuracy or cost is known "
+                "for too few selections, or every cheaper model falls short",
+            }
+        )
+    ]
+
+
+def _cheaper_model(
+    complexity: str, candidate: Candidate, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
+) -> Recommendation | None:
+    """Move the class's most expensive other model to the candidate; None unless that surely saves."""
+    savings = {
+        model_id: _saving(totals, candidate)
+        for (name, model_id), totals in cells.items()
+        if name == complexity and model_id != candidate.model_id
+    }
+    sure = {model_id: interval for model_id, interval in savings.items() if (interval.low or 0.0) > 0}
+    if not sure:
+        return None
+    from_model, saving = max(sure.items(), key=lambda item: (item[1].estimate, item[0]))
+    key = ROUTING_PREFIX + complexity
+    move: tuple[ConfigMove, ...] = ()
+    if key in config and config[key].value == from_model:
+        setting = config[key]
+        move = (ConfigMove(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),)
+    return _of_models(candidate.sample).model_copy(
+        update={
+            "complexity": shown_class(complexity),
+            "from_model": from_model,
+            "to_model": candidate.model_id,
+            "savings_usd": saving,
+            "accuracy_after": candidate.accuracy,
+            "moves": move,
+            "status": "waiting",
+            "note": "waits for a person to decide",
+        }
+    )
+
+
+def _saving(totals: Totals, candidate: Candidate) -> Interval:
+    count, cost, _ = uncached(totals)
+    estimate, spread = cost - count * candidate.cost_usd, Z_95 * count * candidate.cost_error_usd
+    return Interval(estimate=estimate, low=estimate - spread, high=estimate + spread)
+
+
+def _of_models(sample: int) -> Recommendation:
+    return Recommendation(
+        type="model_selection",
+        bottleneck="high_cost",
+        description="Adjust selection criteria to favor cost-effective models",
+        impact="high",
+        effort="low",
+        auto_apply=False,
+        sample=sample,
+        observational=True,
+    )

@@ -1,0 +1,161 @@
+"""Rollups as frames: what is added up, how raw rows become them, and how two of them merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from models.period import Level, floor_to
+from models.tables import OTHER_TEAMS, UNKNOWN
+from tasks.histogram import bin_index, pack, unpack
+
+KEYS = ("bucket", "model_id", "complexity", "team")
+
+SUMS = (
+    "count", "error_count", "response_time_count", "response_time_sum_ms", "response_time_sum_sq", "over_target_count",
+    "cost_count", "cost_sum_usd", "cost_sum_sq", "cache_count", "cache_hit_count", "cache_hit_cost_count",
+    "cache_hit_cost_sum_usd", "cache_hit_cost_sum_sq", "accuracy_count", "accuracy_sum", "accuracy_sum_sq",
+    "satisfaction_count", "satisfaction_sum", "prompt_token_count", "prompt_token_sum", "completion_token_count",
+    "completion_token_sum",
+)  # fmt: skip
+"""Every column that adds up, in the order of models.tables.Rollup."""
+
+COLUMNS = (*KEYS, *SUMS, "latency_histogram")
+
+LARGEST_TEAM_COUNT = 1_000
+"""Teams kept by name in one bucket; the smallest beyond it are folded into OTHER_TEAMS."""
+
+SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "timestamp": pl.Datetime("us", "UTC"),
+    "model_id": pl.String,
+    "response_time_ms": pl.Float64,
+    "complexity": pl.String,
+    "cost_usd": pl.Float64,
+    "cache_hit": pl.Boolean,
+    "accuracy": pl.Float64,
+    "user_satisfaction": pl.Float64,
+    "error": pl.Boolean,
+    "prompt_tokens": pl.Int64,
+    "completion_tokens": pl.Int64,
+    "team": pl.String,
+}
+"""What the fold reads of a selection."""
+
+
+def roll_up(selections: pl.DataFrame, zone: str, target_ms: float) -> dict[Level, pl.DataFrame]:
+    """Rollups (COLUMNS) at the four levels from rows of SELECTION_SCHEMA; buckets are UTC starts in `zone`.
+
+    Minutes do not know teams: theirs is UNKNOWN.
+    """
+    rows = selections.with_columns(pl.col("complexity", "team").fill_null(UNKNOWN), bin=bin_index("response_time_ms"))
+    minutes = _add_up(rows.with_columns(bucket=pl.col("timestamp").dt.truncate("1m"), team=pl.lit(UNKNOWN)), target_ms)
+    hours = _add_up(rows.with_columns(bucket=hour_of("timestamp", zone)), target_ms)
+    days = merge(hours.with_columns(bucket=start_of(hours["bucket"], Level.DAY, zone)))
+    weeks = merge(days.with_columns(bucket=start_of(days["bucket"], Level.WEEK, zone)))
+    return {
+        Level.MINUTE: minutes,
+        Level.HOUR: limit_teams(hours),
+        Level.DAY: limit_teams(days),
+        Level.WEEK: limit_teams(weeks),
+    }
+
+
+def merge(rollups: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+    """Rollup rows with equal keys added up, histograms included; columns that are neither keys nor sums go."""
+    sums = rollups.group_by(keys).agg(pl.col(SUMS).sum())
+    histograms = pack(unpack(rollups, keys), keys)
+    return _with_histograms(sums, histograms, keys)
+
+
+def limit_teams(rollups: pl.DataFrame, largest: int = LARGEST_TEAM_COUNT) -> pl.DataFrame:
+    """The same rollups with at most `largest` named teams a bucket, the rest merged into OTHER_TEAMS."""
+    named = rollups.filter(~pl.col("team").is_in([UNKNOWN, OTHER_TEAMS]))
+    sizes = named.group_by("bucket", "team").agg(pl.col("count").sum())
+    crowded = sizes.filter(pl.len().over("bucket") > largest)
+    if crowded.is_empty():
+        return rollups
+    order = pl.struct(-pl.col("count"), pl.col("team")).rank("ordinal").over("bucket")
+    small = crowded.filter(order > largest).select("bucket", "team", is_small=True)
+    renamed = rollups.join(small, on=["bucket", "team"], how="left").with_columns(
+        team=pl.when(pl.col("is_small")).then(pl.lit(OTHER_TEAMS)).otherwise("team")
+    )
+    return merge(renamed)
+
+
+def hour_of(timestamp: str, zone: str) -> pl.Expr:
+    """The UTC start of the zone's clock hour that holds the timestamp, as models.period.floor_to has it."""
+    local = pl.col(timestamp).dt.convert_time_zone(zone)
+    past_the_hour = pl.duration(
+        minutes=local.dt.minute(), seconds=local.dt.second(), microseconds=local.dt.microsecond()
+    )
+    return pl.col(timestamp) - past_the_hour
+
+
+def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
+    """The UTC start of the zone's day or week that holds each instant."""
+    dates = instants.dt.convert_time_zone(zone).dt.date()
+    starts = {day: floor_to(level, _noon(day, zone), zone) for day in dates.unique().to_list()}
+    return dates.replace_strict(starts, return_dtype=pl.Datetime("us", "UTC"))
+
+
+def empty() -> pl.DataFrame:
+    """A rollup frame without rows."""
+    none = pl.DataFrame(schema=SELECTION_SCHEMA)
+    return roll_up(none, "UTC", 0.0)[Level.MINUTE]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _add_up(rows: pl.DataFrame, target_ms: float) -> pl.DataFrame:
+    sums = rows.group_by(KEYS).agg(**_sums(target_ms))
+    bins = (
+        rows.filter(pl.col("bin").is_not_null()).group_by(*KEYS, "bin").agg(pl.len().cast(pl.Int64).alias("bin_count"))
+    )
+    return _with_histograms(sums, pack(bins, KEYS), KEYS)
+
+
+def _with_histograms(sums: pl.DataFrame, histograms: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    joined = sums.join(histograms, on=list(keys), how="left")
+    return joined.select(*keys, *SUMS, pl.col("latency_histogram").fill_null(b""))
+
+
+def _sums(target_ms: float) -> dict[str, pl.Expr]:
+    time, cost, accuracy = pl.col("response_time_ms"), pl.col("cost_usd"), pl.col("accuracy")
+    hit_cost = cost.filter(pl.col("cache_hit"))
+    sums = {
+        "count": pl.len(),
+        "error_count": pl.col("error").sum(),
+        "response_time_count": time.count(),
+        "response_time_sum_ms": time.sum(),
+        "response_time_sum_sq": (time * time).sum(),
+        "over_target_count": (time > target_ms).sum(),
+        "cost_count": cost.count(),
+        "cost_sum_usd": cost.sum(),
+        "cost_sum_sq": (cost * cost).sum(),
+        "cache_count": pl.col("cache_hit").count(),
+        "cache_hit_count": pl.col("cache_hit").sum(),
+        "cache_hit_cost_count": hit_cost.count(),
+        "cache_hit_cost_sum_usd": hit_cost.sum(),
+        "cache_hit_cost_sum_sq": (hit_cost * hit_cost).sum(),
+        "accuracy_count": accuracy.count(),
+        "accuracy_sum": accuracy.sum(),
+        "accuracy_sum_sq": (accuracy * accuracy).sum(),
+        "satisfaction_count": pl.col("user_satisfaction").count(),
+        "satisfaction_sum": pl.col("user_satisfaction").sum(),
+        "prompt_token_count": pl.col("prompt_tokens").count(),
+        "prompt_token_sum": pl.col("prompt_tokens").sum(),
+        "completion_token_count": pl.col("completion_tokens").count(),
+        "completion_token_sum": pl.col("completion_tokens").sum(),
+    }
+    whole = ("count", "hits", "token_sum")
+    return {
+        name: expression.cast(pl.Int64 if name.endswith(whole) else pl.Float64) for name, expression in sums.items()
+    }
+
+
+def _noon(day: date, zone: str) -> datetime:
+    return datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(zone))

@@ -1,0 +1,98 @@
+"""Totals: rollups added up, overall and by any of their columns, and the means and rates that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from models.document import Coverage, CoverageByColumn
+from tasks.histogram import percentiles
+from tasks.rollup import SUMS
+
+PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+COVERED = {
+    "response_time": "response_time_count",
+    "cost": "cost_count",
+    "cache_hit": "cache_count",
+    "accuracy": "accuracy_count",
+    "user_satisfaction": "satisfaction_count",
+    "prompt_tokens": "prompt_token_count",
+    "completion_tokens": "completion_token_count",
+}
+"""The rollup column that counts the known values behind each field of CoverageByColumn."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Everything that rollups add up to, with the means and rates that follow; None is unknown."""
+
+    sums: dict[str, float]
+
+    @property
+    def count(self) -> int:
+        return int(self.sums["count"])
+
+    def known(self, column: str) -> int:
+        return int(self.sums[column])
+
+    def ratio(self, numerator: str, denominator: str) -> float | None:
+        """One sum over another; None where the other is 0."""
+        return self.sums[numerator] / self.sums[denominator] if self.sums[denominator] else None
+
+    @property
+    def average_response_time_ms(self) -> float | None:
+        return self.ratio("response_time_sum_ms", "response_time_count")
+
+    @property
+    def average_cost_usd(self) -> float | None:
+        return self.ratio("cost_sum_usd", "cost_count")
+
+    @property
+    def cost_usd(self) -> float | None:
+        return self.sums["cost_sum_usd"] if self.sums["cost_count"] else None
+
+    @property
+    def hit_rate(self) -> float | None:
+        return self.ratio("cache_hit_count", "cache_count")
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.ratio("error_count", "count")
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.ratio("accuracy_sum", "accuracy_count")
+
+    @property
+    def user_satisfaction(self) -> float | None:
+        return self.ratio("satisfaction_sum", "satisfaction_count")
+
+    @property
+    def coverage(self) -> CoverageByColumn:
+        return CoverageByColumn(**{name: self.coverage_of(column) for name, column in COVERED.items()})
+
+    def coverage_of(self, column: str) -> Coverage:
+        known = self.known(column)
+        return Coverage(known=known, of=self.count, share=known / self.count if self.count else 0.0)
+
+
+def total(rollups: pl.DataFrame) -> Totals:
+    """All rows added up."""
+    return Totals(rollups.select(pl.col(SUMS).sum()).row(0, named=True))
+
+
+def totals_by(rollups: pl.DataFrame, *keys: str) -> dict[tuple[Any, ...], Totals]:
+    """One Totals per combination of the key columns, in the order of the keys."""
+    groups = rollups.group_by(keys).agg(pl.col(SUMS).sum()).sort(keys)
+    return {tuple(row[key] for key in keys): Totals({name: row[name] for name in SUMS}) for row in groups.to_dicts()}
+
+
+def percentiles_by(rollups: pl.DataFrame, *keys: str) -> dict[tuple[Any, ...], dict[str, float | None]]:
+    """p50, p95 and p99 in ms per combination of the key columns; without keys under the key ()."""
+    rows = percentiles(rollups, keys, PERCENTILES).to_dicts()
+    none: dict[str, float | None] = dict.fromkeys(PERCENTILES)
+    found = {tuple(row[key] for key in keys): {name: row[name] for name in PERCENTILES} for row in rows}
+    return found if keys else {(): found.get((), none)}
