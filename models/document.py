@@ -445,4 +445,5 @@ class CostReport(_Document):
     recommendations: tuple[Recommendation, ...]
 
 
-ReportDocument = Annotated[PerformanceReport | CostReport, Field(discriminator="template")]
+Document = PerformanceReport | CostReport
+ReportDocument = Annotated[Document, Field(discriminator="template")]

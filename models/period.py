@@ -64,6 +64,10 @@ class Period:
         """The same local times seven calendar days earlier."""
         return Period(_shift_days(self.start, -7, self._tz), _shift_days(self.end, -7, self._tz), self.zone)
 
+    def local(self, instant: datetime) -> datetime:
+        """An instant on the zone's clock."""
+        return instant.astimezone(self._tz)
+
     @property
     def _tz(self) -> ZoneInfo:
         return ZoneInfo(self.zone)

@@ -13,12 +13,15 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from prefect import task
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, Row, Select, delete, func, select, text, update
 
 from models.database import insert_into, reading, writing
 from models.period import Level, Period, floor_to, next_start
+from models.settings import Settings
 from models.tables import FoldState, Rollup, Selection, table_of
+from models.workplace import Workplace
 from tasks.rollup import COLUMNS, KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
@@ -31,6 +34,19 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What rollups are built with: the zone of their hours, days and weeks, and what is slower than target."""
+
+    zone: str
+    target_ms: float
+
+
+def basis_of(settings: Settings) -> Basis:
+    """The basis that the settings ask for."""
+    return Basis(settings.timezone, settings.performance_metrics.response_time.target)
+
+
+@dataclass(frozen=True)
 class FoldResult:
     """What one fold did: rows counted now, and the basis that all rollups are on."""
 
@@ -40,23 +56,20 @@ class FoldResult:
     last_selection_at: datetime | None
 
 
-def fold(
-    engine: Engine, *, zone: str, target_ms: float, now: datetime, progress: Progress = lambda done, of: None
-) -> FoldResult:
+def fold(engine: Engine, basis: Basis, *, now: datetime, progress: Progress = lambda done, of: None) -> FoldResult:
     """Bring the rollups up to date, chunk by chunk.
 
-    `target_ms` is what `over_target_count` counts against. Where the zone or the target differs from what the rollups
-    were built with, all of them are built anew from raw rows, in one transaction.
+    Where they were built on another basis, all of them are built anew from raw rows, in one transaction.
     """
     bound = settled_id(engine)
     with writing(engine) as connection:
-        state = _lock_state(connection, zone, target_ms)
-        rebuilt = (state.zone, state.target_ms) != (zone, target_ms)
-        rows = _fold_all_anew(connection, zone, target_ms, bound, now, progress) if rebuilt else 0
+        state = _lock_state(connection, basis)
+        rebuilt = (state.zone, state.target_ms) != (basis.zone, basis.target_ms)
+        rows = _fold_all_anew(connection, basis, bound, now, progress) if rebuilt else 0
     while True:
         with writing(engine) as connection:
             chunk = _fold_chunk(connection, bound, now)
-            state = _lock_state(connection, zone, target_ms)
+            state = _lock_state(connection, basis)
         rows += chunk
         progress(state.last_id, bound)
         if not chunk:
@@ -64,18 +77,22 @@ def fold(
 
 
 def rebuild(
-    engine: Engine, *, period: Period | None, zone: str, target_ms: float, now: datetime,
+    engine: Engine,
+    basis: Basis,
+    *,
+    period: Period | None,
+    now: datetime,
     progress: Progress = lambda done, of: None,
-) -> FoldResult:  # fmt: skip
+) -> FoldResult:
     """Rollups anew from raw rows, in one transaction: all of them, or those of the whole weeks that hold `period`."""
     bound = settled_id(engine)
     with writing(engine) as connection:
-        state = _lock_state(connection, zone, target_ms)
-        if period is None or (state.zone, state.target_ms) != (zone, target_ms):
-            rows = _fold_all_anew(connection, zone, target_ms, bound, now, progress)
+        state = _lock_state(connection, basis)
+        if period is None or (state.zone, state.target_ms) != (basis.zone, basis.target_ms):
+            rows = _fold_all_anew(connection, basis, bound, now, progress)
         else:
             rows = _rebuild_weeks(connection, period, state, progress)
-        state = _lock_state(connection, zone, target_ms)
+        state = _lock_state(connection, basis)
     return FoldResult(rows, True, state.last_id, state.last_selection_at)
 
 
@@ -98,18 +115,17 @@ def settled_id(engine: Engine) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _lock_state(connection: Connection, zone: str, target_ms: float) -> Row[Any]:
+def _lock_state(connection: Connection, basis: Basis) -> Row[Any]:
     """The progress row, made where there is none, and locked until the transaction ends."""
-    values = {"id": 1, "last_id": 0, "zone": zone, "target_ms": target_ms}
+    values = {"id": 1, "last_id": 0, "zone": basis.zone, "target_ms": basis.target_ms}
     connection.execute(insert_into(connection, STATE).values(values).on_conflict_do_nothing())
     return connection.execute(select(STATE).with_for_update()).one()
 
 
-def _fold_all_anew(
-    connection: Connection, zone: str, target_ms: float, bound: int, now: datetime, progress: Progress
-) -> int:
+def _fold_all_anew(connection: Connection, basis: Basis, bound: int, now: datetime, progress: Progress) -> int:
     connection.execute(delete(ROLLUP))
-    connection.execute(update(STATE).values(last_id=0, zone=zone, target_ms=target_ms, last_selection_at=None))
+    start = {"last_id": 0, "zone": basis.zone, "target_ms": basis.target_ms, "last_selection_at": None}
+    connection.execute(update(STATE).values(start))
     done = 0
     while chunk := _fold_chunk(connection, bound, now):
         done += chunk
@@ -190,7 +206,9 @@ def _upsert(connection: Connection, level: Level, rollups: pl.DataFrame) -> None
         connection.execute(statement, rollups.with_columns(level=pl.lit(level.value)).to_dicts())
 
 
-@task(name="fold", retries=3, retry_delay_seconds=[2, 10, 30], task_run_name="fold selections into rollups")
-def fold_selections(engine: Engine, zone: str, target_ms: float, now: datetime) -> FoldResult:
+@task(name="fold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def fold_selections(place: Workplace, now: datetime) -> FoldResult:
     """Bring the rollups up to date."""
-    return fold(engine, zone=zone, target_ms=target_ms, now=now)
+    result = fold(place.engine, basis_of(place.settings), now=now)
+    get_run_logger().info("folded %s selections, the newest of %s", f"{result.rows:,}", result.last_selection_at)
+    return result

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
-from prefect import task
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
 
 from models.database import reading
@@ -104,9 +103,3 @@ def _read(connection: Connection, level: Level, where: ColumnElement[bool], filt
         if wanted:
             query = query.where(ROLLUP.c[column].in_(wanted))
     return pl.DataFrame(connection.execute(query).fetchall(), schema=no_rollups().schema, orient="row")
-
-
-@task(name="gather", retries=3, retry_delay_seconds=[2, 10, 30], task_run_name="gather rollups", persist_result=False)
-def gather_rollups(engine: Engine, asked: Period, filters: Filters) -> Gathered:
-    """The rollups of a period, all from one snapshot."""
-    return gather(engine, asked, filters)

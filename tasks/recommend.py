@@ -6,27 +6,19 @@ Which bottleneck leads to which recommendation, its impact, effort and autoApply
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from models.document import Bottleneck, ConfigMove, HighCost, Interval, LowCacheHitRate, Recommendation, SlowResponse
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
+from tasks.configure import Setting
 from tasks.efficiency import Candidate, shown_class, uncached
 from tasks.interval import Z_95
 from tasks.totals import Totals, totals_by
 
 ROUTING_PREFIX = "routing."
 """The config key that names a complexity class's model is this and the class."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One key of the router's config, as read."""
-
-    value: Any
-    version: int
 
 
 def recommend(

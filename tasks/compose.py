@@ -1,0 +1,279 @@
+"""Compose: a report document from what was gathered, measured and recommended. Pure but for the clock it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.document import (
+    AppliedOptimization,
+    Bottleneck,
+    BudgetProjection,
+    Charts,
+    CostReport,
+    CostSummary,
+    Document,
+    Filters,
+    Freshness,
+    Kpi,
+    PerformanceReport,
+    PerformanceSummary,
+    PeriodPart,
+    Recommendation,
+    ReportAlert,
+    Trend,
+)
+from models.kpi import KpiState
+from models.period import Level, Period, last_complete
+from models.settings import Schedule, Settings
+from models.tables import OTHER_TEAMS
+from models.workplace import Workplace
+from tasks.efficiency import Efficiency, measure_efficiency
+from tasks.forecast import project_budget
+from tasks.gather import Gathered
+from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
+from tasks.totals import COVERED, Totals, percentiles_by, total
+from tasks.trend import trends
+
+HOURLY_TIMELINE_HOURS = 24.0 * 8
+"""Up to this length a period's timeline is by the hour, beyond it by the day."""
+
+LARGEST_TEAMS_SHOWN = 50
+
+Kind = Literal["hourly", "daily", "weekly", "custom"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reported, and how."""
+
+    kind: Kind
+    template: Literal["performance", "cost"]
+    period: Period
+    depth: Literal["summary", "detailed"] = "summary"
+    metrics: tuple[str, ...] = ("all",)
+    filters: Filters = field(default_factory=Filters)
+
+    def parameters(self, settings: Settings) -> dict[str, Any]:
+        """All that, beside kind and period, makes two reports different ones."""
+        return {
+            "template": self.template,
+            "depth": self.depth,
+            "metrics": list(self.metrics),
+            "models": sorted(self.filters.models),
+            "teams": sorted(self.filters.teams),
+            "timezone": settings.timezone,
+            "locale": settings.reporting.locale,
+            "paper": settings.reporting.paper,
+        }
+
+
+_LEVELS: dict[Kind, Level] = {"hourly": Level.HOUR, "daily": Level.DAY, "weekly": Level.WEEK}
+
+
+def scheduled(
+    kind: Literal["hourly", "daily", "weekly"], settings: Settings, now: datetime
+) -> tuple[Request, tuple[str, ...]]:
+    """What a schedule's report at `now` is about, its last complete period, and the names of its recipients."""
+    schedule: Schedule = getattr(settings.reporting.schedules, kind)
+    period = last_complete(_LEVELS[kind], now, settings.timezone)
+    return Request(kind, "performance", period, schedule.format, schedule.metrics), schedule.recipients
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a document is composed of. `budget_basis` is over tasks.forecast.basis."""
+
+    current: Gathered
+    previous: Gathered
+    last_week: Gathered
+    budget_basis: Gathered
+    bottlenecks: Sequence[Bottleneck] = ()
+    recommendations: Sequence[Recommendation] = ()
+    applied: Sequence[AppliedOptimization] = ()
+
+
+def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
+    """The document of a report; `now` becomes its generatedAt."""
+    measured = total(material.current.hours)
+    efficiency = measure_efficiency(material.current.hours, settings.performance_metrics)
+    header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
+    if request.template == "cost":
+        return _cost(header, material, settings, measured, efficiency)
+    return _performance(header, material, settings, measured, efficiency)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _performance(
+    header: dict[str, Any], material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
+) -> PerformanceReport:
+    summary = PerformanceSummary(
+        period=header["period"],
+        total_selections=measured.count,
+        average_response_time=measured.average_response_time_ms,
+        cache_hit_rate=measured.hit_rate,
+        total_cost=measured.cost_usd,
+        error_rate=measured.error_rate,
+        efficiency=efficiency.value,
+        p95_response_time=percentiles_by(material.current.hours)[()]["p95"],
+        user_satisfaction=measured.user_satisfaction,
+    )
+    return PerformanceReport(
+        **header,
+        summary=summary,
+        model_breakdown=model_breakdown(material.current.hours, efficiency.by_model),
+        performance_trends=_trends(material),
+        optimization_opportunities=tuple(material.bottlenecks),
+        recommendations=tuple(material.recommendations),
+        applied_optimizations=tuple(material.applied),
+        alerts=_alerts(header["kpis"]),
+        savings=efficiency.savings if measured.count else None,
+        budget=_budget(material, settings) if settings.budget.monthly_usd else None,
+    )
+
+
+def _cost(
+    header: dict[str, Any], material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
+) -> CostReport:
+    budget = _budget(material, settings)
+    teams = group_costs(material.current.hours, "team")
+    summary = CostSummary(
+        period=header["period"],
+        total_selections=measured.count,
+        total_spent=measured.cost_usd,
+        budget_used=budget.used_share,
+        average_cost_per_request=measured.average_cost_usd,
+        cost_trend=tuple(trend for trend in _trends(material) if trend.metric in ("totalCost", "averageCost")),
+    )
+    return CostReport(
+        **header,
+        cost_summary=summary,
+        model_cost_breakdown=model_costs(material.current.hours),
+        complexity_cost_breakdown=group_costs(material.current.hours, "complexity"),
+        team_cost_breakdown=teams[:LARGEST_TEAMS_SHOWN],
+        teams_left_out=max(0, len(teams) - LARGEST_TEAMS_SHOWN),
+        cost_optimization_savings=efficiency.savings,
+        budget_projection=budget,
+        recommendations=tuple(item for item in material.recommendations if item.type == "model_selection"),
+    )
+
+
+def _header(
+    request: Request, material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
+) -> dict[str, Any]:
+    current = material.current
+    return {
+        "kind": request.kind,
+        "depth": request.depth,
+        "metrics": request.metrics,
+        "locale": settings.reporting.locale,
+        "paper": settings.reporting.paper,
+        "period": _period(current),
+        "filters": request.filters,
+        "coverage": measured.coverage,
+        "freshness": Freshness(last_selection_at=current.last_selection_at, folded_at=current.folded_at),
+        "notes": _notes(current, measured),
+        "kpis": kpis(measured, efficiency, settings.performance_metrics),
+        "charts": _charts(current, settings),
+    }
+
+
+def _period(current: Gathered) -> PeriodPart:
+    return PeriodPart(
+        start=current.period.start,
+        end=current.period.end,
+        zone=current.period.zone,
+        requested_start=current.asked.start,
+        requested_end=current.asked.end,
+    )
+
+
+def _charts(current: Gathered, settings: Settings) -> Charts:
+    by_minute = not current.minutes.is_empty()
+    level = Level.MINUTE if by_minute else Level.HOUR if current.period.hours <= HOURLY_TIMELINE_HOURS else Level.DAY
+    return Charts(
+        bucket=level.value,
+        timeline=timeline(current.minutes if by_minute else current.hours, current.period, level),
+        distribution=distribution(current.hours),
+        heatmap=heatmap(current.hours, current.period.zone),
+        shown=settings.monitoring.dashboard.charts,
+    )
+
+
+def _trends(material: Material) -> tuple[Trend, ...]:
+    return (
+        *trends(material.current, material.previous, "previousPeriod"),
+        *trends(material.current, material.last_week, "samePeriodLastWeek"),
+    )
+
+
+def _budget(material: Material, settings: Settings) -> BudgetProjection:
+    basis = material.budget_basis
+    return project_budget(basis.hours, basis.period.end, basis.period.zone, settings.budget.monthly_usd)
+
+
+def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:
+    """The KPIs beyond warning or critical, over the whole period."""
+    return tuple(
+        ReportAlert(
+            rule=kpi.name.value,
+            subject="all selections",
+            severity="critical" if kpi.state is KpiState.CRITICAL else "warning",
+            value=kpi.value,
+            threshold=kpi.critical if kpi.state is KpiState.CRITICAL else kpi.warning,
+        )
+        for kpi in measured
+        if kpi.value is not None and kpi.state in (KpiState.CRITICAL, KpiState.WARNING)
+    )
+
+
+_COLUMN_WORDS = {
+    "response_time": "response time",
+    "cost": "cost",
+    "cache_hit": "cache hits",
+    "accuracy": "selection accuracy",
+    "user_satisfaction": "user satisfaction",
+    "prompt_tokens": "prompt tokens",
+    "completion_tokens": "completion tokens",
+}
+
+
+def _notes(current: Gathered, measured: Totals) -> tuple[str, ...]:
+    """What a reader must know before believing the numbers."""
+    if not measured.count:
+        return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
+    notes: list[str] = []
+    if current.asked != current.period:
+        notes.append(
+            f"The period was rounded outward from {_span(current.asked)} to {_span(current.period)}: "
+            "nothing finer is kept."
+        )
+    missing = [_COLUMN_WORDS[name] for name, column in COVERED.items() if not measured.known(column)]
+    if missing:
+        notes.append(f"Not recorded in this period: {', '.join(missing)}.")
+    if current.last_selection_at is not None and current.last_selection_at < current.period.end:
+        notes.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
+    if OTHER_TEAMS in current.hours["team"]:
+        notes.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
+    return tuple(notes)
+
+
+def _span(period: Period) -> str:
+    return f"{_stamp(period.start, period)} – {_stamp(period.end, period)}"
+
+
+def _stamp(instant: datetime, period: Period) -> str:
+    return f"{period.local(instant):%Y-%m-%d %H:%M} {period.zone}"
+
+
+@task(name="compose", cache_policy=NO_CACHE)
+def compose_report(place: Workplace, request: Request, material: Material, now: datetime) -> Document:
+    """The report's document."""
+    return compose(request, material, place.settings, now)

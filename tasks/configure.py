@@ -1,0 +1,89 @@
+"""Configure: the config table that the router reads, and its audit trail.
+
+Every change is compare-and-set on the version and is written with its audit row in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from models.database import insert_into, reading, writing
+from models.errors import ConfigConflict
+from models.tables import Config, ConfigChange, table_of
+
+CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the router's config, as read."""
+
+    value: Any
+    version: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who changes a key, why, when, and on whose behalf."""
+
+    by: str
+    reason: str
+    at: datetime
+    optimization_id: int | None = None
+
+
+def read_config(engine: Engine) -> dict[str, Setting]:
+    """Every key of the router's config."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(CONFIG.c.key, CONFIG.c.value, CONFIG.c.version).order_by(CONFIG.c.key))
+        return {row.key: Setting(row.value, row.version) for row in rows}
+
+
+def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: Change) -> int:
+    """Give a key a value within the caller's transaction; gives the new version.
+
+    `expected_version` is None for a key that is not there yet. Raises ConfigConflict when it is at another one.
+    """
+    before = connection.execute(select(CONFIG.c.value, CONFIG.c.version).where(CONFIG.c.key == key)).one_or_none()
+    version = (expected_version or 0) + 1
+    written = {"value": value, "version": version, "updated_at": change.at, "updated_by": change.by}
+    if expected_version is None:
+        statement = insert_into(connection, CONFIG).values(key=key, **written).on_conflict_do_nothing()
+        done = connection.execute(statement).rowcount
+    else:
+        at_version = (CONFIG.c.key == key, CONFIG.c.version == expected_version)
+        done = connection.execute(update(CONFIG).where(*at_version).values(written)).rowcount
+    if done != 1:
+        raise ConfigConflict(key, expected_version or 0, before.version if before else None)
+    connection.execute(
+        insert(CHANGE).values(
+            key=key,
+            version=version,
+            from_value=before.value if before else None,
+            to_value=value,
+            changed_at=change.at,
+            changed_by=change.by,
+            reason=change.reason,
+            optimization_id=change.optimization_id,
+        )
+    )
+    return version
+
+
+def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, now: datetime) -> int:
+    """Give a key a value on a person's word; gives the new version."""
+    with writing(engine) as connection:
+        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key))
+        return set_value(connection, key, value, version, Change(by, reason, now))
+
+
+def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
+    """The audit trail, the newest change first: rows of ConfigChange."""
+    query = select(CHANGE).order_by(CHANGE.c.changed_at.desc(), CHANGE.c.id.desc())
+    with reading(engine) as connection:
+        return connection.execute(query if key is None else query.where(CHANGE.c.key == key)).fetchall()

@@ -1,0 +1,153 @@
+"""Publish: a report stored once, its deliveries queued with it, its files written, its artifact shown in Prefect."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from pydantic import TypeAdapter
+from reports.as_csv import render_csv
+from reports.as_html import render_html
+from reports.as_json import render_json
+from reports.as_markdown import render_markdown
+from reports.as_pdf import render_pdf
+from sqlalchemy import Engine, select
+
+from models.database import insert_into, reading, writing
+from models.document import Document, ReportDocument
+from models.settings import Settings
+from models.tables import Report, table_of
+from models.workplace import Workplace
+from reports.headline import headline
+from tasks.compose import Request
+from tasks.deliver import queue, recipients_for
+from tasks.files import write_atomically
+
+REPORT = table_of(Report)
+
+_DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as stored. `without_address` are the recipient names of its schedule that no address is set for."""
+
+    id: int
+    document: Document
+    without_address: tuple[str, ...] = ()
+
+
+def find_report(engine: Engine, request: Request, settings: Settings) -> StoredReport | None:
+    """The stored report of the same kind, period and parameters; None where there is none."""
+    same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
+    with reading(engine) as connection:
+        row = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one_or_none()
+    return None if row is None else StoredReport(row.id, _DOCUMENT.validate_python(row.document))
+
+
+def store_report(
+    engine: Engine,
+    request: Request,
+    document: Document,
+    recipients: tuple[str, ...],
+    settings: Settings,
+    now: datetime,
+) -> StoredReport:
+    """Store a report and queue its deliveries, in one transaction.
+
+    A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
+    """
+    addresses, without = recipients_for(recipients, settings)
+    row = _identity(request, settings) | {
+        "template": document.template,
+        "parameters": request.parameters(settings),
+        "document": document.model_dump(mode="json", by_alias=True),
+        "created_at": now,
+    }
+    with writing(engine) as connection:
+        connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
+        same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
+        stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
+        queue(connection, stored.id, addresses, now)
+    return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
+
+
+def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
+    """The report as HTML, PDF, JSON and CSV under `folder`, named by its kind and period; paths by format."""
+    document = report.document
+    table, suffix = render_csv(document)
+    contents = {
+        "html": render_html(document).encode(),
+        "pdf": render_pdf(document),
+        "json": render_json(document),
+        suffix: table,
+    }
+    stem = file_stem(report)
+    paths = {form: folder / document.kind / f"{stem}.{form}" for form in contents}
+    for form, content in contents.items():
+        write_atomically(paths[form], content)
+    return paths
+
+
+def file_stem(report: StoredReport) -> str:
+    """A file name that tells the report by its kind, template and period alone: nothing in it comes from data."""
+    period = report.document.period
+    start = period.start.astimezone(ZoneInfo(period.zone))
+    stamp = f"{start:%Y-%m-%dT%H%M}" if report.document.kind in ("hourly", "custom") else f"{start:%Y-%m-%d}"
+    unique = f"-{report.id}" if report.document.kind == "custom" else ""
+    return f"routewatch-{report.document.kind}-{report.document.template}-{stamp}{unique}"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _identity(request: Request, settings: Settings) -> dict[str, Any]:
+    parameters = json.dumps(request.parameters(settings), sort_keys=True).encode()
+    return {
+        "kind": request.kind,
+        "period_start": request.period.start,
+        "period_end": request.period.end,
+        "parameters_hash": hashlib.sha256(parameters).hexdigest(),
+    }
+
+
+@task(name="find report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def find_told(place: Workplace, request: Request) -> StoredReport | None:
+    """The report, where an earlier run has stored it."""
+    return find_report(place.engine, request, place.settings)
+
+
+@task(name="store report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def store(
+    place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
+) -> StoredReport:
+    """Store a report and queue its deliveries."""
+    report = store_report(place.engine, request, document, recipients, place.settings, now)
+    for name in report.without_address:
+        get_run_logger().warning("no address is set for %r (delivery.recipients.%s): it gets no report", name, name)
+    return report
+
+
+@task(name="write report files", cache_policy=NO_CACHE)
+def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
+    """Write the report in every format; paths by format."""
+    return write_files(report, place.environment.reports_folder)
+
+
+@task(name="show report in Prefect", cache_policy=NO_CACHE)
+def show_report(report: StoredReport) -> None:
+    """Keep the report as an artifact, so that the Prefect UI shows it."""
+    document = report.document
+    create_markdown_artifact(
+        key=f"{document.kind}-{document.template}-report",
+        markdown=render_markdown(document),
+        description=headline(document),
+    )

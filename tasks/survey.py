@@ -1,0 +1,42 @@
+"""Survey: everything that a report document is made of, read from the database and worked out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from models.settings import Settings
+from models.workplace import Workplace
+from tasks.apply import applied_in
+from tasks.compose import Material, Request
+from tasks.configure import read_config
+from tasks.diagnose import diagnose
+from tasks.efficiency import cheapest_adequate
+from tasks.forecast import basis
+from tasks.gather import gather
+from tasks.recommend import recommend
+
+
+def survey(engine: Engine, request: Request, settings: Settings, now: datetime) -> Material:
+    """Gathers the period and those it is compared with, and says what was found and could be done about it."""
+    period, filters = request.period, request.filters
+    current = gather(engine, period, filters)
+    limits = settings.performance_metrics
+    bottlenecks = diagnose(current.hours, limits, period.zone)
+    cheapest = cheapest_adequate(current.hours, limits)
+    return Material(
+        current=current,
+        previous=gather(engine, period.before(), filters),
+        last_week=gather(engine, period.week_before(), filters),
+        budget_basis=gather(engine, basis(current.period.end, period.zone), Filters()),
+        bottlenecks=bottlenecks,
+        recommendations=recommend(bottlenecks, current.hours, cheapest, read_config(engine), settings.optimizer),
+        applied=applied_in(engine, period.start, now),
+    )
+
+
+@task(name="survey", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def survey_period(place: Workplace, request: Request, now: datetime) -> Material:
+    """Measure the period, find its bottlenecks and what could be done about them."""
+    return survey(place.engine, request, place.settings, now)
