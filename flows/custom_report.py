@@ -6,17 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from prefect import flow
-from tasks.deliver import deliver_reports
 
 from flows.clock import time_of_run
-from flows.outcome import Outcome
+from flows.telling import Outcome, tell
 from models.document import Filters
 from models.period import Period
 from models.workplace import load_workplace
-from tasks.compose import Request, compose_report
-from tasks.fold import fold_selections
-from tasks.publish import find_told, show_report, store, write_report
-from tasks.survey import survey_period
+from tasks.compose import Request
 
 
 class Template(StrEnum):
@@ -54,12 +50,4 @@ def custom_report(
     period = Period(start, end, place.settings.timezone)
     filters = Filters(models=tuple(models or ()), teams=tuple(teams or ()))
     request = Request("custom", template.value, period, depth.value, filters=filters)
-    fold_selections(place, now)
-    report = find_told(place, request)
-    if report is None:
-        material = survey_period(place, request, now)
-        document = compose_report(place, request, material, now)
-        report = store(place, request, document, tuple(recipients or ()), now)
-    files = write_report(place, report)
-    show_report(report)
-    return Outcome(report, files, deliver_reports(place))
+    return tell(place, request, tuple(recipients or ()), now)

@@ -5,15 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from prefect import flow
-from tasks.deliver import deliver_reports
 
 from flows.clock import time_of_run
-from flows.outcome import Outcome
+from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.compose import compose_report, scheduled
-from tasks.fold import fold_selections
-from tasks.publish import find_told, show_report, store, write_report
-from tasks.survey import survey_period
+from tasks.compose import scheduled
 
 
 @flow(name="hourly", flow_run_name="hourly")
@@ -25,12 +21,4 @@ def hourly(as_of: datetime | None = None) -> Outcome:
     """
     place, now = load_workplace(), time_of_run(as_of)
     request, recipients = scheduled("hourly", place.settings, now)
-    fold_selections(place, now)
-    report = find_told(place, request)
-    if report is None:
-        material = survey_period(place, request, now)
-        document = compose_report(place, request, material, now)
-        report = store(place, request, document, recipients, now)
-    files = write_report(place, report)
-    show_report(report)
-    return Outcome(report, files, deliver_reports(place))
+    return tell(place, request, recipients, now)

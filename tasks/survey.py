@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from prefect import task
+from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
+from models.document import Filters
 from models.settings import Settings
 from models.workplace import Workplace
 from tasks.apply import applied_in

@@ -1,0 +1,42 @@
+"""The process that every flow goes through: count, survey, act, compose, store, show, deliver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tasks.deliver import Receipt, deliver_reports
+
+from models.workplace import Workplace
+from tasks.apply import apply_optimizations
+from tasks.compose import Request, compose_report
+from tasks.fold import fold_selections
+from tasks.publish import StoredReport, find_told, show_report, store, write_report
+from tasks.survey import survey_period
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The report that was told, its files by format, and what became of the deliveries that were due in this run."""
+
+    report: StoredReport
+    files: dict[str, Path]
+    receipts: tuple[Receipt, ...]
+
+
+def tell(
+    place: Workplace, request: Request, recipients: tuple[str, ...], now: datetime, *, optimize: bool = False
+) -> Outcome:
+    """Tell a report once: a run that finds it told already only sends what is still due."""
+    fold_selections(place, now)
+    report = find_told(place, request)
+    if report is None:
+        material = survey_period(place, request, now)
+        if optimize:
+            material = apply_optimizations(place, material, now)
+        document = compose_report(place, request, material, now)
+        report = store(place, request, document, recipients, now)
+    files = write_report(place, report)
+    show_report(report)
+    return Outcome(report, files, deliver_reports(place))
