@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 
 from models.database import reading, writing
 from models.document import AppliedOptimization, Recommendation
@@ -82,6 +83,12 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
         )
         for row in rows
     )
+
+
+def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
+    """Every optimization, the newest first: rows of models.tables.Optimization."""
+    with reading(engine) as connection:
+        return connection.execute(select(OPTIMIZATION).order_by(OPTIMIZATION.c.id.desc())).fetchall()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

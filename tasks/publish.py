@@ -54,27 +54,23 @@ def find_report(engine: Engine, request: Request, settings: Settings) -> StoredR
 
 
 def store_report(
-    engine: Engine,
-    request: Request,
-    document: Document,
-    recipients: tuple[str, ...],
-    settings: Settings,
-    now: datetime,
+    place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
 ) -> StoredReport:
     """Store a report and queue its deliveries, in one transaction.
 
     A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
     """
-    addresses, without = recipients_for(recipients, settings)
-    row = _identity(request, settings) | {
+    addresses, without = recipients_for(recipients, place.settings)
+    identity = _identity(request, place.settings)
+    row = identity | {
         "template": document.template,
-        "parameters": request.parameters(settings),
+        "parameters": request.parameters(place.settings),
         "document": document.model_dump(mode="json", by_alias=True),
         "created_at": now,
     }
-    with writing(engine) as connection:
+    with writing(place.engine) as connection:
         connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
-        same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
+        same = (REPORT.c[name] == value for name, value in identity.items())
         stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
         queue(connection, stored.id, addresses, now)
     return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
@@ -130,7 +126,7 @@ def store(
     place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
 ) -> StoredReport:
     """Store a report and queue its deliveries."""
-    report = store_report(place.engine, request, document, recipients, place.settings, now)
+    report = store_report(place, request, document, recipients, now)
     for name in report.without_address:
         get_run_logger().warning("no address is set for %r (delivery.recipients.%s): it gets no report", name, name)
     return report

@@ -97,8 +97,10 @@ def hour_of(timestamp: str, zone: str) -> pl.Expr:
 def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
     """The UTC start of the zone's day or week that holds each instant."""
     dates = instants.dt.convert_time_zone(zone).dt.date()
-    starts = {day: floor_to(level, _noon(day, zone), zone) for day in dates.unique().to_list()}
-    return dates.replace_strict(starts, return_dtype=pl.Datetime("us", "UTC"))
+    days = dates.unique()
+    starts = pl.Series([floor_to(level, _noon(day, zone), zone) for day in days], dtype=pl.Datetime("us", "UTC"))
+    # Of an empty series the replacement keeps the old type, hence the cast.
+    return dates.replace_strict(days, starts).cast(starts.dtype)
 
 
 def empty() -> pl.DataFrame:

@@ -1,0 +1,170 @@
+"""The command line. Heavy libraries are imported by the command that needs them, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments import tables
+from deployments.tell import complain, say
+from models.errors import RoutewatchError
+
+app = typer.Typer(
+    name="routewatch",
+    help="Watches an AI-model router, measures it, tunes it, proves that the tuning helped, and reports.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(tables.config, name="config")
+app.add_typer(tables.deliveries, name="deliveries")
+app.add_typer(tables.optimizations, name="optimizations")
+
+
+class Schedule(StrEnum):
+    HOURLY = "hourly"
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+class Template(StrEnum):
+    PERFORMANCE = "performance"
+    COST = "cost"
+
+
+class Format(StrEnum):
+    HTML = "html"
+    PDF = "pdf"
+    CSV = "csv"
+    JSON = "json"
+
+
+def main() -> None:
+    """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
+    try:
+        status = app(standalone_mode=False)
+    except RoutewatchError as error:
+        complain(str(error))
+        status = error.exit_status
+    except KeyboardInterrupt:
+        complain("stopped")
+        status = 130
+    except BrokenPipeError:
+        # The reader of a pipe has enough; pointing stdout away keeps the interpreter from complaining at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in one line too
+        status = _misuse_or_defect(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@app.command()
+def init() -> None:
+    """Create the database, or bring its tables up to date."""
+    from models.database import migrate
+    from models.environment import load_environment
+
+    environment = load_environment()
+    before, after = migrate(environment.database_address)
+    done = "is up to date" if before == after else "was created" if before is None else f"was brought up from {before}"
+    say(f"the database {done} (revision {after})")
+
+
+@app.command(name="import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSONL files of selections.", show_default=False)],
+    mapping: Annotated[Path | None, typer.Option("--map", help="A mapping file; see docs/import.md.")] = None,
+) -> None:
+    """Import selections. Bad rows are listed, good ones kept; importing again adds nothing."""
+    from deployments.importing import import_files
+    from models.workplace import load_workplace
+
+    raise typer.Exit(import_files(load_workplace(), files, mapping))
+
+
+@app.command()
+def run(
+    schedule: Schedule,
+    as_of: Annotated[str | None, typer.Option(help="Act as though it were this time (ISO 8601).")] = None,
+) -> None:
+    """Run one flow, here and now."""
+    from deployments.running import run_schedule
+    from models.period import parse_instant
+    from models.workplace import load_workplace
+
+    place = load_workplace()
+    at = parse_instant(as_of, place.settings.timezone) if as_of else None
+    raise typer.Exit(run_schedule(place, schedule.value, at))
+
+
+@app.command()
+def report(
+    template: Template,
+    start: Annotated[str | None, typer.Option("--from", help="Where the period begins (ISO 8601).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Where it ends; this instant is not in it.")] = None,
+    last: Annotated[str | None, typer.Option(help="The time up to now instead, such as 24h or 7d.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model; can be repeated.")] = None,
+    team: Annotated[list[str] | None, typer.Option(help="Only this team; can be repeated.")] = None,
+    form: Annotated[Format | None, typer.Option("--format", help="By default what -o ends in, else html.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")] = None,
+    *,
+    summary: Annotated[bool, typer.Option("--summary", help="A page or two instead of everything.")] = False,
+) -> None:
+    """Write a report about any period. HTML and JSON go to stdout where no file is named."""
+    from deployments.reporting import period_of, write_report
+    from models.document import Filters
+    from models.workplace import load_workplace
+
+    place = load_workplace()
+    period = period_of(start, end, last, place.settings.timezone, datetime.now(UTC))
+    filters = Filters(models=tuple(model or ()), teams=tuple(team or ()))
+    write_report(
+        place, template.value, period, filters, form and form.value, output, depth="summary" if summary else "detailed"
+    )
+
+
+@app.command()
+def rebuild(
+    start: Annotated[str | None, typer.Option("--from", help="Only the weeks from this time on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only the weeks up to this time.")] = None,
+) -> None:
+    """Make the rollups anew from the raw rows."""
+    from deployments.reporting import rebuild_rollups
+    from models.workplace import load_workplace
+
+    rebuild_rollups(load_workplace(), start, end, datetime.now(UTC))
+
+
+@app.command()
+def demo() -> None:
+    """Show all of it on the simulated router; nothing else is needed."""
+    from deployments.demo import run_demo
+
+    raise typer.Exit(run_demo())
+
+
+@app.command()
+def serve() -> None:
+    """Serve the timetable, with a Prefect server and its UI where none is configured."""
+    from deployments.serving import serve_timetable
+    from models.workplace import load_workplace
+
+    serve_timetable(load_workplace())
+
+
+def _misuse_or_defect(error: Exception) -> int:
+    if hasattr(error, "format_message"):
+        complain(f"{error.format_message()} (`routewatch --help` tells the ways to call it)")
+        return 2
+    if "ROUTEWATCH_DEBUG" in os.environ:
+        raise error
+    complain(f"a defect of Routewatch: {type(error).__name__}: {error} (ROUTEWATCH_DEBUG=1 shows where)")
+    return 1

@@ -1,0 +1,32 @@
+"""Prefect without a server of its own to start: its settings for a run in this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def use_embedded_prefect(home: Path) -> None:
+    """Set what the user has not set, before Prefect is first imported.
+
+    Where the user has a Prefect of their own (an address, a home or profiles), runs are recorded there.
+    """
+    defaults = {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        # The outcome is told by the command itself; a failure as one line.
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        # Each run would otherwise wait a second for its heartbeat to end.
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "",
+    }
+    has_own = {"PREFECT_API_URL", "PREFECT_HOME"} & os.environ.keys() or Path(
+        "~/.prefect/profiles.toml"
+    ).expanduser().exists()
+    if not has_own:
+        defaults |= {
+            "PREFECT_HOME": str((home / "prefect").absolute()),
+            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        }
+    for name, value in defaults.items():
+        if value:
+            os.environ.setdefault(name, value)

@@ -1,0 +1,116 @@
+"""Reports and rollups on demand from the command line, without Prefect's record of a run."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from deployments.tell import note, progress, say
+from models.document import Document, Filters
+from models.errors import UsageError
+from models.period import EARLIEST, LATEST, Level, Period, floor_to, parse_instant, parse_span
+from models.workplace import Workplace
+
+DEFAULT_SPAN = "7d"
+
+
+def period_of(start: str | None, end: str | None, last: str | None, zone: str, now: datetime) -> Period:
+    """The period that --from, --to and --last mean together. Raises InvalidPeriod or UsageError."""
+    if last is not None and (start or end):
+        raise UsageError("--last goes without --from and --to")
+    if start is not None:
+        upto = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
+        return Period(parse_instant(start, zone), upto, zone)
+    if end is not None:
+        raise UsageError("--to needs --from")
+    upto = floor_to(Level.HOUR, now, zone)
+    return Period(upto - parse_span(last or DEFAULT_SPAN), upto, zone)
+
+
+def write_report(
+    place: Workplace,
+    template: Literal["performance", "cost"],
+    period: Period,
+    filters: Filters,
+    form: str | None,
+    output: Path | None,
+    *,
+    depth: Literal["summary", "detailed"],
+) -> None:
+    """Compose a report and write it in one format, to a file or to stdout."""
+    from datetime import UTC
+
+    from tasks.compose import Request, compose
+    from tasks.fold import basis_of, fold
+    from tasks.survey import survey
+
+    form = form or _form_of(output)
+    now = datetime.now(UTC)
+    with progress("counting new selections") as bar:
+        fold(place.engine, basis_of(place.settings), now=now, progress=bar)
+    request = Request("custom", template, period, depth, filters=filters)
+    document = compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
+    content, suffix = _render(document, form)
+    if output is None and suffix in ("html", "json"):
+        sys.stdout.buffer.write(content)
+        return
+    path = output or Path(f"routewatch-{template}-{period.local(period.start):%Y-%m-%d}.{suffix}")
+    if form == "csv" and path.suffix != f".{suffix}":
+        path = path.with_name(f"{path.name}.{suffix}")
+    _write(path, content)
+    say(str(path))
+
+
+def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
+    """Make the rollups anew, all of them or those of a period."""
+    from tasks.fold import basis_of, rebuild
+
+    zone = place.settings.timezone
+    first = parse_instant(start, zone) if start else EARLIEST
+    upto = parse_instant(end, zone) if end else LATEST
+    period = Period(first, upto, zone) if start or end else None
+    with progress("rebuilding rollups") as bar:
+        result = rebuild(place.engine, basis_of(place.settings), period=period, now=now, progress=bar)
+    say(f"rollups rebuilt from {result.rows:,} selections")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _form_of(output: Path | None) -> str:
+    if output is None:
+        return "html"
+    suffix = output.suffix.lower().lstrip(".")
+    if suffix not in ("html", "pdf", "csv", "json"):
+        raise UsageError(f"{output} ends in none of .html, .pdf, .csv, .json: say --format")
+    return suffix
+
+
+def _render(document: Document, form: str) -> tuple[bytes, str]:
+    if form == "pdf":
+        from reports.as_pdf import render_pdf
+
+        return render_pdf(document), "pdf"
+    if form == "csv":
+        from reports.as_csv import render_csv
+
+        return render_csv(document)
+    if form == "json":
+        from reports.as_json import render_json
+
+        return render_json(document), "json"
+    from reports.as_html import render_html
+
+    return render_html(document).encode(), "html"
+
+
+def _write(path: Path, content: bytes) -> None:
+    from tasks.files import write_atomically
+
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    note(f"{len(content):,} bytes")

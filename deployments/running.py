@@ -1,0 +1,31 @@
+"""Running a flow from the command line, in this process."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from deployments.embedded import use_embedded_prefect
+from deployments.tell import complain, say
+from models.workplace import Workplace
+
+
+def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int:
+    """Run a schedule's flow and tell its outcome; the exit status: 1 where a delivery is given up."""
+    # Asked first, so that a database that is away is told in one line, before Prefect starts.
+    place.engine.dispose()
+    use_embedded_prefect(place.environment.home)
+    from flows.daily import daily
+    from flows.hourly import hourly
+    from flows.telling import Outcome
+    from flows.weekly import weekly
+    from reports.headline import headline
+
+    outcome: Outcome = {"hourly": hourly, "daily": daily, "weekly": weekly}[schedule](as_of=as_of)
+    say(headline(outcome.report.document))
+    for form, path in outcome.files.items():
+        say(f"{form:>5}  {path}")
+    for receipt in outcome.receipts:
+        say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
+    for name in outcome.report.without_address:
+        complain(f"no address is set for {name!r} (delivery.recipients.{name} in the settings): it gets no report")
+    return int(any(receipt.state == "dead" for receipt in outcome.receipts))

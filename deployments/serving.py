@@ -1,0 +1,68 @@
+"""Serving the timetable on this machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deployments.embedded import use_embedded_prefect
+from deployments.tell import say
+from models.errors import RoutewatchError
+from models.workplace import Workplace
+
+SERVER_HOST, SERVER_PORT = "127.0.0.1", 4200
+START_TIMEOUT_S = 120
+
+CONCURRENT_RUNS = 4
+
+
+def serve_timetable(place: Workplace) -> None:
+    """Run the timetable until stopped, beside a Prefect server of its own where PREFECT_API_URL names none."""
+    place.engine.dispose()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    use_embedded_prefect(place.environment.home)
+    with _server():
+        from prefect import serve
+
+        from deployments.timetable import timetable
+
+        say(f"Prefect UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
+        # Left running when stopped: a pause would have to be undone by hand at every start.
+        serve(*timetable(place.settings), limit=CONCURRENT_RUNS, pause_on_shutdown=False)
+
+
+@contextmanager
+def _server() -> Iterator[None]:
+    if "PREFECT_API_URL" in os.environ:
+        yield
+        return
+    os.environ["PREFECT_API_URL"] = f"http://{SERVER_HOST}:{SERVER_PORT}/api"
+    environment = os.environ | {"PREFECT_UI_API_URL": "/api"}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", SERVER_HOST, "--port", str(SERVER_PORT)]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - no input in it
+    try:
+        _wait_until_ready(process)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
+    import httpx
+    import stamina
+
+    class _Away(Exception):
+        pass
+
+    @stamina.retry(on=(httpx.TransportError, _Away), attempts=None, timeout=START_TIMEOUT_S, wait_max=1.0)
+    def ready() -> None:
+        if process.poll() is not None:
+            raise RoutewatchError(f"the Prefect server ended at its start with status {process.returncode}")
+        if httpx.get(f"{os.environ['PREFECT_API_URL']}/ready").status_code != httpx.codes.OK:
+            raise _Away
+
+    ready()

@@ -1,0 +1,115 @@
+"""Commands that show and change rows: the router's config, deliveries, optimizations."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from deployments.tell import say, table
+
+config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
+deliveries = typer.Typer(help="Reports on their way to their recipients.", no_args_is_help=True)
+optimizations = typer.Typer(help="What Routewatch proposes and has applied.", no_args_is_help=True)
+
+
+@config.command("get")
+def config_get(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
+    """Show the config, as JSON."""
+    from models.errors import UsageError
+    from models.workplace import load_workplace
+    from tasks.configure import read_config
+
+    settings = read_config(load_workplace().engine)
+    if key is not None and key not in settings:
+        raise UsageError(f"the config has no {key!r}; it has {', '.join(settings) or 'no keys yet'}")
+    values = {name: setting.value for name, setting in settings.items()}
+    say(json.dumps(values if key is None else values[key], indent=2, ensure_ascii=False))
+
+
+@config.command("set")
+def config_set(
+    key: str,
+    value: Annotated[str, typer.Argument(help="JSON, or plain text.")],
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "set by hand",
+) -> None:
+    """Give a key a value."""
+    from models.workplace import load_workplace
+    from tasks.configure import set_by_hand
+
+    place, now = load_workplace(), datetime.now(UTC)
+    version = set_by_hand(place.engine, key, _json_or_text(value), by=getpass.getuser(), reason=reason, now=now)
+    say(f"{key} = {value} (version {version})")
+
+
+@config.command("history")
+def config_history(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
+    """Show who changed what, when and why, the newest first."""
+    from models.workplace import load_workplace
+    from tasks.configure import history
+
+    rows = [
+        (
+            _stamp(row.changed_at),
+            row.key,
+            json.dumps(row.from_value),
+            json.dumps(row.to_value),
+            row.changed_by,
+            row.reason,
+        )
+        for row in history(load_workplace().engine, key)
+    ]
+    table(("when", "key", "from", "to", "by", "why"), rows, "nothing was changed yet")
+
+
+@deliveries.command("list")
+def deliveries_list() -> None:
+    """Show the deliveries, the newest first."""
+    from models.workplace import load_workplace
+    from tasks.deliver import list_deliveries
+
+    rows = [
+        (str(row.id), row.report, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
+        for row in list_deliveries(load_workplace().engine)
+    ]
+    table(("id", "report", "channel", "recipient", "state", "attempts", "last answer"), rows, "no deliveries yet")
+
+
+@deliveries.command("retry")
+def deliveries_retry(delivery_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """Queue a delivery again that was given up; the next run sends it."""
+    from models.workplace import load_workplace
+    from tasks.deliver import retry
+
+    retry(load_workplace().engine, delivery_id, datetime.now(UTC))
+    say(f"delivery {delivery_id} is queued again: the next run sends it")
+
+
+@optimizations.command("list")
+def optimizations_list() -> None:
+    """Show the optimizations, the newest first."""
+    from models.workplace import load_workplace
+    from tasks.apply import list_optimizations
+
+    rows = [
+        (str(row.id), row.type, row.subject, row.state, _stamp(row.updated_at))
+        for row in list_optimizations(load_workplace().engine)
+    ]
+    table(("id", "type", "subject", "state", "since"), rows, "nothing was proposed yet")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _stamp(instant: datetime) -> str:
+    return instant.isoformat(sep=" ", timespec="minutes")

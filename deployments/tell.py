@@ -1,0 +1,58 @@
+"""What the command line says: results to stdout, complaints and progress to stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+def say(text: str) -> None:
+    """One line of result."""
+    sys.stdout.write(text + "\n")
+
+
+def note(text: str) -> None:
+    """One line beside the result."""
+    sys.stderr.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    """One line that says what is wrong; what would break it into several is folded."""
+    note("routewatch: " + " ".join(text.split()))
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+    """A table on stdout, or the sentence `empty` where there are no rows."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not rows:
+        say(empty)
+        return
+    drawn = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        # As Text, a value from data is never read as markup.
+        drawn.add_row(*(Text(value) for value in row))
+    console = Console()
+    # Cut to a terminal's width, but whole where a program reads it.
+    console.print(drawn, width=None if console.is_terminal else 400)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr while work lasts, where that is a terminal; the function takes done and total."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(job, completed=done, total=of)

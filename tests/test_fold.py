@@ -1,0 +1,172 @@
+"""The fold counts every selection once, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from sqlalchemy import Engine, delete, insert, select
+
+from models.database import reading, writing
+from models.period import Level, Period
+from models.tables import FoldState, Rollup, Selection, table_of
+from tasks import fold as fold_module
+from tasks.fold import Basis, fold, rebuild
+from tasks.rollup import COLUMNS, KEYS, roll_up
+from tests.factories import MONDAY, insert_selections, selections
+
+UTC_BASIS = Basis("UTC", 2000.0)
+NOW = datetime(2026, 9, 21, tzinfo=UTC)
+ROLLUP = table_of(Rollup)
+
+
+def traffic(count: int, start: datetime = MONDAY, step: timedelta = timedelta(minutes=7)) -> pl.DataFrame:
+    return selections(
+        *(
+            {
+                "timestamp": start + i * step,
+                "model_id": f"m{i % 3}",
+                "team": f"t{i % 2}",
+                "response_time_ms": 100.0 * (1 + i % 40),
+                "cost_usd": i / 1000,
+            }
+            for i in range(count)
+        )
+    )
+
+
+def stored(engine: Engine, level: Level) -> pl.DataFrame:
+    with reading(engine) as connection:
+        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == level.value)).fetchall()
+    schema = roll_up(selections(), "UTC", 0.0)[level].schema
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(KEYS)
+
+
+def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_BASIS) -> None:
+    expected = roll_up(raw, basis.zone, basis.target_ms)
+    for level in Level:
+        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+
+
+def test_a_fold_counts_everything_once(engine: Engine) -> None:
+    """Folding again adds nothing."""
+    insert_selections(engine, traffic(500))
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 500
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 0
+    assert_rollups_are_of(engine, traffic(500))
+
+
+def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
+    """Rows of a time that was folded before are added to its rollups."""
+    insert_selections(engine, traffic(300))
+    fold(engine, UTC_BASIS, now=NOW)
+    late = traffic(50, start=MONDAY + timedelta(minutes=3))
+    insert_selections(engine, late)
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 50
+    assert_rollups_are_of(engine, pl.concat([traffic(300), late]))
+
+
+def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small chunks give the rollups of one large one."""
+    monkeypatch.setattr(fold_module, "CHUNK_ROWS", 37)
+    insert_selections(engine, traffic(400))
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 400
+    assert_rollups_are_of(engine, traffic(400))
+
+
+def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a fold dies after rollups were written but before it ended, the next one counts those rows once."""
+    insert_selections(engine, traffic(200))
+    upsert = fold_module._upsert
+
+    def dying(connection: object, level: Level, rollups: pl.DataFrame) -> None:
+        upsert(connection, level, rollups)  # type: ignore[arg-type]
+        if level is Level.WEEK:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fold_module, "_upsert", dying)
+    with pytest.raises(KeyboardInterrupt):
+        fold(engine, UTC_BASIS, now=NOW)
+    monkeypatch.undo()
+    assert stored(engine, Level.HOUR).is_empty()
+    fold(engine, UTC_BASIS, now=NOW)
+    assert_rollups_are_of(engine, traffic(200))
+
+
+def test_two_folds_at_once_count_once(engine: Engine) -> None:
+    """Concurrent folds share the work and never a row."""
+    insert_selections(engine, traffic(600))
+    gate, counted = threading.Barrier(4), []
+
+    def work() -> None:
+        gate.wait()
+        counted.append(fold(engine, UTC_BASIS, now=NOW).rows)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counted) == 600
+    assert_rollups_are_of(engine, traffic(600))
+
+
+def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> None:
+    """A writer that took its id first and commits last is waited for: the fold never steps over it."""
+    table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "slow writer", "error": False}
+    started, result = threading.Event(), []
+
+    def folding() -> None:
+        started.set()
+        result.append(fold(postgres_engine, UTC_BASIS, now=NOW).rows)
+
+    with postgres_engine.connect() as early:
+        transaction = early.begin()
+        early.execute(insert(table), [row])
+        with writing(postgres_engine) as late:
+            late.execute(insert(table), [row | {"model_id": "quick writer"}])
+        thread = threading.Thread(target=folding)
+        thread.start()
+        started.wait()
+        transaction.commit()
+    thread.join()
+    fold(postgres_engine, UTC_BASIS, now=NOW)
+    assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
+
+
+@pytest.mark.parametrize("basis", [Basis("Asia/Kolkata", 2000.0), Basis("UTC", 500.0)], ids=["zone", "target"])
+def test_a_new_basis_rebuilds_everything(engine: Engine, basis: Basis) -> None:
+    """When the reporting zone or the target changes, all rollups are made anew."""
+    insert_selections(engine, traffic(300))
+    fold(engine, UTC_BASIS, now=NOW)
+    result = fold(engine, basis, now=NOW)
+    assert result.rebuilt
+    assert_rollups_are_of(engine, traffic(300), basis)
+
+
+@pytest.mark.parametrize(
+    "period", [None, Period(MONDAY + timedelta(days=8), MONDAY + timedelta(days=9))], ids=["all", "one week"]
+)
+def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) -> None:
+    """Rollups that went missing are back after a rebuild, and the others are as they were."""
+    raw = traffic(3_000)
+    insert_selections(engine, raw)
+    fold(engine, UTC_BASIS, now=NOW)
+    with writing(engine) as connection:
+        connection.execute(delete(ROLLUP).where(ROLLUP.c.bucket == MONDAY + timedelta(days=8, hours=5)))
+    rebuild(engine, UTC_BASIS, period=period, now=NOW)
+    assert_rollups_are_of(engine, raw)
+
+
+def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
+    """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
+    insert_selections(engine, traffic(100))
+    fold(engine, UTC_BASIS, now=NOW)
+    insert_selections(engine, traffic(1))
+    newest = fold(engine, UTC_BASIS, now=NOW).last_selection_at
+    assert newest == MONDAY + 99 * timedelta(minutes=7)
+    with reading(engine) as connection:
+        assert connection.scalar(select(table_of(FoldState).c.folded_at)) == NOW

@@ -1,0 +1,52 @@
+"""The product document's thresholds, each at, just under and just over the limit."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from models.kpi import KpiName, KpiState, judge
+from models.settings import PerformanceMetrics
+
+LIMITS = PerformanceMetrics()
+
+DOCUMENT = {
+    KpiName.RESPONSE_TIME: (2000.0, 3000.0, 5000.0, +1),
+    KpiName.SELECTION_ACCURACY: (0.95, 0.90, 0.85, -1),
+    KpiName.CACHE_HIT_RATE: (0.90, 0.80, 0.70, -1),
+    KpiName.COST_EFFICIENCY: (0.80, 0.70, 0.60, -1),
+    KpiName.ERROR_RATE: (0.02, 0.05, 0.10, +1),
+}
+
+
+@pytest.mark.parametrize("name", KpiName)
+def test_thresholds_are_the_documents(name: KpiName) -> None:
+    """Every KPI's default limits are those of the product document."""
+    limits = LIMITS.of(name)
+    assert (limits.target, limits.warning, limits.critical) == DOCUMENT[name][:3]
+
+
+@pytest.mark.parametrize("name", KpiName)
+@pytest.mark.parametrize(
+    ("limit", "within", "beyond"),
+    [
+        (0, KpiState.ON_TARGET, KpiState.OFF_TARGET),
+        (1, KpiState.OFF_TARGET, KpiState.WARNING),
+        (2, KpiState.WARNING, KpiState.CRITICAL),
+    ],
+    ids=["target", "warning", "critical"],
+)
+def test_a_limit_is_crossed_only_beyond_it(name: KpiName, limit: int, within: KpiState, beyond: KpiState) -> None:
+    """At the limit and on the better side the milder state holds, one step past it the graver one."""
+    *limits, worse = DOCUMENT[name]
+    value = limits[limit]
+    assert judge(name, value, LIMITS.of(name)) is within
+    assert judge(name, math.nextafter(value, -worse * math.inf), LIMITS.of(name)) is within
+    assert judge(name, math.nextafter(value, worse * math.inf), LIMITS.of(name)) is beyond
+
+
+@pytest.mark.parametrize("name", KpiName)
+def test_no_value_is_no_data(name: KpiName) -> None:
+    """A KPI that nothing is known of is neither good nor bad."""
+    assert judge(name, None, LIMITS.of(name)) is KpiState.NO_DATA
