@@ -1,4 +1,4 @@
-"""Numbers, money, durations and times as a reader of the report's locale expects them. Unknown is "no data", never 0."""
+"""Numbers, money and times as a reader of the report's locale expects them. Unknown is "no data", never 0."""
 
 from __future__ import annotations
 
@@ -42,11 +42,15 @@ class Formats:
             return NO_DATA
         if 0 < abs(share) < 0.0001:  # noqa: PLR2004 - the smallest that two digits can show
             return f"<{self._percent(0.0001, 2)}"
-        digits = 2 if abs(share) < 0.01 else 1  # noqa: PLR2004
+        digits = 0 if share in (0, 1) else 2 if abs(share) < 0.01 else 1  # noqa: PLR2004
         shown = round(share, digits + 2)
         if abs(share) < 1 <= abs(shown):
             shown = math.copysign(0.999, share)
         return self._percent(shown, digits)
+
+    def round_percent(self, share: float) -> str:
+        """A share that somebody chose, such as a target, without needless digits."""
+        return self._percent(share, 2, fixed=False)
 
     def signed_percent(self, share: float | None) -> str:
         return NO_DATA if share is None else _sign(share) + self.percent(abs(share))
@@ -61,13 +65,12 @@ class Formats:
         """US dollars: cents, or two significant digits where an amount is smaller than ten cents."""
         if usd is None:
             return NO_DATA
-        digits = 2 if usd == 0 or abs(usd) >= 0.1 else min(8, 1 - math.floor(math.log10(abs(usd))))  # noqa: PLR2004
-        pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.split(";")[0]
-        fixed = pattern.replace("0.00", "0." + "0" * digits)
-        text = format_currency(
-            _no_minus_zero(abs(usd), digits), "USD", fixed, locale=self.locale, currency_digits=False
-        )
-        return ("−" if usd < 0 else "") + str(text)
+        small = 0 < abs(usd) < 0.1  # noqa: PLR2004
+        return self._dollars(usd, min(8, 1 - math.floor(math.log10(abs(usd)))) if small else 2)
+
+    def rough_money(self, usd: float | None) -> str:
+        """Without cents from a hundred dollars on, for estimates and headlines."""
+        return self.money(usd) if usd is None or abs(usd) < 100 else self._dollars(usd, 0)  # noqa: PLR2004
 
     def signed_money(self, usd: float | None) -> str:
         return NO_DATA if usd is None else ("+" if usd > 0 else "") + self.money(usd)
@@ -80,8 +83,12 @@ class Formats:
             return f"{self.number(ms, 0 if abs(ms) >= 10 else 1)} ms"  # noqa: PLR2004
         seconds = ms / _MS_PER_S
         if abs(seconds) < 2 * _S_PER_MIN:
-            return f"{self.number(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
-        return f"{self.number(seconds / _S_PER_MIN, 1)} min"
+            return f"{self._fixed(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
+        return f"{self._fixed(seconds / _S_PER_MIN, 1)} min"
+
+    def short_duration(self, ms: float) -> str:
+        """A duration that somebody chose, such as a target, without needless digits."""
+        return f"{self.number(ms, 1)} ms" if ms < _MS_PER_S else f"{self.number(ms / _MS_PER_S, 2)} s"
 
     def signed_milliseconds(self, ms: float | None) -> str:
         return NO_DATA if ms is None else _sign(ms) + self.milliseconds(abs(ms))
@@ -146,9 +153,18 @@ class Formats:
         one: Any = getattr(self, show)
         return f"{one(interval.low)} to {one(interval.high)}"
 
-    def _percent(self, share: float, digits: int) -> str:
+    def _fixed(self, number: float, digits: int) -> str:
+        return str(format_decimal(_no_minus_zero(number, digits), "#,##0." + "0" * digits, locale=self.locale))
+
+    def _dollars(self, usd: float, digits: int) -> str:
+        pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.split(";")[0]
+        fixed = pattern.replace("0.00", f"0.{'0' * digits}".rstrip("."))
+        text = format_currency(round(abs(usd), digits), "USD", fixed, locale=self.locale, currency_digits=False)
+        return ("−" if round(usd, digits) < 0 else "") + str(text)
+
+    def _percent(self, share: float, digits: int, *, fixed: bool = True) -> str:
         pattern = Locale.parse(self.locale).percent_formats[None].pattern
-        with_digits = pattern.replace("#,##0", "#,##0." + "#" * digits) if digits else pattern
+        with_digits = pattern.replace("#,##0", "#,##0." + ("0" if fixed else "#") * digits) if digits else pattern
         return str(format_percent(_no_minus_zero(share, digits + 2), with_digits, locale=self.locale))
 
 

@@ -488,7 +488,7 @@ def _recommendations() -> tuple[Recommendation, ...]:
 def _savings() -> Savings:
     return Savings(
         spent_usd=1_183.42,
-        savings_usd=Interval(estimate=-423.66, low=-480.1, high=-371.2),
+        savings_usd=Interval(estimate=423.66, low=371.2, high=480.1),
         covered_share=0.82,
         classes=(
             SavingsByClass(
@@ -498,12 +498,12 @@ def _savings() -> Savings:
             SavingsByClass(
                 complexity="moderate", selections=14_340, spent_usd=301.44, baseline_model="atlas-medium",
                 baseline_usd=Interval(estimate=87.4, low=81.0, high=94.1),
-                savings_usd=Interval(estimate=-214.04, low=-262.0, high=-160.5),
+                savings_usd=Interval(estimate=214.04, low=160.5, high=262.0),
             ),
             SavingsByClass(
                 complexity="simple", selections=26_116, spent_usd=79.87, baseline_model="swift-mini",
                 baseline_usd=Interval(estimate=91.2, low=88.8, high=93.6),
-                savings_usd=Interval(estimate=11.33, low=8.9, high=13.7),
+                savings_usd=Interval(estimate=-11.33, low=-13.7, high=-8.9),
             ),
         ),
     )  # fmt: skip

@@ -1,0 +1,222 @@
+"""How response times are spread, how models compare, and who spends what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import altair as alt
+
+from models.document import CostReport, DistributionBin, Kpi, ModelStats, PerformanceReport
+from models.kpi import KpiName
+from reports.chart_style import (
+    BLUE,
+    GRID,
+    INK,
+    NARROW,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    Layer,
+    layer,
+    nice_top,
+    number_labels,
+    ticks_to,
+    words,
+)
+from reports.formats import Formats
+
+MOST_MODELS = 10
+"""More rows than this are no picture any more; the table has them all."""
+
+_LOGARITHMIC_FROM = 30.0
+"""Above this ratio of the longest to the shortest time, even steps would squeeze most bars into one."""
+
+_ROW = 36
+
+
+# --- distribution -----------------------------------------------------------------------------------------------------
+
+
+def distribution(document: PerformanceReport, show: Formats, width: int = NARROW) -> Layer:
+    """Requests per response time; what was slower than target, and than critical, in its own colour."""
+    kpi = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
+    bins = [item for item in document.charts.distribution if item.to_ms > 0]
+    low, high, logarithmic = _extent(bins)
+    rows = [_bar(item, low, kpi) for item in bins if item.count]
+    top = nice_top(max((item.count for item in bins), default=1))
+    ticks = [tick for tick in _time_steps(low, high, logarithmic=logarithmic) if low <= tick <= high]
+    scale = alt.Scale(type="log" if logarithmic else "linear", domain=[low, high], nice=False)
+    x = alt.X("t:Q", title="response time", scale=scale, axis=_axis(ticks, show.short_duration, grid=False))
+    height = alt.Scale(domain=[0, top], nice=False)
+    y = alt.Y("n:Q", title="requests", scale=height, axis=_axis(ticks_to(top, 3), show.count, grid=True))
+    colour = alt.Color("colour:N", scale=None, legend=None)
+    bars = (
+        layer(rows)
+        .mark_rect(stroke="#ffffff", strokeWidth=0.6)
+        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=colour)
+    )
+    marks = _limit_marks(kpi, low, high, x, show) if kpi else []
+    return alt.layer(bars, *marks).properties(width=width - 62, height=170)
+
+
+def _axis(ticks: list[float], text: Callable[[float], str], *, grid: bool) -> alt.Axis:
+    return alt.Axis(values=ticks, labelExpr=number_labels({tick: text(tick) for tick in ticks}), grid=grid)
+
+
+def _extent(bins: Sequence[DistributionBin]) -> tuple[float, float, bool]:
+    used = [item for item in bins if item.count] or list(bins)
+    high = max((item.to_ms for item in used), default=1.0)
+    positive = min((item.from_ms or item.to_ms / 1.5 for item in used), default=0.1)
+    if high / positive > _LOGARITHMIC_FROM:
+        return positive, high, True
+    return min((item.from_ms for item in used), default=0.0), high, False
+
+
+def _bar(item: DistributionBin, low: float, kpi: Kpi | None) -> dict[str, Any]:
+    middle = math.sqrt(max(item.from_ms, low, 1e-9) * item.to_ms)
+    late = kpi is not None and middle > kpi.target
+    very_late = kpi is not None and middle > kpi.critical
+    colour = VERMILLION if very_late else ORANGE if late else BLUE
+    return {"t": max(item.from_ms, low), "to": item.to_ms, "n": item.count, "colour": colour}
+
+
+def _limit_marks(kpi: Kpi, low: float, high: float, x: Any, show: Formats) -> list[Layer]:
+    rows = [
+        {"t": limit, "text": f"{name} {show.short_duration(limit)}", "row": row}
+        for row, (name, limit) in enumerate((("target", kpi.target), ("critical", kpi.critical)))
+        if low < limit < high
+    ]
+    rule = layer(rows).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x)
+    labels = words(rows, x, alt.Y("row:O", axis=None, scale=alt.Scale(domain=[0, 1], range=[6, 22])), dx=4, color=INK)
+    return [rule, alt.layer(labels).resolve_scale(y="independent")] if rows else []
+
+
+def _time_steps(low: float, high: float, *, logarithmic: bool) -> list[float]:
+    if not logarithmic:
+        return [tick for tick in ticks_to(nice_top(high), 4) if tick <= high]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 3) if high / low < 3_000 else (1,)  # noqa: PLR2004 - room for two labels in each power of ten
+    return [step * 10.0**power for power in powers for step in steps]
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def comparison(document: PerformanceReport, show: Formats, width: int = NARROW) -> Layer:
+    """Per model the span from median to p95 against the target, with cost and errors in words."""
+    models = sorted(document.model_breakdown, key=lambda model: -model.count)[:MOST_MODELS]
+    kpi = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
+    height = len(models) * _ROW + 14
+    longest = max([model.p95_response_time or 0 for model in models] + [kpi.target if kpi else 0]) or 1.0
+    x = alt.X("ms:Q", scale=alt.Scale(domain=[0, longest], range=[46, width - 66], nice=False), axis=None)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
+    rows = [(model, index * _ROW + 20) for index, model in enumerate(models)]
+    layers = [*_target_mark(kpi, height, x, y, show), *_names(rows, y, width, show), *_spans(rows, x, y, show)]
+    return alt.layer(*layers).properties(width=width - 8, height=height)
+
+
+def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) -> list[Layer]:
+    if kpi is None:
+        return []
+    row = {"ms": kpi.target, "y": 8, "to": height, "text": f"target {show.short_duration(kpi.target)}"}
+    rule = layer([row]).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, y=y, y2="to:Q")
+    return [rule, words([row], x, y, dx=4, dy=-2, fontSize=10, color="#8a5a00")]
+
+
+def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats) -> list[Layer]:
+    names = [{"text": model.model_id, "y": at} for model, at in rows]
+    facts = [
+        {"text": f"{show.money(model.avg_cost)} each · {show.percent(model.error_rate)} errors", "y": at}
+        for model, at in rows
+    ]
+    for fact, (model, _) in zip(facts, rows, strict=True):
+        if model.avg_cost is None:
+            fact["text"] = f"cost unknown · {show.percent(model.error_rate)} errors"
+    left, right = alt.value(0), alt.value(width - 8)
+    named = words(names, left, y, color=INK, fontWeight=600, limit=width - 160)
+    return [named, words(facts, right, y, align="right", fontSize=10.5)]
+
+
+def _spans(rows: list[tuple[ModelStats, int]], x: Any, y: Any, show: Formats) -> list[Layer]:
+    timed = [_span(model, at, show) for model, at in rows if _is_timed(model)]
+    untimed = [{"text": "response time unknown", "y": at + 16} for model, at in rows if not _is_timed(model)]
+    if timed:
+        timed[0]["high"] = f"p95 {timed[0]['high']}"
+    end = alt.X("to:Q")
+    line = layer(timed).mark_rule(color=SKY, strokeWidth=3).encode(x=x, x2="to:Q", y=y)
+    median = layer(timed).mark_point(filled=True, size=55, color="#ffffff", stroke=BLUE, strokeWidth=1.6, opacity=1)
+    p95 = layer(timed).mark_point(filled=True, size=55, color=BLUE, opacity=1)
+    low = words([{**row, "text": row["low"]} for row in timed], x, y, dx=-8, align="right", fontSize=10.5, color=INK)
+    high = words([{**row, "text": row["high"]} for row in timed], end, y, dx=8, fontSize=10.5, color=INK)
+    layers = [line, median.encode(x=x, y=y), p95.encode(x=end, y=y), low, high]
+    return [*layers, words(untimed, alt.value(0), y, fontSize=10.5)] if untimed else layers
+
+
+def _is_timed(model: ModelStats) -> bool:
+    return model.p50_response_time is not None and model.p95_response_time is not None
+
+
+def _span(model: ModelStats, at: int, show: Formats) -> dict[str, Any]:
+    low, high = show.milliseconds(model.p50_response_time), show.milliseconds(model.p95_response_time)
+    return {"ms": model.p50_response_time, "to": model.p95_response_time, "y": at + 16, "low": low, "high": high}
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+def spend_by_model(document: CostReport, show: Formats, width: int = NARROW) -> Layer:
+    """Spend per model, dearest first, with its share and its cost per request."""
+    models = sorted(document.model_cost_breakdown, key=lambda model: -(model.total_cost or 0))[:MOST_MODELS]
+    rows = [
+        (model.model_id, model.total_cost, f"{show.rough_money(model.total_cost)} · {show.money(model.avg_cost)} each")
+        for model in models
+    ]
+    return _bars([("", rows)], width)
+
+
+def spend_by_group(document: CostReport, show: Formats, width: int = NARROW) -> Layer:
+    """Spend per complexity class, and per team where teams are known."""
+    groups = [("by complexity", document.complexity_cost_breakdown[:4]), ("by team", document.team_cost_breakdown[:6])]
+    named = [
+        (title, [(group.name, group.total_cost, f"{show.rough_money(group.total_cost)} · {show.percent(group.cost_share)}")
+                 for group in found])
+        for title, found in groups
+    ]  # fmt: skip
+    return _bars([(title, rows) for title, rows in named if rows], width)
+
+
+def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: int) -> Layer:
+    """Horizontal bars with the name and the number above each; unknown spend says so instead of a bar."""
+    rows, titles, height = _stacked(groups)
+    largest = max((row["usd"] for row in rows), default=0) or 1.0
+    full = width - 8
+    x = alt.X("usd:Q", scale=alt.Scale(domain=[0, largest], range=[0, full], nice=False), axis=None)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
+    low = alt.Y("low:Q")
+    track = layer(rows).mark_rect(color=GRID).encode(x=alt.value(0), x2=alt.value(full), y=low, y2="high:Q")
+    bars = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=alt.datum(0), y=low, y2="high:Q")
+    names = words([{**row, "text": row["name"]} for row in rows], alt.value(0), y, color=INK, limit=width - 140)
+    numbers = words(rows, alt.value(full), y, align="right", fontSize=10.5)
+    heads = [words(titles, alt.value(0), y, fontSize=10.5)] if titles else []
+    return alt.layer(track, bars, names, numbers, *heads).properties(width=full, height=height)
+
+
+def _stacked(
+    groups: list[tuple[str, list[tuple[str, float | None, str]]]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """Bars and headings with their place from the top, and the height of it all, in px."""
+    rows: list[dict[str, Any]] = []
+    titles: list[dict[str, Any]] = []
+    at = 0
+    for title, group in groups:
+        if title:
+            titles.append({"text": title, "y": at + 8})
+            at += 20
+        for name, usd, text in group:
+            shown = text if usd is not None else "cost unknown"
+            rows.append({"name": name, "usd": usd or 0.0, "text": shown, "y": at + 9, "low": at + 17, "high": at + 24})
+            at += 30
+        at += 8
+    return rows, titles, at

@@ -1,0 +1,258 @@
+"""The timelines: response time and errors, or spend, against the clock of the report's zone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import altair as alt
+
+from models.document import CostReport, ErrorBurst, PerformanceReport, PeriodPart, TimelinePoint
+from models.kpi import KpiName
+from reports.chart_style import (
+    BLUE,
+    INK,
+    NOTHING,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    WIDE,
+    Layer,
+    layer,
+    nice_top,
+    number_labels,
+    ticks_to,
+    words,
+)
+from reports.formats import Formats
+
+_LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+_MARGINS = 118
+"""Of the width, for the axis on the left and the names of the lines on the right."""
+_DAYS_AS_BARS = timedelta(days=4)
+"""From this length on, spend is drawn by day."""
+
+
+def response_timeline(document: PerformanceReport, show: Formats) -> Layer:
+    """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
+    return alt.vconcat(_times(document, show), _errors(document, show), spacing=12).resolve_scale(x="shared")
+
+
+def spend_timeline(document: CostReport, show: Formats) -> Layer:
+    """Spend per bucket, by day where the period is long, beside an even share of the monthly budget."""
+    bars = spend_bars(document, show)
+    top = nice_top(max((bar["usd"] for bar in bars if bar["usd"] is not None), default=1.0))
+    y = _y("usd:Q", top, show.rough_money)
+    x = _x(document.period, show)
+    drawn = layer([bar for bar in bars if bar["usd"] is not None]).mark_rect(color=BLUE, opacity=0.85)
+    layers = [drawn.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))]
+    gaps = [{**bar, "text": "no data"} for bar in bars if bar["usd"] is None]
+    if gaps:
+        layers.insert(0, layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q"))
+    labelled = [bar for bar in bars if bar["usd"] is not None] if len(bars) <= 16 else []  # noqa: PLR2004 - room for text
+    if labelled:
+        layers.append(words(labelled, alt.X("mid:Q"), y, align="center", dy=-7, fontSize=10, color=INK))
+    return alt.layer(*layers).properties(width=WIDE - 70, height=170)
+
+
+def spend_bars(document: CostReport, show: Formats) -> list[dict[str, Any]]:
+    """One row a bar: from, to (epoch ms), usd or None, text."""
+    points = document.charts.timeline
+    length = _LENGTHS[document.charts.bucket]
+    groups: dict[object, list[TimelinePoint]] = {}
+    by_day = document.period.end - document.period.start > _DAYS_AS_BARS and document.charts.bucket != "day"
+    for point in points:
+        groups.setdefault(show.local(point.start).date() if by_day else point.start, []).append(point)
+    return [_bar(group, length, show) for group in groups.values()]
+
+
+def _bar(group: Sequence[TimelinePoint], length: timedelta, show: Formats) -> dict[str, Any]:
+    known = [point.cost_usd for point in group if point.cost_usd is not None]
+    start, end = _epoch(group[0].start), _epoch(group[-1].start + length)
+    gap = (end - start) * 0.08
+    usd = sum(known) if known else None
+    return {
+        "t": start + gap, "to": end - gap, "mid": (start + end) / 2, "usd": usd, "text": show.rough_money(usd),
+    }  # fmt: skip
+
+
+# --- response time and errors -----------------------------------------------------------------------------------------
+
+
+def _times(document: PerformanceReport, show: Formats) -> Layer:
+    points = document.charts.timeline
+    limits = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
+    values = [value for point in points for value in (point.p50_response_time, point.p95_response_time) if value]
+    top = nice_top(max([*values, limits.target * 1.05 if limits else 0.0]))
+    x, y = _x(document.period, show, labels=False), _y("ms:Q", top, show.short_duration)
+    layers = [*_bands(document, show, x), *(_limits(limits, top, document.period, show) if limits else [])]
+    for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
+        layers += _line(_runs(document, field, "ms"), x, y, colour)
+    layers.append(words(_line_names(document, top), x, y, dx=6, color=INK).encode(color=_own_colour()))
+    return alt.layer(*layers).properties(width=WIDE - _MARGINS, height=150)
+
+
+def _errors(document: PerformanceReport, show: Formats) -> Layer:
+    rows = _runs(document, "error_rate", "rate")
+    top = max([row["rate"] for row in rows], default=0.0) * 1.1 or 0.01
+    peak = top / 1.1
+    labels = number_labels({0: show.round_percent(0), peak: show.percent(peak)})
+    axis = alt.Axis(values=[0, peak], labelExpr=labels, grid=True)
+    y = alt.Y("rate:Q", scale=alt.Scale(domain=[0, top], nice=False), title=None, axis=axis)
+    x = _x(document.period, show)
+    area = layer(rows).mark_area(color=VERMILLION, opacity=0.35, line={"color": VERMILLION, "strokeWidth": 1.2})
+    name = [{"t": _epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
+    layers = [*_bands(document, show, x, named=False), area.encode(x=x, y=y, detail="run:N")]
+    return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(width=WIDE - _MARGINS, height=44)
+
+
+def _limits(kpi: Any, top: float, period: PeriodPart, show: Formats) -> list[Layer]:
+    rows = [
+        {"t": _epoch(period.start), "ms": limit, "text": f"{name} {show.short_duration(limit)}"}
+        for name, limit in (("target", kpi.target), ("warning", kpi.warning), ("critical", kpi.critical))
+        if limit <= top
+    ]
+    y = alt.Y("ms:Q")
+    rule = layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
+    return [rule, words(rows, alt.X("t:Q"), y, dx=3, dy=-6, fontSize=10, color="#8a5a00")]
+
+
+def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
+    """Incidents and stretches without data, behind everything else."""
+    bursts = [found for found in document.optimization_opportunities if isinstance(found, ErrorBurst)]
+    rows = [
+        {"t": _epoch(burst.start), "to": _epoch(burst.end), "text": f"{show.percent(burst.error_rate)} errors"}
+        for burst in bursts
+    ]
+    gaps = [{"t": start, "to": end} for start, end in gaps_of(document)]
+    layers: list[Layer] = []
+    if gaps:
+        layers.append(layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q"))
+    if gaps and named:
+        wide = [gap | {"t": (gap["t"] + gap["to"]) / 2, "text": "no data"} for gap in gaps if _is_wide(gap, document)]
+        layers.append(words(wide, x, alt.value(141), align="center", fontSize=10))
+    if rows:
+        layers.append(layer(rows).mark_rect(color=VERMILLION, opacity=0.14).encode(x=x, x2="to:Q"))
+    if rows and named:
+        layers.append(words(rows, x, alt.value(-2), dx=-2, color=VERMILLION, fontWeight=600, baseline="bottom"))
+    return layers
+
+
+def gaps_of(document: PerformanceReport | CostReport) -> list[tuple[int, int]]:
+    """Stretches of buckets without a selection, as epoch ms from and to."""
+    length = _LENGTHS[document.charts.bucket]
+    gaps: list[tuple[int, int]] = []
+    for point in document.charts.timeline:
+        start, end = _epoch(point.start), _epoch(point.start + length)
+        if point.count == 0 and gaps and gaps[-1][1] == start:
+            gaps[-1] = (gaps[-1][0], end)
+        elif point.count == 0:
+            gaps.append((start, end))
+    return gaps
+
+
+def _is_wide(gap: dict[str, int], document: PerformanceReport) -> bool:
+    whole = _epoch(document.period.end) - _epoch(document.period.start)
+    return (gap["to"] - gap["t"]) / whole * (WIDE - _MARGINS) > 44  # noqa: PLR2004 - the words' width in px
+
+
+def _runs(document: PerformanceReport, field: str, name: str) -> list[dict[str, Any]]:
+    """The known values of one column at the middle of their buckets; a gap starts a new run."""
+    half = _LENGTHS[document.charts.bucket] / 2
+    rows, run, was_known = [], 0, True
+    for point in document.charts.timeline:
+        value = getattr(point, field)
+        run += int(value is not None and not was_known)
+        was_known = value is not None
+        if value is not None:
+            rows.append({"t": _epoch(point.start + half), name: value, "run": run})
+    return rows
+
+
+def _line(rows: list[dict[str, Any]], x: Any, y: Any, colour: str) -> list[Layer]:
+    """The runs as lines, and a run of one value as a dot, which a line would not show."""
+    runs = [row["run"] for row in rows]
+    alone = [row for row in rows if runs.count(row["run"]) == 1]
+    line = layer(rows).mark_line(color=colour, strokeWidth=1.7, strokeJoin="round").encode(x=x, y=y, detail="run:N")
+    return [line, layer(alone).mark_point(color=colour, filled=True, size=22).encode(x=x, y=y)] if alone else [line]
+
+
+def _line_names(document: PerformanceReport, top: float) -> list[dict[str, Any]]:
+    """The lines' names at their right ends, kept apart."""
+    end = _epoch(document.period.end)
+    ends = [
+        (name, colour, rows[-1]["ms"])
+        for name, field, colour in (("median", "p50_response_time", "#2a7fb0"), ("p95", "p95_response_time", BLUE))
+        if (rows := _runs(document, field, "ms"))
+    ]
+    if len(ends) == 2 and ends[1][2] - ends[0][2] < top * 0.1:  # noqa: PLR2004 - both lines, closer than a letter is high
+        middle = (ends[0][2] + ends[1][2]) / 2
+        ends = [(*ends[0][:2], max(middle - top * 0.05, 0)), (*ends[1][:2], middle + top * 0.05)]
+    return [{"t": end, "ms": value, "text": name, "colour": colour} for name, colour, value in ends]
+
+
+def _own_colour() -> alt.Color:
+    return alt.Color("colour:N", scale=None, legend=None)
+
+
+# --- axes -------------------------------------------------------------------------------------------------------------
+
+
+def _x(period: PeriodPart, show: Formats, *, labels: bool = True) -> alt.X:
+    ticks = time_ticks(period.start, period.end, show)
+    axis = alt.Axis(values=list(ticks), labels=False, title=None, grid=True)
+    if labels:
+        axis = alt.Axis(
+            values=list(ticks),
+            labelExpr=number_labels(ticks),
+            title=f"time in {period.zone}",
+            grid=True,
+            labelOverlap=True,
+            titlePadding=4,
+        )
+    domain = [_epoch(period.start), _epoch(period.end)]
+    return alt.X("t:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
+
+
+def _y(field: str, top: float, text: Callable[[float], str]) -> alt.Y:
+    ticks = ticks_to(top)
+    labels = number_labels({tick: text(tick) for tick in ticks})
+    return alt.Y(
+        field, scale=alt.Scale(domain=[0, top], nice=False), title=None,
+        axis=alt.Axis(values=ticks, labelExpr=labels, grid=True),
+    )  # fmt: skip
+
+
+def time_ticks(start: datetime, end: datetime, show: Formats, most: int = 9) -> dict[float, str]:
+    """At most `most` ticks on the clock of the zone: midnights for days, full hours or quarters for less."""
+    local = show.local(start)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    for minutes in (5, 15, 30, 60, 180, 360, 720):
+        wall = _walls(midnight.replace(tzinfo=None), timedelta(minutes=minutes), start, end, show)
+        if len(wall) <= most:
+            return {_epoch(instant): _tick_text(instant, show) for instant in wall}
+    for days in (1, 2, 7, 14, 28, 91, 182, 364):
+        wall = _walls(midnight.replace(tzinfo=None), timedelta(days=days), start, end, show)
+        if len(wall) <= most:
+            break
+    return {_epoch(instant): show.short_day(instant) for instant in wall}
+
+
+def _walls(first: datetime, step: timedelta, start: datetime, end: datetime, show: Formats) -> list[datetime]:
+    """Instants at even steps of the wall clock within [start, end)."""
+    zone = show.local(start).tzinfo
+    count = int((end - start) / step) + int(timedelta(days=2) / step) + 1
+    if count > 2_000:  # noqa: PLR2004 - far too fine a step, which need not be counted out
+        return [start] * count
+    walls: Iterable[datetime] = ((first + step * index).replace(tzinfo=zone).astimezone(UTC) for index in range(count))
+    return sorted({wall for wall in walls if start <= wall < end})
+
+
+def _tick_text(instant: datetime, show: Formats) -> str:
+    local = show.local(instant)
+    return show.short_day(instant) if (local.hour, local.minute) == (0, 0) else show.clock(instant)
+
+
+def _epoch(instant: datetime) -> int:
+    return round(instant.timestamp() * 1000)

@@ -1,0 +1,121 @@
+"""The charts of a report as SVG that is the same for the same document, each with a text that says what it shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import vl_convert
+
+from models.document import CostReport, PerformanceReport
+from models.settings import ChartName
+from reports import chart_shape, chart_style, chart_time, chart_week
+from reports.alt_texts import alt_text
+from reports.fonts import register_for_charts
+from reports.formats import Formats
+from reports.headline import total_of
+
+Document = PerformanceReport | CostReport
+
+_PERFORMANCE_TITLES = {
+    ChartName.TIMELINE: "Response time and errors over time",
+    ChartName.DISTRIBUTION: "How long requests took",
+    ChartName.HEATMAP: "p95 response time by hour of the week, in seconds",
+    ChartName.COMPARISON: "Models: median to p95 response time",
+}
+_COST_TITLES = {
+    ChartName.TIMELINE: "Spend over time",
+    ChartName.DISTRIBUTION: "Who spent it",
+    ChartName.HEATMAP: "Spend by hour of the week, in US dollars",
+    ChartName.COMPARISON: "Spend per model",
+}
+
+WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
+"""These take the whole width of a page; of the others two stand side by side."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One drawn chart. The SVG has its own white ground and carries `alt_text` as its label."""
+
+    name: ChartName
+    title: str
+    alt_text: str
+    svg: str
+
+    @property
+    def wide(self) -> bool:
+        return self.name in WIDE_CHARTS
+
+
+def draw(document: Document) -> tuple[Chart, ...]:
+    """The charts that the document shows, in the order timeline, distribution, comparison, heatmap.
+
+    One for which nothing is known is left out, as are all of them without selections.
+    """
+    if total_of(document) == 0:
+        return ()
+    order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
+    return tuple(_draw(document, name) for name in order if name in document.charts.shown and _has_data(document, name))
+
+
+def png(chart: Chart, scale: float = 2.0) -> bytes:
+    """The chart as a bitmap, `scale` times as many pixels as it is wide in CSS px."""
+    register_for_charts()
+    return bytes(vl_convert.svg_to_png(chart.svg, scale=scale))
+
+
+def _draw(document: Document, name: ChartName) -> Chart:
+    show = Formats(document.locale, document.period.zone)
+    titles = _COST_TITLES if isinstance(document, CostReport) else _PERFORMANCE_TITLES
+    text = alt_text(document, name, show)
+    return Chart(name, titles[name], text, _svg(_plan(document, name, show), name.value, text))
+
+
+def _plan(document: Document, name: ChartName, show: Formats) -> dict[str, Any]:
+    """The chart's Vega-Lite specification."""
+    plans: dict[ChartName, Callable[..., Any]]
+    if isinstance(document, CostReport):
+        plans = {ChartName.TIMELINE: chart_time.spend_timeline, ChartName.DISTRIBUTION: chart_shape.spend_by_group,
+                 ChartName.COMPARISON: chart_shape.spend_by_model, ChartName.HEATMAP: chart_week.heatmap}  # fmt: skip
+    else:
+        plans = {ChartName.TIMELINE: chart_time.response_timeline, ChartName.DISTRIBUTION: chart_shape.distribution,
+                 ChartName.COMPARISON: chart_shape.comparison, ChartName.HEATMAP: chart_week.heatmap}  # fmt: skip
+    return chart_style.finished(plans[name](document, show))
+
+
+def _svg(spec: dict[str, Any], name: str, label: str) -> str:
+    register_for_charts()
+    return stable(str(vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])), name, label)
+
+
+def stable(svg: str, name: str, label: str) -> str:
+    """The SVG with ids that are numbered by their order under the chart's name, so that several fit in one page."""
+    ids: dict[str, str] = {}
+    for found in re.findall(r'\bid="([^"]+)"', svg):
+        ids.setdefault(found, f"{name}-{len(ids)}")
+    svg = re.sub(r'\bid="([^"]+)"', lambda match: f'id="{ids[match[1]]}"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", lambda match: f"url(#{ids.get(match[1], match[1])})", svg)
+    svg = re.sub(r'\b(aria-[a-z]+|role)="[^"]*" ?', "", svg)
+    quoted = label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{quoted}" ', 1)
+
+
+def _has_data(document: Document, name: ChartName) -> bool:
+    charts = document.charts
+    if isinstance(document, CostReport):
+        return {
+            ChartName.TIMELINE: any(point.cost_usd is not None for point in charts.timeline),
+            ChartName.DISTRIBUTION: bool(document.complexity_cost_breakdown or document.team_cost_breakdown),
+            ChartName.HEATMAP: any(cell.cost_usd is not None for cell in charts.heatmap),
+            ChartName.COMPARISON: bool(document.model_cost_breakdown),
+        }[name]
+    return {
+        ChartName.TIMELINE: any(point.count for point in charts.timeline),
+        ChartName.DISTRIBUTION: any(item.count for item in charts.distribution),
+        ChartName.HEATMAP: any(cell.p95_response_time is not None for cell in charts.heatmap),
+        ChartName.COMPARISON: bool(document.model_breakdown),
+    }[name]

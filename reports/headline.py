@@ -1,0 +1,123 @@
+"""The one sentence that a manager reads."""
+
+from __future__ import annotations
+
+from models.document import CostReport, Direction, Kpi, PerformanceReport, Trend
+from models.kpi import KpiState
+from reports.formats import Formats
+from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words
+
+_WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
+
+
+def headline(document: PerformanceReport | CostReport) -> str:
+    """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none."""
+    show = Formats(document.locale, document.period.zone)
+    if total_of(document) == 0:
+        return (
+            f"No requests were recorded in this period, {show.period(document.period)}: "
+            "nothing can be concluded about speed, quality or cost."
+        )
+    if isinstance(document, CostReport):
+        parts = [_spend(document, show), _month(document, show), _waiting(document)]
+    else:
+        parts = [_spend(document, show), _worst(document, show), _waiting(document)]
+    sentence = "; ".join(part for part in parts if part)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def total_of(document: PerformanceReport | CostReport) -> int:
+    """How many selections the report is over."""
+    summary = document.cost_summary if isinstance(document, CostReport) else document.summary
+    return summary.total_selections
+
+
+def spent_of(document: PerformanceReport | CostReport) -> float | None:
+    """What they cost in USD, as far as it is known."""
+    return document.cost_summary.total_spent if isinstance(document, CostReport) else document.summary.total_cost
+
+
+def trends_of(document: PerformanceReport | CostReport) -> tuple[Trend, ...]:
+    """Every trend of a report, of either template."""
+    return document.cost_summary.cost_trend if isinstance(document, CostReport) else document.performance_trends
+
+
+def trend_of(document: PerformanceReport | CostReport, metrics: tuple[str, ...]) -> Trend | None:
+    """The change of a metric, by any of its names, against the period before."""
+    trends = (trend for trend in trends_of(document) if trend.compared_with == "previousPeriod")
+    return next((trend for trend in trends if trend.metric in metrics), None)
+
+
+def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
+    count = total_of(document)
+    requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
+    spent, coverage = spent_of(document), document.coverage.cost
+    if spent is None:
+        return f"{requests} were made, at an unknown cost"
+    known = "" if coverage.known == coverage.of else f" (cost {show.coverage(coverage)})"
+    return f"{requests} cost {show.money(spent)}{known}{_change(trend_of(document, SPEND_METRICS), show)}"
+
+
+def _change(trend: Trend | None, show: Formats) -> str:
+    if trend is None or trend.direction in (Direction.SAME, Direction.UNKNOWN):
+        return ""
+    return f", {change_size(trend, show)} than in the period before"
+
+
+def _worst(document: PerformanceReport, show: Formats) -> str:
+    for state in _WORST_FIRST:
+        there = sorted((kpi for kpi in document.kpis if kpi.state is state), key=_distance, reverse=True)
+        if there:
+            return _off(there[0], _also(len(there) - 1, state), show)
+    measured = sum(kpi.state is not KpiState.NO_DATA for kpi in document.kpis)
+    if measured == 0:
+        return "none of the KPIs could be measured"
+    if measured < len(document.kpis):
+        missing = len(document.kpis) - measured
+        return f"{measured} of {len(document.kpis)} KPIs are on target, {missing} could not be measured"
+    return f"all {measured} KPIs are on target"
+
+
+def _distance(kpi: Kpi) -> float:
+    """How far from target a value is, as a multiple of the way to critical."""
+    way = abs(kpi.critical - kpi.target) or 1.0
+    return abs((kpi.value or 0.0) - kpi.target) / way
+
+
+def _off(kpi: Kpi, others: str, show: Formats) -> str:
+    value, limit = kpi_value(kpi.name, kpi.value, show), limit_words(kpi.name, kpi.target, show)
+    return f"{KPI_LABELS[kpi.name].lower()} is {_state(kpi.state)} at {value} (target {limit}){others}"
+
+
+def _also(more: int, state: KpiState) -> str:
+    return "" if more == 0 else f", and {more} more {'KPI is' if more == 1 else 'KPIs are'} {_state(state)}"
+
+
+def _state(state: KpiState) -> str:
+    return {KpiState.WARNING: "at warning level", KpiState.CRITICAL: "critical", KpiState.OFF_TARGET: "off target"}[
+        state
+    ]
+
+
+def _month(document: CostReport, show: Formats) -> str:
+    budget = document.budget_projection
+    if budget.projected_usd is None:
+        return "the month's end could not be projected"
+    heading = f"the month is heading for {show.rough_money(budget.projected_usd.estimate)}"
+    if budget.monthly_usd is None or budget.projected_share is None:
+        return heading
+    heading += f", {show.percent(budget.projected_share)} of the {show.rough_money(budget.monthly_usd)} budget"
+    return heading if budget.runs_out_on is None else f"{heading}, which runs out on {show.day(budget.runs_out_on)}"
+
+
+def _waiting(document: PerformanceReport | CostReport) -> str:
+    applied = sum(item.status == "applied" for item in document.recommendations)
+    if isinstance(document, PerformanceReport):
+        applied = max(applied, len(document.applied_optimizations))
+    waiting = sum(item.status == "waiting" for item in document.recommendations)
+    parts = []
+    if applied:
+        parts.append(f"{applied} {'change was' if applied == 1 else 'changes were'} applied")
+    if waiting:
+        parts.append(f"{waiting} {'recommendation waits' if waiting == 1 else 'recommendations wait'} for approval")
+    return " and ".join(parts)

@@ -1,0 +1,200 @@
+"""The blocks that both templates share, and those that are more than a table."""
+
+from __future__ import annotations
+
+from models.document import BudgetProjection, CostReport, PerformanceReport, Recommendation, Savings, Trend
+from models.kpi import KpiName
+from reports.blocks import Action, Actions, Block, Finding, Findings, Notes, Text, Tile
+from reports.formats import Formats
+from reports.headline import spent_of, total_of, trend_of
+from reports.stories import (
+    SEVERITY_TONES,
+    STATUS_TONES,
+    STATUS_WORDS,
+    between,
+    bottleneck_text,
+    bottleneck_title,
+    money_saved,
+    move_text,
+    place_name,
+    recommendation_text,
+    recommendation_title,
+    share_words,
+)
+from reports.tables import places_table, trends_table
+from reports.wording import (
+    COMPARED,
+    DIRECTION_TONES,
+    KPI_LABELS,
+    METRICS_OF_KPI,
+    SPEND_METRICS,
+    TONES,
+    change_words,
+    kpi_value,
+    limit_words,
+)
+
+Document = PerformanceReport | CostReport
+
+
+def wants(document: Document, *metrics: str) -> bool:
+    """Whether the schedule asked for any of these, or for everything."""
+    return "all" in document.metrics or any(metric in document.metrics for metric in metrics)
+
+
+# --- tiles ------------------------------------------------------------------------------------------------------------
+
+
+def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
+    """The KPIs that were asked for (all of them where none was), then volume and spend."""
+    asked = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
+    names = asked or [kpi.name for kpi in document.kpis]
+    tiles = [kpi_tile(document, name, show) for name in names]
+    if KpiName.RESPONSE_TIME in names:
+        p95 = show.milliseconds(document.summary.p95_response_time)
+        tiles.append(plain_tile(document, "p95 response time", p95, ("p95ResponseTime",), show))
+    requests = show.count(total_of(document))
+    tiles.append(plain_tile(document, "Requests", requests, ("totalSelections",), show))
+    return (*tiles, spend_tile(document, show))
+
+
+def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:
+    """One KPI with its state as word and tone, and its change where that is more than noise."""
+    kpi = next(kpi for kpi in document.kpis if kpi.name is name)
+    trend = trend_of(document, METRICS_OF_KPI[name])
+    return Tile(
+        label=KPI_LABELS[name],
+        value=kpi_value(name, kpi.value, show),
+        tone=TONES[kpi.state],
+        state=kpi.state.value if kpi.value is not None else "",
+        target=f"target {limit_words(name, kpi.target, show)}",
+        change=change_words(trend, show) if trend else "",
+        change_tone=_tone_of(trend),
+        note=kpi.reason or show.coverage(kpi.coverage),
+    )
+
+
+def plain_tile(
+    document: Document, label: str, value: str, metrics: tuple[str, ...], show: Formats, *, note: str = ""
+) -> Tile:
+    """A number that is neither good nor bad by itself."""
+    trend = trend_of(document, metrics)
+    change = change_words(trend, show) if trend else ""
+    return Tile(label, value, change=change, change_tone=_tone_of(trend), note=note)
+
+
+def spend_tile(document: Document, show: Formats) -> Tile:
+    """What was spent, and over how many requests that is known."""
+    note = show.coverage(document.coverage.cost)
+    return plain_tile(document, "Spend", show.money(spent_of(document)), SPEND_METRICS, show, note=note)
+
+
+def _tone_of(trend: Trend | None) -> str:
+    return DIRECTION_TONES.get(trend.direction, "plain") if trend else "plain"
+
+
+# --- found and done ---------------------------------------------------------------------------------------------------
+
+
+def found_blocks(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
+    """The bottlenecks, or why there are none."""
+    if total_of(document) == 0:
+        return (Text("There were no requests to look into.", "unknown"),)
+    if not document.optimization_opportunities:
+        return (Text("No bottleneck was found in what is known of this period."),)
+    return (Findings(findings_of(document, show, detailed=document.depth == "detailed")),)
+
+
+def findings_of(document: PerformanceReport, show: Formats, *, detailed: bool = False) -> tuple[Finding, ...]:
+    """The bottlenecks; with every place where `detailed`."""
+    return tuple(
+        Finding(
+            title=bottleneck_title(found),
+            text=bottleneck_text(found, show),
+            tone=SEVERITY_TONES[found.severity],
+            severity=f"{found.severity} severity",
+            where="; ".join(
+                f"{place_name(place)} ({show.percent(place.share)} {share_words(found)})" for place in found.where[:3]
+            ),
+            places=places_table(found, show) if detailed and found.where else None,
+        )
+        for found in document.optimization_opportunities
+    )
+
+
+def actions_of(recommendations: tuple[Recommendation, ...], show: Formats) -> tuple[Action, ...]:
+    """The recommendations, in the document's order."""
+    return tuple(
+        Action(
+            title=recommendation_title(item),
+            text=recommendation_text(item, show),
+            tone=STATUS_TONES[item.status],
+            status=STATUS_WORDS[item.status],
+            facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact} · effort {item.effort}",
+            moves=tuple(move_text(move, show) for move in item.moves),
+            note=item.note or "",
+        )
+        for item in recommendations
+    )
+
+
+def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
+    """The recommendations, or that there are none."""
+    if document.recommendations:
+        return (Actions(actions_of(document.recommendations, show)),)
+    nothing = (
+        "Without requests there is nothing to recommend." if total_of(document) == 0 else "Nothing is recommended."
+    )
+    return (Text(nothing, "unknown" if total_of(document) == 0 else "plain"),)
+
+
+# --- trends, money, notes ---------------------------------------------------------------------------------------------
+
+
+def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -> tuple[Block, ...]:
+    """A table for each earlier period; the summary keeps to the period before."""
+    if not trends:
+        return (Text("There is no earlier period to compare with.", "unknown"),)
+    tables = [trends_table(trends, compared, show) for compared in COMPARED]
+    kept = [table for table in tables if table.rows]
+    return tuple(kept if document.depth == "detailed" else kept[:1])
+
+
+def savings_text(savings: Savings, show: Formats) -> Text:
+    """The saving against its baseline, with sign, interval and coverage."""
+    if savings.savings_usd is None:
+        reason = savings.reason or "no adequate cheaper model is known"
+        return Text(f"Savings against the {savings.baseline}: no data, because {reason}.", "unknown")
+    kind = " This is observational: it compares with what other requests cost, nobody tried it." * savings.observational
+    return Text(
+        f"The {savings.baseline} {money_saved(savings.savings_usd, show).replace('Would', 'would', 1)} of "
+        f"{show.money(savings.spent_usd)} spent, judged on {show.percent(savings.covered_share)} of the spend.{kind}"
+    )
+
+
+def budget_text(budget: BudgetProjection, show: Formats) -> Text:
+    """Used so far, the projected month's end with its 80 % interval, and the day the budget runs out."""
+    used = f"{show.money(budget.used_usd)} used in {budget.month}"
+    if budget.monthly_usd is not None:
+        used += f", {show.percent(budget.used_share)} of the monthly budget of {show.money(budget.monthly_usd)}"
+    if budget.projected_usd is None:
+        return Text(f"{used}. No projection: {budget.reason or 'too little is known'}.", "unknown")
+    bounds = between(budget.projected_usd, "money", show, show.percent(0.8))
+    text = f"{used}. Projected for the month: {show.money(budget.projected_usd.estimate)}{bounds}"
+    if budget.projected_share is not None:
+        text += f", {show.percent(budget.projected_share)} of the budget"
+    if budget.runs_out_on is not None:
+        text += f". The budget runs out on {show.day(budget.runs_out_on)}"
+    return Text(f"{text}. Method: {budget.method}, over {budget.basis_days} whole days.", budget_tone(budget))
+
+
+def budget_tone(budget: BudgetProjection) -> str:
+    """Critical once the budget is spent, a warning where the projection is beyond it."""
+    if (budget.used_share or 0) >= 1:
+        return "critical"
+    return "warning" if (budget.projected_share or 0) > 1 else "plain"
+
+
+def notes_block(document: Document) -> Notes:
+    """What is missing; never an empty box."""
+    return Notes(document.notes or ("Nothing is known to be missing from this report.",))

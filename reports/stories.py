@@ -1,0 +1,179 @@
+"""One sentence for each thing that was found, and for each thing that was done or waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.document import (
+    AppliedOptimization,
+    Bottleneck,
+    ConfigMove,
+    ErrorBurst,
+    HighCost,
+    Interval,
+    LowCacheHitRate,
+    Place,
+    Recommendation,
+    SlowResponse,
+)
+from reports.formats import Formats
+
+_BOTTLENECK_TITLES = {
+    "slow_response": "Slow responses",
+    "low_cache_hit_rate": "Low cache hit rate",
+    "high_cost": "High cost per request",
+    "error_burst": "Burst of errors",
+}
+
+_RECOMMENDATION_TITLES = {
+    "cache_optimization": "Larger, longer-lived cache",
+    "cache_strategy": "Better cache strategy",
+    "model_selection": "Cheaper model",
+}
+
+STATUS_TONES = {"applied": "good", "waiting": "off", "proposed": "plain", "impossible": "unknown"}
+
+STATUS_WORDS = {
+    "applied": "applied",
+    "waiting": "waits for approval",
+    "proposed": "proposed",
+    "impossible": "not possible",
+}
+
+SEVERITY_TONES = {"high": "critical", "medium": "warning", "low": "off"}
+
+
+def between(interval: Interval | None, kind: str, show: Formats, level: str = "95%") -> str:
+    """An estimate's bounds in brackets, or nothing."""
+    bounds = show.interval(interval, kind)
+    return f" ({level} interval {bounds})" if bounds else ""
+
+
+# --- what was found ---------------------------------------------------------------------------------------------------
+
+
+def bottleneck_title(bottleneck: Bottleneck | str) -> str:
+    """A heading for a bottleneck or its type."""
+    kind = bottleneck if isinstance(bottleneck, str) else bottleneck.type
+    return _BOTTLENECK_TITLES.get(kind, kind.replace("_", " ").capitalize())
+
+
+def bottleneck_text(found: Bottleneck, show: Formats) -> str:
+    """What was measured, over how many requests, against which limit."""
+    match found:
+        case SlowResponse():
+            part = between(_of_one(found.percentage_interval), "percent", show)
+            return (
+                f"{show.percent(found.percentage / 100)} of {show.count(found.sample)} requests with a known time "
+                f"were slower than target{part}."
+            )
+        case LowCacheHitRate():
+            part = between(found.rate_interval, "percent", show)
+            return (
+                f"The cache answered {show.percent(found.current_rate)} of {show.count(found.sample)} requests{part}; "
+                f"the target is {show.percent(found.target_rate)}."
+            )
+        case HighCost():
+            part = between(found.average_cost_interval, "money", show)
+            return (
+                f"A request cost {show.money(found.average_cost)} on average over {show.count(found.sample)} requests "
+                f"with a known cost{part}."
+            )
+        case ErrorBurst():
+            return (
+                f"{show.percent(found.error_rate)} of {show.count(found.sample)} requests failed "
+                f"({show.count(found.affected)} errors); usual is {show.percent(found.usual_error_rate)}. "
+                f"{show.range(found.start, found.end)}."
+            )
+
+
+def place_name(place: Place) -> str:
+    """Where, in words: "team search", "14:00 to 15:00"."""
+    if place.dimension == "hour" and place.value.isdigit():
+        return f"{int(place.value):02d}:00–{int(place.value) + 1:02d}:00"
+    return f"{place.dimension} {place.value}"
+
+
+def place_rate(found: Bottleneck, place: Place, show: Formats) -> str:
+    """The bottleneck's own measure at one place."""
+    return show.money(place.rate) if isinstance(found, HighCost) else show.percent(place.rate)
+
+
+def rate_label(found: Bottleneck) -> str:
+    """What `place_rate` measures."""
+    return {
+        "slow_response": "Slow there",
+        "low_cache_hit_rate": "Hit rate there",
+        "high_cost": "Average cost there",
+        "error_burst": "Errors there",
+    }[found.type]
+
+
+def share_words(found: Bottleneck) -> str:
+    """Of what a place's share is a part."""
+    return {
+        "slow_response": "of the slow requests",
+        "low_cache_hit_rate": "of the misses",
+        "high_cost": "of the spend",
+        "error_burst": "of the errors",
+    }[found.type]
+
+
+# --- what was done or waits -------------------------------------------------------------------------------------------
+
+
+def recommendation_title(item: Recommendation) -> str:
+    """A heading for what is recommended."""
+    return _RECOMMENDATION_TITLES.get(item.type, item.type.replace("_", " ").capitalize())
+
+
+def recommendation_text(item: Recommendation, show: Formats) -> str:
+    """What to do, and for a model what it would save and how accurate it would be."""
+    parts = [f"{item.description.rstrip('.')}."]
+    if item.from_model and item.to_model:
+        scope = f" for {item.complexity} requests" if item.complexity else ""
+        parts.append(f"{item.from_model} → {item.to_model}{scope}.")
+    if item.savings_usd is not None:
+        parts.append(f"{money_saved(item.savings_usd, show)}.")
+    if item.accuracy_after is not None:
+        accuracy = show.percent(item.accuracy_after.estimate)
+        parts.append(f"Accuracy after: {accuracy}{between(item.accuracy_after, 'percent', show)}.")
+    if item.sample is not None:
+        kind = " (observational: nobody tried it)" if item.observational else ""
+        parts.append(f"Judged from {show.count(item.sample)} requests{kind}.")
+    return " ".join(parts)
+
+
+def money_saved(savings: Interval, show: Formats) -> str:
+    """A saving with its sign spelled out: a negative one is a loss."""
+    verb = "Would have saved" if savings.estimate >= 0 else "Would have cost more:"
+    size = Interval(estimate=abs(savings.estimate), low=savings.low, high=savings.high)
+    if savings.estimate < 0 and savings.low is not None and savings.high is not None:
+        size = Interval(estimate=-savings.estimate, low=-savings.high, high=-savings.low)
+    return f"{verb} {show.money(size.estimate)}{between(size, 'money', show)}"
+
+
+def move_text(move: ConfigMove | AppliedOptimization, show: Formats) -> str:
+    """One key's change: "cache.ttl_seconds: 3,600 → 7,200"."""
+    return f"{move.key}: {config_value(move.from_value, show)} → {config_value(move.to_value, show)}"
+
+
+def config_value(value: Any, show: Formats) -> str:
+    """A config value as it would be typed, numbers grouped."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return show.number(value, 4)
+    return str(value)
+
+
+def _of_one(interval: Interval) -> Interval:
+    """An interval of percent (0..100) as one of shares."""
+    low, high = interval.low, interval.high
+    return Interval(
+        estimate=interval.estimate / 100,
+        low=None if low is None else low / 100,
+        high=None if high is None else high / 100,
+    )

@@ -1,0 +1,227 @@
+"""The tables of a report, row for row, with texts that are final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from models.document import (
+    Bottleneck,
+    CostReport,
+    GroupCost,
+    ModelStats,
+    PerformanceReport,
+    Savings,
+    Trend,
+)
+from models.kpi import LOWER_IS_BETTER, KpiName
+from reports.blocks import Cell, Table, table
+from reports.formats import Formats
+from reports.stories import config_value, place_name, place_rate, rate_label, share_words
+from reports.wording import (
+    COMPARED,
+    DIRECTION_TONES,
+    KPI_LABELS,
+    kpi_value,
+    metric_change,
+    metric_label,
+    metric_value,
+)
+
+
+def models_table(document: PerformanceReport, show: Formats) -> Table:
+    """One row a model, busiest first as in the document; bars compare requests and spend."""
+    models = document.model_breakdown
+    counts = _bars([model.count for model in models])
+    costs = _bars([model.total_cost for model in models])
+    rows = [
+        (
+            Cell(model.model_id),
+            Cell(show.count(model.count), bar),
+            Cell(show.milliseconds(model.p50_response_time)),
+            Cell(show.milliseconds(model.p95_response_time)),
+            Cell(show.money(model.total_cost), cost),
+            Cell(show.money(model.avg_cost)),
+            Cell(show.percent(model.error_rate)),
+            Cell(show.percent(model.cache_hit_rate)),
+            Cell(show.percent(model.accuracy)),
+            Cell(show.percent(model.efficiency)),
+        )
+        for model, bar, cost in zip(models, counts, costs, strict=True)
+    ]
+    columns = (
+        "<Model | Requests | Median time | p95 time | Spend | Per request | Errors | Cache hits | Accuracy | Efficiency"
+    )
+    return table("models", "Per model", columns, rows, empty="No model served a request.")
+
+
+def coverage_table(document: PerformanceReport, show: Formats) -> Table:
+    """How much is known of each model: what an average is over."""
+    rows = [_coverage_row(model, show) for model in document.model_breakdown]
+    columns = "<Model | Requests | Time | Cost | Cache | Accuracy | Satisfaction | Mean time | p99 time"
+    return table("coverage", "How much is known per model", columns, rows)
+
+
+def _coverage_row(model: ModelStats, show: Formats) -> tuple[Cell, ...]:
+    known = model.coverage
+    columns = (known.response_time, known.cost, known.cache_hit, known.accuracy, known.user_satisfaction)
+    shares = tuple(Cell(show.coverage(column).removeprefix("known for ") or "no data") for column in columns)
+    times = (Cell(show.milliseconds(model.avg_response_time)), Cell(show.milliseconds(model.p99_response_time)))
+    return (Cell(model.model_id), Cell(show.count(model.count)), *shares, *times)
+
+
+def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> Table:
+    """Every headline number against one earlier period."""
+    rows = [
+        (
+            Cell(metric_label(trend.metric)),
+            Cell(metric_value(trend.metric, trend.current, show)),
+            Cell(metric_value(trend.metric, trend.before, show)),
+            Cell("" if trend.change is None else metric_change(trend.metric, trend.change.estimate, show)),
+            Cell(_change_bounds(trend, show)),
+            Cell(_verdict(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
+        )
+        for trend in trends
+        if trend.compared_with == compared_with
+    ]
+    title = f"Against {COMPARED[compared_with]}"
+    return table(f"trends_{compared_with}", title, "<Metric | Now | Before | Change | 95% interval | <Verdict", rows)
+
+
+def _change_bounds(trend: Trend, show: Formats) -> str:
+    if trend.change is None or trend.change.low is None or trend.change.high is None:
+        return ""
+    low, high = (metric_change(trend.metric, bound, show) for bound in (trend.change.low, trend.change.high))
+    return f"{low} to {high}"
+
+
+def _verdict(trend: Trend) -> str:
+    return f"unknown: {trend.reason}" if trend.reason else trend.direction.value
+
+
+def places_table(found: Bottleneck, show: Formats) -> Table:
+    """Every place where one bottleneck sits."""
+    rows = [
+        (
+            Cell(place_name(place)),
+            Cell(show.count(place.affected)),
+            Cell(show.percent(place.share), min(1.0, max(0.0, place.share))),
+            Cell(place_rate(found, place, show)),
+        )
+        for place in found.where
+    ]
+    columns = f"<Where | Affected | Share {share_words(found)} | {rate_label(found)}"
+    return table(f"places_{found.type}", "Where it sits", columns, rows)
+
+
+def applied_table(document: PerformanceReport, show: Formats) -> Table:
+    """Each change of the router's config, from and to."""
+    rows = [
+        (
+            Cell(show.instant(change.applied_at)),
+            Cell(change.key),
+            Cell(f"{config_value(change.from_value, show)} → {config_value(change.to_value, show)}"),
+            Cell(change.state),
+            Cell(change.reason),
+        )
+        for change in document.applied_optimizations
+    ]
+    return table("applied", "Config changes", "<When | <Setting | <From → to | <State | <Why", rows)
+
+
+def alerts_table(document: PerformanceReport, show: Formats) -> Table:
+    """Each limit that was crossed over the period."""
+    rows = []
+    for alert in document.alerts:
+        values = [_alert_value(alert.rule, number, show) for number in (alert.value, alert.threshold)]
+        rows.append(
+            (
+                Cell(alert.severity, tone=alert.severity),
+                Cell(_rule_label(alert.rule)),
+                Cell(alert.subject),
+                Cell(values[0]),
+                Cell(f"{_side(alert.rule)} {values[1]}"),
+            )
+        )
+    return table("alerts", "Limits crossed over the period", "<Severity | <KPI | <Where | Value | Limit", rows)
+
+
+def _rule_label(rule: str) -> str:
+    return KPI_LABELS[KpiName(rule)] if rule in set(KpiName) else metric_label(rule)
+
+
+def _alert_value(rule: str, number: float, show: Formats) -> str:
+    return kpi_value(KpiName(rule), number, show) if rule in set(KpiName) else show.number(number, 4)
+
+
+def _side(rule: str) -> str:
+    if rule not in set(KpiName):
+        return ""
+    return "above" if KpiName(rule) in LOWER_IS_BETTER else "below"
+
+
+# --- money ------------------------------------------------------------------------------------------------------------
+
+
+def savings_table(savings: Savings, show: Formats) -> Table:
+    """Per complexity class: spent, what the cheapest adequate model would have cost, and the difference."""
+    rows = [
+        (
+            Cell(row.complexity),
+            Cell(show.count(row.selections)),
+            Cell(show.money(row.spent_usd)),
+            Cell(row.baseline_model or f"none: {row.reason or 'not known'}"),
+            Cell(show.money(row.baseline_usd.estimate if row.baseline_usd else None)),
+            Cell(show.signed_money(row.savings_usd.estimate if row.savings_usd else None)),
+            Cell(show.interval(row.savings_usd, "signed_money")),
+        )
+        for row in savings.classes
+    ]
+    columns = "<Complexity | Requests | Spent | <Cheapest adequate model | Would have cost | Saving | 95% interval"
+    return table("savings", "By complexity", columns, rows)
+
+
+def model_cost_table(document: CostReport, show: Formats) -> Table:
+    """Spend per model; bars show the share of the spend."""
+    rows = [
+        (
+            Cell(model.model_id),
+            Cell(show.count(model.count)),
+            Cell(show.money(model.total_cost)),
+            Cell(show.percent(model.cost_share), model.cost_share),
+            Cell(show.money(model.avg_cost)),
+            Cell(show.money(model.cost_per_million_tokens)),
+            Cell(show.coverage(model.coverage).removeprefix("known for ") or "no data"),
+        )
+        for model in document.model_cost_breakdown
+    ]
+    columns = "<Model | Requests | Spend | Share | Per request | Per million tokens | Cost known"
+    return table("models", "Per model", columns, rows, empty="No model served a request.")
+
+
+def token_table(document: CostReport, show: Formats) -> Table:
+    """Tokens per model."""
+    rows = [
+        (Cell(model.model_id), Cell(show.count(model.prompt_tokens)), Cell(show.count(model.completion_tokens)))
+        for model in document.model_cost_breakdown
+    ]
+    return table("tokens", "Tokens per model", "<Model | Prompt tokens | Completion tokens", rows)
+
+
+def group_table(name: str, title: str, groups: Sequence[GroupCost], show: Formats) -> Table:
+    """Spend per complexity class or team."""
+    rows = [
+        (
+            Cell(group.name),
+            Cell(show.count(group.count)),
+            Cell(show.money(group.total_cost)),
+            Cell(show.percent(group.cost_share), group.cost_share),
+            Cell(show.money(group.avg_cost)),
+        )
+        for group in groups
+    ]
+    return table(name, f"Per {title.lower()}", f"<{title} | Requests | Spend | Share | Per request", rows)
+
+
+def _bars(numbers: Sequence[float | None]) -> list[float | None]:
+    largest = max((number for number in numbers if number), default=0)
+    return [number / largest if number is not None and largest else None for number in numbers]
