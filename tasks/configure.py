@@ -53,12 +53,13 @@ def set_value(connection: Connection, key: str, value: Any, expected_version: in
     version = (expected_version or 0) + 1
     written = {"value": value, "version": version, "updated_at": change.at, "updated_by": change.by}
     if expected_version is None:
-        statement = insert_into(connection, CONFIG).values(key=key, **written).on_conflict_do_nothing()
-        done = connection.execute(statement).rowcount
+        made = insert_into(connection, CONFIG).values(key=key, **written).on_conflict_do_nothing()
+        done = connection.execute(made.returning(CONFIG.c.key)).one_or_none()
     else:
         at_version = (CONFIG.c.key == key, CONFIG.c.version == expected_version)
-        done = connection.execute(update(CONFIG).where(*at_version).values(written)).rowcount
-    if done != 1:
+        changed = update(CONFIG).where(*at_version).values(written)
+        done = connection.execute(changed.returning(CONFIG.c.key)).one_or_none()
+    if done is None:
         raise ConfigConflict(key, expected_version or 0, before.version if before else None)
     connection.execute(
         insert(CHANGE).values(

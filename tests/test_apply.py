@@ -1,0 +1,246 @@
+"""Recommendations become bounded, audited changes of the router's config, or say why not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from models.database import reading
+from models.document import Recommendation
+from models.period import Period
+from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics
+from models.tables import ConfigChange, OptimizationTransition, table_of
+from tasks.apply import Evidence, applied_in, apply, list_optimizations
+from tasks.configure import Setting, history, read_config, set_by_hand
+from tasks.diagnose import diagnose
+from tasks.efficiency import cheapest_adequate
+from tasks.recommend import recommend
+from tests.factories import MONDAY, hours
+
+DAY = timedelta(days=1)
+NOW = MONDAY + DAY
+EVIDENCE = Evidence(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
+AUTO = Optimizer()
+
+CONFIG = {
+    "cache.max_entries": 1000,
+    "cache.ttl_seconds": 600,
+    "cache.key_strategy": "exact",
+    "cache.eviction_policy": "fifo",
+    "routing.simple": "costly",
+}
+SLOW = [{"response_time_ms": 5000.0}] * 200
+UNCACHED = [{"cache_hit": False}] * 200
+
+
+def recommended(
+    rows: list[dict[str, Any]], config: dict[str, Any] | None = None, optimizer: Optimizer = AUTO
+) -> tuple[Recommendation, ...]:
+    rollups, limits = hours(*rows), PerformanceMetrics()
+    settings = {key: Setting(value, 1) for key, value in (CONFIG if config is None else config).items()}
+    return recommend(diagnose(rollups, limits, "UTC"), rollups, cheapest_adequate(rollups, limits), settings, optimizer)
+
+
+@pytest.fixture
+def router(engine: Engine) -> Engine:
+    for key, value in CONFIG.items():
+        set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
+    return engine
+
+
+def values(engine: Engine) -> dict[str, Any]:
+    return {key: setting.value for key, setting in read_config(engine).items()}
+
+
+# --- recommending -----------------------------------------------------------------------------------------------------
+
+
+def test_the_documents_recommendations() -> None:
+    """Type, impact, effort and autoApply per bottleneck are the product document's."""
+    costly = [
+        {"model_id": m, "complexity": "simple", "cost_usd": usd, "accuracy": 1.0, "response_time_ms": 100.0}
+        for m, usd in (("cheap", 0.01), ("costly", 0.2))
+        for _ in range(100)
+    ]
+    found = recommended(SLOW + UNCACHED + costly)
+    assert [(item.type, item.impact, item.effort, item.auto_apply) for item in found] == [
+        ("cache_optimization", "high", "low", True),
+        ("cache_strategy", "medium", "medium", True),
+        ("model_selection", "high", "low", False),
+    ]
+
+
+def test_cache_size_and_ttl_are_raised_by_a_bounded_step() -> None:
+    """One step doubles, and the upper bound cuts it."""
+    [item] = recommended(SLOW, optimizer=Optimizer(cache_ttl_seconds=NumericKnob(minimum=60, maximum=900)))
+    assert {move.key: (move.from_value, move.to_value) for move in item.moves} == {
+        "cache.max_entries": (1000, 2000),
+        "cache.ttl_seconds": (600, 900),
+    }
+
+
+def test_the_cache_strategy_moves_one_place() -> None:
+    """Key strategy and eviction policy go one place along their lists."""
+    [item] = recommended(UNCACHED)
+    assert {move.key: move.to_value for move in item.moves} == {
+        "cache.key_strategy": "normalized",
+        "cache.eviction_policy": "lru",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "note"),
+    [
+        ({}, "the router's config has no cache.key_strategy"),
+        ({"cache.key_strategy": "semantic", "cache.eviction_policy": "lfu"}, "is the strongest of the known choices"),
+        ({"cache.key_strategy": "own", "cache.eviction_policy": 7}, "is none of exact, normalized, semantic"),
+    ],
+    ids=["no key", "at the end", "unknown value"],
+)
+def test_what_cannot_be_moved_is_said(config: dict[str, Any], note: str) -> None:
+    """A recommendation without a possible move says why, and what would make it possible."""
+    [item] = recommended(UNCACHED, config)
+    assert item.status == "impossible"
+    assert item.note is not None
+    assert note in item.note
+
+
+def test_a_number_is_never_lowered() -> None:
+    """A value beyond the bound, or one that is no number, is left alone."""
+    [item] = recommended(SLOW, {"cache.max_entries": 5_000_000, "cache.ttl_seconds": "long"})
+    assert item.status == "impossible"
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([{"response_time_ms": 5000.0}] * 20, "20 selections are known, 100 are needed"),
+        ([{"response_time_ms": 5000.0}] * 13 + [{"response_time_ms": 1.0}] * 107, "within what chance would do"),
+    ],
+    ids=["few", "unclear"],
+)
+def test_thin_evidence_waits(rows: list[dict[str, Any]], why: str) -> None:
+    """A bottleneck over few rows, or too near to its limit, is told but not acted on."""
+    [item] = recommended(rows)
+    assert item.status == "waiting"
+    assert item.note is not None
+    assert why in item.note
+
+
+def test_model_selection_names_models_savings_and_sample() -> None:
+    """Per complexity class: from, to, what it saves with an interval, and the accuracy afterwards."""
+    rows = [
+        {"model_id": m, "complexity": "simple", "cost_usd": usd, "accuracy": 1.0, "response_time_ms": 100.0}
+        for m, usd in (("cheap", 0.01), ("costly", 0.2))
+        for _ in range(100)
+    ]
+    [item] = recommended(rows)
+    assert (item.complexity, item.from_model, item.to_model) == ("simple", "costly", "cheap")
+    assert (item.sample, item.observational, item.status) == (100, True, "waiting")
+    assert item.savings_usd is not None
+    assert item.savings_usd.estimate == pytest.approx(19.0)
+    assert item.accuracy_after is not None
+    assert [(move.key, move.to_value) for move in item.moves] == [("routing.simple", "cheap")]
+
+
+def test_without_an_adequate_model_nobody_is_sent_to_a_cheaper_one() -> None:
+    """High cost with unknown accuracy: the recommendation stands, and says that it cannot be made concrete."""
+    [item] = recommended([{"cost_usd": 0.2}] * 100)
+    assert (item.type, item.status) == ("model_selection", "impossible")
+
+
+# --- applying ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
+    """Value, version, audit row and transitions are written together, and the change can be told."""
+    [item] = apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    assert item.status == "applied"
+    assert values(router)["cache.max_entries"] == 2000
+    change = history(router, "cache.max_entries")[0]
+    assert (change.from_value, change.to_value, change.version, change.changed_by) == (1000, 2000, 2, "routewatch")
+    assert change.optimization_id == list_optimizations(router)[0].id
+    assert [(row.key, row.to_value) for row in applied_in(router, MONDAY, NOW)] == [
+        ("cache.max_entries", 2000),
+        ("cache.ttl_seconds", 1200),
+    ]
+    with reading(router) as connection:
+        steps = connection.execute(select(table_of(OptimizationTransition))).fetchall()
+    assert [(step.from_state, step.to_state) for step in steps] == [(None, "proposed"), ("proposed", "applied")]
+
+
+def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
+    """The same keys are left alone for a day, then moved another step."""
+    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    again = recommended(SLOW, values(router))
+    settings = {move.key: read_config(router)[move.key].version for move in again[0].moves}
+    moves = tuple(move.model_copy(update={"version": settings[move.key]}) for move in again[0].moves)
+    ready = (again[0].model_copy(update={"moves": moves}),)
+    [early] = apply(router, ready, AUTO, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=23)))
+    assert early.status == "waiting"
+    assert early.note is not None
+    assert "cools down until" in early.note
+    assert values(router)["cache.max_entries"] == 2000
+    [late] = apply(router, ready, AUTO, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=24)))
+    assert late.status == "applied"
+    assert values(router)["cache.max_entries"] == 4000
+
+
+def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
+    """Compare and set on the version: nothing of the optimization is written."""
+    items = recommended(SLOW)
+    set_by_hand(router, "cache.ttl_seconds", 30, by="router", reason="memory", now=NOW)
+    [item] = apply(router, items, AUTO, EVIDENCE)
+    assert item.status == "waiting"
+    assert item.note is not None
+    assert "cache.ttl_seconds is at version 2" in item.note
+    assert values(router)["cache.max_entries"] == 1000
+    assert values(router)["cache.ttl_seconds"] == 30
+    assert list_optimizations(router) == []
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "evidence", "why"),
+    [
+        (Optimizer(mode="propose"), EVIDENCE, "the optimizer only proposes"),
+        (Optimizer(mode="off"), EVIDENCE, "the optimizer is off"),
+        (AUTO, Evidence(EVIDENCE.period, NOW + timedelta(days=2), NOW), "much newer selections"),
+    ],
+    ids=["propose", "off", "stale"],
+)
+def test_what_may_not_be_applied_is_only_told(
+    router: Engine, optimizer: Optimizer, evidence: Evidence, why: str
+) -> None:
+    """By mode, or because the period is history, the config stays as it is."""
+    [item] = apply(router, recommended(SLOW), optimizer, evidence)
+    assert item.note is not None
+    assert why in item.note
+    assert values(router) == CONFIG
+
+
+def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
+    """Runs that find the same again bring the open proposal up to date."""
+    optimizer = Optimizer(mode="propose")
+    for hour in range(3):
+        apply(router, recommended(SLOW), optimizer, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=hour)))
+    [row] = list_optimizations(router)
+    assert (row.state, row.updated_at) == ("proposed", NOW + timedelta(hours=2))
+
+
+def test_knobs_move_only_along_the_users_choices(router: Engine) -> None:
+    """A choice list in the settings replaces the default one."""
+    optimizer = Optimizer(cache_key_strategy=ChoiceKnob(choices=("exact", "prefix")))
+    apply(router, recommended(UNCACHED, optimizer=optimizer), optimizer, EVIDENCE)
+    assert values(router)["cache.key_strategy"] == "prefix"
+
+
+def test_every_change_has_its_audit_row(router: Engine) -> None:
+    """Versions in the trail run from one without a gap, for each key."""
+    apply(router, recommended(SLOW + UNCACHED), AUTO, EVIDENCE)
+    with reading(router) as connection:
+        rows = connection.execute(select(table_of(ConfigChange))).fetchall()
+    for key, setting in read_config(router).items():
+        assert sorted(row.version for row in rows if row.key == key) == list(range(1, setting.version + 1))

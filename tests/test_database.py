@@ -1,0 +1,99 @@
+"""Migrations make the tables that the models describe, on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, insert, select
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from models.database import migrate, open_database, reading, writing
+from models.errors import DatabaseUnavailable, SchemaOutdated
+from models.tables import Selection, table_of
+
+SELECTION = table_of(Selection)
+ROW = {"timestamp": datetime(2026, 9, 7, tzinfo=UTC), "model_id": "m", "error": False}
+
+
+def test_migrations_and_models_agree(engine: Engine) -> None:
+    """The migrated schema differs in nothing from the models."""
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Selection.metadata) == []
+
+
+def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
+    """The second `init` finds the database up to date; its folder is made where it is missing."""
+    address = f"sqlite:///{tmp_path}/new/folder/routewatch.db"
+    before, after = migrate(address)
+    assert before is None
+    assert migrate(address) == (after, after)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cost_usd": -0.01},
+        {"cost_usd": float("inf")},
+        {"response_time_ms": -1.0},
+        {"accuracy": 1.01},
+        {"user_satisfaction": -0.1},
+        {"prompt_tokens": -1},
+        {"model_id": ""},
+        {"model_id": "m" * 201},
+        {"timestamp": None},
+    ],
+    ids=str,
+)
+def test_the_database_refuses_what_cannot_be(engine: Engine, wrong: dict[str, object]) -> None:
+    """Constraints hold whoever writes the row."""
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(insert(SELECTION), ROW | wrong)
+
+
+def test_a_request_counts_once(engine: Engine) -> None:
+    """Two rows cannot share a request id; any number can be without one."""
+    with writing(engine) as connection:
+        connection.execute(insert(SELECTION), [ROW | {"request_id": request_id} for request_id in (None, None, "r")])
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(insert(SELECTION), ROW | {"request_id": "r"})
+
+
+def test_instants_come_back_as_utc(engine: Engine) -> None:
+    """A time with any offset is stored as its instant; one without is refused."""
+    local = datetime(2026, 9, 7, 8, 30, 15, 123456, tzinfo=timezone(timedelta(hours=8)))
+    with writing(engine) as connection:
+        connection.execute(insert(SELECTION), ROW | {"timestamp": local})
+    with reading(engine) as connection:
+        stored = connection.scalar(select(SELECTION.c.timestamp))
+    assert stored == local
+    assert stored is not None
+    assert stored.utcoffset() == timedelta(0)
+    with pytest.raises(StatementError, match="has no offset"), writing(engine) as connection:
+        connection.execute(insert(SELECTION), ROW | {"timestamp": local.replace(tzinfo=None)})
+
+
+def test_an_unmigrated_database_says_what_to_do(tmp_path: Path) -> None:
+    """Without tables the error names the command that makes them."""
+    with pytest.raises(SchemaOutdated, match="routewatch init"):
+        open_database(f"sqlite:///{tmp_path}/empty.db")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://someone:hunter2@127.0.0.1:1/none",
+        "sqlite:////no/such/folder/routewatch.db",
+        "mysql://someone:hunter2@127.0.0.1/none",
+    ],
+    ids=["refused", "no folder", "unsupported"],
+)
+def test_an_unreachable_database_is_told_without_its_password(address: str) -> None:
+    """What cannot be reached or used is one error, which never shows the password."""
+    with pytest.raises(DatabaseUnavailable) as caught:
+        open_database(address)
+    assert "hunter2" not in str(caught.value)
+    assert "ROUTEWATCH_DATABASE_URL" in str(caught.value)
