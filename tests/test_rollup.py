@@ -14,8 +14,8 @@ from models.period import Level, floor_to
 from models.sketch import RELATIVE_ERROR, bin_of, value_of
 from models.tables import OTHER_TEAMS
 from tasks.histogram import bin_index, pack, percentiles, unpack
-from tasks.rollup import KEYS, SUMS, limit_teams, merge, roll_up
-from tests.factories import SELECTION_SCHEMA, hours, selections
+from tasks.rollup import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
+from tests.factories import hours, selections
 
 ZONES = st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 # Both changes of New York's clocks lie within.
@@ -56,21 +56,26 @@ def test_rollups_equal_a_group_by_in_the_zone(rows: list[dict[str, object]], zon
     expected: dict[tuple[object, ...], list[dict[str, object]]] = {}
     for row in raw.to_dicts():
         team = "" if level is Level.MINUTE else row["team"] or ""
-        key = (floor_to(level, row["timestamp"], zone), row["model_id"], row["complexity"] or "", team)
+        key: tuple[object, ...] = (
+            floor_to(level, row["timestamp"], zone),
+            row["model_id"],
+            row["complexity"] or "",
+            team,
+        )
         expected.setdefault(key, []).append(row)
     found = {tuple(row[name] for name in KEYS): row for row in rollups.to_dicts()}
     assert found.keys() == expected.keys()
-    for key, members in expected.items():
+    for members_of, members in expected.items():
         times = [row["response_time_ms"] for row in members if row["response_time_ms"] is not None]
         costs = [row["cost_usd"] for row in members if row["cost_usd"] is not None]
-        assert found[key]["count"] == len(members)
-        assert found[key]["response_time_count"] == len(times)
-        assert found[key]["over_target_count"] == sum(time > 2000 for time in times)  # type: ignore[operator]
-        assert found[key]["cost_count"] == len(costs)
-        assert math.isclose(found[key]["cost_sum_usd"], sum(costs), rel_tol=1e-9)  # type: ignore[arg-type]
-        assert found[key]["cache_hit_count"] == sum(row["cache_hit"] is True for row in members)
-        assert found[key]["cache_count"] == sum(row["cache_hit"] is not None for row in members)
-        assert found[key]["error_count"] == sum(row["error"] is True for row in members)
+        assert found[members_of]["count"] == len(members)
+        assert found[members_of]["response_time_count"] == len(times)
+        assert found[members_of]["over_target_count"] == sum(time > 2000 for time in times)  # type: ignore[operator]
+        assert found[members_of]["cost_count"] == len(costs)
+        assert math.isclose(found[members_of]["cost_sum_usd"], sum(costs), rel_tol=1e-9)  # type: ignore[arg-type]
+        assert found[members_of]["cache_hit_count"] == sum(row["cache_hit"] is True for row in members)
+        assert found[members_of]["cache_count"] == sum(row["cache_hit"] is not None for row in members)
+        assert found[members_of]["error_count"] == sum(row["error"] is True for row in members)
 
 
 @settings(deadline=None, max_examples=60)
