@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, DistributionBin, Kpi, ModelStats, PerformanceReport
+from models.document import CostReport, DistributionBin, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.chart_style import (
     BLUE,
@@ -20,7 +20,6 @@ from reports.chart_style import (
     VERMILLION,
     Layer,
     layer,
-    nice_top,
     number_labels,
     ticks_to,
     words,
@@ -45,12 +44,12 @@ def distribution(document: PerformanceReport, show: Formats, width: int = NARROW
     bins = [item for item in document.charts.distribution if item.to_ms > 0]
     low, high, logarithmic = _extent(bins)
     rows = [_bar(item, low, kpi) for item in bins if item.count]
-    top = nice_top(max((item.count for item in bins), default=1))
+    steps = ticks_to(max((item.count for item in bins), default=1), 3)
     ticks = [tick for tick in _time_steps(low, high, logarithmic=logarithmic) if low <= tick <= high]
     scale = alt.Scale(type="log" if logarithmic else "linear", domain=[low, high], nice=False)
     x = alt.X("t:Q", title="response time", scale=scale, axis=_axis(ticks, show.short_duration, grid=False))
-    height = alt.Scale(domain=[0, top], nice=False)
-    y = alt.Y("n:Q", title="requests", scale=height, axis=_axis(ticks_to(top, 3), show.count, grid=True))
+    height = alt.Scale(domain=[0, steps[-1]], nice=False)
+    y = alt.Y("n:Q", title="requests", scale=height, axis=_axis(steps, show.count, grid=True))
     colour = alt.Color("colour:N", scale=None, legend=None)
     bars = (
         layer(rows)
@@ -62,7 +61,7 @@ def distribution(document: PerformanceReport, show: Formats, width: int = NARROW
 
 
 def _axis(ticks: list[float], text: Callable[[float], str], *, grid: bool) -> alt.Axis:
-    return alt.Axis(values=ticks, labelExpr=number_labels({tick: text(tick) for tick in ticks}), grid=grid)
+    return alt.Axis(values=ticks, labelExpr=number_labels(map(text, ticks)), grid=grid)
 
 
 def _extent(bins: Sequence[DistributionBin]) -> tuple[float, float, bool]:
@@ -83,19 +82,20 @@ def _bar(item: DistributionBin, low: float, kpi: Kpi | None) -> dict[str, Any]:
 
 
 def _limit_marks(kpi: Kpi, low: float, high: float, x: Any, show: Formats) -> list[Layer]:
-    rows = [
-        {"t": limit, "text": f"{name} {show.short_duration(limit)}", "row": row}
-        for row, (name, limit) in enumerate((("target", kpi.target), ("critical", kpi.critical)))
-        if low < limit < high
+    limits = [
+        (name, limit) for name, limit in (("target", kpi.target), ("critical", kpi.critical)) if low < limit < high
     ]
-    rule = layer(rows).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x)
-    labels = words(rows, x, alt.Y("row:O", axis=None, scale=alt.Scale(domain=[0, 1], range=[6, 22])), dx=4, color=INK)
-    return [rule, alt.layer(labels).resolve_scale(y="independent")] if rows else []
+    layers: list[Layer] = []
+    for row, (name, limit) in enumerate(limits):
+        mark = [{"t": limit, "text": f"{name} {show.short_duration(limit)}"}]
+        layers.append(layer(mark).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x))
+        layers.append(words(mark, x, alt.value(6 + 16 * row), dx=4, color=INK))
+    return layers
 
 
 def _time_steps(low: float, high: float, *, logarithmic: bool) -> list[float]:
     if not logarithmic:
-        return [tick for tick in ticks_to(nice_top(high), 4) if tick <= high]
+        return [tick for tick in ticks_to(high, 4) if tick <= high]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = (1, 3) if high / low < 3_000 else (1,)  # noqa: PLR2004 - room for two labels in each power of ten
     return [step * 10.0**power for power in powers for step in steps]
@@ -122,7 +122,7 @@ def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) ->
         return []
     row = {"ms": kpi.target, "y": 8, "to": height, "text": f"target {show.short_duration(kpi.target)}"}
     rule = layer([row]).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, y=y, y2="to:Q")
-    return [rule, words([row], x, y, dx=4, dy=-2, fontSize=10, color="#8a5a00")]
+    return [rule, words([row], x, y, dx=4, dy=-2, fontSize=10, color=AMBER)]
 
 
 def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats) -> list[Layer]:
@@ -144,7 +144,7 @@ def _spans(rows: list[tuple[ModelStats, int]], x: Any, y: Any, show: Formats) ->
     untimed = [{"text": "response time unknown", "y": at + 16} for model, at in rows if not _is_timed(model)]
     if timed:
         timed[0]["high"] = f"p95 {timed[0]['high']}"
-    end = alt.X("to:Q")
+    end = alt.X("to:Q", axis=None)
     line = layer(timed).mark_rule(color=SKY, strokeWidth=3).encode(x=x, x2="to:Q", y=y)
     median = layer(timed).mark_point(filled=True, size=55, color="#ffffff", stroke=BLUE, strokeWidth=1.6, opacity=1)
     p95 = layer(timed).mark_point(filled=True, size=55, color=BLUE, opacity=1)
@@ -180,11 +180,13 @@ def spend_by_group(document: CostReport, show: Formats, width: int = NARROW) -> 
     """Spend per complexity class, and per team where teams are known."""
     groups = [("by complexity", document.complexity_cost_breakdown[:4]), ("by team", document.team_cost_breakdown[:6])]
     named = [
-        (title, [(group.name, group.total_cost, f"{show.rough_money(group.total_cost)} · {show.percent(group.cost_share)}")
-                 for group in found])
-        for title, found in groups
-    ]  # fmt: skip
+        (title, [(group.name, group.total_cost, _amount(group, show)) for group in found]) for title, found in groups
+    ]
     return _bars([(title, rows) for title, rows in named if rows], width)
+
+
+def _amount(group: GroupCost, show: Formats) -> str:
+    return f"{show.rough_money(group.total_cost)} · {show.percent(group.cost_share)}"
 
 
 def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: int) -> Layer:
@@ -194,7 +196,7 @@ def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: 
     full = width - 8
     x = alt.X("usd:Q", scale=alt.Scale(domain=[0, largest], range=[0, full], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
-    low = alt.Y("low:Q")
+    low = alt.Y("low:Q", axis=None)
     track = layer(rows).mark_rect(color=GRID).encode(x=alt.value(0), x2=alt.value(full), y=low, y2="high:Q")
     bars = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=alt.datum(0), y=low, y2="high:Q")
     names = words([{**row, "text": row["name"]} for row in rows], alt.value(0), y, color=INK, limit=width - 140)
@@ -216,7 +218,8 @@ def _stacked(
             at += 20
         for name, usd, text in group:
             shown = text if usd is not None else "cost unknown"
-            rows.append({"name": name, "usd": usd or 0.0, "text": shown, "y": at + 9, "low": at + 17, "high": at + 24})
+            place = {"y": at + 9, "low": at + 17, "high": at + 24}
+            rows.append({"name": name, "usd": usd or 0.0, "text": shown, **place})
             at += 30
         at += 8
     return rows, titles, at

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
@@ -15,6 +17,7 @@ NOTHING = "#eef1f4"
 BLUE = "#0072b2"
 SKY = "#56b4e9"
 ORANGE = "#e69f00"
+AMBER = "#8a5a00"
 VERMILLION = "#c44601"
 """Okabe and Ito's palette; its vermillion is darkened so that text in it can be read on white."""
 
@@ -25,9 +28,9 @@ NARROW = 335
 Layer = Any
 
 
-def data(rows: list[dict[str, Any]]) -> alt.Data:
+def data(rows: list[dict[str, Any]]) -> alt.InlineData:
     """Rows inline, in their order."""
-    return alt.Data(values=rows)
+    return alt.InlineData(values=rows)
 
 
 def layer(rows: list[dict[str, Any]]) -> Layer:
@@ -36,16 +39,16 @@ def layer(rows: list[dict[str, Any]]) -> Layer:
 
 
 def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
-    """The field `text` of each row as a label."""
+    """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it."""
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
-    return layer(rows).mark_text(**style).encode(x=x, y=y, text="text:N")
+    edge = layer(rows).mark_text(**{**style, "color": "#ffffff", "stroke": "#ffffff", "strokeWidth": 4})
+    return alt.layer(*(text.encode(x=x, y=y, text="text:N") for text in (edge, layer(rows).mark_text(**style))))
 
 
-def number_labels(texts: dict[float, str]) -> str:
-    """An axis' labels for chosen ticks, made here and not by the renderer, which knows neither zone nor locale."""
-    ticks = ",".join(repr(float(tick)) for tick in texts)
-    labels = ",".join("'" + text.replace("\\", "").replace("'", "’") + "'" for text in texts.values())
-    return f"[{labels}][indexof([{ticks}], datum.value)]"
+def number_labels(texts: Iterable[str]) -> str:
+    """An axis' labels for its ticks, in order: made here, for the renderer knows neither the zone nor the locale."""
+    quoted = ["'" + text.replace("\\", "").replace("'", "’") + "'" for text in texts]
+    return f"[{','.join(quoted)}][round(datum.index * {len(quoted) - 1})]"
 
 
 def finished(chart: Layer) -> dict[str, Any]:
@@ -60,17 +63,9 @@ def finished(chart: Layer) -> dict[str, Any]:
     return spec
 
 
-def nice_top(largest: float) -> float:
-    """The next 1, 2, 2.5 or 5 times a power of ten at or above a number."""
-    if largest <= 0:
-        return 1.0
-    power = 10.0 ** (len(f"{largest:.0f}") - 1) if largest >= 1 else 1e-9
-    while power * 10 < largest:
-        power *= 10
-    return next(power * step for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if power * step >= largest)
-
-
-def ticks_to(top: float, wanted: int = 4) -> list[float]:
-    """Even ticks from 0 up to a nice top."""
-    step = nice_top(top / wanted)
-    return [step * index for index in range(int(top / step + 1e-9) + 1)]
+def ticks_to(largest: float, wanted: int = 4) -> list[float]:
+    """Even round ticks from 0; the last is the first at or above the largest value."""
+    rough = (largest if largest > 0 else 1.0) / wanted
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    return [step * index for index in range(math.ceil(largest / step - 1e-9) + 1)] if largest > 0 else [0.0, step]

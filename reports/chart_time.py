@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, ErrorBurst, PerformanceReport, PeriodPart, TimelinePoint
+from models.document import CostReport, ErrorBurst, Kpi, PerformanceReport, PeriodPart, TimelinePoint
 from models.kpi import KpiName
 from reports.chart_style import (
     BLUE,
@@ -20,7 +21,6 @@ from reports.chart_style import (
     WIDE,
     Layer,
     layer,
-    nice_top,
     number_labels,
     ticks_to,
     words,
@@ -32,28 +32,38 @@ _MARGINS = 118
 """Of the width, for the axis on the left and the names of the lines on the right."""
 _DAYS_AS_BARS = timedelta(days=4)
 """From this length on, spend is drawn by day."""
+_BARS_WITH_NUMBERS = 16
+"""More bars leave no room for a number above each."""
 
 
 def response_timeline(document: PerformanceReport, show: Formats) -> Layer:
     """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
-    return alt.vconcat(_times(document, show), _errors(document, show), spacing=12).resolve_scale(x="shared")
+    return alt.vconcat(_times(document, show), _errors(document, show), spacing=12)
 
 
 def spend_timeline(document: CostReport, show: Formats) -> Layer:
-    """Spend per bucket, by day where the period is long, beside an even share of the monthly budget."""
+    """Spend per bucket, by day where the period is long; a bucket without a known cost is a gap, not a zero."""
     bars = spend_bars(document, show)
-    top = nice_top(max((bar["usd"] for bar in bars if bar["usd"] is not None), default=1.0))
-    y = _y("usd:Q", top, show.rough_money)
-    x = _x(document.period, show)
-    drawn = layer([bar for bar in bars if bar["usd"] is not None]).mark_rect(color=BLUE, opacity=0.85)
-    layers = [drawn.encode(x=x, x2="to:Q", y=y, y2=alt.datum(0))]
-    gaps = [{**bar, "text": "no data"} for bar in bars if bar["usd"] is None]
-    if gaps:
-        layers.insert(0, layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q"))
-    labelled = [bar for bar in bars if bar["usd"] is not None] if len(bars) <= 16 else []  # noqa: PLR2004 - room for text
-    if labelled:
-        layers.append(words(labelled, alt.X("mid:Q"), y, align="center", dy=-7, fontSize=10, color=INK))
-    return alt.layer(*layers).properties(width=WIDE - 70, height=170)
+    known, gaps = [bar for bar in bars if bar["usd"] is not None], [bar for bar in bars if bar["usd"] is None]
+    y = _y("usd:Q", ticks_to(max(bar["usd"] for bar in known) * 1.08), show.round_money)
+    x = _x(document.period, show, _bar_ticks(bars, show) if _by_day(document) else None)
+    layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q")] if gaps else []
+    layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0)))
+    if len(bars) <= _BARS_WITH_NUMBERS:
+        middles = [{**bar, "t": bar["mid"]} for bar in known]
+        layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
+    return alt.layer(*layers).properties(width=WIDE - 62, height=170)
+
+
+def _by_day(document: CostReport) -> bool:
+    long = document.period.end - document.period.start > _DAYS_AS_BARS
+    return long or document.charts.bucket == "day"
+
+
+def _bar_ticks(bars: list[dict[str, Any]], show: Formats) -> dict[float, str]:
+    """The days under the middles of their bars, as many as there is room for."""
+    every = math.ceil(len(bars) / 14)
+    return {bar["mid"]: show.short_day(datetime.fromtimestamp(bar["mid"] / 1000, UTC)) for bar in bars[::every]}
 
 
 def spend_bars(document: CostReport, show: Formats) -> list[dict[str, Any]]:
@@ -61,7 +71,7 @@ def spend_bars(document: CostReport, show: Formats) -> list[dict[str, Any]]:
     points = document.charts.timeline
     length = _LENGTHS[document.charts.bucket]
     groups: dict[object, list[TimelinePoint]] = {}
-    by_day = document.period.end - document.period.start > _DAYS_AS_BARS and document.charts.bucket != "day"
+    by_day = _by_day(document)
     for point in points:
         groups.setdefault(show.local(point.start).date() if by_day else point.start, []).append(point)
     return [_bar(group, length, show) for group in groups.values()]
@@ -84,12 +94,13 @@ def _times(document: PerformanceReport, show: Formats) -> Layer:
     points = document.charts.timeline
     limits = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
     values = [value for point in points for value in (point.p50_response_time, point.p95_response_time) if value]
-    top = nice_top(max([*values, limits.target * 1.05 if limits else 0.0]))
-    x, y = _x(document.period, show, labels=False), _y("ms:Q", top, show.short_duration)
-    layers = [*_bands(document, show, x), *(_limits(limits, top, document.period, show) if limits else [])]
+    ticks = ticks_to(max([*values, limits.target * 1.05 if limits else 0.0]))
+    x, y, top = _x(document.period, show, labels=False), _y("ms:Q", ticks, show.short_duration), ticks[-1]
+    rules, names = _limits(limits, top, y, show) if limits else ([], [])
+    layers = [*_bands(document, show, x), *rules]
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
-    layers.append(words(_line_names(document, top), x, y, dx=6, color=INK).encode(color=_own_colour()))
+    layers += [*names, *_line_names(document, top, x, y)]
     return alt.layer(*layers).properties(width=WIDE - _MARGINS, height=150)
 
 
@@ -97,33 +108,39 @@ def _errors(document: PerformanceReport, show: Formats) -> Layer:
     rows = _runs(document, "error_rate", "rate")
     top = max([row["rate"] for row in rows], default=0.0) * 1.1 or 0.01
     peak = top / 1.1
-    labels = number_labels({0: show.round_percent(0), peak: show.percent(peak)})
+    labels = number_labels((show.round_percent(0), show.percent(peak)))
     axis = alt.Axis(values=[0, peak], labelExpr=labels, grid=True)
     y = alt.Y("rate:Q", scale=alt.Scale(domain=[0, top], nice=False), title=None, axis=axis)
     x = _x(document.period, show)
-    area = layer(rows).mark_area(color=VERMILLION, opacity=0.35, line={"color": VERMILLION, "strokeWidth": 1.2})
+    area = layer(rows).mark_area(color=VERMILLION, opacity=0.3)
     name = [{"t": _epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
-    layers = [*_bands(document, show, x, named=False), area.encode(x=x, y=y, detail="run:N")]
+    layers = [
+        *_bands(document, show, x, named=False),
+        area.encode(x=x, y=y, detail="run:N"),
+        *_line(rows, x, y, VERMILLION),
+    ]
     return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(width=WIDE - _MARGINS, height=44)
 
 
-def _limits(kpi: Any, top: float, period: PeriodPart, show: Formats) -> list[Layer]:
+def _limits(kpi: Kpi, top: float, y: alt.Y, show: Formats) -> tuple[list[Layer], list[Layer]]:
+    """The limits as lines, which stand behind the data, and their names, which stand before it."""
     rows = [
-        {"t": _epoch(period.start), "ms": limit, "text": f"{name} {show.short_duration(limit)}"}
+        {"ms": limit, "text": f"{name} {show.short_duration(limit)}"}
         for name, limit in (("target", kpi.target), ("warning", kpi.warning), ("critical", kpi.critical))
         if limit <= top
     ]
-    y = alt.Y("ms:Q")
     rule = layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
-    return [rule, words(rows, alt.X("t:Q"), y, dx=3, dy=-6, fontSize=10, color="#8a5a00")]
+    return [rule], [words(rows, alt.value(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
 
 
 def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
     """Incidents and stretches without data, behind everything else."""
+    first, last = _epoch(document.period.start), _epoch(document.period.end)
     bursts = [found for found in document.optimization_opportunities if isinstance(found, ErrorBurst)]
     rows = [
-        {"t": _epoch(burst.start), "to": _epoch(burst.end), "text": f"{show.percent(burst.error_rate)} errors"}
+        {"t": max(first, start), "to": min(last, end), "text": f"{show.percent(burst.error_rate)} errors"}
         for burst in bursts
+        if (start := _epoch(burst.start)) < last and (end := _epoch(burst.end)) > first
     ]
     gaps = [{"t": start, "to": end} for start, end in gaps_of(document)]
     layers: list[Layer] = []
@@ -178,7 +195,7 @@ def _line(rows: list[dict[str, Any]], x: Any, y: Any, colour: str) -> list[Layer
     return [line, layer(alone).mark_point(color=colour, filled=True, size=22).encode(x=x, y=y)] if alone else [line]
 
 
-def _line_names(document: PerformanceReport, top: float) -> list[dict[str, Any]]:
+def _line_names(document: PerformanceReport, top: float, x: alt.X, y: alt.Y) -> list[Layer]:
     """The lines' names at their right ends, kept apart."""
     end = _epoch(document.period.end)
     ends = [
@@ -189,39 +206,26 @@ def _line_names(document: PerformanceReport, top: float) -> list[dict[str, Any]]
     if len(ends) == 2 and ends[1][2] - ends[0][2] < top * 0.1:  # noqa: PLR2004 - both lines, closer than a letter is high
         middle = (ends[0][2] + ends[1][2]) / 2
         ends = [(*ends[0][:2], max(middle - top * 0.05, 0)), (*ends[1][:2], middle + top * 0.05)]
-    return [{"t": end, "ms": value, "text": name, "colour": colour} for name, colour, value in ends]
-
-
-def _own_colour() -> alt.Color:
-    return alt.Color("colour:N", scale=None, legend=None)
+    return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
 
 
 # --- axes -------------------------------------------------------------------------------------------------------------
 
 
-def _x(period: PeriodPart, show: Formats, *, labels: bool = True) -> alt.X:
-    ticks = time_ticks(period.start, period.end, show)
-    axis = alt.Axis(values=list(ticks), labels=False, title=None, grid=True)
+def _x(period: PeriodPart, show: Formats, ticks: dict[float, str] | None = None, *, labels: bool = True) -> alt.X:
+    ticks = time_ticks(period.start, period.end, show) if ticks is None else ticks
+    values = list(ticks)
+    axis = alt.Axis(values=values, labels=False, title=None, grid=True)
     if labels:
-        axis = alt.Axis(
-            values=list(ticks),
-            labelExpr=number_labels(ticks),
-            title=f"time in {period.zone}",
-            grid=True,
-            labelOverlap=True,
-            titlePadding=4,
-        )
+        text, title = number_labels(ticks.values()), f"time in {period.zone}"
+        axis = alt.Axis(values=values, labelExpr=text, title=title, grid=True, labelOverlap=True, titlePadding=4)
     domain = [_epoch(period.start), _epoch(period.end)]
     return alt.X("t:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
 
 
-def _y(field: str, top: float, text: Callable[[float], str]) -> alt.Y:
-    ticks = ticks_to(top)
-    labels = number_labels({tick: text(tick) for tick in ticks})
-    return alt.Y(
-        field, scale=alt.Scale(domain=[0, top], nice=False), title=None,
-        axis=alt.Axis(values=ticks, labelExpr=labels, grid=True),
-    )  # fmt: skip
+def _y(field: str, ticks: list[float], text: Callable[[float], str]) -> alt.Y:
+    axis = alt.Axis(values=ticks, labelExpr=number_labels(map(text, ticks)), grid=True)
+    return alt.Y(field, scale=alt.Scale(domain=[0, ticks[-1]], nice=False), title=None, axis=axis)
 
 
 def time_ticks(start: datetime, end: datetime, show: Formats, most: int = 9) -> dict[float, str]:

@@ -71,4 +71,4 @@ def _short(number: float, show: Formats) -> str:
         return f"{show.count(number / 1000)}k"
     if number >= 10:  # noqa: PLR2004
         return show.count(number)
-    return show.number(number, 1 if number >= 0.1 else 2)  # noqa: PLR2004
+    return show.fixed(number, 1 if number >= 0.1 else 2)  # noqa: PLR2004

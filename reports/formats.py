@@ -72,6 +72,10 @@ class Formats:
         """Without cents from a hundred dollars on, for estimates and headlines."""
         return self.money(usd) if usd is None or abs(usd) < 100 else self._dollars(usd, 0)  # noqa: PLR2004
 
+    def round_money(self, usd: float) -> str:
+        """An amount that somebody chose, such as a tick of an axis: without cents where there are none."""
+        return self._dollars(usd, 0) if usd == round(usd) else self.money(usd)
+
     def signed_money(self, usd: float | None) -> str:
         return NO_DATA if usd is None else ("+" if usd > 0 else "") + self.money(usd)
 
@@ -83,12 +87,12 @@ class Formats:
             return f"{self.number(ms, 0 if abs(ms) >= 10 else 1)} ms"  # noqa: PLR2004
         seconds = ms / _MS_PER_S
         if abs(seconds) < 2 * _S_PER_MIN:
-            return f"{self._fixed(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
-        return f"{self._fixed(seconds / _S_PER_MIN, 1)} min"
+            return f"{self.fixed(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
+        return f"{self.fixed(seconds / _S_PER_MIN, 1)} min"
 
     def short_duration(self, ms: float) -> str:
         """A duration that somebody chose, such as a target, without needless digits."""
-        return f"{self.number(ms, 1)} ms" if ms < _MS_PER_S else f"{self.number(ms / _MS_PER_S, 2)} s"
+        return f"{self.number(ms, 1)} ms" if 0 < ms < _MS_PER_S else f"{self.number(ms / _MS_PER_S, 2)} s"
 
     def signed_milliseconds(self, ms: float | None) -> str:
         return NO_DATA if ms is None else _sign(ms) + self.milliseconds(abs(ms))
@@ -153,7 +157,8 @@ class Formats:
         one: Any = getattr(self, show)
         return f"{one(interval.low)} to {one(interval.high)}"
 
-    def _fixed(self, number: float, digits: int) -> str:
+    def fixed(self, number: float, digits: int) -> str:
+        """With exactly so many digits, as a column wants it."""
         return str(format_decimal(_no_minus_zero(number, digits), "#,##0." + "0" * digits, locale=self.locale))
 
     def _dollars(self, usd: float, digits: int) -> str:
