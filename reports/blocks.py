@@ -125,6 +125,10 @@ class Text:
     tone: str = "plain"
     kind: str = "text"
 
+    @property
+    def mark(self) -> str:
+        return MARKS[self.tone]
+
 
 @dataclass(frozen=True)
 class Notes:

@@ -11,6 +11,7 @@ import altair as alt
 from models.document import CostReport, DistributionBin, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.chart_style import (
+    AMBER,
     BLUE,
     GRID,
     INK,

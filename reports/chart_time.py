@@ -12,6 +12,7 @@ import altair as alt
 from models.document import CostReport, ErrorBurst, Kpi, PerformanceReport, PeriodPart, TimelinePoint
 from models.kpi import KpiName
 from reports.chart_style import (
+    AMBER,
     BLUE,
     INK,
     NOTHING,

@@ -1,0 +1,26 @@
+"""The report as one page for the screen: nothing in it is fetched from elsewhere, and nothing runs."""
+
+from __future__ import annotations
+
+from models.document import CostReport, PerformanceReport
+from reports.blocks import capped
+from reports.charts import draw
+from reports.fonts import web_faces
+from reports.pages import fill, style
+from reports.view import view_of
+
+MOST_ROWS = 500
+"""More rows in one table make a page that no browser scrolls well."""
+
+
+def render_html(document: PerformanceReport | CostReport) -> str:
+    """A complete HTML page with its style, font and charts inside."""
+    return fill(
+        "report.html.j2",
+        view=capped(view_of(document), MOST_ROWS),
+        drawn=draw(document),
+        inline=True,
+        depth=document.depth,
+        generated_at=document.generated_at.isoformat(),
+        css=web_faces() + style("look.css", "screen.css"),
+    )

@@ -1,0 +1,43 @@
+"""The report on paper: tagged, with bookmarks, fonts inside, and the same bytes for the same document."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from weasyprint import HTML
+from weasyprint.text.fonts import FontConfiguration
+from weasyprint.urls import URLFetcher
+
+from models.document import CostReport, PerformanceReport
+from reports.blocks import capped
+from reports.charts import draw
+from reports.fonts import print_faces
+from reports.pages import fill, style
+from reports.view import view_of
+
+MOST_ROWS = {"summary": 10, "detailed": 100}
+"""A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
+
+
+def render_pdf(document: PerformanceReport | CostReport) -> bytes:
+    """A PDF/UA-1 file on the document's paper. Anything but data: addresses in it is an error."""
+    page = fill(
+        "report.html.j2",
+        view=capped(view_of(document), MOST_ROWS[document.depth]),
+        drawn=draw(document),
+        inline=False,
+        depth=document.depth,
+        generated_at=document.generated_at.isoformat(),
+        css=f"{print_faces()}\n{style('look.css', 'print.css')}\n@page {{ size: {document.paper} }}",
+    )
+    fetcher = URLFetcher(allowed_protocols={"data"}, allow_redirects=False, fail_on_errors=True)
+    pdf: Any = HTML(string=page, url_fetcher=fetcher).write_pdf(
+        pdf_variant="pdf/ua-1", font_config=FontConfiguration(), pdf_identifier=_identifier(page)
+    )
+    return bytes(pdf)
+
+
+def _identifier(page: str) -> bytes:
+    """The file's id, from its content: a random one would make each copy another file."""
+    return hashlib.sha256(page.encode()).hexdigest()[:32].encode()

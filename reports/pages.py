@@ -1,0 +1,41 @@
+"""Templates, and how they are filled: every text escaped, every missing name an error."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data_url"] = svg_url
+    return environment
+
+
+def fill(template: str, **values: Any) -> str:
+    """A template's text with its values; it ends with a newline. Raises UndefinedError for a name that is missing."""
+    return _environment().get_template(template).render(values).rstrip() + "\n"
+
+
+@cache
+def style(*names: str) -> str:
+    """Style sheets from the templates' folder, one after the other."""
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+
+
+def svg_url(svg: str) -> str:
+    """An SVG as a data: address."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
