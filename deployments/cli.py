@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -122,13 +122,14 @@ def report(
     from deployments.reporting import period_of, write_report
     from models.document import Filters
     from models.workplace import load_workplace
+    from tasks.compose import Request
 
-    place = load_workplace()
-    period = period_of(start, end, last, place.settings.timezone, datetime.now(UTC))
+    place, now = load_workplace(), datetime.now(UTC)
+    period = period_of(start, end, last, place.settings.timezone, now)
     filters = Filters(models=tuple(model or ()), teams=tuple(team or ()))
-    write_report(
-        place, template.value, period, filters, form and form.value, output, depth="summary" if summary else "detailed"
-    )
+    depth: Literal["summary", "detailed"] = "summary" if summary else "detailed"
+    request = Request("custom", template.value, period, depth, filters=filters)
+    write_report(place, request, form and form.value, output, now)
 
 
 @app.command()

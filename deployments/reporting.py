@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from deployments.tell import note, progress, say
-from models.document import Document, Filters
+from models.document import Document
 from models.errors import UsageError
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, parse_instant, parse_span
 from models.workplace import Workplace
+from tasks.compose import Request, compose
+from tasks.files import write_atomically
+from tasks.fold import basis_of, fold, rebuild
+from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"
 
@@ -29,34 +32,18 @@ def period_of(start: str | None, end: str | None, last: str | None, zone: str, n
     return Period(upto - parse_span(last or DEFAULT_SPAN), upto, zone)
 
 
-def write_report(
-    place: Workplace,
-    template: Literal["performance", "cost"],
-    period: Period,
-    filters: Filters,
-    form: str | None,
-    output: Path | None,
-    *,
-    depth: Literal["summary", "detailed"],
-) -> None:
+def write_report(place: Workplace, request: Request, form: str | None, output: Path | None, now: datetime) -> None:
     """Compose a report and write it in one format, to a file or to stdout."""
-    from datetime import UTC
-
-    from tasks.compose import Request, compose
-    from tasks.fold import basis_of, fold
-    from tasks.survey import survey
-
     form = form or _form_of(output)
-    now = datetime.now(UTC)
     with progress("counting new selections") as bar:
         fold(place.engine, basis_of(place.settings), now=now, progress=bar)
-    request = Request("custom", template, period, depth, filters=filters)
     document = compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
     content, suffix = _render(document, form)
     if output is None and suffix in ("html", "json"):
         sys.stdout.buffer.write(content)
         return
-    path = output or Path(f"routewatch-{template}-{period.local(period.start):%Y-%m-%d}.{suffix}")
+    start = request.period.local(request.period.start)
+    path = output or Path(f"routewatch-{request.template}-{start:%Y-%m-%d}.{suffix}")
     if form == "csv" and path.suffix != f".{suffix}":
         path = path.with_name(f"{path.name}.{suffix}")
     _write(path, content)
@@ -65,8 +52,6 @@ def write_report(
 
 def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
     """Make the rollups anew, all of them or those of a period."""
-    from tasks.fold import basis_of, rebuild
-
     zone = place.settings.timezone
     first = parse_instant(start, zone) if start else EARLIEST
     upto = parse_instant(end, zone) if end else LATEST
@@ -107,8 +92,6 @@ def _render(document: Document, form: str) -> tuple[bytes, str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from tasks.files import write_atomically
-
     try:
         write_atomically(path, content)
     except OSError as error:

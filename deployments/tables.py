@@ -68,8 +68,9 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 @deliveries.command("list")
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
-    from models.workplace import load_workplace
     from tasks.deliver import list_deliveries
+
+    from models.workplace import load_workplace
 
     rows = [
         (str(row.id), row.report, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
@@ -81,8 +82,9 @@ def deliveries_list() -> None:
 @deliveries.command("retry")
 def deliveries_retry(delivery_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Queue a delivery again that was given up; the next run sends it."""
-    from models.workplace import load_workplace
     from tasks.deliver import retry
+
+    from models.workplace import load_workplace
 
     retry(load_workplace().engine, delivery_id, datetime.now(UTC))
     say(f"delivery {delivery_id} is queued again: the next run sends it")

@@ -1,0 +1,48 @@
+# Every target does all the set-up it needs. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench serve lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV_VERSION := 0.13.9
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the virtual environment and the system's libraries, nothing more
+
+$(READY): requirements.lock pyproject.toml deployments/setup.sh
+	@sh deployments/setup.sh $(VENV)
+	@touch $@
+
+demo: $(READY) ## the main job on the simulated router: import, measure, optimize, deliver
+	@$(BIN)/routewatch demo
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## style, types and the direction of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(READY) ## lay the code out as `make lint` wants it
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(READY) ## ratios against peers, in one run
+	@$(BIN)/python -m benchmarks
+
+serve: $(READY) ## the timetable, with a Prefect server and its UI
+	@$(BIN)/routewatch init
+	@$(BIN)/routewatch serve
+
+lock: $(READY) ## requirements.lock anew from pyproject.toml
+	@$(BIN)/pip install --quiet uv==$(UV_VERSION)
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
+
+clean: ## everything that the other targets made
+	rm -rf $(VENV) var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

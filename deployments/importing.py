@@ -1,0 +1,52 @@
+"""Importing files from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.pull.files import ImportResult, import_file
+from tasks.pull.mapping import Mapping, load_mapping
+
+from deployments.tell import complain, progress, say
+from models.errors import RoutewatchError
+from models.workplace import Workplace
+
+SHOWN_REASONS = 5
+
+
+def import_files(place: Workplace, files: Sequence[Path], mapping_file: Path | None) -> int:
+    """Import each file and tell what became of its rows; the exit status: 1 where a file could not be read.
+
+    A file that cannot be read does not keep the others from being imported.
+    """
+    mapping = load_mapping(mapping_file) if mapping_file else Mapping()
+    engine, status = place.engine, 0
+    for path in files:
+        try:
+            with progress(f"importing {path.name}") as bar:
+                result = import_file(
+                    engine,
+                    path,
+                    mapping=mapping,
+                    zone=place.settings.timezone,
+                    rejects_folder=place.environment.home / "rejects",
+                    progress=bar,
+                )
+        except RoutewatchError as error:
+            complain(str(error))
+            status = error.exit_status
+        else:
+            _tell(result)
+    return status
+
+
+def _tell(result: ImportResult) -> None:
+    say(
+        f"{result.path}: {result.read:,} rows read, {result.added:,} added, "
+        f"{result.already_there:,} already there, {result.rejected:,} rejected"
+    )
+    for reason, count in result.reasons[:SHOWN_REASONS]:
+        say(f"  {count:,} × {reason}")
+    if result.rejects_file is not None:
+        say(f"  the rejected rows are listed in {result.rejects_file}")
