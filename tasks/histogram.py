@@ -44,8 +44,10 @@ def unpack(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     pairs = np.frombuffer(b"".join(blobs.to_list()), dtype=_PAIR)
     lengths = (blobs.bin.size() // _PAIR.itemsize).to_numpy()
     rows = np.repeat(np.arange(frame.height), lengths)
-    return frame.select(keys)[rows].with_columns(
-        pl.Series("bin", pairs["bin"].astype(np.int32)), pl.Series("bin_count", pairs["bin_count"].astype(np.int64))
+    return frame.select(pl.row_index("_row"), *keys)[rows].select(
+        *keys,
+        pl.Series("bin", pairs["bin"].astype(np.int32)),
+        pl.Series("bin_count", pairs["bin_count"].astype(np.int64)),
     )
 
 
