@@ -31,29 +31,32 @@ from reports.formats import Formats
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _MARGINS = 118
 """Of the width, for the axis on the left and the names of the lines on the right."""
+_HEIGHT, _LOW_HEIGHT = 150, 110
 _DAYS_AS_BARS = timedelta(days=4)
 """From this length on, spend is drawn by day."""
 _BARS_WITH_NUMBERS = 16
 """More bars leave no room for a number above each."""
 
 
-def response_timeline(document: PerformanceReport, show: Formats) -> Layer:
+def response_timeline(document: PerformanceReport, show: Formats, width: int = WIDE) -> Layer:
     """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
-    return alt.vconcat(_times(document, show), _errors(document, show), spacing=12)
+    return alt.vconcat(_times(document, show, width), _errors(document, show, width), spacing=12)
 
 
-def spend_timeline(document: CostReport, show: Formats) -> Layer:
+def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> Layer:
     """Spend per bucket, by day where the period is long; a bucket without a known cost is a gap, not a zero."""
     bars = spend_bars(document, show)
     known, gaps = [bar for bar in bars if bar["usd"] is not None], [bar for bar in bars if bar["usd"] is None]
     y = _y("usd:Q", ticks_to(max(bar["usd"] for bar in known) * 1.08), show.round_money)
-    x = _x(document.period, show, _bar_ticks(bars, show) if _by_day(document) else None)
+    x = _x(
+        document.period, _bar_ticks(bars, show, width) if _by_day(document) else time_ticks_for(document, show, width)
+    )
     layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q")] if gaps else []
     layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0)))
-    if len(bars) <= _BARS_WITH_NUMBERS:
+    if len(bars) <= _BARS_WITH_NUMBERS and width == WIDE:
         middles = [{**bar, "t": bar["mid"]} for bar in known]
         layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
-    return alt.layer(*layers).properties(width=WIDE - 62, height=170)
+    return alt.layer(*layers).properties(width=width - 62, height=170 if width == WIDE else _LOW_HEIGHT + 40)
 
 
 def _by_day(document: CostReport) -> bool:
@@ -61,9 +64,9 @@ def _by_day(document: CostReport) -> bool:
     return long or document.charts.bucket == "day"
 
 
-def _bar_ticks(bars: list[dict[str, Any]], show: Formats) -> dict[float, str]:
+def _bar_ticks(bars: list[dict[str, Any]], show: Formats, width: int) -> dict[float, str]:
     """The days under the middles of their bars, as many as there is room for."""
-    every = math.ceil(len(bars) / 14)
+    every = math.ceil(len(bars) / (width // 48))
     return {bar["mid"]: show.short_day(datetime.fromtimestamp(bar["mid"] / 1000, UTC)) for bar in bars[::every]}
 
 
@@ -91,28 +94,32 @@ def _bar(group: Sequence[TimelinePoint], length: timedelta, show: Formats) -> di
 # --- response time and errors -----------------------------------------------------------------------------------------
 
 
-def _times(document: PerformanceReport, show: Formats) -> Layer:
+def _times(document: PerformanceReport, show: Formats, width: int) -> Layer:
     points = document.charts.timeline
     limits = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
     values = [value for point in points for value in (point.p50_response_time, point.p95_response_time) if value]
     ticks = ticks_to(max([*values, limits.target * 1.05 if limits else 0.0]))
-    x, y, top = _x(document.period, show, labels=False), _y("ms:Q", ticks, show.short_duration), ticks[-1]
+    x, y, top = (
+        _x(document.period, time_ticks_for(document, show, width), labels=False),
+        _y("ms:Q", ticks, show.short_duration),
+        ticks[-1],
+    )
     rules, names = _limits(limits, top, y, show) if limits else ([], [])
     layers = [*_bands(document, show, x), *rules]
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
     layers += [*names, *_line_names(document, top, x, y)]
-    return alt.layer(*layers).properties(width=WIDE - _MARGINS, height=150)
+    return alt.layer(*layers).properties(width=width - _MARGINS, height=_HEIGHT if width == WIDE else _LOW_HEIGHT)
 
 
-def _errors(document: PerformanceReport, show: Formats) -> Layer:
+def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
     rows = _runs(document, "error_rate", "rate")
     top = max([row["rate"] for row in rows], default=0.0) * 1.1 or 0.01
     peak = top / 1.1
     labels = number_labels((show.round_percent(0), show.percent(peak)))
     axis = alt.Axis(values=[0, peak], labelExpr=labels, grid=True)
     y = alt.Y("rate:Q", scale=alt.Scale(domain=[0, top], nice=False), title=None, axis=axis)
-    x = _x(document.period, show)
+    x = _x(document.period, time_ticks_for(document, show, width))
     area = layer(rows).mark_area(color=VERMILLION, opacity=0.3)
     name = [{"t": _epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
     layers = [
@@ -120,7 +127,9 @@ def _errors(document: PerformanceReport, show: Formats) -> Layer:
         area.encode(x=x, y=y, detail="run:N"),
         *_line(rows, x, y, VERMILLION),
     ]
-    return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(width=WIDE - _MARGINS, height=44)
+    return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(
+        width=width - _MARGINS, height=44 if width == WIDE else 28
+    )
 
 
 def _limits(kpi: Kpi, top: float, y: alt.Y, show: Formats) -> tuple[list[Layer], list[Layer]]:
@@ -149,7 +158,7 @@ def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = 
         layers.append(layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q"))
     if gaps and named:
         wide = [gap | {"t": (gap["t"] + gap["to"]) / 2, "text": "no data"} for gap in gaps if _is_wide(gap, document)]
-        layers.append(words(wide, x, alt.value(141), align="center", fontSize=10))
+        layers.append(words(wide, x, alt.value(10), align="center", fontSize=10))
     if rows:
         layers.append(layer(rows).mark_rect(color=VERMILLION, opacity=0.14).encode(x=x, x2="to:Q"))
     if rows and named:
@@ -213,8 +222,7 @@ def _line_names(document: PerformanceReport, top: float, x: alt.X, y: alt.Y) -> 
 # --- axes -------------------------------------------------------------------------------------------------------------
 
 
-def _x(period: PeriodPart, show: Formats, ticks: dict[float, str] | None = None, *, labels: bool = True) -> alt.X:
-    ticks = time_ticks(period.start, period.end, show) if ticks is None else ticks
+def _x(period: PeriodPart, ticks: dict[float, str], *, labels: bool = True) -> alt.X:
     values = list(ticks)
     axis = alt.Axis(values=values, labels=False, title=None, grid=True)
     if labels:
@@ -227,6 +235,11 @@ def _x(period: PeriodPart, show: Formats, ticks: dict[float, str] | None = None,
 def _y(field: str, ticks: list[float], text: Callable[[float], str]) -> alt.Y:
     axis = alt.Axis(values=ticks, labelExpr=number_labels(map(text, ticks)), grid=True)
     return alt.Y(field, scale=alt.Scale(domain=[0, ticks[-1]], nice=False), title=None, axis=axis)
+
+
+def time_ticks_for(document: PerformanceReport | CostReport, show: Formats, width: int) -> dict[float, str]:
+    """As many ticks as a chart of this width has room for."""
+    return time_ticks(document.period.start, document.period.end, show, 9 if width == WIDE else 4)
 
 
 def time_ticks(start: datetime, end: datetime, show: Formats, most: int = 9) -> dict[float, str]:

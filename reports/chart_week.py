@@ -19,7 +19,7 @@ _LIGHT_TEXT_FROM = 0.55
 _A_MONDAY = date(2024, 1, 1)
 
 
-def heatmap(document: PerformanceReport | CostReport, show: Formats) -> Layer:
+def heatmap(document: PerformanceReport | CostReport, show: Formats, width: int = WIDE) -> Layer:
     """p95 in seconds, or spend in USD, per hour of the week; hours without data are grey and say so with a dash."""
     known = {(cell.weekday, cell.hour): value_of(document, cell) for cell in document.charts.heatmap}
     largest = max((value for value in known.values() if value is not None), default=0.0) or 1.0
@@ -29,10 +29,13 @@ def heatmap(document: PerformanceReport | CostReport, show: Formats) -> Layer:
     rows = [_row(day, hour, known.get((day, hour)), show, money=money) for day, hour in hours]
     for row in rows:
         row["ink"] = _ink(row["value"], least, largest)
+    wide = width == WIDE
     x = alt.X(
-        "hour:O", title=f"hour of the day in {document.period.zone}", scale=alt.Scale(paddingInner=0.04),
-        axis=alt.Axis(labelAngle=0, orient="bottom", titlePadding=4),
-    )  # fmt: skip
+        "hour:O",
+        title=f"hour in {document.period.zone}" + ("" if wide else f" · {_shades(least, largest, show, money=money)}"),
+        scale=alt.Scale(paddingInner=0.04),
+        axis=alt.Axis(labelAngle=0, titlePadding=4, values=[f"{hour:02d}" for hour in range(0, 24, 1 if wide else 3)]),
+    )
     days = [row["day"] for row in rows[::24]]
     y = alt.Y("day:N", title=None, sort=days, scale=alt.Scale(paddingInner=0.06))
     filled = [row for row in rows if row["value"] is not None]
@@ -41,7 +44,15 @@ def heatmap(document: PerformanceReport | CostReport, show: Formats) -> Layer:
     cells = layer(filled).mark_rect().encode(x=x, y=y, color=colour)
     ink = alt.Color("ink:N", scale=None, legend=None)
     texts = layer(rows).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=ink)
-    return alt.layer(base, cells, texts).resolve_scale(color="independent").properties(width=WIDE - 44, height=7 * 22)
+    layers = [base, cells, texts] if wide else [base, cells]
+    sized = alt.layer(*layers).properties(width=width - 44, height=7 * (22 if wide else 17))
+    return sized.resolve_scale(color="independent")
+
+
+def _shades(least: float, largest: float, show: Formats, *, money: bool) -> str:
+    """What the lightest and the darkest cell stand for, where there is no room for numbers."""
+    low, high = (show.rough_money(end) if money else show.milliseconds(end) for end in (least, largest))
+    return f"light {low}, dark {high}"
 
 
 def value_of(document: PerformanceReport | CostReport, cell: HeatmapCell) -> float | None:

@@ -45,21 +45,20 @@ class Chart:
     title: str
     alt_text: str
     svg: str
-
-    @property
-    def wide(self) -> bool:
-        return self.name in WIDE_CHARTS
+    wide: bool
 
 
-def draw(document: Document) -> tuple[Chart, ...]:
+def draw(document: Document, *, small: bool = False) -> tuple[Chart, ...]:
     """The charts that the document shows, in the order timeline, distribution, comparison, heatmap.
 
-    One for which nothing is known is left out, as are all of them without selections.
+    One for which nothing is known is left out, as are all of them without selections. `small` draws each for half a
+    page's width.
     """
     if total_of(document) == 0:
         return ()
     order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
-    return tuple(_draw(document, name) for name in order if name in document.charts.shown and _has_data(document, name))
+    shown = [name for name in order if name in document.charts.shown and _has_data(document, name)]
+    return tuple(_draw(document, name, wide=name in WIDE_CHARTS and not small) for name in shown)
 
 
 def png(chart: Chart, scale: float = 2.0) -> bytes:
@@ -68,14 +67,15 @@ def png(chart: Chart, scale: float = 2.0) -> bytes:
     return bytes(vl_convert.svg_to_png(chart.svg, scale=scale))
 
 
-def _draw(document: Document, name: ChartName) -> Chart:
+def _draw(document: Document, name: ChartName, *, wide: bool) -> Chart:
     show = Formats(document.locale, document.period.zone)
     titles = _COST_TITLES if isinstance(document, CostReport) else _PERFORMANCE_TITLES
     text = alt_text(document, name, show)
-    return Chart(name, titles[name], text, _svg(_plan(document, name, show), name.value, text))
+    spec = _plan(document, name, show, chart_style.WIDE if wide else chart_style.NARROW)
+    return Chart(name, titles[name], text, _svg(spec, name.value, text), wide)
 
 
-def _plan(document: Document, name: ChartName, show: Formats) -> dict[str, Any]:
+def _plan(document: Document, name: ChartName, show: Formats, width: int) -> dict[str, Any]:
     """The chart's Vega-Lite specification."""
     plans: dict[ChartName, Callable[..., Any]]
     if isinstance(document, CostReport):
@@ -84,7 +84,7 @@ def _plan(document: Document, name: ChartName, show: Formats) -> dict[str, Any]:
     else:
         plans = {ChartName.TIMELINE: chart_time.response_timeline, ChartName.DISTRIBUTION: chart_shape.distribution,
                  ChartName.COMPARISON: chart_shape.comparison, ChartName.HEATMAP: chart_week.heatmap}  # fmt: skip
-    return chart_style.finished(plans[name](document, show))
+    return chart_style.finished(plans[name](document, show, width))
 
 
 def _svg(spec: dict[str, Any], name: str, label: str) -> str:

@@ -179,7 +179,7 @@ def budget_text(budget: BudgetProjection, show: Formats) -> Text:
         used += f", {show.percent(budget.used_share)} of the monthly budget of {show.money(budget.monthly_usd)}"
     if budget.projected_usd is None:
         return Text(f"{used}. No projection: {budget.reason or 'too little is known'}.", "unknown")
-    bounds = between(budget.projected_usd, "money", show, show.percent(0.8))
+    bounds = between(budget.projected_usd, "money", show, show.round_percent(0.8))
     text = f"{used}. Projected for the month: {show.money(budget.projected_usd.estimate)}{bounds}"
     if budget.projected_share is not None:
         text += f", {show.percent(budget.projected_share)} of the budget"

@@ -71,7 +71,7 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
             part = between(found.rate_interval, "percent", show)
             return (
                 f"The cache answered {show.percent(found.current_rate)} of {show.count(found.sample)} requests{part}; "
-                f"the target is {show.percent(found.target_rate)}."
+                f"the target is {show.round_percent(found.target_rate)}."
             )
         case HighCost():
             part = between(found.average_cost_interval, "money", show)

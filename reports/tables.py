@@ -22,6 +22,7 @@ from reports.wording import (
     DIRECTION_TONES,
     KPI_LABELS,
     kpi_value,
+    limit_value,
     metric_change,
     metric_label,
     metric_value,
@@ -132,14 +133,14 @@ def alerts_table(document: PerformanceReport, show: Formats) -> Table:
     """Each limit that was crossed over the period."""
     rows = []
     for alert in document.alerts:
-        values = [_alert_value(alert.rule, number, show) for number in (alert.value, alert.threshold)]
+        value, threshold = _alert_value(alert.rule, alert.value, show), _limit_text(alert.rule, alert.threshold, show)
         rows.append(
             (
                 Cell(alert.severity, tone=alert.severity),
                 Cell(_rule_label(alert.rule)),
                 Cell(alert.subject),
-                Cell(values[0]),
-                Cell(f"{_side(alert.rule)} {values[1]}"),
+                Cell(value),
+                Cell(f"{_side(alert.rule)} {threshold}".strip()),
             )
         )
     return table("alerts", "Limits crossed over the period", "<Severity | <KPI | <Where | Value | Limit", rows)
@@ -151,6 +152,10 @@ def _rule_label(rule: str) -> str:
 
 def _alert_value(rule: str, number: float, show: Formats) -> str:
     return kpi_value(KpiName(rule), number, show) if rule in set(KpiName) else show.number(number, 4)
+
+
+def _limit_text(rule: str, number: float, show: Formats) -> str:
+    return limit_value(KpiName(rule), number, show) if rule in set(KpiName) else show.number(number, 4)
 
 
 def _side(rule: str) -> str:

@@ -32,6 +32,7 @@ from reports.tables import (
     savings_table,
     token_table,
 )
+from reports.wording import alert_text
 
 _NOTHING_TO_DRAW = Text("Without requests there is nothing to draw.", "unknown")
 
@@ -70,7 +71,6 @@ def _facts(document: Document, show: Formats) -> tuple[tuple[str, str], ...]:
 def _sections(document: PerformanceReport, show: Formats) -> list[Section]:
     tuning = wants(document, "optimization")
     trends = trend_blocks(document, document.performance_trends, show) if wants(document, "trends") else ()
-    alerts = (alerts_table(document, show),) if document.alerts else ()
     return [
         Section("overview", "At a glance", (Tiles(kpi_tiles(document, show)),)),
         Section("found", "What was found", found_blocks(document, show) if tuning else ()),
@@ -81,9 +81,17 @@ def _sections(document: PerformanceReport, show: Formats) -> list[Section]:
         Section(
             "money", "Savings and budget", _money(document, show) if wants(document, "cost", "optimization") else ()
         ),
-        Section("alerts", "Alerts", alerts),
+        Section("alerts", "Alerts", _alerts(document, show)),
         Section("notes", "Notes", (notes_block(document),)),
     ]
+
+
+def _alerts(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
+    if not document.alerts:
+        return ()
+    if document.depth == "detailed":
+        return (alerts_table(document, show),)
+    return (Text("Limits crossed over the period: " + "; ".join(alert_text(it, show) for it in document.alerts) + "."),)
 
 
 def _done(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:

@@ -123,7 +123,7 @@ def alert_text(alert: ReportAlert, show: Formats) -> str:
     except ValueError:
         return f"{metric_label(alert.rule)}: {show.number(alert.value, 4)} against {show.number(alert.threshold, 4)}"
     side = "above" if name in LOWER_IS_BETTER else "below"
-    return f"{KPI_LABELS[name]} {kpi_value(name, alert.value, show)}, {side} {kpi_value(name, alert.threshold, show)}"
+    return f"{KPI_LABELS[name]} {kpi_value(name, alert.value, show)}, {side} {limit_value(name, alert.threshold, show)}"
 
 
 def _kind_of(metric: str) -> str:

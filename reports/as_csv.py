@@ -1,0 +1,87 @@
+"""The report's tables for a spreadsheet: one tidy table a section, safe to open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from models.document import CostReport, PerformanceReport
+
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip can hold: a fixed time keeps the bytes the same."""
+
+Row = Mapping[str, Any]
+
+
+def render_csv(document: PerformanceReport | CostReport) -> tuple[bytes, str]:
+    """The content and its suffix: "csv" where one section has rows, else "zip" with a file for each that has.
+
+    Unknown is an empty cell; times are ISO 8601 with their offset; nested values are flattened with dots.
+    """
+    tables = {name: rows for name, rows in _tables(document).items() if rows}
+    files = {f"{name}.csv": _csv(rows) for name, rows in tables.items()}
+    if len(files) == 1:
+        return next(iter(files.values())), "csv"
+    return _zip(files), "zip"
+
+
+def safe_text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
+
+
+def _tables(document: PerformanceReport | CostReport) -> dict[str, list[Row]]:
+    """Sections with their rows, in the order of the report."""
+    data = document.model_dump(mode="json", by_alias=True)
+    shared = {"kpis": data["kpis"], "timeline": data["charts"]["timeline"],
+              "distribution": data["charts"]["distribution"], "heatmap": data["charts"]["heatmap"]}  # fmt: skip
+    notes = {"notes": [{"note": note} for note in data["notes"]]}
+    names: tuple[str, ...]
+    if isinstance(document, CostReport):
+        names = ("modelCostBreakdown", "complexityCostBreakdown", "teamCostBreakdown", "recommendations")
+        summary = data["costSummary"]
+        trends = {"costTrend": summary.pop("costTrend")}
+        savings = {"savings": data["costOptimizationSavings"]["classes"], "budget": [data["budgetProjection"]]}
+    else:
+        names = ("modelBreakdown", "performanceTrends", "recommendations", "appliedOptimizations", "alerts")
+        summary, trends = data["summary"], {"optimizationOpportunities": data["optimizationOpportunities"]}
+        savings = {
+            "savings": (data["savings"] or {}).get("classes", []),
+            "budget": [data["budget"]] * bool(data["budget"]),
+        }
+    return {"summary": [summary], **{name: data[name] for name in names}, **trends, **savings, **shared, **notes}
+
+
+def _csv(rows: Iterable[Row]) -> bytes:
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return out.getvalue().encode()
+
+
+def _flat(row: Row, prefix: str = "") -> Iterable[tuple[str, object]]:
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", safe_text(json.dumps(value, ensure_ascii=False)) if value else ""
+        else:
+            yield f"{prefix}{name}", safe_text(value) if isinstance(value, str) else value
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, _ZIP_TIME)
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+    return out.getvalue()

@@ -1,0 +1,167 @@
+"""The report as a mail: a subject, a text worth reading by itself, and HTML that old mail programs can lay out."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, replace
+
+import css_inline
+
+from models.document import CostReport, PerformanceReport
+from reports.blocks import Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
+from reports.charts import Chart, draw, png
+from reports.formats import Formats
+from reports.pages import fill, style
+from reports.view import view_of
+
+MOST_ROWS = (50, 20, 5)
+"""Rows in one table; the next fewer where the mail would grow too long."""
+
+MOST_BYTES = 100_000
+"""Gmail cuts a mail off at about 102 KB."""
+
+_COLUMNS = ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Per request")
+"""A mail is 640 px wide: of a table of models it shows these columns."""
+
+_LINE = 78
+
+
+@dataclass(frozen=True)
+class MailContent:
+    """What a mail is made of. `images` are PNGs by the content id under which the HTML shows them."""
+
+    subject: str
+    text: str
+    html: str
+    images: tuple[tuple[str, bytes], ...]
+    attachment_name: str
+
+
+def render_mail(document: PerformanceReport | CostReport) -> MailContent:
+    """The mail of a report. Its HTML is under 100 KB, with fewer rows where it must be."""
+    view, drawn = view_of(document), draw(document)
+    pages = (_html(view, drawn, rows) for rows in MOST_ROWS)
+    html = next((page for page in pages if len(page.encode()) < MOST_BYTES), None)
+    return MailContent(
+        subject=_subject(document, view),
+        text=_text(capped(view, MOST_ROWS[0])),
+        html=html or _html(view, (), MOST_ROWS[-1]),
+        images=tuple((_cid(chart), png(chart)) for chart in drawn),
+        attachment_name=_file_name(document),
+    )
+
+
+def _subject(document: PerformanceReport | CostReport, view: View) -> str:
+    """One line, with the state of the worst tile: what a reader needs to choose whether to open it."""
+    order = ("critical", "warning", "off")
+    worst = [(tone, tile) for tone in order for tile in view.tiles() if tile.tone == tone]
+    state = f"{worst[0][1].label.lower()} {worst[0][1].state}" if worst else ""
+    if not any(chart.count for chart in document.charts.timeline):
+        state = "no requests recorded"
+    return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
+
+
+def _file_name(document: PerformanceReport | CostReport) -> str:
+    start = Formats(document.locale, document.period.zone).local(document.period.start)
+    return f"routewatch-{document.kind}-{document.template}-{start:%Y-%m-%d}.pdf"
+
+
+# --- HTML -------------------------------------------------------------------------------------------------------------
+
+
+def _html(view: View, drawn: tuple[Chart, ...], rows: int) -> str:
+    page = fill("mail.html.j2", view=_narrowed(capped(view, rows)), images=[(_cid(it), it) for it in drawn])
+    inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False, extra_css=style("mail.css"))
+    return str(inliner.inline(page))
+
+
+def _narrowed(view: View) -> View:
+    """The view with the models' table cut to a mail's width."""
+
+    def narrow(block: Block) -> Block:
+        if not isinstance(block, Table) or block.name != "models":
+            return block
+        kept = [index for index, column in enumerate(block.columns) if column.title in _COLUMNS]
+        rows = tuple(tuple(row[index] for index in kept) for row in block.rows)
+        return replace(block, columns=tuple(block.columns[index] for index in kept), rows=rows)
+
+    sections = (section for section in view.sections if section.anchor in _SECTIONS)
+    return replace(
+        view, sections=tuple(replace(section, blocks=tuple(map(narrow, section.blocks))) for section in sections)
+    )
+
+
+_SECTIONS = ("overview", "found", "done", "charts", "models", "savings", "budget", "money", "alerts", "notes")
+"""A mail leaves the trends' tables to the PDF: the tiles tell of the changes."""
+
+
+def _cid(chart: Chart) -> str:
+    return f"{chart.name.value}@routewatch"
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _text(view: View) -> str:
+    parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
+    for section in view.sections:
+        lines = [line for block in section.blocks for line in _lines(block)]
+        if lines and section.anchor != "trends":
+            parts += [section.title.upper(), *lines, ""]
+    facts = [f"{label}: {text}" for label, text in view.facts]
+    return "\n".join([*parts, *facts, "The whole report is attached as a PDF."]) + "\n"
+
+
+def _lines(block: Block) -> list[str]:
+    match block:
+        case Tiles():
+            rows = [(tile.label, tile.value, tile.state, tile.change) for tile in block.tiles]
+            return [
+                f"{label:<24} {value:>12}  {' · '.join(filter(None, rest))}".rstrip() for label, value, *rest in rows
+            ]
+        case Table(name="models"):
+            return _rows(block)
+        case Findings():
+            return [
+                line
+                for it in block.findings
+                for line in _bullet(f"{it.title} ({it.severity}): {it.text}{_where(it.where)}")
+            ]
+        case Actions():
+            texts = (
+                f"{it.title} [{it.status}]: {' '.join((it.text, '; '.join(it.moves), it.note))}" for it in block.actions
+            )
+            return [line for text in texts for line in _bullet(text)]
+        case Text():
+            return _wrapped(block.text)
+        case _:
+            return [line for note in block.notes for line in _bullet(note)] if isinstance(block, Notes) else []
+
+
+def _where(where: str) -> str:
+    return f" Where: {where}." if where else ""
+
+
+def _rows(table: Table) -> list[str]:
+    kept = [index for index, column in enumerate(table.columns) if column.title in _COLUMNS]
+    grid = [[table.columns[index].title for index in kept]]
+    grid += [[" ".join(row[index].text.split()) for index in kept] for row in table.rows]
+    widths = [min(28, max(len(row[column]) for row in grid)) for column in range(len(kept))]
+    lines = ["  ".join(_cell(text, width, first=index == 0) for index, (text, width) in enumerate(zip(row, widths, strict=True)))
+             for row in grid]  # fmt: skip
+    return [*lines, *([table.left_out] if table.left_out else [])]
+
+
+def _cell(text: str, width: int, *, first: bool) -> str:
+    shown = text if len(text) <= width else text[: width - 1] + "…"
+    return shown.ljust(width) if first else shown.rjust(width)
+
+
+def _bullet(text: str) -> list[str]:
+    return textwrap.wrap(
+        " ".join(text.split()), _LINE, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False
+    )
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, _LINE, break_on_hyphens=False)

@@ -1,0 +1,23 @@
+"""The hourly dashboard: one wide page that asks for itself again, for a screen on the wall or a phone."""
+
+from __future__ import annotations
+
+from models.document import CostReport, PerformanceReport
+from reports.blocks import capped
+from reports.charts import draw
+from reports.fonts import web_faces
+from reports.pages import fill, style
+from reports.view import view_of
+
+MOST_ROWS = 50
+
+
+def render_dashboard(document: PerformanceReport | CostReport, *, refresh_s: int = 60) -> str:
+    """A complete page in light and dark; the browser loads it anew every `refresh_s` seconds."""
+    return fill(
+        "dashboard.html.j2",
+        view=capped(view_of(document), MOST_ROWS),
+        drawn=draw(document),
+        refresh_s=max(1, refresh_s),
+        css=web_faces() + style("look.css", "dashboard.css"),
+    )

@@ -1,0 +1,80 @@
+"""The report as the body of a webhook: what happened in short, never above 20 KB."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from models.document import CostReport, PerformanceReport
+from reports.formats import Formats
+from reports.headline import headline
+from reports.panels import actions_of, findings_of
+from reports.view import view_of
+
+MOST_BYTES = 20_000
+"""Standard Webhooks asks for payloads under 20 KB."""
+
+_DROPPED_FIRST = ("notes", "recommendations", "bottlenecks")
+_MOST_ITEMS = 10
+_MOST_LETTERS = 400
+
+
+def render_webhook(document: PerformanceReport | CostReport, *, report_id: int) -> bytes:
+    """A Standard Webhooks payload. Where it would grow too long, lists are left out, and `leftOut` names them."""
+    data = _data(document, report_id)
+    for name in ("", *_DROPPED_FIRST):
+        if name:
+            data[name] = []
+            data["leftOut"] = [*data["leftOut"], name]
+        body = _body(document, data)
+        if len(body) < MOST_BYTES:
+            return body
+    return _body(document, {key: data[key] for key in ("reportId", "template", "headline", "period", "leftOut")})
+
+
+def _body(document: PerformanceReport | CostReport, data: dict[str, Any]) -> bytes:
+    payload = {"type": f"report.{document.kind}", "timestamp": document.generated_at.isoformat(), "data": data}
+    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _data(document: PerformanceReport | CostReport, report_id: int) -> dict[str, Any]:
+    dumped = document.model_dump(mode="json", by_alias=True)
+    show = Formats(document.locale, document.period.zone)
+    summary = dict(dumped["costSummary" if isinstance(document, CostReport) else "summary"])
+    summary = {key: value for key, value in summary.items() if key not in ("period", "costTrend")}
+    return {
+        "reportId": report_id,
+        "schemaVersion": document.schema_version,
+        "template": document.template,
+        "title": view_of(document).title,
+        "headline": _short(headline(document)),
+        "period": dumped["period"],
+        "kpis": [{key: kpi[key] for key in ("name", "value", "unit", "state", "target")} for kpi in dumped["kpis"]],
+        "summary": summary,
+        "bottlenecks": _bottlenecks(document, show),
+        "recommendations": _recommendations(document, show),
+        "notes": [_short(note) for note in document.notes[:_MOST_ITEMS]],
+        "leftOut": [],
+    }
+
+
+def _bottlenecks(document: PerformanceReport | CostReport, show: Formats) -> list[dict[str, str]]:
+    if isinstance(document, CostReport):
+        return []
+    pairs = zip(document.optimization_opportunities, findings_of(document, show), strict=True)
+    return [
+        {"type": found.type, "severity": found.severity, "text": _short(told.text), "where": _short(told.where)}
+        for found, told in list(pairs)[:_MOST_ITEMS]
+    ]
+
+
+def _recommendations(document: PerformanceReport | CostReport, show: Formats) -> list[dict[str, str]]:
+    pairs = zip(document.recommendations, actions_of(document.recommendations, show), strict=True)
+    return [
+        {"type": item.type, "status": item.status, "text": _short(told.text), "note": _short(told.note)}
+        for item, told in list(pairs)[:_MOST_ITEMS]
+    ]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
