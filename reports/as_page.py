@@ -17,7 +17,7 @@ def render_dashboard(document: PerformanceReport | CostReport, *, refresh_s: int
     return fill(
         "dashboard.html.j2",
         view=capped(view_of(document), MOST_ROWS),
-        drawn=draw(document),
+        drawn=draw(document, "board"),
         refresh_s=max(1, refresh_s),
         css=web_faces() + style("look.css", "dashboard.css"),
     )

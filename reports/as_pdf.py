@@ -25,7 +25,7 @@ def render_pdf(document: PerformanceReport | CostReport) -> bytes:
     page = fill(
         "report.html.j2",
         view=capped(view_of(document), MOST_ROWS[document.depth]),
-        drawn=draw(document, small=document.depth == "summary"),
+        drawn=draw(document, "halves" if document.depth == "summary" else "page"),
         inline=False,
         depth=document.depth,
         generated_at=document.generated_at.isoformat(),

@@ -22,8 +22,9 @@ VERMILLION = "#c44601"
 """Okabe and Ito's palette; its vermillion is darkened so that text in it can be read on white."""
 
 WIDE = 690
+BOARD = 560
 NARROW = 335
-"""Outer widths in px: the width of the printed page, and of half of it."""
+"""Outer widths in px: of the printed page, of half a screen, and of half the page."""
 
 Layer = Any
 

@@ -15,6 +15,7 @@ from reports.chart_style import (
     AMBER,
     BLUE,
     INK,
+    NARROW,
     NOTHING,
     ORANGE,
     SKY,
@@ -53,10 +54,10 @@ def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> La
     )
     layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q")] if gaps else []
     layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0)))
-    if len(bars) <= _BARS_WITH_NUMBERS and width == WIDE:
+    if len(bars) <= _BARS_WITH_NUMBERS and width > NARROW:
         middles = [{**bar, "t": bar["mid"]} for bar in known]
         layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
-    return alt.layer(*layers).properties(width=width - 62, height=170 if width == WIDE else _LOW_HEIGHT + 40)
+    return alt.layer(*layers).properties(width=width - 62, height=170 if width > NARROW else _LOW_HEIGHT + 40)
 
 
 def _by_day(document: CostReport) -> bool:
@@ -109,7 +110,7 @@ def _times(document: PerformanceReport, show: Formats, width: int) -> Layer:
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
     layers += [*names, *_line_names(document, top, x, y)]
-    return alt.layer(*layers).properties(width=width - _MARGINS, height=_HEIGHT if width == WIDE else _LOW_HEIGHT)
+    return alt.layer(*layers).properties(width=width - _MARGINS, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
 
 
 def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
@@ -128,7 +129,7 @@ def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
         *_line(rows, x, y, VERMILLION),
     ]
     return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(
-        width=width - _MARGINS, height=44 if width == WIDE else 28
+        width=width - _MARGINS, height=44 if width > NARROW else 28
     )
 
 
@@ -239,7 +240,7 @@ def _y(field: str, ticks: list[float], text: Callable[[float], str]) -> alt.Y:
 
 def time_ticks_for(document: PerformanceReport | CostReport, show: Formats, width: int) -> dict[float, str]:
     """As many ticks as a chart of this width has room for."""
-    return time_ticks(document.period.start, document.period.end, show, 9 if width == WIDE else 4)
+    return time_ticks(document.period.start, document.period.end, show, width // 76)
 
 
 def time_ticks(start: datetime, end: datetime, show: Formats, most: int = 9) -> dict[float, str]:

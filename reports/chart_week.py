@@ -9,7 +9,7 @@ import altair as alt
 from babel.dates import format_date
 
 from models.document import CostReport, HeatmapCell, PerformanceReport
-from reports.chart_style import INK, MUTED, NOTHING, WIDE, Layer, layer
+from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer
 from reports.formats import Formats
 
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
@@ -29,7 +29,7 @@ def heatmap(document: PerformanceReport | CostReport, show: Formats, width: int 
     rows = [_row(day, hour, known.get((day, hour)), show, money=money) for day, hour in hours]
     for row in rows:
         row["ink"] = _ink(row["value"], least, largest)
-    wide = width == WIDE
+    wide = width > NARROW
     x = alt.X(
         "hour:O",
         title=f"hour in {document.period.zone}" + ("" if wide else f" · {_shades(least, largest, show, money=money)}"),

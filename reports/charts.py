@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import vl_convert
 
@@ -19,6 +19,7 @@ from reports.formats import Formats
 from reports.headline import total_of
 
 Document = PerformanceReport | CostReport
+Layout = Literal["page", "halves", "board"]
 
 _PERFORMANCE_TITLES = {
     ChartName.TIMELINE: "Response time and errors over time",
@@ -48,17 +49,17 @@ class Chart:
     wide: bool
 
 
-def draw(document: Document, *, small: bool = False) -> tuple[Chart, ...]:
+def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
     """The charts that the document shows, in the order timeline, distribution, comparison, heatmap.
 
-    One for which nothing is known is left out, as are all of them without selections. `small` draws each for half a
-    page's width.
+    One for which nothing is known is left out, as are all of them without selections. On a page, the
+    timeline and the heatmap take its whole width; of the others, and in halves and on a board, two stand side by side.
     """
     if total_of(document) == 0:
         return ()
     order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
     shown = [name for name in order if name in document.charts.shown and _has_data(document, name)]
-    return tuple(_draw(document, name, wide=name in WIDE_CHARTS and not small) for name in shown)
+    return tuple(_draw(document, name, layout) for name in shown)
 
 
 def png(chart: Chart, scale: float = 2.0) -> bytes:
@@ -67,11 +68,13 @@ def png(chart: Chart, scale: float = 2.0) -> bytes:
     return bytes(vl_convert.svg_to_png(chart.svg, scale=scale))
 
 
-def _draw(document: Document, name: ChartName, *, wide: bool) -> Chart:
+def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
     show = Formats(document.locale, document.period.zone)
     titles = _COST_TITLES if isinstance(document, CostReport) else _PERFORMANCE_TITLES
     text = alt_text(document, name, show)
-    spec = _plan(document, name, show, chart_style.WIDE if wide else chart_style.NARROW)
+    wide = layout == "page" and name in WIDE_CHARTS
+    width = chart_style.BOARD if layout == "board" else chart_style.WIDE if wide else chart_style.NARROW
+    spec = _plan(document, name, show, width)
     return Chart(name, titles[name], text, _svg(spec, name.value, text), wide)
 
 

@@ -1,0 +1,162 @@
+"""Files: CSV, Parquet and JSONL of selections into the database; bad rows listed, good ones kept."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from sqlalchemy import Connection, Engine
+
+from models.database import writing
+from models.errors import UnreadableInput
+from tasks.files import write_atomically
+from tasks.pull.load import load
+from tasks.pull.mapping import REQUIRED, Mapping
+from tasks.pull.read import Chunk, Opened, Reject, opened
+from tasks.pull.validate import check
+
+SHOWN_CHARACTERS = 200
+SHOWN_COLUMNS = 20
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of a file's rows: read = added + already_there + rejected.
+
+    `reasons` are those of the rejected rows, the most frequent first. `ignored_columns` of the file were not read.
+    `derived_ids` tells that its rows bear no request id of their own, and got one from the file's content.
+    """
+
+    path: Path
+    read: int
+    added: int
+    already_there: int
+    rejected: int
+    rejects_file: Path | None
+    reasons: tuple[tuple[str, int], ...]
+    ignored_columns: tuple[str, ...]
+    derived_ids: bool
+
+
+def import_file(
+    engine: Engine,
+    path: Path,
+    *,
+    mapping: Mapping,
+    zone: str,
+    rejects_folder: Path,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> ImportResult:
+    """Import a file in one transaction: all of its good rows, or none when anything fails.
+
+    Times without an offset are in the mapping's zone, or else in `zone`. Raises UnreadableInput.
+    """
+    tally = _Tally()
+    with opened(path, mapping.csv.delimiter) as file, writing(engine) as connection:
+        for chunk in _with_needed_columns(path, file, mapping):
+            _import_chunk(connection, chunk, mapping, zone, tally, path)
+            progress(chunk.done, file.total)
+    rejects_file = _list_rejects(tally.rejects, rejects_folder / f"{path.name}.rejects.csv")
+    return ImportResult(
+        path=path,
+        read=tally.good + len(tally.rejects),
+        added=tally.added,
+        already_there=tally.good - tally.added,
+        rejected=len(tally.rejects),
+        rejects_file=rejects_file,
+        reasons=tuple(Counter(_reason(reject) for reject in tally.rejects).most_common()),
+        ignored_columns=tuple(sorted(tally.ignored)),
+        derived_ids=tally.fingerprint is not None,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Tally:
+    """What has been counted of a file so far."""
+
+    good: int = 0
+    added: int = 0
+    rejects: list[Reject] = field(default_factory=list)
+    ignored: set[str] = field(default_factory=set)
+    fingerprint: str | None = None
+
+
+def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: str, tally: _Tally, path: Path) -> None:
+    tally.rejects += chunk.rejects
+    if chunk.frame.is_empty():
+        return
+    sources = mapping.sources(set(chunk.frame.columns))
+    checked = check(chunk.frame, chunk.lines, sources, mapping.input.zone or zone)
+    tally.rejects += [Reject(*row) for row in checked.bad.select("line", "reason", "column", "value").iter_rows()]
+    tally.ignored |= set(chunk.frame.columns) - {name for source in sources.values() for name in source.columns}
+    good = checked.good
+    if good["request_id"].null_count():
+        tally.fingerprint = tally.fingerprint or _fingerprint(path)
+        derived = pl.lit(f"file:{tally.fingerprint}:") + pl.col("line").cast(pl.String)
+        good = good.with_columns(request_id=pl.coalesce("request_id", derived))
+    tally.good += good.height
+    tally.added += load(connection, good)
+
+
+def _with_needed_columns(path: Path, file: Opened, mapping: Mapping) -> Iterator[Chunk]:
+    """The file's chunks, once it is known that they have the columns that a selection cannot be without."""
+    found = None if file.columns is None else set(file.columns)
+    for chunk in file.chunks:
+        if found is None and chunk.frame.width:
+            found = set(chunk.frame.columns)
+            _refuse_without_needed(path, found, mapping)
+        yield chunk
+    if file.columns is not None or found is None:
+        _refuse_without_needed(path, found or set(), mapping)
+
+
+def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> None:
+    sources = mapping.sources(found)
+    absent = sorted({name for source in mapping.columns.values() for name in source.columns} - found)
+    if absent:
+        raise UnreadableInput(str(path), f"it has no column {', '.join(absent)}", "the columns that the mapping names")
+    missing = [name for name in REQUIRED if name not in sources]
+    if missing:
+        shown = ", ".join(sorted(found)[:SHOWN_COLUMNS]) or "none"
+        raise UnreadableInput(
+            str(path), f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})",
+            "these names, or a mapping file (--map) that gives them",
+        )  # fmt: skip
+
+
+def _reason(reject: Reject) -> str:
+    return f"{reject.column} {reject.reason}" if reject.column and reject.column not in reject.reason else reject.reason
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list_rejects(rejects: list[Reject], path: Path) -> Path | None:
+    """Writes the rejected rows as a CSV; an old list is taken away where there are none."""
+    if not rejects:
+        path.unlink(missing_ok=True)
+        return None
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("line", "reason", "column", "value"))
+    for reject in sorted(rejects, key=lambda reject: reject.line):
+        value = (reject.value or "").strip("\r\n")[:SHOWN_CHARACTERS]
+        writer.writerow((reject.line, _reason(reject), reject.column, _harmless(value)))
+    write_atomically(path, text.getvalue().encode())
+    return path
+
+
+def _harmless(value: str) -> str:
+    """A value that a spreadsheet does not take for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value

@@ -1,0 +1,143 @@
+"""Which column of a file becomes which column of a selection, and how its values are read."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from models.errors import Fault, InvalidMapping
+from models.settings import faults_of
+
+TEXTS = ("request_id", "model_id", "complexity", "error_type", "team")
+AMOUNTS = ("response_time_ms", "cost_usd")
+RATIOS = ("accuracy", "user_satisfaction")
+COUNTS = ("prompt_tokens", "completion_tokens")
+FLAGS = ("cache_hit", "error")
+COLUMNS = ("timestamp", *TEXTS, *AMOUNTS, *RATIOS, *COUNTS, *FLAGS)
+REQUIRED = ("timestamp", "model_id")
+
+DOCUMENT_NAMES = {
+    "request_id": "requestId",
+    "model_id": "modelId",
+    "response_time_ms": "responseTime",
+    "cost_usd": "cost",
+    "cache_hit": "cacheHit",
+    "user_satisfaction": "userSatisfaction",
+    "error_type": "errorType",
+    "prompt_tokens": "promptTokens",
+    "completion_tokens": "completionTokens",
+}
+"""What the product document calls a column; read where our own name is not there and no mapping says otherwise."""
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+
+class Source(BaseModel):
+    """Where a column's values come from, and what is done with them.
+
+    `multiply` converts a unit; `minimum` and `maximum` name the scale that is mapped to 0..1; `is_set` and `equals`
+    make a flag; `minus` with `unit` makes a duration in ms from two times; `unit` tells what a numeric time counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    column: str | None = Field(default=None, alias="from")
+    value: str | float | bool | None = None
+    multiply: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    is_set: Literal[True] | None = None
+    equals: tuple[str, ...] | None = None
+    minus: str | None = None
+    unit: Unit | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Source:
+        if (self.column is None) == (self.value is None):
+            raise ValueError('expected either from = "a column" or value = a constant')
+        if (self.minimum is None) != (self.maximum is None):
+            raise ValueError("minimum and maximum go together")
+        if self.minimum is not None and self.maximum is not None and self.minimum >= self.maximum:
+            raise ValueError("expected minimum < maximum")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The file's columns that are read."""
+        return tuple(name for name in (self.column, self.minus) if name is not None)
+
+
+class CsvFormat(BaseModel):
+    """How a CSV is written; the delimiter is found out where it is not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+
+class InputFormat(BaseModel):
+    """`zone` is that of times without an offset, where it is not the reporting zone."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    zone: str | None = None
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None and name not in available_timezones():
+            raise ValueError(f"{name!r} is no IANA time zone")
+        return name
+
+
+class Mapping(BaseModel):
+    """A mapping file. Columns that it does not name are read by our own names or the product document's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    columns: dict[str, Source] = {}
+    csv: CsvFormat = CsvFormat()
+    input: InputFormat = InputFormat()
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _short_form(cls, columns: Any) -> Any:
+        if not isinstance(columns, dict):
+            return columns
+        return {ours: {"from": theirs} if isinstance(theirs, str) else theirs for ours, theirs in columns.items()}
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, Source]) -> dict[str, Source]:
+        unknown = [name for name in columns if name not in COLUMNS]
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)}: no such column of a selection; there are {', '.join(COLUMNS)}")
+        return columns
+
+    def sources(self, found: set[str]) -> dict[str, Source]:
+        """What each of our columns is read from, in a file that has the columns `found`."""
+        sources = {}
+        for ours in COLUMNS:
+            if ours in self.columns:
+                sources[ours] = self.columns[ours]
+            elif ours in found:
+                sources[ours] = Source(column=ours)
+            elif DOCUMENT_NAMES.get(ours) in found:
+                sources[ours] = Source(column=DOCUMENT_NAMES[ours])
+        return sources
+
+
+def load_mapping(path: Path) -> Mapping:
+    """The mapping of a TOML file. Raises InvalidMapping with every fault at once."""
+    try:
+        return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise InvalidMapping(str(path), [Fault("file", error.strerror or str(error))]) from error
+    except ValidationError as error:
+        raise InvalidMapping(str(path), faults_of(error)) from error
+    except ValueError as error:
+        raise InvalidMapping(str(path), [Fault("file", f"is no valid TOML: {error}")]) from error

@@ -1,0 +1,272 @@
+"""Read: files of selections as chunks of raw columns, streamed. What cannot be read as a row is rejected by its line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import orjson
+import polars as pl
+
+from models.errors import UnreadableInput
+
+CHUNK_ROWS = 50_000
+LARGEST_RECORD = 1 << 20
+"""Characters of one record; what is longer is a payload, not a selection."""
+
+LONGEST_RECORD_LINES = 100
+"""Physical lines that one quoted record may span before its quote counts as broken."""
+
+TOO_LONG = f"the line is longer than {LARGEST_RECORD:,} bytes or is no UTF-8"
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that is not stored. `line` is the physical line, in Parquet the row, counted from 1."""
+
+    line: int
+    reason: str
+    column: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Raw columns as the file has them, the line of each row, the rows that could not be read, and the place reached.
+
+    `done` counts up to the `total` of `opened`.
+    """
+
+    frame: pl.DataFrame
+    lines: list[int]
+    rejects: list[Reject]
+    done: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file being read: its columns, where they are known before its rows, and its chunks."""
+
+    columns: tuple[str, ...] | None
+    chunks: Iterator[Chunk]
+    total: int
+
+
+@contextmanager
+def opened(path: Path, delimiter: str | None) -> Iterator[Opened]:
+    """Open a file by its suffix. Raises UnreadableInput for what as a whole is not what it claims to be."""
+    kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] or [""]
+    if kind[0].lower() not in SUFFIXES:
+        raise UnreadableInput(str(path), f"the name ends in {kind[0] or 'nothing'!r}", " or ".join(SUFFIXES))
+    try:
+        if kind[0].lower() == ".parquet":
+            yield _parquet(path)
+            return
+        with path.open("rb") as file, _plain(path, file) as stream:
+            lines = _lines(stream)
+            total = path.stat().st_size
+            if kind[0].lower() in (".csv", ".tsv"):
+                yield _csv(path, lines, file.tell, total, delimiter)
+            else:
+                yield Opened(None, _jsonl(lines, file.tell), total)
+    except (OSError, EOFError) as error:
+        raise UnreadableInput(str(path), str(getattr(error, "strerror", None) or error), "a file to read") from error
+
+
+# --- CSV --------------------------------------------------------------------------------------------------------------
+
+Line = tuple[int, str | None]
+"""A physical line with its number; None where it is too long or no UTF-8."""
+
+
+@contextmanager
+def _plain(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
+    if path.suffix.lower() != ".gz":
+        yield file
+        return
+    with gzip.GzipFile(fileobj=file) as stream:
+        yield stream  # type: ignore[misc]
+
+
+def _lines(stream: IO[bytes]) -> Iterator[Line]:
+    number = 0
+    while line := stream.readline(LARGEST_RECORD + 1):
+        number += 1
+        if len(line) > LARGEST_RECORD and not line.endswith(b"\n"):
+            while (rest := stream.readline(LARGEST_RECORD)) and not rest.endswith(b"\n"):
+                pass
+            yield number, None
+            continue
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            yield number, None
+
+
+def _csv(path: Path, lines: Iterator[Line], place: Callable[[], int], total: int, delimiter: str | None) -> Opened:
+    first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
+    if first is None or first[1] is None:
+        raise UnreadableInput(
+            str(path), "it is empty" if first is None else "its first line is no text", "a CSV with a header"
+        )
+    delimiter = delimiter or max(",;\t", key=first[1].count)
+    header = next(csv.reader([first[1]], delimiter=delimiter))
+    columns = tuple(name.strip() for name in header)
+    if len(set(columns)) < len(columns):
+        raise UnreadableInput(str(path), "two columns of its header have one name", "a name for each column")
+    records = _records(lines, len(columns), delimiter)
+    return Opened(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place), total)
+
+
+class _Lines:
+    """Lines that can be put back."""
+
+    def __init__(self, lines: Iterator[Line]) -> None:
+        self._lines = lines
+        self._back: deque[Line] = deque()
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> Line:
+        return self._back.popleft() if self._back else next(self._lines)
+
+    def put_back(self, lines: list[Line]) -> None:
+        self._back.extendleft(reversed(lines))
+
+
+def _records(source: Iterator[Line], width: int, delimiter: str) -> Iterator[tuple[int, list[str]] | Reject]:
+    """One row per record, several physical lines where a quoted field holds line breaks."""
+    lines = _Lines(source)
+    for number, text in lines:
+        if text is None:
+            yield Reject(number, TOO_LONG)
+        elif text.strip():
+            yield _record(number, text, lines, width, delimiter)
+
+
+def _record(number: int, text: str, lines: _Lines, width: int, delimiter: str) -> tuple[int, list[str]] | Reject:
+    opens = text.count('"') % 2 == 1
+    record, taken = _joined(text, lines) if opens else (text, [])
+    row = _fields(record, delimiter)
+    if row is not None and len(row) == width and record.count('"') % 2 == 0:
+        return number, row
+    # A quote that is never closed must not swallow the rows behind it.
+    lines.put_back(taken)
+    if opens:
+        return Reject(number, "a quote is opened and not closed", value=text)
+    return Reject(
+        number, f"{'a field is too long' if row is None else f'{len(row)} fields'}, {width} expected", value=text
+    )
+
+
+def _joined(text: str, lines: _Lines) -> tuple[str, list[Line]]:
+    """The record that an opened quote makes of several lines, and the lines taken for it."""
+    taken: list[Line] = []
+    parts, size = [text], len(text)
+    while len(taken) < LONGEST_RECORD_LINES and size <= LARGEST_RECORD:
+        line = next(lines, None)
+        if line is None:
+            break
+        taken.append(line)
+        if line[1] is None:
+            break
+        parts.append(line[1])
+        size += len(line[1])
+        if line[1].count('"') % 2:
+            break
+    return "".join(parts), taken
+
+
+def _fields(record: str, delimiter: str) -> list[str] | None:
+    try:
+        return next(csv.reader([record], delimiter=delimiter))
+    except csv.Error:
+        return None
+
+
+def _by_column(rows: list[list[str]], columns: tuple[str, ...]) -> pl.DataFrame:
+    values = zip(*rows, strict=True) if rows else [[] for _ in columns]
+    return pl.DataFrame(
+        [pl.Series(name, column, dtype=pl.String) for name, column in zip(columns, values, strict=True)]
+    )
+
+
+# --- JSONL ------------------------------------------------------------------------------------------------------------
+
+
+def _jsonl(lines: Iterator[Line], place: Callable[[], int]) -> Iterator[Chunk]:
+    return _in_chunks((_object(number, text) for number, text in lines if text is None or text.strip()), _by_key, place)
+
+
+def _object(number: int, text: str | None) -> tuple[int, dict[str, Any]] | Reject:
+    if text is None:
+        return Reject(number, TOO_LONG)
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return Reject(number, f"is no valid JSON ({str(error).split(':')[0]})", value=text)
+    if not isinstance(value, dict):
+        return Reject(number, "is no JSON object", value=text)
+    return number, value
+
+
+def _by_key(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
+
+
+def _column(name: str, values: list[Any]) -> pl.Series:
+    """One type where all values have it; else text, as JSON writes it."""
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} or (len(kinds) == 1 and not kinds & {dict, list}):
+        try:
+            return pl.Series(name, values, strict=kinds != {int, float})
+        except (OverflowError, TypeError):
+            pass
+    texts = [value if value is None or isinstance(value, str) else orjson.dumps(value).decode() for value in values]
+    return pl.Series(name, texts, dtype=pl.String)
+
+
+def _in_chunks(
+    rows: Iterator[tuple[int, Row] | Reject], frame_of: Callable[[list[Row]], pl.DataFrame], place: Callable[[], int]
+) -> Iterator[Chunk]:
+    while batch := list(islice(rows, CHUNK_ROWS)):
+        kept = [row for row in batch if not isinstance(row, Reject)]
+        rejects = [row for row in batch if isinstance(row, Reject)]
+        yield Chunk(frame_of([row for _, row in kept]), [line for line, _ in kept], rejects, place())
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path) -> Opened:
+    from pyarrow import ArrowInvalid  # noqa: PLC0415 - only Parquet needs it
+    from pyarrow.parquet import ParquetFile  # noqa: PLC0415
+
+    try:
+        file = ParquetFile(path)
+    except ArrowInvalid as error:
+        raise UnreadableInput(str(path), "it is no Parquet file or is cut off", "a whole Parquet file") from error
+    return Opened(tuple(file.schema_arrow.names), _row_groups(file), file.metadata.num_rows)
+
+
+def _row_groups(file: Any) -> Iterator[Chunk]:
+    done = 0
+    for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        lines = list(range(done + 1, done + frame.height + 1))
+        done += frame.height
+        yield Chunk(frame, lines, [], done)
