@@ -107,3 +107,21 @@ class DeliveryFailed(RoutewatchError):
         self.retry_after_s = retry_after_s
         kind = "refused" if permanent else "not accepted for now"
         super().__init__(f"{recipient}: {kind}: {answer}")
+
+
+class DeliveryUncertain(RoutewatchError):
+    """A send whose answer was lost after all of it was handed over: it may have arrived."""
+
+    def __init__(self, recipient: str, answer: str) -> None:
+        self.recipient = recipient
+        self.answer = answer
+        super().__init__(f"{recipient}: may have arrived, the answer was lost: {answer}")
+
+
+class UnknownDelivery(UsageError):
+    """A delivery that is not there, or is in no state to be sent again."""
+
+    def __init__(self, delivery_id: int, found: str) -> None:
+        self.delivery_id = delivery_id
+        self.found = found
+        super().__init__(f"delivery {delivery_id} {found}; `routewatch deliveries list` shows them all")

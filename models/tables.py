@@ -314,7 +314,10 @@ class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
+    UNCERTAIN = "uncertain"
+    """All of it was handed over, but the answer was lost: sending again could deliver it twice."""
     DEAD = "dead"
+    """Given up: refused for good, or tried often enough."""
 
 
 class Delivery(_Table, table=True):

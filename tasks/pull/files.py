@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -57,10 +57,10 @@ def import_file(
 
     Times without an offset are in the mapping's zone, or else in `zone`. Raises UnreadableInput.
     """
-    tally = _Tally()
+    tally = _Tally(path)
     with opened(path, mapping.csv.delimiter) as file, writing(engine) as connection:
         for chunk in _with_needed_columns(path, file, mapping):
-            _import_chunk(connection, chunk, mapping, zone, tally, path)
+            _import_chunk(connection, chunk, mapping, zone, tally)
             progress(chunk.done, file.total)
     rejects_file = _list_rejects(tally.rejects, rejects_folder / f"{path.name}.rejects.csv")
     return ImportResult(
@@ -83,6 +83,7 @@ def import_file(
 class _Tally:
     """What has been counted of a file so far."""
 
+    path: Path
     good: int = 0
     added: int = 0
     rejects: list[Reject] = field(default_factory=list)
@@ -90,8 +91,8 @@ class _Tally:
     fingerprint: str | None = None
 
 
-def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: str, tally: _Tally, path: Path) -> None:
-    tally.rejects += chunk.rejects
+def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: str, tally: _Tally) -> None:
+    tally.rejects += [replace(reject, value=reject.value[:SHOWN_CHARACTERS]) for reject in chunk.rejects]
     if chunk.frame.is_empty():
         return
     sources = mapping.sources(set(chunk.frame.columns))
@@ -100,7 +101,7 @@ def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: 
     tally.ignored |= set(chunk.frame.columns) - {name for source in sources.values() for name in source.columns}
     good = checked.good
     if good["request_id"].null_count():
-        tally.fingerprint = tally.fingerprint or _fingerprint(path)
+        tally.fingerprint = tally.fingerprint or _fingerprint(tally.path)
         derived = pl.lit(f"file:{tally.fingerprint}:") + pl.col("line").cast(pl.String)
         good = good.with_columns(request_id=pl.coalesce("request_id", derived))
     tally.good += good.height
@@ -151,7 +152,7 @@ def _list_rejects(rejects: list[Reject], path: Path) -> Path | None:
     writer = csv.writer(text)
     writer.writerow(("line", "reason", "column", "value"))
     for reject in sorted(rejects, key=lambda reject: reject.line):
-        value = (reject.value or "").strip("\r\n")[:SHOWN_CHARACTERS]
+        value = (reject.value or "").strip("\r\n")
         writer.writerow((reject.line, _reason(reject), reject.column, _harmless(value)))
     write_atomically(path, text.getvalue().encode())
     return path

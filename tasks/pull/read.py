@@ -1,4 +1,4 @@
-"""Read: files of selections as chunks of raw columns, streamed. What cannot be read as a row is rejected by its line."""
+"""Read: files of selections as chunks of raw columns, streamed; what is no row is rejected by its line."""
 
 from __future__ import annotations
 

@@ -16,6 +16,9 @@ from tasks.pull.mapping import COLUMNS, COUNTS, FLAGS, RATIOS, REQUIRED, TEXTS, 
 INSTANT = pl.Datetime("us", "UTC")
 PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
+FARTHEST_US = 1e17
+"""Microseconds from 1970 beyond which an instant would overflow; far outside the years that are taken anyway."""
+
 DEFAULT_UNIT: Unit = "ms"
 """What a numeric time counts where the mapping does not say: the product document records Date.now()."""
 
@@ -212,8 +215,7 @@ def _times(column: pl.Series, unit: Unit | None, zone: str) -> pl.Series:
 
 def _from_epoch(column: pl.Series, unit: Unit) -> pl.Series:
     microseconds = column.cast(pl.Float64, strict=False) * (1_000_000 / PER_SECOND[unit])
-    # Beyond this an instant overflows; far outside the years that are taken anyway.
-    return microseconds.set(microseconds.abs() > 1e17, None).round().cast(pl.Int64, strict=False).cast(INSTANT)
+    return microseconds.set(microseconds.abs() > FARTHEST_US, None).round().cast(pl.Int64, strict=False).cast(INSTANT)
 
 
 def _parsed(text: str, zone: str) -> datetime | None:

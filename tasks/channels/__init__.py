@@ -1,0 +1,1 @@
+"""How a report gets to a recipient, one module a channel."""
