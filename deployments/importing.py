@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.pull.files import ImportResult, import_file
-from tasks.pull.mapping import Mapping, load_mapping
-
 from deployments.tell import complain, progress, say
 from models.errors import RoutewatchError
 from models.workplace import Workplace
+from tasks.pull.files import ImportResult, import_file
+from tasks.pull.mapping import Mapping, load_mapping
 
 SHOWN_REASONS = 5
 

@@ -1,1 +1,1 @@
-"""A simulated router that obeys the config table."""
+"""A simulated router and the receivers of its reports: what `routewatch demo` runs on."""

@@ -1,0 +1,209 @@
+"""A simulated AI-model router that obeys the config table, so that an applied optimization changes its later traffic.
+
+Its figures are made up. It has what a real one has: a rhythm over day and week, bursts, an incident, a slow model, a
+costly one, a cache that is set up weakly, and quality that depends on model and complexity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+DEFAULT_CONFIG: dict[str, Any] = {
+    "cache.max_entries": 1_000,
+    "cache.ttl_seconds": 900,
+    "cache.key_strategy": "exact",
+    "cache.eviction_policy": "fifo",
+    "routing.simple": "atlas-large",
+    "routing.moderate": "atlas-medium",
+    "routing.complex": "titan-reason",
+    "routing.explore_share": 0.3,
+}
+"""What the router starts with: simple requests go to a costly model, and the cache is small and forgetful."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's median latency in ms and USD per million tokens; accuracy per complexity of COMPLEXITIES."""
+
+    name: str
+    median_ms: float
+    spread: float
+    prompt_usd: float
+    completion_usd: float
+    error_rate: float
+    accuracy: tuple[float, float, float]
+    satisfaction: float
+
+
+COMPLEXITIES = ("simple", "moderate", "complex")
+MODELS = (
+    Model("swift-mini", 480, 0.45, 0.8, 3.2, 0.006, (0.975, 0.91, 0.72), 0.84),
+    Model("atlas-medium", 1_250, 0.40, 8.0, 32.0, 0.008, (0.975, 0.97, 0.88), 0.87),
+    Model("atlas-large", 2_400, 0.45, 120.0, 360.0, 0.012, (0.985, 0.975, 0.965), 0.90),
+    Model("titan-reason", 6_400, 0.55, 150.0, 450.0, 0.015, (0.98, 0.975, 0.97), 0.88),
+)
+TEAMS = ("support", "search", "billing", "growth", "research")
+TEAM_SHARES = (0.34, 0.28, 0.16, 0.12, 0.10)
+COMPLEXITY_SHARES = ((0.72, 0.24, 0.04), (0.64, 0.29, 0.07), (0.58, 0.34, 0.08), (0.50, 0.36, 0.14), (0.22, 0.40, 0.38))
+"""Per team: how much of what it asks is simple, moderate, complex."""
+
+PROMPT_TOKENS, COMPLETION_TOKENS = (260, 620, 1_500), (110, 320, 800)
+TOKEN_SPREAD = 0.5
+SLOWER = (0.75, 1.0, 1.7)
+"""Per complexity: times the model's latency."""
+
+HOURLY_REQUESTS = 110.0
+BURST_SHARE, BURST_FACTOR = 0.015, 3.0
+INCIDENT = (datetime(2026, 10, 1, 13, tzinfo=UTC), datetime(2026, 10, 1, 16, tzinfo=UTC))
+INCIDENT_MODEL, INCIDENT_ERROR_RATE, INCIDENT_SLOWDOWN = "atlas-medium", 0.5, 2.5
+
+HIT_MEDIAN_MS, HIT_SPREAD = 38.0, 0.35
+LARGEST_HIT_RATE = 0.96
+KEY_STRATEGIES = {"exact": 0.66, "normalized": 0.84, "semantic": 1.0}
+EVICTION_POLICIES = {"fifo": 0.92, "lru": 0.97, "lfu": 1.0}
+ENTRIES_SCALE, TTL_SCALE_S = 600.0, 700.0
+REPEATED = (1.0, 0.92, 0.72)
+"""Per complexity: how much of the largest hit rate can be had, because fewer of the questions come again."""
+
+ANNOYING_MS = 6_000.0
+JUDGED_SHARE, RATED_SHARE, NAMELESS_SHARE = 0.45, 0.12, 0.02
+
+
+def simulate(start: datetime, end: datetime, config: Mapping[str, Any], *, seed: int = 7) -> pl.DataFrame:
+    """The selections in [start, end) under a config, by time: columns of a selection, with a request id each.
+
+    Every hour is drawn by itself, so the same seed and config give the same rows however the time is cut, and another
+    config changes what it touches alone.
+    """
+    first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = [first + timedelta(hours=step) for step in range(int((end - first) / timedelta(hours=1)) + 1)]
+    frames = [frame for hour in hours if (frame := _hour(hour, config, seed)).height]
+    rows = pl.concat(frames) if frames else _hour(first, config, seed).clear()
+    return rows.filter(pl.col("timestamp").is_between(start, end, closed="left")).sort("timestamp", "request_id")
+
+
+def hit_rate(config: Mapping[str, Any]) -> float:
+    """The share of repeated simple requests that the cache answers under a config; the most it can is 96 %."""
+    entries, ttl_s = float(config["cache.max_entries"]), float(config["cache.ttl_seconds"])
+    keys = KEY_STRATEGIES.get(str(config["cache.key_strategy"]), 0.0)
+    evicts = EVICTION_POLICIES.get(str(config["cache.eviction_policy"]), 0.0)
+    room, life = 1 - np.exp(-entries / ENTRIES_SCALE), 1 - np.exp(-ttl_s / TTL_SCALE_S)
+    return float(LARGEST_HIT_RATE * keys * evicts * room * life)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _hour(hour: datetime, config: Mapping[str, Any], seed: int) -> pl.DataFrame:
+    index = int(hour.timestamp()) // 3600
+    draw = np.random.default_rng([seed, index])
+    # The count takes the first two numbers, so that it does not depend on the config.
+    burst = BURST_FACTOR if draw.random() < BURST_SHARE else 1.0
+    count = int(draw.poisson(_rate(hour) * burst))
+    team = draw.choice(len(TEAMS), size=count, p=TEAM_SHARES)
+    complexity = _pick(draw.random(count), np.array(COMPLEXITY_SHARES)[team])
+    model = _route(draw.random(count), draw.integers(0, len(MODELS), count), complexity, config)
+    tokens = [_tokens(draw.standard_normal(count), median, complexity) for median in (PROMPT_TOKENS, COMPLETION_TOKENS)]
+    hit = draw.random(count) < hit_rate(config) * np.array(REPEATED)[complexity]
+    incident = (INCIDENT[0] <= hour < INCIDENT[1]) & (np.array([it.name for it in MODELS])[model] == INCIDENT_MODEL)
+    failed = ~hit & (draw.random(count) < np.where(incident, INCIDENT_ERROR_RATE, _of("error_rate", model)))
+    luck = draw.standard_normal(count)
+    missed_ms = _latency(luck, model, complexity, tokens[1]) * np.where(incident, INCIDENT_SLOWDOWN, 1.0)
+    took_ms = np.where(hit, HIT_MEDIAN_MS * np.exp(HIT_SPREAD * luck), missed_ms)
+    usd = (tokens[0] * _of("prompt_usd", model) + tokens[1] * _of("completion_usd", model)) / 1e6
+    accuracy = np.array([it.accuracy for it in MODELS])[model, complexity]
+    right, judged = draw.random(count) < accuracy, draw.random(count) < JUDGED_SHARE
+    liked = np.clip(
+        _of("satisfaction", model) + 0.08 * draw.standard_normal(count) - (took_ms > ANNOYING_MS) * 0.12, 0, 1
+    )
+    rated, nameless = draw.random(count) < RATED_SHARE, draw.random(count) < NAMELESS_SHARE
+    seconds = np.sort(draw.random(count)) * 3600
+    kinds = np.array(["timeout", "rate_limited", "server_error"])[draw.integers(0, 3, count)]
+    return _as_selections(
+        f"{index}-",
+        {
+            "timestamp": (hour.timestamp() * 1e6 + seconds * 1e6).astype(np.int64),
+            "model_id": np.array([it.name for it in MODELS])[model],
+            "complexity": np.array(COMPLEXITIES)[complexity],
+            "error_type": kinds,
+            "team": np.array(TEAMS)[team],
+            "response_time_ms": took_ms.round(1),
+            "cost_usd": np.where(hit, 0.0, usd).round(6),
+            "accuracy": right.astype(np.float64),
+            "user_satisfaction": liked.round(2),
+            "prompt_tokens": tokens[0].astype(np.int64),
+            "completion_tokens": tokens[1].astype(np.int64),
+            "cache_hit": hit,
+            "error": failed,
+            "judged": judged & ~failed,
+            "rated": rated & ~failed,
+            "named": ~nameless,
+        },
+    )
+
+
+def _as_selections(prefix: str, columns: Mapping[str, Any]) -> pl.DataFrame:
+    """The drawn columns with what is not known taken out: a failed call has no latency, cost or answer."""
+    texts = dict.fromkeys(("model_id", "complexity", "error_type", "team"), pl.String)
+    served = pl.when(pl.col("error").not_())
+    return (
+        pl.DataFrame(columns, schema_overrides=texts)
+        .with_columns(
+            *(served.then(name).alias(name) for name in ("response_time_ms", "cost_usd", "completion_tokens")),
+            request_id=pl.lit(prefix) + pl.int_range(pl.len()).cast(pl.String),
+            timestamp=pl.col("timestamp").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+            error_type=pl.when("error").then("error_type"),
+            accuracy=pl.when("judged").then("accuracy"),
+            user_satisfaction=pl.when("rated").then("user_satisfaction"),
+            team=pl.when("named").then("team"),
+        )
+        .drop("judged", "rated", "named")
+    )
+
+
+def _rate(hour: datetime) -> float:
+    """Requests in an hour: a long office day on weekdays, a third of it at weekends, and slow growth."""
+    day = np.exp(-(((hour.hour + 0.5 - 14) / 4.5) ** 2))
+    weekend = 0.35 if hour.weekday() >= 5 else 1.0  # noqa: PLR2004 - Saturday and Sunday
+    weeks = (hour - datetime(2026, 9, 7, tzinfo=UTC)) / timedelta(weeks=1)
+    return float(HOURLY_REQUESTS * (0.25 + 1.5 * day * weekend) * 1.02**weeks)
+
+
+def _pick(draws: Floats, shares: Floats) -> Ints:
+    picked: Ints = np.minimum((draws[:, None] > shares.cumsum(axis=1)).sum(axis=1), shares.shape[1] - 1)
+    return picked
+
+
+def _route(draws: Floats, others: Ints, complexity: Ints, config: Mapping[str, Any]) -> Ints:
+    """The class's model from the config; a share goes to any model, which is how the router learns of others."""
+    names = [model.name for model in MODELS]
+    chosen = [names.index(config[f"routing.{name}"]) for name in COMPLEXITIES]
+    return np.where(draws < float(config["routing.explore_share"]), others, np.array(chosen)[complexity])
+
+
+def _tokens(draws: Floats, median: tuple[int, int, int], complexity: Ints) -> Floats:
+    tokens: Floats = np.ceil(np.array(median)[complexity] * np.exp(TOKEN_SPREAD * draws))
+    return tokens
+
+
+def _latency(draws: Floats, model: Ints, complexity: Ints, completion_tokens: Floats) -> Floats:
+    longer = (completion_tokens / np.array(COMPLETION_TOKENS)[complexity]) ** 0.5
+    median = _of("median_ms", model) * np.array(SLOWER)[complexity] * longer
+    took_ms: Floats = median * np.exp(_of("spread", model) * draws)
+    return took_ms
+
+
+def _of(name: str, model: Ints) -> Floats:
+    values: Floats = np.array([getattr(it, name) for it in MODELS])[model]
+    return values
