@@ -1,0 +1,162 @@
+"""The demo: a simulated router is watched, tuned and reported on, for real, on this machine alone.
+
+Three weeks of its log are imported. In the fourth week the router serves on under the config that Routewatch changes
+every morning. Mail and webhooks go to receivers that run as long as the demo does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from deployments.demo_summary import tell_summary, tell_where
+from deployments.embedded import use_embedded_prefect
+from deployments.importing import import_files
+from deployments.tell import note, progress
+from examples.receivers import HOST, mail_receiver, webhook_receiver
+from examples.simulated_router import DEFAULT_CONFIG, simulate
+from models.environment import load_environment
+from models.period import Period
+from models.workplace import Workplace, load_workplace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flows.telling import Outcome
+
+ZONE = ZoneInfo("Europe/Berlin")
+FIRST_DAY = datetime(2026, 9, 7, tzinfo=ZONE)
+WEEK = timedelta(weeks=1)
+LOGGED_WEEKS = 3
+MORNING = timedelta(hours=6, minutes=15)
+
+SECRET = "whsec_" + "cm91dGV3YXRjaC1kZW1vLXNlY3JldA=="
+"""Signs what goes from the demo to its own receiver, and nothing else."""
+
+
+def run_demo() -> int:
+    """Run the demo anew in a folder of its own, and end with a summary; the exit status."""
+    # The demo decides where everything is: nothing of the user's is read or written.
+    home = (load_environment().home / "demo").absolute()
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    with mail_receiver(home / "inbox") as inbox, webhook_receiver(home / "webhooks", SECRET) as hook:
+        _set_environment(home, inbox.port, hook.port)
+        use_embedded_prefect(home)
+        place = _prepared()
+        _import_log(place, home / "router-log")
+        outcomes = _watch(place)
+        note("4/4  What came of it")
+        before = Period(FIRST_DAY + 2 * WEEK, FIRST_DAY + 3 * WEEK, ZONE.key)
+        after = Period(FIRST_DAY + 4 * WEEK - timedelta(days=1), FIRST_DAY + 4 * WEEK, ZONE.key)
+        tell_summary(place, before, after, outcomes)
+        tell_where(home, outcomes, inbox, hook)
+    undelivered = [receipt for outcome in outcomes for receipt in outcome.receipts if receipt.state != "sent"]
+    return int(bool(undelivered or hook.refused))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
+    settings = {
+        "timezone": ZONE.key,
+        "budget": {"monthlyUsd": 4_000},
+        "delivery": {
+            "allowPrivateAddresses": True,
+            "recipients": {
+                "email": ["mailto:oncall@example.org"],
+                "webhook": [f"http://{HOST}:{hook_port}/routewatch"],
+                "management": ["mailto:head@example.org"],
+            },
+        },
+    }
+    path = home / "settings.json"
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    for name in [name for name in os.environ if name.startswith("ROUTEWATCH_")]:
+        del os.environ[name]
+    os.environ |= {
+        "ROUTEWATCH_HOME": str(home),
+        "ROUTEWATCH_SETTINGS": str(path),
+        "ROUTEWATCH_SMTP_HOST": HOST,
+        "ROUTEWATCH_SMTP_PORT": str(mail_port),
+        "ROUTEWATCH_SMTP_SECURITY": "none",
+        "ROUTEWATCH_MAIL_FROM": "Routewatch <routewatch@example.org>",
+        "ROUTEWATCH_WEBHOOK_SECRET": SECRET,
+    }
+
+
+def _prepared() -> Workplace:
+    """A database with the router's first config."""
+    from models.database import migrate
+    from tasks.configure import set_by_hand
+
+    migrate(load_environment().database_address)
+    place = load_workplace()
+    for key, value in DEFAULT_CONFIG.items():
+        set_by_hand(place.engine, key, value, by="router", reason="the router's own default", now=FIRST_DAY)
+    return place
+
+
+def _import_log(place: Workplace, folder: Path) -> None:
+    note(f"1/4  The router's log of {LOGGED_WEEKS} weeks comes in, as Parquet, JSONL and CSV")
+    folder.mkdir()
+    for week in range(LOGGED_WEEKS):
+        start = FIRST_DAY + week * WEEK
+        path = _write_log(simulate(start, start + WEEK, DEFAULT_CONFIG), folder / f"week-{week + 1}")
+        import_files(place, [path], None)
+
+
+def _write_log(rows: pl.DataFrame, stem: Path) -> Path:
+    """One week of the log, each in another of the formats."""
+    import polars as pl
+
+    as_text = rows.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
+    if stem.name.endswith("1"):
+        rows.write_parquet(stem.with_suffix(".parquet"))
+        return stem.with_suffix(".parquet")
+    if stem.name.endswith("2"):
+        as_text.write_ndjson(stem.with_suffix(".jsonl"))
+        return stem.with_suffix(".jsonl")
+    as_text.write_csv(stem.with_suffix(".csv"))
+    return stem.with_suffix(".csv")
+
+
+def _watch(place: Workplace) -> list[Outcome]:
+    """A week of mornings, each with its daily run; then the hourly and the weekly one. The outcomes of all runs."""
+    from flows.daily import daily
+    from flows.hourly import hourly
+    from flows.weekly import weekly
+
+    served_until = FIRST_DAY + LOGGED_WEEKS * WEEK
+    mornings = [served_until + timedelta(days=day) + MORNING for day in range(8)]
+    outcomes = []
+    note("2/4  In the fourth week the router serves on; Routewatch measures and tunes it every morning")
+    with progress("daily runs") as bar:
+        for done, morning in enumerate(mornings, start=1):
+            _serve(place, served_until, morning)
+            served_until = morning
+            outcomes.append(daily(as_of=morning))
+            note(f"     {morning:%A %d %B, %H:%M}: {len(outcomes[-1].receipts)} deliveries of the daily report")
+            bar(done, len(mornings))
+    note("3/4  The last hour goes to the dashboard, the week to the management")
+    outcomes.append(hourly(as_of=served_until))
+    outcomes.append(weekly(as_of=served_until + timedelta(minutes=15)))
+    return outcomes
+
+
+def _serve(place: Workplace, start: datetime, end: datetime) -> None:
+    """The router at work: it reads its config from the table, picks models, and records each pick."""
+    from tasks.record import RouterLog
+
+    from tasks.configure import read_config
+
+    config = {key: setting.value for key, setting in read_config(place.engine).items()}
+    with RouterLog() as log:
+        for row in simulate(start.astimezone(UTC), end.astimezone(UTC), config).iter_rows(named=True):
+            log.record_selection(**row)

@@ -1,0 +1,106 @@
+"""The demo's last words: the KPIs before and after, what was found and applied, and where everything lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deployments.tell import say, table
+from examples.receivers import Hook, Inbox
+from models.document import PerformanceReport
+from models.period import Period
+from models.workplace import Workplace
+from reports.formats import Formats
+from reports.panels import actions_of, findings_of
+from reports.wording import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
+
+if TYPE_CHECKING:
+    from flows.telling import Outcome
+
+
+def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequence[Outcome]) -> None:
+    """The KPIs of two periods side by side, what the weekly report found, and every change of the config."""
+    show = Formats(place.settings.reporting.locale, place.settings.timezone)
+    earlier, later = _measured(place, before), _measured(place, after)
+    say("\nKPIs")
+    headings = ("", show.range(before.start, before.end), show.range(after.start, after.end), "wanted")
+    table(headings, [*_kpi_rows(earlier, later, show), *_money_rows(earlier, later, show)], "")
+    weekly = outcomes[-1].report.document
+    assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
+    _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
+    _list("Applied", (_change(row, show) for row in _changes(place)))
+    waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
+    _list("Waits for a person", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
+
+
+def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:
+    """What was delivered, and the files to look at."""
+    told = len(set(hook.ids))
+    say(f"\nDelivered: {len(inbox.mails)} mails; {told} webhooks, every signature checked, {hook.refused} refused")
+    weekly = outcomes[-1].files
+    places = (
+        ("the week's PDF", weekly["pdf"]),
+        ("the same as a page", weekly["html"]),
+        ("the mail with it", inbox.mails[-1]),
+        ("all mails", inbox.folder),
+        ("webhook bodies", hook.folder),
+        ("live snapshot", home / "dashboard.html"),
+        ("the database", home / "routewatch.db"),
+    )
+    say("\nLook at")
+    for what, path in places:
+        say(f"  {what:<20} {_short(path)}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _measured(place: Workplace, period: Period) -> PerformanceReport:
+    from tasks.compose import Request, compose
+    from tasks.survey import survey
+
+    request = Request("custom", "performance", period)
+    document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
+    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
+    return document
+
+
+def _kpi_rows(before: PerformanceReport, after: PerformanceReport, show: Formats) -> list[tuple[str, ...]]:
+    rows = []
+    for early, late in zip(before.kpis, after.kpis, strict=True):
+        shown = (
+            f"{kpi_value(kpi.name, kpi.value, show)} {MARKS[TONES[kpi.state]]} {kpi.state.value}"
+            for kpi in (early, late)
+        )
+        rows.append((KPI_LABELS[early.name], *shown, limit_words(early.name, early.target, show)))
+    return rows
+
+
+def _money_rows(before: PerformanceReport, after: PerformanceReport, show: Formats) -> list[tuple[str, ...]]:
+    def per_request(document: PerformanceReport) -> str:
+        spent, count = document.summary.total_cost, document.summary.total_selections
+        return show.money(spent / count if spent is not None and count else None)
+
+    return [("Spend per request", per_request(before), per_request(after), "")]
+
+
+def _changes(place: Workplace) -> Iterable[Any]:
+    from tasks.configure import history
+
+    return (row for row in reversed(history(place.engine)) if row.optimization_id is not None)
+
+
+def _change(row: Any, show: Formats) -> str:
+    at = show.instant(row.changed_at)
+    return f"{at}  {row.key}: {row.from_value} → {row.to_value}, {row.reason}"
+
+
+def _list(title: str, lines: Iterable[str]) -> None:
+    say(f"\n{title}")
+    for line in list(lines) or ["nothing"]:
+        say(f"  - {line}")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
