@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from threading import Lock
 
 from sqlalchemy import Engine
 
@@ -31,6 +31,18 @@ def load_workplace() -> Workplace:
     return Workplace(environment, environment.load_settings())
 
 
-@lru_cache(maxsize=8)
+def close_engines() -> None:
+    """Close every engine that this process opened; the next use opens it anew."""
+    while _engines:
+        _engines.popitem()[1].dispose()
+
+
+_engines: dict[str, Engine] = {}
+_opening = Lock()
+
+
 def _engine(address: str) -> Engine:
-    return open_database(address)
+    with _opening:
+        if address not in _engines:
+            _engines[address] = open_database(address)
+        return _engines[address]

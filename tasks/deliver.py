@@ -121,11 +121,11 @@ def next_due(engine: Engine) -> datetime | None:
 
 def list_deliveries(engine: Engine, *, limit: int = 200) -> list[Listed]:
     """The deliveries, the newest first."""
-    last = select(func.max(ATTEMPT.c.id)).where(ATTEMPT.c.delivery_id == DELIVERY.c.id).scalar_subquery()
+    last = select(func.max(ATTEMPT.c.id)).group_by(ATTEMPT.c.delivery_id)
     query = (
         select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, ATTEMPT.c.answer)
         .join(REPORT, REPORT.c.id == DELIVERY.c.report_id)
-        .outerjoin(ATTEMPT, ATTEMPT.c.id == last)
+        .outerjoin(ATTEMPT, (ATTEMPT.c.delivery_id == DELIVERY.c.id) & ATTEMPT.c.id.in_(last))
         .order_by(DELIVERY.c.id.desc())
         .limit(limit)
     )

@@ -54,7 +54,8 @@ def unpack(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, float]) -> pl.DataFrame:
     """One row per key with a column per name in `shares` (0..1): the percentile in ms.
 
-    The value at rank share × (n - 1) is meant, found within the histogram's 1 %; NULL where nothing was timed.
+    The value at rank share × (n - 1) is meant, interpolated linearly between two ranks as numpy and SQL's
+    percentile_cont do, and found within the histogram's 1 %; NULL where nothing was timed.
     """
     by = list(keys) or ["_all"]
     frame = frame if keys else frame.with_columns(_all=pl.lit(0))
@@ -63,8 +64,14 @@ def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, floa
         total=pl.col("bin_count").sum().over(by), upto=pl.col("bin_count").cum_sum().over(by), value_ms=bin_value_ms()
     )
     found = running.group_by(*by, maintain_order=True).agg(
-        pl.col("value_ms").filter(pl.col("upto") > share * (pl.col("total") - 1)).first().alias(name)
-        for name, share in shares.items()
+        _at_rank(share * (pl.col("total").first() - 1)).alias(name) for name, share in shares.items()
     )
     result = frame.select(by).unique(maintain_order=True).join(found, on=by, how="left", nulls_equal=True)
     return result if keys else result.drop("_all")
+
+
+def _at_rank(rank: pl.Expr) -> pl.Expr:
+    """The value at a rank, counted from 0, of the bins of a group in rising order."""
+    below = pl.col("value_ms").filter(pl.col("upto") > rank.floor()).first()
+    above = pl.col("value_ms").filter(pl.col("upto") > rank.ceil()).first()
+    return below + (above - below) * (rank - rank.floor())

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.database import migrate, open_database
+from models.workplace import close_engines
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,12 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     """The behaviour must hold on both."""
     engine: Engine = request.getfixturevalue(f"{request.param}_engine")
     return engine
+
+
+@pytest.fixture(autouse=True)
+def _closed_engines() -> Iterator[None]:
+    yield
+    close_engines()
 
 
 def _opened(address: str) -> Iterator[Engine]:

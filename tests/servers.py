@@ -1,0 +1,99 @@
+"""Real servers on the loopback for the tests of delivery: SMTP and HTTP, told what to answer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+from aiosmtpd.controller import Controller
+
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Mailbox:
+    """Answers each message with the next of `answers`, the last one again and again."""
+
+    port: int = 0
+    answers: list[str] = field(default_factory=lambda: ["250 kept"])
+    refuses: set[str] = field(default_factory=set)
+    messages: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def handle_RCPT(  # noqa: N802 - the server's name
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
+    ) -> str:
+        if address in self.refuses:
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer == "hang up":
+            self.messages.append((envelope.rcpt_tos[0], envelope.content))
+            server.transport.close()
+            return "250 never heard"
+        if answer.startswith("250"):
+            self.messages.append((envelope.rcpt_tos[0], envelope.content))
+        return answer
+
+
+@dataclass
+class Hook:
+    """Answers each POST with the next of `answers` (status, headers), the last one again and again."""
+
+    port: int = 0
+    answers: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}/hook"
+
+
+@contextmanager
+def mailbox(**options: Any) -> Iterator[Mailbox]:
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port = listener.getsockname()[1]
+    box = Mailbox(port)
+    controller = Controller(box, hostname=HOST, port=port, **options)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()
+
+
+@contextmanager
+def hook() -> Iterator[Hook]:
+    target = Hook()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            target.requests.append((dict(self.headers.items()), body))
+            status, headers = target.answers.pop(0) if len(target.answers) > 1 else target.answers[0]
+            self.send_response(status)
+            for name, value in ({"content-length": "0"} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer((HOST, 0), Handler)
+    target.port = server.server_address[1]
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield target
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
