@@ -30,8 +30,8 @@ Layer = Any
 
 
 def data(rows: list[dict[str, Any]]) -> alt.InlineData:
-    """Rows inline, in their order."""
-    return alt.InlineData(values=rows)
+    """Rows inline, in their order; as a tuple, because altair copies a list anew for every layer."""
+    return alt.InlineData(values=tuple(rows))
 
 
 def layer(rows: list[dict[str, Any]]) -> Layer:
@@ -60,7 +60,7 @@ def finished(chart: Layer) -> dict[str, Any]:
         labelColor=MUTED, labelFontSize=11, titleColor=MUTED, titleFontSize=11, titleFontWeight="normal",
         gridColor=GRID, domainColor=MUTED, tickColor=MUTED, domain=False, ticks=False, labelPadding=5,
     ).configure_view(stroke=None)  # fmt: skip
-    spec: dict[str, Any] = styled.to_dict()
+    spec: dict[str, Any] = styled.to_dict(validate=False)
     return spec
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import vl_convert
@@ -55,8 +56,13 @@ def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
     One for which nothing is known is left out, as are all of them without selections. On a page, the
     timeline and the heatmap take its whole width; of the others, and in halves and on a board, two stand side by side.
     """
-    if total_of(document) == 0:
-        return ()
+    return () if total_of(document) == 0 else _drawn(type(document), document.model_dump_json(by_alias=True), layout)
+
+
+@lru_cache(maxsize=8)
+def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, ...]:
+    # One report becomes a page, a PDF and several mails: its charts are drawn once.
+    document = kind.model_validate_json(content)
     order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
     shown = [name for name in order if name in document.charts.shown and _has_data(document, name)]
     return tuple(_draw(document, name, layout) for name in shown)
