@@ -110,14 +110,16 @@ def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: 
 
 def _with_needed_columns(path: Path, file: Opened, mapping: Mapping) -> Iterator[Chunk]:
     """The file's chunks, once it is known that they have the columns that a selection cannot be without."""
-    found = None if file.columns is None else set(file.columns)
+    checked = file.columns is not None
+    if file.columns is not None:
+        _refuse_without_needed(path, set(file.columns), mapping)
     for chunk in file.chunks:
-        if found is None and chunk.frame.width:
-            found = set(chunk.frame.columns)
-            _refuse_without_needed(path, found, mapping)
+        if not checked and chunk.frame.width:
+            checked = True
+            _refuse_without_needed(path, set(chunk.frame.columns), mapping)
         yield chunk
-    if file.columns is not None or found is None:
-        _refuse_without_needed(path, found or set(), mapping)
+    if not checked:
+        _refuse_without_needed(path, set(), mapping)
 
 
 def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> None:

@@ -192,7 +192,8 @@ def _joined(text: str, lines: _Lines) -> tuple[str, list[Line]]:
 
 def _fields(record: str, delimiter: str) -> list[str] | None:
     try:
-        return next(csv.reader([record], delimiter=delimiter))
+        # Strict: a quote that something other than a delimiter follows has not closed its field.
+        return next(csv.reader([record], delimiter=delimiter, strict=True))
     except csv.Error:
         return None
 

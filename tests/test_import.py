@@ -1,0 +1,330 @@
+"""Files of selections: good rows are kept, bad ones listed, and importing again adds nothing."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, func, select
+
+from models.database import migrate, open_database, reading
+from models.errors import InvalidMapping, UnreadableInput
+from models.tables import Selection, table_of
+from tasks.pull import read
+from tasks.pull.files import ImportResult, import_file
+from tasks.pull.mapping import COLUMNS, Mapping, load_mapping
+from tests.factories import MONDAY
+
+SELECTION = table_of(Selection)
+SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")
+LLMPERF = SERVEGEN.with_name("llmperf.parquet")
+
+
+def bring(engine: Engine, path: Path, mapping: Mapping | None = None, zone: str = "UTC") -> ImportResult:
+    return import_file(engine, path, mapping=mapping or Mapping(), zone=zone, rejects_folder=path.parent / "rejects")
+
+
+def rows(engine: Engine) -> list[dict[str, Any]]:
+    with reading(engine) as connection:
+        return [dict(row) for row in connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings()]
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode())
+    return path
+
+
+def rejects(result: ImportResult) -> list[dict[str, str]]:
+    assert result.rejects_file is not None
+    with result.rejects_file.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def shared_engine() -> Iterator[Engine]:
+    with TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/routewatch.db")
+        engine = open_database(f"sqlite:///{folder}/routewatch.db")
+        yield engine
+        engine.dispose()
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+def test_every_column_arrives_and_what_is_not_known_stays_unknown(engine: Engine, tmp_path: Path) -> None:
+    full = {
+        "timestamp": "2026-09-07T08:00:00.123456+02:00", "request_id": "r1", "model_id": "m", "complexity": "simple",
+        "error_type": "timeout", "team": "search", "response_time_ms": 12.5, "cost_usd": 0.01, "accuracy": 0.9,
+        "user_satisfaction": 0.5, "prompt_tokens": 10, "completion_tokens": 20, "cache_hit": True, "error": True,
+    }  # fmt: skip
+    bare = {"timestamp": "2026-09-07T06:00:01Z", "model_id": "m", "request_id": "r2"}
+    path = write(tmp_path / "log.jsonl", json.dumps(full) + "\n" + json.dumps(bare) + "\n")
+    assert bring(engine, path).added == 2
+    first, second = rows(engine)
+    assert first == full | {"id": first["id"], "timestamp": datetime(2026, 9, 7, 6, 0, 0, 123456, tzinfo=UTC)}
+    known = {name for name, value in second.items() if value is not None}
+    assert known == {"id", "timestamp", "model_id", "request_id", "error"}
+
+
+def test_the_product_documents_names_are_understood(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "log.jsonl",
+        '{"timestamp": 1788768000000, "modelId": "m", "responseTime": 120, "cost": 0.02, "cacheHit": false}\n',
+    )
+    assert bring(sqlite_engine, path).added == 1
+    (row,) = rows(sqlite_engine)
+    assert (row["timestamp"], row["model_id"]) == (datetime(2026, 9, 7, 8, tzinfo=UTC), "m")
+    assert (row["response_time_ms"], row["cost_usd"], row["cache_hit"]) == (120, 0.02, False)
+
+
+def test_a_time_without_an_offset_is_in_the_reporting_zone(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id\n2026-09-07 08:00:00,m\n")
+    bring(sqlite_engine, path, zone="Asia/Kolkata")
+    assert rows(sqlite_engine)[0]["timestamp"] == datetime(2026, 9, 7, 2, 30, tzinfo=UTC)
+
+
+def test_a_compressed_file_is_read_as_the_plain_one(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"timestamp,model_id\n2026-09-07T08:00:00Z,m\n"))
+    assert bring(sqlite_engine, path).added == 1
+
+
+def test_a_mapping_names_columns_scales_units_and_flags(sqlite_engine: Engine, tmp_path: Path) -> None:
+    mapping_file = write(
+        tmp_path / "map.toml",
+        """
+        [columns]
+        model_id = "model"
+        timestamp = { from = "ended", unit = "s" }
+        response_time_ms = { from = "seconds", multiply = 1000 }
+        user_satisfaction = { from = "stars", minimum = 1, maximum = 5 }
+        error = { from = "level", equals = ["ERROR"] }
+        complexity = { value = "simple" }
+        """,
+    )
+    path = write(tmp_path / "log.csv", "model,ended,seconds,stars,level\nm,1788768000,1.5,4,ERROR\n")
+    assert bring(sqlite_engine, path, load_mapping(mapping_file)).added == 1
+    (row,) = rows(sqlite_engine)
+    assert (row["response_time_ms"], row["user_satisfaction"], row["error"]) == (1500, 0.75, True)
+    assert (row["complexity"], row["timestamp"]) == ("simple", datetime(2026, 9, 7, 8, tzinfo=UTC))
+
+
+def test_all_faults_of_a_mapping_are_told_at_once(tmp_path: Path) -> None:
+    text = '[columns]\nnothing = "x"\naccuracy = { minimum = 1 }\n[csvv]\n'
+    with pytest.raises(InvalidMapping) as caught:
+        load_mapping(write(tmp_path / "map.toml", text))
+    assert {fault.path.split(".")[0] for fault in caught.value.faults} == {"columns", "csvv"}
+
+
+def test_two_weeks_of_real_traffic_come_in_whole_and_once(sqlite_engine: Engine) -> None:
+    if not SERVEGEN.exists():
+        pytest.skip(f"{SERVEGEN} is not here")
+    with TemporaryDirectory() as folder:
+        first, second = (
+            import_file(sqlite_engine, SERVEGEN, mapping=Mapping(), zone="UTC", rejects_folder=Path(folder))
+            for _ in range(2)
+        )
+    assert (first.read, first.added, first.rejected) == (199_996, 199_996, 0)
+    assert (second.read, second.added, second.already_there) == (199_996, 0, 199_996)
+
+
+# --- importing again --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_importing_twice_counts_once_even_without_request_ids(engine: Engine, tmp_path: Path, suffix: str) -> None:
+    frame = pl.DataFrame({"timestamp": ["2026-09-07T08:00:00Z"] * 3, "model_id": ["a", "a", "b"]})
+    path = tmp_path / f"log{suffix}"
+    writers: dict[str, Any] = {".csv": frame.write_csv, ".jsonl": frame.write_ndjson, ".parquet": frame.write_parquet}
+    writers[suffix](path)
+    first, second = bring(engine, path), bring(engine, path)
+    assert (first.added, first.derived_ids) == (3, True)
+    assert (second.added, second.already_there) == (0, 3)
+    assert len(rows(engine)) == 3
+
+
+def test_a_request_that_stands_twice_in_a_file_counts_once(engine: Engine, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id,request_id\n" + "2026-09-07T08:00:00Z,m,same\n" * 2)
+    result = bring(engine, path)
+    assert (result.read, result.added, result.already_there) == (2, 1, 1)
+
+
+# --- bad rows ---------------------------------------------------------------------------------------------------------
+
+
+BAD_VALUES = [
+    ("cost_usd", "-0.01", "cost_usd is negative"),
+    ("cost_usd", "NaN", "cost_usd is not a number"),
+    ("cost_usd", "inf", "cost_usd is not finite"),
+    ("cost_usd", "free", "cost_usd is not a number"),
+    ("response_time_ms", "1e13", "response_time_ms is above 1e+12"),
+    ("accuracy", "1.2", "accuracy is outside 0 to 1"),
+    ("timestamp", "0001-01-01T00:00:00Z", "timestamp lies outside the years"),
+    ("timestamp", "yesterday", "timestamp is no ISO 8601 time"),
+    ("timestamp", "", "timestamp is missing"),
+    ("model_id", "", "model_id is missing"),
+    ("model_id", "m" * 201, "model_id is longer than 200 characters"),
+    ("cache_hit", "maybe", "cache_hit is neither true nor false"),
+    ("prompt_tokens", "1.5", "prompt_tokens is no whole number"),
+    ("team", "a\x00b", "team contains control characters"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "reason"), BAD_VALUES)
+def test_a_bad_value_costs_its_row_alone_and_is_listed_with_line_and_reason(
+    shared_engine: Engine, tmp_path: Path, column: str, value: str, reason: str
+) -> None:
+    good = {"timestamp": "2026-09-07T08:00:00Z", "model_id": "m"}
+    bad = good | {column: value}
+    names = list(bad)
+    lines = [names, *([row.get(name, "") for name in names] for row in (good, bad, good))]
+    path = tmp_path / "log.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    result = bring(shared_engine, path)
+    (listed,) = rejects(result)
+    assert (result.read, result.rejected) == (3, 1)
+    assert listed["line"] == "3"
+    assert listed["reason"].startswith(reason)
+
+
+def test_a_broken_quote_does_not_swallow_the_rows_behind_it(engine: Engine, tmp_path: Path) -> None:
+    text = (
+        "timestamp,model_id,team\n"
+        '2026-09-07T08:00:00Z,a,"broken\n'
+        "2026-09-07T08:00:01Z,b,x\n"
+        '2026-09-07T08:00:02Z,c,"two\nlines"\n'
+        "2026-09-07T08:00:03Z,d,x\n"
+    )
+    result = bring(engine, write(tmp_path / "log.csv", text))
+    assert [row["model_id"] for row in rows(engine)] == ["b", "c", "d"]
+    (listed,) = rejects(result)
+    assert (listed["line"], listed["reason"]) == ("2", "a quote is opened and not closed")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_ten_megabytes_in_one_field_cost_that_row_alone(engine: Engine, tmp_path: Path, suffix: str) -> None:
+    huge = "x" * 10_000_000
+    at = "2026-09-07T08:00:00Z"
+    text = {
+        ".csv": f"timestamp,model_id,team\n{at},a,s\n{at},b,{huge}\n{at},c,s\n",
+        ".jsonl": "".join(
+            json.dumps({"timestamp": at, "model_id": model, "team": team}) + "\n"
+            for model, team in (("a", "s"), ("b", huge), ("c", "s"))
+        ),
+    }[suffix]
+    result = bring(engine, write(tmp_path / f"log{suffix}", text))
+    assert [row["model_id"] for row in rows(engine)] == ["a", "c"]
+    assert (result.rejected, result.read) == (1, 3)
+    assert result.rejects_file is not None
+    assert result.rejects_file.stat().st_size < 1_000
+
+
+def test_a_list_of_rejects_is_safe_to_open_in_a_spreadsheet(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id,cost_usd\n2026-09-07T08:00:00Z,m,=1+1\n")
+    assert rejects(bring(sqlite_engine, path))[0]["value"] == "'=1+1"
+
+
+def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id\nnever,m\n")
+    listed = bring(sqlite_engine, path).rejects_file
+    assert listed is not None
+    assert listed.exists()
+    write(path, "timestamp,model_id\n2026-09-07T08:00:00Z,m\n")
+    bring(sqlite_engine, path)
+    assert not listed.exists()
+
+
+# --- files that cannot be read ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("log.txt", b"", "the name ends in '.txt'"),
+        ("log.parquet", b"PAR1 cut off", "it is no Parquet file or is cut off"),
+        ("log.csv", b"a,b\n1,2\n", "nothing says which column is timestamp and which is model_id"),
+        ("log.csv", b"", "it is empty"),
+        ("log.jsonl", b"", "nothing says which column is timestamp"),
+        ("log.csv.gz", b"\x1f\x8bnot really", ""),
+    ],
+)
+def test_a_file_that_is_not_what_it_claims_to_be_is_told_and_leaves_nothing(
+    sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UnreadableInput) as caught:
+        bring(sqlite_engine, path)
+    assert told in str(caught.value)
+    assert rows(sqlite_engine) == []
+
+
+def test_a_file_that_breaks_off_in_the_middle_leaves_nothing_half_written(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "CHUNK_ROWS", 10)
+    text = "timestamp,model_id\n" + "2026-09-07T08:00:00Z,m\n" * 200
+    whole = gzip.compress(text.encode(), compresslevel=0)
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UnreadableInput):
+        bring(engine, path)
+    assert rows(engine) == []
+
+
+# --- invariants -------------------------------------------------------------------------------------------------------
+
+_values = st.one_of(st.none(), st.text(max_size=20), st.floats(), st.integers(), st.booleans())
+_rows = st.lists(
+    st.fixed_dictionaries(
+        {"timestamp": _values | st.just("2026-09-07T08:00:00Z"), "model_id": _values | st.just("m")},
+        optional=dict.fromkeys([name for name in COLUMNS if name not in ("timestamp", "model_id")], _values),
+    ),
+    max_size=30,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_rows)
+def test_every_row_of_a_file_is_added_there_already_or_rejected(
+    shared_engine: Engine, tmp_path: Path, given_rows: list[dict[str, Any]]
+) -> None:
+    at = (MONDAY + timedelta(days=1)).isoformat()
+    safe = [{"timestamp": at, "model_id": "m"}, *given_rows]
+    path = write(tmp_path / "log.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in safe))
+    before = _count(shared_engine)
+    result = bring(shared_engine, path)
+    assert result.read == len(safe) == result.added + result.already_there + result.rejected
+    assert _count(shared_engine) - before == result.added
+    assert bring(shared_engine, path).added == 0
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text(alphabet='",\n\r a1', max_size=12), max_size=25))
+def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_lost(
+    shared_engine: Engine, tmp_path: Path, mangled: list[str]
+) -> None:
+    last = "2026-09-07T08:00:00Z,last,fine\n"
+    body = "".join(f"2026-09-07T08:00:00Z,m,{team}\n" for team in mangled)
+    path = write(tmp_path / "log.csv", f"timestamp,model_id,team\n{body}{last}")
+    result = bring(shared_engine, path)
+    assert result.read == result.added + result.already_there + result.rejected
+    line = path.read_bytes().count(b"\n")
+    assert all(int(row["line"]) <= line for row in (rejects(result) if result.rejects_file else []))
+
+
+def _count(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(SELECTION)).scalar_one()
