@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+UNCUT = 400
+"""Characters in a line of a table that no person reads on a terminal."""
+
 
 def say(text: str) -> None:
     """One line of result."""
@@ -35,9 +38,8 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
     for row in rows:
         # As Text, a value from data is never read as markup.
         drawn.add_row(*(Text(value) for value in row))
-    console = Console()
     # Cut to a terminal's width, but whole where a program reads it.
-    console.print(drawn, width=None if console.is_terminal else 400)
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(drawn)
 
 
 @contextmanager

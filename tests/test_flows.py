@@ -1,0 +1,179 @@
+"""The flows on a real Prefect server: they tell each period once, whatever the period holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from models.database import migrate, reading
+from models.tables import Config, ConfigChange, Report, table_of
+from models.workplace import load_workplace
+from tasks.configure import set_by_hand
+from tests.factories import insert_selections, selections
+from tests.servers import Hook, Mailbox, hook, mailbox
+
+MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
+MORNING = MONDAY + timedelta(days=1, hours=6, minutes=15)
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's own clients leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    """Prefect's own server, on a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def inbox() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def receiver() -> Iterator[Hook]:
+    with hook() as target:
+        yield target
+
+
+@pytest.fixture
+def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """A workplace as the environment describes it, with a router's config; its database."""
+    settings = {
+        "delivery": {
+            "allowPrivateAddresses": True,
+            "recipients": {
+                "email": ["mailto:ops@example.org"],
+                "webhook": [receiver.url],
+                "management": ["mailto:head@example.org"],
+            },
+        }
+    }
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(settings))
+    environment = {
+        "HOME": tmp_path, "SETTINGS": path, "SMTP_HOST": "127.0.0.1", "SMTP_PORT": inbox.port,
+        "SMTP_SECURITY": "none", "MAIL_FROM": "r@example.org", "WEBHOOK_SECRET": SECRET,
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
+    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    engine = load_workplace().engine
+    for key, value in {"cache.max_entries": 1000, "cache.ttl_seconds": 600}.items():
+        set_by_hand(engine, key, value, by="router", reason="default", now=MONDAY)
+    return engine
+
+
+def slow_day(day: datetime, count: int = 600) -> Any:
+    rows = (
+        {"timestamp": day + timedelta(seconds=120 * number), "response_time_ms": 2500.0 if number % 4 == 0 else 500.0}
+        for number in range(count)
+    )
+    return selections(*rows)
+
+
+def count(engine: Engine, model: Any) -> int:
+    with reading(engine) as connection:
+        return connection.execute(select(func.count()).select_from(table_of(model))).scalar_one()
+
+
+def test_a_day_is_told_once_however_often_its_flow_runs(engine: Engine, inbox: Mailbox, receiver: Hook) -> None:
+    from flows.daily import daily  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    first, second = daily(as_of=MORNING), daily(as_of=MORNING)
+    assert [receipt.state for receipt in first.receipts] == ["sent", "sent"]
+    assert second.receipts == ()
+    assert first.report == second.report
+    assert (count(engine, Report), len(inbox.messages), len(receiver.requests)) == (1, 1, 1)
+    assert sorted(first.files) == ["html", "json", "pdf", "zip"]
+    assert first.files["pdf"].read_bytes().startswith(b"%PDF")
+
+
+def test_a_slow_day_raises_the_caches_limits_once_and_says_so(engine: Engine) -> None:
+    from flows.daily import daily  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    outcome = daily(as_of=MORNING)
+    with reading(engine) as connection:
+        config = {row.key: row.value for row in connection.execute(select(table_of(Config)))}
+    assert config == {"cache.max_entries": 2000, "cache.ttl_seconds": 1200}
+    document = outcome.report.document.model_dump(mode="json", by_alias=True)
+    (told,) = document["recommendations"]
+    assert (told["type"], told["status"], told["autoApply"]) == ("cache_optimization", "applied", True)
+    assert {item["key"] for item in document["appliedOptimizations"]} == set(config)
+    daily(as_of=MORNING + timedelta(hours=1))
+    assert count(engine, ConfigChange) == 4
+
+
+def test_a_day_without_selections_is_told_plainly(engine: Engine, inbox: Mailbox) -> None:
+    from flows.daily import daily  # noqa: PLC0415
+
+    outcome = daily(as_of=MORNING)
+    document = outcome.report.document.model_dump(mode="json", by_alias=True)
+    assert document["summary"]["totalSelections"] == 0
+    assert document["summary"]["averageResponseTime"] is None
+    assert {kpi["state"] for kpi in document["kpis"]} == {"no data"}
+    assert (document["recommendations"], document["appliedOptimizations"]) == ([], [])
+    ((_, mail),) = inbox.messages
+    assert b"no requests" in mail.lower()
+
+
+def test_the_hour_goes_to_the_dashboard_alone(engine: Engine, tmp_path: Path, inbox: Mailbox) -> None:
+    from flows.hourly import hourly  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    outcome = hourly(as_of=MONDAY + timedelta(hours=9, minutes=5))
+    assert [(receipt.channel, receipt.state) for receipt in outcome.receipts] == [("dashboard", "sent")]
+    assert "30 requests" in (tmp_path / "dashboard.html").read_text()
+    assert inbox.messages == []
+    assert count(engine, ConfigChange) == 2
+
+
+def test_the_week_goes_to_the_management(engine: Engine, inbox: Mailbox) -> None:
+    from flows.weekly import weekly  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    outcome = weekly(as_of=MONDAY + timedelta(days=7, hours=6, minutes=30))
+    assert outcome.report.document.depth == "detailed"
+    assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
+
+
+def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -> None:
+    from flows.custom_report import Depth, Template, custom_report  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    outcome = custom_report(
+        Template.COST, MONDAY, MONDAY + timedelta(hours=6), depth=Depth.SUMMARY, recipients=["management"]
+    )
+    assert outcome.report.document.template == "cost"
+    assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
+
+
+def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> None:
+    from prefect.artifacts import Artifact  # noqa: PLC0415
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    from flows.daily import daily  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    daily(as_of=MORNING)
+    artifact = Artifact.get("daily-performance-report")
+    assert "requests" in str(getattr(artifact, "description", None))
+    with get_client(sync_client=True) as client:
+        names = {run.name.rsplit("-", 1)[0] for run in client.read_task_runs(limit=200)}
+    assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names
