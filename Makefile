@@ -20,7 +20,7 @@ demo: $(READY) ## the main job on the simulated router: import, measure, optimiz
 	@$(BIN)/routewatch demo
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## style, types and the direction of imports
 	@$(BIN)/ruff check .

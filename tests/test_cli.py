@@ -1,0 +1,145 @@
+"""The command line, as a user calls it: exit statuses, one clear line for every fault, and nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from models.database import migrate
+from tests.factories import insert_selections, selections
+
+ROUTEWATCH = Path(sys.executable).with_name("routewatch")
+
+
+def call(
+    home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
+    return subprocess.run(
+        [str(ROUTEWATCH), *arguments],
+        env=clean | {"ROUTEWATCH_HOME": str(home)} | (env or {}),
+        cwd=cwd or home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def fault(home: Path, *arguments: str, status: int, env: dict[str, str] | None = None) -> str:
+    """The one line on stderr of a call that must fail with `status` and say nothing on stdout."""
+    done = call(home, *arguments, env=env)
+    assert (done.returncode, done.stdout) == (status, ""), done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("routewatch: ")
+    return line
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    return tmp_path
+
+
+def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
+    first, second = call(tmp_path, "init"), call(tmp_path, "init")
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "created" in first.stdout
+    assert "up to date" in second.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, deployments.cli as cli\n"
+        "try: cli.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'polars', 'prefect', 'altair', 'weasyprint', 'sqlalchemy', 'numpy', 'httpx'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "deliveries" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("run", "yearly"),
+        ("report", "performance", "--from", "noon"),
+        ("report", "performance", "--last", "x"),
+        ("report", "performance", "--from", "2026-09-07", "--last", "7d"),
+        ("import",),
+        ("deliveries", "retry", "5"),
+    ],
+)
+def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
+    fault(home, *arguments, status=2)
+
+
+def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -> None:
+    path = home / "settings.json"
+    path.write_text('{"timezone": "Mars/Base", "budgets": 3, "optimizer": {"mode": "yes"}}')
+    line = fault(home, "config", "get", status=2, env={"ROUTEWATCH_SETTINGS": str(path)})
+    assert all(part in line for part in ("timezone", "budgets: is no known setting", "optimizer.mode"))
+
+
+def test_a_database_that_is_away_is_told_without_its_password(home: Path) -> None:
+    address = "postgresql://ops:hunter2@127.0.0.1:9/routewatch"
+    for arguments in (("init",), ("run", "daily"), ("report", "performance"), ("import", str(home / "x.csv"))):
+        line = fault(home, *arguments, status=1, env={"ROUTEWATCH_DATABASE_URL": address})
+        assert "cannot use the database postgresql" in line
+        assert "hunter2" not in line
+
+
+def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    assert "run `routewatch init`" in fault(tmp_path, "config", "get", status=1)
+
+
+def test_a_file_that_is_not_there_is_told(home: Path) -> None:
+    assert "nowhere.csv" in fault(home, "import", "nowhere.csv", status=1)
+
+
+def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
+    path = home / "log.csv"
+    path.write_text("timestamp,model_id,cost_usd\n2026-09-07T08:00:00Z,m,1\n2026-09-07T08:00:00Z,m,-1\n")
+    done = call(home, "import", str(path))
+    assert done.returncode == 0
+    assert "2 rows read, 1 added, 0 already there, 1 rejected" in done.stdout
+    assert "1 × cost_usd is negative" in done.stdout
+    assert (home / "rejects" / "log.csv.rejects.csv").exists()
+
+
+def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite_engine: Engine) -> None:
+    insert_selections(sqlite_engine, selections({"response_time_ms": 100.0, "model_id": "<b>m</b>"}))
+    period = ("--from", "2026-09-07", "--to", "2026-09-08")
+    told = call(home, "report", "performance", *period, "--format", "json")
+    assert json.loads(told.stdout)["summary"]["totalSelections"] == 1
+    page = call(home, "report", "cost", *period)
+    assert "<b>m</b>" not in page.stdout
+    assert "&lt;b&gt;m&lt;/b&gt;" in page.stdout
+    written = call(home, "report", "performance", *period, "-o", str(home / "r.pdf"))
+    assert written.returncode == 0
+    assert (home / "r.pdf").read_bytes().startswith(b"%PDF")
+    assert "cannot write" in fault(home, "report", "performance", *period, "-o", "routewatch.db/r.pdf", status=2)
+
+
+def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
+    assert call(home, "config", "set", "cache.max_entries", "500").returncode == 0
+    assert call(home, "config", "set", "cache.max_entries", "900", "--reason", "more memory").returncode == 0
+    assert json.loads(call(home, "config", "get").stdout) == {"cache.max_entries": 900}
+    history = call(home, "config", "history").stdout
+    assert "more memory" in history
+    assert "500" in history
+    assert "has no 'nothing'" in fault(home, "config", "get", "nothing", status=2)
+
+
+def test_an_empty_list_says_so(home: Path) -> None:
+    assert call(home, "deliveries", "list").stdout == "no deliveries yet\n"
+    assert call(home, "optimizations", "list").stdout == "nothing was proposed yet\n"
