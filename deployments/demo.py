@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -53,7 +53,7 @@ def run_demo() -> int:
         outcomes = _watch(place)
         note("4/4  What came of it")
         before = Period(FIRST_DAY + 2 * WEEK, FIRST_DAY + 3 * WEEK, ZONE.key)
-        after = Period(FIRST_DAY + 4 * WEEK - timedelta(days=1), FIRST_DAY + 4 * WEEK, ZONE.key)
+        after = Period(FIRST_DAY + 3 * WEEK + timedelta(days=3), FIRST_DAY + 4 * WEEK, ZONE.key)
         tell_summary(place, before, after, outcomes)
         tell_where(home, outcomes, inbox, hook)
     undelivered = [receipt for outcome in outcomes for receipt in outcome.receipts if receipt.state != "sent"]
@@ -158,5 +158,5 @@ def _serve(place: Workplace, start: datetime, end: datetime) -> None:
 
     config = {key: setting.value for key, setting in read_config(place.engine).items()}
     with RouterLog() as log:
-        for row in simulate(start.astimezone(UTC), end.astimezone(UTC), config).iter_rows(named=True):
+        for row in simulate(start, end, config).iter_rows(named=True):
             log.record_selection(**row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
     show = Formats(place.settings.reporting.locale, place.settings.timezone)
     earlier, later = _measured(place, before), _measured(place, after)
     say("\nKPIs")
-    headings = ("", show.range(before.start, before.end), show.range(after.start, after.end), "wanted")
+    headings = ("", _days(before, show), _days(after, show), "wanted")
     table(headings, [*_kpi_rows(earlier, later, show), *_money_rows(earlier, later, show)], "")
     weekly = outcomes[-1].report.document
     assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
@@ -64,6 +65,10 @@ def _measured(place: Workplace, period: Period) -> PerformanceReport:
     document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
     assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
     return document
+
+
+def _days(period: Period, show: Formats) -> str:
+    return f"{show.day(period.start)} to {show.day(period.end - timedelta(days=1))}"
 
 
 def _kpi_rows(before: PerformanceReport, after: PerformanceReport, show: Formats) -> list[tuple[str, ...]]:

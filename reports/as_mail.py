@@ -147,14 +147,13 @@ def _rows(table: Table) -> list[str]:
     grid = [[table.columns[index].title for index in kept]]
     grid += [[" ".join(row[index].text.split()) for index in kept] for row in table.rows]
     widths = [min(28, max(len(row[column]) for row in grid)) for column in range(len(kept))]
-    lines = ["  ".join(_cell(text, width, first=index == 0) for index, (text, width) in enumerate(zip(row, widths, strict=True)))
-             for row in grid]  # fmt: skip
+    cells = [[_cell(*pair) for pair in zip(row, widths, strict=True)] for row in grid]
+    lines = ["  ".join([name.strip().ljust(widths[0]), *numbers]) for name, *numbers in cells]
     return [*lines, *([table.left_out] if table.left_out else [])]
 
 
-def _cell(text: str, width: int, *, first: bool) -> str:
-    shown = text if len(text) <= width else text[: width - 1] + "…"
-    return shown.ljust(width) if first else shown.rjust(width)
+def _cell(text: str, width: int) -> str:
+    return (text if len(text) <= width else text[: width - 1] + "…").rjust(width)
 
 
 def _bullet(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from weasyprint import HTML
@@ -22,6 +23,13 @@ MOST_ROWS = {"summary": 10, "detailed": 100}
 
 def render_pdf(document: PerformanceReport | CostReport) -> bytes:
     """A PDF/UA-1 file on the document's paper. Anything but data: addresses in it is an error."""
+    return _rendered(type(document), document.model_dump_json(by_alias=True))
+
+
+@lru_cache(maxsize=4)
+def _rendered(kind: type[PerformanceReport | CostReport], content: str) -> bytes:
+    # The same file is written to disk and attached to every mail.
+    document = kind.model_validate_json(content)
     page = fill(
         "report.html.j2",
         view=capped(view_of(document), MOST_ROWS[document.depth]),

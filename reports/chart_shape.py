@@ -21,6 +21,7 @@ from reports.chart_style import (
     VERMILLION,
     Layer,
     layer,
+    layered,
     number_labels,
     ticks_to,
     words,
@@ -58,7 +59,7 @@ def distribution(document: PerformanceReport, show: Formats, width: int = NARROW
         .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=colour)
     )
     marks = _limit_marks(kpi, low, high, x, show) if kpi else []
-    return alt.layer(bars, *marks).properties(width=width - 62, height=170)
+    return layered(bars, *marks, width=width - 62, height=170)
 
 
 def _axis(ticks: list[float], text: Callable[[float], str], *, grid: bool) -> alt.Axis:
@@ -115,7 +116,7 @@ def comparison(document: PerformanceReport, show: Formats, width: int = NARROW) 
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     rows = [(model, index * _ROW + 20) for index, model in enumerate(models)]
     layers = [*_target_mark(kpi, height, x, y, show), *_names(rows, y, width, show), *_spans(rows, x, y, show)]
-    return alt.layer(*layers).properties(width=width - 8, height=height)
+    return layered(*layers, width=width - 8, height=height)
 
 
 def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) -> list[Layer]:
@@ -203,7 +204,7 @@ def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: 
     names = words([{**row, "text": row["name"]} for row in rows], alt.value(0), y, color=INK, limit=width - 140)
     numbers = words(rows, alt.value(full), y, align="right", fontSize=10.5)
     heads = [words(titles, alt.value(0), y, fontSize=10.5)] if titles else []
-    return alt.layer(track, bars, names, numbers, *heads).properties(width=full, height=height)
+    return layered(track, bars, names, numbers, *heads, width=full, height=height)
 
 
 def _stacked(

@@ -27,23 +27,45 @@ NARROW = 335
 """Outer widths in px: of the printed page, of half a screen, and of half the page."""
 
 Layer = Any
+"""An altair chart of one mark, or a specification that is put together from such."""
 
+Spec = dict[str, Any]
 
-def data(rows: list[dict[str, Any]]) -> alt.InlineData:
-    """Rows inline, in their order; as a tuple, because altair copies a list anew for every layer."""
-    return alt.InlineData(values=tuple(rows))
+_CONFIG: Spec = {
+    "font": FAMILY,
+    "background": "#ffffff",
+    "padding": {"left": 2, "right": 6, "top": 4, "bottom": 2},
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED, "labelFontSize": 11, "titleColor": MUTED, "titleFontSize": 11, "titleFontWeight": "normal",
+        "gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED, "domain": False, "ticks": False, "labelPadding": 5,
+    },
+}  # fmt: skip
 
 
 def layer(rows: list[dict[str, Any]]) -> Layer:
-    """An empty chart over some rows."""
-    return alt.Chart(data(rows))
+    """An empty chart over some rows, in their order."""
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def layered(*layers: Layer, **properties: Any) -> Spec:
+    """Layers on one another, the first at the bottom.
+
+    Put together as specifications: altair would copy every part again at every step.
+    """
+    return {"layer": [_spec(part) for part in layers], **properties}
+
+
+def stacked(*charts: Layer, spacing: int) -> Spec:
+    """Charts below one another."""
+    return {"vconcat": [_spec(chart) for chart in charts], "spacing": spacing}
 
 
 def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
     """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it."""
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
     edge = layer(rows).mark_text(**{**style, "color": "#ffffff", "stroke": "#ffffff", "strokeWidth": 4})
-    return alt.layer(*(text.encode(x=x, y=y, text="text:N") for text in (edge, layer(rows).mark_text(**style))))
+    return layered(*(text.encode(x=x, y=y, text="text:N") for text in (edge, layer(rows).mark_text(**style))))
 
 
 def number_labels(texts: Iterable[str]) -> str:
@@ -52,16 +74,17 @@ def number_labels(texts: Iterable[str]) -> str:
     return f"[{','.join(quoted)}][round(datum.index * {len(quoted) - 1})]"
 
 
-def finished(chart: Layer) -> dict[str, Any]:
-    """The chart's specification in the house style."""
-    styled = chart.configure(
-        font=FAMILY, background="#ffffff", padding={"left": 2, "right": 6, "top": 4, "bottom": 2}
-    ).configure_axis(
-        labelColor=MUTED, labelFontSize=11, titleColor=MUTED, titleFontSize=11, titleFontWeight="normal",
-        gridColor=GRID, domainColor=MUTED, tickColor=MUTED, domain=False, ticks=False, labelPadding=5,
-    ).configure_view(stroke=None)  # fmt: skip
-    spec: dict[str, Any] = styled.to_dict(validate=False)
-    return spec
+def finished(chart: Layer) -> Spec:
+    """The chart's whole specification, in the house style."""
+    return {"$schema": alt.SCHEMA_URL, **_spec(chart), "config": _CONFIG}
+
+
+def _spec(chart: Layer) -> Spec:
+    if isinstance(chart, dict):
+        return chart
+    with alt.data_transformers.enable(consolidate_datasets=False):
+        whole: Spec = chart.to_dict(validate=False)
+    return {name: part for name, part in whole.items() if name not in ("$schema", "config")}
 
 
 def ticks_to(largest: float, wanted: int = 4) -> list[float]:

@@ -23,7 +23,9 @@ from reports.chart_style import (
     WIDE,
     Layer,
     layer,
+    layered,
     number_labels,
+    stacked,
     ticks_to,
     words,
 )
@@ -41,7 +43,7 @@ _BARS_WITH_NUMBERS = 16
 
 def response_timeline(document: PerformanceReport, show: Formats, width: int = WIDE) -> Layer:
     """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
-    return alt.vconcat(_times(document, show, width), _errors(document, show, width), spacing=12)
+    return stacked(_times(document, show, width), _errors(document, show, width), spacing=12)
 
 
 def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> Layer:
@@ -57,7 +59,7 @@ def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> La
     if len(bars) <= _BARS_WITH_NUMBERS and width > NARROW:
         middles = [{**bar, "t": bar["mid"]} for bar in known]
         layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
-    return alt.layer(*layers).properties(width=width - 62, height=170 if width > NARROW else _LOW_HEIGHT + 40)
+    return layered(*layers, width=width - 62, height=170 if width > NARROW else _LOW_HEIGHT + 40)
 
 
 def _by_day(document: CostReport) -> bool:
@@ -110,7 +112,7 @@ def _times(document: PerformanceReport, show: Formats, width: int) -> Layer:
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
     layers += [*names, *_line_names(document, top, x, y)]
-    return alt.layer(*layers).properties(width=width - _MARGINS, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
+    return layered(*layers, width=width - _MARGINS, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
 
 
 def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
@@ -128,8 +130,8 @@ def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
         area.encode(x=x, y=y, detail="run:N"),
         *_line(rows, x, y, VERMILLION),
     ]
-    return alt.layer(*layers, words(name, x, y, dx=6, color=VERMILLION)).properties(
-        width=width - _MARGINS, height=44 if width > NARROW else 28
+    return layered(
+        *layers, words(name, x, y, dx=6, color=VERMILLION), width=width - _MARGINS, height=44 if width > NARROW else 28
     )
 
 

@@ -9,7 +9,7 @@ import altair as alt
 from babel.dates import format_date
 
 from models.document import CostReport, HeatmapCell, PerformanceReport
-from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer
+from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer, layered
 from reports.formats import Formats
 
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
@@ -45,8 +45,8 @@ def heatmap(document: PerformanceReport | CostReport, show: Formats, width: int 
     ink = alt.Color("ink:N", scale=None, legend=None)
     texts = layer(rows).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=ink)
     layers = [base, cells, texts] if wide else [base, cells]
-    sized = alt.layer(*layers).properties(width=width - 44, height=7 * (22 if wide else 17))
-    return sized.resolve_scale(color="independent")
+    own_colours = {"scale": {"color": "independent"}}
+    return layered(*layers, width=width - 44, height=7 * (22 if wide else 17), resolve=own_colours)
 
 
 def _shades(least: float, largest: float, show: Formats, *, money: bool) -> str:
