@@ -66,6 +66,7 @@ SLOWER = (0.75, 1.0, 1.7)
 HOURLY_REQUESTS = 110.0
 BURST_SHARE, BURST_FACTOR = 0.015, 3.0
 INCIDENT = (datetime(2026, 10, 1, 13, tzinfo=UTC), datetime(2026, 10, 1, 16, tzinfo=UTC))
+"""The provider of a model stumbles, and the cache is away as well."""
 INCIDENT_MODEL, INCIDENT_ERROR_RATE, INCIDENT_SLOWDOWN = "atlas-large", 0.6, 2.5
 
 HIT_MEDIAN_MS, HIT_SPREAD = 38.0, 0.35
@@ -117,7 +118,9 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int) -> pl.DataFrame:
     model = _route(draw.random(count), draw.integers(0, len(MODELS), count), complexity, config)
     tokens = [_tokens(draw.standard_normal(count), median, complexity) for median in (PROMPT_TOKENS, COMPLETION_TOKENS)]
     hit = draw.random(count) < hit_rate(config) * np.array(REPEATED)[complexity]
-    incident = (INCIDENT[0] <= hour < INCIDENT[1]) & (np.array([it.name for it in MODELS])[model] == INCIDENT_MODEL)
+    down = INCIDENT[0] <= hour < INCIDENT[1]
+    incident = down & (np.array([it.name for it in MODELS])[model] == INCIDENT_MODEL)
+    hit &= not down
     failed = ~hit & (draw.random(count) < np.where(incident, INCIDENT_ERROR_RATE, _of("error_rate", model)))
     luck = draw.standard_normal(count)
     missed_ms = _latency(luck, model, complexity, tokens[1]) * np.where(incident, INCIDENT_SLOWDOWN, 1.0)

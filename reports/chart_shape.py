@@ -91,7 +91,9 @@ def _limit_marks(kpi: Kpi, low: float, high: float, x: Any, show: Formats) -> li
     for row, (name, limit) in enumerate(limits):
         mark = [{"t": limit, "text": f"{name} {show.short_duration(limit)}"}]
         layers.append(layer(mark).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x))
-        layers.append(words(mark, x, alt.value(6 + 16 * row), dx=4, color=INK))
+        # The lower limit's name stands left of its line, so that it does not run into the next one.
+        side = {"align": "right", "dx": -4} if row < len(limits) - 1 else {"dx": 4}
+        layers.append(words(mark, x, alt.value(6), color=INK, **side))
     return layers
 
 

@@ -35,6 +35,8 @@ _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": t
 _MARGINS = 118
 """Of the width, for the axis on the left and the names of the lines on the right."""
 _HEIGHT, _LOW_HEIGHT = 150, 110
+_LABEL_SHARE = 0.1
+"""Of the axis' height: limits closer than this have no room for a name each."""
 _DAYS_AS_BARS = timedelta(days=4)
 """From this length on, spend is drawn by day."""
 _BARS_WITH_NUMBERS = 16
@@ -143,7 +145,16 @@ def _limits(kpi: Kpi, top: float, y: alt.Y, show: Formats) -> tuple[list[Layer],
         if limit <= top
     ]
     rule = layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
-    return [rule], [words(rows, alt.value(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
+    return [rule], [words(_joined(rows, top), alt.value(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
+
+
+def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
+    """Names of limits that lie too close for a line each stand in one line, at the highest of them."""
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        is_close = bool(lines) and row["ms"] - lines[-1]["ms"] < top * _LABEL_SHARE
+        lines.append({**row, "text": f"{lines.pop()['text']}, {row['text']}"} if is_close else row)
+    return lines
 
 
 def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:

@@ -17,6 +17,7 @@ from models.document import Coverage, Interval, PeriodPart
 NO_DATA = "no data"
 _MS_PER_S = 1_000
 _S_PER_MIN = 60
+_SMALLEST_POINTS = 0.01
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,14 @@ class Formats:
         return self._percent(share, 2, fixed=False)
 
     def signed_percent(self, share: float | None) -> str:
-        return NO_DATA if share is None else _sign(share) + self.percent(abs(share))
+        return NO_DATA if share is None else sign(share) + self.percent(abs(share))
 
     def points(self, difference: float) -> str:
         """The difference of two shares in percentage points."""
-        return f"{_sign(difference)}{self.number(abs(difference) * 100, 2 if abs(difference) < 0.01 else 1)} pp"  # noqa: PLR2004
+        points = abs(difference) * 100
+        if 0 < points < _SMALLEST_POINTS:
+            return f"{sign(difference)}<{self.number(_SMALLEST_POINTS)} pp"
+        return f"{sign(difference)}{self.number(points, 2 if points < 1 else 1)} pp"
 
     # --- money and durations ------------------------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class Formats:
         return f"{self.number(ms, 1)} ms" if 0 < ms < _MS_PER_S else f"{self.number(ms / _MS_PER_S, 2)} s"
 
     def signed_milliseconds(self, ms: float | None) -> str:
-        return NO_DATA if ms is None else _sign(ms) + self.milliseconds(abs(ms))
+        return NO_DATA if ms is None else sign(ms) + self.milliseconds(abs(ms))
 
     # --- times --------------------------------------------------------------------------------------------------------
 
@@ -181,7 +185,8 @@ def _offset(offset: timedelta) -> str:
     return f"UTC{'+' if minutes > 0 else '−'}{hours}" + (f":{rest:02d}" if rest else "")
 
 
-def _sign(number: float) -> str:
+def sign(number: float) -> str:
+    """The sign in front of a difference; a typographic minus, as wide as a plus."""
     return "+" if number > 0 else "−" if number < 0 else "±"
 
 

@@ -6,7 +6,7 @@ import re
 
 from models.document import Direction, ReportAlert, Trend
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
-from reports.formats import Formats
+from reports.formats import Formats, sign
 
 KPI_LABELS = {
     KpiName.RESPONSE_TIME: "Average response time",
@@ -71,7 +71,8 @@ def metric_change(metric: str, change: float, show: Formats) -> str:
         return show.points(change)
     if kind in ("money", "milliseconds"):
         return str(getattr(show, f"signed_{kind}")(change))
-    return ("+" if change > 0 else "") + (show.count(change) if kind == "count" else show.number(change))
+    size = show.count(abs(change)) if kind == "count" else show.number(abs(change))
+    return sign(change) + size
 
 
 def kpi_value(name: KpiName, number: float | None, show: Formats) -> str:

@@ -119,7 +119,10 @@ def _why_not(connection: Connection, item: Recommendation, optimizer: Optimizer,
         return "waits for a person to decide: the optimizer only proposes"
     if evidence.is_stale:
         return "not applied: much newer selections than this period's are known"
-    cooled_at = _last_change(connection, item) + timedelta(hours=optimizer.cool_down_hours)
+    changed_at = _last_change(connection, item)
+    cooled_at = changed_at + timedelta(hours=optimizer.cool_down_hours)
+    if changed_at > evidence.period.start:
+        return f"waits for a whole period after the last change of the same keys, {changed_at:%Y-%m-%d %H:%M} UTC"
     if cooled_at > evidence.now:
         return f"cools down until {cooled_at.isoformat(timespec='minutes')} after the last change of the same keys"
     return None

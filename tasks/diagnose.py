@@ -98,10 +98,10 @@ def high_cost(totals: Totals, placed: pl.DataFrame) -> HighCost | None:
 def error_bursts(rollups: pl.DataFrame, limits: PerformanceMetrics) -> list[ErrorBurst]:
     """Up to three stretches of hours whose errors stand far above the rest of the period's, the largest first."""
     hours = rollups.group_by("bucket").agg(pl.col("count").sum(), pl.col("error_count").sum()).sort("bucket")
-    usual = _usual_error_rate(hours)
-    if usual is None:
+    median = _median_error_rate(hours)
+    if median is None:
         return []
-    floor = max(limits.error_rate.critical, BURST_FACTOR * usual)
+    floor = max(limits.error_rate.critical, BURST_FACTOR * median)
     bad = [hour for hour in map(_Hour._make, hours.iter_rows()) if _is_burst(hour, floor)]
     stretches: list[list[_Hour]] = []
     for hour in bad:
@@ -109,6 +109,9 @@ def error_bursts(rollups: pl.DataFrame, limits: PerformanceMetrics) -> list[Erro
             stretches[-1].append(hour)
         else:
             stretches.append([hour])
+    others = hours.filter(pl.col("bucket").is_in([hour.bucket for hour in bad]).not_())
+    count = int(others["count"].sum())
+    usual = int(others["error_count"].sum()) / count if count else median
     bursts = [_burst(stretch, usual) for stretch in stretches]
     return sorted(bursts, key=lambda burst: -burst.affected)[:LARGEST_BURSTS]
 
@@ -144,7 +147,7 @@ def _places(
     return tuple(place for _, place in sorted(places, key=lambda item: -item[0]))
 
 
-def _usual_error_rate(hours: pl.DataFrame) -> float | None:
+def _median_error_rate(hours: pl.DataFrame) -> float | None:
     """The median hour's error rate, weighted by nothing: bursts are few, so they cannot move it."""
     rates = hours.filter(pl.col("count") > 0).select(pl.col("error_count") / pl.col("count")).to_series()
     median = rates.median()

@@ -179,14 +179,26 @@ def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     settings = {move.key: read_config(router)[move.key].version for move in again[0].moves}
     moves = tuple(move.model_copy(update={"version": settings[move.key]}) for move in again[0].moves)
     ready = (again[0].model_copy(update={"moves": moves}),)
-    [early] = apply(router, ready, AUTO, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=23)))
+    after = Period(NOW, NOW + timedelta(hours=12))
+    [early] = apply(router, ready, AUTO, Evidence(after, NOW, NOW + timedelta(hours=23)))
     assert early.status == "waiting"
     assert early.note is not None
     assert "cools down until" in early.note
     assert values(router)["cache.max_entries"] == 2000
-    [late] = apply(router, ready, AUTO, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=24)))
+    [late] = apply(router, ready, AUTO, Evidence(after, NOW, NOW + timedelta(hours=24)))
     assert late.status == "applied"
     assert values(router)["cache.max_entries"] == 4000
+
+
+def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
+    """What was slow before a change is no evidence against it."""
+    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    mixed = Evidence(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
+    [item] = apply(router, recommended(SLOW, values(router)), AUTO, mixed)
+    assert item.status == "waiting"
+    assert item.note is not None
+    assert "waits for a whole period after the last change" in item.note
+    assert values(router)["cache.max_entries"] == 2000
 
 
 def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
