@@ -119,10 +119,14 @@ def _why_not(connection: Connection, item: Recommendation, optimizer: Optimizer,
         return "waits for a person to decide: the optimizer only proposes"
     if evidence.is_stale:
         return "not applied: much newer selections than this period's are known"
-    changed_at = _last_change(connection, item)
-    cooled_at = changed_at + timedelta(hours=optimizer.cool_down_hours)
+    return _why_too_early(_last_change(connection, item), optimizer, evidence)
+
+
+def _why_too_early(changed_at: datetime, optimizer: Optimizer, evidence: Evidence) -> str | None:
+    """Why the same keys are left alone after their change at `changed_at`; None where they need not be."""
     if changed_at > evidence.period.start:
         return f"waits for a whole period after the last change of the same keys, {changed_at:%Y-%m-%d %H:%M} UTC"
+    cooled_at = changed_at + timedelta(hours=optimizer.cool_down_hours)
     if cooled_at > evidence.now:
         return f"cools down until {cooled_at.isoformat(timespec='minutes')} after the last change of the same keys"
     return None
