@@ -264,7 +264,8 @@ class ConfigMove(_Part):
 class Recommendation(_Part):
     """What to do about a bottleneck.
 
-    `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it.
+    `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it: waiting is for
+    a person's word, deferred until evidence or time has passed.
     The fields from `complexity` on are those of model_selection.
     """
 
@@ -275,7 +276,7 @@ class Recommendation(_Part):
     effort: Literal["high", "medium", "low"]
     auto_apply: bool
     moves: tuple[ConfigMove, ...] = ()
-    status: Literal["proposed", "applied", "waiting", "impossible"] = "proposed"
+    status: Literal["proposed", "applied", "waiting", "deferred", "impossible"] = "proposed"
     note: str | None = None
     complexity: str | None = None
     from_model: str | None = None

@@ -119,12 +119,13 @@ def _has_data(document: Document, name: ChartName) -> bool:
         return {
             ChartName.TIMELINE: any(point.cost_usd is not None for point in charts.timeline),
             ChartName.DISTRIBUTION: bool(document.complexity_cost_breakdown or document.team_cost_breakdown),
-            ChartName.HEATMAP: any(cell.cost_usd is not None for cell in charts.heatmap),
+            ChartName.HEATMAP: sum(cell.cost_usd is not None for cell in charts.heatmap) > 1,
             ChartName.COMPARISON: bool(document.model_cost_breakdown),
         }[name]
     return {
         ChartName.TIMELINE: any(point.count for point in charts.timeline),
         ChartName.DISTRIBUTION: any(item.count for item in charts.distribution),
-        ChartName.HEATMAP: any(cell.p95_response_time is not None for cell in charts.heatmap),
+        # One hour alone makes no week.
+        ChartName.HEATMAP: sum(cell.p95_response_time is not None for cell in charts.heatmap) > 1,
         ChartName.COMPARISON: bool(document.model_breakdown),
     }[name]

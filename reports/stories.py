@@ -31,11 +31,12 @@ _RECOMMENDATION_TITLES = {
     "model_selection": "Cheaper model",
 }
 
-STATUS_TONES = {"applied": "good", "waiting": "off", "proposed": "plain", "impossible": "unknown"}
+STATUS_TONES = {"applied": "good", "waiting": "off", "deferred": "plain", "proposed": "plain", "impossible": "unknown"}
 
 STATUS_WORDS = {
     "applied": "applied",
     "waiting": "waits for approval",
+    "deferred": "not yet",
     "proposed": "proposed",
     "impossible": "not possible",
 }

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, Row, func, insert, select, update
 from models.database import reading, writing
 from models.document import AppliedOptimization, Recommendation
 from models.errors import ConfigConflict
-from models.period import Period
+from models.period import EARLIEST, Period
 from models.settings import Optimizer
 from models.tables import ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from models.workplace import Workplace
@@ -27,6 +27,8 @@ from tasks.configure import Change, set_value
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 CHANGE = table_of(ConfigChange)
+
+Status = Literal["applied", "waiting", "deferred"]
 
 ACTOR = "routewatch"
 
@@ -102,33 +104,37 @@ def _settle(engine: Engine, item: Recommendation, optimizer: Optimizer, evidence
             optimization_id = _record(connection, item, evidence)
             why_not = _why_not(connection, item, optimizer, evidence)
             if why_not is not None:
-                return _noted(item, "waiting", why_not)
+                return _noted(item, *why_not)
             _carry_out(connection, item, optimization_id, evidence)
     except ConfigConflict as conflict:
-        return _noted(item, "waiting", f"left alone: {conflict}")
+        return _noted(item, "deferred", f"left alone: {conflict}")
     return _noted(item, "applied", item.note)
 
 
-def _why_not(connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence) -> str | None:
-    """Why a recommendation is not carried out now; None where it is."""
-    if item.status == "waiting":
-        return item.note
-    if not item.auto_apply:
-        return "waits for a person to decide"
-    if optimizer.mode == "propose":
-        return "waits for a person to decide: the optimizer only proposes"
+def _why_not(
+    connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence
+) -> tuple[Status, str | None] | None:
+    """Why a recommendation is not carried out now, with its status; None where it is."""
+    if item.status in ("waiting", "deferred"):
+        return item.status, item.note
+    if not item.auto_apply or optimizer.mode == "propose":
+        why = ": the optimizer only proposes" if item.auto_apply else ""
+        return "waiting", f"waits for a person to decide{why}"
     if evidence.is_stale:
-        return "not applied: much newer selections than this period's are known"
-    return _why_too_early(_last_change(connection, item), optimizer, evidence)
+        return "deferred", "not applied: much newer selections than this period's are known"
+    early = _why_too_early(_last_change(connection, item), optimizer, evidence)
+    return None if early is None else ("deferred", early)
 
 
 def _why_too_early(changed_at: datetime, optimizer: Optimizer, evidence: Evidence) -> str | None:
     """Why the same keys are left alone after their change at `changed_at`; None where they need not be."""
+    shown = evidence.period.local(changed_at).isoformat(sep=" ", timespec="minutes")
     if changed_at > evidence.period.start:
-        return f"waits for a whole period after the last change of the same keys, {changed_at:%Y-%m-%d %H:%M} UTC"
+        return f"waits for a whole period after the last change of the same keys, {shown}"
     cooled_at = changed_at + timedelta(hours=optimizer.cool_down_hours)
     if cooled_at > evidence.now:
-        return f"cools down until {cooled_at.isoformat(timespec='minutes')} after the last change of the same keys"
+        shown = evidence.period.local(cooled_at).isoformat(sep=" ", timespec="minutes")
+        return f"cools down until {shown} after the last change of the same keys"
     return None
 
 
@@ -136,7 +142,7 @@ def _last_change(connection: Connection, item: Recommendation) -> datetime:
     keys = [move.key for move in item.moves]
     by_optimization = CHANGE.c.key.in_(keys), CHANGE.c.optimization_id.is_not(None)
     latest: datetime | None = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_optimization))
-    return latest or datetime.min.replace(tzinfo=UTC)
+    return latest or EARLIEST
 
 
 def _record(connection: Connection, item: Recommendation, evidence: Evidence) -> int:

@@ -104,10 +104,10 @@ def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optim
         return recommendation.model_copy(update={"status": "impossible", "note": "; ".join(notes)})
     if sample < optimizer.minimum_sample:
         note = f"waits for evidence: {sample:,} selections are known, {optimizer.minimum_sample:,} are needed"
-        return recommendation.model_copy(update={"status": "waiting", "note": note})
+        return recommendation.model_copy(update={"status": "deferred", "note": note})
     if not clear:
         note = "waits for evidence: the difference from the limit is within what chance would do"
-        return recommendation.model_copy(update={"status": "waiting", "note": note})
+        return recommendation.model_copy(update={"status": "deferred", "note": note})
     return recommendation.model_copy(update={"note": "; ".join(notes) or None})
 
 

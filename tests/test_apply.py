@@ -125,7 +125,7 @@ def test_a_number_is_never_lowered() -> None:
 def test_thin_evidence_waits(rows: list[dict[str, Any]], why: str) -> None:
     """A bottleneck over few rows, or too near to its limit, is told but not acted on."""
     [item] = recommended(rows)
-    assert item.status == "waiting"
+    assert item.status == "deferred"
     assert item.note is not None
     assert why in item.note
 
@@ -181,7 +181,7 @@ def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     ready = (again[0].model_copy(update={"moves": moves}),)
     after = Period(NOW, NOW + timedelta(hours=12))
     [early] = apply(router, ready, AUTO, Evidence(after, NOW, NOW + timedelta(hours=23)))
-    assert early.status == "waiting"
+    assert early.status == "deferred"
     assert early.note is not None
     assert "cools down until" in early.note
     assert values(router)["cache.max_entries"] == 2000
@@ -195,7 +195,7 @@ def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: E
     apply(router, recommended(SLOW), AUTO, EVIDENCE)
     mixed = Evidence(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
     [item] = apply(router, recommended(SLOW, values(router)), AUTO, mixed)
-    assert item.status == "waiting"
+    assert item.status == "deferred"
     assert item.note is not None
     assert "waits for a whole period after the last change" in item.note
     assert values(router)["cache.max_entries"] == 2000
@@ -206,7 +206,7 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     items = recommended(SLOW)
     set_by_hand(router, "cache.ttl_seconds", 30, by="router", reason="memory", now=NOW)
     [item] = apply(router, items, AUTO, EVIDENCE)
-    assert item.status == "waiting"
+    assert item.status == "deferred"
     assert item.note is not None
     assert "cache.ttl_seconds is at version 2" in item.note
     assert values(router)["cache.max_entries"] == 1000
