@@ -7,39 +7,40 @@ from __future__ import annotations
 
 import atexit
 import logging
-import math
 import os
 import random
 import threading
+import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from models.database import connect, insert_into, writing
 from models.environment import load_environment
+from models.errors import RoutewatchError, UsageError
 from models.tables import LARGEST_AMOUNT, MODEL_ID_LENGTH, TEXT_LENGTH, Selection, table_of
 
 SELECTION = table_of(Selection)
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Between two attempts to reach a database that is away; the wait doubles, with jitter."""
+EXIT_TIMEOUT_S = 5.0
+"""How long the end of the process waits for the picks of a log that nobody closed."""
 
 logger = logging.getLogger("routewatch")
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the picks: recorded = written + refused + dropped + waiting.
+    """What became of this process's picks: recorded = written + refused + dropped + waiting.
 
-    A row whose request id is there already counts as written.
+    A row whose request id is in the table already counts as written.
     """
 
     recorded: int
@@ -50,9 +51,10 @@ class Counts:
 
 
 class RouterLog:
-    """Writes picks in the background, in batches; usable from many threads, and as a context manager.
+    """Writes picks in the background, in batches; for many threads, for forked workers, and as a context manager.
 
-    At most `capacity` rows wait in memory; beyond it the oldest are dropped, counted and told in the log "routewatch".
+    At most `capacity` rows wait for the database; beyond it the oldest are dropped, counted and told in the
+    log "routewatch". A forked process starts with an empty log of its own: rows that wait stay with the parent.
     """
 
     def __init__(
@@ -63,62 +65,64 @@ class RouterLog:
         batch_size: int = 500,
         flush_every_s: float = 1.0,
     ) -> None:
-        """Takes the database of the environment (ROUTEWATCH_DATABASE_URL) where none is given; does not reach it yet.
+        """Takes the environment's database (ROUTEWATCH_DATABASE_URL) where none is given; does not reach it yet.
 
-        Raises SettingsError or DatabaseUnavailable for an address that can never work.
+        Raises SettingsError, UsageError or DatabaseUnavailable for what can never work.
         """
-        self._engine = connect(database_url or load_environment().database_address)
-        self._capacity, self._batch_size, self._flush_every_s = capacity, batch_size, flush_every_s
-        self._told_faults: set[str] = set()
-        self._start_empty()
-        _logs.add(self)
+        if capacity < 1 or batch_size < 1:
+            raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
+        address = load_environment().database_address if database_url is None else database_url
+        self._writer = _Writer(address, capacity, batch_size, flush_every_s)
+        weakref.finalize(self, self._writer.finish).atexit = False
 
-    def record_selection(self, *, model_id: str, **known: Any) -> str | None:
-        """Queue one pick; the columns are those of the selection table, what is not known is left out.
+    def record_selection(
+        self,
+        *,
+        model_id: str,
+        response_time_ms: float | None = None,
+        cost_usd: float | None = None,
+        complexity: str | None = None,
+        cache_hit: bool | None = None,
+        accuracy: float | None = None,
+        user_satisfaction: float | None = None,
+        error: bool = False,
+        error_type: str | None = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+        team: str | None = None,
+        timestamp: datetime | None = None,
+        request_id: str | None = None,
+    ) -> str | None:
+        """Queue one pick; None is unknown. `timestamp` (with an offset) is now where it is not given.
 
-        `timestamp` is now where it is not given, `request_id` a new one. Gives the request id; None where the row
-        cannot be stored or the log is closed. Never raises and never waits for the database.
+        Gives the request id, a new one where none is given; None where the row is refused: a value that the table
+        does not take, or a closed log. Never raises for a value and never waits for the database.
         """
-        row = {"timestamp": datetime.now(UTC), "request_id": uuid.uuid4().hex} | {
-            name: value for name, value in known.items() if value is not None
-        }
-        row["model_id"] = model_id
-        fault = fault_of(row)
-        with self._changed:
-            self._recorded += 1
-            if fault is not None or self._closed:
-                self._refuse(fault or "the log is closed", 1)
-                return None
-            self._enqueue(_COLUMNS | row)
-        return str(row["request_id"])
+        row = {name: value for name, value in locals().items() if name in _Pick.model_fields}
+        row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
+        row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
+        try:
+            pick = _Pick.model_validate(row)
+        except ValidationError as problem:
+            fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
+            self._writer.refuse(f"{fault['loc'][0]}: {fault['msg']}")
+            return None
+        return pick.request_id if self._writer.add(pick.model_dump()) else None
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        """Wait until everything recorded before is written or refused; False where `timeout_s` was too short."""
-        with self._changed:
-            upto = self._recorded
-            self._hurry = True
-            self._changed.notify_all()
-            return self._changed.wait_for(lambda: self._settled >= upto, timeout_s)
+        """Wait until no pick recorded before waits any more; False if that took too long or any was dropped meanwhile.
+
+        A database that was away is tried again at once.
+        """
+        return self._writer.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Take no more picks, write what waits for at most `timeout_s`; whether all of it was written."""
-        with self._changed:
-            self._closed = True
-        done = self.flush(timeout_s)
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout_s)
-        self._engine.dispose()
-        return done
+        """Take no more picks and write those that wait, for at most `timeout_s`; False as for `flush`."""
+        return self._writer.close(timeout_s)
 
     @property
     def counts(self) -> Counts:
-        with self._changed:
-            waiting = self._recorded - self._settled
-            return Counts(self._recorded, self._written, self._refused, self._dropped, waiting)
+        return self._writer.counts
 
     def __enter__(self) -> RouterLog:
         return self
@@ -126,157 +130,206 @@ class RouterLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- under the lock -----------------------------------------------------------------------------------------------
-
-    def _start_empty(self) -> None:
-        self._changed = threading.Condition()
-        self._rows: deque[Row] = deque()
-        self._thread: threading.Thread | None = None
-        self._recorded = self._written = self._refused = self._dropped = 0
-        self._closed = self._stopped = self._hurry = self._overflowing = False
-
-    @property
-    def _settled(self) -> int:
-        return self._written + self._refused + self._dropped
-
-    def _enqueue(self, row: Row) -> None:
-        self._rows.append(row)
-        if len(self._rows) > self._capacity:
-            self._rows.popleft()
-            self._dropped += 1
-            if not self._overflowing:
-                logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
-            self._overflowing = True
-        if self._thread is None:
-            self._thread = threading.Thread(target=_work, args=(weakref.ref(self),), name="routewatch-log", daemon=True)
-            self._thread.start()
-        if len(self._rows) >= self._batch_size:
-            self._changed.notify_all()
-
-    def _refuse(self, fault: str, count: int) -> None:
-        self._refused += count
-        if fault not in self._told_faults:
-            self._told_faults.add(fault)
-            logger.warning("a pick was not recorded: %s (told once)", fault)
-
-    # --- in the thread ------------------------------------------------------------------------------------------------
-
-    def _next_batch(self) -> list[Row] | None:
-        """The next rows, left in the queue until they are written; none yet: empty; the end: None."""
-        with self._changed:
-            full = self._batch_size
-            self._changed.wait_for(
-                lambda: self._stopped or (self._rows and (self._hurry or len(self._rows) >= full)), self._flush_every_s
-            )
-            if self._stopped:
-                return None
-            taken = [self._rows.popleft() for _ in range(min(full, len(self._rows)))]
-            self._hurry = self._hurry and bool(self._rows)
-            return taken
-
-    def _put_back(self, batch: list[Row]) -> None:
-        with self._changed:
-            self._rows.extendleft(reversed(batch))
-            while len(self._rows) > self._capacity:
-                self._rows.popleft()
-                self._dropped += 1
-
-    def _wait(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopped, seconds)
-
-    def _count(self, written: int, refused: list[str]) -> None:
-        with self._changed:
-            self._written += written
-            for fault in refused:
-                self._refuse(fault, 1)
-            if self._overflowing:
-                logger.warning("the database is back; %d picks were dropped in all", self._dropped)
-            self._overflowing = False
-            self._changed.notify_all()
-
-
-def fault_of(row: Mapping[str, Any]) -> str | None:
-    """Why the table would not take a row; None where it would."""
-    for name, value in row.items():
-        if name not in _COLUMNS:
-            return f"{name} is no column of a selection"
-        fault = _CHECKS[name](value)
-        if fault is not None:
-            return f"{name} {fault}"
-    return None
-
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _text(longest: int, shortest: int = 0) -> Any:
-    def check(value: Any) -> str | None:
-        if not isinstance(value, str):
-            return "is no text"
-        if not shortest <= len(value) <= longest:
-            return f"is not {shortest} to {longest} characters long"
-        return "contains a NUL character" if "\0" in value else None
-
-    return check
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("contains a NUL character")
+    return text
 
 
-def _number(upto: float, *, whole: bool = False) -> Any:
-    def check(value: Any) -> str | None:
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-            return "is no whole number" if whole else "is no number"
-        return None if math.isfinite(value) and 0 <= value <= upto else f"is outside 0 to {upto:g}"
-
-    return check
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
 
 
-def _flag(value: Any) -> str | None:
-    return None if isinstance(value, bool) else "is neither True nor False"
+_Text = Annotated[str, Field(max_length=TEXT_LENGTH), AfterValidator(_storable)]
+_Amount = Annotated[float, Field(ge=0, le=LARGEST_AMOUNT)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Tokens = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)]
 
 
-def _instant(value: Any) -> str | None:
-    return None if isinstance(value, datetime) and value.tzinfo is not None else "is no datetime with a zone"
+class _Pick(BaseModel):
+    """What the table takes; strict, so that True is no number and "1" neither."""
+
+    model_config = ConfigDict(strict=True, protected_namespaces=())
+
+    request_id: Annotated[_Text, Field(min_length=1)]
+    timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    model_id: Annotated[str, Field(min_length=1, max_length=MODEL_ID_LENGTH), AfterValidator(_storable)]
+    response_time_ms: _Amount | None
+    complexity: _Text | None
+    cost_usd: _Amount | None
+    cache_hit: bool | None
+    accuracy: _Share | None
+    user_satisfaction: _Share | None
+    error: bool
+    error_type: _Text | None
+    prompt_tokens: _Tokens | None
+    completion_tokens: _Tokens | None
+    team: _Text | None
 
 
-_CHECKS: dict[str, Any] = {
-    "timestamp": _instant,
-    "request_id": _text(TEXT_LENGTH, 1),
-    "model_id": _text(MODEL_ID_LENGTH, 1),
-    "complexity": _text(TEXT_LENGTH),
-    "error_type": _text(TEXT_LENGTH),
-    "team": _text(TEXT_LENGTH),
-    "response_time_ms": _number(LARGEST_AMOUNT),
-    "cost_usd": _number(LARGEST_AMOUNT),
-    "accuracy": _number(1),
-    "user_satisfaction": _number(1),
-    "prompt_tokens": _number(LARGEST_AMOUNT, whole=True),
-    "completion_tokens": _number(LARGEST_AMOUNT, whole=True),
-    "cache_hit": _flag,
-    "error": _flag,
-}
-_COLUMNS: Row = dict.fromkeys(_CHECKS) | {"error": False}
+class _Writer:
+    """The queue and its thread. Apart from RouterLog, so that the thread does not keep a forgotten log alive."""
 
+    def __init__(self, address: str, capacity: int, batch_size: int, flush_every_s: float) -> None:
+        self._address, self._capacity = address, capacity
+        self._batch_size, self._flush_every_s = batch_size, flush_every_s
+        self._told: set[str] = set()
+        self.start_empty()
+        _writers.add(self)
 
-def _work(reference: weakref.ref[RouterLog]) -> None:
-    """The writing thread: it holds the log only while it works, so that a forgotten one can be collected."""
-    failures = 0
-    while (log := reference()) is not None:
-        batch = log._next_batch()
-        if batch is None:
-            return
-        if not batch:
-            del log
-            continue
-        try:
-            log._count(*_write(log._engine, batch))
-            failures = 0
-        except Exception as error:  # noqa: BLE001 - whatever it is, the router must go on and the rows be kept
-            log._put_back(batch)
-            if failures == 0:
-                logger.warning("picks wait, the database cannot be written: %s", error)
-            failures += 1
-            log._wait(_back_off_s(failures))
-        del log
+    def start_empty(self) -> None:
+        self._engine = connect(self._address)
+        self._changed = threading.Condition()
+        self._rows: deque[tuple[int, dict[str, Any]]] = deque()
+        self._in_flight: list[tuple[int, dict[str, Any]]] = []
+        self._thread: threading.Thread | None = None
+        self._accepted = self._written = self._refused = self._dropped = self._dropped_before = 0
+        self._failures = self._hurry_upto = 0
+        self._closing = self._stopped = self._away = self._poked = False
+
+    @property
+    def counts(self) -> Counts:
+        with self._changed:
+            waiting = len(self._rows) + len(self._in_flight)
+            recorded = self._written + self._refused + self._dropped + waiting
+            return Counts(recorded, self._written, self._refused, self._dropped, waiting)
+
+    # --- in the router's threads --------------------------------------------------------------------------------------
+
+    def add(self, row: dict[str, Any]) -> bool:
+        with self._changed:
+            closed = self._closing
+            if not closed:
+                self._accepted += 1
+                self._rows.append((self._accepted, row))
+                overflows = self._trim()
+                self._start_thread()
+                if len(self._rows) in (1, self._batch_size):
+                    self._changed.notify_all()
+        # Logging is done outside of the lock: a slow handler must not hold the other threads up.
+        if closed:
+            self.refuse("the log is closed")
+        elif overflows:
+            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+        return not closed
+
+    def refuse(self, fault: str) -> None:
+        with self._changed:
+            self._refused += 1
+            new = fault not in self._told
+            self._told.add(fault)
+        if new:
+            logger.warning("a pick was not recorded: %s (told once)", fault)
+
+    def flush(self, timeout_s: float) -> bool:
+        with self._changed:
+            upto, dropped = self._accepted, self._dropped
+            self._hurry_upto, self._failures, self._poked = upto, 0, True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._stopped or self._oldest() > upto, timeout_s)
+            return done and self._oldest() > upto and self._dropped == dropped
+
+    def finish(self) -> None:
+        """Write what waits, then end; does not wait for it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> bool:
+        until = time.monotonic() + timeout_s
+        self.finish()
+        done = self.flush(timeout_s)
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is None:
+            self._engine.dispose()
+        elif thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
+        return done
+
+    # --- under the lock -----------------------------------------------------------------------------------------------
+
+    def _oldest(self) -> float:
+        """The number of the oldest row that waits; infinite where none does."""
+        return next((number for rows in (self._in_flight, self._rows) for number, _ in rows), float("inf"))
+
+    def _trim(self) -> bool:
+        """Drop the oldest rows beyond the capacity; whether these are the first since the database took some."""
+        first = self._dropped == self._dropped_before
+        while len(self._rows) > self._capacity:
+            self._rows.popleft()
+            self._dropped += 1
+        return first and self._dropped > self._dropped_before
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="routewatch-log", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # No threads left for now: the next pick tries again.
+            self._thread = thread
+
+    # --- in the writing thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            try:
+                refused = _write(self._engine, batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the router goes on and the rows are kept
+                self._failed(error)
+            else:
+                self._succeeded(refused)
+        self._engine.dispose()
+
+    def _next_batch(self) -> list[dict[str, Any]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._rows or self._closing)
+            self._changed.wait_for(self._due, self._flush_every_s)
+            if self._stopped:
+                return []
+            self._in_flight = [self._rows.popleft() for _ in range(min(self._batch_size, len(self._rows)))]
+            return [row for _, row in self._in_flight]
+
+    def _due(self) -> bool:
+        return self._closing or len(self._rows) >= self._batch_size or self._oldest() <= self._hurry_upto
+
+    def _succeeded(self, refused: list[str]) -> None:
+        with self._changed:
+            self._written += len(self._in_flight) - len(refused)
+            self._in_flight = []
+            lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
+            self._failures, self._away = 0, False
+        for fault in refused:
+            self.refuse(fault)
+        with self._changed:
+            self._changed.notify_all()
+        if lost:
+            logger.warning("the database takes picks again; %d were dropped meanwhile", lost)
+
+    def _failed(self, error: Exception) -> None:
+        with self._changed:
+            self._rows.extendleft(reversed(self._in_flight))
+            self._in_flight = []
+            overflows, told = self._trim(), self._away
+            self._away, self._poked = True, False
+            self._failures += 1
+            wait_s = _back_off_s(self._failures)
+        if not told:
+            logger.warning("picks wait, they cannot be written: %s", _cause(error))
+        if overflows:
+            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._poked, wait_s)
 
 
 def _back_off_s(failures: int) -> float:
@@ -284,33 +337,44 @@ def _back_off_s(failures: int) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _write(engine: Engine, batch: list[Row]) -> tuple[int, list[str]]:
-    """How many rows were written, and why each of the others was refused. A batch written again counts once."""
+def _cause(error: Exception) -> str:
+    """One line, without the statement and its values, which SQLAlchemy would add."""
+    if isinstance(error, RoutewatchError):
+        return str(error)
+    shown = error.orig if isinstance(error, DBAPIError) else type(error).__name__
+    return f"{str(shown).strip().splitlines()[0]}. Check that `routewatch init` was run on this database"
+
+
+def _write(engine: Engine, batch: list[dict[str, Any]]) -> list[str]:
+    """Write the rows; gives why the refused ones were. A batch that is written again counts once."""
     try:
         with writing(engine) as connection:
-            connection.execute(insert_into(connection, SELECTION).on_conflict_do_nothing(), batch)
+            insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
+            connection.execute(insertion, batch)
     except (IntegrityError, DataError) as error:
         if len(batch) == 1:
-            return 0, [f"the database refused it: {type(error.orig).__name__}"]
-        parts = [_write(engine, [row]) for row in batch]
-        return sum(written for written, _ in parts), [fault for _, faults in parts for fault in faults]
-    return len(batch), []
+            return [f"the database refused it: {type(error.orig).__name__}"]
+        return [fault for row in batch for fault in _write(engine, [row])]
+    return []
 
 
-_logs: weakref.WeakSet[RouterLog] = weakref.WeakSet()
+_writers: weakref.WeakSet[_Writer] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
-    for log in list(_logs):
-        log.close()
+    for writer in list(_writers):
+        writer.close(EXIT_TIMEOUT_S)
+
+
+_inherited: list[Engine] = []
+"""A parent's engines, kept for ever: closing its connections from a forked process could harm them."""
 
 
 def _after_fork_in_child() -> None:
-    # What was queued stays with the parent; locks and connections of its threads are of no use here.
-    for log in list(_logs):
-        log._engine.dispose(close=False)
-        log._start_empty()
+    for writer in list(_writers):
+        _inherited.append(writer._engine)
+        writer.start_empty()
 
 
 if hasattr(os, "register_at_fork"):
