@@ -1,0 +1,143 @@
+"""The report on paper: tagged, named, with its fonts inside, and nothing blank."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pypdf import PdfReader
+
+from reports.as_pdf import render_pdf
+from reports.view import view_of
+from tests import documents
+
+MM = 72 / 25.4
+
+
+@pytest.fixture(scope="module")
+def warnings_told() -> Iterator[list[str]]:
+    """What the renderer complained of while the module's PDFs were made."""
+    told: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+
+    keeper = Keep(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("weasyprint", "fontTools")]
+    for logger in loggers:
+        logger.addHandler(keeper)
+    yield told
+    for logger in loggers:
+        logger.removeHandler(keeper)
+
+
+@pytest.fixture(scope="module")
+def pdf(warnings_told: list[str]) -> PdfReader:
+    assert warnings_told == []
+    return PdfReader(io.BytesIO(render_pdf(documents.performance("detailed"))))
+
+
+def texts(reader: PdfReader) -> list[str]:
+    return [page.extract_text() for page in reader.pages]
+
+
+def test_nothing_is_complained_of_in_drawing_it(pdf: PdfReader, warnings_told: list[str]) -> None:
+    assert len(pdf.pages) > 1
+    assert warnings_told == []
+
+
+def test_it_is_tagged_and_says_its_language_title_and_standard(pdf: PdfReader) -> None:
+    root: Any = pdf.trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en"
+    assert "Performance" in str(pdf.metadata.title if pdf.metadata else "").title()
+    assert re.search(rb"pdfuaid:part[=>\"']+1", root["/Metadata"].get_object().get_data())
+
+
+def test_every_picture_is_told_in_words(pdf: PdfReader) -> None:
+    figures = [element for element in _elements(pdf) if element.get("/S") == "/Figure"]
+    assert len(figures) == 4
+    assert all(len(str(figure.get("/Alt", ""))) > 30 for figure in figures)
+
+
+def test_its_bookmarks_are_its_sections(pdf: PdfReader) -> None:
+    titles = {entry.title for entry in _flat(pdf.outline)}
+    assert {section.title for section in view_of(documents.performance("detailed")).sections} <= titles
+
+
+def test_every_page_says_which_of_how_many_it_is(pdf: PdfReader) -> None:
+    for number, text in enumerate(texts(pdf), start=1):
+        assert f"page {number} of {len(pdf.pages)}" in " ".join(text.split())
+
+
+def test_no_page_is_blank(pdf: PdfReader) -> None:
+    assert all(len(text) > 150 for text in texts(pdf))
+
+
+def test_its_fonts_are_inside(pdf: PdfReader) -> None:
+    descriptors = [found for page in pdf.pages for found in _descriptors(page)]
+    assert descriptors
+    assert all({"/FontFile2", "/FontFile3"} & found.keys() for found in descriptors)
+
+
+@pytest.mark.parametrize(("paper", "width", "height"), [("A4", 210, 297), ("Letter", 215.9, 279.4)])
+def test_its_paper_is_the_one_that_was_asked_for(paper: Any, width: float, height: float) -> None:
+    box = PdfReader(io.BytesIO(render_pdf(documents.performance("summary", paper=paper)))).pages[0].mediabox
+    assert (float(box.width) / MM, float(box.height) / MM) == pytest.approx((width, height), abs=0.5)
+
+
+def test_every_model_and_kpi_is_on_it(pdf: PdfReader) -> None:
+    whole = " ".join(" ".join(texts(pdf)).split())
+    document = documents.performance("detailed")
+    assert all(stats.model_id in whole for stats in document.model_breakdown)
+
+
+def test_markup_in_a_name_arrives_as_text() -> None:
+    reader = PdfReader(io.BytesIO(render_pdf(documents.with_markup("summary"))))
+    assert "<script>" in "".join("".join(texts(reader)).split())
+
+
+def test_a_period_without_requests_says_so() -> None:
+    whole = " ".join(" ".join(texts(PdfReader(io.BytesIO(render_pdf(documents.empty()))))).split())
+    assert re.search("no requests", whole, re.IGNORECASE)
+    assert "on target" not in whole
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    whole = " ".join(
+        " ".join(texts(PdfReader(io.BytesIO(render_pdf(documents.performance("summary", models=40)))))).split()
+    )
+    assert re.search(r"of 40\b|30 more", whole)
+
+
+def _flat(outline: Any) -> Iterator[Any]:
+    for entry in outline:
+        if isinstance(entry, list):
+            yield from _flat(entry)
+        else:
+            yield entry
+
+
+def _elements(reader: PdfReader) -> Iterator[Any]:
+    root: Any = reader.trailer["/Root"]
+    waiting = [root["/StructTreeRoot"].get_object()]
+    while waiting:
+        element = waiting.pop()
+        yield element
+        children = element.get("/K", [])
+        for child in children if isinstance(children, list) else [children]:
+            found = child.get_object()
+            if isinstance(found, dict):
+                waiting.append(found)
+
+
+def _descriptors(page: Any) -> Iterator[Any]:
+    for font in page["/Resources"].get("/Font", {}).values():
+        found = font.get_object()
+        inner = found["/DescendantFonts"][0].get_object() if "/DescendantFonts" in found else found
+        yield inner["/FontDescriptor"].get_object()
