@@ -190,16 +190,15 @@ class _Writer:
         self._rows: deque[tuple[int, dict[str, Any]]] = deque()
         self._in_flight: list[tuple[int, dict[str, Any]]] = []
         self._thread: threading.Thread | None = None
-        self._accepted = self._written = self._refused = self._dropped = self._dropped_before = 0
-        self._failures = self._hurry_upto = 0
+        self._recorded = self._written = self._refused = self._dropped = self._dropped_before = 0
+        self._accepted = self._failures = self._hurry_upto = 0
         self._closing = self._stopped = self._away = self._poked = False
 
     @property
     def counts(self) -> Counts:
         with self._changed:
             waiting = len(self._rows) + len(self._in_flight)
-            recorded = self._written + self._refused + self._dropped + waiting
-            return Counts(recorded, self._written, self._refused, self._dropped, waiting)
+            return Counts(self._recorded, self._written, self._refused, self._dropped, waiting)
 
     # --- in the router's threads --------------------------------------------------------------------------------------
 
@@ -207,6 +206,7 @@ class _Writer:
         with self._changed:
             closed = self._closing
             if not closed:
+                self._recorded += 1
                 self._accepted += 1
                 self._rows.append((self._accepted, row))
                 overflows = self._trim()
@@ -222,7 +222,12 @@ class _Writer:
 
     def refuse(self, fault: str) -> None:
         with self._changed:
+            self._recorded += 1
             self._refused += 1
+        self._tell(fault)
+
+    def _tell(self, fault: str) -> None:
+        with self._changed:
             new = fault not in self._told
             self._told.add(fault)
         if new:
@@ -263,12 +268,19 @@ class _Writer:
         return next((number for rows in (self._in_flight, self._rows) for number, _ in rows), float("inf"))
 
     def _trim(self) -> bool:
-        """Drop the oldest rows beyond the capacity; whether these are the first since the database took some."""
+        """Drop the oldest rows beyond the capacity; whether these begin an overflow."""
         first = self._dropped == self._dropped_before
         while len(self._rows) > self._capacity:
             self._rows.popleft()
             self._dropped += 1
         return first and self._dropped > self._dropped_before
+
+    def _lost_in_all(self) -> int:
+        """The rows dropped since an overflow began, once it is over: half the room free, lest it be told in turns."""
+        if len(self._rows) > self._capacity // 2:
+            return 0
+        lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
+        return lost
 
     def _start_thread(self) -> None:
         if self._thread is None:
@@ -306,13 +318,13 @@ class _Writer:
     def _succeeded(self, refused: list[str]) -> None:
         with self._changed:
             self._written += len(self._in_flight) - len(refused)
+            self._refused += len(refused)
             self._in_flight = []
-            lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
             self._failures, self._away = 0, False
-        for fault in refused:
-            self.refuse(fault)
-        with self._changed:
+            lost = self._lost_in_all()
             self._changed.notify_all()
+        for fault in refused:
+            self._tell(fault)
         if lost:
             logger.warning("the database takes picks again; %d were dropped meanwhile", lost)
 
