@@ -21,6 +21,7 @@ from deployments.tell import note, progress
 from examples.receivers import HOST, mail_receiver, webhook_receiver
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.environment import load_environment
+from models.errors import RoutewatchError
 from models.period import Period
 from models.workplace import Workplace, load_workplace
 
@@ -156,6 +157,8 @@ def _serve(place: Workplace, start: datetime, end: datetime) -> None:
     from tasks.record import RouterLog
 
     config = {key: setting.value for key, setting in read_config(place.engine).items()}
-    with RouterLog() as log:
+    with RouterLog(capacity=100_000) as log:
         for row in simulate(start, end, config).iter_rows(named=True):
             log.record_selection(**row)
+    if log.counts.written != log.counts.recorded:
+        raise RoutewatchError(f"the router's log lost picks: {log.counts}")

@@ -68,9 +68,8 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 @deliveries.command("list")
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
-    from tasks.deliver import list_deliveries
-
     from models.workplace import load_workplace
+    from tasks.deliver import list_deliveries
 
     rows = [
         (str(row.id), row.report, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
@@ -82,9 +81,8 @@ def deliveries_list() -> None:
 @deliveries.command("retry")
 def deliveries_retry(delivery_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """Queue a delivery again that was given up; the next run sends it."""
-    from tasks.deliver import retry
-
     from models.workplace import load_workplace
+    from tasks.deliver import retry
 
     retry(load_workplace().engine, delivery_id, datetime.now(UTC))
     say(f"delivery {delivery_id} is queued again: the next run sends it")

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tasks.deliver import Receipt, deliver_reports
-
 from models.workplace import Workplace
 from tasks.apply import apply_optimizations
 from tasks.compose import Request, compose_report
+from tasks.deliver import Receipt, deliver_reports
 from tasks.fold import fold_selections
 from tasks.publish import StoredReport, find_told, show_report, store, write_report
 from tasks.survey import survey_period

@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from models.errors import DatabaseUnavailable, SchemaOutdated
 
@@ -57,7 +57,11 @@ def migrate(address: str) -> tuple[str | None, str]:
 
 def connect(address: str) -> Engine:
     """An engine, not yet connected. Raises DatabaseUnavailable for a kind of database that is not supported."""
-    url = make_url(address)
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        # The address is not shown: it may hold a password.
+        raise DatabaseUnavailable("that was given", "it is no database URL") from None
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
