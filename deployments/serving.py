@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from deployments.tell import say
 from models.errors import RoutewatchError
 from models.workplace import Workplace
 
-SERVER_HOST, SERVER_PORT = "127.0.0.1", 4200
+SERVER_HOST = "127.0.0.1"
+DEFAULT_PORT = 4200
+"""Of the Prefect server, where PREFECT_SERVER_API_PORT names no other."""
 START_TIMEOUT_S = 120
 
 CONCURRENT_RUNS = 4
@@ -39,9 +42,14 @@ def _server() -> Iterator[None]:
     if "PREFECT_API_URL" in os.environ:
         yield
         return
-    os.environ["PREFECT_API_URL"] = f"http://{SERVER_HOST}:{SERVER_PORT}/api"
+    port = int(os.environ.get("PREFECT_SERVER_API_PORT", DEFAULT_PORT))
+    address = f"http://{SERVER_HOST}:{port}/api"
+    if not _is_free(SERVER_HOST, port):
+        how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={address}"
+        raise RoutewatchError(f"port {port} is taken; {how}")
+    os.environ["PREFECT_API_URL"] = address
     environment = os.environ | {"PREFECT_UI_API_URL": "/api"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", SERVER_HOST, "--port", str(SERVER_PORT)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", SERVER_HOST, "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - no input in it
     try:
         _wait_until_ready(process)
@@ -51,9 +59,17 @@ def _server() -> Iterator[None]:
         process.wait()
 
 
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) != 0
+
+
 def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
     import httpx
     import stamina
+
+    # It would write a line at every try.
+    stamina.instrumentation.set_on_retry_hooks([])
 
     class _Away(Exception):
         pass
