@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -16,8 +18,6 @@ def use_embedded_prefect(home: Path) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         # The outcome is told by the command itself; a failure as one line.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        # Each run would otherwise wait a second for its heartbeat to end.
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "",
     }
     has_own = {"PREFECT_API_URL", "PREFECT_HOME"} & os.environ.keys() or Path(
         "~/.prefect/profiles.toml"
@@ -28,5 +28,13 @@ def use_embedded_prefect(home: Path) -> None:
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         }
     for name, value in defaults.items():
-        if value:
-            os.environ.setdefault(name, value)
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def without_heartbeat() -> Iterator[None]:
+    """For runs that nobody watches: each would otherwise wait a second for its heartbeat to end."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

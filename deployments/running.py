@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployments.embedded import use_embedded_prefect
+from deployments.embedded import use_embedded_prefect, without_heartbeat
 from deployments.tell import complain, say
 from models.workplace import Workplace
 
@@ -20,7 +20,8 @@ def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int
     from flows.weekly import weekly
     from reports.headline import headline
 
-    outcome: Outcome = {"hourly": hourly, "daily": daily, "weekly": weekly}[schedule](as_of=as_of)
+    with without_heartbeat():
+        outcome: Outcome = {"hourly": hourly, "daily": daily, "weekly": weekly}[schedule](as_of=as_of)
     say(headline(outcome.report.document))
     for form, path in outcome.files.items():
         say(f"{form:>5}  {path}")
