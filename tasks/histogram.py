@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,24 +26,23 @@ def bin_value_ms() -> pl.Expr:
     return pl.when(pl.col("bin") == ZERO_BIN).then(0.0).otherwise(inside)
 
 
-def pack(bins: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """One row per key with `latency_histogram` as stored, from rows of key × `bin` × `bin_count`."""
-    ordered = bins.group_by(*keys, "bin").agg(pl.col("bin_count").sum()).sort(*keys, "bin")
-    groups = ordered.group_by(*keys, maintain_order=True).len()
-    pairs = np.empty(ordered.height, dtype=_PAIR)
-    pairs["bin"] = ordered["bin"].to_numpy()
-    pairs["bin_count"] = ordered["bin_count"].to_numpy()
-    data = pairs.tobytes()
-    ends = (groups["len"].cum_sum() * _PAIR.itemsize).to_list()
-    blobs = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
-    return groups.drop("len").with_columns(pl.Series("latency_histogram", blobs, dtype=pl.Binary))
+def pack(bins: pl.Series) -> pl.Series:
+    """Histograms as stored, one per list of bins; a bin stands in its list once per duration, in any order."""
+    lengths = bins.list.len().to_numpy()
+    return _encoded(len(bins), np.repeat(np.arange(len(bins)), lengths), bins.list.explode().to_numpy(), None)
+
+
+def add_up(histograms: pl.Series, groups: pl.Series) -> pl.Series:
+    """Sums of stored histograms, one per list of `groups`, which names its members by their place."""
+    member_of = np.empty(len(histograms), dtype=np.int64)
+    member_of[groups.list.explode().to_numpy()] = np.repeat(np.arange(len(groups)), groups.list.len().to_numpy())
+    pairs, lengths = _decoded(histograms)
+    return _encoded(len(groups), np.repeat(member_of, lengths), pairs["bin"], pairs["bin_count"])
 
 
 def unpack(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Rows of key × `bin` × `bin_count` (Int64), several per key and bin where the frame has several rows per key."""
-    blobs = frame["latency_histogram"]
-    pairs = np.frombuffer(b"".join(blobs.to_list()), dtype=_PAIR)
-    lengths = (blobs.bin.size() // _PAIR.itemsize).to_numpy()
+    pairs, lengths = _decoded(frame["latency_histogram"])
     rows = np.repeat(np.arange(frame.height), lengths)
     return frame.select(pl.row_index("_row"), *keys)[rows].select(
         *keys,
@@ -75,3 +75,32 @@ def _at_rank(rank: pl.Expr) -> pl.Expr:
     below = pl.col("value_ms").filter(pl.col("upto") > rank.floor()).first()
     above = pl.col("value_ms").filter(pl.col("upto") > rank.ceil()).first()
     return below + (above - below) * (rank - rank.floor())
+
+
+_SPAN = 1 << 32
+"""More than there are bins: a group's place times this, plus the bin, is a number of its own."""
+
+
+def _decoded(histograms: pl.Series) -> tuple[Any, Any]:
+    """The pairs of all histograms behind one another, and how many each has."""
+    pairs = np.frombuffer(b"".join(histograms.to_list()), dtype=_PAIR)
+    return pairs, (histograms.bin.size() // _PAIR.itemsize).to_numpy()
+
+
+def _encoded(height: int, group_of: Any, bins: Any, counts: Any | None) -> pl.Series:
+    """One stored histogram per group 0 … height - 1, by rising bin; without `counts` each bin counts one."""
+    numbers = group_of.astype(np.int64) * _SPAN + (bins.astype(np.int64) + _SPAN // 2)
+    if counts is None:
+        distinct, sums = np.unique(numbers, return_counts=True)
+    else:
+        order = np.argsort(numbers, kind="stable")
+        ordered = numbers[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        distinct = ordered[starts]
+        sums = np.add.reduceat(counts[order].astype(np.int64), starts) if len(starts) else np.empty(0, dtype=np.int64)
+    pairs = np.empty(len(distinct), dtype=_PAIR)
+    pairs["bin"], pairs["bin_count"] = distinct % _SPAN - _SPAN // 2, sums
+    data = pairs.tobytes()
+    ends = (np.searchsorted(distinct // _SPAN, np.arange(height), side="right") * _PAIR.itemsize).tolist()
+    blobs = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if height else []
+    return pl.Series("latency_histogram", blobs, dtype=pl.Binary)

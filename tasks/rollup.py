@@ -10,7 +10,7 @@ import polars as pl
 
 from models.period import Level, floor_to
 from models.tables import OTHER_TEAMS, UNKNOWN
-from tasks.histogram import bin_index, pack, unpack
+from tasks.histogram import add_up, bin_index, pack
 
 KEYS = ("bucket", "model_id", "complexity", "team")
 
@@ -45,18 +45,21 @@ SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
 """What the fold reads of a selection."""
 
 
-def roll_up(selections: pl.DataFrame, zone: str, target_ms: float) -> dict[Level, pl.DataFrame]:
+def roll_up(
+    selections: pl.DataFrame, zone: str, target_ms: float, *, minutes_from: datetime | None = None
+) -> dict[Level, pl.DataFrame]:
     """Rollups (COLUMNS) at the four levels from rows of SELECTION_SCHEMA; buckets are UTC starts in `zone`.
 
-    Minutes do not know teams: theirs is UNKNOWN.
+    Minutes do not know teams: theirs is UNKNOWN. There are none of minutes before `minutes_from`.
     """
     rows = selections.with_columns(pl.col("complexity", "team").fill_null(UNKNOWN), bin=bin_index("response_time_ms"))
-    minutes = _add_up(rows.with_columns(bucket=pl.col("timestamp").dt.truncate("1m"), team=pl.lit(UNKNOWN)), target_ms)
+    recent = rows if minutes_from is None else rows.filter(pl.col("timestamp") >= minutes_from)
+    by_minute = recent.with_columns(bucket=pl.col("timestamp").dt.truncate("1m"), team=pl.lit(UNKNOWN))
     hours = _add_up(rows.with_columns(bucket=hour_of("timestamp", zone)), target_ms)
     days = merge(hours.with_columns(bucket=start_of(hours["bucket"], Level.DAY, zone)))
     weeks = merge(days.with_columns(bucket=start_of(days["bucket"], Level.WEEK, zone)))
     return {
-        Level.MINUTE: minutes,
+        Level.MINUTE: _add_up(by_minute, target_ms),
         Level.HOUR: limit_teams(hours),
         Level.DAY: limit_teams(days),
         Level.WEEK: limit_teams(weeks),
@@ -65,9 +68,9 @@ def roll_up(selections: pl.DataFrame, zone: str, target_ms: float) -> dict[Level
 
 def merge(rollups: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
     """Rollup rows with equal keys added up, histograms included; columns that are neither keys nor sums go."""
-    sums = rollups.group_by(keys).agg(pl.col(SUMS).sum())
-    histograms = pack(unpack(rollups, keys), keys)
-    return _with_histograms(sums, histograms, keys)
+    sums = rollups.with_row_index("_row").group_by(keys, maintain_order=True).agg(pl.col(SUMS).sum(), "_row")
+    histograms = add_up(rollups["latency_histogram"], sums["_row"])
+    return sums.with_columns(latency_histogram=histograms).select(*keys, *SUMS, "latency_histogram")
 
 
 def limit_teams(rollups: pl.DataFrame, largest: int = LARGEST_TEAM_COUNT) -> pl.DataFrame:
@@ -113,16 +116,11 @@ def empty() -> pl.DataFrame:
 
 
 def _add_up(rows: pl.DataFrame, target_ms: float) -> pl.DataFrame:
-    sums = rows.group_by(KEYS).agg(**_sums(target_ms))
-    bins = (
-        rows.filter(pl.col("bin").is_not_null()).group_by(*KEYS, "bin").agg(pl.len().cast(pl.Int64).alias("bin_count"))
-    )
-    return _with_histograms(sums, pack(bins, KEYS), KEYS)
-
-
-def _with_histograms(sums: pl.DataFrame, histograms: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    joined = sums.join(histograms, on=list(keys), how="left")
-    return joined.select(*keys, *SUMS, pl.col("latency_histogram").fill_null(b""))
+    names = ("model_id", "complexity", "team")
+    coded = rows.with_columns(pl.col(names).cast(pl.Categorical))
+    sums = coded.group_by(KEYS).agg(**_sums(target_ms), _bins=pl.col("bin").drop_nulls())
+    whole = sums.with_columns(pl.col(names).cast(pl.String), latency_histogram=pack(sums["_bins"]))
+    return whole.select(COLUMNS)
 
 
 def _sums(target_ms: float) -> dict[str, pl.Expr]:
