@@ -42,7 +42,7 @@ serve: $(READY) ## the timetable, with a Prefect server and its UI
 lock: $(READY) ## requirements.lock anew from pyproject.toml
 	@$(BIN)/pip install --quiet uv==$(UV_VERSION)
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --group dev pyproject.toml --output-file requirements.lock
+		--no-annotate --no-header --group dev --group bench pyproject.toml --output-file requirements.lock
 
 clean: ## everything that the other targets made
 	rm -rf $(VENV) var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,7 +13,8 @@ from models.period import EARLIEST, LATEST, Level, Period, floor_to, parse_insta
 from models.workplace import Workplace
 from tasks.compose import Request, compose
 from tasks.files import write_atomically
-from tasks.fold import basis_of, fold, rebuild
+from tasks.fold import fold, rebuild
+from tasks.progress import basis_of
 from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"

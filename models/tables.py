@@ -165,8 +165,21 @@ class Rollup(_Table, table=True):
     latency_histogram: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
+class SelectionChange(_Table, table=True):
+    """A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
+
+    __tablename__ = "selection_change"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    at: datetime = Field(sa_column=_instant())
+
+
 class FoldState(_Table, table=True):
-    """One row: how far the fold has come, and on what basis the rollups were built."""
+    """One row: how far the fold has come, and on what basis the rollups were built.
+
+    `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
+    NULL is "from the beginning".
+    """
 
     __tablename__ = "fold_state"
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
@@ -177,6 +190,8 @@ class FoldState(_Table, table=True):
     target_ms: float
     last_selection_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     folded_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    minutes_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    raw_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
 
 
 class Config(_Table, table=True):

@@ -8,18 +8,20 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select
 
 from models.database import reading, writing
 from models.period import Level, Period
 from models.tables import FoldState, Rollup, Selection, table_of
 from tasks import fold as fold_module
-from tasks.fold import Basis, fold, rebuild
+from tasks import scan, shelve
+from tasks.fold import fold, rebuild
+from tasks.progress import MINUTES_KEPT, Basis
 from tasks.rollup import COLUMNS, KEYS, roll_up
 from tests.factories import MONDAY, insert_selections, selections
 
 UTC_BASIS = Basis("UTC", 2000.0)
-NOW = datetime(2026, 9, 21, tzinfo=UTC)
+NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)
 ROLLUP = table_of(Rollup)
 
 
@@ -46,7 +48,7 @@ def stored(engine: Engine, level: Level) -> pl.DataFrame:
 
 
 def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_BASIS) -> None:
-    expected = roll_up(raw, basis.zone, basis.target_ms)
+    expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
     for level in Level:
         assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
 
@@ -71,7 +73,8 @@ def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
 
 def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small chunks give the rollups of one large one."""
-    monkeypatch.setattr(fold_module, "CHUNK_ROWS", 37)
+    monkeypatch.setattr(scan, "RANGE_ROWS", 37)
+    monkeypatch.setattr(fold_module, "COMMIT_ROWS", 100)
     insert_selections(engine, traffic(400))
     assert fold(engine, UTC_BASIS, now=NOW).rows == 400
     assert_rollups_are_of(engine, traffic(400))
@@ -80,14 +83,13 @@ def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a fold dies after rollups were written but before it ended, the next one counts those rows once."""
     insert_selections(engine, traffic(200))
-    upsert = fold_module._upsert
 
-    def dying(connection: object, level: Level, rollups: pl.DataFrame) -> None:
-        upsert(connection, level, rollups)  # type: ignore[arg-type]
+    def dying(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
+        shelve.add(connection, level, rollups)
         if level is Level.WEEK:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fold_module, "_upsert", dying)
+    monkeypatch.setattr(fold_module, "add", dying)
     with pytest.raises(KeyboardInterrupt):
         fold(engine, UTC_BASIS, now=NOW)
     monkeypatch.undo()

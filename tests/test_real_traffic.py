@@ -19,7 +19,8 @@ from models.settings import Settings
 from models.tables import UNKNOWN, Rollup, table_of
 from reports.as_json import render_json
 from tasks.compose import Request, compose
-from tasks.fold import basis_of, fold
+from tasks.fold import fold
+from tasks.progress import basis_of
 from tasks.pull.files import import_file
 from tasks.pull.mapping import Mapping
 from tasks.survey import survey

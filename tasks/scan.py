@@ -1,0 +1,175 @@
+"""Scan: raw selections out of the database in bulk, beside the connection that writes.
+
+PostgreSQL is read through ADBC, which streams Arrow and takes libpq's addresses. A large part of a SQLite file is read
+through ADBC too, but by a process of its own: two copies of SQLite in one process break each other's locks.
+docs/benchmarks.md tells what else was measured.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine
+
+from models.database import reaching
+from models.errors import DatabaseUnavailable, RoutewatchError
+from tasks.rollup import SELECTION_SCHEMA
+
+RANGE_ROWS = 100_000
+"""Ids read at a time, while the ones before are worked on."""
+
+READ_AHEAD = 8
+"""Parts that are read while the caller works on one: with their sizes, what bounds the memory."""
+
+OWN_PROCESS_FROM = 300_000
+"""Ids of a SQLite file from which on starting a process costs less than it saves."""
+
+_COLUMNS = ("id", *SELECTION_SCHEMA)
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names of our own
+_ISO = "%Y-%m-%d %H:%M:%S%.f"
+_WRITTEN_LENGTH = len("2026-09-07 00:00:00.000000")
+
+
+def scan_ids(engine: Engine, after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Rows of SELECTION_SCHEMA with after < id <= upto, by rising id, in parts; each with the id that it ends at.
+
+    The next parts are read while the caller works on this one. The last one ends at `upto`, and may have no rows.
+    """
+    with closing(_parts(engine, after, upto)) as parts, ThreadPoolExecutor(max_workers=1) as reader:
+        ahead = deque(reader.submit(next, parts, None) for _ in range(READ_AHEAD))
+        while (part := ahead.popleft().result()) is not None:
+            ahead.append(reader.submit(next, parts, None))
+            ends_at, raw = part
+            yield ends_at, _as_selections(raw)
+    yield upto, pl.DataFrame(schema=SELECTION_SCHEMA)
+
+
+def scan_period(engine: Engine, start: datetime, end: datetime, upto: int) -> pl.DataFrame:
+    """Rows of SELECTION_SCHEMA with start <= timestamp < end and id <= upto."""
+    between = f"timestamp >= {_literal(engine, start)} AND timestamp < {_literal(engine, end)} AND id <= {int(upto)}"
+    if engine.dialect.name == "sqlite":
+        return _as_selections(_read_sqlite(engine, between))
+    with _adbc(engine) as connection:
+        return _as_selections(_read_adbc(connection, engine, between))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _parts(engine: Engine, after: int, upto: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
+    """Raw rows by rising id, each part with its last id."""
+    if engine.dialect.name != "sqlite":
+        with _adbc(engine) as connection:
+            yield from _ranges(lambda where: _read_adbc(connection, engine, where), after, upto)
+    elif upto - after < OWN_PROCESS_FROM:
+        yield from _ranges(lambda where: _read_sqlite(engine, where), after, upto)
+    else:
+        yield from _from_own_process(str(engine.url.database), after, upto)
+
+
+def _ranges(read: Callable[[str], pl.DataFrame], after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Range by range of ids; a gap in them is stepped over."""
+    while after < upto:
+        ends_at = min(after + RANGE_ROWS, upto)
+        raw = read(f"id > {int(after)} AND id <= {int(ends_at)}")
+        if len(raw) or ends_at == upto:
+            yield ends_at, raw
+            after = ends_at
+            continue
+        first = read(f"id = (SELECT min(id) FROM selection WHERE id > {int(after)} AND id <= {int(upto)})")  # noqa: S608
+        after = int(first["id"][0]) - 1 if len(first) else upto
+
+
+@contextmanager
+def _adbc(engine: Engine) -> Iterator[Any]:
+    """An ADBC connection to the engine's PostgreSQL."""
+    from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed where raw rows are read
+    from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
+
+    try:
+        connection = connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
+    except Error as error:
+        shown = engine.url.render_as_string(hide_password=True)
+        raise DatabaseUnavailable(shown, str(error).splitlines()[0]) from None
+    with closing(connection):
+        yield connection
+
+
+def _read_adbc(connection: Any, engine: Engine, where: str) -> pl.DataFrame:
+    with reaching(engine.url), connection.cursor() as cursor:
+        cursor.execute(_SELECT + where)
+        rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+    # Each read sees what is committed by its own time, rather than by the first one's.
+    connection.rollback()
+    return rows
+
+
+def _read_sqlite(engine: Engine, where: str) -> pl.DataFrame:
+    connection = engine.raw_connection()
+    try:
+        with reaching(engine.url):
+            rows = connection.cursor().execute(_SELECT + where + " ORDER BY id").fetchall()
+    finally:
+        connection.close()
+    plain = {name: pl.Int64 if kind == pl.Boolean else kind for name, kind in SELECTION_SCHEMA.items()}
+    return pl.DataFrame(rows, schema={"id": pl.Int64, **plain, "timestamp": pl.String}, orient="row")
+
+
+def _from_own_process(path: str, after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    from pyarrow import ArrowInvalid, ipc  # noqa: PLC0415
+
+    command = [sys.executable, "-m", "tasks.scan_sqlite", path, str(after), str(upto), *_COLUMNS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
+        try:
+            for batch in ipc.open_stream(process.stdout):
+                rows = pl.DataFrame(pl.from_arrow(batch)).filter(pl.col("id") > after)
+                if rows.height:
+                    yield int(rows["id"][-1]), rows
+        except ArrowInvalid:
+            pass  # It ended early: its own words follow.
+        finally:
+            if sys.exc_info()[0] is GeneratorExit:
+                process.kill()
+        _, told = process.communicate()
+    if process.returncode:
+        cause = told.decode(errors="replace").strip().splitlines()[-1:] or [f"status {process.returncode}"]
+        raise RoutewatchError(f"reading {path} failed: {cause[0]}")
+
+
+def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
+    """SELECTION_SCHEMA of raw rows."""
+    rows = raw.drop("id")
+    if rows.schema["timestamp"] == pl.String:
+        rows = rows.with_columns(timestamp=_instants(rows["timestamp"]))
+    return rows.select(pl.col(name).cast(kind) for name, kind in SELECTION_SCHEMA.items())
+
+
+def _instants(texts: pl.Series) -> pl.Series:
+    """SQLite's texts as instants: by place, as Routewatch writes them, or by a format, which takes far longer."""
+    text = pl.col("text")
+
+    def number(start: int, length: int) -> pl.Expr:
+        return text.str.slice(start, length).cast(pl.Int64, strict=False)
+
+    day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
+    time = pl.duration(hours=number(11, 2), minutes=number(14, 2), seconds=number(17, 2), microseconds=number(20, 6))
+    at = pl.when(text.str.len_bytes() == _WRITTEN_LENGTH).then(day + time)
+    instants = texts.to_frame("text").select(at.dt.replace_time_zone("UTC")).to_series()
+    if instants.null_count():
+        return texts.str.replace("T", " ").str.strip_suffix("Z").str.to_datetime(_ISO, time_unit="us", time_zone="UTC")
+    return instants
+
+
+def _literal(engine: Engine, instant: datetime) -> str:
+    """An instant as the database compares it."""
+    at = instant.astimezone(UTC).replace(tzinfo=None)
+    zone = "" if engine.dialect.name == "sqlite" else "+00"
+    return f"'{at.isoformat(sep=' ', timespec='microseconds')}{zone}'"
