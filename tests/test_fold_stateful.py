@@ -1,0 +1,198 @@
+"""Whatever writers, folds, changes and crashes do in whatever order, the rollups are the group-by of what is there."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from polars.testing import assert_frame_equal
+from sqlalchemy import Connection, Engine, delete, select, update
+
+from models.database import migrate, open_database, reading, writing
+from models.period import Level
+from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
+from tasks import fold as fold_module
+from tasks import shelve
+from tasks.fold import fold
+from tasks.mend import reconcile
+from tasks.progress import Basis
+from tasks.rollup import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
+
+SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
+START = datetime(2026, 10, 31, 20, tzinfo=UTC)
+"""The clocks of New York go back ten hours later."""
+
+NOW = START + timedelta(hours=30)
+BASES = (Basis("UTC", 2000.0), Basis("America/New_York", 2000.0), Basis("Asia/Kolkata", 500.0))
+
+ROW = st.fixed_dictionaries(
+    {
+        "timestamp": st.integers(0, 60 * 60 * 40).map(lambda s: START + timedelta(seconds=s)),
+        "model_id": st.sampled_from(["a", "b"]),
+        "complexity": st.sampled_from([None, "simple"]),
+        "team": st.sampled_from([None, "red"]),
+        "response_time_ms": st.sampled_from([None, 0.0, 12.5, 700.0, 2000.0, 9000.0]),
+        "cost_usd": st.sampled_from([None, 0.0, 0.5, 1.25]),
+        "cache_hit": st.sampled_from([None, True, False]),
+        "accuracy": st.sampled_from([None, 0.5, 1.0]),
+        "error": st.booleans(),
+    }
+)
+
+
+class Killed(BaseException):
+    """Stands for a process that ends in the middle of a fold."""
+
+
+class Folding(RuleBasedStateMachine):
+    """One database; its address is set by the test."""
+
+    engine: Engine
+    is_postgres = False
+
+    @initialize()
+    def begin(self) -> None:
+        with writing(self.engine) as connection:
+            for model in (Rollup, Selection, SelectionChange, FoldState):
+                connection.execute(delete(table_of(model)))
+        self.basis = BASES[0]
+        self.early: tuple[Connection, Any] | None = None
+        self.is_settled = False
+
+    @rule(rows=st.lists(ROW, min_size=1, max_size=8))
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        with writing(self.engine) as connection:
+            connection.execute(SELECTION.insert(), rows)
+        self.is_settled = False
+
+    @precondition(lambda self: self.is_postgres and self.early is None)
+    @rule(row=ROW)
+    def take_an_id_early(self, row: dict[str, Any]) -> None:
+        connection = self.engine.connect()
+        transaction = connection.begin()
+        connection.execute(SELECTION.insert(), [row])
+        self.early = (connection, transaction)
+
+    @precondition(lambda self: self.early is not None)
+    @rule(keeps=st.booleans())
+    def commit_late(self, keeps: bool) -> None:
+        assert self.early is not None
+        connection, transaction = self.early
+        transaction.commit() if keeps else transaction.rollback()
+        connection.close()
+        self.early = None
+        self.is_settled = False
+
+    @rule(data=st.data())
+    def change_rows(self, data: st.DataObject) -> None:
+        with reading(self.engine) as connection:
+            ids = connection.execute(select(SELECTION.c.id).order_by(SELECTION.c.id)).scalars().all()
+        if not ids:
+            return
+        chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True))
+        values = data.draw(ROW)
+        changed = {name: values[name] for name in data.draw(st.sets(st.sampled_from(sorted(values)), min_size=1))}
+        with writing(self.engine) as connection:
+            connection.execute(update(SELECTION).where(SELECTION.c.id.in_(chosen)).values(changed))
+        self.is_settled = False
+
+    @precondition(lambda self: self.early is None)
+    @rule(basis=st.sampled_from(BASES))
+    def fold(self, basis: Basis) -> None:
+        self.basis = basis
+        fold(self.engine, basis, now=NOW)
+        self.is_settled = True
+
+    @precondition(lambda self: self.early is None)
+    @rule(after=st.integers(0, 3))
+    def die_while_folding(self, after: int) -> None:
+        calls = itertools.count()
+
+        def add(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
+            shelve.add(connection, level, rollups)
+            if next(calls) == after:
+                raise Killed
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fold_module, "add", add)
+            try:
+                fold(self.engine, self.basis, now=NOW)
+            except Killed:
+                return
+        self.is_settled = True
+
+    @precondition(lambda self: self.is_settled)
+    @rule(data=st.data())
+    def lose_an_hour_and_reconcile(self, data: st.DataObject) -> None:
+        hour = ROLLUP.c.level == Level.HOUR.value
+        with reading(self.engine) as connection:
+            buckets = connection.execute(select(ROLLUP.c.bucket).where(hour).distinct()).scalars().all()
+        if buckets:
+            lost = data.draw(st.sampled_from(sorted(buckets)))
+            with writing(self.engine) as connection:
+                connection.execute(delete(ROLLUP).where(hour, ROLLUP.c.bucket == lost))
+            assert reconcile(self.engine) == 1
+        assert reconcile(self.engine) == 0
+
+    @invariant()
+    def rollups_are_the_group_by(self) -> None:
+        if not getattr(self, "is_settled", False):
+            return
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(*SELECTION.c[tuple(SELECTION_SCHEMA)])).fetchall()
+            stored = connection.execute(select(ROLLUP.c.level, *ROLLUP.c[COLUMNS])).fetchall()
+            minutes_from = connection.scalar(select(table_of(FoldState).c.minutes_from))
+        raw = pl.DataFrame(rows, schema=SELECTION_SCHEMA, orient="row")
+        expected = roll_up(raw, self.basis.zone, self.basis.target_ms, minutes_from=minutes_from)
+        for level in Level:
+            found = [row[1:] for row in stored if row[0] == level.value]
+            frame = pl.DataFrame(found, schema=empty().schema, orient="row")
+            assert_frame_equal(frame.sort(KEYS), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+
+    def teardown(self) -> None:
+        if getattr(self, "early", None) is not None:
+            assert self.early is not None
+            self.early[1].rollback()
+            self.early[0].close()
+
+
+@pytest.fixture
+def file_engine() -> Iterator[Engine]:
+    with TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{Path(folder) / 'r.db'}")
+        engine = open_database(f"sqlite:///{Path(folder) / 'r.db'}")
+        yield engine
+        engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["file", "postgres"])
+def test_rollups_equal_the_group_by_whatever_happened(database: str, request: pytest.FixtureRequest) -> None:
+    class Machine(Folding):
+        engine = request.getfixturevalue(f"{database}_engine")
+        is_postgres = database == "postgres"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                deadline=None, max_examples=20, stateful_step_count=12, suppress_health_check=list(HealthCheck)
+            ),
+        )

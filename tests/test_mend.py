@@ -1,0 +1,98 @@
+"""Rows that change after they were counted, and rollups that went wrong, are put right; nothing else is touched."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, delete, select, update
+
+from models.database import reading, writing
+from models.period import Level
+from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
+from tasks.fold import fold
+from tasks.mend import reconcile
+from tasks.progress import Basis
+from tests.factories import MONDAY, insert_selections, selections
+from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, traffic
+
+SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
+
+
+def raw_of(engine: Engine) -> pl.DataFrame:
+    with reading(engine) as connection:
+        rows = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings().all()
+    return selections(*({name: row[name] for name in selections().columns} for row in rows))
+
+
+def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:
+    """A changed row leaves the old buckets and enters the new ones, days and weeks included."""
+    insert_selections(engine, traffic(300))
+    fold(engine, UTC_BASIS, now=NOW)
+    with writing(engine) as connection:
+        one = SELECTION.c.id == 5
+        moved = {"cost_usd": 7.0, "timestamp": MONDAY + timedelta(days=9), "model_id": "other"}
+        connection.execute(update(SELECTION).where(one).values(moved))
+        connection.execute(update(SELECTION).where(SELECTION.c.id.between(20, 40)).values(accuracy=0.5))
+    result = fold(engine, UTC_BASIS, now=NOW)
+    assert (result.rows, result.mended > 1) == (0, True)
+    assert_rollups_are_of(engine, raw_of(engine))
+    assert fold(engine, UTC_BASIS, now=NOW).mended == 0
+
+
+def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) -> None:
+    insert_selections(postgres_engine, traffic(10))
+    fold(postgres_engine, UTC_BASIS, now=NOW)
+    with writing(postgres_engine) as connection:
+        connection.execute(update(SELECTION).values(cost_usd=SELECTION.c.cost_usd))
+    with reading(postgres_engine) as connection:
+        assert connection.execute(select(table_of(SelectionChange))).all() == []
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engine, zone: str) -> None:
+    basis = Basis(zone, 2000.0)
+    insert_selections(engine, traffic(400))
+    fold(engine, basis, now=NOW)
+    assert reconcile(engine) == 0
+    with writing(engine) as connection:
+        hour = ROLLUP.c.level == Level.HOUR.value
+        buckets = sorted(set(connection.execute(select(ROLLUP.c.bucket).where(hour)).scalars()))
+        connection.execute(delete(ROLLUP).where(hour, ROLLUP.c.bucket == buckets[3]))
+        connection.execute(update(ROLLUP).where(hour, ROLLUP.c.bucket == buckets[7]).values(cost_sum_usd=1e6))
+        connection.execute(delete(SELECTION).where(SELECTION.c.id == 1))
+    assert reconcile(engine) == 3
+    assert_rollups_are_of(engine, raw_of(engine), basis)
+    assert reconcile(engine) == 0
+
+
+def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engine) -> None:
+    insert_selections(engine, traffic(400))
+    fold(engine, UTC_BASIS, now=NOW)
+    gone = MONDAY + timedelta(hours=12)
+    with writing(engine) as connection:
+        connection.execute(update(STATE).values(raw_from=gone))
+        connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
+    assert reconcile(engine) == 0
+    insert_selections(engine, traffic(20, start=MONDAY))
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 20
+    with writing(engine) as connection:
+        connection.execute(update(SELECTION).where(SELECTION.c.timestamp < gone).values(cost_usd=9.0))
+    fold(engine, UTC_BASIS, now=NOW)
+    assert_rollups_are_of(engine, pl.concat([traffic(400), traffic(20, start=MONDAY)]))
+
+
+def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: Engine) -> None:
+    """Without the raw rows of the first half, days and weeks of the new zone come from the hours that are kept."""
+    insert_selections(engine, traffic(400))
+    fold(engine, UTC_BASIS, now=NOW)
+    gone = MONDAY + timedelta(hours=12)
+    with writing(engine) as connection:
+        connection.execute(update(STATE).values(raw_from=gone))
+        connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
+    fold(engine, Basis("Asia/Tokyo", 2000.0), now=NOW)
+    with reading(engine) as connection:
+        for level in (Level.HOUR, Level.DAY, Level.WEEK):
+            counts = connection.execute(select(ROLLUP.c["count"]).where(ROLLUP.c.level == level.value)).scalars()
+            assert sum(counts) == 400, level
