@@ -10,15 +10,20 @@ from flows.clock import time_of_run
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.compose import scheduled
+from tasks.mend import reconcile_rollups
+from tasks.retain import retain_what_is_kept
 
 
 @flow(name="daily", flow_run_name="daily")
 def daily(as_of: datetime | None = None) -> Outcome:
-    """Measure the last whole day, apply the safe optimizations, and deliver the report.
+    """Measure the last whole day, apply the safe optimizations, deliver the report, and remove what is too old.
 
     Args:
         as_of: Act as though it were this time. Empty: when the run was due.
     """
     place, now = load_workplace(), time_of_run(as_of)
     request, recipients = scheduled("daily", place.settings, now)
-    return tell(place, request, recipients, now, optimize=True)
+    reconcile_rollups(place)
+    outcome = tell(place, request, recipients, now, optimize=True)
+    retain_what_is_kept(place, now)
+    return outcome

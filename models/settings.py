@@ -72,6 +72,7 @@ class Monitoring(_Block):
     enabled: bool = True
     update_interval: Milliseconds = 5_000
     retention_period: Milliseconds = 2_592_000_000
+    archive: bool = False
     aggregation_levels: tuple[Literal["minute", "hour", "day", "week"], ...] = ("minute", "hour", "day", "week")
     alerting: Alerting = Alerting()
     dashboard: DashboardSettings = DashboardSettings()

@@ -20,7 +20,7 @@ from models.database import writing
 from models.period import Level, floor_to, next_start
 from models.tables import SelectionChange, table_of
 from models.workplace import Workplace
-from tasks.progress import State, lock_state
+from tasks.progress import STATE, State, lock_state
 from tasks.rollup import KEYS, hour_of, merge, roll_up
 from tasks.scan import scan_period
 from tasks.shelve import ROLLUP, between, replace, stored
@@ -53,6 +53,8 @@ def mend(engine: Engine) -> int:
 def reconcile(engine: Engine) -> int:
     """Hold every hour's rollups against its raw rows, and make anew those that differ; gives their number."""
     with writing(engine) as connection:
+        if connection.execute(select(STATE.c.id)).one_or_none() is None:
+            return 0
         state = lock_state(connection)
         return rebuild_hours(connection, engine, differing_hours(connection, state), state)
 

@@ -1,0 +1,86 @@
+"""Old raw rows go, and what was counted of them stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, func, select
+
+from models.database import reading
+from models.period import Level
+from models.tables import Rollup, Selection, table_of
+from tasks import retain as retain_module
+from tasks.fold import fold
+from tasks.mend import reconcile
+from tasks.retain import retain
+from tests.factories import MONDAY, insert_selections
+from tests.test_fold import NOW, UTC_BASIS, traffic
+
+SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
+DAY = timedelta(days=1)
+LATER = MONDAY + 12 * DAY + timedelta(hours=5)
+
+
+def counted(engine: Engine, level: Level) -> int:
+    with reading(engine) as connection:
+        return int(connection.scalar(select(func.sum(ROLLUP.c["count"])).where(ROLLUP.c.level == level.value)) or 0)
+
+
+def left(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return int(connection.scalar(select(func.count()).select_from(SELECTION)) or 0)
+
+
+def test_whole_days_of_raw_rows_go_and_their_rollups_stay(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retain_module, "BATCH_ROWS", 50)
+    raw = traffic(2_000)
+    insert_selections(engine, raw)
+    fold(engine, UTC_BASIS, now=NOW)
+    result = retain(engine, raw_kept=5 * DAY, now=LATER)
+    assert result.raw_from == MONDAY + 7 * DAY
+    kept = raw.filter(pl.col("timestamp") >= result.raw_from).height
+    assert (left(engine), result.selections) == (kept, 2_000 - kept)
+    assert [counted(engine, level) for level in (Level.HOUR, Level.DAY, Level.WEEK)] == [2_000] * 3
+    assert counted(engine, Level.MINUTE) == 0
+    assert reconcile(engine) == 0
+    assert retain(engine, raw_kept=5 * DAY, now=LATER).selections == 0
+
+
+def test_what_is_not_yet_counted_stays(engine: Engine) -> None:
+    insert_selections(engine, traffic(100))
+    fold(engine, UTC_BASIS, now=NOW)
+    insert_selections(engine, traffic(7))
+    retain(engine, raw_kept=DAY, now=LATER)
+    assert left(engine) == 7
+    fold(engine, UTC_BASIS, now=LATER)
+    retain(engine, raw_kept=DAY, now=LATER)
+    assert (left(engine), counted(engine, Level.DAY)) == (0, 107)
+
+
+def test_hours_outlive_their_raw_rows_and_days_are_kept_for_good(engine: Engine) -> None:
+    insert_selections(engine, traffic(500))
+    fold(engine, UTC_BASIS, now=NOW)
+    retain(engine, raw_kept=30 * DAY, now=MONDAY + 200 * DAY)
+    assert [counted(engine, level) for level in Level] == [0, 0, 500, 500]
+
+
+def test_the_archive_has_every_row_that_went_once(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retain_module, "ARCHIVE_ROWS", 64)
+    raw = traffic(600)
+    insert_selections(engine, raw)
+    fold(engine, UTC_BASIS, now=NOW)
+    retain(engine, raw_kept=11 * DAY, now=LATER, archive=tmp_path / "archive")
+    assert left(engine) == raw.filter(pl.col("timestamp") >= MONDAY + DAY).height
+    archived = pl.read_parquet(tmp_path / "archive" / "day=2026-09-07" / "*.parquet", hive_partitioning=False)
+    assert archived.height == archived["id"].n_unique() == 600 - left(engine)
+    assert archived["cost_usd"].sum() == pytest.approx(raw.filter(pl.col("timestamp") < MONDAY + DAY)["cost_usd"].sum())
+
+
+def test_an_empty_database_has_nothing_to_retain(engine: Engine) -> None:
+    assert retain(engine, raw_kept=DAY, now=LATER).selections == 0
+    assert reconcile(engine) == 0
