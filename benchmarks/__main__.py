@@ -21,8 +21,9 @@ from models.database import migrate, open_database, reading, writing
 from models.document import Filters
 from models.period import Period
 from models.tables import FoldState, Rollup, Selection, table_of
-from tasks.fold import Basis, fold
+from tasks.fold import fold
 from tasks.gather import gather
+from tasks.progress import Basis
 from tasks.rollup import SELECTION_SCHEMA
 from tasks.totals import percentiles_by, total
 
