@@ -7,11 +7,12 @@ late rows are in. The slugs keep a schedule's identity over redeployments.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.settings import Settings
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
 
 HOURLY_CRON = "5 * * * *"
@@ -20,10 +21,11 @@ WEEKLY_CRON = "30 6 * * 1"
 
 
 def timetable(settings: Settings) -> list[RunnerDeployment]:
-    """The deployments of every flow, scheduled where the settings enable it; custom reports wait for the form."""
+    """The deployments of every flow, scheduled where the settings enable it; the others wait for a person."""
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
+    from flows.backfill import backfill, task_runner
     from flows.custom_report import custom_report
     from flows.daily import daily
     from flows.hourly import hourly
@@ -39,6 +41,10 @@ def timetable(settings: Settings) -> list[RunnerDeployment]:
         RunnerDeployment.from_flow(flow, name="routewatch", schedules=[cron] if enabled else [], concurrency_limit=1)
         for flow, enabled, cron in plan
     ]
-    if not settings.reporting.custom_reports.enabled:
-        return timed
-    return [*timed, RunnerDeployment.from_flow(custom_report, name="routewatch", concurrency_limit=2)]
+    on_demand: list[tuple[Flow[..., Any], int]] = [(backfill.with_options(task_runner=task_runner()), 1)]
+    if settings.reporting.custom_reports.enabled:
+        on_demand.append((custom_report, 2))
+    waiting = [
+        RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit) for flow, limit in on_demand
+    ]
+    return [*timed, *waiting]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, select
 
-from models.database import migrate, reading
-from models.tables import Config, ConfigChange, Report, table_of
+from models.database import migrate, reading, writing
+from models.errors import UsageError
+from models.tables import Config, ConfigChange, Report, Rollup, table_of
 from models.workplace import load_workplace
 from tasks.configure import set_by_hand
+from tasks.fold import fold
+from tasks.progress import Basis
 from tests.factories import insert_selections, selections
 from tests.servers import Hook, Mailbox, hook, mailbox
 
@@ -177,3 +181,24 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> 
     with get_client(sync_client=True) as client:
         names = {run.name.rsplit("-", 1)[0] for run in client.read_task_runs(limit=200)}
     assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names
+
+
+def test_a_backfill_makes_whole_days_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.backfill import backfill, task_runner  # noqa: PLC0415
+
+    raw = slow_day(MONDAY, 2_500)
+    insert_selections(engine, raw)
+    fold(engine, Basis("UTC", 2000.0), now=MONDAY + timedelta(days=4))
+    with writing(engine) as connection:
+        lost = table_of(Rollup).c.level.in_(["hour", "day", "week"])
+        connection.execute(delete(table_of(Rollup)).where(lost))
+    assert backfill.with_options(task_runner=task_runner())() == 2_500
+    with reading(engine) as connection:
+        rows = connection.execute(select(table_of(Rollup).c.level, table_of(Rollup).c["count"])).all()
+    assert {level: sum(row[1] for row in rows if row[0] == level) for level in ("hour", "day", "week")} == {
+        "hour": 2_500, "day": 2_500, "week": 2_500,
+    }  # fmt: skip
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "tcp://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    with pytest.raises(UsageError, match="prefect-dask is not installed"):
+        task_runner()

@@ -1,0 +1,89 @@
+"""Backfill: the rollups of whole days anew from their raw rows, each day on its own, so that many can run at once."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Engine, func, select
+
+from models.database import reading, writing
+from models.period import Level, Period, floor_to, next_start
+from models.tables import Selection, table_of
+from models.workplace import Workplace
+from tasks.mend import derive
+from tasks.progress import State, basis_of, lock_state, read_state
+from tasks.rollup import roll_up
+from tasks.scan import scan_period
+from tasks.shelve import replace
+
+SELECTION = table_of(Selection)
+
+
+def days_of(engine: Engine, period: Period) -> list[datetime]:
+    """The starts of the days, in the period's zone, that touch the period and may have raw rows."""
+    at = SELECTION.c.timestamp
+    within = (at >= floor_to(Level.DAY, period.start, period.zone), at < next_start(Level.DAY, period.end, period.zone))
+    with reading(engine) as connection:
+        oldest, newest = connection.execute(select(func.min(at), func.max(at)).where(*within)).one()
+    days: list[datetime] = []
+    while oldest is not None and oldest <= newest:
+        days.append(floor_to(Level.DAY, oldest, period.zone))
+        oldest = next_start(Level.DAY, days[-1] + timedelta(seconds=1), period.zone)
+    return days
+
+
+def rebuild_day(engine: Engine, day: datetime, state: State) -> int:
+    """Minutes, hours and the day itself anew from the raw rows that are counted; how many there are.
+
+    `state` is the progress as read before. Reading and rolling up hold no lock; where the fold has gone on meanwhile,
+    they are done again under it. A day of which retention has removed rows stays as it is, and gives 0; so does one
+    whose zone or target was changed meanwhile, for then all is new anyway.
+    """
+    end = next_start(Level.DAY, day + timedelta(seconds=1), state.zone)
+    fresh, rows = _rolled_up(engine, (day, end), state)
+    with writing(engine) as connection:
+        locked = lock_state(connection)
+        if locked.basis != state.basis or (locked.raw_from is not None and day < locked.raw_from):
+            return 0
+        if (locked.last_id, locked.minutes_from) != (state.last_id, state.minutes_from):
+            fresh, rows = _rolled_up(engine, (day, end), locked)
+        for level in (Level.MINUTE, Level.HOUR, Level.DAY):
+            replace(connection, level, (day, end), fresh[level])
+    return rows
+
+
+def rebuild_weeks(engine: Engine, days: list[datetime]) -> None:
+    """The weeks of some days anew from their days."""
+    with writing(engine) as connection:
+        zone = lock_state(connection).zone
+        derive(connection, Level.WEEK, {floor_to(Level.WEEK, day, zone) for day in days}, zone)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _rolled_up(engine: Engine, span: tuple[datetime, datetime], state: State) -> tuple[dict[Level, pl.DataFrame], int]:
+    raw = scan_period(engine, *span, state.last_id)
+    return roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from), raw.height
+
+
+@task(name="plan backfill", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def plan_backfill(place: Workplace, period: Period, now: datetime) -> tuple[list[datetime], State]:
+    """The days to make anew, and the progress that they are made on."""
+    return days_of(place.engine, period), read_state(place.engine, basis_of(place.settings), now)
+
+
+@task(name="backfill day", task_run_name="backfill {day:%Y-%m-%d}", cache_policy=NO_CACHE, retries=3,
+      retry_delay_seconds=[1, 5, 30])  # fmt: skip
+def backfill_day(place: Workplace, day: datetime, state: State) -> int:
+    """One day's rollups anew; how many raw rows they are of."""
+    return rebuild_day(place.engine, day, state)
+
+
+@task(name="backfill weeks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def backfill_weeks(place: Workplace, days: list[datetime]) -> None:
+    """The weeks of the days anew."""
+    rebuild_weeks(place.engine, days)
