@@ -1,0 +1,42 @@
+"""How close the fold comes to only reading what it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from sqlalchemy import Engine
+
+from benchmarks.databases import KINDS, forget
+from benchmarks.line import Goal, Line, in_turns, seconds_of
+from benchmarks.scene import BASIS, NOW, Scene, address_of, in_own_process
+from tasks.fold import fold
+
+GOAL = Goal(0.8)
+
+
+def lines(scene: Scene) -> Iterator[Line]:
+    for kind in KINDS:
+        engine = scene.filled(kind)
+        scene.say(f"fold, {kind}")
+        values = in_turns(scene.rounds, partial(_fold, engine, scene.rows), partial(_read, engine, scene.rows))
+        yield Line("fold to four levels, against only reading to Arrow", kind, scene.rows, values, goal=GOAL)
+
+
+def _fold(engine: Engine, rows: int) -> float:
+    forget(engine)
+    counted: list[int] = []
+    seconds = seconds_of(lambda: counted.append(fold(engine, BASIS, now=NOW).rows))
+    _expect(counted[0], rows)
+    return seconds
+
+
+def _read(engine: Engine, rows: int) -> float:
+    read = in_own_process("only_read", address_of(engine))
+    _expect(read["rows"], rows)
+    return float(read["seconds"])
+
+
+def _expect(found: int, rows: int) -> None:
+    if found != rows:
+        raise RuntimeError(f"{found:,} rows instead of {rows:,}")
