@@ -60,6 +60,17 @@ class SchemaOutdated(RoutewatchError):
         super().__init__(f"the database {address} {state}, revision {expected} is needed: run `routewatch init`")
 
 
+class RollupsBusy(RoutewatchError):
+    """All rollups were to be made anew, but each time what they are made of was changed meanwhile."""
+
+    def __init__(self, tries: int) -> None:
+        self.tries = tries
+        super().__init__(
+            f"the rollups could not be made anew: selections were changed during each of {tries} tries. "
+            "They are as they were; try again when less is being changed"
+        )
+
+
 class UnreadableInput(RoutewatchError):
     """A file that as a whole cannot be read as what it claims to be; nothing of it was stored."""
 
@@ -68,6 +79,18 @@ class UnreadableInput(RoutewatchError):
         self.found = found
         self.expected = expected
         super().__init__(f"{path}: {found}; expected {expected}. Nothing was stored")
+
+
+class UnreadableArchive(RoutewatchError):
+    """A file of the archive that cannot be read; the rollups of its days were left as they are."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        self.path = path
+        self.cause = cause
+        super().__init__(
+            f"the archive's file {path} cannot be read: {cause}. Put a copy of it in its place, or move it out of the "
+            "archive: days that then lack rows are left as they are"
+        )
 
 
 class InvalidMapping(UsageError):

@@ -169,6 +169,7 @@ class SelectionChange(_Table, table=True):
     """A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
 
     __tablename__ = "selection_change"
+    __table_args__ = (Index(None, "at"),)
 
     id: int | None = Field(default=None, sa_column=_id())
     at: datetime = Field(sa_column=_instant())
@@ -178,7 +179,8 @@ class FoldState(_Table, table=True):
     """One row: how far the fold has come, and on what basis the rollups were built.
 
     `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
-    NULL is "from the beginning".
+    NULL is "from the beginning". `notes_taken` counts how often notes of changed selections were taken: what was read
+    of raw rows before may be out of date.
     """
 
     __tablename__ = "fold_state"
@@ -192,6 +194,7 @@ class FoldState(_Table, table=True):
     folded_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     minutes_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     raw_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    notes_taken: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
 
 
 class Config(_Table, table=True):

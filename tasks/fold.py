@@ -2,12 +2,13 @@
 
 Progress is the id of the last folded selection. It and the rollups change in one transaction, which holds the lock on
 the progress row and goes ahead only where the progress is what the work began with: neither a crash nor a second fold
-can count a row twice. Writers may commit their ids out of order; settled_id says up to which id nothing can appear any
-more. Rows that change later leave a note, and tasks.mend makes their hours anew.
+can count a row twice. Writers may commit their ids out of order; tasks.settle says up to which id nothing can appear
+any more. Rows that change later leave a note, and tasks.mend makes their hours anew.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,55 +17,60 @@ from typing import Any
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, delete, func, select, text, update
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from models.database import reading, writing
-from models.period import LATEST, Level, Period, floor_to, next_start
+from models.errors import RollupsBusy
+from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from models.workplace import Workplace
-from tasks.mend import derive, mend, rebuild_hours
+from tasks.mend import HOURS_AT_ONCE, mend, rebuild_hours
 from tasks.progress import STATE, Basis, State, basis_of, lock_state, read_state
-from tasks.rollup import merge, roll_up
+from tasks.rollup import INSTANT, limit_teams, merge, roll_up, start_of
 from tasks.scan import scan_ids
-from tasks.shelve import ROLLUP, add, between, put
+from tasks.settle import settle
+from tasks.shelve import ROLLUP, add, between, put, stored
 
 SELECTION = table_of(Selection)
 
 COMMIT_ROWS = 1_000_000
 """Rows that are rolled up in memory before their rollups are written."""
 
-SETTLE_TIMEOUT = "5s"
-"""How long the fold waits for open transactions of writers, and they behind it, before it leaves it to the next run."""
+REBUILD_TRIES = 5
+"""How often all rollups are worked out again where what they are made of was changed meanwhile."""
 
 ProgressBar = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What one fold did: rows counted now, hours mended, and whether rollups were built anew."""
+    """What one fold did: rows counted now, hours mended, and whether rollups were built anew.
+
+    `held_by` are the processes whose open transactions kept rows from being counted.
+    """
 
     rows: int
     mended: int
     rebuilt: bool
     last_id: int
     last_selection_at: datetime | None
+    held_by: tuple[int, ...] = ()
 
 
 def fold(engine: Engine, basis: Basis, *, now: datetime, progress: ProgressBar = lambda done, of: None) -> FoldResult:
     """Bring the rollups up to date: count what is new, then mend the hours whose rows were changed.
 
     Where they were built on another basis, all of them are built anew from raw rows, and change in one transaction.
+    Raises RollupsBusy where others never left them alone for long enough.
     """
+    rows, held_by = _fold_new(engine, basis, now, progress)
+    # Only then: what is counted is counted on the old basis, also of times whose raw rows are gone.
     rebuilt = read_state(engine, basis, now).basis != basis
-    rows = _fold_anew(engine, basis, now, progress) if rebuilt else 0
-    is_done = False
-    while not is_done:
-        added, is_done = _fold_new(engine, basis, now, progress)
-        rows += added
+    if rebuilt:
+        rows = _fold_anew(engine, basis, now, progress)
     mended = mend(engine)
     state = read_state(engine, basis, now)
-    return FoldResult(rows, mended, rebuilt, state.last_id, state.last_selection_at)
+    return FoldResult(rows, mended, rebuilt, state.last_id, state.last_selection_at, held_by)
 
 
 def rebuild(
@@ -75,41 +81,24 @@ def rebuild(
     now: datetime,
     progress: ProgressBar = lambda done, of: None,
 ) -> FoldResult:
-    """Rollups anew from raw rows, in one transaction: all of them, or those of the hours that `period` touches.
+    """Count what is new, then make rollups anew from raw rows: all, in one transaction, or the hours of `period`.
 
     What retention has removed the raw rows of stays as it is.
     """
-    state = read_state(engine, basis, now)
+    rows, held_by = _fold_new(engine, basis, now, progress)
+    state, mended = read_state(engine, basis, now), 0
     if period is None or state.basis != basis:
-        rows, mended = _fold_anew(engine, basis, now, progress), 0
+        rows = _fold_anew(engine, basis, now, progress)
     else:
-        with writing(engine) as connection:
-            state = lock_state(connection)
-            hours = _hours_of(connection, period, state)
-            rows, mended = 0, rebuild_hours(connection, engine, hours, state)
-    state = read_state(engine, basis, now)
-    return FoldResult(rows, mended, True, state.last_id, state.last_selection_at)
-
-
-def settled_id(engine: Engine, folded: int = 0) -> int:
-    """The largest id below which no selection can appear any more; `folded` where that cannot be told for now.
-
-    SQLite has one writer at a time, so ids are committed in order. PostgreSQL hands ids out before the commit: a
-    share lock on the table waits until every writer that holds one has ended, and is let go at once.
-    """
-    newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
-    if engine.dialect.name == "sqlite":
         with reading(engine) as connection:
-            return int(connection.scalar(newest) or 0)
-    with writing(engine) as connection:
-        try:
-            connection.execute(text(f"SET LOCAL lock_timeout = '{SETTLE_TIMEOUT}'"))
-            connection.execute(text("LOCK TABLE selection IN SHARE MODE"))
-        except OperationalError as error:
-            if type(error.orig).__name__ != "LockNotAvailable":
-                raise
-            return folded
-        return int(connection.scalar(newest) or 0)
+            hours = sorted(_hours_of(connection, period, state))
+        for first in range(0, len(hours), HOURS_AT_ONCE):
+            with writing(engine) as connection:
+                some = hours[first : first + HOURS_AT_ONCE]
+                mended += rebuild_hours(connection, engine, some, lock_state(connection))
+            progress(first + len(some), len(hours))
+    state = read_state(engine, basis, now)
+    return FoldResult(rows, mended, True, state.last_id, state.last_selection_at, held_by)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -140,11 +129,20 @@ class _Rollups:
         return merge(pl.concat(parts)) if len(parts) > 1 else parts[0]
 
 
-def _fold_new(engine: Engine, basis: Basis, now: datetime, progress: ProgressBar) -> tuple[int, bool]:
-    """Count the rows behind the progress; how many, and whether that was all. False: another fold was quicker."""
-    state = read_state(engine, basis, now)
-    bound = max(settled_id(engine, state.last_id), state.last_id)
-    total, pending = 0, _Rollups()
+def _fold_new(engine: Engine, basis: Basis, now: datetime, progress: ProgressBar) -> tuple[int, tuple[int, ...]]:
+    """Count the rows behind the progress, up to the settled ones; how many, and whose transactions hold others up."""
+    read_state(engine, basis, now)
+    settled, rows, is_done = settle(engine), 0, False
+    while not is_done:
+        state = read_state(engine, basis, now)
+        added, is_done = _fold_upto(engine, settled.last_id or 0, state, now, progress)
+        rows += added
+    return rows, settled.held_by
+
+
+def _fold_upto(engine: Engine, bound: int, state: State, now: datetime, progress: ProgressBar) -> tuple[int, bool]:
+    """Count the rows between the progress and `bound`; how many, and whether all. False: another fold was quicker."""
+    bound, total, pending = max(bound, state.last_id), 0, _Rollups()
     for ends_at, selections in scan_ids(engine, state.last_id, bound):
         pending.take(selections, state)
         if pending.rows < COMMIT_ROWS and ends_at < bound:
@@ -176,38 +174,65 @@ def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now
 
 def _fold_anew(engine: Engine, basis: Basis, now: datetime, progress: ProgressBar) -> int:
     """All rollups whose raw rows are there, on `basis`: worked out first, then put in place in one transaction."""
-    state = replace(read_state(engine, basis, now), zone=basis.zone, target_ms=basis.target_ms)
-    bound, fresh = settled_id(engine, state.last_id), _Rollups()
-    for ends_at, selections in scan_ids(engine, 0, bound):
-        fresh.take(
-            selections if state.raw_from is None else selections.filter(pl.col("timestamp") >= state.raw_from), state
-        )
-        progress(ends_at, bound)
-    with writing(engine) as connection:
-        lock_state(connection)
-        _put_anew(connection, fresh, state)
-        newest = fresh.newest or state.last_selection_at
-        moved = {"last_id": bound, "zone": basis.zone, "target_ms": basis.target_ms, "folded_at": now}
-        connection.execute(update(STATE).values(moved | {"last_selection_at": newest}))
-    return fresh.rows
+    for _ in range(REBUILD_TRIES):
+        before = read_state(engine, basis, now)
+        state, fresh = replace(before, zone=basis.zone, target_ms=basis.target_ms), _Rollups()
+        for ends_at, selections in scan_ids(engine, 0, before.last_id):
+            fresh.take(_kept(selections, state), state)
+            progress(ends_at, before.last_id)
+        with writing(engine) as connection:
+            locked = lock_state(connection)
+            if replace(locked, last_id=0, last_selection_at=None, folded_at=None) != replace(
+                before, last_id=0, last_selection_at=None, folded_at=None
+            ):
+                continue
+            for _ends_at, selections in scan_ids(engine, before.last_id, locked.last_id):
+                fresh.take(_kept(selections, state), state)
+            _put_anew(connection, fresh, before, basis.zone)
+            moved = {"zone": basis.zone, "target_ms": basis.target_ms, "folded_at": now}
+            connection.execute(update(STATE).values(moved))
+        return fresh.rows
+    raise RollupsBusy(REBUILD_TRIES)
 
 
-def _put_anew(connection: Connection, fresh: _Rollups, state: State) -> None:
-    levels = [level for level in Level if fresh.rows]
-    if state.raw_from is None:
-        connection.execute(delete(ROLLUP))
-        for level in levels:
-            put(connection, level, fresh.at(level))
-        return
-    for level in (Level.MINUTE, Level.HOUR):
-        connection.execute(delete(ROLLUP).where(between(level, state.raw_from, LATEST)))
-        if fresh.rows:
-            put(connection, level, fresh.at(level))
-    for level in (Level.DAY, Level.WEEK):
-        start = floor_to(level, state.raw_from, state.zone)
-        connection.execute(delete(ROLLUP).where(between(level, start, LATEST)))
-        buckets = {floor_to(level, hour, state.zone) for hour in _stored_hours(connection, start, LATEST)}
-        derive(connection, level, buckets, state.zone)
+def _kept(selections: pl.DataFrame, state: State) -> pl.DataFrame:
+    """Without the late rows of times whose other rows are gone: they are in the rollups that stay."""
+    return selections if state.raw_from is None else selections.filter(pl.col("timestamp") >= state.raw_from)
+
+
+def _put_anew(connection: Connection, fresh: _Rollups, before: State, zone: str) -> None:
+    """Rollups of raw rows in the place of those of their time; days and weeks from all hours that are there.
+
+    Where retention has removed raw rows, hours of before stay, and so do days whose hours are gone in part.
+    """
+    since = floor_to(Level.HOUR, before.raw_from, before.zone) if before.raw_from else EARLIEST
+    replaced = pl.Series([day for day in _whole_days(connection, before.zone) if day < since], dtype=INSTANT)
+    for level in (Level.MINUTE, Level.HOUR, Level.DAY):
+        connection.execute(delete(ROLLUP).where(between(level, since, LATEST)))
+    for day in replaced:
+        connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket == day))
+    connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.WEEK.value))
+    if fresh.rows:
+        put(connection, Level.MINUTE, fresh.at(Level.MINUTE))
+        put(connection, Level.HOUR, limit_teams(fresh.at(Level.HOUR)))
+    hours = stored(connection, between(Level.HOUR, EARLIEST, LATEST))
+    is_of_replaced = start_of(hours["bucket"], Level.DAY, before.zone).is_in(replaced.implode())
+    add(connection, Level.DAY, _regrouped(hours.filter((hours["bucket"] >= since) | is_of_replaced), Level.DAY, zone))
+    add(connection, Level.WEEK, _regrouped(stored(connection, between(Level.DAY, EARLIEST, LATEST)), Level.WEEK, zone))
+
+
+def _whole_days(connection: Connection, zone: str) -> list[datetime]:
+    """The days that their stored hours add up to."""
+    left: Counter[datetime] = Counter()
+    for level, sign in ((Level.HOUR, 1), (Level.DAY, -1)):
+        query = select(ROLLUP.c.bucket, func.sum(ROLLUP.c["count"])).where(ROLLUP.c.level == level.value)
+        for bucket, count in connection.execute(query.group_by(ROLLUP.c.bucket)):
+            left[floor_to(Level.DAY, bucket, zone)] += sign * int(count)
+    return sorted(day for day, rows in left.items() if rows == 0)
+
+
+def _regrouped(rollups: pl.DataFrame, level: Level, zone: str) -> pl.DataFrame:
+    return merge(rollups.with_columns(bucket=start_of(rollups["bucket"], level, zone)))
 
 
 def _hours_of(connection: Connection, period: Period, state: State) -> set[datetime]:
@@ -231,6 +256,9 @@ def _stored_hours(connection: Connection, start: datetime, end: datetime) -> lis
 def fold_selections(place: Workplace, now: datetime) -> FoldResult:
     """Bring the rollups up to date."""
     result = fold(place.engine, basis_of(place.settings), now=now)
+    if result.held_by:
+        told_held = "selections wait to be counted until the open transactions of these processes end: %s"
+        get_run_logger().warning(told_held, ", ".join(map(str, result.held_by)))
     told = f"{result.rows:,}", result.last_selection_at, result.mended
     get_run_logger().info("folded %s selections, the newest of %s; mended %s hours", *told)
     return result

@@ -12,8 +12,9 @@ from models.database import reading
 from models.document import Filters
 from models.period import Level, Period, floor_to, next_start
 from models.tables import FoldState, Rollup, table_of
-from tasks.rollup import COLUMNS, hour_of, merge
 from tasks.rollup import empty as no_rollups
+from tasks.rollup import hour_of, merge
+from tasks.shelve import stored
 
 ROLLUP = table_of(Rollup)
 
@@ -98,8 +99,8 @@ def _between(start: datetime, end: datetime) -> ColumnElement[bool]:
 
 
 def _read(connection: Connection, level: Level, where: ColumnElement[bool], filters: Filters) -> pl.DataFrame:
-    query = select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == level.value, where)
-    for column, wanted in (("model_id", filters.models), ("team", filters.teams)):
-        if wanted:
-            query = query.where(ROLLUP.c[column].in_(wanted))
-    return pl.DataFrame(connection.execute(query).fetchall(), schema=no_rollups().schema, orient="row")
+    wanted = [ROLLUP.c.level == level.value, where]
+    for column, names in (("model_id", filters.models), ("team", filters.teams)):
+        if names:
+            wanted.append(ROLLUP.c[column].in_(names))
+    return stored(connection, and_(*wanted))

@@ -14,49 +14,68 @@ from typing import Any
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, delete, select, text
+from sqlalchemy import BigInteger, Connection, Engine, Float, delete, func, select, text, update
 
-from models.database import writing
-from models.period import Level, floor_to, next_start
+from models.database import reading, writing
+from models.period import EARLIEST, LATEST, Level, floor_to, next_start
 from models.tables import SelectionChange, table_of
 from models.workplace import Workplace
-from tasks.progress import STATE, State, lock_state
-from tasks.rollup import KEYS, hour_of, merge, roll_up
+from tasks.progress import STATE, State, lock_state, read_known_state
+from tasks.rollup import INSTANT, KEYS, hour_of, merge, roll_up, start_of
 from tasks.scan import scan_period
 from tasks.shelve import ROLLUP, between, replace, stored
 
 CHANGE = table_of(SelectionChange)
 
-CHANGES_AT_ONCE = 100_000
+HOUR = timedelta(hours=1)
+HOURS_AT_ONCE = 6
+"""Hours made anew in one transaction: in SQLite writers wait for it."""
+
 SUM_TOLERANCE = 1e-9
 """Relative: what the order of adding floats up may make of a sum."""
 
-_CHECKED = ("count", "error_count", "response_time_count", "response_time_sum_ms", "cost_count", "cost_sum_usd",
-            "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum")  # fmt: skip
+_CHECKED = {
+    "count": pl.Int64, "error_count": pl.Int64, "response_time_count": pl.Int64, "response_time_sum_ms": pl.Float64,
+    "cost_count": pl.Int64, "cost_sum_usd": pl.Float64, "cache_count": pl.Int64, "cache_hit_count": pl.Int64,
+    "accuracy_count": pl.Int64, "accuracy_sum": pl.Float64,
+}  # fmt: skip
+"""The columns that tell whether two rollups of the same rows differ."""
 
 
 def mend(engine: Engine) -> int:
-    """Make anew the hours whose selections were changed after they had been counted; gives their number."""
-    mended = 0
-    while True:
+    """Make anew the hours whose selections were changed after they had been counted; gives their number.
+
+    A few hours a transaction, by rising time; what is changed behind it meanwhile is left to the next call.
+    """
+    mended, since = 0, EARLIEST
+    while (oldest := _oldest_note(engine, since)) is not None:
         with writing(engine) as connection:
             state = lock_state(connection)
-            query = select(CHANGE.c.id, CHANGE.c.at).order_by(CHANGE.c.id).limit(CHANGES_AT_ONCE)
-            changes = connection.execute(query).fetchall()
-            if not changes:
-                return mended
-            hours = {floor_to(Level.HOUR, change.at, state.zone) for change in changes}
+            start = floor_to(Level.HOUR, oldest, state.zone)
+            since = start + HOURS_AT_ONCE * HOUR
+            taken = delete(CHANGE).where(CHANGE.c.at >= start, CHANGE.c.at < since).returning(CHANGE.c.at)
+            hours = {floor_to(Level.HOUR, at, state.zone) for at in connection.execute(taken).scalars()}
+            connection.execute(update(STATE).values(notes_taken=state.notes_taken + 1))
             mended += rebuild_hours(connection, engine, hours, state)
-            connection.execute(delete(CHANGE).where(CHANGE.c.id.in_([change.id for change in changes])))
+    return mended
 
 
 def reconcile(engine: Engine) -> int:
-    """Hold every hour's rollups against its raw rows, and make anew those that differ; gives their number."""
-    with writing(engine) as connection:
-        if connection.execute(select(STATE.c.id)).one_or_none() is None:
-            return 0
-        state = lock_state(connection)
-        return rebuild_hours(connection, engine, differing_hours(connection, state), state)
+    """Hold all rollups against raw rows or finer rollups, and make anew what differs; gives how many hours that were.
+
+    The comparison is of one snapshot and holds nobody up; what differs is made anew a few hours a transaction.
+    """
+    with reading(engine) as connection:
+        known = read_known_state(connection)
+        wrong = differing_hours(connection, known) if known else []
+    mended = 0
+    for first in range(0, len(wrong), HOURS_AT_ONCE):
+        with writing(engine) as connection:
+            state = lock_state(connection)
+            if known is None or state.basis != known.basis:
+                return mended
+            mended += rebuild_hours(connection, engine, wrong[first : first + HOURS_AT_ONCE], state)
+    return mended
 
 
 def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[datetime], state: State) -> int:
@@ -80,28 +99,28 @@ def derive(connection: Connection, level: Level, buckets: Iterable[datetime], zo
     finer = {Level.DAY: Level.HOUR, Level.WEEK: Level.DAY}[level]
     for start in sorted(buckets):
         span = (start, next_start(level, start + timedelta(seconds=1), zone))
-        parts = stored(connection, between(finer, *span)).with_columns(bucket=pl.lit(start, dtype=_INSTANT))
+        parts = stored(connection, between(finer, *span)).with_columns(bucket=pl.lit(start, dtype=INSTANT))
         replace(connection, level, span, merge(parts, KEYS))
 
 
 def differing_hours(connection: Connection, state: State) -> list[datetime]:
-    """The hours, from `raw_from` on, whose counts or sums are not those of the raw rows counted so far."""
-    raw = _raw_sums(connection, state)
-    from_raw = raw.group_by(hour_of("quarter", state.zone).alias("hour")).agg(pl.col(_CHECKED).sum())
-    condition = ROLLUP.c.level == Level.HOUR.value
-    if state.raw_from is not None:
-        condition &= ROLLUP.c.bucket >= state.raw_from
-    from_rollups = stored(connection, condition).group_by(hour="bucket").agg(pl.col(_CHECKED).sum())
-    both = from_raw.join(from_rollups, on="hour", how="full", coalesce=True, suffix="_rollup").fill_null(0)
-    wrong = pl.any_horizontal(
-        (pl.col(name) - pl.col(f"{name}_rollup")).abs() > SUM_TOLERANCE * pl.col(name).abs() for name in _CHECKED
-    )
-    return both.filter(wrong)["hour"].sort().to_list()
+    """The hours from `raw_from` on, by rising time, that differ from the raw rows counted so far or from their minutes.
+
+    Of a day or week that is not the sum of its parts, but has no such hour, its first.
+    """
+    raw = _raw_sums(connection, state).with_columns(bucket=hour_of("quarter", state.zone)).drop("quarter")
+    wrong = set(_differing(raw, _sums(connection, Level.HOUR, state.raw_from)))
+    for finer, coarser, start in (
+        (Level.MINUTE, Level.HOUR, state.minutes_from),
+        (Level.HOUR, Level.DAY, state.raw_from),
+        (Level.DAY, Level.WEEK, state.raw_from),
+    ):
+        found = {floor_to(coarser, hour, state.zone) for hour in wrong}
+        wrong |= set(_differing_wholes(connection, finer, coarser, start, state.zone)) - found
+    return sorted(hour for hour in wrong if state.raw_from is None or hour >= state.raw_from)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-_INSTANT = pl.Datetime("us", "UTC")
 
 
 def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
@@ -115,6 +134,41 @@ def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
             runs.append((start, end[0]))
             start = following[1]
     return [*runs, (start, ends[-1])]
+
+
+def _sums(connection: Connection, level: Level, start: datetime | None) -> pl.DataFrame:
+    """The checked sums of a level by bucket, from `start` on."""
+    sums = [func.sum(ROLLUP.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
+    query = select(ROLLUP.c.bucket, *sums).where(between(level, start or EARLIEST, LATEST)).group_by(ROLLUP.c.bucket)
+    rows = [tuple(row) for row in connection.execute(query)]
+    return pl.DataFrame(rows, schema={"bucket": INSTANT, **_CHECKED}, orient="row")
+
+
+def _differing(finer: pl.DataFrame, coarser: pl.DataFrame) -> list[datetime]:
+    """The buckets whose sums differ; one that only one side has differs."""
+    parts = finer.group_by("bucket").agg(pl.col(list(_CHECKED)).sum())
+    both = parts.join(coarser, on="bucket", how="full", coalesce=True, suffix="_whole").fill_null(0)
+    wrong = pl.any_horizontal(
+        (pl.col(name) - pl.col(f"{name}_whole")).abs() > SUM_TOLERANCE * pl.col(name).abs() for name in _CHECKED
+    )
+    return both.filter(wrong)["bucket"].to_list()
+
+
+def _differing_wholes(
+    connection: Connection, finer: Level, coarser: Level, start: datetime | None, zone: str
+) -> list[datetime]:
+    """The coarser buckets, of those that begin at `start` or later, that are not the sum of their parts."""
+    first = next_start(coarser, start, zone) if start else None
+    parts = _sums(connection, finer, first)
+    of_hour = coarser is Level.HOUR
+    bucket = hour_of("bucket", zone) if of_hour else start_of(parts["bucket"], coarser, zone)
+    return _differing(parts.with_columns(bucket=bucket), _sums(connection, coarser, first))
+
+
+def _oldest_note(engine: Engine, since: datetime) -> datetime | None:
+    with reading(engine) as connection:
+        oldest: datetime | None = connection.scalar(select(func.min(CHANGE.c.at)).where(CHANGE.c.at >= since))
+    return oldest
 
 
 def _raw_sums(connection: Connection, state: State) -> pl.DataFrame:
@@ -138,8 +192,7 @@ def _raw_sums(connection: Connection, state: State) -> pl.DataFrame:
         values["raw_from"] = state.raw_from.replace(tzinfo=None) if sqlite else state.raw_from
     statement = text(query + " GROUP BY 1")
     rows = [tuple(row) for row in connection.execute(statement, values)]
-    kinds = {name: pl.Int64 if name.endswith(("count",)) else pl.Float64 for name in _CHECKED}
-    frame = pl.DataFrame(rows, schema={"quarter": pl.String if sqlite else _INSTANT, **kinds}, orient="row")
+    frame = pl.DataFrame(rows, schema={"quarter": pl.String if sqlite else INSTANT, **_CHECKED}, orient="row")
     if sqlite:
         return frame.with_columns(pl.col("quarter").str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", time_zone="UTC"))
     return frame

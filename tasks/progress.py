@@ -36,6 +36,7 @@ class State:
     folded_at: datetime | None
     minutes_from: datetime | None
     raw_from: datetime | None
+    notes_taken: int
 
     @property
     def basis(self) -> Basis:
@@ -53,14 +54,20 @@ def basis_of(settings: Settings) -> Basis:
 def read_state(engine: Engine, basis: Basis, now: datetime) -> State:
     """The progress; where there is none yet, it begins on `basis`, with minutes from 48 hours before `now`."""
     with reading(engine) as connection:
-        known = connection.execute(select(*_COLUMNS)).one_or_none()
+        known = read_known_state(connection)
     if known is not None:
-        return State(*known)
+        return known
     minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
     start = {"id": 1, "last_id": 0, "zone": basis.zone, "target_ms": basis.target_ms, "minutes_from": minutes_from}
     with writing(engine) as connection:
         connection.execute(insert_into(connection, STATE).values(start).on_conflict_do_nothing())
         return lock_state(connection)
+
+
+def read_known_state(connection: Connection) -> State | None:
+    """The progress; None where nothing has been folded yet."""
+    known = connection.execute(select(*_COLUMNS)).one_or_none()
+    return None if known is None else State(*known)
 
 
 def lock_state(connection: Connection) -> State:

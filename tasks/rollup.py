@@ -28,8 +28,10 @@ COLUMNS = (*KEYS, *SUMS, "latency_histogram")
 LARGEST_TEAM_COUNT = 1_000
 """Teams kept by name in one bucket; the smallest beyond it are folded into OTHER_TEAMS."""
 
+INSTANT = pl.Datetime("us", "UTC")
+
 SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
-    "timestamp": pl.Datetime("us", "UTC"),
+    "timestamp": INSTANT,
     "model_id": pl.String,
     "response_time_ms": pl.Float64,
     "complexity": pl.String,
@@ -101,7 +103,7 @@ def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
     """The UTC start of the zone's day or week that holds each instant."""
     dates = instants.dt.convert_time_zone(zone).dt.date()
     days = dates.unique()
-    starts = pl.Series([floor_to(level, _noon(day, zone), zone) for day in days], dtype=pl.Datetime("us", "UTC"))
+    starts = pl.Series([floor_to(level, _noon(day, zone), zone) for day in days], dtype=INSTANT)
     # Of an empty series the replacement keeps the old type, hence the cast.
     return dates.replace_strict(days, starts).cast(starts.dtype)
 

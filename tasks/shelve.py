@@ -6,17 +6,16 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, and_, delete, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, delete, func, select, type_coerce
+from sqlalchemy import cast as sql_cast
 
 from models.period import Level
 from models.tables import Rollup, table_of
-from tasks.rollup import COLUMNS, KEYS, SUMS, empty, limit_teams, merge
+from tasks.rollup import COLUMNS, KEYS, empty, limit_teams, merge
 
 ROLLUP = table_of(Rollup)
 
 _NAMES = ("level", *COLUMNS)
-_CHANGES = ", ".join(f'"{name}" = excluded."{name}"' for name in (*SUMS, "latency_histogram"))
-_CONFLICT = f"ON CONFLICT (level, {', '.join(KEYS)}) DO UPDATE SET {_CHANGES}"
 _COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 
@@ -27,23 +26,31 @@ def between(level: Level, start: datetime, end: datetime) -> ColumnElement[bool]
 
 def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
     """Rollups (COLUMNS) as stored."""
-    rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(where)).fetchall()
-    return pl.DataFrame(rows, schema=empty().schema, orient="row")
+    bucket: ColumnElement[Any]
+    if connection.dialect.name == "sqlite":
+        bucket = type_coerce(ROLLUP.c.bucket, Text)
+        instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
+    else:
+        bucket = sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
+        instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    rows = connection.execute(select(bucket, *ROLLUP.c[COLUMNS[1:]]).where(where)).fetchall()
+    kind = pl.String if connection.dialect.name == "sqlite" else pl.Int64
+    schema = pl.Schema({**empty().schema, "bucket": kind})
+    # As plain tuples: a row of SQLAlchemy's is looked at value by value.
+    return pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row").with_columns(bucket=instant)
 
 
 def add(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
-    """Add rollups to those that are stored under the same keys."""
+    """Add rollups to those that are stored under the same keys; the caller holds the progress locked."""
     if fresh.is_empty():
         return
     buckets = fresh["bucket"].unique()
     span = and_(ROLLUP.c.level == level.value, ROLLUP.c.bucket.between(buckets.min(), buckets.max()))
     known = stored(connection, span).filter(pl.col("bucket").is_in(buckets.implode()))
+    for bucket in known["bucket"].unique().to_list():
+        connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == bucket))
     merged = merge(pl.concat([known, fresh])) if known.height else fresh
-    limited = merged if level is Level.MINUTE else limit_teams(merged)
-    if limited is not merged and known.height:
-        for bucket in known["bucket"].unique().to_list():
-            connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == bucket))
-    put(connection, level, limited)
+    put(connection, level, merged if level is Level.MINUTE else limit_teams(merged))
 
 
 def replace(connection: Connection, level: Level, span: tuple[datetime, datetime], fresh: pl.DataFrame) -> None:
@@ -53,22 +60,19 @@ def replace(connection: Connection, level: Level, span: tuple[datetime, datetime
 
 
 def put(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
-    """Store rollups; what is stored under the same keys gives way."""
+    """Store rollups under keys that are not there; in the order of the keys, which the index takes best."""
     if rollups.is_empty():
         return
-    rows = rollups.select(pl.lit(level.value).alias("level"), *COLUMNS)
+    rows = rollups.sort(KEYS).select(pl.lit(level.value).alias("level"), *COLUMNS)
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
         # As models.tables.UtcDateTime stores an instant.
         texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
         marks = ", ".join("?" * len(_NAMES))
-        cursor.executemany(f"INSERT INTO rollup ({_COLUMNS}) VALUES ({marks}) {_CONFLICT}", texts.iter_rows())  # noqa: S608
+        cursor.executemany(f"INSERT INTO rollup ({_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608
         return
-    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS fresh_rollup (LIKE rollup) ON COMMIT DROP")
     # As a CSV made by polars: row by row, Python would take longer than the database.
     hexadecimal = pl.lit("\\x") + pl.col("latency_histogram").bin.encode("hex")
     lines = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), latency_histogram=hexadecimal)
-    with cursor.copy(f"COPY fresh_rollup ({_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:
+    with cursor.copy(f"COPY rollup ({_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:
         copy.write(lines.write_csv(include_header=False, quote_style="non_numeric").encode())
-    cursor.execute(f"INSERT INTO rollup ({_COLUMNS}) SELECT {_COLUMNS} FROM fresh_rollup {_CONFLICT}")  # noqa: S608
-    cursor.execute("TRUNCATE fresh_rollup")

@@ -1,0 +1,71 @@
+"""Settle: up to which id nothing can appear any more, found out without holding any writer up."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, func, select, text
+
+from models.database import reading
+from models.tables import Selection, table_of
+
+SELECTION = table_of(Selection)
+
+PATIENCE_S = 5.0
+"""How long a fold waits for the open transactions of writers before it leaves their rows to the next one."""
+
+POLL_S = 0.02
+
+# Before it draws an id, an insert holds this lock, and it keeps it until its rows can be seen or are gone.
+_WRITERS = text(
+    "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
+    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+    "AND relation = 'selection'::regclass AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()"
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The largest id below which nothing can appear any more; None, and the writers' process ids, where it is open."""
+
+    last_id: int | None
+    held_by: tuple[int, ...] = ()
+
+
+def settle(engine: Engine, patience_s: float = PATIENCE_S) -> Settled:
+    """SQLite has one writer at a time, so its ids are committed in order.
+
+    PostgreSQL hands ids out before the commit: whoever was writing when the newest id was read is waited for, while
+    others go on writing.
+    """
+    newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
+    if engine.dialect.name == "sqlite":
+        with reading(engine) as connection:
+            return Settled(int(connection.scalar(newest) or 0))
+    deadline = time.monotonic() + patience_s
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        last_id = max(int(connection.scalar(newest) or 0), _last_drawn(connection))
+        writers = _writers(connection)
+        while writers:
+            if time.monotonic() >= deadline:
+                return Settled(None, tuple(sorted(pid for pid in writers.values() if pid is not None)))
+            time.sleep(POLL_S)
+            still = _writers(connection)
+            writers = {name: pid for name, pid in writers.items() if name in still}
+    return Settled(last_id)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _last_drawn(connection: Any) -> int:
+    sequence = connection.scalar(text("SELECT pg_get_serial_sequence('selection', 'id')"))
+    drawn = text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608 - its own name
+    return int(connection.scalar(drawn))
+
+
+def _writers(connection: Any) -> dict[str, int | None]:
+    """The transactions that are writing into the table now, each with its process; a prepared one has none."""
+    return {row.virtualtransaction: row.pid for row in connection.execute(_WRITERS)}
