@@ -61,8 +61,9 @@ def main(
         for line in _measured(scene, sizes, parts):
             told.append(line)
             typer.echo(line.as_text())
-    if table is not None:
-        table.write_text(as_markdown(told, rounds), encoding="utf-8")
+            if table is not None:
+                # Anew with each line: a long run that is stopped leaves what it has measured.
+                table.write_text(as_markdown(told, rounds), encoding="utf-8")
     sys.exit(any(line.failure for line in told))
 
 

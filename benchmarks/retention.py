@@ -35,16 +35,21 @@ def _line(scene: Scene, engine: Engine) -> Line:
     scene.say("a writer alone")
     alone = _while_writing(engine, lambda: time.sleep(ALONE_S))
     scene.say("retention beside a writer")
-    done: list[Retained] = []
-    started = time.perf_counter()
-    beside = _while_writing(engine, lambda: done.append(retain(engine, raw_kept=timedelta(days=DAYS_KEPT), now=NOW)))
-    seconds = time.perf_counter() - started
+    done: list[tuple[Retained, float]] = []
+    beside = _while_writing(engine, lambda: done.append(_retain(engine)))
+    retained, seconds = done[0]
     note = (
         f"without retention {shown(alone['longest_ms'])} ms in {ALONE_S:g} s ({alone['rows']:,} inserts); "
-        f"{done[0].selections:,} rows went in {shown(seconds)} s ({beside['rows']:,} inserts)"
+        f"{retained.selections:,} rows went in {shown(seconds)} s ({beside['rows']:,} inserts)"
     )
     name, goal = "longest pause of a writer during retention", GOAL if scene.rows >= GOAL_ROWS else None
     return Line(name, "postgresql", scene.rows, (beside["longest_ms"],), unit="ms", goal=goal, note=note)
+
+
+def _retain(engine: Engine) -> tuple[Retained, float]:
+    started = time.perf_counter()
+    retained = retain(engine, raw_kept=timedelta(days=DAYS_KEPT), now=NOW)
+    return retained, time.perf_counter() - started
 
 
 def _while_writing(engine: Engine, work: Callable[[], object]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,8 +74,10 @@ def _backfill(engine: Engine, client: Any) -> float:
 def _cluster(workers: int) -> Iterator[Any]:
     """A client of workers that have imported what they need."""
     distributed = import_module("distributed")
+    # Prefect's set-up of logging lets through what Dask tells of every connection.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     cluster = distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
     )
     with cluster, distributed.Client(cluster) as client:
         client.wait_for_workers(workers)
