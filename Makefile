@@ -32,8 +32,8 @@ format: $(READY) ## lay the code out as `make lint` wants it
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(READY) ## ratios against peers, in one run
-	@$(BIN)/python -m benchmarks
+bench: $(READY) ## ratios against peers, in one run; BENCH="--rows 1M --only fold" for less
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 serve: $(READY) ## the timetable, with a Prefect server and its UI
 	@$(BIN)/routewatch init
