@@ -46,7 +46,8 @@ ProgressBar = Callable[[int, int], None]
 class FoldResult:
     """What one fold did: rows counted now, hours mended, and whether rollups were built anew.
 
-    `held_by` are the processes whose open transactions kept rows from being counted.
+    `left` are hours whose selections were changed but could not be mended, because their other rows are gone;
+    `held_by` the processes whose open transactions kept rows from being counted.
     """
 
     rows: int
@@ -54,6 +55,7 @@ class FoldResult:
     rebuilt: bool
     last_id: int
     last_selection_at: datetime | None
+    left: int = 0
     held_by: tuple[int, ...] = ()
 
 
@@ -70,7 +72,9 @@ def fold(engine: Engine, basis: Basis, *, now: datetime, progress: ProgressBar =
         rows = _fold_anew(engine, basis, now, progress)
     mended = mend(engine)
     state = read_state(engine, basis, now)
-    return FoldResult(rows, mended, rebuilt, state.last_id, state.last_selection_at, held_by)
+    return FoldResult(
+        rows, mended.hours, rebuilt, state.last_id, state.last_selection_at, left=mended.left, held_by=held_by
+    )
 
 
 def rebuild(
@@ -98,7 +102,7 @@ def rebuild(
                 mended += rebuild_hours(connection, engine, some, lock_state(connection))
             progress(first + len(some), len(hours))
     state = read_state(engine, basis, now)
-    return FoldResult(rows, mended, True, state.last_id, state.last_selection_at, held_by)
+    return FoldResult(rows, mended, True, state.last_id, state.last_selection_at, held_by=held_by)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -259,6 +263,9 @@ def fold_selections(place: Workplace, now: datetime) -> FoldResult:
     if result.held_by:
         told_held = "selections wait to be counted until the open transactions of these processes end: %s"
         get_run_logger().warning(told_held, ", ".join(map(str, result.held_by)))
+    if result.left:
+        told_left = "selections of %s hours were changed whose raw rows are gone: their rollups stay as they are"
+        get_run_logger().warning(told_left, result.left)
     told = f"{result.rows:,}", result.last_selection_at, result.mended
     get_run_logger().info("folded %s selections, the newest of %s; mended %s hours", *told)
     return result

@@ -7,6 +7,7 @@ removed is never touched.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -42,12 +43,20 @@ _CHECKED = {
 """The columns that tell whether two rollups of the same rows differ."""
 
 
-def mend(engine: Engine) -> int:
-    """Make anew the hours whose selections were changed after they had been counted; gives their number.
+@dataclass(frozen=True)
+class Mended:
+    """Hours made anew, and hours left as they were because their raw rows are gone."""
+
+    hours: int
+    left: int
+
+
+def mend(engine: Engine) -> Mended:
+    """Make anew the hours whose selections were changed after they had been counted.
 
     A few hours a transaction, by rising time; what is changed behind it meanwhile is left to the next call.
     """
-    mended, since = 0, EARLIEST
+    mended, left, since = 0, 0, EARLIEST
     while (oldest := _oldest_note(engine, since)) is not None:
         with writing(engine) as connection:
             state = lock_state(connection)
@@ -56,8 +65,9 @@ def mend(engine: Engine) -> int:
             taken = delete(CHANGE).where(CHANGE.c.at >= start, CHANGE.c.at < since).returning(CHANGE.c.at)
             hours = {floor_to(Level.HOUR, at, state.zone) for at in connection.execute(taken).scalars()}
             connection.execute(update(STATE).values(notes_taken=state.notes_taken + 1))
-            mended += rebuild_hours(connection, engine, hours, state)
-    return mended
+            done = rebuild_hours(connection, engine, hours, state)
+            mended, left = mended + done, left + len(hours) - done
+    return Mended(mended, left)
 
 
 def reconcile(engine: Engine) -> int:

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from sqlalchemy import Connection, Engine, delete, insert, select
+from sqlalchemy import Connection, Engine, delete, insert, select, text
 
 from models.database import reading, writing
 from models.period import Level, Period
 from models.tables import FoldState, Rollup, Selection, table_of
 from tasks import fold as fold_module
 from tasks import scan, shelve
+from tasks import settle as settle_module
 from tasks.fold import fold, rebuild
 from tasks.progress import MINUTES_KEPT, Basis
 from tasks.rollup import COLUMNS, KEYS, roll_up
@@ -137,6 +138,35 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
     thread.join()
     fold(postgres_engine, UTC_BASIS, now=NOW)
     assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
+
+
+def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
+    postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one writer keeps its transaction open, others write on; the fold says whom it waits for."""
+    table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "m", "error": False}
+    waits = threading.Event()
+
+    def look(_seconds: float) -> None:
+        waits.set()
+
+    monkeypatch.setattr(settle_module.time, "sleep", look)
+    results = []
+    with postgres_engine.connect() as early:
+        transaction = early.begin()
+        pid = early.scalar(text("SELECT pg_backend_pid()"))
+        early.execute(insert(table), [row])
+        assert settle_module.settle(postgres_engine, 0.0).held_by == (pid,)
+        thread = threading.Thread(target=lambda: results.append(fold(postgres_engine, UTC_BASIS, now=NOW)))
+        thread.start()
+        assert waits.wait(30)
+        with writing(postgres_engine) as other:
+            other.execute(text("SET LOCAL lock_timeout = '1ms'"))
+            other.execute(insert(table), [row, row])
+        transaction.commit()
+    thread.join()
+    assert [result.held_by for result in results] == [()]
+    assert results[0].rows + fold(postgres_engine, UTC_BASIS, now=NOW).rows == 3
 
 
 @pytest.mark.parametrize("basis", [Basis("Asia/Kolkata", 2000.0), Basis("UTC", 500.0)], ids=["zone", "target"])

@@ -79,20 +79,41 @@ def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engin
     assert fold(engine, UTC_BASIS, now=NOW).rows == 20
     with writing(engine) as connection:
         connection.execute(update(SELECTION).where(SELECTION.c.timestamp < gone).values(cost_usd=9.0))
-    fold(engine, UTC_BASIS, now=NOW)
+    result = fold(engine, UTC_BASIS, now=NOW)
+    assert (result.mended, result.left) == (0, 3)
     assert_rollups_are_of(engine, pl.concat([traffic(400), traffic(20, start=MONDAY)]))
 
 
 def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: Engine) -> None:
-    """Without the raw rows of the first half, days and weeks of the new zone come from the hours that are kept."""
-    insert_selections(engine, traffic(400))
+    """Without the raw rows of the first days, days and weeks of the new zone come from the hours that are kept.
+
+    Also those rows count once that arrive late, for a time whose rows are gone, before the zone is changed.
+    """
+    insert_selections(engine, traffic(1200))
     fold(engine, UTC_BASIS, now=NOW)
-    gone = MONDAY + timedelta(hours=12)
+    gone = MONDAY + timedelta(days=2)
     with writing(engine) as connection:
         connection.execute(update(STATE).values(raw_from=gone))
         connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
-    fold(engine, Basis("Asia/Tokyo", 2000.0), now=NOW)
-    with reading(engine) as connection:
-        for level in (Level.HOUR, Level.DAY, Level.WEEK):
-            counts = connection.execute(select(ROLLUP.c["count"]).where(ROLLUP.c.level == level.value)).scalars()
-            assert sum(counts) == 400, level
+    insert_selections(engine, traffic(10))
+    for zone in ("Asia/Tokyo", "Asia/Kathmandu", "America/New_York", "UTC"):
+        fold(engine, Basis(zone, 2000.0), now=NOW)
+        with reading(engine) as connection:
+            for level in (Level.HOUR, Level.DAY, Level.WEEK):
+                counts = connection.execute(select(ROLLUP.c["count"]).where(ROLLUP.c.level == level.value)).scalars()
+                assert sum(counts) == 1210, (zone, level)
+        assert reconcile(engine) == 0, zone
+
+
+def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Engine) -> None:
+    insert_selections(engine, traffic(2_000))
+    fold(engine, UTC_BASIS, now=NOW)
+    with writing(engine) as connection:
+        for level, start in ((Level.DAY, MONDAY + timedelta(days=2)), (Level.WEEK, MONDAY + timedelta(days=7))):
+            connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == start))
+        minutes = ROLLUP.c.level == Level.MINUTE.value
+        lost = select(ROLLUP.c.bucket).where(minutes).limit(1).scalar_subquery()
+        connection.execute(delete(ROLLUP).where(minutes, ROLLUP.c.bucket == lost))
+    assert reconcile(engine) == 3
+    assert_rollups_are_of(engine, raw_of(engine))
+    assert reconcile(engine) == 0
