@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -38,7 +37,11 @@ def _into_postgresql(connection: Connection, selections: pl.DataFrame) -> int:
     cursor: Any = connection.connection.cursor()
     cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE selection) ON COMMIT DROP")
     cursor.execute("ALTER TABLE incoming ALTER COLUMN id DROP NOT NULL")
-    _copy(cursor, selections.iter_rows())
+    # As a CSV made by polars: row by row, Python would take longer than the database. A text stands in quotes, so that
+    # an empty one is not NULL.
+    lines = selections.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    with cursor.copy(f"COPY incoming ({_NAMES}) FROM STDIN (FORMAT csv)") as copy:
+        copy.write(lines.write_csv(include_header=False, quote_style="non_numeric"))
     cursor.execute(
         f"INSERT INTO selection ({_NAMES}) SELECT {_NAMES} FROM incoming "  # noqa: S608 - names of our own
         "ON CONFLICT (request_id) DO NOTHING"
@@ -46,9 +49,3 @@ def _into_postgresql(connection: Connection, selections: pl.DataFrame) -> int:
     added = int(cursor.rowcount)
     cursor.execute("TRUNCATE incoming")
     return added
-
-
-def _copy(cursor: Any, rows: Iterable[tuple[Any, ...]]) -> None:
-    with cursor.copy(f"COPY incoming ({_NAMES}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
