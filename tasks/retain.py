@@ -5,24 +5,23 @@ The days before `raw_from` are marked as gone before the first row goes, so that
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import ColumnElement, Engine, delete, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
 from models.database import reading, writing
-from models.period import Level, Period, floor_to, next_start
+from models.period import Level, floor_to
 from models.tables import Rollup, Selection, table_of
 from models.workplace import Workplace
-from tasks.files import write_atomically
+from tasks.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.mend import mend
 from tasks.progress import MINUTES_KEPT, STATE, State, lock_state
-from tasks.rollup import SELECTION_SCHEMA
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 
@@ -30,11 +29,11 @@ HOURS_KEPT = timedelta(days=90)
 HOURS_BEHIND_RAW = timedelta(days=14)
 """Hours outlive their raw rows by this, because days and weeks are made anew from them."""
 
-ARCHIVE_ROWS = 200_000
+CHUNK_ROWS = 200_000
+"""Rows found at a time, and the most that one file of the archive has."""
+
 BATCH_ROWS = 5_000
 """Rows deleted in one transaction: a writer behind it waits for some milliseconds."""
-
-_ARCHIVE_SCHEMA = {"id": pl.Int64, **SELECTION_SCHEMA, "request_id": pl.String, "error_type": pl.String}
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Retained:
 def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path | None = None) -> Retained:
     """Remove raw rows older than `raw_kept` that are counted, by whole days; minutes after 48 h, hours after 90 days.
 
-    With `archive`, a day's rows are first written there, as day=YYYY-MM-DD/selections-N.parquet.
+    With `archive`, rows are first written there (tasks.archive).
     """
     state = _mark(engine, raw_kept, now)
     if state is None:
@@ -87,47 +86,37 @@ def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> State | None:
 
 
 def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
-    """Delete the counted rows before `raw_from`, day by day, and each day in batches."""
+    """Delete the counted rows before `raw_from`, the oldest first."""
     gone = (SELECTION.c.timestamp < state.raw_from) & (SELECTION.c.id <= state.last_id)
-    removed = 0
-    while True:
-        with reading(engine) as connection:
-            oldest = connection.scalar(select(func.min(SELECTION.c.timestamp)).where(gone))
-        if oldest is None:
-            return removed
-        day_ends = next_start(Level.DAY, oldest + timedelta(microseconds=1), state.zone)
-        of_day = gone & (SELECTION.c.timestamp < day_ends)
-        if archive is None:
-            removed += _delete(engine, of_day)
-            continue
-        local_day = f"{Period(oldest, day_ends, state.zone).local(oldest):%Y-%m-%d}"
-        while (last_id := _archive(engine, of_day, archive / f"day={local_day}")) is not None:
-            removed += _delete(engine, of_day & (SELECTION.c.id <= last_id))
+    names = ("id", "timestamp") if archive is None else tuple(ARCHIVE_SCHEMA)
+    removed, oldest = 0, datetime.min.replace(tzinfo=UTC)
+    while not (rows := _oldest_rows(engine, gone & (SELECTION.c.timestamp >= oldest), names)).is_empty():
+        if archive is not None:
+            write_archive(archive, rows, state.zone)
+        removed += _delete(engine, gone, rows["id"].to_list())
+        # From here on, and not from the beginning: the index keeps the entries of deleted rows while a snapshot that is
+        # older than their deletion is open, and they would be walked over again and again.
+        oldest = rows["timestamp"][-1]
+    return removed
 
 
-def _delete(engine: Engine, where: ColumnElement[bool]) -> int:
-    some = select(SELECTION.c.id).where(where).limit(BATCH_ROWS)
+def _oldest_rows(engine: Engine, where: ColumnElement[bool], names: tuple[str, ...]) -> pl.DataFrame:
+    by_time = SELECTION.c.timestamp, SELECTION.c.id
+    return read_rows(engine, select(*SELECTION.c[names]).where(where).order_by(*by_time).limit(CHUNK_ROWS))
+
+
+def _delete(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
     removed = 0
-    while True:
+    for start in range(0, len(ids), BATCH_ROWS):
+        # Written out: thousands of parameters take longer than the deletion. `gone` spares a row that was moved, after
+        # it was found, to a time that is kept.
+        chosen: BindParameter[Any] = bindparam(
+            "ids", ids[start : start + BATCH_ROWS], expanding=True, literal_execute=True
+        )
+        batch = gone & SELECTION.c.id.in_(chosen)
         with writing(engine) as connection:
-            batch = connection.execute(delete(SELECTION).where(SELECTION.c.id.in_(some))).rowcount
-        removed += batch
-        if batch < BATCH_ROWS:
-            return removed
-
-
-def _archive(engine: Engine, where: ColumnElement[bool], folder: Path) -> int | None:
-    """Write the first rows, by id, into a file of their own; the last id of it, None where there are no rows."""
-    with reading(engine) as connection:
-        query = select(SELECTION).where(where).order_by(SELECTION.c.id).limit(ARCHIVE_ROWS)
-        rows = [dict(row) for row in connection.execute(query).mappings()]
-    if not rows:
-        return None
-    content = io.BytesIO()
-    pl.DataFrame(rows, schema=_ARCHIVE_SCHEMA).write_parquet(content, compression="zstd")
-    # Named by its ids: what was written before a crash is written again in its place.
-    write_atomically(folder / f"selections-{rows[0]['id']}.parquet", content.getvalue())
-    return int(rows[-1]["id"])
+            removed += connection.execute(delete(SELECTION).where(batch)).rowcount
+    return removed
 
 
 @task(name="retain", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])

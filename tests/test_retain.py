@@ -7,9 +7,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, func, select, update
 
-from models.database import reading
+from models.database import reading, writing
 from models.period import Level
 from models.tables import Rollup, Selection, table_of
 from tasks import retain as retain_module
@@ -60,6 +60,49 @@ def test_what_is_not_yet_counted_stays(engine: Engine) -> None:
     assert (left(engine), counted(engine, Level.DAY)) == (0, 107)
 
 
+def test_more_rows_of_one_moment_than_a_batch_all_go(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retain_module, "CHUNK_ROWS", 40)
+    monkeypatch.setattr(retain_module, "BATCH_ROWS", 15)
+    insert_selections(engine, traffic(130, step=timedelta()))
+    fold(engine, UTC_BASIS, now=NOW)
+    assert retain(engine, raw_kept=DAY, now=LATER).selections == 130
+    assert left(engine) == 0
+
+
+def test_an_old_row_that_comes_while_others_go_stays_until_it_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete_rows = retain_module._delete
+
+    def beside_a_writer(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+        insert_selections(engine, traffic(1, start=MONDAY + 3 * DAY))
+        return delete_rows(engine, gone, ids)
+
+    insert_selections(engine, traffic(500))
+    fold(engine, UTC_BASIS, now=NOW)
+    monkeypatch.setattr(retain_module, "CHUNK_ROWS", 100)
+    monkeypatch.setattr(retain_module, "_delete", beside_a_writer)
+    assert retain(engine, raw_kept=DAY, now=LATER).selections == 500
+    assert left(engine) == 5
+    fold(engine, UTC_BASIS, now=LATER)
+    assert counted(engine, Level.DAY) == 505
+
+
+def test_a_row_that_is_moved_to_a_kept_time_meanwhile_stays(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    delete_rows = retain_module._delete
+
+    def after_a_move(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+        with writing(engine) as connection:
+            connection.execute(update(SELECTION).where(SELECTION.c.id == ids[-1]).values(timestamp=LATER))
+        return delete_rows(engine, gone, ids)
+
+    insert_selections(engine, traffic(50))
+    fold(engine, UTC_BASIS, now=NOW)
+    monkeypatch.setattr(retain_module, "_delete", after_a_move)
+    assert retain(engine, raw_kept=DAY, now=LATER).selections == 49
+    assert left(engine) == 1
+
+
 def test_hours_outlive_their_raw_rows_and_days_are_kept_for_good(engine: Engine) -> None:
     insert_selections(engine, traffic(500))
     fold(engine, UTC_BASIS, now=NOW)
@@ -70,7 +113,7 @@ def test_hours_outlive_their_raw_rows_and_days_are_kept_for_good(engine: Engine)
 def test_the_archive_has_every_row_that_went_once(
     engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retain_module, "ARCHIVE_ROWS", 64)
+    monkeypatch.setattr(retain_module, "CHUNK_ROWS", 64)
     raw = traffic(600)
     insert_selections(engine, raw)
     fold(engine, UTC_BASIS, now=NOW)

@@ -1,0 +1,195 @@
+"""Archive: raw rows that retention removed, as Parquet files, and rollups anew from them.
+
+A row stands in ARCHIVE/day=YYYY-MM-DD/selections-*.parquet, the day being that of the zone at the time of archiving.
+Which day a row is of is told by its timestamp alone: the zone may have changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+from sqlalchemy import Connection, Engine, Select, func, select
+
+from models.database import reading, writing
+from models.errors import UnreadableArchive
+from models.period import Level, Period, floor_to, next_start
+from models.tables import Selection, table_of
+from tasks.files import write_atomically
+from tasks.mend import derive
+from tasks.progress import STATE, State, lock_state
+from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.shelve import ROLLUP, between, replace
+
+SELECTION = table_of(Selection)
+
+ARCHIVE_SCHEMA = {"id": pl.Int64(), **SELECTION_SCHEMA, "request_id": pl.String(), "error_type": pl.String()}
+
+ROWS_AT_ONCE = 10_000
+"""Rows of the table that are Python objects at one time."""
+
+
+@dataclass(frozen=True)
+class ArchiveRebuilt:
+    """Days whose rollups were made anew, the rows they count, and days left as they were: the archive lacks rows."""
+
+    days: int
+    rows: int
+    left_days: int
+
+
+def read_rows(engine: Engine, query: Select[Any]) -> pl.DataFrame:
+    """Selections out of the table, with the columns of ARCHIVE_SCHEMA that the query names."""
+    schema = {str(column.key): ARCHIVE_SCHEMA[str(column.key)] for column in query.selected_columns}
+    with reading(engine) as connection:
+        found = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
+        parts = [pl.DataFrame(rows, schema=schema, orient="row") for rows in found.partitions()]
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
+
+
+def write_archive(folder: Path, rows: pl.DataFrame, zone: str) -> None:
+    """Add rows of ARCHIVE_SCHEMA, each to the folder of its day in `zone`."""
+    days = rows["timestamp"].dt.convert_time_zone(zone).dt.date()
+    for (day,), part in rows.with_columns(_day=days).partition_by("_day", as_dict=True, include_key=False).items():
+        content = io.BytesIO()
+        part.write_parquet(content, compression="zstd")
+        # Named by what it holds: after a crash the same rows are written in their own place, and others never are.
+        name = f"selections-{part['id'][0]}-{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.parquet"
+        write_atomically(folder / f"day={day}" / name, content.getvalue())
+
+
+def archived_days(folder: Path) -> list[date]:
+    """The days that have a folder, in order; each is of the zone at the time of archiving."""
+    return sorted(day for path in folder.glob("day=*") if (day := _day_of(path)) is not None)
+
+
+def read_archived(folder: Path, start: datetime, end: datetime) -> pl.DataFrame:
+    """The id and SELECTION_SCHEMA of the archived rows with start <= timestamp < end, each id once.
+
+    Raises UnreadableArchive.
+    """
+    within = (pl.col("timestamp") >= start) & (pl.col("timestamp") < end)
+    parts = [_read(path, within) for path in _files_near(folder, start, end)]
+    return pl.concat([pl.DataFrame(schema=_SCHEMA), *parts]).unique("id", keep="last", maintain_order=True)
+
+
+def rebuild_from_archive(engine: Engine, folder: Path, period: Period | None = None) -> ArchiveRebuilt:
+    """Make anew the rollups of the archived days before `raw_from`, or of those of them that the period touches.
+
+    A day of which archive and table have fewer rows than its rollups count stays as it is: an archive that was begun
+    later, or has lost a file, must not make a number smaller. Raises UnreadableArchive.
+    """
+    with reading(engine) as connection:
+        if connection.execute(select(STATE.c.raw_from)).scalar_one_or_none() is None:
+            return ArchiveRebuilt(0, 0, 0)
+    state, named = _state(engine), set(archived_days(folder))
+    days = [_rebuild_day(engine, folder, span, state.zone, named) for span in _days(named, state, period)]
+    rebuilt = [rows for rows in days if rows]
+    return ArchiveRebuilt(len(rebuilt), sum(rebuilt), days.count(None))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_READ = ("id", *SELECTION_SCHEMA)
+_SCHEMA = pl.Schema({name: ARCHIVE_SCHEMA[name] for name in _READ})
+_Span = tuple[datetime, datetime]
+
+
+def _day_of(path: Path) -> date | None:
+    try:
+        return date.fromisoformat(path.name.removeprefix("day="))
+    except ValueError:
+        return None
+
+
+def _files_near(folder: Path, start: datetime, end: datetime) -> list[Path]:
+    """Files that may hold rows of [start, end), the last written last."""
+    # No zone's date is further from that of UTC than a day.
+    first, last = start.astimezone(UTC).date() - timedelta(days=1), end.astimezone(UTC).date() + timedelta(days=1)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    files = [path for day in days for path in (folder / f"day={day}").glob("selections-*.parquet")]
+    return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def _read(path: Path, within: pl.Expr) -> pl.DataFrame:
+    try:
+        rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).filter(within).select(_READ).collect()
+        return rows.cast(_SCHEMA)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise UnreadableArchive(str(path), str(error).strip().partition("\n")[0]) from error
+
+
+def _state(engine: Engine) -> State:
+    with writing(engine) as connection:
+        return lock_state(connection)
+
+
+def _days(named: Iterable[date], state: State, period: Period | None) -> Iterator[_Span]:
+    """The days of the state's zone that may have archived rows, oldest first."""
+    # Two zones' dates are at most two days apart.
+    for day in sorted({day + timedelta(days=apart) for day in named for apart in range(-2, 3)}):
+        start = floor_to(Level.DAY, datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(state.zone)), state.zone)
+        end = next_start(Level.DAY, start + timedelta(seconds=1), state.zone)
+        is_meant = period is None or (start < period.end and end > period.start)
+        if is_meant and state.raw_from is not None and start < state.raw_from:
+            yield start, end
+
+
+def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set[date]) -> int | None:
+    """How many rows the day's rollups were made of; None where the day was left as it is.
+
+    Reading and rolling up hold no lock; where the fold has gone on meanwhile, they are done again under it.
+    """
+    state = _state(engine)
+    raw, is_archived = _rows_of(engine, folder, day, state.last_id)
+    if not is_archived and day[0].astimezone(ZoneInfo(zone)).date() not in named:
+        return 0
+    fresh = roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from)
+    with writing(engine) as connection:
+        locked = lock_state(connection)
+        if locked.zone != zone:
+            return None
+        if (locked.last_id, locked.basis, locked.minutes_from) != (state.last_id, state.basis, state.minutes_from):
+            raw, _ = _rows_of(engine, folder, day, locked.last_id)
+            fresh = roll_up(raw, locked.zone, locked.target_ms, minutes_from=locked.minutes_from)
+        if raw.height < max(_counted(connection, level, day) for level in (Level.HOUR, Level.DAY)):
+            return None
+        for level in (Level.MINUTE, Level.HOUR, Level.DAY):
+            replace(connection, level, day, fresh[level])
+        _derive_week(connection, day, zone)
+    return raw.height
+
+
+def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl.DataFrame, bool]:
+    """The counted rows of a day that are in the table or the archive, and whether any are in the archive."""
+    # The table first: what retention moves meanwhile is then found twice rather than not at all.
+    in_table = _in_table(engine, day, last_id)
+    archived = read_archived(folder, *day)
+    # What the table has is newer, for it can still be changed.
+    both = pl.concat([archived, in_table]).unique("id", keep="last", maintain_order=True)
+    return both.drop("id"), not archived.is_empty()
+
+
+def _in_table(engine: Engine, day: _Span, last_id: int) -> pl.DataFrame:
+    at = SELECTION.c.timestamp
+    return read_rows(engine, select(*SELECTION.c[_READ]).where(at >= day[0], at < day[1], SELECTION.c.id <= last_id))
+
+
+def _derive_week(connection: Connection, day: _Span, zone: str) -> None:
+    """The day's week anew, unless its days are not all there yet and count fewer than it does."""
+    start = floor_to(Level.WEEK, day[0], zone)
+    week = (start, next_start(Level.WEEK, start + timedelta(seconds=1), zone))
+    if _counted(connection, Level.DAY, week) >= _counted(connection, Level.WEEK, week):
+        derive(connection, Level.WEEK, [start], zone)
+
+
+def _counted(connection: Connection, level: Level, span: _Span) -> int:
+    query = select(func.coalesce(func.sum(ROLLUP.c["count"]), 0)).where(between(level, *span))
+    return int(connection.execute(query).scalar_one())
