@@ -6,11 +6,12 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from deployments.tell import note, progress, say
+from deployments.tell import complain, note, progress, say
 from models.document import Document
 from models.errors import UsageError
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, parse_instant, parse_span
 from models.workplace import Workplace
+from tasks.archive import rebuild_from_archive
 from tasks.compose import Request, compose
 from tasks.files import write_atomically
 from tasks.fold import fold, rebuild
@@ -52,14 +53,22 @@ def write_report(place: Workplace, request: Request, form: str | None, output: P
 
 
 def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
-    """Make the rollups anew, all of them or those of a period."""
+    """Make the rollups anew, all of them or those of a period; from the archive where raw rows are only there."""
     zone = place.settings.timezone
     first = parse_instant(start, zone) if start else EARLIEST
     upto = parse_instant(end, zone) if end else LATEST
     period = Period(first, upto, zone) if start or end else None
     with progress("rebuilding rollups") as bar:
         result = rebuild(place.engine, basis_of(place.settings), period=period, now=now, progress=bar)
-    say(f"rollups rebuilt from {result.rows:,} selections")
+    say(f"rollups rebuilt from {result.rows:,} selections" if period is None else f"{result.mended:,} hours rebuilt")
+    if result.held_by:
+        complain(f"selections wait to be counted for the open transactions of {', '.join(map(str, result.held_by))}")
+    archive = place.environment.archive_folder
+    if archive.is_dir():
+        archived = rebuild_from_archive(place.engine, archive, period)
+        say(f"{archived.days:,} days rebuilt from {archived.rows:,} selections of the archive {archive}")
+        if archived.left_days:
+            say(f"{archived.left_days:,} days left as they were: the archive has fewer rows than they count")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

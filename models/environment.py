@@ -42,6 +42,10 @@ class Environment(BaseSettings):
         return self.home / "reports"
 
     @property
+    def archive_folder(self) -> Path:
+        return self.home / "archive"
+
+    @property
     def outbox_folder(self) -> Path:
         return self.home / "outbox"
 

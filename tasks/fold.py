@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,7 +35,7 @@ from tasks.shelve import ROLLUP, add, between, put, stored
 
 SELECTION = table_of(Selection)
 
-COMMIT_ROWS = 1_000_000
+COMMIT_ROWS = 500_000
 """Rows that are rolled up in memory before their rollups are written."""
 
 REBUILD_TRIES = 5
@@ -145,17 +147,25 @@ def _fold_new(engine: Engine, basis: Basis, now: datetime, progress: ProgressBar
 
 
 def _fold_upto(engine: Engine, bound: int, state: State, now: datetime, progress: ProgressBar) -> tuple[int, bool]:
-    """Count the rows between the progress and `bound`; how many, and whether all. False: another fold was quicker."""
-    bound, total, pending = max(bound, state.last_id), 0, _Rollups()
-    for ends_at, selections in scan_ids(engine, state.last_id, bound):
-        pending.take(selections, state)
-        if pending.rows < COMMIT_ROWS and ends_at < bound:
-            continue
-        if not _write(engine, pending, state, ends_at, now):
-            return total, False
-        total, pending, state = total + pending.rows, _Rollups(), replace(state, last_id=ends_at)
-        progress(ends_at, bound)
-    return total, True
+    """Count the rows between the progress and `bound`; how many, and whether all. False: another fold was quicker.
+
+    While rollups are written, the rows behind them are read and rolled up.
+    """
+    bound, total, rows, pending = max(bound, state.last_id), 0, 0, _Rollups()
+    written: Future[bool] | None = None
+    with ThreadPoolExecutor(max_workers=1) as writer, closing(scan_ids(engine, state.last_id, bound)) as parts:
+        for ends_at, selections in parts:
+            pending.take(selections, state)
+            if pending.rows < COMMIT_ROWS and ends_at < bound:
+                continue
+            if written is not None and not written.result():
+                return total, False
+            total, rows = total + rows, pending.rows
+            written = writer.submit(_write, engine, pending, state, ends_at, now)
+            pending, state = _Rollups(), replace(state, last_id=ends_at)
+            progress(ends_at, bound)
+    is_done = written is None or written.result()
+    return total + (rows if is_done else 0), is_done
 
 
 def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now: datetime) -> bool:

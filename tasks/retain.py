@@ -123,7 +123,7 @@ def _delete(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
 def retain_what_is_kept(place: Workplace, now: datetime) -> Retained:
     """Remove what is older than the settings keep."""
     kept = timedelta(milliseconds=place.settings.monitoring.retention_period)
-    archive = place.environment.home / "archive" if place.settings.monitoring.archive else None
+    archive = place.environment.archive_folder if place.settings.monitoring.archive else None
     # A run that acts as a later time must not remove what is kept today.
     result = retain(place.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
     if result.selections or result.rollups:

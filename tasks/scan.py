@@ -38,7 +38,7 @@ _ISO = "%Y-%m-%d %H:%M:%S%.f"
 _WRITTEN_LENGTH = len("2026-09-07 00:00:00.000000")
 
 
-def scan_ids(engine: Engine, after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def scan_ids(engine: Engine, after: int, upto: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
     """Rows of SELECTION_SCHEMA with after < id <= upto, by rising id, in parts; each with the id that it ends at.
 
     The next parts are read while the caller works on this one. The last one ends at `upto`, and may have no rows.

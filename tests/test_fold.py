@@ -150,7 +150,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
     def look(_seconds: float) -> None:
         waits.set()
 
-    monkeypatch.setattr(settle_module.time, "sleep", look)
+    monkeypatch.setattr("tasks.settle.time.sleep", look)
     results = []
     with postgres_engine.connect() as early:
         transaction = early.begin()

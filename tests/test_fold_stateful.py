@@ -119,7 +119,8 @@ class Folding(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True))
         values = data.draw(ROW)
         # What is moved to a time whose rows are gone cannot be counted there; the fold says so.
-        values["timestamp"] = max(values["timestamp"], raw_from or EARLIEST)
+        if raw_from is not None and values["timestamp"] < raw_from:
+            values["timestamp"] = raw_from
         changed = {name: values[name] for name in data.draw(st.sets(st.sampled_from(sorted(values)), min_size=1))}
         with writing(self.engine) as connection:
             connection.execute(update(SELECTION).where(SELECTION.c.id.in_(chosen)).values(changed))
