@@ -6,17 +6,20 @@ import os
 from datetime import datetime
 from typing import Any
 
-from prefect import flow, unmapped
+from prefect import State, flow, unmapped
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.clock import time_of_run
-from models.errors import UsageError
+from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period
 from models.workplace import load_workplace
 from tasks.backfill import backfill_day, backfill_weeks, plan_backfill
 from tasks.fold import fold_selections
 
 DAYS_AT_ONCE = 4
+
+ROUNDS = 2
+"""How often a day is handed out. Dask repeats it where a worker dies, and gives it up after some such deaths."""
 
 
 def task_runner() -> TaskRunner[Any]:
@@ -28,9 +31,11 @@ def task_runner() -> TaskRunner[Any]:
     if not address:
         return ThreadPoolTaskRunner(max_workers=DAYS_AT_ONCE)
     try:
-        from prefect_dask import DaskTaskRunner  # noqa: PLC0415 - only where it is asked for
+        from prefect_dask import DaskTaskRunner  # type: ignore[attr-defined] # noqa: PLC0415 - only where asked for
     except ImportError:
-        raise UsageError("ROUTEWATCH_DASK_ADDRESS is set, but prefect-dask is not installed") from None
+        raise UsageError(
+            "ROUTEWATCH_DASK_ADDRESS is set, but prefect-dask is not installed: it is the extra [dask]"
+        ) from None
     runner: TaskRunner[Any] = DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
     return runner
 
@@ -47,6 +52,22 @@ def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
     fold_selections(place, now)
     period = Period(start or EARLIEST, end or LATEST, place.settings.timezone)
     days, state = plan_backfill(place, period, now)
-    counts = backfill_day.map(unmapped(place), days, unmapped(state)).result()
+    ended, left = [], days
+    for _ in range(ROUNDS):
+        states = backfill_day.map(unmapped(place), left, unmapped(state), return_state=True)
+        ended += [day_state for day_state in states if _has_ended(day_state)]
+        left = [day for day, day_state in zip(left, states, strict=True) if not _has_ended(day_state)]
+    # Before any failure is told: also then, the weeks must be those of the days that were made anew.
     backfill_weeks(place, days)
-    return sum(counts)
+    if left:
+        shown = ", ".join(f"{day:%Y-%m-%d}" for day in left)
+        raise RoutewatchError(f"the workers of {shown} died {ROUNDS} times: see why, then run the backfill again")
+    return sum(day_state.result() for day_state in ended)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _has_ended(state: State[int]) -> bool:
+    """Whether the task itself came to an end, good or bad; otherwise its worker died."""
+    return state.is_completed() or state.is_failed()

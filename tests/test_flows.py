@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from sqlalchemy import Engine, delete, func, select
 
 from models.database import migrate, reading, writing
-from models.errors import UsageError
 from models.tables import Config, ConfigChange, Report, Rollup, table_of
 from models.workplace import load_workplace
 from tasks.configure import set_by_hand
@@ -183,7 +181,7 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> 
     assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names
 
 
-def test_a_backfill_makes_whole_days_anew(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
     from flows.backfill import backfill, task_runner  # noqa: PLC0415
 
     raw = slow_day(MONDAY, 2_500)
@@ -198,7 +196,3 @@ def test_a_backfill_makes_whole_days_anew(engine: Engine, monkeypatch: pytest.Mo
     assert {level: sum(row[1] for row in rows if row[0] == level) for level in ("hour", "day", "week")} == {
         "hour": 2_500, "day": 2_500, "week": 2_500,
     }  # fmt: skip
-    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "tcp://127.0.0.1:9")
-    monkeypatch.setitem(sys.modules, "prefect_dask", None)
-    with pytest.raises(UsageError, match="prefect-dask is not installed"):
-        task_runner()

@@ -1,0 +1,189 @@
+"""A backfill on a Dask cluster of real processes gives what threads give, also when its workers are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import Any
+
+import polars as pl
+import pytest
+import stamina
+from polars.testing import assert_frame_equal
+from sqlalchemy import Engine, select, text, update
+
+from models.database import reading, writing
+from models.errors import RoutewatchError, UsageError
+from models.period import Level
+from tasks.fold import fold
+from tests.factories import insert_selections
+from tests.test_fold import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+
+PATIENCE_S = 120
+WORKERS = 2
+TEN_DAYS = traffic(2_000)
+
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's own clients leave sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    """Prefect's own server, on a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Dask cluster of processes, each of which works on one day at a time."""
+    from distributed import LocalCluster  # noqa: PLC0415 - heavy
+
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=WORKERS,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        local_directory=str(tmp_path_factory.mktemp("dask")),
+    ) as cluster:
+        yield cluster
+
+
+def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workplace on the engine's database with these selections, counted, and a clock that stands still."""
+    monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
+    insert_selections(engine, raw)
+    fold(engine, UTC_BASIS, now=NOW)
+
+
+def distort(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(ROLLUP).values(count=ROLLUP.c["count"] + 1))
+
+
+def run() -> int:
+    from flows.backfill import backfill, task_runner  # noqa: PLC0415 - importing Prefect takes seconds
+
+    rows: int = backfill.with_options(task_runner=task_runner())()
+    return rows
+
+
+class NotYet(Exception):
+    pass
+
+
+@stamina.retry(on=NotYet, attempts=None, timeout=PATIENCE_S, wait_max=0.2)
+def wait_for_blocked(engine: Engine, count: int) -> None:
+    """Until so many transactions of the database wait for a lock."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with reading(engine) as connection:
+        if connection.execute(text(waiting)).scalar_one() < count:
+            raise NotYet
+
+
+@stamina.retry(on=NotYet, attempts=None, timeout=PATIENCE_S, wait_max=0.2)
+def wait_for_workers(cluster: Any) -> None:
+    """Until the workers that a test before has killed are there again."""
+    # The cluster's own list of them lags behind the scheduler's.
+    if len(pids(cluster)) < WORKERS or len(cluster.scheduler.running) < WORKERS:
+        raise NotYet
+
+
+def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: int, when_blocked: list[int]) -> None:
+    """Kill workers within the transaction of a day, which a lock holds up, each time that so many of those wait for it.
+
+    The transactions of killed workers go on waiting: PostgreSQL sees only later that nobody is there any more.
+    """
+    with writing(engine) as connection:
+        connection.execute(select(ROLLUP.c.bucket).where(ROLLUP.c.level == Level.DAY.value).with_for_update())
+        locked.set()
+        for count in when_blocked:
+            wait_for_blocked(engine, count)
+            for pid in pids(cluster)[:workers]:
+                os.kill(pid, signal.SIGKILL)
+
+
+def run_with_kills(engine: Engine, cluster: Any, *, workers: int, when_blocked: list[int]) -> int:
+    locked = Event()
+    wait_for_workers(cluster)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        killing = pool.submit(kill_in_the_middle, engine, cluster, locked, workers=workers, when_blocked=when_blocked)
+        assert locked.wait(PATIENCE_S)
+        rows = run()
+        killing.result()
+    return rows
+
+
+def pids(cluster: Any) -> list[int]:
+    return [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
+
+
+def test_dask_gives_the_rollups_that_threads_give(
+    engine: Engine, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(engine, TEN_DAYS, monkeypatch)
+    results = []
+    for address in ("", cluster.scheduler_address):
+        monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", address)
+        distort(engine)
+        assert run() == TEN_DAYS.height
+        results.append({level: stored(engine, level) for level in Level})
+    by_threads, by_dask = results
+    for level in Level:
+        assert_frame_equal(by_dask[level], by_threads[level], check_exact=False, rel_tol=1e-9)
+    assert_rollups_are_of(engine, TEN_DAYS)
+
+
+@pytest.mark.parametrize(
+    ("killed", "allowed_failures"), [(1, 3), (WORKERS, 3), (1, 0)], ids=["one", "all", "where Dask gives up at once"]
+)
+def test_a_worker_killed_in_the_middle_of_a_day_costs_a_repetition_and_no_wrong_number(
+    postgres_engine: Engine,
+    cluster: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    killed: int,
+    allowed_failures: int,
+) -> None:
+    prepare(postgres_engine, TEN_DAYS, monkeypatch)
+    distort(postgres_engine)
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", cluster.scheduler_address)
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", allowed_failures)
+    assert run_with_kills(postgres_engine, cluster, workers=killed, when_blocked=[WORKERS]) == TEN_DAYS.height
+    assert_rollups_are_of(postgres_engine, TEN_DAYS)
+
+
+def test_a_day_whose_workers_die_again_and_again_is_named(
+    postgres_engine: Engine, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(postgres_engine, traffic(100), monkeypatch)
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", cluster.scheduler_address)
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    with pytest.raises(RoutewatchError, match="workers of 2026-09-07 died 2 times"):
+        run_with_kills(postgres_engine, cluster, workers=WORKERS, when_blocked=[1, 2])
+    assert_rollups_are_of(postgres_engine, traffic(100))
+
+
+def test_a_backfill_without_any_raw_rows_does_nothing(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(sqlite_engine, TEN_DAYS.clear(), monkeypatch)
+    assert run() == 0
+
+
+def test_asking_for_dask_where_it_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.backfill import task_runner  # noqa: PLC0415 - importing Prefect takes seconds
+
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "tcp://127.0.0.1:9")
+    # As if the installed package were not there: its import raises ImportError.
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    with pytest.raises(UsageError, match="prefect-dask is not installed"):
+        task_runner()
