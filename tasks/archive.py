@@ -24,7 +24,7 @@ from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from tasks.files import write_atomically
 from tasks.mend import derive
-from tasks.progress import STATE, State, lock_state
+from tasks.progress import State, lock_state, read_known_state
 from tasks.rollup import SELECTION_SCHEMA, roll_up
 from tasks.shelve import ROLLUP, between, replace
 
@@ -86,10 +86,9 @@ def rebuild_from_archive(engine: Engine, folder: Path, period: Period | None = N
     A day of which archive and table have fewer rows than its rollups count stays as it is: an archive that was begun
     later, or has lost a file, must not make a number smaller. Raises UnreadableArchive.
     """
-    with reading(engine) as connection:
-        if connection.execute(select(STATE.c.raw_from)).scalar_one_or_none() is None:
-            return ArchiveRebuilt(0, 0, 0)
     state, named = _state(engine), set(archived_days(folder))
+    if state is None:
+        return ArchiveRebuilt(0, 0, 0)
     days = [_rebuild_day(engine, folder, span, state.zone, named) for span in _days(named, state, period)]
     rebuilt = [rows for rows in days if rows]
     return ArchiveRebuilt(len(rebuilt), sum(rebuilt), days.count(None))
@@ -126,9 +125,9 @@ def _read(path: Path, within: pl.Expr) -> pl.DataFrame:
         raise UnreadableArchive(str(path), str(error).strip().partition("\n")[0]) from error
 
 
-def _state(engine: Engine) -> State:
-    with writing(engine) as connection:
-        return lock_state(connection)
+def _state(engine: Engine) -> State | None:
+    with reading(engine) as connection:
+        return read_known_state(connection)
 
 
 def _days(named: Iterable[date], state: State, period: Period | None) -> Iterator[_Span]:
@@ -148,6 +147,8 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
     Reading and rolling up hold no lock; where the fold has gone on meanwhile, they are done again under it.
     """
     state = _state(engine)
+    if state is None or state.zone != zone:
+        return None
     raw, is_archived = _rows_of(engine, folder, day, state.last_id)
     if not is_archived and day[0].astimezone(ZoneInfo(zone)).date() not in named:
         return 0
@@ -156,7 +157,7 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
         locked = lock_state(connection)
         if locked.zone != zone:
             return None
-        if (locked.last_id, locked.basis, locked.minutes_from) != (state.last_id, state.basis, state.minutes_from):
+        if _counted_on(locked) != _counted_on(state):
             raw, _ = _rows_of(engine, folder, day, locked.last_id)
             fresh = roll_up(raw, locked.zone, locked.target_ms, minutes_from=locked.minutes_from)
         if raw.height < max(_counted(connection, level, day) for level in (Level.HOUR, Level.DAY)):
@@ -165,6 +166,10 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
             replace(connection, level, day, fresh[level])
         _derive_week(connection, day, zone)
     return raw.height
+
+
+def _counted_on(state: State) -> tuple[object, ...]:
+    return state.last_id, state.basis, state.minutes_from, state.notes_taken
 
 
 def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl.DataFrame, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +15,7 @@ from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period
 from models.tables import Rollup, Selection, table_of
+from tasks import archive as archive_module
 from tasks import retain as retain_module
 from tasks.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
 from tasks.fold import fold, rebuild
@@ -188,6 +189,24 @@ def test_late_rows_in_the_table_count_once_they_are_folded(engine: Engine, folde
     assert_same(known(engine), before)
     with reading(engine) as connection:
         assert connection.scalar(select(func.count()).where(SELECTION.c.timestamp < RAW_FROM)) == 20
+
+
+def test_rows_that_are_folded_while_a_day_is_read_count_too(
+    engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retained(engine, folder)
+    read = archive_module.read_archived
+
+    def beside_a_fold(folder: Path, start: datetime, end: datetime) -> pl.DataFrame:
+        monkeypatch.undo()
+        insert_selections(engine, traffic(20))
+        fold(engine, UTC_BASIS, now=LATER)
+        return read(folder, start, end)
+
+    lose(engine, ROLLUP.c.bucket < RAW_FROM)
+    monkeypatch.setattr(archive_module, "read_archived", beside_a_fold)
+    assert rebuild_from_archive(engine, folder).rows == ARCHIVED + 20
+    assert_same(known(engine), roll_up(pl.concat([RAW, traffic(20)]), "UTC", UTC_BASIS.target_ms))
 
 
 def test_only_the_days_that_the_period_touches_are_made_anew(engine: Engine, folder: Path) -> None:
