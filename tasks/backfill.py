@@ -14,7 +14,7 @@ from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from models.workplace import Workplace
 from tasks.mend import derive
-from tasks.progress import State, basis_of, lock_state, read_state
+from tasks.progress import State, basis_of, is_as_read, lock_state, read_state
 from tasks.rollup import roll_up
 from tasks.scan import scan_period
 from tasks.shelve import replace
@@ -48,7 +48,7 @@ def rebuild_day(engine: Engine, day: datetime, state: State) -> int:
         locked = lock_state(connection)
         if locked.basis != state.basis or (locked.raw_from is not None and day < locked.raw_from):
             return 0
-        if (locked.last_id, locked.minutes_from) != (state.last_id, state.minutes_from):
+        if not is_as_read(locked, state):
             fresh, rows = _rolled_up(engine, (day, end), locked)
         for level in (Level.MINUTE, Level.HOUR, Level.DAY):
             replace(connection, level, (day, end), fresh[level])

@@ -27,7 +27,7 @@ from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from models.workplace import Workplace
 from tasks.mend import HOURS_AT_ONCE, mend, rebuild_hours
-from tasks.progress import STATE, Basis, State, basis_of, lock_state, read_state
+from tasks.progress import STATE, Basis, State, basis_of, is_as_read, lock_state, read_state
 from tasks.rollup import INSTANT, limit_teams, merge, roll_up, start_of
 from tasks.scan import scan_ids
 from tasks.settle import settle
@@ -172,11 +172,7 @@ def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now
     """Add rollups and move the progress to `last_id`; False, and nothing is written, where it is not as expected."""
     with writing(engine) as connection:
         state = lock_state(connection)
-        if (state.last_id, state.basis, state.minutes_from) != (
-            expected.last_id,
-            expected.basis,
-            expected.minutes_from,
-        ):
+        if not is_as_read(state, expected):
             return False
         if pending.rows:
             for level in Level:
@@ -196,9 +192,8 @@ def _fold_anew(engine: Engine, basis: Basis, now: datetime, progress: ProgressBa
             progress(ends_at, before.last_id)
         with writing(engine) as connection:
             locked = lock_state(connection)
-            if replace(locked, last_id=0, last_selection_at=None, folded_at=None) != replace(
-                before, last_id=0, last_selection_at=None, folded_at=None
-            ):
+            # Rows that were counted meanwhile are added below.
+            if not is_as_read(replace(locked, last_id=before.last_id), before):
                 continue
             for _ends_at, selections in scan_ids(engine, before.last_id, locked.last_id):
                 fresh.take(_kept(selections, state), state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
@@ -44,6 +44,15 @@ class State:
 
 
 _COLUMNS = [STATE.c[name] for name in State.__dataclass_fields__]
+
+
+def is_as_read(locked: State, before: State) -> bool:
+    """Whether what was worked out from raw rows, on the progress as it was before, still holds.
+
+    Freshness aside, nothing has been counted, mended, removed or built on another basis since.
+    """
+    fresh = replace(before, last_selection_at=locked.last_selection_at, folded_at=locked.folded_at)
+    return locked == fresh
 
 
 def basis_of(settings: Settings) -> Basis:

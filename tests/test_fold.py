@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from sqlalchemy import Connection, Engine, delete, insert, select, text
+from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from models.database import reading, writing
 from models.period import Level, Period
@@ -17,6 +18,7 @@ from tasks import fold as fold_module
 from tasks import scan, shelve
 from tasks import settle as settle_module
 from tasks.fold import fold, rebuild
+from tasks.mend import mend
 from tasks.progress import MINUTES_KEPT, Basis
 from tasks.rollup import COLUMNS, KEYS, roll_up
 from tests.factories import MONDAY, insert_selections, selections
@@ -202,3 +204,25 @@ def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
     assert newest == MONDAY + 99 * timedelta(minutes=7)
     with reading(engine) as connection:
         assert connection.scalar(select(table_of(FoldState).c.folded_at)) == NOW
+
+
+def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
+    insert_selections(engine, traffic(50))
+    write, table = fold_module._write, table_of(Selection)
+    changes = iter([9.0])
+
+    def late(*arguments: Any) -> bool:
+        for cost in changes:
+            with writing(engine) as connection:
+                connection.execute(update(table).where(table.c.id == 7).values(cost_usd=cost))
+            assert mend(engine).hours == 1
+        return write(*arguments)
+
+    monkeypatch.setattr(fold_module, "_write", late)
+    assert fold(engine, UTC_BASIS, now=NOW).rows == 50
+    raw = traffic(50)
+    changed = raw.with_row_index().with_columns(cost_usd=pl.when(pl.col("index") == 6).then(9.0).otherwise("cost_usd"))
+    assert_rollups_are_of(engine, changed.drop("index"))
