@@ -36,7 +36,9 @@ def task_runner() -> TaskRunner[Any]:
         raise UsageError(
             "ROUTEWATCH_DASK_ADDRESS is set, but prefect-dask is not installed: it is the extra [dask]"
         ) from None
-    runner: TaskRunner[Any] = DaskTaskRunner() if address == "local" else DaskTaskRunner(address=address)
+    # Dask's dashboard would listen on every interface of the machine.
+    local = {"cluster_kwargs": {"host": "127.0.0.1", "dashboard_address": None}}
+    runner: TaskRunner[Any] = DaskTaskRunner(**(local if address == "local" else {"address": address}))
     return runner
 
 

@@ -174,6 +174,14 @@ def test_a_day_whose_workers_die_again_and_again_is_named(
     assert_rollups_are_of(postgres_engine, traffic(100))
 
 
+def test_dask_may_be_of_this_machine_alone(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(sqlite_engine, traffic(100), monkeypatch)
+    distort(sqlite_engine)
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "local")
+    assert run() == 100
+    assert_rollups_are_of(sqlite_engine, traffic(100))
+
+
 def test_a_backfill_without_any_raw_rows_does_nothing(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(sqlite_engine, TEN_DAYS.clear(), monkeypatch)
     assert run() == 0
