@@ -36,8 +36,8 @@ def task_runner() -> TaskRunner[Any]:
         raise UsageError(
             "ROUTEWATCH_DASK_ADDRESS is set, but prefect-dask is not installed: it is the extra [dask]"
         ) from None
-    # Dask's dashboard would listen on every interface of the machine.
-    local = {"cluster_kwargs": {"host": "127.0.0.1", "dashboard_address": None}}
+    # Dask's dashboard would listen on every interface of the machine, and complain where its port is taken.
+    local = {"cluster_kwargs": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
     runner: TaskRunner[Any] = DaskTaskRunner(**(local if address == "local" else {"address": address}))
     return runner
 
