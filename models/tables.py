@@ -39,6 +39,9 @@ UNKNOWN = ""
 
 OTHER_TEAMS = "(other)"
 
+HOUR_TOTAL = "hour_total"
+"""The level of rollups of an hour over all models, complexities and teams, which time series are made of."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant: takes only times with an offset, stores UTC, gives UTC."""
@@ -128,6 +131,7 @@ class Selection(_Table, table=True):
 class Rollup(_Table, table=True):
     """What merges exactly, per level × bucket × model × complexity × team. Every `_count` is a coverage.
 
+    A level is one of models.period.Level, or HOUR_TOTAL: the hours once more, with model, complexity and team UNKNOWN.
     `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.sketch).
     `_sum_sq` are sums of squares, for intervals.
     """

@@ -100,8 +100,8 @@ class Material:
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
     """The document of a report; `now` becomes its generatedAt."""
-    measured = total(material.current.hours)
-    efficiency = measure_efficiency(material.current.hours, settings.performance_metrics)
+    measured = total(material.current.parts)
+    efficiency = measure_efficiency(material.current.parts, settings.performance_metrics)
     header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
     if request.template == "cost":
         return _cost(header, material, settings, measured, efficiency)
@@ -122,13 +122,13 @@ def _performance(
         total_cost=measured.cost_usd,
         error_rate=measured.error_rate,
         efficiency=efficiency.value,
-        p95_response_time=percentiles_by(material.current.hours)[()]["p95"],
+        p95_response_time=percentiles_by(material.current.parts)[()]["p95"],
         user_satisfaction=measured.user_satisfaction,
     )
     return PerformanceReport(
         **header,
         summary=summary,
-        model_breakdown=model_breakdown(material.current.hours, efficiency.by_model),
+        model_breakdown=model_breakdown(material.current.parts, efficiency.by_model),
         performance_trends=_trends(material),
         optimization_opportunities=tuple(material.bottlenecks),
         recommendations=tuple(material.recommendations),
@@ -143,7 +143,7 @@ def _cost(
     header: dict[str, Any], material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
 ) -> CostReport:
     budget = _budget(material, settings)
-    teams = group_costs(material.current.hours, "team")
+    teams = group_costs(material.current.parts, "team")
     summary = CostSummary(
         period=header["period"],
         total_selections=measured.count,
@@ -155,8 +155,8 @@ def _cost(
     return CostReport(
         **header,
         cost_summary=summary,
-        model_cost_breakdown=model_costs(material.current.hours),
-        complexity_cost_breakdown=group_costs(material.current.hours, "complexity"),
+        model_cost_breakdown=model_costs(material.current.parts),
+        complexity_cost_breakdown=group_costs(material.current.parts, "complexity"),
         team_cost_breakdown=teams[:LARGEST_TEAMS_SHOWN],
         teams_left_out=max(0, len(teams) - LARGEST_TEAMS_SHOWN),
         cost_optimization_savings=efficiency.savings,
@@ -201,7 +201,7 @@ def _charts(current: Gathered, settings: Settings) -> Charts:
     return Charts(
         bucket=level.value,
         timeline=timeline(current.minutes if by_minute else current.hours, current.period, level),
-        distribution=distribution(current.hours),
+        distribution=distribution(current.parts),
         heatmap=heatmap(current.hours, current.period.zone),
         shown=settings.monitoring.dashboard.charts,
     )
@@ -260,7 +260,7 @@ def _notes(current: Gathered, measured: Totals) -> tuple[str, ...]:
         notes.append(f"Not recorded in this period: {', '.join(missing)}.")
     if current.last_selection_at is not None and current.last_selection_at < current.period.end:
         notes.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
-    if OTHER_TEAMS in current.hours["team"]:
+    if OTHER_TEAMS in current.parts["team"]:
         notes.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
     return tuple(notes)
 

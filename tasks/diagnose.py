@@ -7,6 +7,7 @@ rate below target; average cost over 0.05 USD. All are strict: at the limit ther
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -32,18 +33,31 @@ Dimension = Literal["model", "complexity", "team", "hour"]
 _COLUMNS: dict[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team", "hour": "hour"}
 
 
-def diagnose(rollups: pl.DataFrame, limits: PerformanceMetrics, zone: str) -> tuple[Bottleneck, ...]:
-    """The bottlenecks in hourly rollups, the gravest first."""
+@dataclass(frozen=True)
+class Placed:
+    """Rollups by model, complexity and team, and the same by bucket, with the hour of the day."""
+
+    parts: pl.DataFrame
+    hours: pl.DataFrame
+
+    def by(self, dimension: Dimension) -> pl.DataFrame:
+        return self.hours if dimension == "hour" else self.parts
+
+
+def diagnose(
+    rollups: pl.DataFrame, limits: PerformanceMetrics, zone: str, hours: pl.DataFrame | None = None
+) -> tuple[Bottleneck, ...]:
+    """The bottlenecks in rollups, the gravest first; `hours` are the same by the hour, where `rollups` are not."""
+    hours = rollups if hours is None else hours
     totals = total(rollups)
-    hour = pl.col("bucket").dt.convert_time_zone(zone).dt.strftime("%H:00")
-    placed = rollups.with_columns(hour=hour)
+    placed = Placed(rollups, hours.with_columns(hour=pl.col("bucket").dt.convert_time_zone(zone).dt.strftime("%H:00")))
     rules = (slow_response(totals, placed), low_cache_hit_rate(totals, placed, limits), high_cost(totals, placed))
     found: list[Bottleneck] = [bottleneck for bottleneck in rules if bottleneck is not None]
-    found += error_bursts(rollups, limits)
+    found += error_bursts(hours, limits)
     return tuple(sorted(found, key=lambda bottleneck: ("high", "medium", "low").index(bottleneck.severity)))
 
 
-def slow_response(totals: Totals, placed: pl.DataFrame) -> SlowResponse | None:
+def slow_response(totals: Totals, placed: Placed) -> SlowResponse | None:
     """Over 10 % of the selections with a known response time were slower than target.
 
     Failed calls without a time are neither fast nor slow, so they are in neither number.
@@ -65,12 +79,13 @@ def slow_response(totals: Totals, placed: pl.DataFrame) -> SlowResponse | None:
     )
 
 
-def low_cache_hit_rate(totals: Totals, placed: pl.DataFrame, limits: PerformanceMetrics) -> LowCacheHitRate | None:
+def low_cache_hit_rate(totals: Totals, placed: Placed, limits: PerformanceMetrics) -> LowCacheHitRate | None:
     """The hit rate over the selections for which it is known is below target."""
     rate, target = totals.hit_rate, limits.cache_hit_rate.target
     if rate is None or rate >= target:
         return None
-    misses = placed.with_columns(miss_count=pl.col("cache_count") - pl.col("cache_hit_count"))
+    missed = (pl.col("cache_count") - pl.col("cache_hit_count")).alias("miss_count")
+    misses = Placed(placed.parts.with_columns(missed), placed.hours.with_columns(missed))
     return LowCacheHitRate(
         severity="medium",
         sample=totals.known("cache_count"),
@@ -81,7 +96,7 @@ def low_cache_hit_rate(totals: Totals, placed: pl.DataFrame, limits: Performance
     )
 
 
-def high_cost(totals: Totals, placed: pl.DataFrame) -> HighCost | None:
+def high_cost(totals: Totals, placed: Placed) -> HighCost | None:
     """The average known cost is over 0.05 USD."""
     average, count = totals.average_cost_usd, totals.known("cost_count")
     if average is None or average <= HIGH_AVERAGE_COST_USD:
@@ -126,13 +141,13 @@ class _Hour(NamedTuple):
 
 
 def _places(
-    placed: pl.DataFrame, affected: str, known: str, shown: Callable[[float], float] = lambda rate: rate
+    placed: Placed, affected: str, known: str, shown: Callable[[float], float] = lambda rate: rate
 ) -> tuple[Place, ...]:
     """Per dimension the value that adds most beyond what it would at the overall rate, the largest excess first."""
-    whole, of = float(placed[affected].sum()), float(placed[known].sum())
+    whole, of = float(placed.parts[affected].sum()), float(placed.parts[known].sum())
     places: list[tuple[float, Place]] = []
     for dimension, column in _COLUMNS.items():
-        groups = placed.group_by(column).agg(pl.col(affected, known).sum())
+        groups = placed.by(dimension).group_by(column).agg(pl.col(affected, known).sum())
         large = groups.filter((pl.col(known) >= PLACE_MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
         excess = large.with_columns(excess=pl.col(affected) - pl.col(known) * whole / of).sort("excess", column)
         if groups.height < 2 or excess.is_empty() or excess["excess"][-1] <= 0:  # noqa: PLR2004

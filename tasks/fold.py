@@ -31,7 +31,7 @@ from tasks.progress import STATE, Basis, State, basis_of, is_as_read, lock_state
 from tasks.rollup import INSTANT, limit_teams, merge, roll_up, start_of
 from tasks.scan import scan_ids
 from tasks.settle import settle
-from tasks.shelve import ROLLUP, add, between, put, stored
+from tasks.shelve import ROLLUP, add, between, put, remove, stored
 
 SELECTION = table_of(Selection)
 
@@ -217,7 +217,7 @@ def _put_anew(connection: Connection, fresh: _Rollups, before: State, zone: str)
     since = floor_to(Level.HOUR, before.raw_from, before.zone) if before.raw_from else EARLIEST
     replaced = pl.Series([day for day in _whole_days(connection, before.zone) if day < since], dtype=INSTANT)
     for level in (Level.MINUTE, Level.HOUR, Level.DAY):
-        connection.execute(delete(ROLLUP).where(between(level, since, LATEST)))
+        remove(connection, level, since, LATEST)
     for day in replaced:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket == day))
     connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.WEEK.value))

@@ -14,23 +14,26 @@ from models.period import Level, Period, floor_to, next_start
 from models.tables import FoldState, Rollup, table_of
 from tasks.rollup import empty as no_rollups
 from tasks.rollup import hour_of, merge
-from tasks.shelve import stored
+from tasks.shelve import hour_totals, stored
 
 ROLLUP = table_of(Rollup)
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The rollups of a period.
+    """The rollups of a period, with COLUMNS of tasks.rollup.
 
-    `hours` has COLUMNS of tasks.rollup by hour of the zone's clock; at an edge that is no whole hour, of the minutes
-    inside the period alone (their team is unknown). `minutes` is filled for periods of up to two hours.
+    `parts` are by model, complexity and team, but not by any one length of time: days, and hours around them. `hours`
+    are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an
+    edge that is no whole hour, both are of the minutes inside the period alone (their team is unknown). `minutes` is
+    filled for periods of up to two hours.
     `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
     """
 
     asked: Period
     period: Period
     filters: Filters
+    parts: pl.DataFrame
     hours: pl.DataFrame
     minutes: pl.DataFrame
     last_selection_at: datetime | None
@@ -50,6 +53,7 @@ def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
             asked=asked,
             period=period,
             filters=filters,
+            parts=_parts(connection, period, filters, by_day=state is not None and state.zone == period.zone),
             hours=_hours(connection, period, filters),
             minutes=_minutes(connection, period, filters),
             last_selection_at=state.last_selection_at if state else None,
@@ -74,14 +78,42 @@ def _coverable(connection: Connection, asked: Period, filters: Filters) -> Perio
     return Period(start, end, asked.zone)
 
 
+def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: bool) -> pl.DataFrame:
+    """Whole days where the period has any, whole hours beside them, and minutes at its edges."""
+    first, last = _whole(Level.HOUR, period)
+    from_day, upto_day = _whole(Level.DAY, period)
+    if not by_day or from_day >= upto_day:
+        from_day = upto_day = last
+    hours = or_(_between(first, from_day), _between(upto_day, last))
+    return pl.concat(
+        [
+            _read(connection, Level.DAY, _between(from_day, upto_day), filters),
+            _read(connection, Level.HOUR, hours, filters),
+            _edges(connection, period, filters),
+        ]
+    )
+
+
 def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
-    first = next_start(Level.HOUR, period.start, period.zone)
-    last = floor_to(Level.HOUR, period.end, period.zone)
-    if first > last:
-        return _by_hour(_read(connection, Level.MINUTE, _between(period.start, period.end), filters), period.zone)
+    first, last = _whole(Level.HOUR, period)
+    is_all = not filters.models and not filters.teams
+    whole = stored(connection, hour_totals(first, last)) if is_all else None
+    if whole is None:
+        whole = _read(connection, Level.HOUR, _between(first, last), filters)
+    return pl.concat([whole, _edges(connection, period, filters)])
+
+
+def _edges(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
+    """The minutes that no whole hour of the period holds, by hour."""
+    first, last = _whole(Level.HOUR, period)
     edges = or_(_between(period.start, first), _between(last, period.end))
-    minutes = _read(connection, Level.MINUTE, edges, filters)
-    return pl.concat([_read(connection, Level.HOUR, _between(first, last), filters), _by_hour(minutes, period.zone)])
+    return _by_hour(_read(connection, Level.MINUTE, edges, filters), period.zone)
+
+
+def _whole(level: Level, period: Period) -> tuple[datetime, datetime]:
+    """From where to where whole hours or days of the period go; where there are none, its end twice."""
+    first, last = next_start(level, period.start, period.zone), floor_to(level, period.end, period.zone)
+    return (first, last) if first <= last else (period.end, period.end)
 
 
 def _minutes(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:

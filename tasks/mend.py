@@ -18,8 +18,8 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BigInteger, Connection, Engine, Float, delete, func, select, text, update
 
 from models.database import reading, writing
-from models.period import EARLIEST, LATEST, Level, floor_to, next_start
-from models.tables import SelectionChange, table_of
+from models.period import EARLIEST, Level, floor_to, next_start
+from models.tables import HOUR_TOTAL, SelectionChange, table_of
 from models.workplace import Workplace
 from tasks.progress import STATE, State, lock_state, read_known_state
 from tasks.rollup import INSTANT, KEYS, hour_of, merge, roll_up, start_of
@@ -119,7 +119,8 @@ def differing_hours(connection: Connection, state: State) -> list[datetime]:
     Of a day or week that is not the sum of its parts, but has no such hour, its first.
     """
     raw = _raw_sums(connection, state).with_columns(bucket=hour_of("quarter", state.zone)).drop("quarter")
-    wrong = set(_differing(raw, _sums(connection, Level.HOUR, state.raw_from)))
+    hours = _sums(connection, Level.HOUR, state.raw_from)
+    wrong = set(_differing(raw, hours)) | set(_differing(hours, _sums(connection, HOUR_TOTAL, state.raw_from)))
     for finer, coarser, start in (
         (Level.MINUTE, Level.HOUR, state.minutes_from),
         (Level.HOUR, Level.DAY, state.raw_from),
@@ -146,10 +147,11 @@ def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
     return [*runs, (start, ends[-1])]
 
 
-def _sums(connection: Connection, level: Level, start: datetime | None) -> pl.DataFrame:
+def _sums(connection: Connection, level: str, start: datetime | None) -> pl.DataFrame:
     """The checked sums of a level by bucket, from `start` on."""
     sums = [func.sum(ROLLUP.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
-    query = select(ROLLUP.c.bucket, *sums).where(between(level, start or EARLIEST, LATEST)).group_by(ROLLUP.c.bucket)
+    which = ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or EARLIEST)
+    query = select(ROLLUP.c.bucket, *sums).where(*which).group_by(ROLLUP.c.bucket)
     rows = [tuple(row) for row in connection.execute(query)]
     return pl.DataFrame(rows, schema={"bucket": INSTANT, **_CHECKED}, orient="row")
 

@@ -16,12 +16,13 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
 from models.database import reading, writing
-from models.period import Level, floor_to
+from models.period import EARLIEST, Level, floor_to
 from models.tables import Rollup, Selection, table_of
 from models.workplace import Workplace
 from tasks.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.mend import mend
 from tasks.progress import MINUTES_KEPT, STATE, State, lock_state
+from tasks.shelve import remove
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 
@@ -62,8 +63,7 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
-            old = delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket < kept_from)
-            rollups += connection.execute(old).rowcount
+            rollups += remove(connection, level, EARLIEST, kept_from)
     return Retained(removed, rollups, state.raw_from)
 
 

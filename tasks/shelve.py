@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, delete
 from sqlalchemy import cast as sql_cast
 
 from models.period import Level
-from models.tables import Rollup, table_of
+from models.tables import HOUR_TOTAL, UNKNOWN, Rollup, table_of
 from tasks.rollup import COLUMNS, KEYS, empty, limit_teams, merge
 
 ROLLUP = table_of(Rollup)
@@ -21,7 +21,12 @@ _COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 def between(level: Level, start: datetime, end: datetime) -> ColumnElement[bool]:
     """The rollups of a level whose buckets start in [start, end)."""
-    return and_(ROLLUP.c.level == level.value, ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end)
+    return _of(level.value, start, end)
+
+
+def hour_totals(start: datetime, end: datetime) -> ColumnElement[bool]:
+    """The hours in [start, end) added up over models, complexities and teams."""
+    return _of(HOUR_TOTAL, start, end)
 
 
 def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
@@ -42,28 +47,59 @@ def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
 
 def add(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
     """Add rollups to those that are stored under the same keys; the caller holds the progress locked."""
-    if fresh.is_empty():
-        return
-    buckets = fresh["bucket"].unique()
-    span = and_(ROLLUP.c.level == level.value, ROLLUP.c.bucket.between(buckets.min(), buckets.max()))
-    known = stored(connection, span).filter(pl.col("bucket").is_in(buckets.implode()))
-    for bucket in known["bucket"].unique().to_list():
-        connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == bucket))
-    merged = merge(pl.concat([known, fresh])) if known.height else fresh
-    put(connection, level, merged if level is Level.MINUTE else limit_teams(merged))
+    _add(connection, level.value, fresh, limited=level is not Level.MINUTE)
+    if level is Level.HOUR:
+        _add(connection, HOUR_TOTAL, _totals_of(fresh), limited=False)
 
 
 def replace(connection: Connection, level: Level, span: tuple[datetime, datetime], fresh: pl.DataFrame) -> None:
     """Put rollups in the place of all that are stored of [start, end)."""
-    connection.execute(delete(ROLLUP).where(between(level, *span)))
+    remove(connection, level, *span)
     put(connection, level, fresh if level is Level.MINUTE else limit_teams(fresh))
 
 
+def remove(connection: Connection, level: Level, start: datetime, end: datetime) -> int:
+    """Take away the rollups of a level in [start, end); how many."""
+    if level is Level.HOUR:
+        connection.execute(delete(ROLLUP).where(hour_totals(start, end)))
+    return connection.execute(delete(ROLLUP).where(between(level, start, end))).rowcount
+
+
 def put(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
-    """Store rollups under keys that are not there; in the order of the keys, which the index takes best."""
+    """Store rollups under keys that are not there."""
+    _put(connection, level.value, rollups)
+    if level is Level.HOUR:
+        _put(connection, HOUR_TOTAL, _totals_of(rollups))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _of(level: str, start: datetime, end: datetime) -> ColumnElement[bool]:
+    return and_(ROLLUP.c.level == level, ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end)
+
+
+def _totals_of(hours: pl.DataFrame) -> pl.DataFrame:
+    return merge(hours.with_columns(pl.lit(UNKNOWN).alias(name) for name in KEYS if name != "bucket"))
+
+
+def _add(connection: Connection, level: str, fresh: pl.DataFrame, *, limited: bool) -> None:
+    if fresh.is_empty():
+        return
+    buckets = fresh["bucket"].unique()
+    span = and_(ROLLUP.c.level == level, ROLLUP.c.bucket.between(buckets.min(), buckets.max()))
+    known = stored(connection, span).filter(pl.col("bucket").is_in(buckets.implode()))
+    for bucket in known["bucket"].unique().to_list():
+        connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level, ROLLUP.c.bucket == bucket))
+    merged = merge(pl.concat([known, fresh])) if known.height else fresh
+    _put(connection, level, limit_teams(merged) if limited else merged)
+
+
+def _put(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
+    """In the order of the keys, which the index takes best."""
     if rollups.is_empty():
         return
-    rows = rollups.sort(KEYS).select(pl.lit(level.value).alias("level"), *COLUMNS)
+    rows = rollups.sort(KEYS).select(pl.lit(level).alias("level"), *COLUMNS)
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
         # As models.tables.UtcDateTime stores an instant.

@@ -26,15 +26,15 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
     period, filters = request.period, request.filters
     current = gather(engine, period, filters)
     limits = settings.performance_metrics
-    bottlenecks = diagnose(current.hours, limits, period.zone)
-    cheapest = cheapest_adequate(current.hours, limits)
+    bottlenecks = diagnose(current.parts, limits, period.zone, current.hours)
+    cheapest = cheapest_adequate(current.parts, limits)
     return Material(
         current=current,
         previous=gather(engine, period.before(), filters),
         last_week=gather(engine, period.week_before(), filters),
         budget_basis=gather(engine, basis(current.period.end, period.zone), Filters()),
         bottlenecks=bottlenecks,
-        recommendations=recommend(bottlenecks, current.hours, cheapest, read_config(engine), settings.optimizer),
+        recommendations=recommend(bottlenecks, current.parts, cheapest, read_config(engine), settings.optimizer),
         applied=applied_in(engine, period.start, now),
     )
 

@@ -13,14 +13,14 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from models.database import reading, writing
 from models.period import Level, Period
-from models.tables import FoldState, Rollup, Selection, table_of
+from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, table_of
 from tasks import fold as fold_module
 from tasks import scan, shelve
 from tasks import settle as settle_module
 from tasks.fold import fold, rebuild
 from tasks.mend import mend
 from tasks.progress import MINUTES_KEPT, Basis
-from tasks.rollup import COLUMNS, KEYS, roll_up
+from tasks.rollup import COLUMNS, KEYS, merge, roll_up
 from tests.factories import MONDAY, insert_selections, selections
 
 UTC_BASIS = Basis("UTC", 2000.0)
@@ -43,10 +43,10 @@ def traffic(count: int, start: datetime = MONDAY, step: timedelta = timedelta(mi
     )
 
 
-def stored(engine: Engine, level: Level) -> pl.DataFrame:
+def stored(engine: Engine, level: str) -> pl.DataFrame:
     with reading(engine) as connection:
-        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == level.value)).fetchall()
-    schema = roll_up(selections(), "UTC", 0.0)[level].schema
+        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == str(level))).fetchall()
+    schema = roll_up(selections(), "UTC", 0.0)[Level.HOUR].schema
     return pl.DataFrame(rows, schema=schema, orient="row").sort(KEYS)
 
 
@@ -54,6 +54,13 @@ def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_
     expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
     for level in Level:
         assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+    totals = totals_of(expected[Level.HOUR])
+    assert_frame_equal(stored(engine, HOUR_TOTAL), totals, check_exact=False, rel_tol=1e-9)
+
+
+def totals_of(hours: pl.DataFrame) -> pl.DataFrame:
+    """The hours over all models, complexities and teams."""
+    return merge(hours.with_columns(pl.lit("").alias(name) for name in KEYS[1:])).sort(KEYS)
 
 
 def test_a_fold_counts_everything_once(engine: Engine) -> None:

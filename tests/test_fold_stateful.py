@@ -29,7 +29,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 
 from models.database import migrate, open_database, reading, writing
 from models.period import EARLIEST, Level
-from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
+from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks import fold as fold_module
 from tasks import shelve
 from tasks.fold import fold
@@ -38,6 +38,7 @@ from tasks.progress import Basis
 from tasks.retain import retain
 from tasks.rollup import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
 from tasks.settle import settle
+from tests.test_fold import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)
@@ -189,10 +190,12 @@ class Folding(RuleBasedStateMachine):
             minutes_from = connection.scalar(select(table_of(FoldState).c.minutes_from))
         raw = pl.concat([self.committed(), self.removed])
         expected = roll_up(raw, self.basis.zone, self.basis.target_ms, minutes_from=minutes_from)
-        for level in Level:
-            found = [row[1:] for row in stored if row[0] == level.value]
+        for level, rollups in (
+            {str(level): expected[level] for level in Level} | {HOUR_TOTAL: totals_of(expected[Level.HOUR])}
+        ).items():
+            found = [row[1:] for row in stored if row[0] == level]
             frame = pl.DataFrame(found, schema=empty().schema, orient="row")
-            assert_frame_equal(frame.sort(KEYS), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+            assert_frame_equal(frame.sort(KEYS), rollups.sort(KEYS), check_exact=False, rel_tol=1e-9)
 
     def committed(self) -> pl.DataFrame:
         with reading(self.engine) as connection:

@@ -59,10 +59,11 @@ def test_any_period_of_whole_minutes_is_exact(folded: Engine, start: int, length
     """Edges within an hour are covered by minutes, so that nothing is counted twice or left out."""
     first = MONDAY + timedelta(minutes=start)
     period = Period(first, first + timedelta(minutes=length), "Asia/Kolkata")
-    measured, raw = total(gather(folded, period, Filters()).hours), within(period)
-    assert measured.count == raw.height
-    assert math.isclose(measured.sums["cost_sum_usd"], raw["cost_usd"].sum(), rel_tol=1e-9, abs_tol=1e-12)
-    assert measured.known("response_time_count") == raw["response_time_ms"].count()
+    gathered, raw = gather(folded, period, Filters()), within(period)
+    for measured in (total(gathered.parts), total(gathered.hours)):
+        assert measured.count == raw.height
+        assert math.isclose(measured.sums["cost_sum_usd"], raw["cost_usd"].sum(), rel_tol=1e-9, abs_tol=1e-12)
+        assert measured.known("response_time_count") == raw["response_time_ms"].count()
 
 
 def test_a_period_with_teams_is_rounded_outward_to_hours(folded: Engine) -> None:
@@ -71,6 +72,7 @@ def test_a_period_with_teams_is_rounded_outward_to_hours(folded: Engine) -> None
     gathered = gather(folded, asked, Filters(teams=("t1",)))
     assert (gathered.asked, gathered.period.start) == (asked, MONDAY + timedelta(minutes=30))
     assert gathered.period.end == MONDAY + timedelta(hours=5, minutes=30)
+    assert total(gathered.parts).count == total(gathered.hours).count
     assert total(gathered.hours).count == within(gathered.period).filter(pl.col("team") == "t1").height
 
 
@@ -88,7 +90,7 @@ def day(folded: Engine) -> Gathered:
 
 def test_the_breakdown_has_the_models_with_most_selections_first(day: Gathered) -> None:
     """Per model: counts, averages and percentiles of its own rows."""
-    breakdown = model_breakdown(day.hours, {})
+    breakdown = model_breakdown(day.parts, {})
     raw = within(day.period)
     assert sum(model.count for model in breakdown) == raw.height
     assert [model.count for model in breakdown] == sorted((model.count for model in breakdown), reverse=True)
@@ -115,7 +117,7 @@ def test_the_timeline_has_every_bucket(day: Gathered) -> None:
 def test_distribution_and_heatmap_count_everything_timed(day: Gathered) -> None:
     """The bins hold each selection with a time once, the heatmap each selection once, at the zone's hours."""
     raw = within(day.period)
-    assert sum(bin_.count for bin_ in distribution(day.hours)) == raw["response_time_ms"].count()
+    assert sum(bin_.count for bin_ in distribution(day.parts)) == raw["response_time_ms"].count()
     cells = heatmap(day.hours, "Asia/Kolkata")
     assert sum(cell.count for cell in cells) == raw.height
     assert (cells[0].weekday, cells[0].hour) == (0, 5)

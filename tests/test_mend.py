@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from datetime import timedelta
 
 import polars as pl
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from polars.testing import assert_frame_equal
 from sqlalchemy import Engine, delete, select, update
 
 from models.database import reading, writing
 from models.period import Level
-from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
+from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks.fold import fold
 from tasks.mend import reconcile
 from tasks.progress import Basis
+from tasks.rollup import KEYS, merge
 from tests.factories import MONDAY, insert_selections, selections
-from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, traffic
+from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
 
@@ -117,3 +122,16 @@ def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Eng
     assert reconcile(engine) == 3
     assert_rollups_are_of(engine, raw_of(engine))
     assert reconcile(engine) == 0
+
+
+def test_a_database_of_before_gets_its_hours_added_up(engine: Engine) -> None:
+    """The migration joins histograms byte by byte, and yet they read as their sum."""
+    insert_selections(engine, traffic(400))
+    fold(engine, UTC_BASIS, now=NOW)
+    revision = importlib.import_module("models.migrations.versions.0004_add_hours_up")
+    with writing(engine) as connection:
+        connection.execute(delete(ROLLUP).where(ROLLUP.c.level == HOUR_TOTAL))
+        with Operations.context(MigrationContext.configure(connection)):
+            revision.upgrade()
+    found, expected = stored(engine, HOUR_TOTAL), totals_of(stored(engine, Level.HOUR))
+    assert_frame_equal(merge(found).sort(KEYS), expected, check_exact=False, rel_tol=1e-9)

@@ -20,7 +20,8 @@ DAY = timedelta(days=1)
 
 def gathered(start_day: int, rows: list[dict[str, Any]]) -> Gathered:
     period = Period(MONDAY + start_day * DAY, MONDAY + (start_day + 1) * DAY)
-    return Gathered(period, period, Filters(), hours(*rows), empty(), None, None)
+    rollups = hours(*rows)
+    return Gathered(period, period, Filters(), rollups, rollups, empty(), None, None)
 
 
 def day_of(start_day: int, times_ms: list[float]) -> Gathered:
