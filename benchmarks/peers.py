@@ -62,9 +62,10 @@ def read_to_arrow(engine: Engine) -> int:
 
 def from_rollups(engine: Engine, period: Period) -> Numbers:
     """Ours: the numbers as tasks.compose works them out."""
-    hours = gather(engine, period, Filters()).hours
-    whole, models = total(hours), model_breakdown(hours, {})
-    percentiles_by(hours)
+    gathered = gather(engine, period, Filters())
+    parts, hours = gathered.parts, gathered.hours
+    whole, models = total(parts), model_breakdown(parts, {})
+    percentiles_by(parts)
     series, cells = timeline(hours, period, Level.HOUR), heatmap(hours, period.zone)
     p95s = {model.model_id: model.p95_response_time or 0.0 for model in models}
     return Numbers(whole.count, p95s, len(series), len(cells))

@@ -20,7 +20,7 @@ def lines(scene: Scene) -> Iterator[Line]:
     exact = exact_percentiles(scene.parquet())
     for kind in KINDS:
         scene.say(f"percentiles, {kind}")
-        found = percentiles_by(gather(scene.folded(kind), PERIOD, Filters()).hours, "model_id")
+        found = percentiles_by(gather(scene.folded(kind), PERIOD, Filters()).parts, "model_id")
         errors = [
             abs((found[model,][name] or 0.0) / value - 1) * 100
             for model, values in exact.items()
