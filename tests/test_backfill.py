@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -43,9 +44,12 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Dask cluster of processes, each of which works on one day at a time."""
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Any]:
+    """A Dask cluster of processes, each of which works on one day at a time.
+
+    One a test: a worker that is killed while it starts is not started again.
+    """
     from distributed import LocalCluster  # noqa: PLC0415 - heavy
 
     with LocalCluster(  # type: ignore[no-untyped-call]
@@ -55,7 +59,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         host="127.0.0.1",
         # None would still take Dask's usual port, and warn where a cluster beside this one has it.
         dashboard_address="127.0.0.1:0",
-        local_directory=str(tmp_path_factory.mktemp("dask")),
+        local_directory=str(tmp_path / "dask"),
     ) as cluster:
         yield cluster
 
@@ -93,14 +97,6 @@ def wait_for_blocked(engine: Engine, count: int) -> None:
             raise NotYet
 
 
-@stamina.retry(on=NotYet, attempts=None, timeout=PATIENCE_S, wait_max=0.2)
-def wait_for_workers(cluster: Any) -> None:
-    """Until the workers that a test before has killed are there again."""
-    # The cluster's own list of them lags behind the scheduler's.
-    if len(pids(cluster)) < WORKERS or len(cluster.scheduler.running) < WORKERS:
-        raise NotYet
-
-
 def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: int, when_blocked: list[int]) -> None:
     """Kill workers within the transaction of a day, which a lock holds up, each time that so many of those wait for it.
 
@@ -117,7 +113,6 @@ def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: 
 
 def run_with_kills(engine: Engine, cluster: Any, *, workers: int, when_blocked: list[int]) -> int:
     locked = Event()
-    wait_for_workers(cluster)
     with ThreadPoolExecutor(max_workers=1) as pool:
         killing = pool.submit(kill_in_the_middle, engine, cluster, locked, workers=workers, when_blocked=when_blocked)
         assert locked.wait(PATIENCE_S)
