@@ -2,7 +2,6 @@
 
 PostgreSQL is read through ADBC, which streams Arrow and takes libpq's addresses. A large part of a SQLite file is read
 through ADBC too, but by a process of its own: two copies of SQLite in one process break each other's locks.
-docs/benchmarks.md tells what else was measured.
 """
 
 from __future__ import annotations
