@@ -49,12 +49,14 @@ def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
     with reading(engine) as connection:
         state = connection.execute(select(table_of(FoldState))).one_or_none()
         period = _coverable(connection, asked, filters)
+        edges = _edges(connection, period, filters)
+        by_day = state is not None and state.zone == period.zone
         return Gathered(
             asked=asked,
             period=period,
             filters=filters,
-            parts=_parts(connection, period, filters, by_day=state is not None and state.zone == period.zone),
-            hours=_hours(connection, period, filters),
+            parts=pl.concat([_parts(connection, period, filters, by_day=by_day), edges]),
+            hours=pl.concat([_hours(connection, period, filters), edges]),
             minutes=_minutes(connection, period, filters),
             last_selection_at=state.last_selection_at if state else None,
             folded_at=state.folded_at if state else None,
@@ -79,7 +81,7 @@ def _coverable(connection: Connection, asked: Period, filters: Filters) -> Perio
 
 
 def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: bool) -> pl.DataFrame:
-    """Whole days where the period has any, whole hours beside them, and minutes at its edges."""
+    """Whole days where the period has any, and whole hours beside them."""
     first, last = _whole(Level.HOUR, period)
     from_day, upto_day = _whole(Level.DAY, period)
     if not by_day or from_day >= upto_day:
@@ -89,18 +91,15 @@ def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: 
         [
             _read(connection, Level.DAY, _between(from_day, upto_day), filters),
             _read(connection, Level.HOUR, hours, filters),
-            _edges(connection, period, filters),
         ]
     )
 
 
 def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
     first, last = _whole(Level.HOUR, period)
-    is_all = not filters.models and not filters.teams
-    whole = stored(connection, hour_totals(first, last)) if is_all else None
-    if whole is None:
-        whole = _read(connection, Level.HOUR, _between(first, last), filters)
-    return pl.concat([whole, _edges(connection, period, filters)])
+    if filters.models or filters.teams:
+        return _read(connection, Level.HOUR, _between(first, last), filters)
+    return stored(connection, hour_totals(first, last))
 
 
 def _edges(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:

@@ -53,6 +53,15 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return engine
 
 
+@pytest.fixture(scope="module")
+def prefect_server() -> Iterator[None]:
+    """Prefect's own server, on a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _closed_engines() -> Iterator[None]:
     yield

@@ -35,15 +35,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    """Prefect's own server, on a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Any]:
     """A Dask cluster of processes, each of which works on one day at a time.
