@@ -1,8 +1,9 @@
-"""Latency histograms in polars: from durations to bins, to the stored bytes and back, and to percentiles."""
+"""Latency histograms in bulk: from durations to bins, to the stored bytes and back, and to percentiles."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,30 @@ from models.sketch import GAMMA, LOG_GAMMA, SMALLEST_MS, ZERO_BIN
 _PAIR = np.dtype([("bin", "<i4"), ("bin_count", "<u4")])
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Histograms added up by key, side by side.
+
+    Row i of `counts` belongs to row i of `keys`; its column j counts the durations that `values_ms[j]` stands for.
+    Values rise, and their bins are `bins`.
+    """
+
+    keys: pl.DataFrame
+    bins: Any
+    counts: Any
+
+    @property
+    def values_ms(self) -> Any:
+        """As models.sketch.value_of has them."""
+        inside = 2 * np.power(GAMMA, np.maximum(self.bins, _LOWEST_BIN).astype(float)) / (GAMMA + 1)
+        return np.where(self.bins == ZERO_BIN, 0.0, inside)
+
+
 def bin_index(value_ms: str) -> pl.Expr:
     """The bin of each duration in the named column (models.sketch); NULL stays NULL."""
     value = pl.col(value_ms)
     inside = (value.clip(lower_bound=SMALLEST_MS).log() / LOG_GAMMA).ceil()
     return pl.when(value < SMALLEST_MS).then(ZERO_BIN).otherwise(inside).cast(pl.Int32)
-
-
-def bin_value_ms() -> pl.Expr:
-    """The duration in ms that stands for the column `bin`."""
-    inside = 2 * pl.lit(GAMMA).pow(pl.col("bin")) / (GAMMA + 1)
-    return pl.when(pl.col("bin") == ZERO_BIN).then(0.0).otherwise(inside)
 
 
 def pack(bins: pl.Series) -> pl.Series:
@@ -34,57 +48,80 @@ def pack(bins: pl.Series) -> pl.Series:
 
 def add_up(histograms: pl.Series, groups: pl.Series) -> pl.Series:
     """Sums of stored histograms, one per list of `groups`, which names its members by their place."""
-    member_of = np.empty(len(histograms), dtype=np.int64)
-    member_of[groups.list.explode().to_numpy()] = np.repeat(np.arange(len(groups)), groups.list.len().to_numpy())
-    pairs, lengths = _decoded(histograms)
-    return _encoded(len(groups), np.repeat(member_of, lengths), pairs["bin"], pairs["bin_count"])
+    pairs, group_of = _pairs_of(histograms, groups)
+    if len(groups) * _width(pairs) > len(pairs):
+        return _encoded(len(groups), group_of, pairs["bin"], pairs["bin_count"])
+    bins, counts = _table(pairs, group_of, len(groups))
+    rows, columns = np.nonzero(counts)
+    return _cut(len(groups), rows, bins[columns], counts[rows, columns])
 
 
-def unpack(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Rows of key × `bin` × `bin_count` (Int64), several per key and bin where the frame has several rows per key."""
-    pairs, lengths = _decoded(frame["latency_histogram"])
-    rows = np.repeat(np.arange(frame.height), lengths)
-    return frame.select(pl.row_index("_row"), *keys)[rows].select(
-        *keys,
-        pl.Series("bin", pairs["bin"].astype(np.int32)),
-        pl.Series("bin_count", pairs["bin_count"].astype(np.int64)),
-    )
+def tally(frame: pl.DataFrame, keys: Sequence[str]) -> Tally:
+    """The histograms of a frame by key, in the order in which the keys come; without keys all in one row.
+
+    Meant for few keys: it takes keys × bins of memory, some 10 kB a key.
+    """
+    rows = frame.select(*keys).with_row_index("_row") if keys else frame.select(pl.row_index("_row"), _all=pl.lit(0))
+    groups = rows.group_by(keys or "_all", maintain_order=True).agg("_row")
+    pairs, group_of = _pairs_of(frame["latency_histogram"], groups["_row"])
+    return Tally(groups.select(keys), *_table(pairs, group_of, groups.height))
 
 
 def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, float]) -> pl.DataFrame:
-    """One row per key with a column per name in `shares` (0..1): the percentile in ms.
+    """One row per key, in the order they come, with a column per name in `shares` (0..1): the percentile in ms.
 
     The value at rank share × (n - 1) is meant, interpolated linearly between two ranks as numpy and SQL's
     percentile_cont do, and found within the histogram's 1 %; NULL where nothing was timed.
     """
-    by = list(keys) or ["_all"]
-    frame = frame if keys else frame.with_columns(_all=pl.lit(0))
-    bins = unpack(frame, by).group_by(*by, "bin").agg(pl.col("bin_count").sum()).sort(*by, "bin")
-    running = bins.with_columns(
-        total=pl.col("bin_count").sum().over(by), upto=pl.col("bin_count").cum_sum().over(by), value_ms=bin_value_ms()
-    )
-    found = running.group_by(*by, maintain_order=True).agg(
-        _at_rank(share * (pl.col("total").first() - 1)).alias(name) for name, share in shares.items()
-    )
-    result = frame.select(by).unique(maintain_order=True).join(found, on=by, how="left", nulls_equal=True)
-    return result if keys else result.drop("_all")
+    found = tally(frame, keys)
+    upto, values_ms = found.counts.cumsum(axis=1), found.values_ms
+    columns = [
+        pl.Series(name, _at_rank(share, upto, values_ms), dtype=pl.Float64).fill_nan(None)
+        for name, share in shares.items()
+    ]
+    return found.keys.with_columns(columns) if keys else pl.DataFrame(columns)
 
 
-def _at_rank(rank: pl.Expr) -> pl.Expr:
-    """The value at a rank, counted from 0, of the bins of a group in rising order."""
-    below = pl.col("value_ms").filter(pl.col("upto") > rank.floor()).first()
-    above = pl.col("value_ms").filter(pl.col("upto") > rank.ceil()).first()
-    return below + (above - below) * (rank - rank.floor())
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 _SPAN = 1 << 32
 """More than there are bins: a group's place times this, plus the bin, is a number of its own."""
 
+_LOWEST_BIN = ZERO_BIN + 1
 
-def _decoded(histograms: pl.Series) -> tuple[Any, Any]:
-    """The pairs of all histograms behind one another, and how many each has."""
+
+def _pairs_of(histograms: pl.Series, groups: pl.Series) -> tuple[Any, Any]:
+    """The pairs of all histograms behind one another, and the group of each."""
+    member_of = np.empty(len(histograms), dtype=np.int64)
+    member_of[groups.list.explode().to_numpy()] = np.repeat(np.arange(len(groups)), groups.list.len().to_numpy())
     pairs = np.frombuffer(b"".join(histograms.to_list()), dtype=_PAIR)
-    return pairs, (histograms.bin.size() // _PAIR.itemsize).to_numpy()
+    return pairs, np.repeat(member_of, (histograms.bin.size() // _PAIR.itemsize).to_numpy())
+
+
+def _width(pairs: Any) -> int:
+    """The columns of _table: every bin from the lowest to the highest, and the one of zero."""
+    inside = pairs["bin"][pairs["bin"] != ZERO_BIN]
+    return 1 + int(inside.max()) - int(inside.min()) + 1 if len(inside) else 1
+
+
+def _table(pairs: Any, group_of: Any, height: int) -> tuple[Any, Any]:
+    """The rising bins, and how many durations each of the groups 0 … height - 1 has in them."""
+    width = _width(pairs)
+    lowest = int(pairs["bin"].max()) - width + 2 if width > 1 else _LOWEST_BIN
+    column = np.maximum(pairs["bin"].astype(np.int64) - lowest + 1, 0)
+    # As floats, which are exact up to 2 ** 53.
+    counts = np.bincount(group_of * width + column, weights=pairs["bin_count"], minlength=height * width)
+    bins = np.concatenate([[ZERO_BIN], np.arange(lowest, lowest + width - 1)])
+    return bins, counts.astype(np.int64).reshape(height, width)
+
+
+def _at_rank(share: float, upto: Any, values_ms: Any) -> Any:
+    """The value at a share of the ranks of each row; `upto` tells how many lie in a bin or below. nan is of none."""
+    total = upto[:, -1]
+    rank = share * np.maximum(total - 1, 0)
+    below, above = (values_ms[(upto > at[:, None]).argmax(axis=1)] for at in (np.floor(rank), np.ceil(rank)))
+    return np.where(total > 0, below + (above - below) * (rank - np.floor(rank)), np.nan)
 
 
 def _encoded(height: int, group_of: Any, bins: Any, counts: Any | None) -> pl.Series:
@@ -98,9 +135,14 @@ def _encoded(height: int, group_of: Any, bins: Any, counts: Any | None) -> pl.Se
         starts = np.flatnonzero(np.diff(ordered, prepend=-1))
         distinct = ordered[starts]
         sums = np.add.reduceat(counts[order].astype(np.int64), starts) if len(starts) else np.empty(0, dtype=np.int64)
-    pairs = np.empty(len(distinct), dtype=_PAIR)
-    pairs["bin"], pairs["bin_count"] = distinct % _SPAN - _SPAN // 2, sums
+    return _cut(height, distinct // _SPAN, distinct % _SPAN - _SPAN // 2, sums)
+
+
+def _cut(height: int, group_of: Any, bins: Any, counts: Any) -> pl.Series:
+    """Histograms as stored from their pairs, which come by rising group and bin."""
+    pairs = np.empty(len(bins), dtype=_PAIR)
+    pairs["bin"], pairs["bin_count"] = bins, counts
     data = pairs.tobytes()
-    ends = (np.searchsorted(distinct // _SPAN, np.arange(height), side="right") * _PAIR.itemsize).tolist()
+    ends = (np.searchsorted(group_of, np.arange(height), side="right") * _PAIR.itemsize).tolist()
     blobs = [data[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if height else []
     return pl.Series("latency_histogram", blobs, dtype=pl.Binary)

@@ -24,7 +24,7 @@ from models.period import Level, Period, floor_to, next_start
 from models.settings import PerformanceMetrics
 from models.tables import UNKNOWN
 from tasks.efficiency import Efficiency
-from tasks.histogram import bin_value_ms, unpack
+from tasks.histogram import tally
 from tasks.rollup import SUMS, start_of
 from tasks.totals import Totals, percentiles_by, total, totals_by
 
@@ -92,16 +92,14 @@ def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[Timel
 
 def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
     """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last bin that holds any."""
-    bins = unpack(rollups, []).with_columns(value_ms=bin_value_ms())
-    edges = [*DISTRIBUTION_EDGES_MS, float("inf")]
-    counts = [
-        int(bins.filter(pl.col("value_ms").is_between(low, high, closed="left"))["bin_count"].sum())
-        for low, high in pairwise(edges)
-    ]
+    found = tally(rollups, [])
+    edges, values_ms = [*DISTRIBUTION_EDGES_MS, float("inf")], found.values_ms
+    all_counts = found.counts.sum(axis=0)
+    counts = [int(all_counts[(low <= values_ms) & (values_ms < high)].sum()) for low, high in pairwise(edges)]
     filled = [index for index, count in enumerate(counts) if count]
     if not filled:
         return ()
-    last_edge = max(edges[-2], float(bins["value_ms"].max() or 0))  # type: ignore[arg-type]
+    last_edge = max(edges[-2], float(values_ms[all_counts > 0].max()))
     return tuple(
         DistributionBin(from_ms=edges[i], to_ms=min(edges[i + 1], last_edge), count=counts[i])
         for i in range(filled[0], filled[-1] + 1)

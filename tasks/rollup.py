@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -108,10 +109,15 @@ def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
     return dates.replace_strict(days, starts).cast(starts.dtype)
 
 
+@cache
+def rollup_schema() -> pl.Schema:
+    """Of every rollup frame: COLUMNS."""
+    return roll_up(pl.DataFrame(schema=SELECTION_SCHEMA), "UTC", 0.0)[Level.MINUTE].schema
+
+
 def empty() -> pl.DataFrame:
     """A rollup frame without rows."""
-    none = pl.DataFrame(schema=SELECTION_SCHEMA)
-    return roll_up(none, "UTC", 0.0)[Level.MINUTE]
+    return rollup_schema().to_frame()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

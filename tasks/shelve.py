@@ -11,7 +11,7 @@ from sqlalchemy import cast as sql_cast
 
 from models.period import Level
 from models.tables import HOUR_TOTAL, UNKNOWN, Rollup, table_of
-from tasks.rollup import COLUMNS, KEYS, empty, limit_teams, merge
+from tasks.rollup import COLUMNS, KEYS, limit_teams, merge, rollup_schema
 
 ROLLUP = table_of(Rollup)
 
@@ -40,7 +40,7 @@ def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
         instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     cursor: Any = connection.execute(select(bucket, *ROLLUP.c[COLUMNS[1:]]).where(where)).cursor
     kind = pl.String if connection.dialect.name == "sqlite" else pl.Int64
-    schema = pl.Schema({**empty().schema, "bucket": kind})
+    schema = pl.Schema({**rollup_schema(), "bucket": kind})
     # The driver's own rows: no value needs a conversion, and SQLAlchemy would look at each.
     return pl.DataFrame(cursor.fetchall(), schema=schema, orient="row").with_columns(bucket=instant)
 
