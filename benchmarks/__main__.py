@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ from benchmarks import (
     retention,
     scale_out,
 )
+from benchmarks.databases import KINDS, Kind
 from benchmarks.line import Line
 from benchmarks.machine import as_markdown
 from benchmarks.scene import Scene
@@ -46,17 +47,19 @@ FEWEST_ROWS = 200_000
 def main(
     rows: Annotated[list[str] | None, typer.Option(help="How many raw rows, as 1M; may be repeated.")] = None,
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; may be repeated.")] = None,
+    on: Annotated[list[str] | None, typer.Option(help="sqlite or postgresql; by default both.")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     table: Annotated[Path | None, typer.Option(help="A file for all lines as a Markdown table.")] = None,
 ) -> None:
     """Measure Routewatch against peers. Exit status 1 where a measurement failed; a missed goal is no failure."""
-    sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only)
+    sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only, list(PARTS), "--only")
+    kinds = cast(tuple[Kind, ...], tuple(_chosen(on, list(KINDS), "--on")))
     told: list[Line] = []
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         console.status("starting") as status,
-        closing(Scene(Path(folder), rounds, status.update)) as scene,
+        closing(Scene(Path(folder), rounds, status.update, kinds)) as scene,
     ):
         for line in _measured(scene, sizes, parts):
             told.append(line)
@@ -90,11 +93,11 @@ def _number(text: str) -> int:
     return int(digits) * factor
 
 
-def _chosen(only: list[str] | None) -> list[str]:
-    """In the order of PARTS."""
-    if unknown := [name for name in only or () if name not in PARTS]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: there are {', '.join(PARTS)}")
-    return [name for name in PARTS if not only or name in only]
+def _chosen(asked: list[str] | None, known: list[str], option: str) -> list[str]:
+    """In the order of the known ones."""
+    if unknown := [name for name in asked or () if name not in known]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: for {option} there are {', '.join(known)}")
+    return [name for name in known if not asked or name in asked]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from benchmarks.databases import KINDS, forget
+from benchmarks.databases import forget
 from benchmarks.line import Goal, Line, in_turns, seconds_of
 from benchmarks.scene import BASIS, NOW, Scene, address_of, in_own_process
 from tasks.fold import fold
@@ -16,7 +16,7 @@ GOAL = Goal(0.8)
 
 
 def lines(scene: Scene) -> Iterator[Line]:
-    for kind in KINDS:
+    for kind in scene.kinds:
         engine = scene.filled(kind)
         scene.say(f"fold, {kind}")
         values = in_turns(scene.rounds, partial(_fold, engine, scene.rows), partial(_read, engine, scene.rows))

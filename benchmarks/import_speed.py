@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.databases import KINDS, Kind, prepare, store
+from benchmarks.databases import Kind, prepare, store
 from benchmarks.line import Line, in_turns, seconds_of
 from benchmarks.scene import Scene
 from benchmarks.traffic import traffic
@@ -14,7 +14,7 @@ from tasks.pull.mapping import Mapping
 
 
 def lines(scene: Scene) -> Iterator[Line]:
-    for kind in KINDS:
+    for kind in scene.kinds:
         scene.parquet()
         scene.say(f"import, {kind}")
         values = in_turns(scene.rounds, partial(_import, scene, kind), partial(_load, scene, kind))

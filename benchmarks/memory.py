@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.databases import KINDS, Kind, forget
+from benchmarks.databases import Kind, forget
 from benchmarks.line import Goal, Line, shown
 from benchmarks.scene import Scene, address_of, in_own_process
 
@@ -13,7 +13,7 @@ SMALLER = 5
 
 
 def lines(scene: Scene) -> Iterator[Line]:
-    for kind in KINDS:
+    for kind in scene.kinds:
         small = _peak_mb(scene, kind, scene.rows // SMALLER)
         values = tuple(_peak_mb(scene, kind, scene.rows) for _ in range(scene.rounds))
         note = f"with {scene.rows // SMALLER:,} rows: {shown(small)} MB"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from benchmarks.databases import KINDS
 from benchmarks.line import Goal, Line
 from benchmarks.peers import exact_percentiles
 from benchmarks.scene import Scene
@@ -18,7 +17,7 @@ GOAL = Goal(1.0, at_least=False)
 
 def lines(scene: Scene) -> Iterator[Line]:
     exact = exact_percentiles(scene.parquet())
-    for kind in KINDS:
+    for kind in scene.kinds:
         scene.say(f"percentiles, {kind}")
         found = percentiles_by(gather(scene.folded(kind), PERIOD, Filters()).parts, "model_id")
         errors = [

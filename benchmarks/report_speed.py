@@ -32,6 +32,8 @@ class _Peer:
 
 def lines(scene: Scene) -> Iterator[Line]:
     for peer in _peers(scene):
+        if peer.kind not in scene.kinds:
+            continue
         engine = scene.folded(peer.kind)
         _agree(scene, peer)
         scene.say(f"report, {peer.kind}, against {peer.name}")

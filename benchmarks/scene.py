@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from sqlalchemy import Engine
 
-from benchmarks.databases import Databases, Kind, fill
+from benchmarks.databases import KINDS, Databases, Kind, fill
 from benchmarks.traffic import PERIOD, traffic
 from tasks.fold import fold
 from tasks.progress import Basis
@@ -32,6 +32,7 @@ class Scene:
     folder: Path
     rounds: int
     say: Callable[[str], None]
+    kinds: tuple[Kind, ...] = KINDS
     rows: int = 0
     _databases: dict[Kind, Databases] = field(default_factory=dict)
     _filled: dict[tuple[Kind, int], Engine] = field(default_factory=dict)
