@@ -198,7 +198,8 @@ class Charts(_Part):
 class Place(_Part):
     """Where a bottleneck sits: one value of one dimension, and its share of all that is affected.
 
-    `rate` is the bottleneck's own measure there (share of slow selections, hit rate, cost in USD, error rate).
+    `rate` is the bottleneck's own measure there (share of slow selections, hit rate, cost in USD, error rate), and
+    `rate_without` the same of everything else: what would be left of the bottleneck without this place.
     """
 
     dimension: Literal["model", "complexity", "team", "hour"]
@@ -206,6 +207,7 @@ class Place(_Part):
     rate: float
     affected: int
     share: float
+    rate_without: float | None = None
 
 
 class _Bottleneck(_Part):
@@ -249,7 +251,31 @@ class ErrorBurst(_Bottleneck):
     usual_error_rate: float
 
 
-Bottleneck = Annotated[SlowResponse | LowCacheHitRate | HighCost | ErrorBurst, Field(discriminator="type")]
+class ModelRegression(_Bottleneck):
+    """One model that does worse than in the period before, by more than chance; `change` is in the unit of `metric`."""
+
+    type: Literal["model_regression"] = "model_regression"
+    model_id: str
+    metric: KpiName
+    before: float
+    after: float
+    change: Interval
+
+
+class SpendSpike(_Bottleneck):
+    """One stretch of hours that cost far more than the same hours of the week usually do."""
+
+    type: Literal["spend_spike"] = "spend_spike"
+    affected: int
+    start: datetime
+    end: datetime
+    cost_usd: float
+    usual_cost_usd: float
+
+
+Bottleneck = Annotated[
+    SlowResponse | LowCacheHitRate | HighCost | ErrorBurst | ModelRegression | SpendSpike, Field(discriminator="type")
+]
 
 
 class ConfigMove(_Part):
@@ -278,6 +304,11 @@ class Recommendation(_Part):
     moves: tuple[ConfigMove, ...] = ()
     status: Literal["proposed", "applied", "waiting", "deferred", "impossible"] = "proposed"
     note: str | None = None
+    optimization_id: int | None = None
+    decide_url: str | None = None
+    worth: float | None = None
+    confidence: float | None = None
+    score: float | None = None
     complexity: str | None = None
     from_model: str | None = None
     to_model: str | None = None
@@ -287,8 +318,49 @@ class Recommendation(_Part):
     observational: bool = False
 
 
+class MetricChange(_Part):
+    """One KPI over matched hours before and after a change of the config. `change` is after - before, in its unit.
+
+    It is judged worse where the whole interval is on the worse side and the change is beyond `margin`, and better or
+    same where even the interval's worse end is within the margin.
+    """
+
+    metric: KpiName | Literal["averageCost", "slowShare"]
+    before: float | None
+    after: float | None
+    change: Interval | None
+    margin: float
+    sample_before: int
+    sample_after: int
+    judgement: Literal["better", "same", "worse", "unclear", "unknown"]
+    reason: str | None = None
+
+
+class Verdict(_Part):
+    """What was found of a change of the config by comparing the hours after it with matched hours before.
+
+    `goal` is what the change was to better, `guards` what it must not harm. `hours` is how many hours were matched.
+    `savings_usd` is measured: what the observed selections cost less than before; a loss is negative.
+    """
+
+    state: Literal["observing", "kept", "reverted", "expired"]
+    reason: str
+    judged_at: datetime
+    observed_from: datetime
+    observed_to: datetime
+    matched_by: Literal["hour of the week", "hour of the day"] | None
+    hours: int
+    goal: MetricChange | None
+    guards: tuple[MetricChange, ...] = ()
+    savings_usd: Interval | None = None
+
+
 class AppliedOptimization(_Part):
-    """One change of the router's config that Routewatch made in the period or the hours after it."""
+    """One change of the router's config by an optimization, or its being taken back.
+
+    `state` is that of the optimization, of which `verdict` is the newest. `estimated_savings_usd` stood in its
+    recommendation, over the period that it was made from; the verdict has the measured one.
+    """
 
     type: str
     key: str
@@ -297,6 +369,22 @@ class AppliedOptimization(_Part):
     applied_at: datetime
     reason: str
     state: str
+    optimization_id: int | None = None
+    by: str = "routewatch"
+    verdict: Verdict | None = None
+    estimated_savings_usd: Interval | None = None
+
+
+class ConfigHistoryEntry(_Part):
+    """One change of the router's config by anybody."""
+
+    key: str
+    from_value: Any
+    to_value: Any
+    changed_at: datetime
+    changed_by: str
+    reason: str
+    reverted: bool = False
 
 
 class ReportAlert(_Part):
@@ -337,6 +425,51 @@ class Savings(_Part):
     observational: bool = True
     classes: tuple[SavingsByClass, ...]
     reason: str | None = None
+
+
+class Baseline(_Part):
+    """One way of routing the same selections: what it would have cost, and how accurate it would have been.
+
+    Of the router itself both are measured. `covered_share` is the share of the selections for which it can be told.
+    `reason` says why a number is missing.
+    """
+
+    name: Literal["router", "allCheapest", "shuffled"]
+    model: str | None = None
+    cost_usd: Interval | None
+    accuracy: Interval | None
+    covered_share: float
+    reason: str | None = None
+
+
+class Baselines(_Part):
+    """Whether routing adds anything: the router beside two that know nothing of the request.
+
+    `all_cheapest` sends everything to the cheapest model. `shuffled` hands out models at random, in such shares that it
+    costs what the router did. `accuracy_gained` is the router's accuracy minus that of `shuffled`.
+    """
+
+    router: Baseline
+    all_cheapest: Baseline
+    shuffled: Baseline
+    accuracy_gained: Interval | None
+    observational: bool = True
+    reason: str | None = None
+
+
+class OptimizationSavings(_Part):
+    """What could be saved by estimate, and what was saved by measurement.
+
+    `measured_usd` adds up the verdicts of the `measured_count` optimizations that were judged in the period, each over
+    its observed hours. `router_cost_usd` is what the router itself cost, where that is known, and `net_usd` the
+    estimate less that.
+    """
+
+    estimated: Savings
+    measured_usd: Interval | None
+    measured_count: int
+    router_cost_usd: float | None = None
+    net_usd: Interval | None = None
 
 
 class BudgetProjection(_Part):
@@ -446,5 +579,30 @@ class CostReport(_Document):
     recommendations: tuple[Recommendation, ...]
 
 
-Document = PerformanceReport | CostReport
+class OptimizationSummary(_Part):
+    """How many optimizations of the period are in which state, beside the headline numbers."""
+
+    period: PeriodPart
+    total_selections: int
+    total_cost: float | None
+    waiting: int
+    observing: int
+    kept: int
+    reverted: int
+
+
+class OptimizationReport(_Document):
+    """`recommendations` come by score, the best first; `applied_optimizations` by time."""
+
+    template: Literal["optimization"] = "optimization"
+    summary: OptimizationSummary
+    bottlenecks: tuple[Bottleneck, ...]
+    recommendations: tuple[Recommendation, ...]
+    applied_optimizations: tuple[AppliedOptimization, ...]
+    savings: OptimizationSavings
+    baselines: Baselines
+    config_history: tuple[ConfigHistoryEntry, ...]
+
+
+Document = PerformanceReport | CostReport | OptimizationReport
 ReportDocument = Annotated[Document, Field(discriminator="template")]

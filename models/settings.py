@@ -151,16 +151,29 @@ class Optimizer(_Block):
     """What the loop may do by itself.
 
     Numbers without a source in the product document are chosen to be careful: a change needs a full day's evidence,
-    and a key is left alone for a day after it was changed.
+    and a key is left alone for a day after it was changed, twice as long after each time that it was taken back.
+    A change is observed for at least `observe_hours` and at most `observe_max_hours`; a proposal that nobody decides on
+    and no run finds again expires after `proposal_days`.
     """
 
     mode: Literal["off", "propose", "auto"] = "auto"
     minimum_sample: Annotated[int, Field(ge=1)] = 100
     cool_down_hours: Annotated[float, Field(gt=0)] = 24.0
+    observe_hours: Annotated[float, Field(gt=0)] = 24.0
+    observe_max_hours: Annotated[float, Field(gt=0)] = 168.0
+    proposal_days: Annotated[float, Field(gt=0)] = 7.0
+    random_split: bool = False
+    router_usd_per_request: Annotated[float, Field(ge=0)] | None = None
     cache_max_entries: NumericKnob = NumericKnob(minimum=100, maximum=1_000_000)
     cache_ttl_seconds: NumericKnob = NumericKnob(minimum=60, maximum=604_800)
     cache_key_strategy: ChoiceKnob = ChoiceKnob(choices=("exact", "normalized", "semantic"))
     cache_eviction_policy: ChoiceKnob = ChoiceKnob(choices=("fifo", "lru", "lfu"))
+
+    @model_validator(mode="after")
+    def _observes(self) -> Optimizer:
+        if self.observe_hours > self.observe_max_hours:
+            raise ValueError("expected observeHours <= observeMaxHours")
+        return self
 
 
 class Delivery(_Block):

@@ -237,6 +237,8 @@ class OptimizationState(StrEnum):
     PROPOSED = "proposed"
     APPROVED = "approved"
     REJECTED = "rejected"
+    AUTO_APPLIED = "autoApplied"
+    """Decided on by Routewatch itself, in a person's stead."""
     APPLIED = "applied"
     OBSERVING = "observing"
     KEPT = "kept"
@@ -245,7 +247,10 @@ class OptimizationState(StrEnum):
 
 
 class Optimization(_Table, table=True):
-    """A recommendation through its life. `subject` names what it would change, so that one is open at a time."""
+    """A recommendation through its life. `subject` names what it would change, so that one is open at a time.
+
+    `verdict` is the newest of its observation (models.document.Verdict).
+    """
 
     __tablename__ = "optimization"
     __table_args__ = (
@@ -268,6 +273,8 @@ class Optimization(_Table, table=True):
     period_end: datetime = Field(sa_column=_instant())
     created_at: datetime = Field(sa_column=_instant())
     updated_at: datetime = Field(sa_column=_instant())
+    applied_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    verdict: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
 
 
 class OptimizationTransition(_Table, table=True):

@@ -12,17 +12,23 @@ from models.document import (
     HighCost,
     Interval,
     LowCacheHitRate,
+    ModelRegression,
     Place,
     Recommendation,
     SlowResponse,
+    SpendSpike,
 )
+from models.kpi import KpiName
 from reports.formats import Formats
+from reports.wording import KPI_LABELS, kpi_value
 
 _BOTTLENECK_TITLES = {
     "slow_response": "Slow responses",
     "low_cache_hit_rate": "Low cache hit rate",
     "high_cost": "High cost per request",
     "error_burst": "Burst of errors",
+    "model_regression": "A model got worse",
+    "spend_spike": "Spike of spend",
 }
 
 _RECOMMENDATION_TITLES = {
@@ -86,6 +92,18 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
                 f"({show.count(found.affected)} errors); usual is {show.percent(found.usual_error_rate)}. "
                 f"{show.range(found.start, found.end)}."
             )
+        case ModelRegression():
+            before, after = (kpi_value(found.metric, value, show) for value in (found.before, found.after))
+            part = between(found.change, "milliseconds" if found.metric is KpiName.RESPONSE_TIME else "percent", show)
+            return (
+                f"{found.model_id}: {KPI_LABELS[found.metric].lower()} went from {before} to {after} against the "
+                f"period before, over {show.count(found.sample)} requests. Change{part}."
+            )
+        case SpendSpike():
+            return (
+                f"{show.money(found.cost_usd)} were spent on {show.count(found.affected)} requests, where the same "
+                f"hours usually cost {show.money(found.usual_cost_usd)}. {show.range(found.start, found.end)}."
+            )
 
 
 def place_name(place: Place) -> str:
@@ -107,6 +125,8 @@ def rate_label(found: Bottleneck) -> str:
         "low_cache_hit_rate": "Hit rate there",
         "high_cost": "Average cost there",
         "error_burst": "Errors there",
+        "model_regression": "Value there",
+        "spend_spike": "Average cost there",
     }[found.type]
 
 
@@ -117,6 +137,8 @@ def share_words(found: Bottleneck) -> str:
         "low_cache_hit_rate": "of the misses",
         "high_cost": "of the spend",
         "error_burst": "of the errors",
+        "model_regression": "of the requests",
+        "spend_spike": "of the spend",
     }[found.type]
 
 
