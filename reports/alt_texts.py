@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.document import CostReport, ErrorBurst, HeatmapCell, PerformanceReport, TimelinePoint
+from models.document import CostReport, Document, ErrorBurst, HeatmapCell, PerformanceReport, TimelinePoint
 from models.kpi import KpiName
 from models.settings import ChartName
+from reports.figures import bottlenecks_of
 from reports.formats import Formats
 
 
-def alt_text(document: PerformanceReport | CostReport, name: ChartName, show: Formats) -> str:
+def alt_text(document: Document, name: ChartName, show: Formats) -> str:
     """One or two sentences with the chart's own extremes."""
     if isinstance(document, CostReport):
         return {ChartName.TIMELINE: _spend_time, ChartName.DISTRIBUTION: _spend_groups,
                 ChartName.COMPARISON: _spend_models, ChartName.HEATMAP: _spend_week}[name](document, show)  # fmt: skip
+    if isinstance(document, PerformanceReport) and name is ChartName.COMPARISON:
+        return _comparison(document, show)
     return {ChartName.TIMELINE: _timeline, ChartName.DISTRIBUTION: _distribution,
-            ChartName.COMPARISON: _comparison, ChartName.HEATMAP: _week}[name](document, show)  # fmt: skip
+            ChartName.HEATMAP: _week}[name](document, show)  # fmt: skip
 
 
-def _timeline(document: PerformanceReport, show: Formats) -> str:
+def _timeline(document: Document, show: Formats) -> str:
     points = document.charts.timeline
     worst = _largest(points, "p95_response_time")
     text = f"Line chart of median and p95 response time per {document.charts.bucket}, with the error rate below."
     if worst is not None:
         text += f" The p95 was highest at {show.milliseconds(worst.p95_response_time)}, {show.instant(worst.start)}."
-    for found in document.optimization_opportunities:
+    for found in bottlenecks_of(document):
         if isinstance(found, ErrorBurst):
             text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
     return text + _gaps(points, document.charts.bucket)
@@ -36,7 +39,7 @@ def _gaps(points: Iterable[TimelinePoint], bucket: str) -> str:
     return f" {empty} {bucket}{'' if empty == 1 else 's'} without requests." if empty else ""
 
 
-def _distribution(document: PerformanceReport, show: Formats) -> str:
+def _distribution(document: Document, show: Formats) -> str:
     bins = document.charts.distribution
     most = max(bins, key=lambda item: item.count)
     text = (
@@ -60,7 +63,7 @@ def _comparison(document: PerformanceReport, show: Formats) -> str:
     )
 
 
-def _week(document: PerformanceReport, show: Formats) -> str:
+def _week(document: Document, show: Formats) -> str:
     known = [cell for cell in document.charts.heatmap if cell.p95_response_time is not None]
     worst = max(known, key=lambda cell: cell.p95_response_time or 0)
     return (

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from models.document import CostReport, PerformanceReport
+from models.document import CostReport, Document, OptimizationReport
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -18,7 +18,7 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 Row = Mapping[str, Any]
 
 
-def render_csv(document: PerformanceReport | CostReport) -> tuple[bytes, str]:
+def render_csv(document: Document) -> tuple[bytes, str]:
     """The content and its suffix: "csv" where one section has rows, else "zip" with a file for each that has.
 
     Unknown is an empty cell; times are ISO 8601 with their offset; nested values are flattened with dots.
@@ -35,7 +35,7 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
 
 
-def _tables(document: PerformanceReport | CostReport) -> dict[str, list[Row]]:
+def _tables(document: Document) -> dict[str, list[Row]]:
     """Sections with their rows, in the order of the report."""
     data = document.model_dump(mode="json", by_alias=True)
     shared = {"kpis": data["kpis"], "timeline": data["charts"]["timeline"],
@@ -47,6 +47,9 @@ def _tables(document: PerformanceReport | CostReport) -> dict[str, list[Row]]:
         summary = data["costSummary"]
         trends = {"costTrend": summary.pop("costTrend")}
         savings = {"savings": data["costOptimizationSavings"]["classes"], "budget": [data["budgetProjection"]]}
+    elif isinstance(document, OptimizationReport):
+        names = ("bottlenecks", "recommendations", "appliedOptimizations", "configHistory")
+        summary, trends, savings = data["summary"], {}, {}
     else:
         names = ("modelBreakdown", "performanceTrends", "recommendations", "appliedOptimizations", "alerts")
         summary, trends = data["summary"], {"optimizationOpportunities": data["optimizationOpportunities"]}

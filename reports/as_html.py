@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
 from reports.fonts import web_faces
@@ -13,7 +13,7 @@ MOST_ROWS = 500
 """More rows in one table make a page that no browser scrolls well."""
 
 
-def render_html(document: PerformanceReport | CostReport) -> str:
+def render_html(document: Document) -> str:
     """A complete HTML page with its style, font and charts inside."""
     return fill(
         "report.html.j2",

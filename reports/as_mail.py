@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document
 from reports.blocks import Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.formats import Formats
@@ -37,7 +37,7 @@ class MailContent:
     attachment_name: str
 
 
-def render_mail(document: PerformanceReport | CostReport) -> MailContent:
+def render_mail(document: Document) -> MailContent:
     """The mail of a report. Its HTML is under 100 KB, with fewer rows where it must be."""
     view, drawn = view_of(document), draw(document)
     pages = (_html(view, drawn, rows) for rows in MOST_ROWS)
@@ -51,7 +51,7 @@ def render_mail(document: PerformanceReport | CostReport) -> MailContent:
     )
 
 
-def _subject(document: PerformanceReport | CostReport, view: View) -> str:
+def _subject(document: Document, view: View) -> str:
     """One line, with the state of the worst tile: what a reader needs to choose whether to open it."""
     order = ("critical", "warning", "off")
     worst = [(tone, tile) for tone in order for tile in view.tiles() if tile.tone == tone]
@@ -61,7 +61,7 @@ def _subject(document: PerformanceReport | CostReport, view: View) -> str:
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
 
 
-def _file_name(document: PerformanceReport | CostReport) -> str:
+def _file_name(document: Document) -> str:
     start = Formats(document.locale, document.period.zone).local(document.period.start)
     return f"routewatch-{document.kind}-{document.template}-{start:%Y-%m-%d}.pdf"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document
 from reports.blocks import Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
 from reports.view import view_of
 
@@ -12,7 +12,7 @@ MOST_ROWS = 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
-def render_markdown(document: PerformanceReport | CostReport) -> str:
+def render_markdown(document: Document) -> str:
     """Headline, numbers, what was found, what was done, models and notes; names cannot bring markup in."""
     view = capped(view_of(document), MOST_ROWS)
     parts = [f"# {escaped(view.title)}", escaped(view.period), f"**{escaped(view.headline)}**"]

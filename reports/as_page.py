@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
 from reports.fonts import web_faces
@@ -12,7 +12,7 @@ from reports.view import view_of
 MOST_ROWS = 50
 
 
-def render_dashboard(document: PerformanceReport | CostReport, *, refresh_s: int = 60) -> str:
+def render_dashboard(document: Document, *, refresh_s: int = 60) -> str:
     """A complete page in light and dark; the browser loads it anew every `refresh_s` seconds."""
     return fill(
         "dashboard.html.j2",

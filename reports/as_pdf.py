@@ -10,7 +10,7 @@ from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
 from reports.fonts import print_faces
@@ -21,13 +21,13 @@ MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
 
 
-def render_pdf(document: PerformanceReport | CostReport) -> bytes:
+def render_pdf(document: Document) -> bytes:
     """A PDF/UA-1 file on the document's paper. Anything but data: addresses in it is an error."""
     return _rendered(type(document), document.model_dump_json(by_alias=True))
 
 
 @lru_cache(maxsize=4)
-def _rendered(kind: type[PerformanceReport | CostReport], content: str) -> bytes:
+def _rendered(kind: type[Document], content: str) -> bytes:
     # The same file is written to disk and attached to every mail.
     document = kind.model_validate_json(content)
     page = fill(

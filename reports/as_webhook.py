@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.document import CostReport, PerformanceReport
+from models.document import CostReport, Document
+from reports.figures import bottlenecks_of
 from reports.formats import Formats
 from reports.headline import headline
 from reports.panels import actions_of, findings_of
@@ -19,7 +20,7 @@ _MOST_ITEMS = 10
 _MOST_LETTERS = 400
 
 
-def render_webhook(document: PerformanceReport | CostReport, *, report_id: int) -> bytes:
+def render_webhook(document: Document, *, report_id: int) -> bytes:
     """A Standard Webhooks payload. Where it would grow too long, lists are left out, and `leftOut` names them."""
     data = _data(document, report_id)
     for name in ("", *_DROPPED_FIRST):
@@ -32,12 +33,12 @@ def render_webhook(document: PerformanceReport | CostReport, *, report_id: int) 
     return _body(document, {key: data[key] for key in ("reportId", "template", "headline", "period", "leftOut")})
 
 
-def _body(document: PerformanceReport | CostReport, data: dict[str, Any]) -> bytes:
+def _body(document: Document, data: dict[str, Any]) -> bytes:
     payload = {"type": f"report.{document.kind}", "timestamp": document.generated_at.isoformat(), "data": data}
     return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _data(document: PerformanceReport | CostReport, report_id: int) -> dict[str, Any]:
+def _data(document: Document, report_id: int) -> dict[str, Any]:
     dumped = document.model_dump(mode="json", by_alias=True)
     show = Formats(document.locale, document.period.zone)
     summary = dict(dumped["costSummary" if isinstance(document, CostReport) else "summary"])
@@ -58,17 +59,15 @@ def _data(document: PerformanceReport | CostReport, report_id: int) -> dict[str,
     }
 
 
-def _bottlenecks(document: PerformanceReport | CostReport, show: Formats) -> list[dict[str, str]]:
-    if isinstance(document, CostReport):
-        return []
-    pairs = zip(document.optimization_opportunities, findings_of(document, show), strict=True)
+def _bottlenecks(document: Document, show: Formats) -> list[dict[str, str]]:
+    pairs = zip(bottlenecks_of(document), findings_of(document, show), strict=True)
     return [
         {"type": found.type, "severity": found.severity, "text": _short(told.text), "where": _short(told.where)}
         for found, told in list(pairs)[:_MOST_ITEMS]
     ]
 
 
-def _recommendations(document: PerformanceReport | CostReport, show: Formats) -> list[dict[str, str]]:
+def _recommendations(document: Document, show: Formats) -> list[dict[str, str]]:
     pairs = zip(document.recommendations, actions_of(document.recommendations, show), strict=True)
     return [
         {"type": item.type, "status": item.status, "text": _short(told.text), "note": _short(told.note)}

@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, DistributionBin, GroupCost, Kpi, ModelStats, PerformanceReport
+from models.document import CostReport, DistributionBin, Document, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.chart_style import (
     AMBER,
@@ -40,7 +40,7 @@ _ROW = 36
 # --- distribution -----------------------------------------------------------------------------------------------------
 
 
-def distribution(document: PerformanceReport, show: Formats, width: int = NARROW) -> Layer:
+def distribution(document: Document, show: Formats, width: int = NARROW) -> Layer:
     """Requests per response time; what was slower than target, and than critical, in its own colour."""
     kpi = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
     bins = [item for item in document.charts.distribution if item.to_ms > 0]

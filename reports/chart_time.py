@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, ErrorBurst, Kpi, PerformanceReport, PeriodPart, TimelinePoint
+from models.document import CostReport, Document, ErrorBurst, Kpi, PeriodPart, TimelinePoint
 from models.kpi import KpiName
 from reports.chart_style import (
     AMBER,
@@ -29,6 +29,7 @@ from reports.chart_style import (
     ticks_to,
     words,
 )
+from reports.figures import bottlenecks_of
 from reports.formats import Formats
 
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -43,7 +44,7 @@ _BARS_WITH_NUMBERS = 16
 """More bars leave no room for a number above each."""
 
 
-def response_timeline(document: PerformanceReport, show: Formats, width: int = WIDE) -> Layer:
+def response_timeline(document: Document, show: Formats, width: int = WIDE) -> Layer:
     """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
     return stacked(_times(document, show, width), _errors(document, show, width), spacing=12)
 
@@ -99,7 +100,7 @@ def _bar(group: Sequence[TimelinePoint], length: timedelta, show: Formats) -> di
 # --- response time and errors -----------------------------------------------------------------------------------------
 
 
-def _times(document: PerformanceReport, show: Formats, width: int) -> Layer:
+def _times(document: Document, show: Formats, width: int) -> Layer:
     points = document.charts.timeline
     limits = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
     values = [value for point in points for value in (point.p50_response_time, point.p95_response_time) if value]
@@ -117,7 +118,7 @@ def _times(document: PerformanceReport, show: Formats, width: int) -> Layer:
     return layered(*layers, width=width - _MARGINS, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
 
 
-def _errors(document: PerformanceReport, show: Formats, width: int) -> Layer:
+def _errors(document: Document, show: Formats, width: int) -> Layer:
     rows = _runs(document, "error_rate", "rate")
     top = max([row["rate"] for row in rows], default=0.0) * 1.1 or 0.01
     peak = top / 1.1
@@ -157,10 +158,10 @@ def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
     return lines
 
 
-def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
+def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
     """Incidents and stretches without data, behind everything else."""
     first, last = _epoch(document.period.start), _epoch(document.period.end)
-    bursts = [found for found in document.optimization_opportunities if isinstance(found, ErrorBurst)]
+    bursts = [found for found in bottlenecks_of(document) if isinstance(found, ErrorBurst)]
     rows = [
         {"t": max(first, start), "to": min(last, end), "text": f"{show.percent(burst.error_rate)} errors"}
         for burst in bursts
@@ -180,7 +181,7 @@ def _bands(document: PerformanceReport, show: Formats, x: Any, *, named: bool = 
     return layers
 
 
-def gaps_of(document: PerformanceReport | CostReport) -> list[tuple[int, int]]:
+def gaps_of(document: Document) -> list[tuple[int, int]]:
     """Stretches of buckets without a selection, as epoch ms from and to."""
     length = _LENGTHS[document.charts.bucket]
     gaps: list[tuple[int, int]] = []
@@ -193,12 +194,12 @@ def gaps_of(document: PerformanceReport | CostReport) -> list[tuple[int, int]]:
     return gaps
 
 
-def _is_wide(gap: dict[str, int], document: PerformanceReport) -> bool:
+def _is_wide(gap: dict[str, int], document: Document) -> bool:
     whole = _epoch(document.period.end) - _epoch(document.period.start)
     return (gap["to"] - gap["t"]) / whole * (WIDE - _MARGINS) > 44  # noqa: PLR2004 - the words' width in px
 
 
-def _runs(document: PerformanceReport, field: str, name: str) -> list[dict[str, Any]]:
+def _runs(document: Document, field: str, name: str) -> list[dict[str, Any]]:
     """The known values of one column at the middle of their buckets; a gap starts a new run."""
     half = _LENGTHS[document.charts.bucket] / 2
     rows, run, was_known = [], 0, True
@@ -219,7 +220,7 @@ def _line(rows: list[dict[str, Any]], x: Any, y: Any, colour: str) -> list[Layer
     return [line, layer(alone).mark_point(color=colour, filled=True, size=22).encode(x=x, y=y)] if alone else [line]
 
 
-def _line_names(document: PerformanceReport, top: float, x: alt.X, y: alt.Y) -> list[Layer]:
+def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Layer]:
     """The lines' names at their right ends, kept apart."""
     end = _epoch(document.period.end)
     ends = [
@@ -251,7 +252,7 @@ def _y(field: str, ticks: list[float], text: Callable[[float], str]) -> alt.Y:
     return alt.Y(field, scale=alt.Scale(domain=[0, ticks[-1]], nice=False), title=None, axis=axis)
 
 
-def time_ticks_for(document: PerformanceReport | CostReport, show: Formats, width: int) -> dict[float, str]:
+def time_ticks_for(document: Document, show: Formats, width: int) -> dict[float, str]:
     """As many ticks as a chart of this width has room for."""
     return time_ticks(document.period.start, document.period.end, show, width // 76)
 

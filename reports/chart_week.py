@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 from babel.dates import format_date
 
-from models.document import CostReport, HeatmapCell, PerformanceReport
+from models.document import CostReport, Document, HeatmapCell
 from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer, layered
 from reports.formats import Formats
 
@@ -19,7 +19,7 @@ _LIGHT_TEXT_FROM = 0.55
 _A_MONDAY = date(2024, 1, 1)
 
 
-def heatmap(document: PerformanceReport | CostReport, show: Formats, width: int = WIDE) -> Layer:
+def heatmap(document: Document, show: Formats, width: int = WIDE) -> Layer:
     """p95 in seconds, or spend in USD, per hour of the week; hours without data are grey and say so with a dash."""
     known = {(cell.weekday, cell.hour): value_of(document, cell) for cell in document.charts.heatmap}
     largest = max((value for value in known.values() if value is not None), default=0.0) or 1.0
@@ -55,7 +55,7 @@ def _shades(least: float, largest: float, show: Formats, *, money: bool) -> str:
     return f"light {low}, dark {high}"
 
 
-def value_of(document: PerformanceReport | CostReport, cell: HeatmapCell) -> float | None:
+def value_of(document: Document, cell: HeatmapCell) -> float | None:
     """What the week's chart shows of an hour."""
     return cell.cost_usd if isinstance(document, CostReport) else cell.p95_response_time
 

@@ -11,15 +11,14 @@ from typing import Any, Literal
 
 import vl_convert
 
-from models.document import CostReport, PerformanceReport
+from models.document import CostReport, Document, PerformanceReport
 from models.settings import ChartName
 from reports import chart_shape, chart_style, chart_time, chart_week
 from reports.alt_texts import alt_text
+from reports.figures import total_of
 from reports.fonts import register_for_charts
 from reports.formats import Formats
-from reports.headline import total_of
 
-Document = PerformanceReport | CostReport
 Layout = Literal["page", "halves", "board"]
 
 _PERFORMANCE_TITLES = {
@@ -127,5 +126,5 @@ def _has_data(document: Document, name: ChartName) -> bool:
         ChartName.DISTRIBUTION: any(item.count for item in charts.distribution),
         # One hour alone makes no week.
         ChartName.HEATMAP: sum(cell.p95_response_time is not None for cell in charts.heatmap) > 1,
-        ChartName.COMPARISON: bool(document.model_breakdown),
+        ChartName.COMPARISON: isinstance(document, PerformanceReport) and bool(document.model_breakdown),
     }[name]

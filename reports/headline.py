@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, Direction, Kpi, PerformanceReport, Trend
+from models.document import CostReport, Direction, Document, Kpi, Trend
 from models.kpi import KpiState
+from reports.figures import applied_of, spent_of, total_of, trend_of
 from reports.formats import Formats
 from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words
 
 _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 
 
-def headline(document: PerformanceReport | CostReport) -> str:
+def headline(document: Document) -> str:
     """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none."""
     show = Formats(document.locale, document.period.zone)
     if total_of(document) == 0:
@@ -26,29 +27,7 @@ def headline(document: PerformanceReport | CostReport) -> str:
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def total_of(document: PerformanceReport | CostReport) -> int:
-    """How many selections the report is over."""
-    summary = document.cost_summary if isinstance(document, CostReport) else document.summary
-    return summary.total_selections
-
-
-def spent_of(document: PerformanceReport | CostReport) -> float | None:
-    """What they cost in USD, as far as it is known."""
-    return document.cost_summary.total_spent if isinstance(document, CostReport) else document.summary.total_cost
-
-
-def trends_of(document: PerformanceReport | CostReport) -> tuple[Trend, ...]:
-    """Every trend of a report, of either template."""
-    return document.cost_summary.cost_trend if isinstance(document, CostReport) else document.performance_trends
-
-
-def trend_of(document: PerformanceReport | CostReport, metrics: tuple[str, ...]) -> Trend | None:
-    """The change of a metric, by any of its names, against the period before."""
-    trends = (trend for trend in trends_of(document) if trend.compared_with == "previousPeriod")
-    return next((trend for trend in trends if trend.metric in metrics), None)
-
-
-def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
+def _spend(document: Document, show: Formats) -> str:
     count = total_of(document)
     requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
     spent, coverage = spent_of(document), document.coverage.cost
@@ -64,7 +43,7 @@ def _change(trend: Trend | None, show: Formats) -> str:
     return f", {change_size(trend, show)} than in the period before"
 
 
-def _worst(document: PerformanceReport, show: Formats) -> str:
+def _worst(document: Document, show: Formats) -> str:
     for state in _WORST_FIRST:
         there = sorted((kpi for kpi in document.kpis if kpi.state is state), key=_distance, reverse=True)
         if there:
@@ -110,10 +89,9 @@ def _month(document: CostReport, show: Formats) -> str:
     return heading if budget.runs_out_on is None else f"{heading}, which runs out on {show.day(budget.runs_out_on)}"
 
 
-def _waiting(document: PerformanceReport | CostReport) -> str:
+def _waiting(document: Document) -> str:
     applied = sum(item.status == "applied" for item in document.recommendations)
-    if isinstance(document, PerformanceReport):
-        applied = max(applied, len(document.applied_optimizations))
+    applied = max(applied, len(applied_of(document)))
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     parts = []
     if applied:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from models.document import BudgetProjection, CostReport, PerformanceReport, Recommendation, Savings, Trend
+from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
-from reports.blocks import Action, Actions, Block, Finding, Findings, Notes, Text, Tile
+from reports.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
+from reports.figures import bottlenecks_of, spent_of, total_of, trend_of
 from reports.formats import Formats
-from reports.headline import spent_of, total_of, trend_of
 from reports.stories import (
     SEVERITY_TONES,
     STATUS_TONES,
@@ -33,8 +33,6 @@ from reports.wording import (
     kpi_value,
     limit_words,
 )
-
-Document = PerformanceReport | CostReport
 
 
 def wants(document: Document, *metrics: str) -> bool:
@@ -96,16 +94,16 @@ def _tone_of(trend: Trend | None) -> str:
 # --- found and done ---------------------------------------------------------------------------------------------------
 
 
-def found_blocks(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
+def found_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     """The bottlenecks, or why there are none."""
     if total_of(document) == 0:
         return (Text("There were no requests to look into.", "unknown"),)
-    if not document.optimization_opportunities:
+    if not bottlenecks_of(document):
         return (Text("No bottleneck was found in what is known of this period."),)
     return (Findings(findings_of(document, show, detailed=document.depth == "detailed")),)
 
 
-def findings_of(document: PerformanceReport, show: Formats, *, detailed: bool = False) -> tuple[Finding, ...]:
+def findings_of(document: Document, show: Formats, *, detailed: bool = False) -> tuple[Finding, ...]:
     """The bottlenecks; with every place where `detailed`."""
     return tuple(
         Finding(
@@ -118,7 +116,7 @@ def findings_of(document: PerformanceReport, show: Formats, *, detailed: bool = 
             ),
             places=places_table(found, show) if detailed and found.where else None,
         )
-        for found in document.optimization_opportunities
+        for found in bottlenecks_of(document)
     )
 
 
@@ -198,3 +196,10 @@ def budget_tone(budget: BudgetProjection) -> str:
 def notes_block(document: Document) -> Notes:
     """What is missing; never an empty box."""
     return Notes(document.notes or ("Nothing is known to be missing from this report.",))
+
+
+def chart_blocks(document: Document) -> tuple[Block, ...]:
+    """Where the charts stand, or why there are none."""
+    if not document.charts.shown:
+        return ()
+    return (ChartsHere(),) if total_of(document) else (Text("Without requests there is nothing to draw.", "unknown"),)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, PerformanceReport
+from models.document import CostReport, Document, OptimizationReport, PerformanceReport
 from models.kpi import KpiName
-from reports.blocks import Block, ChartsHere, Section, Text, Tile, Tiles, View
+from reports.blocks import Block, Section, Text, Tile, Tiles, View
 from reports.formats import Formats
-from reports.headline import headline, total_of
+from reports.headline import headline
 from reports.panels import (
-    Document,
     action_blocks,
     budget_text,
     budget_tone,
+    chart_blocks,
     found_blocks,
     kpi_tile,
     kpi_tiles,
@@ -32,22 +32,19 @@ from reports.tables import (
     savings_table,
     token_table,
 )
+from reports.view_optimization import optimization_sections
 from reports.wording import alert_text
-
-_NOTHING_TO_DRAW = Text("Without requests there is nothing to draw.", "unknown")
 
 
 def view_of(document: Document) -> View:
     """The whole report as blocks. The metrics that the schedule asked for decide which sections there are."""
     show = Formats(document.locale, document.period.zone)
-    cost = isinstance(document, CostReport)
-    sections = _cost_sections(document, show) if isinstance(document, CostReport) else _sections(document, show)
     return View(
-        title=f"{document.kind.capitalize()} {'cost' if cost else 'performance'} report",
+        title=f"{document.kind.capitalize()} {document.template} report",
         period=show.period(document.period),
         headline=headline(document),
         facts=_facts(document, show),
-        sections=tuple(section for section in sections if section.blocks),
+        sections=tuple(section for section in _sections(document, show) if section.blocks),
     )
 
 
@@ -65,17 +62,25 @@ def _facts(document: Document, show: Formats) -> tuple[tuple[str, str], ...]:
     )
 
 
+def _sections(document: Document, show: Formats) -> list[Section]:
+    if isinstance(document, CostReport):
+        return _cost_sections(document, show)
+    if isinstance(document, OptimizationReport):
+        return optimization_sections(document, show)
+    return _performance_sections(document, show)
+
+
 # --- performance ------------------------------------------------------------------------------------------------------
 
 
-def _sections(document: PerformanceReport, show: Formats) -> list[Section]:
+def _performance_sections(document: PerformanceReport, show: Formats) -> list[Section]:
     tuning = wants(document, "optimization")
     trends = trend_blocks(document, document.performance_trends, show) if wants(document, "trends") else ()
     return [
         Section("overview", "At a glance", (Tiles(kpi_tiles(document, show)),)),
         Section("found", "What was found", found_blocks(document, show) if tuning else ()),
         Section("done", "What was done and what waits", _done(document, show) if tuning else ()),
-        Section("charts", "Charts", _charts(document)),
+        Section("charts", "Charts", chart_blocks(document)),
         Section("models", "Models", _models(document, show)),
         Section("trends", "Trends", trends),
         Section(
@@ -97,12 +102,6 @@ def _alerts(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 def _done(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
     applied = (applied_table(document, show),) if document.applied_optimizations else ()
     return (*action_blocks(document, show), *applied)
-
-
-def _charts(document: Document) -> tuple[Block, ...]:
-    if not document.charts.shown:
-        return ()
-    return (ChartsHere(),) if total_of(document) else (_NOTHING_TO_DRAW,)
 
 
 def _models(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
@@ -132,7 +131,7 @@ def _cost_sections(document: CostReport, show: Formats) -> list[Section]:
     trends = trend_blocks(document, document.cost_summary.cost_trend, show) if document.cost_summary.cost_trend else ()
     return [
         Section("overview", "At a glance", (Tiles(_cost_tiles(document, show)),)),
-        Section("charts", "Charts", _charts(document)),
+        Section("charts", "Charts", chart_blocks(document)),
         Section("models", "Where the money went", _spend_tables(document, show)),
         Section("savings", "Savings", (savings_text(savings, show), *classes)),
         Section("budget", "Budget", (budget_text(document.budget_projection, show),)),
