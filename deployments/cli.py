@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deployments import tables
+from deployments import optimizing, tables
 from deployments.tell import complain, say
 from models.errors import RoutewatchError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 app.add_typer(tables.config, name="config")
 app.add_typer(tables.deliveries, name="deliveries")
-app.add_typer(tables.optimizations, name="optimizations")
+app.add_typer(optimizing.optimizations, name="optimizations")
 
 
 class Schedule(StrEnum):

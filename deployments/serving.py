@@ -31,10 +31,11 @@ def serve_timetable(place: Workplace) -> None:
         from prefect import serve
 
         from deployments.timetable import timetable
+        from tasks.decide import pending
 
         say(f"Prefect UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
         # Left running when stopped: a pause would have to be undone by hand at every start.
-        serve(*timetable(place.settings), limit=CONCURRENT_RUNS, pause_on_shutdown=False)
+        serve(*timetable(place.settings, pending(place.engine)), limit=CONCURRENT_RUNS, pause_on_shutdown=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Commands that show and change rows: the router's config, deliveries, optimizations."""
+"""Commands that show and change rows: the router's config, deliveries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from deployments.tell import say, table
 
 config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
 deliveries = typer.Typer(help="Reports on their way to their recipients.", no_args_is_help=True)
-optimizations = typer.Typer(help="What Routewatch proposes and has applied.", no_args_is_help=True)
 
 
 @config.command("get")
@@ -86,19 +85,6 @@ def deliveries_retry(delivery_id: Annotated[int, typer.Argument(metavar="ID")]) 
 
     retry(load_workplace().engine, delivery_id, datetime.now(UTC))
     say(f"delivery {delivery_id} is queued again: the next run sends it")
-
-
-@optimizations.command("list")
-def optimizations_list() -> None:
-    """Show the optimizations, the newest first."""
-    from models.workplace import load_workplace
-    from tasks.apply import list_optimizations
-
-    rows = [
-        (str(row.id), row.type, row.subject, row.state, _stamp(row.updated_at))
-        for row in list_optimizations(load_workplace().engine)
-    ]
-    table(("id", "type", "subject", "state", "since"), rows, "nothing was proposed yet")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -20,14 +20,18 @@ DAILY_CRON = "15 6 * * *"
 WEEKLY_CRON = "30 6 * * 1"
 
 
-def timetable(settings: Settings) -> list[RunnerDeployment]:
-    """The deployments of every flow, scheduled where the settings enable it; the others wait for a person."""
+def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> list[RunnerDeployment]:
+    """The deployments of every flow, scheduled where the settings enable it; the others wait for a person.
+
+    `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
+    """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
     from flows.backfill import backfill, task_runner
     from flows.custom_report import custom_report
     from flows.daily import daily
+    from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
 
@@ -44,7 +48,17 @@ def timetable(settings: Settings) -> list[RunnerDeployment]:
     on_demand: list[tuple[Flow[..., Any], int]] = [(backfill.with_options(task_runner=task_runner()), 1)]
     if settings.reporting.custom_reports.enabled:
         on_demand.append((custom_report, 2))
-    waiting = [
+    by_hand = [
         RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit) for flow, limit in on_demand
     ]
-    return [*timed, *waiting]
+    return [*timed, *by_hand, _form(RunnerDeployment.from_flow(decide, name="routewatch"), waiting)]
+
+
+def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:
+    """With the optimizations that wait as choices; the choices change with every run, so the server does not check."""
+    from tasks.offer import with_choices
+
+    schema = deployment._parameter_openapi_schema
+    schema.properties = with_choices(schema.model_dump(), waiting)["properties"]
+    deployment.enforce_parameter_schema = False
+    return deployment

@@ -1,4 +1,4 @@
-"""The process that every flow goes through: count, survey, act, compose, store, show, deliver."""
+"""The process that every flow goes through: count, verify, survey, act, compose, store, show, deliver."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tasks.apply import apply_optimizations
 from tasks.compose import Request, compose_report
 from tasks.deliver import Receipt, deliver_reports
 from tasks.fold import fold_selections
+from tasks.offer import offer_decisions, with_links
 from tasks.publish import StoredReport, find_told, show_report, store, write_report
 from tasks.survey import survey_period
+from tasks.verify import verify_optimizations
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,11 @@ def tell(
     fold_selections(place, now)
     report = find_told(place, request)
     if report is None:
+        if optimize:
+            verify_optimizations(place, now)
         material = survey_period(place, request, now)
         if optimize:
-            material = apply_optimizations(place, material, now)
+            material = with_links(apply_optimizations(place, material, now), offer_decisions(place))
         document = compose_report(place, request, material, now)
         report = store(place, request, document, recipients, now)
     files = write_report(place, report)

@@ -148,3 +148,20 @@ class UnknownDelivery(UsageError):
         self.delivery_id = delivery_id
         self.found = found
         super().__init__(f"delivery {delivery_id} {found}; `routewatch deliveries list` shows them all")
+
+
+class UnknownOptimization(UsageError):
+    """An optimization that is not there, or is in no state for what was asked."""
+
+    def __init__(self, optimization_id: int, found: str) -> None:
+        self.optimization_id = optimization_id
+        self.found = found
+        super().__init__(f"optimization {optimization_id} {found}; `routewatch optimizations list` shows them all")
+
+
+class OptimizerStopped(UsageError):
+    """The config was to be changed while the optimizer is stopped or off."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"nothing was changed: {why}")

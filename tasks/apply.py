@@ -1,7 +1,6 @@
 """Apply: the recommendations that Routewatch may carry out by itself, within bounds and on record.
 
 A recommendation becomes an optimization row: one open row per type and subject, updated as long as it is proposed.
-Verifying and approving come after; their states are those of models.tables.OptimizationState.
 """
 
 from __future__ import annotations
@@ -13,27 +12,40 @@ from typing import Any, Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from models.database import reading, writing
-from models.document import AppliedOptimization, Recommendation
+from models.document import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
 from models.settings import Optimizer
 from models.tables import ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from models.workplace import Workplace
 from tasks.compose import Material
-from tasks.configure import Change, set_value
+from tasks.lifecycle import (
+    ACTOR,
+    Step,
+    advance,
+    alone,
+    carry_out,
+    in_states,
+    propose,
+    recommendation_of,
+    why_not_now,
+    why_stopped,
+)
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 CHANGE = table_of(ConfigChange)
 
+State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
-
-ACTOR = "routewatch"
 
 STALE_AFTER = timedelta(hours=24)
 """A period that ended this long before the newest selection is history: its evidence does not move today's config."""
+
+REJECTED_FOR = timedelta(days=30)
+"""How long the same proposal is not made again after a person has rejected it."""
 
 
 @dataclass(frozen=True)
@@ -49,24 +61,41 @@ class Evidence:
         """Whether much newer selections than the period's are known."""
         return self.last_selection_at is not None and self.last_selection_at - self.period.end > STALE_AFTER
 
+    def step(self, reason: str, by: str = ACTOR) -> Step:
+        return Step(by, reason, self.now, {"start": self.period.start.isoformat(), "end": self.period.end.isoformat()})
+
 
 def apply(
-    engine: Engine, recommendations: Sequence[Recommendation], optimizer: Optimizer, evidence: Evidence
+    engine: Engine,
+    recommendations: Sequence[Recommendation],
+    optimizer: Optimizer,
+    evidence: Evidence,
+    *,
+    dry_run: bool = False,
 ) -> tuple[Recommendation, ...]:
     """Record every possible recommendation, carry out those that may be, and say what became of each, in order.
 
-    A change and its audit row are one transaction per recommendation. A key that the router or a person changed since
-    it was read keeps their value.
+    What a person has approved goes first. All of it is one transaction, so that a change is never without its audit
+    row; with `dry_run` it is rolled back at its end, and the answer tells what would become of each. A key that the
+    router or a person changed since it was read keeps their value.
     """
-    if optimizer.mode == "off":
-        return tuple(_noted(item, item.status, "the optimizer is off") for item in recommendations)
-    return tuple(_settle(engine, item, optimizer, evidence) for item in recommendations)
+    with writing(engine) as connection:
+        alone(connection)
+        stopped = why_stopped(connection, optimizer)
+        if stopped is not None:
+            return tuple(_noted(item, item.status, stopped) for item in recommendations)
+        _expire(connection, optimizer, evidence)
+        _carry_out_approved(connection, optimizer, evidence.now)
+        settled = tuple(_settle(connection, item, optimizer, evidence) for item in recommendations)
+        if dry_run:
+            connection.rollback()
+        return settled
 
 
 def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedOptimization, ...]:
     """The changes of the config made by optimizations in [start, end], oldest first."""
     query = (
-        select(OPTIMIZATION.c.type, OPTIMIZATION.c.state, CHANGE)
+        select(OPTIMIZATION.c.type, OPTIMIZATION.c.state, OPTIMIZATION.c.verdict, OPTIMIZATION.c.recommendation, CHANGE)
         .join(CHANGE, CHANGE.c.optimization_id == OPTIMIZATION.c.id)
         .where(CHANGE.c.changed_at.between(start, end))
         .order_by(CHANGE.c.changed_at, CHANGE.c.id)
@@ -82,6 +111,10 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
             applied_at=row.changed_at,
             reason=row.reason,
             state=row.state,
+            optimization_id=row.optimization_id,
+            by=row.changed_by,
+            verdict=Verdict.model_validate(row.verdict) if row.verdict else None,
+            estimated_savings_usd=recommendation_of(row).savings_usd,
         )
         for row in rows
     )
@@ -96,16 +129,50 @@ def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _settle(engine: Engine, item: Recommendation, optimizer: Optimizer, evidence: Evidence) -> Recommendation:
+def _expire(connection: Connection, optimizer: Optimizer, evidence: Evidence) -> None:
+    """Proposals that no run has found again for a while, and that nobody decided on, are over."""
+    for row in in_states(connection, [State.PROPOSED]):
+        if evidence.now - row.updated_at > timedelta(days=optimizer.proposal_days):
+            reason = f"nobody decided on it, and no run has found it again for {optimizer.proposal_days:g} days"
+            advance(connection, row.id, State.EXPIRED, Step(ACTOR, reason, evidence.now))
+
+
+def _carry_out_approved(connection: Connection, optimizer: Optimizer, now: datetime) -> None:
+    """What people approved while it could not be applied."""
+    for row in in_states(connection, [State.APPROVED]):
+        item = recommendation_of(row)
+        if why_not_now(connection, [move.key for move in item.moves], optimizer, now) is not None:
+            continue
+        approval = connection.execute(
+            select(TRANSITION)
+            .where(TRANSITION.c.optimization_id == row.id, TRANSITION.c.to_state == State.APPROVED)
+            .order_by(TRANSITION.c.id.desc())
+        ).first()
+        by = approval.by if approval else ACTOR
+        try:
+            carry_out(connection, row.id, item, Step(by, f"{item.type} because of {item.bottleneck}, approved", now))
+        except ConfigConflict as conflict:
+            advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {conflict}", now))
+
+
+def _settle(connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence) -> Recommendation:
     if item.status == "impossible":
         return item
+    if refusal := _refusal(connection, item, evidence):
+        return _noted(item, "deferred", refusal)
+    if (approved := _approved(connection, item)) is not None:
+        return _noted(approved, "deferred", f"#{approved.optimization_id} is approved and is applied when it can be")
+    optimization_id = _record(connection, item, evidence)
+    item = item.model_copy(update={"optimization_id": optimization_id})
+    why_not = _why_not(connection, item, optimizer, evidence)
+    if why_not is not None:
+        return _noted(item, *why_not)
+    reason = f"{item.type} because of {item.bottleneck}"
     try:
-        with writing(engine) as connection:
-            optimization_id = _record(connection, item, evidence)
-            why_not = _why_not(connection, item, optimizer, evidence)
-            if why_not is not None:
-                return _noted(item, *why_not)
-            _carry_out(connection, item, optimization_id, evidence)
+        with connection.begin_nested():
+            alone_decided = evidence.step("may be done without a person's word")
+            advance(connection, optimization_id, State.AUTO_APPLIED, alone_decided)
+            carry_out(connection, optimization_id, item, evidence.step(reason))
     except ConfigConflict as conflict:
         return _noted(item, "deferred", f"left alone: {conflict}")
     return _noted(item, "applied", item.note)
@@ -122,81 +189,69 @@ def _why_not(
         return "waiting", f"waits for a person to decide{why}"
     if evidence.is_stale:
         return "deferred", "not applied: much newer selections than this period's are known"
-    early = _why_too_early(_last_change(connection, item), optimizer, evidence)
+    keys = [move.key for move in item.moves]
+    early = _why_too_early(connection, keys, evidence) or why_not_now(connection, keys, optimizer, evidence.now)
     return None if early is None else ("deferred", early)
 
 
-def _why_too_early(changed_at: datetime, optimizer: Optimizer, evidence: Evidence) -> str | None:
-    """Why the same keys are left alone after their change at `changed_at`; None where they need not be."""
+def _why_too_early(connection: Connection, keys: Sequence[str], evidence: Evidence) -> str | None:
+    """Where the period began before the last change of the keys, it does not tell how they do now."""
+    by_optimization = CHANGE.c.key.in_(keys), CHANGE.c.optimization_id.is_not(None)
+    changed_at: datetime = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_optimization)) or EARLIEST
+    if changed_at <= evidence.period.start:
+        return None
     shown = evidence.period.local(changed_at).isoformat(sep=" ", timespec="minutes")
-    if changed_at > evidence.period.start:
-        return f"waits for a whole period after the last change of the same keys, {shown}"
-    cooled_at = changed_at + timedelta(hours=optimizer.cool_down_hours)
-    if cooled_at > evidence.now:
-        shown = evidence.period.local(cooled_at).isoformat(sep=" ", timespec="minutes")
-        return f"cools down until {shown} after the last change of the same keys"
+    return f"waits for a whole period after the last change of the same keys, {shown}"
+
+
+def _refusal(connection: Connection, item: Recommendation, evidence: Evidence) -> str | None:
+    """Who has rejected the same lately, in words; None where nobody has."""
+    rows = connection.execute(
+        select(OPTIMIZATION.c.recommendation, TRANSITION.c.by, TRANSITION.c.at, TRANSITION.c.reason)
+        .join(TRANSITION, TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
+        .where(OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item))
+        .where(TRANSITION.c.to_state == State.REJECTED, TRANSITION.c.at > evidence.now - REJECTED_FOR)
+        .order_by(TRANSITION.c.id.desc())
+    ).fetchall()
+    for row in rows:
+        earlier = recommendation_of(row)
+        if _aims(earlier) == _aims(item):
+            day = evidence.period.local(row.at)
+            return f"rejected by {row.by} on {day:%Y-%m-%d} ({row.reason}); not proposed for {REJECTED_FOR.days} days"
     return None
 
 
-def _last_change(connection: Connection, item: Recommendation) -> datetime:
-    keys = [move.key for move in item.moves]
-    by_optimization = CHANGE.c.key.in_(keys), CHANGE.c.optimization_id.is_not(None)
-    latest: datetime | None = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_optimization))
-    return latest or EARLIEST
+def _aims(item: Recommendation) -> object:
+    return item.to_model, sorted((move.key, str(move.to_value)) for move in item.moves)
+
+
+def _approved(connection: Connection, item: Recommendation) -> Recommendation | None:
+    """The same, where it was approved and waits to be applied: it stays as the person saw it."""
+    for row in in_states(connection, [State.APPROVED]):
+        if (row.type, row.subject) == (item.type, _subject(item)):
+            return recommendation_of(row).model_copy(update={"optimization_id": row.id})
+    return None
+
+
+def _subject(item: Recommendation) -> str:
+    return item.complexity or ",".join(move.key for move in item.moves)
 
 
 def _record(connection: Connection, item: Recommendation, evidence: Evidence) -> int:
     """The id of the open optimization for the recommendation, made or brought up to date."""
-    subject = item.complexity or ",".join(move.key for move in item.moves)
     content = {
         "recommendation": item.model_dump(mode="json", by_alias=True),
         "period_start": evidence.period.start,
         "period_end": evidence.period.end,
-        "updated_at": evidence.now,
     }
-    is_same = OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == subject
-    is_open = OPTIMIZATION.c.state.in_([OptimizationState.PROPOSED, OptimizationState.APPROVED])
-    known = connection.scalar(select(OPTIMIZATION.c.id).where(*is_same, is_open))
-    if known is not None:
-        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == known).values(content))
-        return int(known)
-    made = connection.execute(
-        insert(OPTIMIZATION)
-        .values(type=item.type, subject=subject, state=OptimizationState.PROPOSED, created_at=evidence.now, **content)
-        .returning(OPTIMIZATION.c.id)
-    ).scalar_one()
-    _step(connection, made, (None, OptimizationState.PROPOSED), item.bottleneck, evidence)
-    return int(made)
-
-
-def _carry_out(connection: Connection, item: Recommendation, optimization_id: int, evidence: Evidence) -> None:
-    reason = f"{item.type} because of {item.bottleneck}"
-    change = Change(ACTOR, reason, evidence.now, optimization_id)
-    for move in item.moves:
-        set_value(connection, move.key, move.to_value, move.version, change)
-    applied = {"state": OptimizationState.APPLIED, "updated_at": evidence.now}
-    connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id).values(applied))
-    _step(connection, optimization_id, (OptimizationState.PROPOSED, OptimizationState.APPLIED), reason, evidence)
-
-
-def _step(
-    connection: Connection,
-    optimization_id: int,
-    states: tuple[OptimizationState | None, OptimizationState],
-    reason: str,
-    evidence: Evidence,
-) -> None:
-    connection.execute(
-        insert(TRANSITION).values(
-            optimization_id=optimization_id,
-            at=evidence.now,
-            from_state=states[0],
-            to_state=states[1],
-            by=ACTOR,
-            reason=reason,
-            evidence={"start": evidence.period.start.isoformat(), "end": evidence.period.end.isoformat()},
-        )
-    )
+    is_same = OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item)
+    known = connection.scalar(select(OPTIMIZATION.c.id).where(*is_same, OPTIMIZATION.c.state == State.PROPOSED))
+    if known is None:
+        made = {"type": item.type, "subject": _subject(item), **content}
+        return propose(connection, made, evidence.step(f"because of {item.bottleneck}"))
+    renewed = {**content, "updated_at": evidence.now}
+    connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == known).values(renewed))
+    return int(known)
 
 
 def _noted(item: Recommendation, status: str, note: str | None) -> Recommendation:

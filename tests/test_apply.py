@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from models.database import reading
+from models.database import reading, writing
 from models.document import Recommendation
 from models.period import Period
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics
-from models.tables import ConfigChange, OptimizationTransition, table_of
+from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
 from tasks.apply import Evidence, applied_in, apply, list_optimizations
 from tasks.configure import Setting, history, read_config, set_by_hand
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
+from tasks.lifecycle import Step, advance
 from tasks.recommend import recommend
 from tests.factories import MONDAY, hours
 
@@ -42,6 +43,12 @@ def recommended(
     rollups, limits = hours(*rows), PerformanceMetrics()
     settings = {key: Setting(value, 1) for key, value in (CONFIG if config is None else config).items()}
     return recommend(diagnose(rollups, limits, "UTC"), rollups, cheapest_adequate(rollups, limits), settings, optimizer)
+
+
+def keep(router: Engine, optimization_id: int) -> None:
+    """As verifying does once a change has proved itself."""
+    with writing(router) as connection:
+        advance(connection, optimization_id, OptimizationState.KEPT, Step("routewatch", "better", NOW))
 
 
 @pytest.fixture
@@ -169,12 +176,17 @@ def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
     ]
     with reading(router) as connection:
         steps = connection.execute(select(table_of(OptimizationTransition))).fetchall()
-    assert [(step.from_state, step.to_state) for step in steps] == [(None, "proposed"), ("proposed", "applied")]
+    assert [(step.from_state, step.to_state) for step in steps] == [
+        (None, "proposed"),
+        ("proposed", "autoApplied"),
+        ("autoApplied", "applied"),
+    ]
 
 
 def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     """The same keys are left alone for a day, then moved another step."""
     apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    keep(router, 1)
     again = recommended(SLOW, values(router))
     settings = {move.key: read_config(router)[move.key].version for move in again[0].moves}
     moves = tuple(move.model_copy(update={"version": settings[move.key]}) for move in again[0].moves)
@@ -202,7 +214,7 @@ def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: E
 
 
 def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
-    """Compare and set on the version: nothing of the optimization is written."""
+    """Compare and set on the version: nothing of the optimization is written, and it stays proposed."""
     items = recommended(SLOW)
     set_by_hand(router, "cache.ttl_seconds", 30, by="router", reason="memory", now=NOW)
     [item] = apply(router, items, AUTO, EVIDENCE)
@@ -211,7 +223,7 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     assert "cache.ttl_seconds is at version 2" in item.note
     assert values(router)["cache.max_entries"] == 1000
     assert values(router)["cache.ttl_seconds"] == 30
-    assert list_optimizations(router) == []
+    assert [row.state for row in list_optimizations(router)] == ["proposed"]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +263,9 @@ def test_knobs_move_only_along_the_users_choices(router: Engine) -> None:
 
 def test_every_change_has_its_audit_row(router: Engine) -> None:
     """Versions in the trail run from one without a gap, for each key."""
-    apply(router, recommended(SLOW + UNCACHED), AUTO, EVIDENCE)
+    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    keep(router, 1)
+    apply(router, recommended(UNCACHED), AUTO, EVIDENCE)
     with reading(router) as connection:
         rows = connection.execute(select(table_of(ConfigChange))).fetchall()
     for key, setting in read_config(router).items():

@@ -1,0 +1,162 @@
+"""Commands for the loop: what is proposed, what was applied, what came of it, and a person's word on it."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.tell import say, table
+
+if TYPE_CHECKING:
+    from tasks.decide import Word
+
+optimizations = typer.Typer(help="What Routewatch proposes and has applied.", no_args_is_help=True)
+
+Id = Annotated[int, typer.Argument(metavar="ID")]
+Name = Annotated[str | None, typer.Option("--by", help="Your name, for the record; by default the login's.")]
+Note = Annotated[str, typer.Option(help="Why, for the record.")]
+
+
+@optimizations.command("list")
+def list_() -> None:
+    """Show the optimizations, the newest first."""
+    from models.workplace import load_workplace
+    from tasks.apply import list_optimizations
+    from tasks.decide import label
+
+    rows = [
+        (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
+        for row in list_optimizations(load_workplace().engine)
+    ]
+    table(("optimization", "state", "since", "verdict"), rows, "nothing was proposed yet")
+
+
+@optimizations.command()
+def show(optimization_id: Id) -> None:
+    """Show every step of one optimization's life."""
+    from models.workplace import load_workplace
+    from tasks.decide import label, story_of
+
+    row, steps = story_of(load_workplace().engine, optimization_id)
+    say(label(row))
+    table(
+        ("when", "became", "by", "why"), [(_stamp(it.at), it.to_state, it.by, it.reason) for it in steps], "no step yet"
+    )
+    if row.verdict:
+        _say_verdict(row.verdict)
+
+
+@optimizations.command()
+def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
+    """Approve a proposal: it is applied, observed, and kept or taken back."""
+    from models.workplace import load_workplace
+    from tasks.decide import approve as approve_it
+
+    place = load_workplace()
+    say(approve_it(place.engine, optimization_id, place.settings.optimizer, _word(by, note)))
+
+
+@optimizations.command()
+def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
+    """Reject a proposal; the same is not proposed again for 30 days."""
+    from models.workplace import load_workplace
+    from tasks.decide import reject as reject_it
+
+    say(reject_it(load_workplace().engine, optimization_id, _word(by, note)))
+
+
+@optimizations.command()
+def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
+    """Take an applied optimization back: its keys get the values from before."""
+    from models.workplace import load_workplace
+    from tasks.decide import revert as revert_it
+
+    say(revert_it(load_workplace().engine, optimization_id, _word(by, note)))
+
+
+@optimizations.command()
+def stop(by: Name = None, note: Note = "") -> None:
+    """The kill switch: nothing is applied or taken back any more, at once and in every process."""
+    from models.workplace import load_workplace
+    from tasks.decide import stop as stop_all
+
+    say(stop_all(load_workplace().engine, _word(by, note)))
+
+
+@optimizations.command()
+def resume(by: Name = None, note: Note = "") -> None:
+    """Undo `stop`."""
+    from models.workplace import load_workplace
+    from tasks.decide import resume as resume_all
+
+    say(resume_all(load_workplace().engine, _word(by, note)))
+
+
+@optimizations.command()
+def preview() -> None:
+    """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
+    from models.workplace import load_workplace
+    from tasks.apply import Evidence, apply
+    from tasks.compose import scheduled
+    from tasks.survey import survey
+
+    place, now = load_workplace(), datetime.now(UTC)
+    request, _ = scheduled("daily", place.settings, now)
+    material = survey(place.engine, request, place.settings, now)
+    evidence = Evidence(material.current.period, material.current.last_selection_at, now)
+    rows = [
+        (
+            item.type,
+            ", ".join(f"{move.key}: {move.from_value} → {move.to_value}" for move in item.moves) or "-",
+            "would be applied" if item.status == "applied" else item.status,
+            item.note or "",
+        )
+        for item in apply(place.engine, material.recommendations, place.settings.optimizer, evidence, dry_run=True)
+    ]
+    table(("type", "change", "outcome", "why"), rows, "nothing is recommended")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _word(by: str | None, note: str) -> Word:
+    from tasks.decide import Word
+
+    return Word(by or getpass.getuser(), note, datetime.now(UTC))
+
+
+def _say_verdict(verdict: dict[str, Any]) -> None:
+    rows = [
+        (
+            "goal" if number == 0 else "guard",
+            change["metric"],
+            _number(change["before"]),
+            _number(change["after"]),
+            _bounds(change["change"]),
+            change["judgement"],
+        )
+        for number, change in enumerate([verdict["goal"], *verdict["guards"]])
+        if change
+    ]
+    say(f"verdict over {verdict['hours']} matched hours ({verdict['matchedBy'] or 'none match'}): {verdict['reason']}")
+    table(("", "metric", "before", "after", "change (95% interval)", "judged"), rows, "nothing was compared")
+    if verdict["savingsUsd"]:
+        say(f"saved in the observed hours: {_number(verdict['savingsUsd']['estimate'])} USD, "
+            f"{_bounds(verdict['savingsUsd'])}")  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.5g}"
+
+
+def _bounds(interval: dict[str, float | None] | None) -> str:
+    if interval is None:
+        return "unknown"
+    return f"{_number(interval['estimate'])} ({_number(interval['low'])} to {_number(interval['high'])})"
+
+
+def _stamp(instant: datetime) -> str:
+    return instant.isoformat(sep=" ", timespec="minutes")

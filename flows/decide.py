@@ -1,0 +1,38 @@
+"""On demand: a person's word on an optimization that waits, from the Prefect UI's form."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+from prefect import flow
+
+from flows.clock import time_of_run
+from models.errors import UsageError
+from models.workplace import load_workplace
+from tasks.decide import Word, decide_on
+from tasks.offer import offer_decisions
+
+
+class Decision(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+@flow(name="decide", flow_run_name="{decision} {optimization}")
+def decide(optimization: str, decision: Decision, name: str, note: str = "") -> str:
+    """Approve or reject a proposed optimization. An approved one is applied and then observed.
+
+    Args:
+        optimization: Which one. The list holds all that wait for a decision.
+        decision: Approve or reject.
+        name: Your name, for the record.
+        note: Why, for the record.
+    """
+    place, now = load_workplace(), time_of_run(None)
+    number = re.match(r"#?(\d+)\b", optimization)
+    if number is None:
+        raise UsageError(f"{optimization!r} names no optimization: expected one such as #12")
+    came_of_it = decide_on(place, int(number[1]), Word(name, note, now), approved=decision is Decision.APPROVE)
+    offer_decisions(place)
+    return came_of_it

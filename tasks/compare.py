@@ -1,0 +1,172 @@
+"""Compare: the hours after a change of the config with matched hours before it. Pure.
+
+Selections close in time resemble each other, so chance is taken over hours, never over selections: matched hours are
+drawn anew with replacement (Efron's bootstrap), thousands of times, and the differences that come out make the
+interval. An hour of the week after is held against the same hour of the week before; where the hours before do not yet
+hold a week, the same hour of the day, working days and weekends apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from models.document import CONFIDENCE, Interval, MetricChange
+from models.kpi import KpiName
+
+RESAMPLES = 2_000
+
+MINIMUM_HOURS = 12
+"""Matched hours below which nothing is judged: the spread of fewer is a guess."""
+
+MATCHED_SHARE = 0.8
+"""Hours of the week are used where so much of the hours after has its like before."""
+
+SUMS = (
+    "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
+    "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
+)  # fmt: skip
+"""The columns of rollups that metrics are made of."""
+
+MatchedBy = Literal["hour of the week", "hour of the day"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A KPI as one sum over another, and by how much it may get worse.
+
+    `margin` is in the metric's unit, or where `relative` a share of its value before. `limit`: a worse value that is
+    still on its good side harms nobody.
+    """
+
+    name: KpiName | Literal["averageCost", "slowShare"]
+    above: str
+    below: str
+    lower_is_better: bool
+    margin: float
+    relative: bool = False
+    limit: float | None = None
+
+    def margin_of(self, before: float) -> float:
+        return abs(before) * self.margin if self.relative else self.margin
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Hours after a change, by the place in the week or day that they share with hours before.
+
+    Row for row, `after` and `before` hold SUMS of the same place; those of `before` may be of several weeks.
+    """
+
+    by: MatchedBy | None
+    hours: int
+    after: pl.DataFrame
+    before: pl.DataFrame
+
+
+def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
+    """Hours (`bucket` and SUMS, one row an hour) before and after, put side by side; `by` is None where none match."""
+    for by, place in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
+        placed = [frame.with_columns(place=place(zone)) for frame in (before, after)]
+        known = placed[0]["place"].unique()
+        alike = placed[1].filter(pl.col("place").is_in(known.implode()))
+        enough = alike.height >= max(MINIMUM_HOURS, MATCHED_SHARE * after.height)
+        if enough or (by == "hour of the day" and alike.height >= MINIMUM_HOURS):
+            sides = [frame.group_by("place").agg(pl.col(SUMS).sum()) for frame in (placed[0], alike)]
+            both = sides[1].join(sides[0], on="place", suffix="_before").sort("place")
+            names = [f"{name}_before" for name in SUMS]
+            as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
+            return Matched(by, alike.height, both.select(SUMS), as_before)  # type: ignore[arg-type]
+    return Matched(None, 0, after.select(SUMS).clear(), before.select(SUMS).clear())
+
+
+def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
+    """How a metric did after, against its matched hours before, with an interval at `level` and a judgement.
+
+    Before is weighted as after is, place by place, so that other hours being busy is no change. The same seed gives the
+    same interval.
+    """
+    above, below = _sums(matched.after, metric)
+    above_before, below_before = _sums(matched.before, metric)
+    known = (below > 0) & (below_before > 0)
+    samples = int(below_before.sum()), int(below.sum())
+    if known.sum() < MINIMUM_HOURS:
+        return _unknown(metric, samples, int(known.sum()))
+    expected = (below * np.divide(above_before, below_before, out=np.zeros_like(above), where=known))[known]
+    above, below = above[known], below[known]
+    before, after = expected.sum() / below.sum(), above.sum() / below.sum()
+    low, high = _bounds(above - expected, below, seed, level)
+    change = Interval(estimate=after - before, low=min(low, after - before), high=max(high, after - before))
+    return MetricChange(
+        metric=metric.name,
+        before=before,
+        after=after,
+        change=change,
+        margin=metric.margin_of(before),
+        sample_before=samples[0],
+        sample_after=samples[1],
+        judgement=_judge(metric, change, before, after),
+    )
+
+
+def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
+    """What the matched selections after cost less than at the prices before, in USD; None where cost is not known."""
+    cost = Metric("averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=0.0)
+    change = compare(matched, cost, seed=seed, level=level)
+    if change.change is None or change.change.low is None or change.change.high is None:
+        return None
+    times = change.sample_after
+    return Interval(
+        estimate=-change.change.estimate * times, low=-change.change.high * times, high=-change.change.low * times
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _hour_of_week(zone: str) -> pl.Expr:
+    local = pl.col("bucket").dt.convert_time_zone(zone)
+    return local.dt.weekday().cast(pl.Int64) * 24 + local.dt.hour()
+
+
+def _hour_of_day(zone: str) -> pl.Expr:
+    local = pl.col("bucket").dt.convert_time_zone(zone)
+    weekend = (local.dt.weekday() > 5).cast(pl.Int64)  # noqa: PLR2004 - Saturday and Sunday
+    return weekend * 24 + local.dt.hour()
+
+
+def _sums(frame: pl.DataFrame, metric: Metric) -> tuple[Any, Any]:
+    return frame[metric.above].cast(pl.Float64).to_numpy(), frame[metric.below].cast(pl.Float64).to_numpy()
+
+
+def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float, float]:
+    """Percentiles of the pooled difference over places that are drawn anew."""
+    draws = np.random.default_rng(seed).integers(0, len(below), size=(RESAMPLES, len(below)))
+    changes = difference[draws].sum(axis=1) / below[draws].sum(axis=1)
+    low, high = np.quantile(changes, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _judge(
+    metric: Metric, change: Interval, before: float, after: float
+) -> Literal["better", "same", "worse", "unclear"]:
+    sign = 1.0 if metric.lower_is_better else -1.0
+    bounds = sorted(sign * bound for bound in (change.low or 0.0, change.high or 0.0))
+    worse_by = sign * change.estimate
+    harmless = metric.limit is not None and sign * after <= sign * metric.limit
+    if bounds[0] > 0 and worse_by > metric.margin_of(before) and not harmless:
+        return "worse"
+    if bounds[1] < 0:
+        return "better"
+    return "same" if bounds[1] <= metric.margin_of(before) or harmless else "unclear"
+
+
+def _unknown(metric: Metric, samples: tuple[int, int], hours: int) -> MetricChange:
+    return MetricChange(
+        metric=metric.name, before=None, after=None, change=None, margin=metric.margin, sample_before=samples[0],
+        sample_after=samples[1], judgement="unknown",
+        reason=f"known in {hours} matched hours, {MINIMUM_HOURS} are needed",
+    )  # fmt: skip

@@ -1,0 +1,144 @@
+"""Decide: what a person says of an optimization, under a name and on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Engine, Row, select
+
+from models.database import reading, writing
+from models.errors import ConfigConflict, UsageError
+from models.settings import Optimizer
+from models.tables import Optimization, OptimizationState, OptimizationTransition, table_of
+from models.workplace import Workplace
+from tasks.configure import set_by_hand
+from tasks.lifecycle import (
+    STOPPED_KEY,
+    State,
+    Step,
+    advance,
+    alone,
+    carry_out,
+    found,
+    in_states,
+    recommendation_of,
+    refuse_if_stopped,
+    take_back,
+    why_not_now,
+)
+
+OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
+
+LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Word:
+    """A person's word: whose, with what note, and when."""
+
+    by: str
+    note: str
+    at: datetime
+
+    def __post_init__(self) -> None:
+        if not self.by.strip() or len(self.by) > LONGEST_NAME:
+            raise UsageError(f"a name of 1 to {LONGEST_NAME} letters is needed: it goes on record with the decision")
+
+    def step(self, otherwise: str) -> Step:
+        return Step(self.by.strip(), self.note.strip() or otherwise, self.at)
+
+
+def approve(engine: Engine, optimization_id: int, optimizer: Optimizer, word: Word) -> str:
+    """Approve a proposal and apply it where that can be done at once; what came of it, in a sentence.
+
+    Raises UnknownOptimization where it is not proposed, and OptimizerStopped. A key that was changed since the proposal
+    was made keeps its value: the optimization expires.
+    """
+    with writing(engine) as connection:
+        alone(connection)
+        refuse_if_stopped(connection, optimizer)
+        item = recommendation_of(found(connection, optimization_id))
+        step = word.step("approved")
+        advance(connection, optimization_id, State.APPROVED, step)
+        if not item.moves:
+            reason = "no key of the router's config carries it out: it is left to the router's own people"
+            advance(connection, optimization_id, State.EXPIRED, Step(step.by, reason, word.at))
+            return f"#{optimization_id} is on record as approved; {reason}"
+        why_not = why_not_now(connection, [move.key for move in item.moves], optimizer, word.at)
+        if why_not is not None:
+            return f"#{optimization_id} is approved and will be applied by itself; it {why_not}"
+        try:
+            carry_out(connection, optimization_id, item, step)
+        except ConfigConflict as conflict:
+            advance(connection, optimization_id, State.EXPIRED, Step(step.by, f"left alone: {conflict}", word.at))
+            return f"#{optimization_id} was approved but not applied: {conflict}"
+    moves = ", ".join(f"{move.key} = {move.to_value}" for move in item.moves)
+    return f"#{optimization_id} is applied ({moves}) and is observed from now on"
+
+
+def reject(engine: Engine, optimization_id: int, word: Word) -> str:
+    """Reject a proposal; the same is not proposed again for a while. Raises UnknownOptimization."""
+    with writing(engine) as connection:
+        alone(connection)
+        advance(connection, optimization_id, State.REJECTED, word.step("rejected"))
+    return f"#{optimization_id} is rejected"
+
+
+def revert(engine: Engine, optimization_id: int, word: Word) -> str:
+    """Take an applied optimization back.
+
+    Raises UnknownOptimization where it is not applied, and ConfigConflict where a key was changed since.
+    """
+    with writing(engine) as connection:
+        alone(connection)
+        take_back(connection, optimization_id, word.step("taken back by hand"))
+    return f"#{optimization_id} is taken back: its keys have the values from before"
+
+
+def stop(engine: Engine, word: Word) -> str:
+    """Pull the kill switch: Routewatch changes nothing any more until it may resume."""
+    set_by_hand(engine, STOPPED_KEY, True, by=word.by, reason=word.note or "stopped", now=word.at)
+    return "stopped: nothing is applied or taken back until `routewatch optimizations resume`"
+
+
+def resume(engine: Engine, word: Word) -> str:
+    """Let Routewatch go on."""
+    set_by_hand(engine, STOPPED_KEY, False, by=word.by, reason=word.note or "resumed", now=word.at)
+    return "resumed: the next run goes on"
+
+
+def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
+    """The proposals that wait for a person: id and what it is about, the oldest first."""
+    with reading(engine) as connection:
+        rows = in_states(connection, [OptimizationState.PROPOSED])
+    return tuple((row.id, label(row)) for row in rows if recommendation_of(row).status != "impossible")
+
+
+def label(row: Row[Any]) -> str:
+    """An optimization in a few words: "#12 model_selection simple: atlas-large → swift-mini"."""
+    item = recommendation_of(row)
+    if item.from_model and item.to_model:
+        return f"#{row.id} {row.type} {row.subject}: {item.from_model} → {item.to_model}"
+    moves = ", ".join(f"{move.key} {move.from_value} → {move.to_value}" for move in item.moves)
+    return f"#{row.id} {row.type}: {moves or row.subject}"
+
+
+def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[Row[Any]]]:
+    """An optimization and every step of its life, the first first. Raises UnknownOptimization."""
+    with reading(engine) as connection:
+        row = found(connection, optimization_id)
+        steps = select(TRANSITION).where(TRANSITION.c.optimization_id == optimization_id).order_by(TRANSITION.c.id)
+        return row, connection.execute(steps).fetchall()
+
+
+@task(name="decide", cache_policy=NO_CACHE)
+def decide_on(place: Workplace, optimization_id: int, word: Word, *, approved: bool) -> str:
+    """Carry out a person's decision; what came of it, in a sentence."""
+    if approved:
+        return approve(place.engine, optimization_id, place.settings.optimizer, word)
+    return reject(place.engine, optimization_id, word)

@@ -1,0 +1,222 @@
+"""The life of an optimization: its states, each step on record, and when its keys may be changed at all.
+
+    proposed → approved | rejected | autoApplied | expired
+    approved, autoApplied → applied → observing → kept | reverted | expired
+
+A step is one row with its time, by whom, why, and the numbers that it was decided on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, text, update
+
+from models.document import Recommendation
+from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
+from models.settings import Optimizer
+from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
+from tasks.configure import Change, set_value
+
+OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
+CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
+
+State = OptimizationState
+
+ACTOR = "routewatch"
+
+STOPPED_KEY = "optimizer.stopped"
+"""True in the router's config stops every change that Routewatch would make."""
+
+OBSERVED = (State.APPLIED, State.OBSERVING)
+
+_NEXT: dict[State | None, frozenset[State]] = {
+    None: frozenset({State.PROPOSED}),
+    State.PROPOSED: frozenset({State.APPROVED, State.REJECTED, State.AUTO_APPLIED, State.EXPIRED}),
+    State.APPROVED: frozenset({State.APPLIED, State.REJECTED, State.EXPIRED}),
+    State.AUTO_APPLIED: frozenset({State.APPLIED}),
+    State.APPLIED: frozenset({State.OBSERVING, State.KEPT, State.REVERTED, State.EXPIRED}),
+    State.OBSERVING: frozenset({State.KEPT, State.REVERTED, State.EXPIRED}),
+    State.KEPT: frozenset({State.REVERTED}),
+}
+
+LONGEST_COOL_DOWN = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Step:
+    """By whom an optimization is taken a step further, why, when, and on which numbers."""
+
+    by: str
+    reason: str
+    at: datetime
+    evidence: dict[str, Any] | None = None
+
+
+def alone(connection: Connection) -> None:
+    """Wait until no other process decides on optimizations; until the end of the transaction none does.
+
+    SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('routewatch optimizations'))"))
+
+
+def why_stopped(connection: Connection, optimizer: Optimizer) -> str | None:
+    """Why nothing may be changed at all: the settings say so, or the kill switch does. None where it may."""
+    if optimizer.mode == "off":
+        return "the optimizer is off (optimizer.mode in the settings)"
+    switch = connection.execute(select(CONFIG).where(CONFIG.c.key == STOPPED_KEY)).one_or_none()
+    if switch is None or switch.value is False:
+        return None
+    return f"the optimizer was stopped by {switch.updated_by} (`routewatch optimizations resume` lets it go on)"
+
+
+def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
+    """Raises OptimizerStopped."""
+    if why := why_stopped(connection, optimizer):
+        raise OptimizerStopped(why)
+
+
+def found(connection: Connection, optimization_id: int) -> Row[Any]:
+    """One optimization. Raises UnknownOptimization."""
+    row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
+    if row is None:
+        raise UnknownOptimization(optimization_id, "is not there")
+    return row
+
+
+def in_states(connection: Connection, states: Iterable[State]) -> Sequence[Row[Any]]:
+    """The optimizations that are in one of some states, the oldest first."""
+    wanted = OPTIMIZATION.c.state.in_(list(states))
+    return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
+
+
+def recommendation_of(row: Row[Any]) -> Recommendation:
+    """What an optimization was recorded with."""
+    return Recommendation.model_validate(row.recommendation)
+
+
+def propose(connection: Connection, values: dict[str, Any], step: Step) -> int:
+    """A new optimization; its id."""
+    row = {**values, "state": State.PROPOSED, "created_at": step.at, "updated_at": step.at}
+    made = connection.execute(insert(OPTIMIZATION).values(row).returning(OPTIMIZATION.c.id)).scalar_one()
+    _put_on_record(connection, made, None, State.PROPOSED, step)
+    return int(made)
+
+
+def advance(connection: Connection, optimization_id: int, to: State, step: Step, **values: Any) -> None:
+    """Take an optimization to its next state. Raises UnknownOptimization where no step leads there from its state."""
+    before = State(found(connection, optimization_id).state)
+    if to not in _NEXT.get(before, ()):
+        raise UnknownOptimization(optimization_id, f"is {before.value} and cannot become {to.value}")
+    as_read = OPTIMIZATION.c.id == optimization_id, OPTIMIZATION.c.state == before
+    written = {"state": to, "updated_at": step.at, **values}
+    if connection.execute(update(OPTIMIZATION).where(*as_read).values(written)).rowcount != 1:
+        raise UnknownOptimization(optimization_id, f"is no longer {before.value}")
+    _put_on_record(connection, optimization_id, before, to, step)
+
+
+def carry_out(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
+    """Give the config the values of an approved optimization. Raises ConfigConflict, and then changes nothing.
+
+    The change, its audit rows and the new state are one transaction, the caller's.
+    """
+    change = Change(step.by, step.reason, step.at, optimization_id)
+    with connection.begin_nested():
+        for move in item.moves:
+            set_value(connection, move.key, move.to_value, move.version, change)
+        advance(connection, optimization_id, State.APPLIED, step, applied_at=step.at)
+
+
+def take_back(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
+    """Give the keys of an optimization the values from before. Raises ConfigConflict where one was changed since."""
+    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
+    changes = connection.execute(select(CHANGE).where(*made).order_by(CHANGE.c.id.desc())).fetchall()
+    with connection.begin_nested():
+        for change in changes:
+            back = Change(step.by, step.reason, step.at, optimization_id)
+            version = set_value(connection, change.key, change.from_value, change.version, back)
+            same = CHANGE.c.key == change.key, CHANGE.c.version == version
+            new_id = connection.execute(select(CHANGE.c.id).where(*same)).scalar_one()
+            # The one that takes back is no change to be taken back itself.
+            both = CHANGE.c.id.in_([change.id, new_id])
+            connection.execute(update(CHANGE).where(both).values(reverted_by=new_id))
+        advance(connection, optimization_id, State.REVERTED, step, **values)
+
+
+def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict | None:
+    """Which key of an applied optimization somebody else has changed since; None where they stand as it left them."""
+    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
+    for change in connection.execute(select(CHANGE).where(*made)).fetchall():
+        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == change.key))
+        if version != change.version:
+            return ConfigConflict(change.key, change.version, version)
+    return None
+
+
+def why_not_now(
+    connection: Connection, keys: Sequence[str], optimizer: Optimizer, now: datetime, own_id: int | None = None
+) -> str | None:
+    """Why keys are left alone for now; None where they may be changed."""
+    for row in in_states(connection, OBSERVED):
+        theirs = [move.key for move in recommendation_of(row).moves]
+        if row.id != own_id and overlap(keys, theirs):
+            return f"waits until #{row.id} ({', '.join(theirs)}) is judged: two changes at once prove nothing of either"
+    cooled_at = max((cooled for key in keys if (cooled := _cooled_at(connection, key, optimizer))), default=None)
+    if cooled_at is not None and cooled_at > now:
+        return f"cools down until {cooled_at:%Y-%m-%d %H:%M} UTC after the last change of the same keys"
+    return None
+
+
+def overlap(keys: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether two changes touch the same selections, so that neither can be judged beside the other.
+
+    The model of one complexity class touches that class alone; everything else touches all selections.
+    """
+    areas, other_areas = set(map(_area, keys)), set(map(_area, others))
+    return bool(areas & other_areas) or "*" in areas | other_areas
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _area(key: str) -> str:
+    return key if key.startswith("routing.") else "*"
+
+
+def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:
+    """When a key may be changed again; the wait doubles with each time that it was taken back since it was kept."""
+    by_us = CHANGE.c.key == key, CHANGE.c.optimization_id.is_not(None)
+    last: datetime | None = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_us))
+    if last is None:
+        return None
+    states = (
+        select(OPTIMIZATION.c.state)
+        .where(OPTIMIZATION.c.id.in_(select(CHANGE.c.optimization_id).where(*by_us)))
+        .order_by(OPTIMIZATION.c.id.desc())
+    )
+    reverts = 0
+    for state in connection.scalars(states):
+        if state == State.KEPT:
+            break
+        reverts += state == State.REVERTED
+    wait = timedelta(hours=optimizer.cool_down_hours * 2.0 ** min(reverts, 16))
+    return last + min(wait, max(LONGEST_COOL_DOWN, timedelta(hours=optimizer.cool_down_hours)))
+
+
+def _put_on_record(connection: Connection, optimization_id: int, before: State | None, to: State, step: Step) -> None:
+    connection.execute(
+        insert(TRANSITION).values(
+            optimization_id=optimization_id,
+            at=step.at,
+            from_state=before,
+            to_state=to,
+            by=step.by,
+            reason=step.reason,
+            evidence=step.evidence,
+        )
+    )

@@ -1,0 +1,87 @@
+"""Offer: pending optimizations as choices of a form in the Prefect UI, and the links that lead there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.workplace import Workplace
+from tasks.compose import Material
+from tasks.decide import pending
+
+logger = logging.getLogger(__name__)
+
+DECISION_DEPLOYMENT = "decide/routewatch"
+NOTHING_PENDING = "nothing is waiting"
+
+
+def choices(waiting: tuple[tuple[int, str], ...]) -> list[str]:
+    """What the form lets one choose from."""
+    return [label for _, label in waiting] or [NOTHING_PENDING]
+
+
+def with_choices(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
+    """The form's schema with the pending optimizations as the values of `optimization`."""
+    names = choices(waiting)
+    field = {**schema["properties"]["optimization"], "enum": names, "default": names[0]}
+    return {**schema, "properties": {**schema["properties"], "optimization": field}}
+
+
+def link_to(ui_url: str, deployment_id: str, label: str) -> str:
+    """The form's address, with one optimization chosen."""
+    chosen = quote(json.dumps({"optimization": label}, ensure_ascii=False, separators=(",", ":")))
+    return f"{ui_url.rstrip('/')}/deployments/deployment/{deployment_id}/run?parameters={chosen}"
+
+
+@task(name="offer decisions", cache_policy=NO_CACHE)
+def offer_decisions(place: Workplace) -> dict[int, str]:
+    """Bring the form's choices up to date; the links that lead to it, by optimization.
+
+    Where no Prefect server is configured or none has the form, there is nothing to link to: people decide on the
+    command line.
+    """
+    return _offer(pending(place.engine))
+
+
+def with_links(material: Material, links: dict[int, str]) -> Material:
+    """The same with the links on the recommendations that wait."""
+    linked = (
+        item.model_copy(update={"decide_url": links.get(item.optimization_id or 0)})
+        if item.status == "waiting"
+        else item
+        for item in material.recommendations
+    )
+    return replace(material, recommendations=tuple(linked))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _offer(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
+    """The links by optimization."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
+    from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL  # noqa: PLC0415
+
+    if not PREFECT_API_URL.value():
+        return {}
+    ui_url = str(PREFECT_UI_URL.value() or PREFECT_API_URL.value().removesuffix("/api"))
+    try:
+        with get_client(sync_client=True) as client:
+            form = client.read_deployment_by_name(DECISION_DEPLOYMENT)
+            schema = with_choices(dict(form.parameter_openapi_schema or {}), waiting)
+            client.update_deployment(form.id, DeploymentUpdate(parameter_openapi_schema=schema))
+    except ObjectNotFound:
+        return {}
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        logger.warning("the form for decisions could not be brought up to date: %s", error)
+        return {}
+    return {optimization_id: link_to(ui_url, str(form.id), label) for optimization_id, label in waiting}

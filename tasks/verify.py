@@ -1,0 +1,312 @@
+"""Verify: whether a change of the config helped. What harms, or does not prove itself in time, is taken back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+
+from models.database import reading, writing
+from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
+from models.errors import ConfigConflict
+from models.kpi import KpiName
+from models.period import EARLIEST, Level, floor_to, next_start
+from models.settings import PerformanceMetrics, Settings
+from models.tables import HOUR_TOTAL, Alert, ConfigChange, Optimization, OptimizationState, Rollup, table_of
+from models.workplace import Workplace
+from tasks.compare import SUMS, Metric, compare, match, saved
+from tasks.lifecycle import (
+    ACTOR,
+    OBSERVED,
+    Step,
+    advance,
+    alone,
+    conflict_of,
+    in_states,
+    overlap,
+    recommendation_of,
+    take_back,
+    why_stopped,
+)
+from tasks.recommend import ROUTING_PREFIX
+from tasks.rollup import rollup_schema
+
+logger = logging.getLogger(__name__)
+
+ROLLUP, CHANGE = table_of(Rollup), table_of(ConfigChange)
+OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)
+
+State = OptimizationState
+
+LOOKS_BACK = timedelta(weeks=4)
+
+SETTLED_AFTER = timedelta(minutes=5)
+"""An hour is judged when it ended so long ago: late rows are in by then."""
+
+EARLY_CONFIDENCE = 0.999
+"""Before the time of observation is over only what is as sure as this is taken back: it is looked at every hour."""
+
+ERROR_RATE_MARGIN, ACCURACY_MARGIN, HIT_RATE_MARGIN, SLOW_SHARE_MARGIN = 0.005, 0.01, 0.01, 0.01
+RESPONSE_TIME_MARGIN, COST_MARGIN = 0.10, 0.05
+"""What a guard may get worse: points of a share, and shares of the value before. Chosen so that a tenth of the way from
+target to critical, or less, is used up by one change."""
+
+GOAL_MARGIN = 0.2
+"""Of what it is to better, a change may use up only this part of the margin."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One optimization under observation, with the hours (`bucket` and SUMS) before and after it."""
+
+    row: Row[Any]
+    item: Recommendation
+    before: pl.DataFrame
+    after: pl.DataFrame
+    observed_from: datetime
+    observed_to: datetime
+
+
+def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
+    """Judge every change under observation on its settled hours, and act on it: one verdict each, the oldest first.
+
+    Where `early` is given, only sure harm is acted on, even before the time of observation is over. Nothing is judged
+    while the optimizer is off or stopped.
+    """
+    with reading(engine) as connection:
+        if why_stopped(connection, settings.optimizer) is not None:
+            return ()
+        scenes = [_scene(connection, row, settings, now) for row in in_states(connection, OBSERVED)]
+    verdicts = [(scene, judge(scene, settings, now, early=early)) for scene in scenes]
+    return tuple(_act(engine, scene, verdict, now) for scene, verdict in verdicts if verdict is not None)
+
+
+def judge(scene: Scene, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
+    """The verdict on one change; None where an early look finds no sure harm. Pure."""
+    optimizer, limits = settings.optimizer, settings.performance_metrics
+    observed = scene.observed_to - scene.observed_from
+    over = now - scene.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
+    soon = observed < timedelta(hours=optimizer.observe_hours)
+    matched = match(scene.before, scene.after, settings.timezone)
+    level = EARLY_CONFIDENCE if early else CONFIDENCE
+    goal, guards = metrics_of(scene.item, limits)
+    changes = [compare(matched, metric, seed=scene.row.id, level=level) for metric in (goal, *guards)]
+    short = min(changes[0].sample_before, changes[0].sample_after) < optimizer.minimum_sample
+    worse = [] if short else [change for change in changes if change.judgement == "worse"]
+    if early and not worse:
+        return None
+    state, reason = _decision(changes, worse, wait=soon and not worse, short=short, over=over)
+    return Verdict(
+        state=state,
+        reason=reason,
+        judged_at=now,
+        observed_from=scene.observed_from,
+        observed_to=scene.observed_to,
+        matched_by=matched.by,
+        hours=matched.hours,
+        goal=changes[0],
+        guards=tuple(changes[1:]),
+        savings_usd=saved(matched, seed=scene.row.id),
+    )
+
+
+def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric, tuple[Metric, ...]]:
+    """What a recommendation is to better, and what it must not harm."""
+    errors = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=ERROR_RATE_MARGIN)
+    accuracy = Metric(
+        KpiName.SELECTION_ACCURACY, "accuracy_sum", "accuracy_count", lower_is_better=False, margin=ACCURACY_MARGIN
+    )
+    hits = Metric(
+        KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", lower_is_better=False, margin=HIT_RATE_MARGIN
+    )
+    time = Metric(
+        KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", lower_is_better=True,
+        margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target,
+    )  # fmt: skip
+    slow = Metric(
+        "slowShare", "over_target_count", "response_time_count", lower_is_better=True,
+        margin=SLOW_SHARE_MARGIN * GOAL_MARGIN,
+    )  # fmt: skip
+    cost = Metric(
+        "averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=COST_MARGIN, relative=True
+    )  # fmt: skip
+    if item.type == "model_selection":
+        return _as_goal(cost), (accuracy, errors, time)
+    if item.type == "cache_strategy":
+        return _as_goal(hits), (accuracy, errors, time, cost)
+    return slow, (accuracy, errors, cost)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _as_goal(metric: Metric) -> Metric:
+    return Metric(
+        metric.name, metric.above, metric.below, metric.lower_is_better, metric.margin * GOAL_MARGIN, metric.relative
+    )
+
+
+def _decision(
+    changes: Sequence[MetricChange], worse: Sequence[MetricChange], *, wait: bool, short: bool, over: bool
+) -> tuple[Literal["observing", "kept", "reverted", "expired"], str]:
+    if worse:
+        return "reverted", f"clearly worse: {', '.join(_words(change) for change in worse)}"
+    if short or changes[0].change is None:
+        if over:
+            return "expired", "too few selections in matched hours to judge it; it stays, unproven"
+        return "observing", "too few selections in matched hours so far"
+    if wait:
+        return "observing", "the time of observation is not over"
+    return _proof(changes, over=over)
+
+
+def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["observing", "kept", "reverted"], str]:
+    """Whether what is not clearly worse has proved itself."""
+    goal, guards = changes[0], changes[1:]
+    within = all(_worse_by(guard) <= guard.margin for guard in guards)
+    if goal.judgement == "better" and within:
+        return "kept", f"better: {_words(goal)}"
+    if all(change.judgement in ("better", "same", "unknown") for change in changes):
+        return "kept", f"no worse: {_words(goal)}"
+    if not over:
+        return "observing", f"not clear yet: {_words(goal)}"
+    if _worse_by(goal) <= goal.margin and within:
+        return "kept", f"no clear difference in the longest time of observation: {_words(goal)}"
+    return "reverted", f"not proven in the longest time of observation: {_words(goal)}"
+
+
+def _worse_by(change: MetricChange) -> float:
+    """By how much a metric got worse; negative where it got better."""
+    estimate = change.change.estimate if change.change else 0.0
+    rises = change.metric in (KpiName.SELECTION_ACCURACY, KpiName.CACHE_HIT_RATE)
+    return -estimate if rises else estimate
+
+
+def _words(change: MetricChange) -> str:
+    if change.before is None or change.after is None:
+        return f"{change.metric} unknown"
+    shown = (
+        "{:,.0f} ms"
+        if change.metric is KpiName.RESPONSE_TIME
+        else "${:.5g}"
+        if change.metric == "averageCost"
+        else "{:.2%}"
+    )
+    return f"{change.metric} {shown.format(change.before)} → {shown.format(change.after)}"
+
+
+def _scene(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> Scene:
+    """The hours after the one in which the config was changed, and those before it under the config of before."""
+    zone, item = settings.timezone, recommendation_of(row)
+    keys = [move.key for move in item.moves]
+    start = next_start(Level.HOUR, row.applied_at, zone)
+    longest = start + timedelta(hours=settings.optimizer.observe_max_hours)
+    end = max(start, min(floor_to(Level.HOUR, now - SETTLED_AFTER, zone), longest))
+    before_from = max(row.applied_at - LOOKS_BACK, _settled_since(connection, row, keys, zone))
+    complexity = _complexity_of(keys)
+    return Scene(
+        row=row,
+        item=item,
+        before=_hours(connection, before_from, floor_to(Level.HOUR, row.applied_at, zone), complexity),
+        after=_hours(connection, start, end, complexity),
+        observed_from=start,
+        observed_to=end,
+    )
+
+
+def _settled_since(connection: Connection, row: Row[Any], keys: Sequence[str], zone: str) -> datetime:
+    """From which hour on nothing that matters here was changed, until this optimization was applied."""
+    earlier = select(CHANGE.c.key, func.max(CHANGE.c.changed_at).label("at")).where(
+        CHANGE.c.changed_at <= row.applied_at,
+        CHANGE.c.from_value.is_not(None),
+        func.coalesce(CHANGE.c.optimization_id, -1) != row.id,
+    )
+    times = [
+        change.at
+        for change in connection.execute(earlier.group_by(CHANGE.c.key)).fetchall()
+        if not change.key.startswith("optimizer.") and overlap(keys, [change.key])
+    ]
+    return next_start(Level.HOUR, max(times), zone) if times else EARLIEST
+
+
+def _complexity_of(keys: Sequence[str]) -> str | None:
+    """The only complexity class that the keys touch; None where it is all of them."""
+    classes = {key.removeprefix(ROUTING_PREFIX) for key in keys if key.startswith(ROUTING_PREFIX)}
+    return classes.pop() if len(classes) == 1 and all(key.startswith(ROUTING_PREFIX) for key in keys) else None
+
+
+def _hours(connection: Connection, start: datetime, end: datetime, complexity: str | None) -> pl.DataFrame:
+    sums = [func.sum(ROLLUP.c[name]).label(name) for name in SUMS]
+    wanted = [ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end]
+    wanted.append(ROLLUP.c.level == (HOUR_TOTAL if complexity is None else Level.HOUR.value))
+    if complexity is not None:
+        wanted.append(ROLLUP.c.complexity == complexity)
+    query = select(ROLLUP.c.bucket, *sums).where(*wanted).group_by(ROLLUP.c.bucket).order_by(ROLLUP.c.bucket)
+    rows = [tuple(row) for row in connection.execute(query)]
+    schema = {name: rollup_schema()[name] for name in ("bucket", *SUMS)}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _act(engine: Engine, scene: Scene, verdict: Verdict, now: datetime) -> Verdict:
+    """Put a verdict on record and do as it says; a key that somebody else has changed since is theirs."""
+    with writing(engine) as connection:
+        alone(connection)
+        state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == scene.row.id))
+        if state not in OBSERVED:
+            return verdict
+        if (conflict := conflict_of(connection, scene.row.id)) is not None:
+            return _close(connection, scene, _superseded(verdict, conflict), State.EXPIRED)
+        if verdict.state == "reverted":
+            step = Step(ACTOR, verdict.reason, now, verdict.model_dump(mode="json", by_alias=True))
+            take_back(connection, scene.row.id, step, verdict=step.evidence)
+            _alert(connection, scene, verdict, now)
+            return verdict
+        if verdict.state != "observing":
+            return _close(connection, scene, verdict, State(verdict.state))
+        if state == State.APPLIED:
+            return _close(connection, scene, verdict, State.OBSERVING)
+        dumped = verdict.model_dump(mode="json", by_alias=True)
+        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == scene.row.id).values(verdict=dumped))
+        return verdict
+
+
+def _close(connection: Connection, scene: Scene, verdict: Verdict, to: State) -> Verdict:
+    dumped = verdict.model_dump(mode="json", by_alias=True)
+    advance(connection, scene.row.id, to, Step(ACTOR, verdict.reason, verdict.judged_at, dumped), verdict=dumped)
+    return verdict
+
+
+def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
+    reason = f"the router or a person has changed {conflict.key} since: it is theirs now"
+    return verdict.model_copy(update={"state": "expired", "reason": reason})
+
+
+def _alert(connection: Connection, scene: Scene, verdict: Verdict, now: datetime) -> None:
+    """An event that is over as soon as it is told: the config is as it was."""
+    subject = f"#{scene.row.id} {', '.join(move.key for move in scene.item.moves)}"
+    logger.warning("optimization %s was taken back: %s", subject, verdict.reason)
+    connection.execute(
+        insert(ALERT).values(
+            rule="optimizationReverted",
+            subject=subject,
+            severity="warning",
+            state="resolved",
+            sample=verdict.goal.sample_after if verdict.goal else None,
+            started_at=verdict.observed_from,
+            fired_at=now,
+            resolved_at=now,
+        )
+    )
+
+
+@task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def verify_optimizations(place: Workplace, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
+    """Judge what was changed, and take back what clearly harms."""
+    return verify(place.engine, place.settings, now, early=early)
