@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
@@ -14,7 +15,7 @@ from models.period import Level, Period, floor_to, next_start
 from models.tables import FoldState, Rollup, table_of
 from tasks.rollup import empty as no_rollups
 from tasks.rollup import hour_of, merge
-from tasks.shelve import hour_totals, stored
+from tasks.shelve import added_up, hour_totals, stored
 
 ROLLUP = table_of(Rollup)
 
@@ -47,20 +48,59 @@ MINUTE_TIMELINE_HOURS = 2.0
 def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
     """The rollups of a period, all from one snapshot."""
     with reading(engine) as connection:
-        state = connection.execute(select(table_of(FoldState))).one_or_none()
-        period = _coverable(connection, asked, filters)
-        edges = _edges(connection, period, filters)
-        by_day = state is not None and state.zone == period.zone
-        return Gathered(
-            asked=asked,
-            period=period,
-            filters=filters,
-            parts=pl.concat([_parts(connection, period, filters, by_day=by_day), edges]),
-            hours=pl.concat([_hours(connection, period, filters), edges]),
-            minutes=_minutes(connection, period, filters),
-            last_selection_at=state.last_selection_at if state else None,
-            folded_at=state.folded_at if state else None,
-        )
+        return gather_from(connection, asked, filters)
+
+
+def gather_from(connection: Connection, asked: Period, filters: Filters) -> Gathered:
+    """The same within a transaction, where several periods are to be of one snapshot."""
+    state = connection.execute(select(table_of(FoldState))).one_or_none()
+    period = _coverable(connection, asked, filters)
+    edges = _edges(connection, period, filters)
+    by_day = state is not None and state.zone == period.zone
+    return Gathered(
+        asked=asked,
+        period=period,
+        filters=filters,
+        parts=pl.concat([_parts(connection, period, filters, by_day=by_day), edges]),
+        hours=pl.concat([_hours(connection, period, filters), edges]),
+        minutes=_minutes(connection, period, filters),
+        last_selection_at=state.last_selection_at if state else None,
+        folded_at=state.folded_at if state else None,
+    )
+
+
+def hours_by(connection: Connection, gathered: Gathered, keys: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+    """What was gathered once more by the hour, added up by `keys` by the database: `columns` of SUMS, no histograms."""
+    period, filters = gathered.period, gathered.filters
+    whole = added_up(connection, _wanted(Level.HOUR, _between(*_whole(Level.HOUR, period)), filters), keys, columns)
+    edges = _edges(connection, period, filters).group_by("bucket", *keys).agg(pl.col(columns).sum())
+    return pl.concat([whole, edges])
+
+
+def hours_before(connection: Connection, gathered: Gathered, length: timedelta, columns: Sequence[str]) -> pl.DataFrame:
+    """The hours before what was gathered, over the same models and teams, with `columns` of SUMS."""
+    end = floor_to(Level.HOUR, gathered.period.start, gathered.period.zone)
+    if gathered.filters.models or gathered.filters.teams:
+        wanted = _wanted(Level.HOUR, _between(end - length, end), gathered.filters)
+        return added_up(connection, wanted, (), columns)
+    return added_up(connection, hour_totals(end - length, end), (), columns)
+
+
+def these_hours(
+    connection: Connection, gathered: Gathered, buckets: Sequence[datetime], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Single hours by model, complexity and team, before what was gathered or within: `columns` of SUMS.
+
+    At the edges they are, like what was gathered, of the minutes inside the period alone.
+    """
+    keys = ("model_id", "complexity", "team")
+    first, last = _whole(Level.HOUR, gathered.period)
+    begins = floor_to(Level.HOUR, gathered.period.start, gathered.period.zone)
+    is_edge = (pl.col("bucket") >= begins) & ~pl.col("bucket").is_between(first, last, closed="left")
+    edges = gathered.hours.filter(is_edge, pl.col("bucket").is_in(buckets)).select("bucket", *keys, *columns)
+    others = [bucket for bucket in buckets if bucket not in set(edges["bucket"])]
+    wanted = _wanted(Level.HOUR, ROLLUP.c.bucket.in_(others), gathered.filters)
+    return pl.concat([added_up(connection, wanted, keys, columns), edges])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -130,8 +170,12 @@ def _between(start: datetime, end: datetime) -> ColumnElement[bool]:
 
 
 def _read(connection: Connection, level: Level, where: ColumnElement[bool], filters: Filters) -> pl.DataFrame:
+    return stored(connection, _wanted(level, where, filters))
+
+
+def _wanted(level: Level, where: ColumnElement[bool], filters: Filters) -> ColumnElement[bool]:
     wanted = [ROLLUP.c.level == level.value, where]
     for column, names in (("model_id", filters.models), ("team", filters.teams)):
         if names:
             wanted.append(ROLLUP.c[column].in_(names))
-    return stored(connection, and_(*wanted))
+    return and_(*wanted)

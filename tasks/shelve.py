@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, delete, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Text, and_, delete, func, select, type_coerce
 from sqlalchemy import cast as sql_cast
 
 from models.period import Level
@@ -31,18 +32,18 @@ def hour_totals(start: datetime, end: datetime) -> ColumnElement[bool]:
 
 def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
     """Rollups (COLUMNS) as stored."""
-    bucket: ColumnElement[Any]
-    if connection.dialect.name == "sqlite":
-        bucket = type_coerce(ROLLUP.c.bucket, Text)
-        instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
-    else:
-        bucket = sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
-        instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    cursor: Any = connection.execute(select(bucket, *ROLLUP.c[COLUMNS[1:]]).where(where)).cursor
-    kind = pl.String if connection.dialect.name == "sqlite" else pl.Int64
-    schema = pl.Schema({**rollup_schema(), "bucket": kind})
-    # The driver's own rows: no value needs a conversion, and SQLAlchemy would look at each.
-    return pl.DataFrame(cursor.fetchall(), schema=schema, orient="row").with_columns(bucket=instant)
+    return _rows(connection, select(_bucket(connection), *ROLLUP.c[COLUMNS[1:]]).where(where), COLUMNS)
+
+
+def added_up(
+    connection: Connection, where: ColumnElement[bool], keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
+    """Rollups added up by bucket and `keys` by the database: the `columns` of SUMS that are needed, no histograms."""
+    schema = rollup_schema()
+    sums = [_sum(name, whole=schema[name].is_integer()) for name in columns]
+    groups = [ROLLUP.c.bucket, *(ROLLUP.c[name] for name in keys)]
+    query = select(_bucket(connection), *groups[1:], *sums).where(where).group_by(*groups)
+    return _rows(connection, query, ("bucket", *keys, *columns))
 
 
 def add(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
@@ -73,6 +74,32 @@ def put(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _bucket(connection: Connection) -> ColumnElement[Any]:
+    """As the driver gives it fastest: as text from SQLite, as seconds since 1970 from PostgreSQL."""
+    if connection.dialect.name == "sqlite":
+        return type_coerce(ROLLUP.c.bucket, Text)
+    return sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
+
+
+def _sum(name: str, *, whole: bool) -> ColumnElement[Any]:
+    """PostgreSQL makes a sum of integers a decimal, which no frame needs."""
+    added: ColumnElement[Any] = func.sum(ROLLUP.c[name])
+    return sql_cast(added, BigInteger) if whole else added
+
+
+def _rows(connection: Connection, query: Select[Any], columns: Sequence[str]) -> pl.DataFrame:
+    """The driver's own rows: no value needs a conversion, and SQLAlchemy would look at each."""
+    if connection.dialect.name == "sqlite":
+        kind: type[pl.DataType] = pl.String
+        instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
+    else:
+        kind = pl.Int64
+        instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    schema = pl.Schema({name: kind if name == "bucket" else rollup_schema()[name] for name in columns})
+    cursor: Any = connection.execute(query).cursor
+    return pl.DataFrame(cursor.fetchall(), schema=schema, orient="row").with_columns(bucket=instant)
 
 
 def _of(level: str, start: datetime, end: datetime) -> ColumnElement[bool]:

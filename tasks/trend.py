@@ -51,6 +51,14 @@ def trends(current: Gathered, before: Gathered, compared_with: ComparedWith) -> 
     return tuple(_trend(metric, current, before, compared_with) for metric in METRICS)
 
 
+def ratio_error(buckets: pl.DataFrame) -> float:
+    """Standard error of Σ above ÷ Σ below over buckets, of which there must be two."""
+    ratio = float(buckets["above"].sum()) / float(buckets["below"].sum())
+    residual = float(((buckets["above"] - ratio * buckets["below"]) ** 2).sum())
+    count = buckets.height
+    return math.sqrt(residual * count / (count - 1)) / float(buckets["below"].sum())
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -94,16 +102,8 @@ def _change(metric: _Metric, now: pl.DataFrame, then: pl.DataFrame) -> tuple[Int
     change = (_value(metric, now) or 0.0) - (_value(metric, then) or 0.0)
     if min(now.height, then.height) < MINIMUM_BUCKETS:
         return Interval(estimate=change), "too short to tell a change from chance"
-    error = _total_error(now, then) if metric.denominator is None else math.hypot(_ratio_error(now), _ratio_error(then))
+    error = _total_error(now, then) if metric.denominator is None else math.hypot(ratio_error(now), ratio_error(then))
     return Interval(estimate=change, low=change - Z_95 * error, high=change + Z_95 * error), None
-
-
-def _ratio_error(buckets: pl.DataFrame) -> float:
-    """Standard error of Σ above ÷ Σ below over buckets."""
-    ratio = float(buckets["above"].sum()) / float(buckets["below"].sum())
-    residual = float(((buckets["above"] - ratio * buckets["below"]) ** 2).sum())
-    count = buckets.height
-    return math.sqrt(residual * count / (count - 1)) / float(buckets["below"].sum())
 
 
 def _total_error(now: pl.DataFrame, then: pl.DataFrame) -> float:
