@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
+from models.database import reading
 from models.document import Filters
 from models.settings import Settings
 from models.workplace import Workplace
@@ -16,23 +17,30 @@ from tasks.compose import Material, Request
 from tasks.configure import read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
+from tasks.evidence import read_evidence
 from tasks.forecast import basis
-from tasks.gather import gather
+from tasks.gather import gather_from
 from tasks.recommend import recommend
 
 
 def survey(engine: Engine, request: Request, settings: Settings, now: datetime) -> Material:
     """Gathers the period and those it is compared with, and says what was found and could be done about it."""
     period, filters = request.period, request.filters
-    current = gather(engine, period, filters)
     limits = settings.performance_metrics
-    bottlenecks = diagnose(current.parts, limits, period.zone, current.hours)
+    with reading(engine) as connection:
+        current = gather_from(connection, period, filters)
+        previous = gather_from(connection, period.before(), filters)
+        last_week = gather_from(connection, period.week_before(), filters)
+        budget_basis = gather_from(connection, basis(current.period.end, period.zone), Filters())
+        # A day of the week before is the same weekday.
+        evidence = read_evidence(connection, current, (last_week, previous), limits)
+    bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(current.parts, limits)
     return Material(
         current=current,
-        previous=gather(engine, period.before(), filters),
-        last_week=gather(engine, period.week_before(), filters),
-        budget_basis=gather(engine, basis(current.period.end, period.zone), Filters()),
+        previous=previous,
+        last_week=last_week,
+        budget_basis=budget_basis,
         bottlenecks=bottlenecks,
         recommendations=recommend(bottlenecks, current.parts, cheapest, read_config(engine), settings.optimizer),
         applied=applied_in(engine, period.start, now),

@@ -1,0 +1,156 @@
+"""Places: where a bottleneck sits, and what is left of it elsewhere.
+
+A place is named only where chance would not put as much there: were the affected selections strewn at random, the
+number in a place would be hypergeometric. The bound is Bonferroni's over the values that were looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import NormalDist
+from typing import Literal
+
+import polars as pl
+
+from models.document import Place
+from models.tables import UNKNOWN
+
+MINIMUM_SAMPLE = 30
+"""Selections with a known value that a place has at least: below that its rate says little."""
+
+CHANCE = 0.05
+"""How often a place is named, per dimension, where there is nothing to name."""
+
+ROUNDING = 1e-9
+"""Of a whole: sums of equal rates differ by as much."""
+
+DAY_HOURS = 24
+
+Dimension = Literal["model", "complexity", "team", "hour"]
+COLUMNS: dict[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team", "hour": "hour"}
+PARTS: tuple[Dimension, ...] = ("model", "complexity", "team")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Rollups by model, complexity and team, and the same by bucket, with the hour of the zone's day (0..23)."""
+
+    parts: pl.DataFrame
+    hours: pl.DataFrame
+
+    def by(self, dimension: Dimension) -> pl.DataFrame:
+        return self.hours if dimension == "hour" else self.parts
+
+
+def placed(parts: pl.DataFrame, hours: pl.DataFrame, zone: str) -> Placed:
+    """Rollups ready to be looked through; `hours` need only know their bucket."""
+    return Placed(parts, hours.with_columns(hour=pl.col("bucket").dt.convert_time_zone(zone).dt.hour()))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A bottleneck's measure: the column `affected` over the column `known`, as `shown`.
+
+    `squares` adds up the squares of what `affected` adds up; of what is 0 or 1, that is `affected` itself.
+    """
+
+    affected: str
+    known: str
+    squares: str
+    shown: Callable[[float], float] = lambda rate: rate
+
+    @property
+    def counts(self) -> bool:
+        return self.squares == self.affected
+
+
+def places(where: Placed, measure: Measure, dimensions: Iterable[Dimension] = COLUMNS) -> tuple[Place, ...]:
+    """Per dimension the value that adds most beyond what it would at the overall rate, the largest excess first.
+
+    Of the day it is the stretch of hours that does, such as "22:00–02:00".
+    """
+    found = [place for dimension in dimensions if (place := _place(where.by(dimension), dimension, measure))]
+    return tuple(place for _, place in sorted(found, key=lambda item: -item[0]))
+
+
+def stretches(buckets: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
+    """Adjacent hours joined, as [start, end), by time."""
+    joined: list[tuple[datetime, datetime]] = []
+    for bucket in sorted(buckets):
+        if joined and bucket <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], bucket + timedelta(hours=1))
+        else:
+            joined.append((bucket, bucket + timedelta(hours=1)))
+    return joined
+
+
+def beyond_chance(excess: float, error: float, looked_at: int) -> bool:
+    """Whether the largest of so many excesses is larger than chance would make it; one-sided."""
+    return excess > error * NormalDist().inv_cdf(1 - CHANCE / looked_at)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sums:
+    affected: float = 0.0
+    known: float = 0.0
+    squares: float = 0.0
+
+    def __add__(self, other: _Sums) -> _Sums:
+        return _Sums(self.affected + other.affected, self.known + other.known, self.squares + other.squares)
+
+
+def _place(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tuple[float, Place] | None:
+    """The place with its excess; None where all is alike, or the difference is within chance."""
+    column = COLUMNS[dimension]
+    sums = (pl.col(name).sum().cast(pl.Float64) for name in (measure.affected, measure.known, measure.squares))
+    rows = rollups.group_by(column).agg(affected=next(sums), known=next(sums), squares=next(sums)).sort(column)
+    groups = {value: _Sums(*numbers) for value, *numbers in rows.iter_rows()}
+    whole = sum(groups.values(), _Sums())
+    if len(groups) < 2 or not whole.affected:  # noqa: PLR2004
+        return None
+    candidates = dict(_runs(groups) if dimension == "hour" else _named(groups))
+    excesses = {
+        value: part.affected - part.known * whole.affected / whole.known
+        for value, part in candidates.items()
+        if part.known >= MINIMUM_SAMPLE
+    }
+    if not excesses:
+        return None
+    value = max(excesses, key=excesses.__getitem__)
+    part, excess = candidates[value], excesses[value]
+    if excess <= whole.affected * ROUNDING or not beyond_chance(excess, _error(part, whole), len(excesses)):
+        return None
+    rest = whole.known - part.known
+    return excess, Place(
+        dimension=dimension,
+        value=value,
+        rate=measure.shown(part.affected / part.known),
+        affected=int(part.affected if measure.counts else part.known),
+        share=part.affected / whole.affected,
+        rate_without=measure.shown(max(0.0, whole.affected - part.affected) / rest) if rest else None,
+    )
+
+
+def _named(groups: dict[str, _Sums]) -> Iterator[tuple[str, _Sums]]:
+    return ((value, part) for value, part in groups.items() if value != UNKNOWN)
+
+
+def _runs(groups: dict[int, _Sums]) -> Iterator[tuple[str, _Sums]]:
+    """Every stretch of the day that is not all of it, past midnight too, the shortest first: of equals it is named."""
+    parts = [_Sums()] * DAY_HOURS
+    for length in range(1, DAY_HOURS):
+        for first in range(DAY_HOURS):
+            parts[first] += groups.get((first + length - 1) % DAY_HOURS, _Sums())
+            yield f"{first:02d}:00–{(first + length) % DAY_HOURS:02d}:00", parts[first]
+
+
+def _error(part: _Sums, whole: _Sums) -> float:
+    """How far chance alone moves a place's sum from its expectation."""
+    variance = max(0.0, whole.squares - whole.affected**2 / whole.known) / whole.known
+    return math.sqrt(variance * part.known * max(0.0, 1 - part.known / whole.known))

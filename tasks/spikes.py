@@ -1,0 +1,208 @@
+"""Spikes: stretches of hours that cost far more than the same hours usually do.
+
+What an hour usually costs is the median over the same hour of the week in the four weeks before it, or where weeks are
+missing, over the same hour of the day. How far chance moves it is judged on the logarithm, because spend varies by
+factors, and by the largest of three scales, because none alone holds everywhere: how far all hours of late were from
+their usual cost; how far the earlier same hours were from each other; how far so many requests of such costs scatter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from models.document import Place, SpendSpike
+from models.tables import UNKNOWN
+from tasks.places import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
+
+SPENDING = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")
+"""The columns of rollups that are looked at here."""
+
+HISTORY = timedelta(weeks=4, hours=1)
+"""How far back an hour is compared; the clock may have been put back meanwhile."""
+
+WEEKS, MINIMUM_WEEKS = 4, 3
+MINIMUM_DAYS = 7
+"""Of the same hour of the day, so that a Monday after a weekend is not compared with that weekend alone."""
+
+SPIKE_SCALES = 4.0
+"""So many scales is beyond chance also where hundreds of hours are looked at, and costs have a heavy tail."""
+SPIKE_FACTOR = 2.0
+SPIKE_MINIMUM_USD = 5.0
+"""What a spike costs beyond usual at least: less than anybody's time to look into it."""
+LARGEST_SPIKES = 3
+
+MINIMUM_HOURS = 24
+"""Hours with something to compare them with, below which it is not known how far chance moves an hour."""
+
+COMPARABLE_COVERAGE = 0.8
+"""An earlier hour counts where the share of its selections with a known cost is at least this part of the hour's own:
+else spend would seem to have risen when it was only begun to be recorded."""
+
+SMALLEST_USD = 0.01
+"""Hours that cost less are alike; it also gives those that cost nothing a logarithm."""
+
+_MAD_TO_SIGMA = 1.4826
+"""A normal distribution's standard deviation over its median absolute deviation."""
+
+
+@dataclass(frozen=True)
+class Spike:
+    """A stretch [start, end) of `hours`, and the `earlier` ones that say what it usually costs."""
+
+    start: datetime
+    end: datetime
+    hours: tuple[datetime, ...]
+    sample: int
+    cost_usd: float
+    usual_cost_usd: float
+    earlier: tuple[datetime, ...]
+
+    @property
+    def excess_usd(self) -> float:
+        return self.cost_usd - self.usual_cost_usd
+
+
+def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, apart: pl.DataFrame) -> list[SpendSpike]:
+    """Up to three spikes of the period that `hours` are of, the largest first; `history` are the hours before it.
+
+    `apart` has at least the hours of each spike and the earlier ones by model, complexity and team. A place is named
+    where it has a larger share of the spend than it usually has; its rates are spend in USD.
+    """
+    return [
+        SpendSpike(
+            severity="medium",
+            sample=spike.sample,
+            affected=spike.sample,
+            start=spike.start,
+            end=spike.end,
+            cost_usd=spike.cost_usd,
+            usual_cost_usd=spike.usual_cost_usd,
+            where=_places(spike, apart),
+        )
+        for spike in find_spikes(hours, history, zone)
+    ]
+
+
+def find_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str) -> list[Spike]:
+    """Up to three stretches of `hours`, the largest excess first."""
+    compared = _compared(pl.concat([_by_hour(history), _by_hour(hours)]), zone)
+    if compared.height < MINIMUM_HOURS:
+        return []
+    spread = _MAD_TO_SIGMA * float(compared["deviation"].abs().median() or 0.0)  # type: ignore[arg-type]
+    scale = pl.max_horizontal(pl.lit(spread), "own_scale")
+    high = compared.filter(
+        pl.col("bucket").is_in(hours["bucket"].unique().implode()),
+        pl.col("deviation") > SPIKE_SCALES * scale,
+        pl.col("usd") > SPIKE_FACTOR * pl.col("usual_usd"),
+    )
+    spikes = [_spike(high, *stretch) for stretch in stretches(high["bucket"].to_list())]
+    large = (spike for spike in spikes if spike.excess_usd >= SPIKE_MINIMUM_USD)
+    return sorted(large, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _by_hour(rollups: pl.DataFrame) -> pl.DataFrame:
+    """The hours with a known cost: an hour without is unknown, not free."""
+    summed = rollups.group_by("bucket").agg(pl.col(SPENDING).sum())
+    return summed.filter(pl.col("cost_count") > 0)
+
+
+def _compared(series: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Each hour that has enough earlier ones: `deviation` is the logarithm of its cost over its usual one."""
+    by_week = _usual(_pairs(series, zone, range(7, 7 * WEEKS + 1, 7))).filter(pl.col("pairs") >= MINIMUM_WEEKS)
+    by_day = _usual(_pairs(series, zone, range(1, 7 * WEEKS + 1))).filter(pl.col("pairs") >= MINIMUM_DAYS)
+    return pl.concat([by_week, by_day.join(by_week, on="bucket", how="anti")]).sort("bucket")
+
+
+def _pairs(series: pl.DataFrame, zone: str, days: range) -> pl.DataFrame:
+    """Every hour beside those of the same local time so many days before it."""
+    local = pl.col("bucket").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    coverage = pl.col("cost_count") / pl.col("count")
+    hours = series.select("bucket", "cost_count", usd="cost_sum_usd", squares="cost_sum_sq", known=coverage, at=local)
+    moved = pl.concat([hours.with_columns(pl.col("at").dt.offset_by(f"{day}d")) for day in days])
+    pairs = hours.join(moved, on="at", suffix="_earlier")
+    return pairs.filter(pl.col("known_earlier") >= COMPARABLE_COVERAGE * pl.col("known"))
+
+
+def _usual(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Per hour its usual cost, its deviation from it, and how far chance moves it by the earlier hours alone."""
+    floored = pl.max_horizontal(pl.lit(SMALLEST_USD), "usd_earlier")
+    usual = floored.median()
+    spread = _MAD_TO_SIGMA * (floored / usual).log().abs().median()
+    # The variance of a sum of so many costs, when how many come is left to chance, is the sum of their squares.
+    scatter = pl.col("squares_earlier").mean().sqrt() / usual
+    # The median of a few is off by chance as well.
+    both = (1 + math.pi / (2 * pl.len())).sqrt()
+    return pairs.group_by("bucket", "usd", "cost_count").agg(
+        usual_usd=pl.col("usd_earlier").median(),
+        deviation=(pl.max_horizontal(pl.lit(SMALLEST_USD), pl.col("usd").first()) / usual).log(),
+        own_scale=both * pl.max_horizontal(spread, scatter),
+        earlier="bucket_earlier",
+        pairs=pl.len(),
+    )
+
+
+def _spike(high: pl.DataFrame, start: datetime, end: datetime) -> Spike:
+    here = high.filter(pl.col("bucket").is_between(start, end, closed="left"))
+    return Spike(
+        start=start,
+        end=end,
+        hours=tuple(here["bucket"]),
+        sample=int(here["cost_count"].sum()),
+        cost_usd=float(here["usd"].sum()),
+        usual_cost_usd=float(here["usual_usd"].sum()),
+        earlier=tuple(here["earlier"].explode().unique().sort()),
+    )
+
+
+def _places(spike: Spike, apart: pl.DataFrame) -> tuple[Place, ...]:
+    now = apart.filter(pl.col("bucket").is_between(spike.start, spike.end, closed="left"))
+    then = apart.filter(pl.col("bucket").is_in(spike.earlier))
+    found = [place for dimension in PARTS if (place := _place(now, then, dimension))]
+    return tuple(place for _, place in sorted(found, key=lambda item: -item[0]))
+
+
+def _place(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple[float, Place] | None:
+    """The value whose share of the spend has grown most, with what it adds by that in USD; None within chance."""
+    column = COLUMNS[dimension]
+    groups = _spend(now, column).join(_spend(then, column), on=column, how="full", coalesce=True, suffix="_earlier")
+    whole, before = float(now["cost_sum_usd"].sum()), float(then["cost_sum_usd"].sum())
+    if groups.height < 2 or not before or not whole:  # noqa: PLR2004
+        return None
+    excess = pl.col("usd") - pl.col("usd_earlier") * whole / before
+    large = groups.fill_null(0).filter((pl.col("known") >= MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
+    if large.is_empty():
+        return None
+    row = large.with_columns(excess=excess).sort("excess", column).row(-1, named=True)
+    share = row["usd_earlier"] / before
+    error = math.hypot(
+        _error(share, row["squares"], float(now["cost_sum_sq"].sum())),
+        _error(share, row["squares_earlier"], float(then["cost_sum_sq"].sum())) * whole / before,
+    )
+    if row["excess"] <= whole * ROUNDING or not beyond_chance(row["excess"], error, large.height):
+        return None
+    return row["excess"], Place(
+        dimension=dimension,
+        value=row[column],
+        rate=row["usd"],
+        affected=row["known"],
+        share=row["usd"] / whole,
+        rate_without=max(0.0, whole - row["usd"]),
+    )
+
+
+def _spend(rollups: pl.DataFrame, column: str) -> pl.DataFrame:
+    return rollups.group_by(column).agg(
+        usd=pl.col("cost_sum_usd").sum(), known=pl.col("cost_count").sum(), squares=pl.col("cost_sum_sq").sum()
+    )
+
+
+def _error(share: float, squares: float, all_squares: float) -> float:
+    """How far chance moves a place's spend from its share of the whole, by the squares of the costs."""
+    return math.sqrt((1 - share) ** 2 * squares + share**2 * max(0.0, all_squares - squares))
