@@ -19,7 +19,7 @@ from models.document import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
 from models.settings import Optimizer
-from models.tables import ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
+from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from models.workplace import Workplace
 from tasks.compose import Material
 from tasks.lifecycle import (
@@ -36,7 +36,7 @@ from tasks.lifecycle import (
 )
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
-CHANGE = table_of(ConfigChange)
+CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -45,7 +45,7 @@ STALE_AFTER = timedelta(hours=24)
 """A period that ended this long before the newest selection is history: its evidence does not move today's config."""
 
 REJECTED_FOR = timedelta(days=30)
-"""How long the same proposal is not made again after a person has rejected it."""
+"""How long the same proposal is not made again after a person has decided on it."""
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,8 @@ def _carry_out_approved(connection: Connection, optimizer: Optimizer, now: datet
 def _settle(connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence) -> Recommendation:
     if item.status == "impossible":
         return item
-    if refusal := _refusal(connection, item, evidence):
-        return _noted(item, "deferred", refusal)
-    if (approved := _approved(connection, item)) is not None:
-        return _noted(approved, "deferred", f"#{approved.optimization_id} is approved and is applied when it can be")
+    if why := _refusal(connection, item, evidence) or _outdated(connection, item) or _approved(connection, item):
+        return _noted(item, "deferred", why)
     optimization_id = _record(connection, item, evidence)
     item = item.model_copy(update={"optimization_id": optimization_id})
     why_not = _why_not(connection, item, optimizer, evidence)
@@ -204,20 +202,32 @@ def _why_too_early(connection: Connection, keys: Sequence[str], evidence: Eviden
     return f"waits for a whole period after the last change of the same keys, {shown}"
 
 
+def _outdated(connection: Connection, item: Recommendation) -> str | None:
+    """Which key was changed since the recommendation was made from it, in words; None where none was."""
+    for move in item.moves:
+        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == move.key))
+        if version != move.version:
+            return f"left alone: {ConfigConflict(move.key, move.version, version)}"
+    return None
+
+
 def _refusal(connection: Connection, item: Recommendation, evidence: Evidence) -> str | None:
-    """Who has rejected the same lately, in words; None where nobody has."""
+    """Who has lately rejected the same, or approved what only they can carry out, in words; None where nobody has."""
     rows = connection.execute(
-        select(OPTIMIZATION.c.recommendation, TRANSITION.c.by, TRANSITION.c.at, TRANSITION.c.reason)
+        select(OPTIMIZATION.c.recommendation, TRANSITION)
         .join(TRANSITION, TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
         .where(OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item))
-        .where(TRANSITION.c.to_state == State.REJECTED, TRANSITION.c.at > evidence.now - REJECTED_FOR)
+        .where(TRANSITION.c.to_state.in_([State.REJECTED, State.APPROVED]))
+        .where(TRANSITION.c.at > evidence.now - REJECTED_FOR)
         .order_by(TRANSITION.c.id.desc())
     ).fetchall()
     for row in rows:
         earlier = recommendation_of(row)
-        if _aims(earlier) == _aims(item):
+        is_decided = row.to_state == State.REJECTED or not earlier.moves
+        if is_decided and _aims(earlier) == _aims(item):
             day = evidence.period.local(row.at)
-            return f"rejected by {row.by} on {day:%Y-%m-%d} ({row.reason}); not proposed for {REJECTED_FOR.days} days"
+            what = f"{row.to_state} by {row.by} on {day:%Y-%m-%d} ({row.reason})"
+            return f"{what}; not proposed again for {REJECTED_FOR.days} days"
     return None
 
 
@@ -225,11 +235,11 @@ def _aims(item: Recommendation) -> object:
     return item.to_model, sorted((move.key, str(move.to_value)) for move in item.moves)
 
 
-def _approved(connection: Connection, item: Recommendation) -> Recommendation | None:
-    """The same, where it was approved and waits to be applied: it stays as the person saw it."""
+def _approved(connection: Connection, item: Recommendation) -> str | None:
+    """Which approved one is about the same, in words: it stays as the person saw it."""
     for row in in_states(connection, [State.APPROVED]):
         if (row.type, row.subject) == (item.type, _subject(item)):
-            return recommendation_of(row).model_copy(update={"optimization_id": row.id})
+            return f"#{row.id} is approved, and is applied as soon as it can be"
     return None
 
 

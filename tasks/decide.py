@@ -14,7 +14,7 @@ from sqlalchemy import Engine, Row, select
 from models.database import reading, writing
 from models.errors import ConfigConflict, UsageError
 from models.settings import Optimizer
-from models.tables import Optimization, OptimizationState, OptimizationTransition, table_of
+from models.tables import Optimization, OptimizationTransition, table_of
 from models.workplace import Workplace
 from tasks.configure import set_by_hand
 from tasks.lifecycle import (
@@ -115,8 +115,8 @@ def resume(engine: Engine, word: Word) -> str:
 def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
     """The proposals that wait for a person: id and what it is about, the oldest first."""
     with reading(engine) as connection:
-        rows = in_states(connection, [OptimizationState.PROPOSED])
-    return tuple((row.id, label(row)) for row in rows if recommendation_of(row).status != "impossible")
+        rows = in_states(connection, [State.PROPOSED])
+    return tuple((row.id, label(row)) for row in rows)
 
 
 def label(row: Row[Any]) -> str:
