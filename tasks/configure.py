@@ -77,9 +77,10 @@ def set_value(connection: Connection, key: str, value: Any, expected_version: in
 
 
 def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, now: datetime) -> int:
-    """Give a key a value on a person's word; gives the new version."""
+    """Give a key a value on a person's word, whatever it was; gives the new version."""
     with writing(engine) as connection:
-        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key))
+        # Locked, so that a change of the same second waits its turn instead of getting in between.
+        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key).with_for_update())
         return set_value(connection, key, value, version, Change(by, reason, now))
 
 

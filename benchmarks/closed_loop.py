@@ -1,0 +1,179 @@
+"""The loop on the simulated router: sixty days with it and without it, and a harmful change planted on the way."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Engine, insert, select
+
+from examples.simulated_router import DEFAULT_CONFIG, simulate
+from models.database import migrate, open_database, reading, writing
+from models.document import ConfigMove, Recommendation
+from models.kpi import LOWER_IS_BETTER, KpiName
+from models.period import Level
+from models.settings import Settings
+from models.tables import ConfigChange, Selection, table_of
+from tasks.apply import Evidence, apply, list_optimizations
+from tasks.compose import scheduled
+from tasks.configure import read_config, set_by_hand
+from tasks.decide import Word, approve, pending
+from tasks.efficiency import measure_efficiency
+from tasks.fold import fold
+from tasks.lifecycle import Step, propose
+from tasks.measure import kpis
+from tasks.progress import basis_of
+from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.survey import survey
+from tasks.totals import total
+from tasks.verify import verify
+
+START = datetime(2026, 9, 7, tzinfo=UTC)
+DAYS, JUDGED_DAYS = 60, 14
+DAY, MORNING = timedelta(days=1), timedelta(hours=6, minutes=15)
+PLANTED_ON = 20
+SETTINGS = Settings()
+
+HARMS: tuple[dict[str, Any], ...] = ({"routing.complex": "swift-mini"}, {"cache.ttl_seconds": 60})
+"""A model that is wrong on every fourth complex question, or a cache that forgets within a minute; by turns of seed."""
+
+Values = dict[KpiName, float]
+
+
+@dataclass
+class Run:
+    """What came of one seed: the KPIs of the last two weeks with the loop and without, and what the loop did."""
+
+    seed: int
+    off: Values
+    on: Values
+    harm: str = ""
+    harm_state: str = "never applied"
+    harm_days: float | None = None
+    states: Counter[str] = field(default_factory=Counter)
+    changes: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    last_change: datetime = START
+
+
+def run(seed: int, days: int = DAYS) -> Run:
+    """One seed: the same demand twice, once under the config that the loop changes."""
+    end = START + days * DAY
+    judged = end - JUDGED_DAYS * DAY
+    off = _kpis(simulate(judged, end, DEFAULT_CONFIG, seed=seed))
+    with tempfile.TemporaryDirectory() as folder:
+        engine = _prepared(Path(folder))
+        served = [_live(engine, day, seed) for day in range(days)]
+        on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
+        told = _told(engine, Run(seed, off, on))
+        engine.dispose()
+    return told
+
+
+def runs(seeds: range, days: int = DAYS) -> list[Run]:
+    """All seeds, two at a time."""
+    with ProcessPoolExecutor(2) as pool:
+        return list(pool.map(run, seeds, [days] * len(seeds)))
+
+
+def worse_by(result: Run) -> dict[KpiName, float]:
+    """By how much each KPI is worse with the loop, in its unit; negative where it is better."""
+    return {
+        name: (result.on[name] - result.off[name]) * (1 if name in LOWER_IS_BETTER else -1)
+        for name in result.on
+        if name in result.off
+    }
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _prepared(folder: Path) -> Engine:
+    address = f"sqlite:///{folder}/loop.db"
+    migrate(address)
+    engine = open_database(address)
+    for key, value in DEFAULT_CONFIG.items():
+        set_by_hand(engine, key, value, by="router", reason="default", now=START)
+    return engine
+
+
+def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
+    """One day: the router serves from morning to morning, then comes the daily run."""
+    morning = START + day * DAY + MORNING
+    config = {key: setting.value for key, setting in read_config(engine).items()}
+    start = START if day == 0 else morning - DAY
+    rows = simulate(start, morning, config, seed=seed)
+    with writing(engine) as connection:
+        names = ["request_id", *SELECTION_SCHEMA]
+        connection.execute(insert(table_of(Selection)), rows.select(names).to_dicts())
+    fold(engine, basis_of(SETTINGS), now=morning)
+    verify(engine, SETTINGS, morning)
+    _decide_daily(engine, morning)
+    for optimization_id, label in pending(engine):
+        if " model_selection " in label:
+            approve(engine, optimization_id, SETTINGS.optimizer, Word("person", "looks good", morning))
+    if day == PLANTED_ON:
+        _plant(engine, HARMS[seed % len(HARMS)], morning)
+    return rows
+
+
+def _decide_daily(engine: Engine, morning: datetime) -> None:
+    request, _ = scheduled("daily", SETTINGS, morning)
+    material = survey(engine, request, SETTINGS, morning)
+    evidence = Evidence(material.current.period, material.current.last_selection_at, morning)
+    apply(engine, material.recommendations, SETTINGS.optimizer, evidence)
+
+
+def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
+    """A recommendation that should never have been made, approved by somebody in a hurry."""
+    config = read_config(engine)
+    moves = tuple(
+        ConfigMove(key=key, from_value=config[key].value, to_value=value, version=config[key].version)
+        for key, value in harm.items()
+    )
+    kind: Any = "model_selection" if next(iter(harm)).startswith("routing.") else "cache_optimization"
+    item = Recommendation(
+        type=kind,
+        bottleneck="planted",
+        description="planted",
+        impact="high",
+        effort="low",
+        auto_apply=False,
+        moves=moves,
+    )
+    values = {
+        "type": kind, "subject": "planted", "recommendation": item.model_dump(mode="json", by_alias=True),
+        "period_start": now - DAY, "period_end": now,
+    }  # fmt: skip
+    with writing(engine) as connection:
+        optimization_id = propose(connection, values, Step("person", "planted", now))
+    approve(engine, optimization_id, SETTINGS.optimizer, Word("person", "in a hurry", now))
+
+
+def _kpis(rows: pl.DataFrame) -> Values:
+    limits = SETTINGS.performance_metrics
+    hours = roll_up(rows.select(SELECTION_SCHEMA.keys()), "UTC", limits.response_time.target)[Level.HOUR]
+    measured = kpis(total(hours), measure_efficiency(hours, limits), limits)
+    return {kpi.name: kpi.value for kpi in measured if kpi.value is not None}
+
+
+def _told(engine: Engine, result: Run) -> Run:
+    with reading(engine) as connection:
+        changes = connection.execute(select(table_of(ConfigChange)).order_by(table_of(ConfigChange).c.id)).fetchall()
+    for change in changes:
+        if change.optimization_id is not None:
+            result.changes[change.key].append(change.changed_at)
+            result.last_change = max(result.last_change, change.changed_at)
+    for row in list_optimizations(engine):
+        if row.subject == "planted":
+            result.harm, result.harm_state = ", ".join(HARMS[result.seed % len(HARMS)]), row.state
+            if row.applied_at is not None:
+                result.harm_days = (row.updated_at - row.applied_at) / DAY
+        else:
+            result.states[row.state] += 1
+    return result

@@ -1,0 +1,396 @@
+"""A change of the config proves itself on the traffic that follows it, or is taken back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import Engine, select
+
+from models.database import reading
+from models.document import ConfigMove, Recommendation, Verdict
+from models.errors import OptimizerStopped, UnknownOptimization, UsageError
+from models.settings import Settings
+from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
+from tasks.apply import Evidence, apply, list_optimizations
+from tasks.configure import history, read_config, set_by_hand
+from tasks.decide import Word, approve, pending, reject, resume, revert, stop, story_of
+from tasks.fold import fold
+from tasks.lifecycle import overlap, why_not_now
+from tasks.progress import basis_of
+from tasks.verify import verify
+from tests.factories import MONDAY, insert_selections, selections
+
+SETTINGS = Settings()
+OPTIMIZER = SETTINGS.optimizer
+DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
+APPLIED_AT = MONDAY + 2 * WEEK
+CONFIG = {"cache.max_entries": 1000, "routing.simple": "costly", "routing.complex": "strong"}
+ANNA = Word("anna", "saves money", APPLIED_AT)
+
+
+def traffic(start: datetime, length: timedelta, seed: int = 1, **given: float) -> pl.DataFrame:
+    """Simple and complex requests, 30 an hour each, with rates as given."""
+    draw = np.random.default_rng(seed)
+    count = int(length / timedelta(hours=1)) * 60
+    errors = draw.random(count) < given.get("errors", 0.02)
+    right = draw.random(count) < given.get("accuracy", 0.97)
+    slow = draw.random(count) < given.get("slow", 0.3)
+    return selections(
+        *(
+            {
+                "timestamp": start + timedelta(minutes=number),
+                "model_id": "m",
+                "complexity": ("simple", "complex")[number % 2],
+                "response_time_ms": None if errors[number] else 2500.0 if slow[number] else 800.0,
+                "error": bool(errors[number]),
+                "accuracy": float(right[number]),
+                "cost_usd": given.get("usd", 0.05),
+                "cache_hit": False,
+            }
+            for number in range(count)
+        )
+    )
+
+
+@pytest.fixture
+def router(engine: Engine) -> Engine:
+    """Two weeks of traffic under a config that nobody has touched."""
+    for key, value in CONFIG.items():
+        set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
+    insert_selections(engine, traffic(MONDAY, 2 * WEEK))
+    return engine
+
+
+def proposal(key: str, to_value: Any, engine: Engine) -> Recommendation:
+    setting = read_config(engine)[key]
+    kind: Any = "model_selection" if key.startswith("routing.") else "cache_optimization"
+    return Recommendation(
+        type=kind, bottleneck="high_cost", description="d", impact="high", effort="low",
+        auto_apply=kind != "model_selection", complexity=key.removeprefix("routing.") if "routing." in key else None,
+        moves=(ConfigMove(key=key, from_value=setting.value, to_value=to_value, version=setting.version),),
+        status="waiting" if kind == "model_selection" else "proposed",
+    )  # fmt: skip
+
+
+def propose(engine: Engine, *items: Recommendation, now: datetime = APPLIED_AT) -> list[Recommendation]:
+    from models.period import Period  # noqa: PLC0415
+
+    return list(apply(engine, items, OPTIMIZER, Evidence(Period(now - DAY, now), now, now)))
+
+
+def applied(engine: Engine, key: str = "cache.max_entries", to_value: Any = 2000) -> int:
+    [item] = propose(engine, proposal(key, to_value, engine))
+    if item.status == "waiting":
+        approve(engine, item.optimization_id or 0, OPTIMIZER, ANNA)
+    return item.optimization_id or 0
+
+
+def judged(engine: Engine, length: timedelta = DAY + timedelta(hours=2), **rates: float) -> Verdict:
+    insert_selections(engine, traffic(APPLIED_AT, length, seed=2, **rates))
+    now = APPLIED_AT + length
+    fold(engine, basis_of(SETTINGS), now=now)
+    [verdict] = verify(engine, SETTINGS, now)
+    return verdict
+
+
+def state_of(engine: Engine, optimization_id: int) -> str:
+    return str(story_of(engine, optimization_id)[0].state)
+
+
+# --- keep or take back ------------------------------------------------------------------------------------------------
+
+
+def test_what_helped_is_kept(router: Engine) -> None:
+    """Fewer slow requests in the same hours of the week: the change stays, with the numbers on record."""
+    number = applied(router)
+    verdict = judged(router, slow=0.1)
+    assert (verdict.state, verdict.matched_by, verdict.hours) == ("kept", "hour of the week", 25)
+    assert verdict.goal is not None
+    assert (verdict.goal.metric, verdict.goal.judgement) == ("slowShare", "better")
+    row, steps = story_of(router, number)
+    assert [step.to_state for step in steps] == ["proposed", "autoApplied", "applied", "kept"]
+    assert steps[-1].evidence == row.verdict == verdict.model_dump(mode="json", by_alias=True)
+    assert read_config(router)["cache.max_entries"].value == 2000
+
+
+@pytest.mark.parametrize(
+    ("key", "to_value", "rates", "metric"),
+    [
+        ("cache.max_entries", 2000, {"slow": 0.6}, "slowShare"),
+        ("cache.max_entries", 2000, {"slow": 0.1, "errors": 0.10}, "errorRate"),
+        ("routing.simple", "cheap", {"usd": 0.01, "accuracy": 0.85}, "selectionAccuracy"),
+        ("routing.simple", "cheap", {"usd": 0.08}, "averageCost"),
+    ],
+    ids=["slower", "more errors", "cheaper but wrong", "dearer"],
+)
+def test_what_harms_is_taken_back_with_an_alert(
+    router: Engine, key: str, to_value: Any, rates: dict[str, float], metric: str
+) -> None:
+    """The goal or a guard is clearly worse: the key has its old value again, and somebody is told."""
+    number = applied(router, key, to_value)
+    verdict = judged(router, **rates)
+    assert verdict.state == "reverted"
+    worse = [change.metric for change in (verdict.goal, *verdict.guards) if change and change.judgement == "worse"]
+    assert metric in worse
+    assert read_config(router)[key].value == CONFIG[key]
+    with reading(router) as connection:
+        [alert] = connection.execute(select(table_of(Alert))).fetchall()
+        changes = connection.execute(
+            select(table_of(ConfigChange)).where(table_of(ConfigChange).c.optimization_id == number)
+        ).fetchall()
+    assert alert.subject == f"#{number} {key}"
+    assert [change.reverted_by for change in changes] == [changes[1].id, changes[1].id]
+
+
+def test_a_day_is_waited_for(router: Engine) -> None:
+    """Before the time of observation is over, nothing is kept."""
+    number = applied(router)
+    assert judged(router, timedelta(hours=16), slow=0.1).state == "observing"
+    assert state_of(router, number) == "observing"
+
+
+def test_sure_harm_is_taken_back_early(router: Engine) -> None:
+    """The hourly look does not wait for a day where there is no doubt, and says nothing otherwise."""
+    number = applied(router)
+    now = APPLIED_AT + timedelta(hours=15)
+    insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
+    fold(router, basis_of(SETTINGS), now=now)
+    [verdict] = verify(router, SETTINGS, now, early=True)
+    assert verdict.state == "reverted"
+    assert state_of(router, number) == "reverted"
+
+
+def test_an_early_look_leaves_alone_what_is_not_sure(router: Engine) -> None:
+    applied(router)
+    insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2))
+    fold(router, basis_of(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
+    assert verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True) == ()
+
+
+def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
+    """Without selections there is no verdict: in the end the change stays, and is told to be unproven."""
+    number = applied(router)
+    fold(router, basis_of(SETTINGS), now=APPLIED_AT)
+    assert [verdict.state for verdict in verify(router, SETTINGS, APPLIED_AT + 2 * DAY)] == ["observing"]
+    [last] = verify(router, SETTINGS, APPLIED_AT + WEEK)
+    assert (last.state, last.reason) == (
+        "expired", "too few selections in matched hours to judge it; it stays, unproven"
+    )  # fmt: skip
+    assert state_of(router, number) == "expired"
+    assert read_config(router)["cache.max_entries"].value == 2000
+
+
+def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
+    """The model of simple requests was changed: what becomes of complex ones does not count."""
+    number = applied(router, "routing.simple", "cheap")
+    rows = traffic(APPLIED_AT, DAY + timedelta(hours=2), seed=2, usd=0.01)
+    harmed = rows.with_columns(
+        error=pl.when(pl.col("complexity") == "complex").then(pl.int_range(pl.len()) % 4 == 1).otherwise("error")
+    )
+    insert_selections(router, harmed)
+    fold(router, basis_of(SETTINGS), now=APPLIED_AT + DAY)
+    [verdict] = verify(router, SETTINGS, APPLIED_AT + DAY + timedelta(hours=2))
+    assert verdict.state == "kept"
+    assert verdict.savings_usd is not None
+    assert verdict.savings_usd.estimate == pytest.approx(0.04 * 30 * 25, rel=0.02)
+    assert state_of(router, number) == "kept"
+
+
+def test_a_key_that_was_changed_since_is_theirs(router: Engine) -> None:
+    """The router edits the key while it is observed: it is not taken back from it, whatever the numbers say."""
+    number = applied(router)
+    set_by_hand(router, "cache.max_entries", 1500, by="router", reason="memory", now=APPLIED_AT + timedelta(hours=3))
+    verdict = judged(router, slow=0.9)
+    assert (verdict.state, state_of(router, number)) == ("expired", "expired")
+    assert read_config(router)["cache.max_entries"].value == 1500
+
+
+def test_hours_under_an_older_config_are_no_baseline(router: Engine) -> None:
+    """What was changed by hand a day before cuts the hours before: only those of the config that was replaced count."""
+    set_by_hand(router, "routing.complex", "other", by="router", reason="trial", now=APPLIED_AT - DAY)
+    applied(router)
+    verdict = judged(router, slow=0.1)
+    assert verdict.matched_by == "hour of the day" or verdict.state == "observing"
+    assert verdict.goal is not None
+    assert verdict.goal.sample_before <= 60 * 24
+
+
+# --- life and limits --------------------------------------------------------------------------------------------------
+
+
+def test_the_wait_doubles_with_each_time_that_it_was_taken_back(router: Engine) -> None:
+    """A day, then two, then four: no key oscillates."""
+    now = APPLIED_AT
+    for days in (2, 4, 8):
+        [item] = propose(router, proposal("cache.max_entries", 2000, router), now=now)
+        assert item.status == "applied"
+        revert(router, item.optimization_id or 0, replace(ANNA, at=now))
+        with reading(router) as connection:
+            waits = [
+                why_not_now(connection, ["cache.max_entries"], OPTIMIZER, now + timedelta(days=days, hours=hours))
+                for hours in (-1, 0)
+            ]
+        assert waits[0] is not None
+        assert waits[1] is None
+        now += timedelta(days=days) + DAY
+
+
+def test_one_change_at_a_time_on_the_same_requests(router: Engine) -> None:
+    """While the cache is observed no model is changed; classes of requests do not stand in each other's way."""
+    applied(router)
+    [item] = propose(router, proposal("routing.simple", "cheap", router))
+    said = approve(router, item.optimization_id or 0, OPTIMIZER, ANNA)
+    assert "waits until #1 (cache.max_entries) is judged" in said
+    assert read_config(router)["routing.simple"].value == "costly"
+    assert overlap(["routing.simple"], ["cache.max_entries"])
+    assert not overlap(["routing.simple"], ["routing.complex"])
+
+
+def test_what_was_approved_is_applied_when_it_can_be(router: Engine) -> None:
+    """The next run carries it out in the name of the person who approved it."""
+    number = applied(router)
+    [item] = propose(router, proposal("routing.simple", "cheap", router))
+    approve(router, item.optimization_id or 0, OPTIMIZER, ANNA)
+    revert(router, number, ANNA)
+    propose(router)
+    assert read_config(router)["routing.simple"].value == "cheap"
+    assert history(router, "routing.simple")[0].changed_by == "anna"
+
+
+def test_a_decision_has_a_name_and_a_note_on_record(router: Engine) -> None:
+    number = applied(router, "routing.simple", "cheap")
+    steps = story_of(router, number)[1]
+    assert [(step.to_state, step.by, step.reason) for step in steps[1:]] == [
+        ("approved", "anna", "saves money"),
+        ("applied", "anna", "saves money"),
+    ]
+    with pytest.raises(UsageError, match="a name of 1 to 200 letters"):
+        Word(" ", "", APPLIED_AT)
+
+
+def test_what_is_rejected_is_not_proposed_again_for_a_while(router: Engine) -> None:
+    """The same proposal is quiet for 30 days; another one is not."""
+    [item] = propose(router, proposal("routing.simple", "cheap", router))
+    reject(router, item.optimization_id or 0, ANNA)
+    [again] = propose(router, proposal("routing.simple", "cheap", router), now=APPLIED_AT + DAY)
+    assert (again.status, pending(router)) == ("deferred", ())
+    assert (again.note or "").startswith("rejected by anna on 2026-09-21 (saves money)")
+    [other] = propose(router, proposal("routing.simple", "cheaper", router), now=APPLIED_AT + DAY)
+    assert other.status == "waiting"
+    [late] = propose(router, proposal("routing.simple", "cheap", router), now=APPLIED_AT + 31 * DAY)
+    assert late.status == "waiting"
+
+
+def test_a_proposal_that_nobody_decides_on_expires(router: Engine) -> None:
+    propose(router, proposal("routing.simple", "cheap", router))
+    propose(router, now=APPLIED_AT + 8 * DAY)
+    assert [row.state for row in list_optimizations(router)] == ["expired"]
+
+
+def test_the_kill_switch_stops_everything_until_it_is_undone(router: Engine) -> None:
+    """Nothing is proposed, applied, approved or taken back while it is pulled."""
+    applied(router)
+    stop(router, ANNA)
+    [item] = propose(router, proposal("routing.simple", "cheap", router))
+    assert "stopped by anna" in (item.note or "")
+    assert verify(router, SETTINGS, APPLIED_AT + WEEK) == ()
+    with pytest.raises(OptimizerStopped, match="stopped by anna"):
+        approve(router, 1, OPTIMIZER, ANNA)
+    resume(router, ANNA)
+    [item] = propose(router, proposal("routing.simple", "cheap", router))
+    assert item.status == "waiting"
+
+
+def test_a_dry_run_tells_and_changes_nothing(router: Engine) -> None:
+    from models.period import Period  # noqa: PLC0415
+
+    evidence = Evidence(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)
+    items = (proposal("cache.max_entries", 2000, router), proposal("routing.simple", "cheap", router))
+    told = apply(router, items, OPTIMIZER, evidence, dry_run=True)
+    assert [item.status for item in told] == ["applied", "waiting"]
+    assert list_optimizations(router) == []
+    assert read_config(router)["cache.max_entries"].value == 1000
+    assert [item.status for item in propose(router, *items)] == ["applied", "waiting"]
+
+
+def test_only_what_may_follow_a_state_follows_it(router: Engine) -> None:
+    number = applied(router)
+    for act in (
+        lambda: approve(router, number, OPTIMIZER, ANNA),
+        lambda: reject(router, number, ANNA),
+        lambda: revert(router, 99, ANNA),
+    ):
+        with pytest.raises(UnknownOptimization):
+            act()
+    assert state_of(router, number) == "applied"
+
+
+# --- many at once, and crashes ----------------------------------------------------------------------------------------
+
+
+def test_two_runs_at_once_apply_once(router: Engine) -> None:
+    """Whoever comes second finds the key changed."""
+    items = (proposal("cache.max_entries", 2000, router),)
+    with ThreadPoolExecutor(4) as pool:
+        told = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
+    assert sorted(told) == ["applied", "deferred", "deferred", "deferred"]
+    assert read_config(router)["cache.max_entries"].version == 2
+
+
+def test_a_router_that_edits_the_key_in_the_same_second_wins(router: Engine) -> None:
+    """Both start from version 1; whichever order the database takes them in, no edit of the router's is lost."""
+    items = (proposal("cache.max_entries", 2000, router),)
+
+    def edit() -> None:
+        set_by_hand(router, "cache.max_entries", 1500, by="router", reason="memory", now=APPLIED_AT)
+
+    with ThreadPoolExecutor(2) as pool:
+        ours, theirs = pool.submit(propose, router, *items), pool.submit(edit)
+        told, _ = ours.result()[0], theirs.result()
+    assert read_config(router)["cache.max_entries"].value == 1500
+    assert told.status in ("deferred", "applied")
+    if told.status == "deferred":
+        assert [change.changed_by for change in history(router, "cache.max_entries")] == ["router", "router"]
+
+
+CRASH = """
+    import os, signal, sys
+    from datetime import datetime, timedelta
+    from sqlalchemy import event
+    from models.database import open_database
+    from tests.test_verify import propose, proposal
+
+    engine = open_database(sys.argv[1])
+    items = (proposal("cache.max_entries", 2000, engine),)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _die(connection, cursor, statement, *_):
+        if statement.startswith("UPDATE config "):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    propose(engine, *items)
+"""
+
+
+def test_a_crash_between_config_and_audit_leaves_neither(router: Engine) -> None:
+    """Killed right after the config was written, before its audit row: the database forgets the write."""
+    address = router.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", textwrap.dedent(CRASH), address]
+    done = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": "."})
+    assert done.returncode == -signal.SIGKILL
+    assert read_config(router)["cache.max_entries"].version == 1
+    with reading(router) as connection:
+        assert connection.execute(select(table_of(OptimizationTransition))).fetchall() == []
+    [item] = propose(router, proposal("cache.max_entries", 2000, router))
+    assert item.status == "applied"
