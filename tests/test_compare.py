@@ -59,7 +59,7 @@ def test_busier_hours_are_no_change() -> None:
     after = before.with_columns(pl.col("bucket") + pl.duration(weeks=1)).filter(pl.col("bucket").dt.hour() < 12)
     change = compare(match(before, after.head(24), "UTC"), ERRORS, seed=1)
     assert change.after is not None
-    assert change.after > before["error_count"].sum() / before["count"].sum()
+    assert change.after > int(before["error_count"].sum()) / int(before["count"].sum())
     assert change.change is not None
     assert abs(change.change.estimate) < 1e-12
 
@@ -113,7 +113,7 @@ def test_a_saving_is_measured_with_its_sign() -> None:
         assert interval is not None
         assert interval.low is not None
         assert interval.high is not None
-        truth = (0.01 - usd) * after["cost_count"].sum()
+        truth = (0.01 - usd) * int(after["cost_count"].sum())
         assert interval.low <= truth <= interval.high
         assert sign * interval.estimate > 0
 
