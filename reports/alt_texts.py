@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.document import CostReport, Document, ErrorBurst, HeatmapCell, PerformanceReport, TimelinePoint
+from models.document import (
+    CostReport,
+    Document,
+    ErrorBurst,
+    HeatmapCell,
+    OptimizationReport,
+    PerformanceReport,
+    TimelinePoint,
+)
 from models.kpi import KpiName
 from models.settings import ChartName
+from reports.chart_marks import marks_of
 from reports.figures import bottlenecks_of
 from reports.formats import Formats
+from reports.verdicts import drawable, goal_words, state_word
 
 
 def alt_text(document: Document, name: ChartName, show: Formats) -> str:
@@ -31,6 +41,8 @@ def _timeline(document: Document, show: Formats) -> str:
     for found in bottlenecks_of(document):
         if isinstance(found, ErrorBurst):
             text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
+    for at, change in marks_of(document):
+        text += f" Marked: change {change}, {show.instant(at)}."
     return text + _gaps(points, document.charts.bucket)
 
 
@@ -70,6 +82,19 @@ def _week(document: Document, show: Formats) -> str:
         f"Grid of p95 response time per weekday and hour. Highest: "
         f"{show.milliseconds(worst.p95_response_time)}, {_hour(worst, show)}."
     )
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+def changes_text(document: OptimizationReport, show: Formats) -> str:
+    """Each optimization's goal before and after."""
+    told = [
+        f"{trial.number} {trial.settings(show)[0]}, {state_word(trial.state)}: "
+        f"{goal_words(trial.goal, show) if trial.goal else 'no goal is known'}"
+        for trial in drawable(document)
+    ]
+    return f"Changes of the goals of {len(told)} optimizations against before. {'. '.join(map(str.strip, told))}."
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

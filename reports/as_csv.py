@@ -12,6 +12,7 @@ from typing import Any
 from models.document import CostReport, Document, OptimizationReport
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can hold: a fixed time keeps the bytes the same."""
 
@@ -48,8 +49,8 @@ def _tables(document: Document) -> dict[str, list[Row]]:
         trends = {"costTrend": summary.pop("costTrend")}
         savings = {"savings": data["costOptimizationSavings"]["classes"], "budget": [data["budgetProjection"]]}
     elif isinstance(document, OptimizationReport):
-        names = ("bottlenecks", "recommendations", "appliedOptimizations", "configHistory")
-        summary, trends, savings = data["summary"], {}, {}
+        names = ("bottlenecks", "recommendations")
+        summary, trends, savings = data["summary"], {}, _of_optimizations(data)
     else:
         names = ("modelBreakdown", "performanceTrends", "recommendations", "appliedOptimizations", "alerts")
         summary, trends = data["summary"], {"optimizationOpportunities": data["optimizationOpportunities"]}
@@ -60,14 +61,48 @@ def _tables(document: Document) -> dict[str, list[Row]]:
     return {"summary": [summary], **{name: data[name] for name in names}, **trends, **savings, **shared, **notes}
 
 
+def _of_optimizations(data: dict[str, Any]) -> dict[str, list[Row]]:
+    """What only the report about optimizations has; guards are columns by their metric."""
+    for applied in data["appliedOptimizations"]:
+        if applied["verdict"]:
+            applied["verdict"]["guards"] = {guard.pop("metric"): guard for guard in applied["verdict"]["guards"]}
+    savings, baselines = data["savings"], data["baselines"]
+    estimated = savings["estimated"]
+    amounts = [
+        {"kind": "estimated", "usd": estimated["savingsUsd"]} | {key: estimated[key] for key in _ABOUT_ESTIMATE},
+        {"kind": "routerCost", "usd": {"estimate": savings["routerCostUsd"]}},
+        {"kind": "net", "usd": savings["netUsd"]},
+        {"kind": "measured", "usd": savings["measuredUsd"], "judgedCount": savings["measuredCount"]},
+    ]
+    return {
+        "appliedOptimizations": data["appliedOptimizations"],
+        "savings": amounts,
+        "savingsByClass": estimated["classes"],
+        "baselines": [
+            baselines["router"] | {"accuracyGained": baselines["accuracyGained"]},
+            baselines["allCheapest"],
+            baselines["shuffled"],
+        ],
+        "configHistory": data["configHistory"],
+    }
+
+
 def _csv(rows: Iterable[Row]) -> bytes:
     flat = [dict(_flat(row)) for row in rows]
-    columns = list(dict.fromkeys(name for row in flat for name in row))
+    columns = _columns(flat)
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\r\n")
+    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
     writer.writerows(flat)
     return out.getvalue().encode()
+
+
+def _columns(flat: list[dict[str, object]]) -> list[str]:
+    """Every column in order; not one that is unknown wherever it is not parted into others."""
+    names = dict.fromkeys(name for row in flat for name in row)
+    parted = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
+    known = {name for row in flat for name, value in row.items() if value is not None}
+    return [name for name in names if name in known or name not in parted]
 
 
 def _flat(row: Row, prefix: str = "") -> Iterable[tuple[str, object]]:

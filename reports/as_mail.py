@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.document import Document
-from reports.blocks import Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
+from models.document import Document, OptimizationReport
+from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.formats import Formats
 from reports.pages import fill, style
 from reports.view import view_of
+from reports.wording import number_word
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""
@@ -20,8 +21,15 @@ MOST_ROWS = (50, 20, 5)
 MOST_BYTES = 100_000
 """Gmail cuts a mail off at about 102 KB."""
 
-_COLUMNS = ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Per request")
-"""A mail is 640 px wide: of a table of models it shows these columns."""
+_COLUMNS = {
+    "models": ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Per request"),
+    "applied": ("No.", "Setting", "From → to", "State", "Came of it"),
+    "verdicts": ("No.", "Goal", "Guards", "Saved, measured", "Estimate"),
+    "measured": ("No.", "Metric", "Before", "After", "Change", "Found"),
+    "balance": ("What", "Amount", "95% interval"),
+    "baselines": ("Way of routing", "Cost", "Accuracy", "Covered"),
+}
+"""A mail is 640 px wide: of these tables it shows these columns."""
 
 _LINE = 78
 
@@ -39,7 +47,8 @@ class MailContent:
 
 def render_mail(document: Document) -> MailContent:
     """The mail of a report. Its HTML is under 100 KB, with fewer rows where it must be."""
-    view, drawn = view_of(document), draw(document)
+    view = view_of(document)
+    drawn = view.charts(draw(document))
     pages = (_html(view, drawn, rows) for rows in MOST_ROWS)
     html = next((page for page in pages if len(page.encode()) < MOST_BYTES), None)
     return MailContent(
@@ -52,10 +61,12 @@ def render_mail(document: Document) -> MailContent:
 
 
 def _subject(document: Document, view: View) -> str:
-    """One line, with the state of the worst tile: what a reader needs to choose whether to open it."""
+    """One line, with what waits or the state of the worst tile: what a reader needs to choose whether to open it."""
     order = ("critical", "warning", "off")
     worst = [(tone, tile) for tone in order for tile in view.tiles() if tile.tone == tone]
     state = f"{worst[0][1].label.lower()} {worst[0][1].state}" if worst else ""
+    if isinstance(document, OptimizationReport) and (waiting := document.summary.waiting):
+        state = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
     if not any(chart.count for chart in document.charts.timeline):
         state = "no requests recorded"
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
@@ -79,9 +90,9 @@ def _narrowed(view: View) -> View:
     """The view with the models' table cut to a mail's width."""
 
     def narrow(block: Block) -> Block:
-        if not isinstance(block, Table) or block.name != "models":
+        if not isinstance(block, Table) or block.name not in _COLUMNS:
             return block
-        kept = [index for index, column in enumerate(block.columns) if column.title in _COLUMNS]
+        kept = _kept(block)
         rows = tuple(tuple(row[index] for index in kept) for row in block.rows)
         return replace(block, columns=tuple(block.columns[index] for index in kept), rows=rows)
 
@@ -91,12 +102,20 @@ def _narrowed(view: View) -> View:
     )
 
 
-_SECTIONS = ("overview", "found", "done", "charts", "models", "savings", "budget", "money", "alerts", "notes")
-"""A mail leaves the trends' tables to the PDF: the tiles tell of the changes."""
+_SECTIONS = (
+    "overview", "found", "done", "applied", "charts", "models", "savings", "baselines", "budget", "money", "alerts",
+    "notes",
+)  # fmt: skip
+"""A mail leaves the trends' tables to the PDF, for the tiles tell of the changes, and the config's history."""
+
+
+def _kept(table: Table) -> list[int]:
+    """Which columns of a table a mail has room for."""
+    return [index for index, column in enumerate(table.columns) if column.title in _COLUMNS[table.name]]
 
 
 def _cid(chart: Chart) -> str:
-    return f"{chart.name.value}@routewatch"
+    return f"{chart.name}@routewatch"
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -106,7 +125,7 @@ def _text(view: View) -> str:
     parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
     for section in view.sections:
         lines = [line for block in section.blocks for line in _lines(block)]
-        if lines and section.anchor != "trends":
+        if lines and section.anchor not in ("trends", "history"):
             parts += [section.title.upper(), *lines, ""]
     facts = [f"{label}: {text}" for label, text in view.facts]
     return "\n".join([*parts, *facts, "The whole report is attached as a PDF."]) + "\n"
@@ -119,8 +138,8 @@ def _lines(block: Block) -> list[str]:
             return [
                 f"{label:<24} {value:>12}  {' · '.join(filter(None, rest))}".rstrip() for label, value, *rest in rows
             ]
-        case Table(name="models"):
-            return _rows(block)
+        case Table():
+            return _rows(block) if block.name == "models" else [line for text in block.told for line in _bullet(text)]
         case Findings():
             return [
                 line
@@ -128,14 +147,20 @@ def _lines(block: Block) -> list[str]:
                 for line in _bullet(f"{it.title} ({it.severity}): {it.text}{_where(it.where)}")
             ]
         case Actions():
-            texts = (
-                f"{it.title} [{it.status}]: {' '.join((it.text, '; '.join(it.moves), it.note))}" for it in block.actions
-            )
-            return [line for text in texts for line in _bullet(text)]
+            return [line for action in block.actions for line in _action(action)]
         case Text():
             return _wrapped(block.text)
         case _:
             return [line for note in block.notes for line in _bullet(note)] if isinstance(block, Notes) else []
+
+
+def _action(action: Action) -> list[str]:
+    """One recommendation; the address to decide at stands in a line of its own, which nothing breaks."""
+    told = (action.text, "; ".join(action.moves), action.note, f"({action.score})" if action.score else "")
+    lines = _bullet(f"{action.title} [{action.status}]: {' '.join(told)}")
+    if action.link:
+        return [*lines, f"  {action.decide}: {action.link}"]
+    return [*lines, f"  {action.decide}"] if action.decide else lines
 
 
 def _where(where: str) -> str:
@@ -143,7 +168,7 @@ def _where(where: str) -> str:
 
 
 def _rows(table: Table) -> list[str]:
-    kept = [index for index, column in enumerate(table.columns) if column.title in _COLUMNS]
+    kept = _kept(table)
     grid = [[table.columns[index].title for index in kept]]
     grid += [[" ".join(row[index].text.split()) for index in kept] for row in table.rows]
     widths = [min(28, max(len(row[column]) for row in grid)) for column in range(len(kept))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from models.document import Document
-from reports.blocks import Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
+from reports.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
 from reports.view import view_of
 
 MOST_ROWS = 50
@@ -44,6 +44,7 @@ def _blocks(section: Section) -> list[str]:
             case Actions():
                 parts += [
                     f"- **{escaped(it.title)}** ({it.status}): {escaped(' '.join((it.text, *it.moves, it.note)))}"
+                    f"{_decide(it)}"
                     for it in block.actions
                 ]
             case Text():
@@ -51,6 +52,12 @@ def _blocks(section: Section) -> list[str]:
             case Notes():
                 parts.append("\n".join(f"- {escaped(note)}" for note in block.notes))
     return parts
+
+
+def _decide(action: Action) -> str:
+    if action.link:
+        return f" [{escaped(action.decide)}](<{action.link}>)"
+    return f" {escaped(action.decide)}." if action.decide else ""
 
 
 def _where(where: str) -> str:

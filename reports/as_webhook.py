@@ -6,16 +6,20 @@ import json
 from typing import Any
 
 from models.document import CostReport, Document
-from reports.figures import bottlenecks_of
+from reports.blocks import Action
+from reports.figures import applied_of, bottlenecks_of
 from reports.formats import Formats
 from reports.headline import headline
 from reports.panels import actions_of, findings_of
+from reports.verdicts import trial_words, trials_of
 from reports.view import view_of
 
 MOST_BYTES = 20_000
 """Standard Webhooks asks for payloads under 20 KB."""
 
-_DROPPED_FIRST = ("notes", "recommendations", "bottlenecks")
+_DROPPED_FIRST = ("notes", "bottlenecks", "appliedOptimizations", "recommendations")
+"""What somebody must decide on goes last."""
+
 _MOST_ITEMS = 10
 _MOST_LETTERS = 400
 
@@ -54,6 +58,7 @@ def _data(document: Document, report_id: int) -> dict[str, Any]:
         "summary": summary,
         "bottlenecks": _bottlenecks(document, show),
         "recommendations": _recommendations(document, show),
+        "appliedOptimizations": _applied(document, show),
         "notes": [_short(note) for note in document.notes[:_MOST_ITEMS]],
         "leftOut": [],
     }
@@ -67,11 +72,34 @@ def _bottlenecks(document: Document, show: Formats) -> list[dict[str, str]]:
     ]
 
 
-def _recommendations(document: Document, show: Formats) -> list[dict[str, str]]:
+def _recommendations(document: Document, show: Formats) -> list[dict[str, Any]]:
     pairs = zip(document.recommendations, actions_of(document.recommendations, show), strict=True)
     return [
-        {"type": item.type, "status": item.status, "text": _short(told.text), "note": _short(told.note)}
+        {
+            "type": item.type,
+            "status": item.status,
+            "optimizationId": item.optimization_id,
+            "text": _short(told.text) + _decide(told),
+            "note": _short(told.note),
+            "decideUrl": told.link or None,
+        }
         for item, told in list(pairs)[:_MOST_ITEMS]
+    ]
+
+
+def _decide(told: Action) -> str:
+    """For whoever shows the text alone."""
+    return f" {told.decide}: {told.link}" if told.link else f" {told.decide}" if told.decide else ""
+
+
+def _applied(document: Document, show: Formats) -> list[dict[str, Any]]:
+    return [
+        {
+            "optimizationId": trial.changes[0].optimization_id,
+            "state": trial.state,
+            "text": _short(trial_words(trial, show)),
+        }
+        for trial in trials_of(applied_of(document))[-_MOST_ITEMS:]
     ]
 
 

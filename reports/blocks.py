@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from reports.wording import MARKS
 
@@ -50,7 +50,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`total` is how many rows there are to show, of which `rows` may be the first few."""
+    """`total` is how many rows there are to show, of which `rows` may be the first few.
+
+    `told` are the rows as sentences, for a channel that has no columns.
+    """
 
     name: str
     title: str
@@ -59,6 +62,7 @@ class Table:
     total: int
     empty: str = "Nothing to show."
     kind: str = "table"
+    told: tuple[str, ...] = ()
 
     @property
     def left_out(self) -> str:
@@ -84,7 +88,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Action:
-    """One recommendation and what became of it."""
+    """One recommendation and what became of it. `decide` says how to decide on it, with the address `link` if any."""
 
     title: str
     text: str
@@ -93,6 +97,9 @@ class Action:
     facts: str
     moves: tuple[str, ...] = ()
     note: str = ""
+    score: str = ""
+    decide: str = ""
+    link: str = ""
 
     @property
     def mark(self) -> str:
@@ -136,11 +143,24 @@ class Notes:
     kind: str = "notes"
 
 
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Drawn = TypeVar("Drawn", bound=_Named)
+
+
 @dataclass(frozen=True)
 class ChartsHere:
-    """Where the charts stand; each channel draws them its way."""
+    """Where the charts of some names stand; each channel draws them its way."""
 
+    names: tuple[str, ...]
     kind: str = "charts"
+
+    def of(self, drawn: Iterable[Drawn]) -> list[Drawn]:
+        """Those of the drawn charts that stand here."""
+        return [chart for chart in drawn if chart.name in self.names]
 
 
 Block = Tiles | Table | Findings | Actions | Text | Notes | ChartsHere
@@ -170,6 +190,11 @@ class View:
         tables = (block for block in self._blocks() if isinstance(block, Table))
         return next((table for table in tables if table.name == name), None)
 
+    def charts(self, drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
+        """Those of the drawn charts that stand somewhere in the report."""
+        places = [block for block in self._blocks() if isinstance(block, ChartsHere)]
+        return tuple(chart for chart in drawn if any(chart.name in place.names for place in places))
+
     def section(self, anchor: str) -> Section | None:
         return next((section for section in self.sections if section.anchor == anchor), None)
 
@@ -178,20 +203,26 @@ class View:
 
 
 def table(
-    name: str, title: str, columns: str, rows: Sequence[tuple[Cell, ...]], *, empty: str = "Nothing to show."
+    name: str,
+    title: str,
+    columns: str,
+    rows: Sequence[tuple[Cell, ...]],
+    *,
+    empty: str = "Nothing to show.",
+    told: Sequence[str] = (),
 ) -> Table:
     """A table from column titles parted by "|"; a leading "<" makes a column one of words."""
     titles = tuple(
         Column(text.strip().removeprefix("<"), not text.strip().startswith("<")) for text in columns.split("|")
     )
-    return Table(name, title, titles, tuple(rows), len(rows), empty)
+    return Table(name, title, titles, tuple(rows), len(rows), empty, told=tuple(told))
 
 
 def capped(view: View, rows: int) -> View:
     """The view with at most `rows` rows in each table; the tables say what was left out."""
 
     def cap(block: Block) -> Block:
-        return replace(block, rows=block.rows[:rows]) if isinstance(block, Table) else block
+        return replace(block, rows=block.rows[:rows], told=block.told[:rows]) if isinstance(block, Table) else block
 
     sections = tuple(replace(section, blocks=tuple(map(cap, section.blocks))) for section in view.sections)
     return replace(view, sections=sections)

@@ -11,6 +11,7 @@ import altair as alt
 
 from models.document import CostReport, Document, ErrorBurst, Kpi, PeriodPart, TimelinePoint
 from models.kpi import KpiName
+from reports.chart_marks import change_marks
 from reports.chart_style import (
     AMBER,
     BLUE,
@@ -114,8 +115,9 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
     layers = [*_bands(document, show, x), *rules]
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
-    layers += [*names, *_line_names(document, top, x, y)]
-    return layered(*layers, width=width - _MARGINS, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
+    height = _HEIGHT if width > NARROW else _LOW_HEIGHT
+    layers += [*change_marks(document, x, height), *names, *_line_names(document, top, x, y)]
+    return layered(*layers, width=width - _MARGINS, height=height)
 
 
 def _errors(document: Document, show: Formats, width: int) -> Layer:

@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import vl_convert
 
-from models.document import CostReport, Document, PerformanceReport
+from models.document import CostReport, Document, OptimizationReport, PerformanceReport
 from models.settings import ChartName
-from reports import chart_shape, chart_style, chart_time, chart_week
-from reports.alt_texts import alt_text
+from reports import chart_change, chart_shape, chart_style, chart_time, chart_week
+from reports.alt_texts import alt_text, changes_text
 from reports.figures import total_of
 from reports.fonts import register_for_charts
 from reports.formats import Formats
+from reports.verdicts import CHANGES_CHART, drawable
 
 Layout = Literal["page", "halves", "board"]
 
@@ -42,7 +43,7 @@ WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
 class Chart:
     """One drawn chart. The SVG has its own white ground and carries `alt_text` as its label."""
 
-    name: ChartName
+    name: str
     title: str
     alt_text: str
     svg: str
@@ -50,7 +51,7 @@ class Chart:
 
 
 def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
-    """The charts that the document shows, in the order timeline, distribution, comparison, heatmap.
+    """The charts that the document shows, in the order changes, timeline, distribution, comparison, heatmap.
 
     One for which nothing is known is left out, as are all of them without selections. On a page, the
     timeline and the heatmap take its whole width; of the others, and in halves and on a board, two stand side by side.
@@ -64,13 +65,25 @@ def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, .
     document = kind.model_validate_json(content)
     order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
     shown = [name for name in order if name in document.charts.shown and _has_data(document, name)]
-    return tuple(_draw(document, name, layout) for name in shown)
+    return (*_changes(document, layout), *(_draw(document, name, layout) for name in shown))
 
 
 def png(chart: Chart, scale: float = 2.0) -> bytes:
     """The chart as a bitmap, `scale` times as many pixels as it is wide in CSS px."""
     register_for_charts()
     return bytes(vl_convert.svg_to_png(chart.svg, scale=scale))
+
+
+def _changes(document: Document, layout: Layout) -> tuple[Chart, ...]:
+    """What came of the changes: as wide as there is room, for each has a name on the left and numbers on the right."""
+    if not isinstance(document, OptimizationReport) or not drawable(document):
+        return ()
+    show = Formats(document.locale, document.period.zone)
+    width = chart_style.BOARD if layout == "board" else chart_style.WIDE
+    text = changes_text(document, show)
+    spec = chart_style.finished(chart_change.changes(document, show, width))
+    title = "What came of each change, against matched hours before"
+    return (Chart(CHANGES_CHART, title, text, _svg(spec, CHANGES_CHART, text), wide=True),)
 
 
 def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
@@ -80,7 +93,7 @@ def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
     wide = layout == "page" and name in WIDE_CHARTS
     width = chart_style.BOARD if layout == "board" else chart_style.WIDE if wide else chart_style.NARROW
     spec = _plan(document, name, show, width)
-    return Chart(name, titles[name], text, _svg(spec, name.value, text), wide)
+    return Chart(name.value, titles[name], text, _svg(spec, name.value, text), wide)
 
 
 def _plan(document: Document, name: ChartName, show: Formats, width: int) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, Direction, Document, Kpi, Trend
+from datetime import timedelta
+
+from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, Trend
 from models.kpi import KpiState
 from reports.figures import applied_of, spent_of, total_of, trend_of
 from reports.formats import Formats
-from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words
+from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words, number_word
 
 _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 
 
 def headline(document: Document) -> str:
-    """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none."""
+    """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none.
+
+    Of optimizations: what was kept and taken back, what that saved, and what waits.
+    """
     show = Formats(document.locale, document.period.zone)
     if total_of(document) == 0:
         return (
@@ -21,6 +26,10 @@ def headline(document: Document) -> str:
         )
     if isinstance(document, CostReport):
         parts = [_spend(document, show), _month(document, show), _waiting(document)]
+    elif isinstance(document, OptimizationReport):
+        parts = [_judged(document), _measured(document, show), _fixes(document, show)]
+        if not any(parts):
+            parts = ["nothing was changed and nothing waits for a decision", _worst(document, show)]
     else:
         parts = [_spend(document, show), _worst(document, show), _waiting(document)]
     sentence = "; ".join(part for part in parts if part)
@@ -99,3 +108,51 @@ def _waiting(document: Document) -> str:
     if waiting:
         parts.append(f"{waiting} {'recommendation waits' if waiting == 1 else 'recommendations wait'} for approval")
     return " and ".join(parts)
+
+
+# --- optimizations ----------------------------------------------------------------------------------------------------
+
+
+def _judged(document: OptimizationReport) -> str:
+    """How many changes were kept, taken back, or are still under observation."""
+    summary = document.summary
+    parts: list[str] = []
+    for count, one, many in (
+        (summary.kept, "was kept", "were kept"),
+        (summary.reverted, "was taken back", "were taken back"),
+        (summary.observing, "is still being observed", "are still being observed"),
+    ):
+        if count:
+            noun = "" if parts else " change" if count == 1 else " changes"
+            parts.append(f"{number_word(count)}{noun} {one if count == 1 else many}")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def _measured(document: OptimizationReport, show: Formats) -> str:
+    saved = document.savings.measured_usd
+    if saved is None:
+        return ""
+    told = "saved" if saved.estimate >= 0 else "lost"
+    return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"
+
+
+def _fixes(document: OptimizationReport, show: Formats) -> str:
+    """What waits for a decision, and what that is worth by estimate as far as it is money."""
+    waiting = document.summary.waiting
+    if not waiting:
+        return ""
+    fixes = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
+    savings = [item.savings_usd for item in document.recommendations if item.status == "waiting"]
+    found = [saving.estimate for saving in savings if saving is not None]
+    if sum(found) <= 0:
+        return fixes
+    some = f"{number_word(len(found))} of them " if len(found) < waiting else ""
+    return f"{fixes}, {some}worth about {_per_time(sum(found), document, show)} by estimate"
+
+
+def _per_time(usd: float, document: OptimizationReport, show: Formats) -> str:
+    """An amount over the period as one a week or a day; a part of a week is no week."""
+    days = (document.period.end - document.period.start) / timedelta(days=1)
+    if days >= 7:  # noqa: PLR2004
+        return f"{show.rough_money(usd * 7 / days)} a week"
+    return f"{show.rough_money(usd)} {'a day' if round(days) == 1 else 'over the period'}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_SIGN_OF_MONEY = re.compile(r"([+−])(?=\$)")
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -20,6 +23,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_kept_together,
     )
     environment.filters["data_url"] = svg_url
     return environment
@@ -34,6 +38,11 @@ def fill(template: str, **values: Any) -> str:
 def style(*names: str) -> str:
     """Style sheets from the templates' folder, one after the other."""
     return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+
+
+def _kept_together(value: Any) -> Any:
+    """A text in which no line ends between a sign and the currency after it."""
+    return _SIGN_OF_MONEY.sub("\\1\u2060", value) if type(value) is str else value
 
 
 def svg_url(svg: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
 from reports.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
+from reports.decisions import decide_words, link_to, score_words
 from reports.figures import bottlenecks_of, spent_of, total_of, trend_of
 from reports.formats import Formats
 from reports.stories import (
@@ -16,12 +17,12 @@ from reports.stories import (
     bottleneck_title,
     money_saved,
     move_text,
-    place_name,
+    place_words,
     recommendation_text,
     recommendation_title,
-    share_words,
 )
 from reports.tables import places_table, trends_table
+from reports.verdicts import number_of
 from reports.wording import (
     COMPARED,
     DIRECTION_TONES,
@@ -111,9 +112,7 @@ def findings_of(document: Document, show: Formats, *, detailed: bool = False) ->
             text=bottleneck_text(found, show),
             tone=SEVERITY_TONES[found.severity],
             severity=f"{found.severity} severity",
-            where="; ".join(
-                f"{place_name(place)} ({show.percent(place.share)} {share_words(found)})" for place in found.where[:3]
-            ),
+            where="; ".join(place_words(found, place, show) for place in found.where[:3]),
             places=places_table(found, show) if detailed and found.where else None,
         )
         for found in bottlenecks_of(document)
@@ -124,13 +123,17 @@ def actions_of(recommendations: tuple[Recommendation, ...], show: Formats) -> tu
     """The recommendations, in the document's order."""
     return tuple(
         Action(
-            title=recommendation_title(item),
+            title=f"{number_of(item.optimization_id)} {recommendation_title(item)}".lstrip(),
             text=recommendation_text(item, show),
             tone=STATUS_TONES[item.status],
             status=STATUS_WORDS[item.status],
-            facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact} · effort {item.effort}",
+            facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact}"
+            + (f" · effort {item.effort}" if item.score is None else ""),
             moves=tuple(move_text(move, show) for move in item.moves),
             note=item.note or "",
+            score=score_words(item, show),
+            decide=decide_words(item),
+            link=link_to(item.decide_url),
         )
         for item in recommendations
     )
@@ -199,7 +202,9 @@ def notes_block(document: Document) -> Notes:
 
 
 def chart_blocks(document: Document) -> tuple[Block, ...]:
-    """Where the charts stand, or why there are none."""
+    """Where the charts of the period stand, or why there are none."""
     if not document.charts.shown:
         return ()
-    return (ChartsHere(),) if total_of(document) else (Text("Without requests there is nothing to draw.", "unknown"),)
+    if total_of(document) == 0:
+        return (Text("Without requests there is nothing to draw.", "unknown"),)
+    return (ChartsHere(tuple(document.charts.shown)),)

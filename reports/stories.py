@@ -18,9 +18,8 @@ from models.document import (
     SlowResponse,
     SpendSpike,
 )
-from models.kpi import KpiName
 from reports.formats import Formats
-from reports.wording import KPI_LABELS, kpi_value
+from reports.wording import KPI_LABELS, bounds_words, kpi_value, metric_change
 
 _BOTTLENECK_TITLES = {
     "slow_response": "Slow responses",
@@ -94,10 +93,12 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
             )
         case ModelRegression():
             before, after = (kpi_value(found.metric, value, show) for value in (found.before, found.after))
-            part = between(found.change, "milliseconds" if found.metric is KpiName.RESPONSE_TIME else "percent", show)
+            bounds = bounds_words(found.metric, found.change, show)
+            part = f" Change: {metric_change(found.metric, found.change.estimate, show)}"
             return (
                 f"{found.model_id}: {KPI_LABELS[found.metric].lower()} went from {before} to {after} against the "
-                f"period before, over {show.count(found.sample)} requests. Change{part}."
+                f"period before, over {show.count(found.sample)} requests."
+                f"{part}{f' (95% interval {bounds})' if bounds else ''}."
             )
         case SpendSpike():
             return (
@@ -107,15 +108,24 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
 
 
 def place_name(place: Place) -> str:
-    """Where, in words: "team search", "14:00 to 15:00"."""
-    if place.dimension == "hour" and place.value.isdigit():
-        return f"{int(place.value):02d}:00–{int(place.value) + 1:02d}:00"
+    """Where, in words: "team search", "14:00–15:00"."""
+    if place.dimension == "hour":
+        hour = place.value
+        return f"{int(hour):02d}:00–{int(hour) + 1:02d}:00" if hour.isdigit() else hour
     return f"{place.dimension} {place.value}"
 
 
-def place_rate(found: Bottleneck, place: Place, show: Formats) -> str:
-    """The bottleneck's own measure at one place."""
-    return show.money(place.rate) if isinstance(found, HighCost) else show.percent(place.rate)
+def place_rate(found: Bottleneck, rate: float | None, show: Formats) -> str:
+    """The bottleneck's own measure, at one place or without it."""
+    if isinstance(found, ModelRegression):
+        return kpi_value(found.metric, rate, show)
+    return show.money(rate) if isinstance(found, HighCost | SpendSpike) else show.percent(rate)
+
+
+def place_words(found: Bottleneck, place: Place, show: Formats) -> str:
+    """One place in short: "team search (60.8% of the slow requests; without it 9.2%)"."""
+    without = "" if place.rate_without is None else f"; without it {place_rate(found, place.rate_without, show)}"
+    return f"{place_name(place)} ({show.percent(place.share)} {share_words(found)}{without})"
 
 
 def rate_label(found: Bottleneck) -> str:
@@ -126,7 +136,7 @@ def rate_label(found: Bottleneck) -> str:
         "high_cost": "Average cost there",
         "error_burst": "Errors there",
         "model_regression": "Value there",
-        "spend_spike": "Average cost there",
+        "spend_spike": "Spend there",
     }[found.type]
 
 
@@ -170,10 +180,16 @@ def recommendation_text(item: Recommendation, show: Formats) -> str:
 def money_saved(savings: Interval, show: Formats) -> str:
     """A saving with its sign spelled out: a negative one is a loss."""
     verb = "Would have saved" if savings.estimate >= 0 else "Would have cost more:"
-    size = Interval(estimate=abs(savings.estimate), low=savings.low, high=savings.high)
-    if savings.estimate < 0 and savings.low is not None and savings.high is not None:
-        size = Interval(estimate=-savings.estimate, low=-savings.high, high=-savings.low)
+    size = savings if savings.estimate >= 0 else negated(savings)
     return f"{verb} {show.money(size.estimate)}{between(size, 'money', show)}"
+
+
+def negated(interval: Interval) -> Interval:
+    """The same the other way round: a saving of -3 is a loss of 3."""
+    low, high = interval.low, interval.high
+    return Interval(
+        estimate=-interval.estimate, low=None if high is None else -high, high=None if low is None else -low
+    )
 
 
 def move_text(move: ConfigMove | AppliedOptimization, show: Formats) -> str:

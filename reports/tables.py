@@ -16,11 +16,12 @@ from models.document import (
 from models.kpi import LOWER_IS_BETTER, KpiName
 from reports.blocks import Cell, Table, table
 from reports.formats import Formats
-from reports.stories import config_value, place_name, place_rate, rate_label, share_words
+from reports.stories import place_name, place_rate, rate_label, share_words
 from reports.wording import (
     COMPARED,
     DIRECTION_TONES,
     KPI_LABELS,
+    bounds_words,
     kpi_value,
     limit_value,
     metric_change,
@@ -78,7 +79,7 @@ def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> 
             Cell(metric_value(trend.metric, trend.current, show)),
             Cell(metric_value(trend.metric, trend.before, show)),
             Cell("" if trend.change is None else metric_change(trend.metric, trend.change.estimate, show)),
-            Cell(_change_bounds(trend, show)),
+            Cell(bounds_words(trend.metric, trend.change, show)),
             Cell(_verdict(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
         )
         for trend in trends
@@ -88,45 +89,27 @@ def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> 
     return table(f"trends_{compared_with}", title, "<Metric | Now | Before | Change | 95% interval | <Verdict", rows)
 
 
-def _change_bounds(trend: Trend, show: Formats) -> str:
-    if trend.change is None or trend.change.low is None or trend.change.high is None:
-        return ""
-    low, high = (metric_change(trend.metric, bound, show) for bound in (trend.change.low, trend.change.high))
-    return f"{low} to {high}"
-
-
 def _verdict(trend: Trend) -> str:
     return f"unknown: {trend.reason}" if trend.reason else trend.direction.value
 
 
 def places_table(found: Bottleneck, show: Formats) -> Table:
-    """Every place where one bottleneck sits."""
+    """Every place where one bottleneck sits, and what would be left of it elsewhere where that is known."""
+    without = any(place.rate_without is not None for place in found.where)
     rows = [
         (
             Cell(place_name(place)),
             Cell(show.count(place.affected)),
             Cell(show.percent(place.share), min(1.0, max(0.0, place.share))),
-            Cell(place_rate(found, place, show)),
+            Cell(place_rate(found, place.rate, show)),
+            *((Cell(place_rate(found, place.rate_without, show)),) if without else ()),
         )
         for place in found.where
     ]
-    columns = f"<Where | Affected | Share {share_words(found)} | {rate_label(found)}"
+    columns = (
+        f"<Where | Affected | Share {share_words(found)} | {rate_label(found)}{' | Without it' if without else ''}"
+    )
     return table(f"places_{found.type}", "Where it sits", columns, rows)
-
-
-def applied_table(document: PerformanceReport, show: Formats) -> Table:
-    """Each change of the router's config, from and to."""
-    rows = [
-        (
-            Cell(show.instant(change.applied_at)),
-            Cell(change.key),
-            Cell(f"{config_value(change.from_value, show)} → {config_value(change.to_value, show)}"),
-            Cell(change.state),
-            Cell(change.reason),
-        )
-        for change in document.applied_optimizations
-    ]
-    return table("applied", "Config changes", "<When | <Setting | <From → to | <State | <Why", rows)
 
 
 def alerts_table(document: PerformanceReport, show: Formats) -> Table:

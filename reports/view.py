@@ -24,7 +24,6 @@ from reports.panels import (
 )
 from reports.tables import (
     alerts_table,
-    applied_table,
     coverage_table,
     group_table,
     model_cost_table,
@@ -32,6 +31,7 @@ from reports.tables import (
     savings_table,
     token_table,
 )
+from reports.tables_optimization import trials_table
 from reports.view_optimization import optimization_sections
 from reports.wording import alert_text
 
@@ -100,7 +100,7 @@ def _alerts(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 
 
 def _done(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
-    applied = (applied_table(document, show),) if document.applied_optimizations else ()
+    applied = (trials_table(document, show),) if document.applied_optimizations else ()
     return (*action_blocks(document, show), *applied)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.document import Direction, ReportAlert, Trend
+from models.document import Direction, Interval, ReportAlert, Trend
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
 from reports.formats import Formats, sign
 
@@ -34,6 +34,7 @@ _METRIC_LABELS = {
     "totalSpent": "Spend",
     "averageCostPerRequest": "Average cost per request",
     "averageCost": "Average cost per request",
+    "slowShare": "Slow responses",
     "p95ResponseTime": "p95 response time",
     "userSatisfaction": "User satisfaction",
 }
@@ -52,6 +53,11 @@ DIRECTION_TONES = {Direction.BETTER: "good", Direction.WORSE: "critical"}
 
 MARKS = {"good": "✓", "off": "◆", "warning": "▲", "critical": "■", "unknown": "–", "plain": ""}
 """A shape for each tone, so that no state is told by colour alone."""
+
+
+_NUMBER_WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 
 
 def metric_label(metric: str) -> str:
@@ -73,6 +79,18 @@ def metric_change(metric: str, change: float, show: Formats) -> str:
         return str(getattr(show, f"signed_{kind}")(change))
     size = show.count(abs(change)) if kind == "count" else show.number(abs(change))
     return sign(change) + size
+
+
+def bounds_words(metric: str, change: Interval | None, show: Formats) -> str:
+    """A difference's bounds as "low to high", in the metric's unit; empty where they cannot be told."""
+    if change is None or change.low is None or change.high is None:
+        return ""
+    return f"{metric_change(metric, change.low, show)} to {metric_change(metric, change.high, show)}"
+
+
+def number_word(number: int) -> str:
+    """A count as a sentence has it: in words as far as twelve."""
+    return _NUMBER_WORDS[number] if 0 <= number < len(_NUMBER_WORDS) else f"{number:,}"
 
 
 def kpi_value(name: KpiName, number: float | None, show: Formats) -> str:
@@ -136,6 +154,6 @@ def _kind_of(metric: str) -> str:
         return "money"
     if name.endswith(("selections", "count", "tokens", "requests")):
         return "count"
-    if "rate" in name or "accuracy" in name or "efficiency" in name or "satisfaction" in name or "used" in name:
+    if any(part in name for part in ("rate", "share", "accuracy", "efficiency", "satisfaction", "used")):
         return "percent"
     return "number"

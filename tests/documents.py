@@ -1,4 +1,4 @@
-"""Sample report documents: one with everything, one about cost, one without selections, one with markup in names."""
+"""Sample report documents: of each template one with everything and one without selections."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ from models.document import (
     LowCacheHitRate,
     ModelCost,
     ModelStats,
+    OptimizationReport,
+    OptimizationSavings,
+    OptimizationSummary,
     PerformanceReport,
     PerformanceSummary,
     PeriodPart,
@@ -45,6 +48,7 @@ from models.document import (
 )
 from models.kpi import KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
+from tests import optimizations
 
 ZONE = "Europe/Berlin"
 MARKUP = '<script>alert(1)</script>&"m'
@@ -118,6 +122,8 @@ def performance(
                 applied_at=datetime(2026, 10, 9, 4, 6, tzinfo=UTC),
                 reason="18.4 % of the selections were slower than 2 s",
                 state="observing",
+                optimization_id=11,
+                verdict=optimizations.WATCHED,
             ),
         ),
         alerts=(
@@ -171,6 +177,75 @@ def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US
         cost_optimization_savings=_savings(),
         budget_projection=_budget(),
         recommendations=_recommendations(),
+    )
+
+
+def optimization(
+    depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US", times: int = 1
+) -> OptimizationReport:
+    """Fourteen days with one change kept, one taken back, one under observation, and two that wait for a decision.
+
+    Where there is a number of `times`, all that was changed is there so often.
+    """
+    full = performance(depth, paper=paper, locale=locale)
+    return OptimizationReport(
+        kind="weekly",
+        depth=depth,
+        generated_at=full.generated_at,
+        locale=locale,
+        paper=paper,
+        period=full.period,
+        filters=full.filters,
+        coverage=full.coverage,
+        freshness=full.freshness,
+        notes=full.notes,
+        kpis=full.kpis,
+        charts=full.charts,
+        summary=OptimizationSummary(
+            period=full.period,
+            total_selections=full.summary.total_selections,
+            total_cost=1_183.42,
+            waiting=2,
+            observing=1,
+            kept=1,
+            reverted=1,
+        ),
+        bottlenecks=optimizations.bottlenecks(),
+        recommendations=optimizations.recommendations(),
+        applied_optimizations=tuple(
+            change.model_copy(update={"optimization_id": 100 * again + (change.optimization_id or 0)})
+            for again in range(times)
+            for change in optimizations.applied()
+        ),
+        savings=optimizations.savings(_savings()),
+        baselines=optimizations.baselines(),
+        config_history=optimizations.history() * times,
+    )
+
+
+def empty_optimization() -> OptimizationReport:
+    """A day without a single selection, as a report about optimizations."""
+    blank = empty()
+    full = optimization("summary")
+    counts = {"total_selections": 0, "total_cost": None, "waiting": 0, "observing": 0, "kept": 0, "reverted": 0}
+    return full.model_copy(
+        update={
+            "period": blank.period,
+            "coverage": blank.coverage,
+            "freshness": blank.freshness,
+            "notes": blank.notes,
+            "kpis": blank.kpis,
+            "charts": blank.charts,
+            "summary": full.summary.model_copy(update={"period": blank.period, **counts}),
+            "bottlenecks": (),
+            "recommendations": (),
+            "applied_optimizations": (),
+            "savings": OptimizationSavings(
+                estimated=blank.savings or _savings(), measured_usd=None, measured_count=0, router_cost_usd=None
+            ),
+            "baselines": optimizations.no_baselines(),
+            "config_history": (),
+        }
     )
 
 
@@ -259,6 +334,21 @@ def with_markup(depth: Depth = "detailed") -> PerformanceReport:
                 *full.optimization_opportunities[1:],
             ),
             "notes": (f"The model {MARKUP} | is `new`.",),
+        }
+    )
+
+
+def optimization_with_markup() -> OptimizationReport:
+    """The rich document with markup in a setting's value, a person's name, reasons and an address."""
+    full = optimization()
+    change, entry, waiting = full.applied_optimizations[2], full.config_history[2], full.recommendations[0]
+    return full.model_copy(
+        update={
+            "applied_optimizations": (change.model_copy(update={"to_value": MARKUP, "by": MARKUP, "reason": MARKUP}),),
+            "config_history": (entry.model_copy(update={"changed_by": MARKUP, "to_value": MARKUP}),),
+            "recommendations": (
+                waiting.model_copy(update={"to_model": MARKUP, "decide_url": f"https://example.org/{MARKUP}"}),
+            ),
         }
     )
 
@@ -474,6 +564,8 @@ def _recommendations() -> tuple[Recommendation, ...]:
             effort="medium",
             auto_apply=False,
             status="waiting",
+            optimization_id=12,
+            decide_url=optimizations.DECIDE_URL,
             complexity="moderate",
             from_model="atlas-large-2026-05",
             to_model="atlas-medium",

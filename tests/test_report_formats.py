@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from models.document import CostReport, PerformanceReport
+from models.document import Document, PerformanceReport
 from models.settings import ChartName
 from reports.as_csv import render_csv
 from reports.as_html import render_html
@@ -25,11 +25,20 @@ from reports.as_markdown import render_markdown
 from reports.as_page import render_dashboard
 from reports.as_webhook import render_webhook
 from reports.charts import draw
+from reports.decisions import link_to
 from reports.headline import headline
-from tests import documents
+from tests import documents, optimizations
 
 GOLDEN = Path(__file__).parent / "golden" / "reports"
-Report = PerformanceReport | CostReport
+REPORTS = (
+    documents.performance(),
+    documents.cost(),
+    documents.optimization(),
+    documents.empty(),
+    documents.empty_cost(),
+    documents.empty_optimization(),
+)
+each_report = pytest.mark.parametrize("document", REPORTS, ids=lambda it: f"{it.template}-{it.depth}")
 
 
 def compared(name: str, text: str) -> None:
@@ -78,11 +87,16 @@ def test_the_text_of_a_cost_report_reads_like_this() -> None:
     compared("cost.txt", f"{content.subject}\n\n{content.text}")
 
 
+def test_the_text_of_an_optimization_report_reads_like_this() -> None:
+    content = render_mail(documents.optimization("summary"))
+    compared("optimization.txt", f"{content.subject}\n\n{content.text}")
+
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("document", [documents.performance(), documents.cost(), documents.empty()])
-def test_json_is_the_document_itself(document: Report) -> None:
+@each_report
+def test_json_is_the_document_itself(document: Document) -> None:
     told = render_json(document)
     assert json.loads(told) == document.model_dump(mode="json", by_alias=True)
     assert b"NaN" not in told
@@ -107,21 +121,33 @@ def test_json_has_the_product_documents_names() -> None:
         "costSummary", "modelCostBreakdown", "costOptimizationSavings", "budgetProjection", "recommendations",
     }  # fmt: skip
     assert cost["costSummary"].keys() >= {"totalSpent", "budgetUsed", "averageCostPerRequest", "costTrend"}
+    optimization = json.loads(render_json(documents.optimization()))
+    assert optimization.keys() >= {
+        "summary", "bottlenecks", "recommendations", "appliedOptimizations", "savings", "baselines", "configHistory",
+    }  # fmt: skip
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("document", [documents.performance(), documents.cost(), documents.empty()])
-def test_the_tables_of_a_report_are_the_same_bytes_each_time_and_can_be_read(document: Report) -> None:
+def tables_of(document: Document) -> dict[str, list[dict[str, str]]]:
+    """The sections of the CSV export by name."""
     content, suffix = render_csv(document)
-    assert (content, suffix) == render_csv(document)
     assert suffix == "zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        tables = {name: list(csv.DictReader(io.StringIO(archive.read(name).decode()))) for name in archive.namelist()}
+        return {
+            name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode())))
+            for name in archive.namelist()
+        }
+
+
+@each_report
+def test_the_tables_of_a_report_are_the_same_bytes_each_time_and_can_be_read(document: Document) -> None:
+    tables = tables_of(document)
+    assert render_csv(document) == render_csv(document)
     assert all(None not in row for rows in tables.values() for row in rows)
     if isinstance(document, PerformanceReport) and document.model_breakdown:
-        counts = [int(row["count"]) for row in tables["modelBreakdown.csv"]]
+        counts = [int(row["count"]) for row in tables["modelBreakdown"]]
         assert sum(counts) == document.summary.total_selections
 
 
@@ -131,31 +157,51 @@ def test_no_cell_is_taken_for_a_formula() -> None:
         stats.model_copy(update={"model_id": name})
         for stats, name in zip(document.model_breakdown, ("=1+1", "+1", "-1", "@sum"), strict=True)
     )
-    content, _ = render_csv(document.model_copy(update={"model_breakdown": stats}))
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = [row["modelId"] for row in csv.DictReader(io.StringIO(archive.read("modelBreakdown.csv").decode()))]
-        trends = [*csv.DictReader(io.StringIO(archive.read("performanceTrends.csv").decode()))]
+    tables = tables_of(document.model_copy(update={"model_breakdown": stats}))
+    names, trends = [row["modelId"] for row in tables["modelBreakdown"]], tables["performanceTrends"]
     assert names == ["'=1+1", "'+1", "'-1", "'@sum"]
     assert any(float(row["changeShare"]) < 0 for row in trends if row["changeShare"])
+
+
+def test_the_tables_about_optimizations_have_a_column_for_each_number() -> None:
+    tables = tables_of(documents.optimization())
+    kept, taken_back = tables["appliedOptimizations"][0], tables["appliedOptimizations"][2]
+    assert (kept["optimizationId"], kept["verdict.state"]) == ("9", "kept")
+    assert float(kept["verdict.goal.change.low"]) == -0.064
+    assert kept["verdict.guards.selectionAccuracy.before"] == ""
+    assert taken_back["verdict.guards.selectionAccuracy.judgement"] == "worse"
+    assert [row["kind"] for row in tables["savings"]] == ["estimated", "routerCost", "net", "measured"]
+    assert float(tables["savings"][3]["usd.estimate"]) == 68.66
+    assert [row["name"] for row in tables["baselines"]] == ["router", "allCheapest", "shuffled"]
+    assert tables["baselines"][1]["accuracy.estimate"] == ""
+    assert tables["bottlenecks"][1]["modelId"] == "atlas-medium"
+    assert tables["recommendations"][0]["decideUrl"] == optimizations.DECIDE_URL
+    assert len(tables["configHistory"]) == 6
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("render", [render_html, render_dashboard])
-@pytest.mark.parametrize("document", [documents.performance(), documents.cost(), documents.empty()])
-def test_a_page_fetches_nothing_and_runs_nothing(render: object, document: Report) -> None:
+@each_report
+def test_a_page_fetches_nothing_and_runs_nothing(render: object, document: Document) -> None:
     text = render(document)  # type: ignore[operator]
     page = Page(text)
     assert "script" not in {tag for tag, _ in page.tags}
-    addresses = [value for _, attrs in page.tags for name, value in attrs.items() if name in ("src", "href") and value]
+    addresses = [
+        value
+        for tag, attrs in page.tags
+        for name, value in attrs.items()
+        # What somebody may click on is not fetched by itself.
+        if name in ("src", "href") and value and not (tag == "a" and value == optimizations.DECIDE_URL)
+    ]
     assert all(address.startswith(("#", "data:")) for address in addresses)
     assert not re.search(r"url\((?![\"']?(?:data:|#))", text)
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
 
 
-def test_markup_in_a_name_is_text_everywhere() -> None:
-    document = documents.with_markup()
+@pytest.mark.parametrize("document", [documents.with_markup(), documents.optimization_with_markup()])
+def test_markup_in_a_name_is_text_everywhere(document: Document) -> None:
     mail = render_mail(document)
     for text in (render_html(document), render_dashboard(document), mail.html):
         page = Page(text)
@@ -176,26 +222,84 @@ def test_every_chart_says_in_words_what_it_shows() -> None:
     assert all(chart.alt_text and len(chart.alt_text) > 30 for chart in drawn)
 
 
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", [documents.performance(), documents.optimization()])
+def test_the_link_to_decide_is_in_every_channel(document: Document) -> None:
+    mail = render_mail(document)
+    for text in (render_html(document), render_dashboard(document), mail.html):
+        links = [attrs.get("href") for tag, attrs in Page(text).tags if tag == "a"]
+        assert links.count(optimizations.DECIDE_URL) == 1
+        assert "Decide on #12" in Page(text).words
+    assert f"  Decide on #12: {optimizations.DECIDE_URL}\n" in mail.text
+    assert f"[Decide on #12](<{optimizations.DECIDE_URL}>)" in re.sub(r"\\", "", render_markdown(document))
+    told = json.loads(render_webhook(document, report_id=1))["data"]["recommendations"]
+    (waiting,) = (item for item in told if item["optimizationId"] == 12)
+    assert waiting["decideUrl"] == optimizations.DECIDE_URL
+    assert waiting["text"].endswith(f"Decide on #12: {optimizations.DECIDE_URL}")
+
+
+@pytest.mark.parametrize(
+    ("address", "link"),
+    [
+        ("https://ui.example.org/run?parameters=%7B%7D", "https://ui.example.org/run?parameters=%7B%7D"),
+        ("http://[::1]:4200/run", "http://[::1]:4200/run"),
+        ("https://ui.example.org/a>(b) c", "https://ui.example.org/a%3E%28b%29%20c"),
+        ("javascript:alert(1)", ""),
+        ("data:text/html,x", ""),
+        ("/run", ""),
+        ("https://[", ""),
+        (None, ""),
+    ],
+)
+def test_only_an_address_of_the_web_becomes_a_link(address: str | None, link: str) -> None:
+    assert link_to(address) == link
+
+
+def test_without_a_link_the_command_to_decide_is_told() -> None:
+    content = render_mail(documents.optimization())
+    assert "routewatch optimizations approve 13, or reject 13" in content.text
+    assert "routewatch optimizations approve 13, or reject 13" in " ".join(Page(content.html).words)
+
+
 # --- mail and webhook -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("models", [4, 300])
-def test_a_mails_html_is_never_cut_off_by_a_mail_program(models: int) -> None:
-    content = render_mail(documents.performance("detailed", models=models))
+@pytest.mark.parametrize(
+    "document",
+    [
+        documents.performance("detailed"),
+        documents.performance("detailed", models=300),
+        documents.optimization("detailed"),
+        documents.optimization("detailed", times=40),
+    ],
+)
+def test_a_mails_html_is_never_cut_off_by_a_mail_program(document: Document) -> None:
+    content = render_mail(document)
     assert len(content.html.encode()) < 100_000
     assert "\n" not in content.subject
 
 
-def test_every_picture_of_a_mail_is_in_its_html_and_the_other_way_round(mail: MailContent) -> None:
+@each_report
+def test_every_picture_of_a_mail_is_in_its_html_and_the_other_way_round(document: Document) -> None:
+    mail = render_mail(document)
     shown = {attrs["src"] for tag, attrs in Page(mail.html).tags if tag == "img"}
     assert shown == {f"cid:{cid}" for cid, _ in mail.images}
     assert all(picture.startswith(b"\x89PNG") for _, picture in mail.images)
     assert all(attrs.get("alt") for tag, attrs in Page(mail.html).tags if tag == "img")
 
 
-@pytest.mark.parametrize("models", [4, 300])
-def test_a_webhook_stays_under_the_standards_limit(models: int) -> None:
-    document = documents.performance("detailed", models=models)
+@pytest.mark.parametrize(
+    "document",
+    [
+        documents.performance("detailed"),
+        documents.performance("detailed", models=300),
+        documents.optimization("detailed"),
+        documents.optimization("detailed", times=40),
+    ],
+)
+def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
     body = render_webhook(document, report_id=7)
     payload = json.loads(body)
     assert len(body) < 20_000
@@ -206,8 +310,8 @@ def test_a_webhook_stays_under_the_standards_limit(models: int) -> None:
 # --- nothing known ----------------------------------------------------------------------------------------------------
 
 
-def test_a_period_without_requests_is_told_plainly_and_is_no_good_news() -> None:
-    document = documents.empty()
+@pytest.mark.parametrize("document", [documents.empty(), documents.empty_optimization()])
+def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document: Document) -> None:
     content = render_mail(document)
     page = " ".join(Page(render_html(document)).words)
     told = (headline(document), content.subject, content.text, render_markdown(document), page)
@@ -238,8 +342,8 @@ def test_equal_documents_give_equal_bytes_in_another_process() -> None:
         "from tests import documents\n"
         "from reports.as_html import render_html\n"
         "from reports.as_pdf import render_pdf\n"
-        "document = documents.performance('summary')\n"
-        "parts = render_html(document).encode(), render_pdf(document)\n"
+        "told = [documents.performance('summary'), documents.optimization()]\n"
+        "parts = [part for it in told for part in (render_html(it).encode(), render_pdf(it))]\n"
         "print([hashlib.sha256(part).hexdigest() for part in parts])\n"
     )
     told = {

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from reports.as_pdf import render_pdf
 from reports.view import view_of
-from tests import documents
+from tests import documents, optimizations
 
 MM = 72 / 25.4
 
@@ -63,6 +63,30 @@ def test_every_picture_is_told_in_words(pdf: PdfReader) -> None:
     figures = [element for element in _elements(pdf) if element.get("/S") == "/Figure"]
     assert len(figures) == 4
     assert all(len(str(figure.get("/Alt", ""))) > 30 for figure in figures)
+
+
+@pytest.fixture(scope="module")
+def optimization() -> PdfReader:
+    return PdfReader(io.BytesIO(render_pdf(documents.optimization("detailed"))))
+
+
+def test_what_came_of_the_changes_is_drawn_and_told_in_words(optimization: PdfReader) -> None:
+    told = [str(element.get("/Alt", "")) for element in _elements(optimization) if element.get("/S") == "/Figure"]
+    (changes,) = (text for text in told if text.startswith("Changes of the goals"))
+    assert "#9 cache.max_entries: 10,000 → 20,000, kept: Slow responses 24.1% → 18.4%" in changes
+    assert "#10 routing.moderate: atlas-large-2026-05 → atlas-medium, taken back" in changes
+    assert len(told) == 4
+
+
+def test_the_link_to_decide_can_be_clicked_on_and_says_where_it_leads(optimization: PdfReader) -> None:
+    notes = [note.get_object() for page in optimization.pages for note in page.get("/Annots", [])]
+    links = [note for note in notes if "/A" in note and "/URI" in note["/A"]]
+    assert [link["/A"]["/URI"] for link in links] == [optimizations.DECIDE_URL]
+    assert all(str(link.get("/Contents", "")) for link in links)
+
+
+def test_a_summary_of_optimizations_fits_on_two_pages() -> None:
+    assert len(PdfReader(io.BytesIO(render_pdf(documents.optimization("summary")))).pages) <= 2
 
 
 def test_its_bookmarks_are_its_sections(pdf: PdfReader) -> None:
