@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import polars as pl
 
 from models.document import Interval, ModelRegression
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
-from models.tables import UNKNOWN
 from tasks.interval import Z_95
 from tasks.trend import METRICS, MINIMUM_BUCKETS, ratio_error
 
@@ -77,42 +77,50 @@ def regressions(
 
 def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Change]:
     """Every comparison that can be made, for the better too: the correction is for all of them."""
-    metrics = [metric for metric in METRICS if metric.name in JUDGED]
-    for model_id in sorted(set(now["model_id"]) - {UNKNOWN}):
-        mine = now.filter(pl.col("model_id") == model_id)
-        theirs = [frame.filter(pl.col("model_id") == model_id) for frame in earlier]
-        for metric in metrics:
-            columns = metric.numerator, metric.denominator or ""
-            pairs = (_alike(_of(mine, *columns), _of(frame, *columns)) for frame in theirs)
-            if pair := next((pair for pair in pairs if all(map(_is_enough, pair))), None):
+    for metric in METRICS:
+        if metric.name not in JUDGED or metric.denominator is None:
+            continue
+        sides = [_of(frame, metric.numerator, metric.denominator) for frame in (now, *earlier)]
+        pairs = [_alike(sides[0], side) for side in sides[1:]]
+        for model_id in sorted(set(now["model_id"])):
+            of_model = ((after.get(model_id), before.get(model_id)) for after, before in pairs)
+            enough = ((after, before) for after, before in of_model if _is_enough(after) and _is_enough(before))
+            if pair := next(enough, None):
                 yield _change(model_id, KpiName(metric.name), *pair)
 
 
 def _of(rollups: pl.DataFrame, numerator: str, denominator: str) -> pl.DataFrame:
-    """`above` and `below` the line by bucket and complexity, where anything is known."""
-    sums = rollups.group_by("bucket", "complexity").agg(
+    """`above` and `below` the line by bucket, model and complexity, where anything is known."""
+    sums = rollups.group_by("bucket", "model_id", "complexity").agg(
         above=pl.col(numerator).sum().cast(pl.Float64), below=pl.col(denominator).sum().cast(pl.Float64)
     )
     return sums.filter(pl.col("below") > 0)
 
 
-def _alike(now: pl.DataFrame, then: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both by bucket, over the classes that both have, `then` weighted to the mix of `now`."""
-    sums = (frame.group_by("complexity").agg(pl.col("below").sum()) for frame in (now, then))
+_ByModel = dict[str, pl.DataFrame]
+
+
+def _alike(now: pl.DataFrame, then: pl.DataFrame) -> tuple[_ByModel, _ByModel]:
+    """Both by bucket, over the classes that a model has in both, `then` weighted to the mix of `now`."""
+    keys = ("model_id", "complexity")
+    sums = (frame.group_by(keys).agg(pl.col("below").sum()) for frame in (now, then))
     enough = pl.min_horizontal("below", "below_then") >= CLASS_MINIMUM_SAMPLE
-    classes = next(sums).join(next(sums), on="complexity", suffix="_then").filter(enough)
-    weight = (pl.col("below") / pl.col("below").sum()) / (pl.col("below_then") / pl.col("below_then").sum())
-    weights = classes.select("complexity", weight=weight)
-    weighted = then.join(weights, on="complexity").with_columns(pl.col("above", "below") * pl.col("weight"))
-    return _by_bucket(now.join(weights, on="complexity", how="semi")), _by_bucket(weighted)
+    classes = next(sums).join(next(sums), on=keys, suffix="_then").filter(enough)
+    share, share_then = (pl.col(name) / pl.col(name).sum().over("model_id") for name in ("below", "below_then"))
+    weights = classes.select(*keys, weight=share / share_then)
+    weighted = then.join(weights, on=keys).with_columns(pl.col("above", "below") * pl.col("weight"))
+    return _by_model(now.join(weights, on=keys, how="semi")), _by_model(weighted)
 
 
-def _by_bucket(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.group_by("bucket").agg(pl.col("above", "below").sum()).sort("bucket")
+def _by_model(rows: pl.DataFrame) -> _ByModel:
+    sums = rows.group_by("model_id", "bucket").agg(pl.col("above", "below").sum()).sort("bucket")
+    return {str(key[0]): frame for key, frame in sums.partition_by("model_id", as_dict=True).items()}
 
 
-def _is_enough(buckets: pl.DataFrame) -> bool:
-    return buckets.height >= MINIMUM_BUCKETS and float(buckets["below"].sum()) >= MINIMUM_SAMPLE
+def _is_enough(buckets: pl.DataFrame | None) -> TypeGuard[pl.DataFrame]:
+    if buckets is None or buckets.height < MINIMUM_BUCKETS:
+        return False
+    return float(buckets["below"].sum()) >= MINIMUM_SAMPLE
 
 
 def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _Change:

@@ -2,8 +2,8 @@
 
 What an hour usually costs is the median over the same hour of the week in the four weeks before it, or where weeks are
 missing, over the same hour of the day. How far chance moves it is judged on the logarithm, because spend varies by
-factors, and by the largest of three scales, because none alone holds everywhere: how far all hours of late were from
-their usual cost; how far the earlier same hours were from each other; how far so many requests of such costs scatter.
+factors. Chance is how far so many requests of such costs scatter, and beyond that as much as hours of late have been
+off; or how far the earlier same hours were from each other, where that is more.
 """
 
 from __future__ import annotations
@@ -28,12 +28,17 @@ WEEKS, MINIMUM_WEEKS = 4, 3
 MINIMUM_DAYS = 7
 """Of the same hour of the day, so that a Monday after a weekend is not compared with that weekend alone."""
 
-SPIKE_SCALES = 4.0
-"""So many scales is beyond chance also where hundreds of hours are looked at, and costs have a heavy tail."""
+SPIKE_DEVIATIONS = 4.0
+"""So many standard deviations are beyond chance also where hundreds of hours are looked at."""
+BESIDE_DEVIATIONS = 2.0
+"""The same for an hour beside one that is beyond chance by itself."""
 SPIKE_FACTOR = 2.0
 SPIKE_MINIMUM_USD = 5.0
 """What a spike costs beyond usual at least: less than anybody's time to look into it."""
 LARGEST_SPIKES = 3
+
+CARRYING_PART = 0.2
+"""A place is named where it adds, beyond its usual share, at least this part of what a spike costs beyond usual."""
 
 MINIMUM_HOURS = 24
 """Hours with something to compare them with, below which it is not known how far chance moves an hour."""
@@ -47,11 +52,16 @@ SMALLEST_USD = 0.01
 
 _MAD_TO_SIGMA = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
+_LARGEST_RESTLESSNESS, _HALVINGS = 8.0, 20
+"""Hours that are apart by a factor of e^8 are not told from those further apart, nor by one of less than e^0.00001."""
 
 
 @dataclass(frozen=True)
 class Spike:
-    """A stretch [start, end) of `hours`, and the `earlier` ones that say what it usually costs."""
+    """A stretch [start, end) of `hours`, and the `earlier` ones that say what it usually costs.
+
+    `deviations` is by how many standard deviations the hour that stands out most does.
+    """
 
     start: datetime
     end: datetime
@@ -59,6 +69,7 @@ class Spike:
     sample: int
     cost_usd: float
     usual_cost_usd: float
+    deviations: float
     earlier: tuple[datetime, ...]
 
     @property
@@ -92,16 +103,15 @@ def find_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str) -> list[S
     compared = _compared(pl.concat([_by_hour(history), _by_hour(hours)]), zone)
     if compared.height < MINIMUM_HOURS:
         return []
-    spread = _MAD_TO_SIGMA * float(compared["deviation"].abs().median() or 0.0)  # type: ignore[arg-type]
-    scale = pl.max_horizontal(pl.lit(spread), "own_scale")
-    high = compared.filter(
+    error = pl.max_horizontal((pl.col("scatter") ** 2 + _restlessness(compared) ** 2).sqrt(), "spread")
+    high = compared.with_columns(deviations=pl.col("deviation") / error).filter(
         pl.col("bucket").is_in(hours["bucket"].unique().implode()),
-        pl.col("deviation") > SPIKE_SCALES * scale,
+        pl.col("deviations") > BESIDE_DEVIATIONS,
         pl.col("usd") > SPIKE_FACTOR * pl.col("usual_usd"),
     )
     spikes = [_spike(high, *stretch) for stretch in stretches(high["bucket"].to_list())]
-    large = (spike for spike in spikes if spike.excess_usd >= SPIKE_MINIMUM_USD)
-    return sorted(large, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
+    news = (spike for spike in spikes if spike.deviations > SPIKE_DEVIATIONS and spike.excess_usd >= SPIKE_MINIMUM_USD)
+    return sorted(news, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -114,7 +124,7 @@ def _by_hour(rollups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _compared(series: pl.DataFrame, zone: str) -> pl.DataFrame:
-    """Each hour that has enough earlier ones: `deviation` is the logarithm of its cost over its usual one."""
+    """Each hour that has enough earlier ones, with what those say of it."""
     by_week = _usual(_pairs(series, zone, range(7, 7 * WEEKS + 1, 7))).filter(pl.col("pairs") >= MINIMUM_WEEKS)
     by_day = _usual(_pairs(series, zone, range(1, 7 * WEEKS + 1))).filter(pl.col("pairs") >= MINIMUM_DAYS)
     return pl.concat([by_week, by_day.join(by_week, on="bucket", how="anti")]).sort("bucket")
@@ -131,21 +141,42 @@ def _pairs(series: pl.DataFrame, zone: str, days: range) -> pl.DataFrame:
 
 
 def _usual(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Per hour its usual cost, its deviation from it, and how far chance moves it by the earlier hours alone."""
-    floored = pl.max_horizontal(pl.lit(SMALLEST_USD), "usd_earlier")
-    usual = floored.median()
-    spread = _MAD_TO_SIGMA * (floored / usual).log().abs().median()
-    # The variance of a sum of so many costs, when how many come is left to chance, is the sum of their squares.
-    scatter = pl.col("squares_earlier").mean().sqrt() / usual
+    """Per hour its usual cost, the logarithm of its own over that, and how far chance alone moves it.
+
+    `scatter` is by how many requests come and what each costs, `spread` by the earlier hours' distance from each other.
+    """
+    earlier, own = (pl.max_horizontal(pl.lit(SMALLEST_USD), name) for name in ("usd_earlier", "usd"))
+    usual = earlier.median()
     # The median of a few is off by chance as well.
     both = (1 + math.pi / (2 * pl.len())).sqrt()
-    return pairs.group_by("bucket", "usd", "cost_count").agg(
+    # The variance of a sum of costs, when how many come is left to chance, is the sum of their squares. An hour's own
+    # counts too: what hangs on a few requests may be chance, however much it is.
+    scatter = pl.max_horizontal(
+        both * pl.col("squares_earlier").mean().sqrt() / usual, pl.col("squares").first().sqrt() / own.first()
+    )
+    return pairs.group_by("bucket").agg(
+        pl.col("usd", "cost_count").first(),
         usual_usd=pl.col("usd_earlier").median(),
-        deviation=(pl.max_horizontal(pl.lit(SMALLEST_USD), pl.col("usd").first()) / usual).log(),
-        own_scale=both * pl.max_horizontal(spread, scatter),
+        deviation=(own.first() / usual).log(),
+        scatter=scatter,
+        spread=both * _MAD_TO_SIGMA * (earlier / usual).log().abs().median(),
         earlier="bucket_earlier",
         pairs=pl.len(),
     )
+
+
+def _restlessness(compared: pl.DataFrame) -> float:
+    """The standard deviation that, beside `scatter`, makes the median hour as far off as chance would have it."""
+    deviation, scatter = compared["deviation"].abs(), compared["scatter"]
+
+    def is_too_small(extra: float) -> bool:
+        return float((deviation / (scatter**2 + extra**2).sqrt()).median() or 0.0) > 1 / _MAD_TO_SIGMA  # type: ignore[arg-type]
+
+    low, high = 0.0, _LARGEST_RESTLESSNESS
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_too_small(middle) else (low, middle)
+    return high
 
 
 def _spike(high: pl.DataFrame, start: datetime, end: datetime) -> Spike:
@@ -157,6 +188,7 @@ def _spike(high: pl.DataFrame, start: datetime, end: datetime) -> Spike:
         sample=int(here["cost_count"].sum()),
         cost_usd=float(here["usd"].sum()),
         usual_cost_usd=float(here["usual_usd"].sum()),
+        deviations=max(here["deviations"]),
         earlier=tuple(here["earlier"].explode().unique().sort()),
     )
 
@@ -165,7 +197,8 @@ def _places(spike: Spike, apart: pl.DataFrame) -> tuple[Place, ...]:
     now = apart.filter(pl.col("bucket").is_between(spike.start, spike.end, closed="left"))
     then = apart.filter(pl.col("bucket").is_in(spike.earlier))
     found = [place for dimension in PARTS if (place := _place(now, then, dimension))]
-    return tuple(place for _, place in sorted(found, key=lambda item: -item[0]))
+    carrying = [(excess, place) for excess, place in found if excess >= CARRYING_PART * spike.excess_usd]
+    return tuple(place for _, place in sorted(carrying, key=lambda item: -item[0]))
 
 
 def _place(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple[float, Place] | None:
