@@ -174,7 +174,7 @@ def balance_table(document: OptimizationReport, show: Formats) -> Table:
             Cell(""),
             Cell(_router_basis(document, show)),
         ),
-        _amount("Possible, net", savings.net_usd, "the two above", show),
+        _amount("Possible, net", savings.net_usd, "the two above" if savings.net_usd else "needs both", show),
         _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show),
     ]
     columns = "<What | Amount | 95% interval | <From what"

@@ -1,0 +1,178 @@
+"""What came of the changes is told in words that a manager understands, and what is not known as not known."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.document import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
+from reports.as_pdf import render_pdf
+from reports.chart_marks import marks_of
+from reports.charts import draw
+from reports.decisions import score_words
+from reports.formats import Formats
+from reports.headline import headline
+from reports.verdicts import drawable, improvement, trials_of, verdict_words
+from reports.view import view_of
+from reports.view_optimization import routing_text
+from tests import documents, optimizations
+
+SHOW = Formats("en_US", documents.ZONE)
+
+
+def with_summary(**counts: int) -> OptimizationReport:
+    full = documents.optimization("summary")
+    return full.model_copy(update={"summary": full.summary.model_copy(update=counts)})
+
+
+def with_verdict(verdict: Verdict | None, state: str = "observing") -> OptimizationReport:
+    change = optimizations.applied()[-1].model_copy(update={"verdict": verdict, "state": state})
+    return documents.optimization().model_copy(update={"applied_optimizations": (change,)})
+
+
+# --- the headline -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"kept": 2, "reverted": 1, "observing": 0, "waiting": 0}, "Two changes were kept and one was taken back; "),
+        ({"kept": 0, "reverted": 1, "observing": 0, "waiting": 0}, "One change was taken back; "),
+        ({"kept": 0, "reverted": 0, "observing": 13, "waiting": 0}, "13 changes are still being observed; "),
+        ({"waiting": 1}, "; one fix waits for a decision, worth about $107 a week by estimate."),
+        ({"waiting": 3}, "; three fixes wait for a decision, one of them worth about $107 a week by estimate."),
+    ],
+)
+def test_the_headline_counts_in_words(counts: dict[str, int], told: str) -> None:
+    assert told in headline(with_summary(**counts))
+
+
+def test_a_loss_is_told_as_one() -> None:
+    full = documents.optimization()
+    lost = full.savings.model_copy(update={"measured_usd": Interval(estimate=-3.18)})
+    document = full.model_copy(update={"savings": lost})
+    assert "what was judged lost $3.18, as measured" in headline(document)
+    tile = next(tile for tile in view_of(document).tiles() if tile.label == "Saved, as measured")
+    assert (tile.value, tile.state, tile.tone) == ("−$3.18", "a loss", "warning")
+
+
+def test_where_nothing_was_changed_the_headline_says_how_things_stand() -> None:
+    full = with_summary(kept=0, reverted=0, observing=0, waiting=0)
+    document = full.model_copy(update={"savings": full.savings.model_copy(update={"measured_usd": None})})
+    told = headline(document)
+    assert told.startswith("Nothing was changed and nothing waits for a decision; cost efficiency is at warning level")
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_changes_of_one_optimization_are_judged_together_and_its_taking_back_is_told_once() -> None:
+    trials = trials_of(optimizations.applied())
+    assert [trial.number for trial in trials] == ["#9", "#10", "#11"]
+    assert trials[0].settings(SHOW) == ("cache.max_entries: 10,000 → 20,000", "cache.ttl_seconds: 3,600 → 7,200")
+    assert trials[1].settings(SHOW) == ("routing.moderate: atlas-large-2026-05 → atlas-medium",)
+
+
+def test_changes_of_unknown_optimizations_stand_alone() -> None:
+    changes = [change.model_copy(update={"optimization_id": None}) for change in optimizations.applied()]
+    assert [trial.number for trial in trials_of(changes)] == [""] * len(changes)
+
+
+def test_what_a_guard_lost_is_told_beside_what_the_goal_won() -> None:
+    told = verdict_words(trials_of(optimizations.applied())[1], SHOW)
+    assert told == (
+        "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
+        "worse: selection accuracy; saved $12.62 (95% interval $7.20 to $17.70)"
+    )
+
+
+@pytest.mark.parametrize(("metric", "rose"), [(0, -1), (1, 1)], ids=["errors", "hits"])
+def test_better_is_to_the_right_whichever_way_a_metric_goes(metric: int, rose: int) -> None:
+    guards = (optimizations.WATCHED.guards[0], optimizations.WATCHED.goal)
+    change = guards[metric]
+    assert change is not None
+    assert change.before is not None
+    share = improvement(change, 0.1 * change.before)
+    assert share == pytest.approx(0.1 * rose)
+
+
+def test_a_share_of_nothing_is_not_known() -> None:
+    assert improvement(optimizations.TAKEN_BACK.guards[1], 0.0012) is None
+
+
+NO_GOAL = optimizations.WATCHED.model_copy(update={"goal": None, "savings_usd": None, "matched_by": None})
+NO_BOUNDS = optimizations.WATCHED.model_copy(
+    update={
+        "goal": optimizations.KEPT.guards[2].model_copy(update={"change": Interval(estimate=-0.0024)}),
+        "guards": (),
+    }
+)
+NOTHING_KNOWN = NO_GOAL.model_copy(update={"guards": (optimizations.KEPT.guards[0],)})
+
+
+@pytest.mark.parametrize(
+    ("verdict", "is_drawn"),
+    [(NO_GOAL, True), (NO_BOUNDS, True), (NOTHING_KNOWN, False), (None, False)],
+    ids=["no goal", "no bounds", "nothing known", "not judged"],
+)
+def test_what_is_known_of_a_verdict_is_drawn_and_the_rest_is_told_as_unknown(
+    verdict: Verdict | None, *, is_drawn: bool
+) -> None:
+    document = with_verdict(verdict)
+    assert bool(drawable(document)) is is_drawn
+    assert ("changes" in {chart.name for chart in draw(document)}) is is_drawn
+    assert render_pdf(document).startswith(b"%PDF")
+    row = view_of(document).table("verdicts")
+    assert row is not None
+    assert "0.0%" not in {cell.text for cell in row.rows[0]}
+
+
+def test_no_chart_is_drawn_where_none_is_wanted() -> None:
+    full = documents.optimization()
+    document = full.model_copy(update={"charts": full.charts.model_copy(update={"shown": ()})})
+    assert draw(document) == ()
+    assert view_of(document).charts(draw(full)) == ()
+
+
+def test_a_timeline_is_marked_where_the_config_was_changed() -> None:
+    assert [text for _, text in marks_of(documents.optimization())] == ["#9", "#10", "#10 back", "#11"]
+
+
+def test_a_change_before_the_period_is_no_mark_on_its_timeline() -> None:
+    full = documents.optimization()
+    early = AppliedOptimization.model_validate(
+        {**full.applied_optimizations[0].model_dump(), "applied_at": full.period.start.replace(year=2025)}
+    )
+    assert marks_of(full.model_copy(update={"applied_optimizations": (early,)})) == []
+
+
+# --- ranks and baselines ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("item", "told"),
+    [
+        (0, "score 0.09: worth 18.1% of the spend, over 99.9% sure of it, medium effort"),
+        (2, "score 0.063: worth 12.6% of the requests, over 99.9% sure of it, medium effort"),
+        (3, ""),
+    ],
+)
+def test_a_rank_says_what_it_is_made_of(item: int, told: str) -> None:
+    recommendation: Recommendation = optimizations.recommendations()[item]
+    assert score_words(recommendation, SHOW) == told
+
+
+@pytest.mark.parametrize(
+    ("gained", "told", "tone"),
+    [
+        (Interval(estimate=0.011, low=0.005, high=0.017), "The router beats chance: its accuracy differs by", "plain"),
+        (Interval(estimate=-0.011, low=-0.017, high=-0.005), "The router does worse than chance", "warning"),
+        (Interval(estimate=0.001, low=-0.005, high=0.007), "Whether the router beats chance cannot be told", "plain"),
+        (None, "Whether routing adds anything cannot be told: no mix of the models costs what it did.", "unknown"),
+    ],
+    ids=["better", "worse", "unclear", "unknown"],
+)
+def test_whether_routing_adds_anything_is_told_plainly(gained: Interval | None, told: str, tone: str) -> None:
+    update = {"accuracy_gained": gained, "reason": None if gained else "no mix of the models costs what it did"}
+    text = routing_text(optimizations.baselines().model_copy(update=update), SHOW)
+    assert text.text.startswith(told)
+    assert text.tone == tone
