@@ -33,6 +33,7 @@ from models.period import Level, Period, last_complete
 from models.settings import Schedule, Settings
 from models.tables import OTHER_TEAMS
 from models.workplace import Workplace
+from tasks.balance import OBSERVATIONAL, Split
 from tasks.efficiency import Efficiency, measure_efficiency
 from tasks.forecast import project_budget
 from tasks.gather import Gathered
@@ -96,12 +97,13 @@ class Material:
     bottlenecks: Sequence[Bottleneck] = ()
     recommendations: Sequence[Recommendation] = ()
     applied: Sequence[AppliedOptimization] = ()
+    split: Split = OBSERVATIONAL
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
     """The document of a report; `now` becomes its generatedAt."""
     measured = total(material.current.parts)
-    efficiency = measure_efficiency(material.current.parts, settings.performance_metrics)
+    efficiency = measure_efficiency(material.current.parts, settings.performance_metrics, material.split)
     header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
     if request.template == "cost":
         return _cost(header, material, settings, measured, efficiency)

@@ -2,20 +2,25 @@
 
 A model is adequate in a class when the lower bound of its accuracy there is not below target and its p95 is within
 warning. What it would have cost is its own average per uncached selection; cache hits count at their own cost.
-The traffic was not split at random, so every saving here is observational.
+
+A saving is over the very selections that other models served. Its interval holds two errors: that of the model's
+average, known from the selections that it served, and the scatter of the others around that average. How it is worked
+out, and how often such intervals hold the truth: docs/savings.md.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from models.document import Coverage, Interval, Savings, SavingsByClass
-from models.settings import PerformanceMetrics
+from models.document import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
+from models.settings import Optimizer, PerformanceMetrics
 from models.tables import UNKNOWN
-from tasks.interval import Z_95, share_interval, standard_error
+from tasks.balance import OBSERVATIONAL, Split
+from tasks.interval import added, around, less, share_interval, shifted, standard_deviation, z
 from tasks.totals import Totals, percentiles_by, totals_by
 
 MINIMUM_SAMPLE = 30
@@ -26,13 +31,30 @@ NO_ADEQUATE_MODEL = "no model's accuracy is known well enough to call it adequat
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adequate model of a class, at its average cost per uncached selection."""
+    """An adequate model of a class, at its average cost per uncached selection, known from `cost_sample` of them.
+
+    `cost_deviation_usd` is the standard deviation of single costs; `sample` is over how many `accuracy` is known.
+    """
 
     model_id: str
     cost_usd: float
-    cost_error_usd: float
+    cost_deviation_usd: float
+    cost_sample: int
     accuracy: Interval
     sample: int
+
+    def cost_of(self, selections: int, level: float = CONFIDENCE) -> Interval:
+        """What so many other selections of the class would have cost with this model."""
+        scatter = math.sqrt(selections + selections**2 / self.cost_sample)
+        return around(selections * self.cost_usd, z(level) * self.cost_deviation_usd * scatter)
+
+    def accuracy_of(self, selections: int, level: float = CONFIDENCE) -> Interval:
+        """How accurate it would have been on so many other selections of the class.
+
+        Wilson's interval at the size of sample that has the variance of the difference of the two means.
+        """
+        size = 1 / (1 / self.sample + 1 / selections)
+        return share_interval(self.accuracy.estimate * size, size, level)
 
 
 @dataclass(frozen=True)
@@ -46,14 +68,19 @@ class Efficiency:
     cheapest: dict[str, Candidate]
 
 
-def measure_efficiency(rollups: pl.DataFrame, limits: PerformanceMetrics) -> Efficiency:
-    """Cost efficiency of all selections with a known cost. `cheapest` is by complexity class."""
+def measure_efficiency(
+    rollups: pl.DataFrame, limits: PerformanceMetrics, split: Split = OBSERVATIONAL, *, level: float = CONFIDENCE
+) -> Efficiency:
+    """Cost efficiency of all selections with a known cost, with the savings' intervals at `level`.
+
+    `cheapest` is by complexity class.
+    """
     cells = {(key[0], key[1]): totals for key, totals in totals_by(rollups, "complexity", "model_id").items()}
     cheapest = cheapest_adequate(rollups, limits)
-    classes = [_class_savings(name, _of_class(cells, name), cheapest.get(name)) for name, _ in _classes(cells)]
+    classes = [_class_savings(name, _of_class(cells, name), cheapest.get(name), level) for name, _ in _classes(cells)]
     known = sum(totals.known("cost_count") for (name, _), totals in cells.items() if name in cheapest)
     count = sum(totals.count for totals in cells.values())
-    savings = _sum_up(classes)
+    savings = _sum_up(classes, split, cheapest)
     return Efficiency(
         value=_efficiency(savings, classes),
         coverage=Coverage(known=known, of=count, share=known / count if count else 0.0),
@@ -72,6 +99,26 @@ def cheapest_adequate(rollups: pl.DataFrame, limits: PerformanceMetrics) -> dict
         if candidate and (complexity not in found or candidate.cost_usd < found[complexity].cost_usd):
             found[complexity] = candidate
     return found
+
+
+def optimization_savings(
+    estimated: Savings, measured: Sequence[Interval], selections: int, optimizer: Optimizer
+) -> OptimizationSavings:
+    """The estimate beside what verdicts measured (their `savings_usd`), net of the router's own cost where known.
+
+    Verdicts are of different changes or hours, so their errors add up in quadrature; a verdict without bounds leaves
+    the sum without them.
+    """
+    each = optimizer.router_usd_per_request
+    router_usd = None if each is None else each * selections
+    saved = estimated.savings_usd
+    return OptimizationSavings(
+        estimated=estimated,
+        measured_usd=added(measured) if measured else None,
+        measured_count=len(measured),
+        router_cost_usd=router_usd,
+        net_usd=shifted(saved, -router_usd) if saved is not None and router_usd is not None else None,
+    )
 
 
 def uncached(totals: Totals) -> tuple[int, float, float]:
@@ -98,8 +145,8 @@ def _candidate(model_id: str, totals: Totals, p95_ms: float | None, limits: Perf
     accuracy = share_interval(totals.sums["accuracy_sum"], sample)
     if accuracy.low is None or accuracy.low < limits.selection_accuracy.target:
         return None
-    error = standard_error(count, cost, cost_sq) or 0.0
-    return Candidate(model_id, cost / count, error, accuracy, sample)
+    deviation = standard_deviation(count, cost, cost_sq) or 0.0
+    return Candidate(model_id, cost / count, deviation, count, accuracy, sample)
 
 
 def _classes(cells: dict[tuple[str, str], Totals]) -> list[tuple[str, float]]:
@@ -113,7 +160,9 @@ def _of_class(cells: dict[tuple[str, str], Totals], complexity: str) -> dict[str
     return {model_id: totals for (name, model_id), totals in cells.items() if name == complexity}
 
 
-def _class_savings(complexity: str, models: dict[str, Totals], candidate: Candidate | None) -> SavingsByClass:
+def _class_savings(
+    complexity: str, models: dict[str, Totals], candidate: Candidate | None, level: float
+) -> SavingsByClass:
     selections = sum(totals.known("cost_count") for totals in models.values())
     spent = sum(totals.sums["cost_sum_usd"] for totals in models.values())
     if candidate is None:
@@ -121,32 +170,30 @@ def _class_savings(complexity: str, models: dict[str, Totals], candidate: Candid
             complexity=shown_class(complexity), selections=selections, spent_usd=spent, baseline_model=None,
             baseline_usd=None, savings_usd=None, reason=NO_ADEQUATE_MODEL,
         )  # fmt: skip
-    moved = sum(uncached(totals)[0] for model_id, totals in models.items() if model_id != candidate.model_id)
-    stays = sum(totals.sums["cache_hit_cost_sum_usd"] for totals in models.values())
-    own = uncached(models[candidate.model_id])[1]
-    baseline = stays + own + moved * candidate.cost_usd
-    spread = Z_95 * moved * candidate.cost_error_usd
+    moved = [uncached(totals) for model_id, totals in models.items() if model_id != candidate.model_id]
+    instead = candidate.cost_of(sum(count for count, _, _ in moved), level)
+    stays = spent - sum(cost for _, cost, _ in moved)
     return SavingsByClass(
         complexity=shown_class(complexity), selections=selections, spent_usd=spent,
-        baseline_model=candidate.model_id, baseline_usd=_around(baseline, spread),
-        savings_usd=_around(spent - baseline, spread),
+        baseline_model=candidate.model_id, baseline_usd=shifted(instead, stays),
+        savings_usd=less(spent - stays, instead),
     )  # fmt: skip
 
 
-def _sum_up(classes: list[SavingsByClass]) -> Savings:
+def _sum_up(classes: list[SavingsByClass], split: Split, covered_classes: Collection[str]) -> Savings:
     known = sum(item.selections for item in classes)
     spent = sum(item.spent_usd for item in classes) if known else None
     covered = [item for item in classes if item.savings_usd is not None]
     covered_usd = sum(item.spent_usd for item in covered)
     savings = [item.savings_usd for item in covered if item.savings_usd is not None]
-    spread = math.hypot(*(interval.estimate - (interval.low or 0.0) for interval in savings))
-    estimate = sum(interval.estimate for interval in savings)
+    why_unknown = None if covered else "no cost is known" if not known else NO_ADEQUATE_MODEL
     return Savings(
         spent_usd=spent,
-        savings_usd=_around(estimate, spread) if covered else None,
+        savings_usd=added(savings) if covered else None,
         covered_share=covered_usd / spent if spent else 0.0,
+        observational=split.is_observational(covered_classes),
         classes=tuple(classes),
-        reason=None if covered else "no cost is known" if not known else NO_ADEQUATE_MODEL,
+        reason=why_unknown or split.why(covered_classes),
     )
 
 
@@ -166,10 +213,6 @@ def _by_model(cells: dict[tuple[str, str], Totals], cheapest: dict[str, Candidat
             spent[model_id] = spent.get(model_id, 0.0) + totals.sums["cost_sum_usd"]
             needed[model_id] = needed.get(model_id, 0.0) + baseline
     return {model_id: _within_0_1(needed[model_id] / usd) for model_id, usd in spent.items() if usd}
-
-
-def _around(estimate: float, spread: float) -> Interval:
-    return Interval(estimate=estimate, low=estimate - spread, high=estimate + spread)
 
 
 def _within_0_1(value: float) -> float:

@@ -1,43 +1,90 @@
-"""Intervals for shares, means and ratios, from counts and sums. Two-sided at models.document.CONFIDENCE."""
+"""Intervals for shares, means and sums, from counts and sums. Two-sided at models.document.CONFIDENCE unless told."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 
-from models.document import Interval
-
-Z_95 = 1.959964
-"""Standard normal quantile for a two-sided interval at 95 %."""
-
-Z_80 = 1.281552
-"""The same at 80 %, as the budget's projection has it."""
+from models.document import CONFIDENCE, Interval
 
 
-def share_interval(part: float, of: float) -> Interval:
+def z(level: float = CONFIDENCE) -> float:
+    """Standard normal quantile for a two-sided interval at `level`."""
+    return NormalDist().inv_cdf((1 + level) / 2)
+
+
+Z_95 = z(0.95)
+
+Z_80 = z(0.80)
+"""As the budget's projection has it."""
+
+
+def share_interval(part: float, of: float, level: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share (Wilson 1927). `part` may be a sum of values in 0..1.
 
     For such a sum the interval is on the safe side: values strictly between 0 and 1 vary less than a coin does.
     """
-    share = part / of
-    middle = (share + Z_95**2 / (2 * of)) / (1 + Z_95**2 / of)
-    spread = Z_95 / (1 + Z_95**2 / of) * math.sqrt(share * (1 - share) / of + Z_95**2 / (4 * of**2))
+    share, quantile = part / of, z(level)
+    middle = (share + quantile**2 / (2 * of)) / (1 + quantile**2 / of)
+    spread = quantile / (1 + quantile**2 / of) * math.sqrt(share * (1 - share) / of + quantile**2 / (4 * of**2))
     # Rounding may put a bound past the estimate by a hair at 0 and 1.
     return Interval(
         estimate=share, low=min(share, max(0.0, middle - spread)), high=max(share, min(1.0, middle + spread))
     )
 
 
-def mean_interval(count: float, total: float, total_sq: float) -> Interval:
+def mean_interval(count: float, total: float, total_sq: float, level: float = CONFIDENCE) -> Interval:
     """The mean with its normal interval; without bounds below two values."""
     mean, error = total / count, standard_error(count, total, total_sq)
-    if error is None:
-        return Interval(estimate=mean)
-    return Interval(estimate=mean, low=mean - Z_95 * error, high=mean + Z_95 * error)
+    return Interval(estimate=mean) if error is None else around(mean, z(level) * error)
+
+
+def around(estimate: float, spread: float) -> Interval:
+    """The interval of `spread` to either side."""
+    return Interval(estimate=estimate, low=estimate - spread, high=estimate + spread)
+
+
+def shifted(interval: Interval, by: float) -> Interval:
+    """The interval of a quantity that is larger by a known number."""
+    low, high = interval.low, interval.high
+    return Interval(
+        estimate=interval.estimate + by,
+        low=None if low is None else low + by,
+        high=None if high is None else high + by,
+    )
+
+
+def less(known: float, interval: Interval) -> Interval:
+    """The interval of a known number less the quantity."""
+    low, high = interval.low, interval.high
+    return Interval(
+        estimate=known - interval.estimate,
+        low=None if high is None else known - high,
+        high=None if low is None else known - low,
+    )
+
+
+def added(intervals: Sequence[Interval]) -> Interval:
+    """The interval of the sum of quantities whose errors are independent; without bounds where one has none."""
+    estimate = sum(interval.estimate for interval in intervals)
+    below = [interval.estimate - interval.low for interval in intervals if interval.low is not None]
+    above = [interval.high - interval.estimate for interval in intervals if interval.high is not None]
+    return Interval(
+        estimate=estimate,
+        low=estimate - math.hypot(*below) if len(below) == len(intervals) else None,
+        high=estimate + math.hypot(*above) if len(above) == len(intervals) else None,
+    )
 
 
 def standard_error(count: float, total: float, total_sq: float) -> float | None:
     """Of the mean, from count, sum and sum of squares; None below two values."""
+    deviation = standard_deviation(count, total, total_sq)
+    return None if deviation is None else deviation / math.sqrt(count)
+
+
+def standard_deviation(count: float, total: float, total_sq: float) -> float | None:
+    """Of single values, from count, sum and sum of squares; None below two values."""
     if count < 2:  # noqa: PLR2004
         return None
-    variance = max(0.0, (total_sq - total * total / count) / (count - 1))
-    return math.sqrt(variance / count)
+    return math.sqrt(max(0.0, (total_sq - total * total / count) / (count - 1)))

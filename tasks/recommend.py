@@ -1,24 +1,55 @@
 """Recommend: what to do about each bottleneck, as bounded moves of the router's config where it can be done so.
 
 Which bottleneck leads to which recommendation, its impact, effort and autoApply are the product document's.
+
+They are ranked by score = worth × confidence ÷ effort. Worth is the share that could be bettered: of model_selection
+the saving's share of the spend, of cache_optimization the share of selections that are slow beyond the limit, of
+cache_strategy the share of selections by which the hit rate falls short of target. Confidence is the chance that there
+is anything to better at all, by the normal approximation.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import polars as pl
 
-from models.document import Bottleneck, ConfigMove, HighCost, Interval, LowCacheHitRate, Recommendation, SlowResponse
+from models.document import (
+    CONFIDENCE,
+    Bottleneck,
+    ConfigMove,
+    HighCost,
+    Interval,
+    LowCacheHitRate,
+    Recommendation,
+    SlowResponse,
+)
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
+from tasks.balance import Split, split_of
 from tasks.configure import Setting
+from tasks.diagnose import SLOW_SHARE
 from tasks.efficiency import Candidate, shown_class, uncached
-from tasks.interval import Z_95
-from tasks.totals import Totals, totals_by
+from tasks.interval import less, z
+from tasks.totals import Totals, total, totals_by
 
 ROUTING_PREFIX = "routing."
 """The config key that names a complexity class's model is this and the class."""
+
+EFFORT_WEIGHTS = {"low": 1, "medium": 2, "high": 3}
+
+
+@dataclass(frozen=True)
+class _Basis:
+    """What recommendations of models rest on; intervals are at `level`."""
+
+    rollups: pl.DataFrame
+    cheapest: Mapping[str, Candidate]
+    split: Split
+    level: float
 
 
 def recommend(
@@ -27,8 +58,15 @@ def recommend(
     cheapest: Mapping[str, Candidate],
     config: Mapping[str, Setting],
     optimizer: Optimizer,
+    *,
+    split: Split | None = None,
+    level: float = CONFIDENCE,
 ) -> tuple[Recommendation, ...]:
-    """One recommendation per bottleneck that has a remedy; model_selection comes once per complexity class."""
+    """One recommendation per bottleneck that has a remedy, by score, the best first and the impossible last.
+
+    model_selection comes once per complexity class. `split` is worked out from the rollups where it is not given.
+    """
+    basis = _Basis(rollups, cheapest, split_of(rollups, optimizer) if split is None else split, level)
     found: list[Recommendation] = []
     for bottleneck in bottlenecks:
         if isinstance(bottleneck, SlowResponse):
@@ -36,11 +74,29 @@ def recommend(
         elif isinstance(bottleneck, LowCacheHitRate):
             found.append(_cache_strategy(bottleneck, config, optimizer))
         elif isinstance(bottleneck, HighCost):
-            found += _model_selection(bottleneck, rollups, cheapest, config)
-    return tuple(found)
+            found += _model_selection(bottleneck, basis, config)
+    return tuple(sorted(map(_scored, found), key=lambda item: (item.status == "impossible", -(item.score or 0.0))))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _scored(item: Recommendation) -> Recommendation:
+    """With its score, which what cannot be done has none of."""
+    if item.worth is None or item.confidence is None or item.status == "impossible":
+        return item
+    score = item.worth * item.confidence / EFFORT_WEIGHTS[item.effort]
+    return item.model_copy(update={"score": score})
+
+
+def _confidence(excess: float, error: float) -> float:
+    """Chance that the true excess is above 0, from its estimate and standard error."""
+    return NormalDist().cdf(excess / error) if error else float(excess > 0)
+
+
+def _limit_error(limit: float, sample: int) -> float:
+    """Standard error of a share at its limit; unlike that at the share itself, it is not 0 where all or none are."""
+    return math.sqrt(limit * (1 - limit) / sample)
 
 
 def _cache_optimization(
@@ -53,7 +109,8 @@ def _cache_optimization(
         },
         config,
     )
-    clear = (bottleneck.percentage_interval.low or 0.0) > 10  # noqa: PLR2004 - SLOW_SHARE in percent
+    clear = (bottleneck.percentage_interval.low or 0.0) > 100 * SLOW_SHARE
+    excess = bottleneck.percentage / 100 - SLOW_SHARE
     return _of_cache(
         Recommendation(
             type="cache_optimization",
@@ -63,6 +120,8 @@ def _cache_optimization(
             effort="low",
             auto_apply=True,
             moves=moves,
+            worth=excess,
+            confidence=_confidence(excess, _limit_error(SLOW_SHARE, bottleneck.sample)),
             sample=bottleneck.sample,
         ),
         notes,
@@ -80,6 +139,7 @@ def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], 
         config,
     )
     clear = (bottleneck.rate_interval.high or 1.0) < bottleneck.target_rate
+    gap = bottleneck.target_rate - bottleneck.current_rate
     return _of_cache(
         Recommendation(
             type="cache_strategy",
@@ -89,6 +149,8 @@ def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], 
             effort="medium",
             auto_apply=True,
             moves=moves,
+            worth=gap,
+            confidence=_confidence(gap, _limit_error(bottleneck.target_rate, bottleneck.sample)),
             sample=bottleneck.sample,
         ),
         notes,
@@ -151,18 +213,15 @@ def _why_stuck(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
     return f"is at or above the upper bound {knob.maximum:g}"
 
 
-def _model_selection(
-    bottleneck: HighCost, rollups: pl.DataFrame, cheapest: Mapping[str, Candidate], config: Mapping[str, Setting]
-) -> list[Recommendation]:
-    cells = {(key[0], key[1]): totals for key, totals in totals_by(rollups, "complexity", "model_id").items()}
+def _model_selection(bottleneck: HighCost, basis: _Basis, config: Mapping[str, Setting]) -> list[Recommendation]:
+    cells = {(key[0], key[1]): totals for key, totals in totals_by(basis.rollups, "complexity", "model_id").items()}
+    spent = total(basis.rollups).sums["cost_sum_usd"]
     found = [
-        recommendation
-        for complexity, candidate in sorted(cheapest.items())
-        if (recommendation := _cheaper_model(complexity, candidate, cells, config)) is not None
+        recommendation.model_copy(update={"worth": recommendation.savings_usd.estimate / spent})
+        for complexity in sorted(basis.cheapest)
+        if (recommendation := _cheaper_model(complexity, basis, cells, config)) and recommendation.savings_usd
     ]
-    if found:
-        return sorted(found, key=lambda item: -(item.savings_usd.estimate if item.savings_usd else 0.0))
-    return [
+    return found or [
         _of_models(bottleneck.sample).model_copy(
             update={
                 "status": "impossible",
@@ -174,11 +233,12 @@ def _model_selection(
 
 
 def _cheaper_model(
-    complexity: str, candidate: Candidate, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
+    complexity: str, basis: _Basis, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
 ) -> Recommendation | None:
     """Move the class's most expensive other model to the candidate; None unless that surely saves."""
+    candidate = basis.cheapest[complexity]
     savings = {
-        model_id: _saving(totals, candidate)
+        model_id: _saving(totals, candidate, basis.level)
         for (name, model_id), totals in cells.items()
         if name == complexity and model_id != candidate.model_id
     }
@@ -191,24 +251,27 @@ def _cheaper_model(
     if key in config and config[key].value == from_model:
         setting = config[key]
         move = (ConfigMove(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),)
+    notes = ("waits for a person to decide", basis.split.why([complexity]))
     return _of_models(candidate.sample).model_copy(
         update={
             "complexity": shown_class(complexity),
             "from_model": from_model,
             "to_model": candidate.model_id,
             "savings_usd": saving,
-            "accuracy_after": candidate.accuracy,
+            "accuracy_after": candidate.accuracy_of(uncached(cells[complexity, from_model])[0], basis.level),
+            "confidence": _confidence(saving.estimate, (saving.estimate - (saving.low or 0.0)) / z(basis.level)),
             "moves": move,
             "status": "waiting",
-            "note": "waits for a person to decide",
+            "note": "; ".join(note for note in notes if note),
+            "observational": basis.split.is_observational([complexity]),
         }
     )
 
 
-def _saving(totals: Totals, candidate: Candidate) -> Interval:
+def _saving(totals: Totals, candidate: Candidate, level: float) -> Interval:
+    """What the cell's uncached selections would have cost less with the candidate."""
     count, cost, _ = uncached(totals)
-    estimate, spread = cost - count * candidate.cost_usd, Z_95 * count * candidate.cost_error_usd
-    return Interval(estimate=estimate, low=estimate - spread, high=estimate + spread)
+    return less(cost, candidate.cost_of(count, level))
 
 
 def _of_models(sample: int) -> Recommendation:

@@ -6,20 +6,21 @@ from datetime import datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from models.database import reading
 from models.document import Filters
-from models.settings import Settings
+from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.apply import applied_in
+from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.compose import Material, Request
 from tasks.configure import read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.evidence import read_evidence
 from tasks.forecast import basis
-from tasks.gather import gather_from
+from tasks.gather import Gathered, gather_from, hours_by
 from tasks.recommend import recommend
 
 
@@ -34,17 +35,27 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         budget_basis = gather_from(connection, basis(current.period.end, period.zone), Filters())
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
+        split = _split(connection, current, settings.optimizer)
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(current.parts, limits)
+    config = read_config(engine)
     return Material(
         current=current,
         previous=previous,
         last_week=last_week,
         budget_basis=budget_basis,
         bottlenecks=bottlenecks,
-        recommendations=recommend(bottlenecks, current.parts, cheapest, read_config(engine), settings.optimizer),
+        recommendations=recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split),
         applied=applied_in(engine, period.start, now),
+        split=split,
     )
+
+
+def _split(connection: Connection, current: Gathered, optimizer: Optimizer) -> Split:
+    """The declared split held against the period's hours, which are read for nothing else."""
+    if not optimizer.random_split:
+        return OBSERVATIONAL
+    return split_of(hours_by(connection, current, KEYS, COLUMNS), optimizer)
 
 
 @task(name="survey", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])

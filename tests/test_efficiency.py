@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.settings import PerformanceMetrics
-from tasks.efficiency import MINIMUM_SAMPLE, NO_ADEQUATE_MODEL, measure_efficiency
+from models.document import Interval
+from models.settings import Optimizer, PerformanceMetrics
+from tasks.balance import Split
+from tasks.efficiency import (
+    MINIMUM_SAMPLE,
+    NO_ADEQUATE_MODEL,
+    cheapest_adequate,
+    measure_efficiency,
+    optimization_savings,
+)
 from tests.factories import hours
 
 LIMITS = PerformanceMetrics()
@@ -83,6 +91,82 @@ def test_classes_without_an_adequate_model_are_left_out_and_counted() -> None:
     assert efficiency.value == pytest.approx(1.0)
     assert efficiency.coverage.share == 0.5
     assert efficiency.savings.covered_share == pytest.approx(0.25)
+
+
+VARIED = [*calls("cheap", 50, 0.01), *calls("cheap", 50, 0.03), *calls("costly", 400, 0.08)]
+"""The cheap model costs 0.02 USD on average, with a standard deviation of 0.01."""
+
+
+def test_the_interval_holds_the_error_of_the_average_and_the_scatter_around_it() -> None:
+    """400 selections moved to an average known from 100: 0.01 × √(400 + 400² / 100), times 1.96."""
+    savings = measure_efficiency(hours(*VARIED), LIMITS).savings.savings_usd
+    assert savings is not None
+    assert savings.low is not None
+    assert savings.high is not None
+    spread = 1.96 * 0.01 * (400 + 400**2 / 100) ** 0.5
+    assert savings.estimate == pytest.approx(400 * 0.06)
+    assert (savings.estimate - savings.low, savings.high - savings.estimate) == pytest.approx(
+        (spread, spread), rel=0.01
+    )
+
+
+def test_the_interval_is_at_the_level_asked_for() -> None:
+    """At 90 % it is narrower than at 95 %, by the ratio of the normal quantiles."""
+    low = [measure_efficiency(hours(*VARIED), LIMITS, level=level).savings.savings_usd for level in (0.90, 0.95)]
+    at_90, at_95 = (item.estimate - item.low for item in low if item is not None and item.low is not None)
+    assert at_90 / at_95 == pytest.approx(1.6449 / 1.96, rel=1e-3)
+
+
+def test_accuracy_after_is_less_certain_than_what_was_measured() -> None:
+    """Of few selections moved, it may differ much from the class's average."""
+    rows = [*calls("cheap", 380, 0.01), *calls("cheap", 20, 0.01, accuracy=0.0)]
+    candidate = cheapest_adequate(hours(*rows), PerformanceMetrics.model_validate({"selectionAccuracy": LOW}))["simple"]
+    few, many = candidate.accuracy_of(10), candidate.accuracy_of(10**9)
+    assert few.estimate == many.estimate == candidate.accuracy.estimate
+    assert many.low == pytest.approx(candidate.accuracy.low)
+    assert few.low is not None
+    assert few.low < 0.8
+
+
+LOW = {"target": 0.9, "warning": 0.8, "critical": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("split", "observational", "reason"),
+    [
+        (Split(), True, None),
+        (Split(declared=True), False, None),
+        (Split(declared=True, uneven={"simple": "other teams"}), True, "does not show in the data: other teams"),
+        (Split(declared=True, uneven={"complex": "other teams"}), False, None),
+    ],
+    ids=["not declared", "declared", "contradicted", "contradicted elsewhere"],
+)
+def test_savings_are_observational_unless_split_at_random(
+    split: Split, observational: bool, reason: str | None
+) -> None:
+    savings = measure_efficiency(hours(*VARIED), LIMITS, split).savings
+    assert savings.observational == observational
+    assert (savings.reason is None) if reason is None else (reason in (savings.reason or ""))
+
+
+def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
+    """Verdicts add up, a loss too, their errors in quadrature; the router's own cost comes off the estimate."""
+    estimated = measure_efficiency(hours(*VARIED), LIMITS).savings
+    assert estimated.savings_usd is not None
+    verdicts = [Interval(estimate=5.0, low=2.0, high=8.0), Interval(estimate=-1.0, low=-5.0, high=3.0)]
+    found = optimization_savings(estimated, verdicts, 500, Optimizer(router_usd_per_request=0.01))
+    assert found.measured_usd == Interval(estimate=4.0, low=-1.0, high=9.0)
+    assert (found.measured_count, found.router_cost_usd) == (2, 5.0)
+    assert found.net_usd is not None
+    assert found.net_usd.estimate == pytest.approx(estimated.savings_usd.estimate - 5.0)
+
+
+def test_what_the_router_costs_is_unknown_unless_told() -> None:
+    """Nor is anything measured before a change was judged."""
+    found = optimization_savings(measure_efficiency(hours(*VARIED), LIMITS).savings, [], 500, Optimizer())
+    assert (found.measured_usd, found.measured_count, found.router_cost_usd, found.net_usd) == (None, 0, None, None)
+    unbounded = optimization_savings(found.estimated, [Interval(estimate=1.0)], 500, Optimizer())
+    assert unbounded.measured_usd == Interval(estimate=1.0)
 
 
 def test_nothing_is_known_of_nothing() -> None:

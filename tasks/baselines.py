@@ -1,0 +1,277 @@
+"""Baselines: what routing adds, beside two ways of routing that know nothing of the request.
+
+Everything rests on cells, complexity class × model, each known by its average cost per uncached selection and by its
+average accuracy. A selection that cannot be told about stays as the router routed it, in every baseline alike: cache
+hits, and classes where a cell that is needed is not known. Costs are over the very selections of the period, accuracies
+over the same mix of classes. Both are worked out as differences from what was measured of the router.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.document import CONFIDENCE, Baseline, Baselines, Interval
+from tasks.balance import OBSERVATIONAL, Split
+from tasks.efficiency import MINIMUM_SAMPLE, uncached
+from tasks.interval import around, share_interval, standard_deviation, z
+from tasks.totals import Totals, total, totals_by
+
+Numbers = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+LEAST_SHARE = 0.01
+"""Share of the routed selections below which a model is not handed out: a trial of a few calls is no way of routing."""
+
+LEAST_MODELS = 2
+LEAST_CLASSES = 2
+"""Within a single class the router's own shares are the shuffle: nothing could be gained or lost by it."""
+
+ROUNDING = 1e-9
+
+NO_COST = "no cost is known"
+NO_ACCURACY = "no accuracy is known"
+TOO_FEW = "no model served enough selections with a known cost"
+UNRATED = "accuracy is not known well enough in every class"
+ONE_MODEL = "fewer than two models served enough selections with a known cost"
+UNCOMPARED = "in fewer than two complexity classes are cost and accuracy known well enough for every model"
+UNMATCHED = "no mix of the models costs what the router did"
+
+
+def baselines(rollups: pl.DataFrame, split: Split = OBSERVATIONAL, *, level: float = CONFIDENCE) -> Baselines:
+    """The router, everything sent to the cheapest model, and models shuffled at the router's cost."""
+    totals = total(rollups)
+    cells = {(key[0], key[1]): cell for key, cell in totals_by(rollups, "complexity", "model_id").items()}
+    grid, router = _grid(cells, totals.count), _router(totals, level)
+    shuffled, gained = _shuffled(grid, router, level)
+    classes = {name for (name, _), cell in cells.items() if uncached(cell)[0]}
+    return Baselines(
+        router=router,
+        all_cheapest=_all_cheapest(grid, router, level),
+        shuffled=shuffled,
+        accuracy_gained=gained,
+        observational=split.is_observational(classes),
+        reason=shuffled.reason or split.why(sorted(classes)),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Cells as arrays, one row a class and one column a model. Averages and deviations are 0 where none is known.
+
+    `routed` counts the uncached selections with a known cost, `billed` all with a known cost, `rated` those with a
+    known accuracy, and `count` all selections of the period. Deviations are of single selections.
+    """
+
+    classes: tuple[str, ...]
+    models: tuple[str, ...]
+    count: int
+    routed: Numbers
+    billed: Numbers
+    rated: Numbers
+    cost: Numbers
+    cost_deviation: Numbers
+    accuracy: Numbers
+    accuracy_deviation: Numbers
+
+    @property
+    def priced(self) -> Flags:
+        return np.asarray(self.routed >= MINIMUM_SAMPLE)
+
+    @property
+    def known(self) -> Flags:
+        return np.asarray(self.priced & (self.rated >= MINIMUM_SAMPLE))
+
+    @property
+    def pool(self) -> Flags:
+        """The models that are handed out."""
+        served = self.routed.sum(axis=0)
+        return np.asarray((served >= MINIMUM_SAMPLE) & (served >= LEAST_SHARE * served.sum()))
+
+    def covered(self, cells: Flags) -> float:
+        return float(self.billed[cells].sum()) / self.count
+
+
+def _grid(cells: Mapping[tuple[str, str], Totals], count: int) -> _Grid:
+    classes, models = (tuple(sorted({key[place] for key in cells})) for place in (0, 1))
+    measured = [[_measured(cells.get((name, model_id))) for model_id in models] for name in classes]
+    return _Grid(classes, models, count, *np.moveaxis(np.array(measured).reshape(len(classes), len(models), 7), 2, 0))
+
+
+def _measured(cell: Totals | None) -> tuple[float, ...]:
+    """The numbers of one cell, in the order of _Grid."""
+    if cell is None:
+        return (0.0,) * 7
+    routed, cost, cost_sq = uncached(cell)
+    rated, right = cell.known("accuracy_count"), cell.sums["accuracy_sum"]
+    # Two more of each outcome (Agresti and Coull 1998), or a cell without a miss would be known for certain.
+    share = (right + 2) / (rated + 4)
+    return (
+        routed,
+        cell.known("cost_count"),
+        rated,
+        cost / routed if routed else 0.0,
+        standard_deviation(routed, cost, cost_sq) or 0.0,
+        right / rated if rated else 0.0,
+        math.sqrt(share * (1 - share)),
+    )
+
+
+def _router(totals: Totals, level: float) -> Baseline:
+    """As measured: what it cost is known, not estimated."""
+    cost, rated = totals.cost_usd, totals.known("accuracy_count")
+    shares = [totals.known(name) / totals.count for name in ("cost_count", "accuracy_count") if totals.known(name)]
+    return Baseline(
+        name="router",
+        cost_usd=None if cost is None else around(cost, 0.0),
+        accuracy=share_interval(totals.sums["accuracy_sum"], rated, level) if rated else None,
+        covered_share=min(shares, default=0.0),
+        reason=NO_COST if cost is None else None if rated else NO_ACCURACY,
+    )
+
+
+def _all_cheapest(grid: _Grid, router: Baseline, level: float) -> Baseline:
+    """Every uncached selection with the cheapest model, in the classes where its cost is known."""
+    cheapest = _cheapest(grid)
+    if router.cost_usd is None or cheapest is None:
+        return _untold("allCheapest", NO_COST if router.cost_usd is None else TOO_FEW)
+    covered = grid.priced[:, cheapest]
+    shift = np.where(covered[:, None], -grid.routed, 0.0)
+    shift[:, cheapest] = 0.0
+    moved = -shift.sum(axis=1)
+    scatter = moved + moved**2 / np.maximum(1, grid.routed[:, cheapest])
+    error = math.sqrt(float((grid.cost_deviation[:, cheapest] ** 2 * scatter).sum()))
+    shift[:, cheapest] = moved
+    cost = router.cost_usd.estimate + float((shift * grid.cost).sum())
+    is_rated = router.accuracy is not None and _is_rated(grid, shift)
+    return Baseline(
+        name="allCheapest",
+        model=grid.models[cheapest],
+        cost_usd=around(cost, z(level) * error),
+        accuracy=_accuracy(grid, shift, _cell_variance(grid, _weights(grid, shift)), level) if is_rated else None,
+        covered_share=grid.covered(np.broadcast_to(covered[:, None], grid.billed.shape)),
+        reason=None if is_rated else NO_ACCURACY if router.accuracy is None else UNRATED,
+    )
+
+
+def _is_rated(grid: _Grid, shift: Numbers) -> bool:
+    """Whether the accuracy is known on both sides of a shift; of a cell with few selections, that of each is asked."""
+    left, entered = shift < 0, shift > 0
+    return bool((grid.rated[left] >= np.minimum(MINIMUM_SAMPLE, grid.routed[left])).all() and grid.known[entered].all())
+
+
+def _cheapest(grid: _Grid) -> int | None:
+    """The place of the model with the least average cost, over the classes where that is known of every one.
+
+    Where there is no such class, over all that each served.
+    """
+    if not grid.pool.any():
+        return None
+    shared = grid.priced[:, grid.pool].all(axis=1)
+    if shared.any():
+        averages = grid.routed[shared].sum(axis=1) @ grid.cost[shared]
+    else:
+        averages = (grid.routed * grid.cost).sum(axis=0) / np.maximum(1, grid.routed.sum(axis=0))
+    return int(np.argmin(np.where(grid.pool, averages, np.inf)))
+
+
+def _shuffled(grid: _Grid, router: Baseline, level: float) -> tuple[Baseline, Interval | None]:
+    """Models at random at the router's cost, in the classes where every one is known; and what the router gains."""
+    classes: Flags = np.asarray(grid.known[:, grid.pool].all(axis=1))
+    within = classes[:, None] & grid.pool
+    mix = _mix(grid, within) if classes.sum() >= LEAST_CLASSES and grid.pool.sum() >= LEAST_MODELS else None
+    if router.cost_usd is None or router.accuracy is None or mix is None:
+        return _untold("shuffled", _why_not(grid, router, int(classes.sum()))), None
+    shift = mix.routed - np.outer(mix.routed.sum(axis=1), mix.shares)
+    gained = float((shift * grid.accuracy).sum()) / grid.count
+    worth = np.where(within, grid.accuracy / grid.count - mix.slope * grid.cost - mix.own_shares_worth, 0.0)
+    by_cost = mix.slope * shift
+    gain_variance = _cell_variance(grid, shift / grid.count, by_cost) + _pick_variance(mix.routed, worth)
+    # What a pick is worth to the router itself is its accuracy; the rest of the gain's worth is the shuffle's.
+    shuffled_worth = np.where(within, grid.accuracy / grid.count, 0.0) - worth
+    variance = _cell_variance(grid, _weights(grid, -shift), by_cost) + _pick_variance(mix.routed, shuffled_worth)
+    accuracy = _accuracy(grid, -shift, variance, level)
+    told = Baseline(name="shuffled", cost_usd=router.cost_usd, accuracy=accuracy, covered_share=grid.covered(within))
+    return told, around(gained, z(level) * math.sqrt(gain_variance))
+
+
+@dataclass(frozen=True)
+class _Mix:
+    """Shares of the models that cost what the router did, and what is needed for the errors.
+
+    They are the router's own shares, moved by `towards` (0..1) to all of one model. `slope` is the accuracy gained on
+    that way per USD; `own_shares_worth` what one more pick of a model is worth through the router's own shares.
+    """
+
+    routed: Numbers
+    shares: Numbers
+    slope: float
+    own_shares_worth: Numbers
+
+
+def _mix(grid: _Grid, within: Flags) -> _Mix | None:
+    """The mix over the cells `within`; None where none costs what the router did."""
+    routed = np.where(within, grid.routed, 0.0)
+    sizes, own = routed.sum(axis=1), routed.sum(axis=0) / routed.sum()
+    cost, accuracy = sizes @ np.where(within, grid.cost, 0.0), sizes @ np.where(within, grid.accuracy, 0.0) / grid.count
+    spent, shuffled = float((routed * grid.cost).sum()), float(own @ cost)
+    pool = np.flatnonzero(grid.pool)
+    end = pool[np.argmax(cost[pool])] if spent > shuffled else pool[np.argmin(cost[pool])]
+    gap, lacking = float(cost[end]) - shuffled, spent - shuffled
+    if abs(lacking) > abs(gap) + ROUNDING * spent:
+        return None
+    is_way = abs(gap) > ROUNDING * spent
+    towards = min(1.0, lacking / gap) if is_way else 0.0
+    slope = float(accuracy[end] - own @ accuracy) / gap if is_way else 0.0
+    shares = (1 - towards) * own
+    shares[end] += towards
+    return _Mix(routed, shares, slope, (1 - towards) * (accuracy - slope * cost) / routed.sum())
+
+
+def _weights(grid: _Grid, shift: Numbers) -> Numbers:
+    """Each cell's weight in the accuracy over all selections, after so many were moved into it."""
+    return np.asarray(grid.rated / grid.rated.sum() + shift / grid.count)
+
+
+def _accuracy(grid: _Grid, shift: Numbers, variance: float, level: float) -> Interval:
+    estimate = float((_weights(grid, shift) * grid.accuracy).sum())
+    spread = z(level) * math.sqrt(variance)
+    return Interval(estimate=estimate, low=max(0.0, estimate - spread), high=min(1.0, estimate + spread))
+
+
+def _cell_variance(grid: _Grid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
+    """Of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
+
+    How accuracy and cost go together within a cell is not in rollups, so their errors are taken to add up, which is the
+    worst that they can do.
+    """
+    accuracy_error = np.abs(by_accuracy) * grid.accuracy_deviation / np.sqrt(np.maximum(1, grid.rated))
+    cost_error = np.abs(by_cost) * grid.cost_deviation / np.sqrt(np.maximum(1, grid.routed))
+    return float(((accuracy_error + cost_error) ** 2).sum())
+
+
+def _pick_variance(picked: Numbers, worth: Numbers) -> float:
+    """Of the total worth of picks, where those of a class are a draw from the shares that they show."""
+    total_worth, size = (picked * worth).sum(axis=1), np.maximum(1, picked.sum(axis=1))
+    return max(0.0, float((picked * worth**2).sum() - (total_worth**2 / size).sum()))
+
+
+def _why_not(grid: _Grid, router: Baseline, classes: int) -> str:
+    if router.cost_usd is None or router.accuracy is None:
+        return NO_COST if router.cost_usd is None else NO_ACCURACY
+    if grid.pool.sum() < LEAST_MODELS:
+        return ONE_MODEL
+    return UNCOMPARED if classes < LEAST_CLASSES else UNMATCHED
+
+
+def _untold(name: Literal["allCheapest", "shuffled"], reason: str) -> Baseline:
+    return Baseline(name=name, cost_usd=None, accuracy=None, covered_share=0.0, reason=reason)

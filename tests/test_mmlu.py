@@ -1,0 +1,199 @@
+"""Savings held against the truth: questions to which the answers and costs of both models are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+
+from models.document import HighCost, Interval, Recommendation
+from models.kpi import FallingRatioThresholds
+from models.period import Level
+from models.settings import Optimizer, PerformanceMetrics
+from tasks.balance import Split, split_of
+from tasks.baselines import baselines
+from tasks.efficiency import cheapest_adequate, measure_efficiency
+from tasks.recommend import recommend
+from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tests.factories import DEFAULTS, MONDAY
+
+MMLU = Path(__file__).parents[2] / "shared/data/mmlu_outcomes.parquet"
+STRONG, WEAK = "gpt-4-1106", "mixtral-8x7b"
+
+DRAWS, SEED = 200, 20_260_907
+BOUNDS = {0.90: (0.85, 0.95), 0.95: (0.91, 0.99)}
+"""How often an interval of each level may hold the truth: chance over 200 draws, at about 2.5 standard errors."""
+
+LIMITS = PerformanceMetrics(selection_accuracy=FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1))
+"""The weak model counts as adequate here: it is what is claimed of it that is looked at."""
+
+HIGH_COST = HighCost(severity="medium", sample=1, average_cost=1.0, average_cost_interval=Interval(estimate=1.0))
+RANDOM, DECLARED = Split(declared=True), Optimizer(random_split=True)
+
+pytestmark = pytest.mark.skipif(not MMLU.exists(), reason=f"{MMLU} is not here")
+
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a router's picks: what Routewatch sees, and whether each question went to the strong model."""
+
+    rollups: pl.DataFrame
+    strong: Flags
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of every question, in the order of the questions."""
+
+    subject: npt.NDArray[np.str_]
+    strong_usd: npt.NDArray[np.float64]
+    weak_usd: npt.NDArray[np.float64]
+    strong_right: npt.NDArray[np.float64]
+    weak_right: npt.NDArray[np.float64]
+
+    @cached_property
+    def chance_of_strong(self) -> npt.NDArray[np.float64]:
+        """Of a router that sends the harder subjects to the strong model: 0.2 to 0.8, the same within a subject."""
+        subjects = sorted(set(self.subject), key=lambda name: -self.weak_right[self.subject == name].mean())
+        chances = dict(zip(subjects, np.linspace(0.2, 0.8, len(subjects)), strict=True))
+        return np.array([chances[name] for name in self.subject])
+
+    def draws(self, chance: Any, complexity: Any, team: Any = None, count: int = DRAWS) -> Iterator[Draw]:
+        """Rollups of independent draws, with made-up equal response times: without one no model is adequate."""
+        random = np.random.default_rng(SEED)
+        for number in range(count):
+            strong = random.random(self.subject.size) < chance
+            columns = {
+                "timestamp": MONDAY + timedelta(hours=number),
+                "model_id": np.where(strong, STRONG, WEAK),
+                "cost_usd": np.where(strong, self.strong_usd, self.weak_usd),
+                "accuracy": np.where(strong, self.strong_right, self.weak_right),
+                "response_time_ms": 500.0,
+                "complexity": complexity,
+                "team": team,
+            }
+            rows = pl.DataFrame(DEFAULTS | columns, schema=SELECTION_SCHEMA)
+            yield Draw(roll_up(rows, "UTC", 2000.0)[Level.HOUR], strong)
+
+    def saved_usd(self, moved: Flags) -> float:
+        return float((self.strong_usd - self.weak_usd)[moved].sum())
+
+    def accuracy_of(self, moved: Flags) -> float:
+        return float(self.weak_right[moved].mean())
+
+
+@pytest.fixture(scope="module")
+def truth() -> Truth:
+    rows = pl.read_parquet(MMLU).with_columns(pl.col("correct").cast(pl.Float64)).sort("prompt_id")
+    strong, weak = rows.filter(pl.col("model_id") == STRONG), rows.filter(pl.col("model_id") == WEAK)
+    assert strong["prompt_id"].equals(weak["prompt_id"])
+    subject = strong["subject"].to_numpy().astype(np.str_)
+    usd, right = (strong["cost_usd"], weak["cost_usd"]), (strong["correct"], weak["correct"])
+    return Truth(subject, *(column.to_numpy() for column in (*usd, *right)))
+
+
+@pytest.fixture(scope="module")
+def at_random(truth: Truth) -> list[Draw]:
+    return list(truth.draws(0.5, None))
+
+
+@pytest.fixture(scope="module")
+def by_subject(truth: Truth) -> list[Draw]:
+    return list(truth.draws(truth.chance_of_strong, truth.subject))
+
+
+def recommended(draw: Draw, split: Split, level: float) -> tuple[Recommendation, ...]:
+    cheapest = cheapest_adequate(draw.rollups, LIMITS)
+    return recommend((HIGH_COST,), draw.rollups, cheapest, {}, Optimizer(), split=split, level=level)
+
+
+def holds(interval: Interval | None, true: float) -> bool:
+    assert interval is not None
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low <= true <= interval.high
+
+
+def assert_calibrated(held: list[bool], level: float) -> None:
+    low, high = BOUNDS[level]
+    assert low <= np.mean(held) <= high, f"{np.mean(held):.1%} of {len(held)}"
+
+
+@pytest.mark.parametrize("level", BOUNDS)
+def test_of_a_random_split_the_intervals_hold_the_truth(truth: Truth, at_random: list[Draw], level: float) -> None:
+    """Savings and the accuracy after switching, as often as their level says."""
+    savings, accuracy, total = [], [], []
+    for draw in at_random:
+        [item] = recommended(draw, RANDOM, level)
+        assert (item.from_model, item.to_model, item.observational) == (STRONG, WEAK, False)
+        savings.append(holds(item.savings_usd, truth.saved_usd(draw.strong)))
+        accuracy.append(holds(item.accuracy_after, truth.accuracy_of(draw.strong)))
+        measured = measure_efficiency(draw.rollups, LIMITS, RANDOM, level=level).savings
+        total.append(holds(measured.savings_usd, truth.saved_usd(draw.strong)))
+    for held in (savings, accuracy, total):
+        assert_calibrated(held, level)
+
+
+@pytest.mark.parametrize("level", BOUNDS)
+def test_within_a_subject_they_hold_it_too(truth: Truth, by_subject: list[Draw], level: float) -> None:
+    """The router prefers the strong model for harder subjects, but within a subject it picks at random."""
+    savings, accuracy, total = [], [], []
+    for draw in by_subject:
+        items = recommended(draw, RANDOM, level)
+        assert not any(item.observational for item in items)
+        for item in items:
+            moved = draw.strong & (truth.subject == item.complexity)
+            savings.append(holds(item.savings_usd, truth.saved_usd(moved)))
+            accuracy.append(holds(item.accuracy_after, truth.accuracy_of(moved)))
+        found = measure_efficiency(draw.rollups, LIMITS, RANDOM, level=level)
+        baseline = {name: candidate.model_id for name, candidate in found.cheapest.items()}
+        to = np.array([baseline.get(name, "") for name in truth.subject])
+        saved = truth.saved_usd(draw.strong & (to == WEAK)) - truth.saved_usd(~draw.strong & (to == STRONG))
+        total.append(holds(found.savings.savings_usd, saved))
+    assert len(savings) > 40 * DRAWS
+    for held in (savings, accuracy, total):
+        assert_calibrated(held, level)
+
+
+def test_across_subjects_it_is_observational_and_may_miss(truth: Truth) -> None:
+    """Without the subject as a class the split is not random: the interval misses, and the report does not hide it."""
+    savings, accuracy = [], []
+    for draw in truth.draws(truth.chance_of_strong, None, count=50):
+        [item] = recommended(draw, split_of(draw.rollups, Optimizer()), 0.90)
+        assert item.observational
+        savings.append(holds(item.savings_usd, truth.saved_usd(draw.strong)))
+        accuracy.append(holds(item.accuracy_after, truth.accuracy_of(draw.strong)))
+    assert np.mean(savings) < 0.5
+    assert np.mean(accuracy) < 0.5
+
+
+def test_a_split_that_is_declared_but_does_not_show_is_observational(truth: Truth) -> None:
+    """Were each subject a team, the teams would give the router away."""
+    [draw] = truth.draws(truth.chance_of_strong, None, team=truth.subject, count=1)
+    [item] = recommended(draw, split_of(draw.rollups, DECLARED), 0.95)
+    assert item.observational
+    assert item.note is not None
+    assert "got other teams than the other models" in item.note
+    [fair] = truth.draws(0.5, None, team=truth.subject, count=1)
+    [item] = recommended(fair, split_of(fair.rollups, DECLARED), 0.95)
+    assert not item.observational
+
+
+def test_a_router_gains_over_a_shuffle_only_where_it_knows_something(truth: Truth, by_subject: list[Draw]) -> None:
+    """Harder subjects to the stronger model is worth more than the same spend at random; a random split is not."""
+    informed = [baselines(draw.rollups, level=0.90) for draw in by_subject[:50]]
+    gains = [item.accuracy_gained for item in informed if item.accuracy_gained]
+    assert len(gains) == len(informed)
+    assert np.mean([gain.estimate for gain in gains]) > 0.002
+    random = truth.draws(0.5, truth.subject, count=50)
+    assert np.mean([holds(baselines(draw.rollups, level=0.90).accuracy_gained, 0.0) for draw in random]) >= 0.85
