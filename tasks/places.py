@@ -18,8 +18,8 @@ import polars as pl
 from models.document import Place
 from models.tables import UNKNOWN
 
-MINIMUM_SAMPLE = 30
-"""Selections with a known value that a place has at least: below that its rate says little."""
+MINIMUM_SAMPLE = 10
+"""Selections with a known value that a place has at least: chance is not normal over fewer."""
 
 CHANCE = 0.05
 """How often a place is named, per dimension, where there is nothing to name."""

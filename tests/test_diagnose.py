@@ -5,12 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from models.document import ErrorBurst, HighCost, LowCacheHitRate, SlowResponse
+from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, INCIDENT_MODEL, simulate
+from models.document import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
+from models.period import Level
 from models.settings import PerformanceMetrics
 from tasks.diagnose import diagnose
+from tasks.places import Measure, placed, places
+from tasks.rollup import SELECTION_SCHEMA, roll_up
 from tests.factories import MONDAY, hours
 
 LIMITS = PerformanceMetrics()
@@ -90,6 +97,103 @@ def test_a_bottleneck_says_where_it_sits() -> None:
     assert (model.value, model.rate, model.affected, model.share) == ("slow", 1.0, 60, 1.0)
 
 
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 1_000_000))
+def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
+    """Of every place: share and rate, with the rate without it, add up to the bottleneck's own figures."""
+    for bottleneck in diagnose(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
+        for place in bottleneck.where:
+            whole, part, known = figures(bottleneck, place)
+            rest = bottleneck.sample - known
+            assert place.share == pytest.approx(part / (whole * bottleneck.sample))
+            assert place.rate_without is not None
+            assert place.rate * known + place.rate_without * rest == pytest.approx(
+                rate_of(bottleneck) * bottleneck.sample
+            )
+
+
+def uneven(seed: int) -> list[dict[str, Any]]:
+    """Selections of which some models, teams and hours are slower, costlier, less cached and more often fail."""
+    draw = np.random.default_rng(seed)
+    worse = {name: draw.random(3) for name in ("model", "team", "hour")}
+    rows = []
+    for hour in range(30):
+        for _ in range(60):
+            model, team = draw.integers(3), draw.integers(3)
+            bad = (worse["model"][model] + worse["team"][team] + worse["hour"][hour % 3]) / 3
+            failed = draw.random() < (0.6 if hour == 20 and model == 1 else 0.01)
+            rows.append(
+                {
+                    "timestamp": MONDAY + timedelta(hours=hour),
+                    "model_id": f"m{model}",
+                    "team": None if team == 2 else f"t{team}",
+                    "complexity": "complex" if bad > 0.5 else "simple",
+                    "error": failed,
+                    "response_time_ms": None if failed else 4000.0 * bad,
+                    "cost_usd": None if failed else 0.2 * bad * draw.random(),
+                    "cache_hit": bool(draw.random() > bad),
+                }
+            )
+    return rows
+
+
+def rate_of(bottleneck: Bottleneck) -> float:
+    """The bottleneck's own measure, over all of it."""
+    match bottleneck:
+        case SlowResponse():
+            return bottleneck.percentage / 100
+        case LowCacheHitRate():
+            return bottleneck.current_rate
+        case HighCost():
+            return bottleneck.average_cost
+        case ErrorBurst():
+            return bottleneck.error_rate
+    raise AssertionError(bottleneck.type)
+
+
+def figures(bottleneck: Bottleneck, place: Place) -> tuple[float, float, float]:
+    """The rate of what is affected over all of a bottleneck, how much of it a place has, and of how many selections."""
+    if isinstance(bottleneck, HighCost):
+        return bottleneck.average_cost, place.rate * place.affected, place.affected
+    if isinstance(bottleneck, LowCacheHitRate):
+        return 1 - bottleneck.current_rate, place.affected, place.affected / (1 - place.rate)
+    return rate_of(bottleneck), place.affected, place.affected / place.rate
+
+
+def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
+    """From 23:00 to 02:00 on the zone's clock half is slow, so little is left of it in the other hours."""
+    rows = [
+        {
+            "timestamp": MONDAY + timedelta(hours=hour),
+            "response_time_ms": 9000.0 if (hour + 9) % 24 in (23, 0, 1) and i % 2 else 100.0,
+        }
+        for hour in range(40)
+        for i in range(60)
+    ]
+    rows += [{"timestamp": MONDAY + timedelta(hours=hour), "response_time_ms": 9000.0} for hour in range(40)] * 3
+    [bottleneck] = diagnose(hours(*rows), LIMITS, "Asia/Tokyo")
+    [place] = bottleneck.where
+    assert (place.dimension, place.value) == ("hour", "23:00–02:00")
+    assert place.rate == pytest.approx(33 / 63)
+    assert place.rate_without == pytest.approx(3 / 63)
+
+
+@pytest.mark.parametrize("dimension", ["model", "complexity", "team", "hour"])
+def test_noise_seldom_has_a_place(dimension: Any) -> None:
+    """Of 100 problems that are everywhere alike, at most ten are said to sit anywhere in a dimension."""
+    slow = Measure("slow", "known", "slow")
+
+    def strewn(seed: int) -> pl.DataFrame:
+        draw = np.random.default_rng(seed)
+        known = draw.poisson([30, 10, 3, 1, 0.5, 0.4] * 24)
+        names = {name: [f"{name}{i % 6}" for i in range(known.size)] for name in ("model_id", "complexity", "team")}
+        buckets = [MONDAY + timedelta(hours=i // 6) for i in range(known.size)]
+        return pl.DataFrame({"bucket": buckets, **names, "known": known, "slow": draw.binomial(known, 0.2)})
+
+    frames = [strewn(seed) for seed in range(100)]
+    assert sum(bool(places(placed(frame, frame, "UTC"), slow, [dimension])) for frame in frames) <= 10
+
+
 def test_an_error_burst_is_found_with_its_hours() -> None:
     """Two bad hours in two days of few errors are one burst; the usual rate is that of the other hours."""
     rows = [
@@ -102,6 +206,38 @@ def test_an_error_burst_is_found_with_its_hours() -> None:
     assert (burst.start, burst.end) == (MONDAY + timedelta(hours=20), MONDAY + timedelta(hours=22))
     assert (burst.affected, burst.sample) == (30, 100)
     assert burst.usual_error_rate == pytest.approx(0.02)
+
+
+def test_an_error_burst_says_who_carries_it() -> None:
+    """Its places are of its own hours alone: one model fails then, another fails more often at other times."""
+    rows = [
+        {
+            "timestamp": MONDAY + timedelta(hours=hour),
+            "model_id": f"m{i % 4}",
+            "error": (i % 4 == 1 and hour == 20) or (i % 4 == 2 and i < 10),
+        }
+        for hour in range(48)
+        for i in range(200)
+    ]
+    [burst] = diagnose(hours(*rows), LIMITS, "UTC")
+    assert isinstance(burst, ErrorBurst)
+    [place] = burst.where
+    assert (place.dimension, place.value, place.rate, place.affected) == ("model", "m1", 1.0, 50)
+    assert place.rate_without == pytest.approx(2 / 150)
+
+
+def test_the_simulated_incident_is_found() -> None:
+    """The provider of one model stumbled for three hours: the burst has these hours, and this model carries it."""
+    start, end = (INCIDENT[0] - timedelta(days=2), INCIDENT[1] + timedelta(days=1))
+    rows = simulate(start, end, DEFAULT_CONFIG).select(*SELECTION_SCHEMA)
+    found = diagnose(roll_up(rows, "UTC", 2000.0)[Level.HOUR], LIMITS, "UTC")
+    [burst] = [bottleneck for bottleneck in found if isinstance(bottleneck, ErrorBurst)]
+    assert (burst.start, burst.end) == INCIDENT
+    model = next(place for place in burst.where if place.dimension == "model")
+    assert model.value == INCIDENT_MODEL
+    assert model.share > 0.9
+    assert model.rate_without is not None
+    assert model.rate_without < LIMITS.error_rate.target < LIMITS.error_rate.critical < burst.error_rate
 
 
 def test_a_few_errors_in_a_quiet_hour_are_no_burst() -> None:
