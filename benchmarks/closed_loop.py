@@ -1,16 +1,22 @@
-"""The loop on the simulated router: sixty days with it and without it, and a harmful change planted on the way."""
+"""The loop on the simulated router: sixty days with it and without it, and a harmful change planted on the way.
+
+`python -m benchmarks.closed_loop --seeds 20` prints the table of docs/loop.md.
+"""
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import typer
 from sqlalchemy import Engine, insert, select
 
 from examples.simulated_router import DEFAULT_CONFIG, simulate
@@ -57,7 +63,7 @@ class Run:
     harm_state: str = "never applied"
     harm_days: float | None = None
     states: Counter[str] = field(default_factory=Counter)
-    changes: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    applied: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     last_change: datetime = START
 
 
@@ -90,7 +96,35 @@ def worse_by(result: Run) -> dict[KpiName, float]:
     }
 
 
+def shortest_wait(result: Run) -> timedelta | None:
+    """The shortest time between two changes of one key, taking back aside; None where no key was changed twice."""
+    waits = [later - earlier for times in result.applied.values() for earlier, later in pairwise(sorted(times))]
+    return min(waits, default=None)
+
+
+def main(seeds: int = 20, days: int = DAYS) -> None:
+    """Run the seeds and tell of each what the loop did; the exit status is 1 where a harmful change stayed."""
+    logging.disable()
+    typer.echo("| seed | " + " | ".join(KpiName) + " | planted | taken back after | kept | taken back | last change |")
+    typer.echo("|--:|" + "--:|" * len(KpiName) + "---|--:|--:|--:|--:|")
+    stayed = 0
+    for result in runs(range(seeds), days):
+        worse = worse_by(result)
+        cells = [_cell(name, -worse[name]) if name in worse else "" for name in KpiName]
+        after = "" if result.harm_days is None else f"{result.harm_days:.0f} days"
+        day = (result.last_change - START).days
+        kept, back = result.states["kept"], result.states["reverted"]
+        typer.echo(f"| {result.seed} | {' | '.join(cells)} | {result.harm} | {after} | {kept} | {back} | day {day} |")
+        stayed += result.harm_state != "reverted"
+    raise typer.Exit(int(stayed > 0))
+
+
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _cell(name: KpiName, better_by: float) -> str:
+    """By how much a KPI is better with the loop, in words."""
+    return f"{better_by:+,.0f} ms" if name is KpiName.RESPONSE_TIME else f"{100 * better_by:+.2f} pp"
 
 
 def _prepared(folder: Path) -> Engine:
@@ -167,8 +201,9 @@ def _told(engine: Engine, result: Run) -> Run:
         changes = connection.execute(select(table_of(ConfigChange)).order_by(table_of(ConfigChange).c.id)).fetchall()
     for change in changes:
         if change.optimization_id is not None:
-            result.changes[change.key].append(change.changed_at)
             result.last_change = max(result.last_change, change.changed_at)
+            if change.reverted_by != change.id:
+                result.applied[change.key].append(change.changed_at)
     for row in list_optimizations(engine):
         if row.subject == "planted":
             result.harm, result.harm_state = ", ".join(HARMS[result.seed % len(HARMS)]), row.state
@@ -177,3 +212,7 @@ def _told(engine: Engine, result: Run) -> Run:
         else:
             result.states[row.state] += 1
     return result
+
+
+if __name__ == "__main__":
+    typer.run(main)
