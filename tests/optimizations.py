@@ -260,7 +260,7 @@ def no_baselines() -> Baselines:
     """Of a period in which nothing can be told."""
     reason = "no cost is known"
     unknown = {
-        name: Baseline(name=name, cost_usd=None, accuracy=None, covered_share=0.0, reason=reason)  # type: ignore[arg-type]
+        name: Baseline(name=name, cost_usd=None, accuracy=None, covered_share=0.0, reason=reason)
         for name in ("router", "allCheapest", "shuffled")
     }
     return Baselines(
