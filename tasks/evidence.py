@@ -35,7 +35,11 @@ class Evidence:
 def read_evidence(
     connection: Connection, current: Gathered, earlier: Sequence[Gathered], limits: PerformanceMetrics
 ) -> Evidence:
-    """The evidence for a period; of the earlier ones, those that overlap it are left out."""
+    """The evidence for a period.
+
+    `earlier` are the same period a week before, which has the same weekdays, and then the one just before it; one that
+    overlaps the period is left out.
+    """
     history = hours_before(connection, current, HISTORY, SPENDING)
     spikes = find_spikes(current.hours, history, current.period.zone)
     standing_out = set(burst_hours(current.hours, limits))

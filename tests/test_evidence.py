@@ -38,8 +38,7 @@ NOON = TENTH.start + timedelta(hours=12)
 
 
 def ten_days() -> pl.DataFrame:
-    """A minute's request each, and on the tenth day: a model that fails for an hour, one that is slower all day, and a
-    team that asks for much."""
+    """One request a minute; on the tenth day a team asks for much, a model fails for an hour, and one is slower."""
     draw = np.random.default_rng(7)
     times = [SUNDAY + timedelta(minutes=minute) for minute in range(10 * 24 * 60)]
     times += [NOON + timedelta(seconds=7 * step) for step in range(900)]
