@@ -245,7 +245,9 @@ def _weights(grid: _Grid, shift: Numbers) -> Numbers:
 def _accuracy(grid: _Grid, shift: Numbers, variance: float, level: float) -> Interval:
     estimate = float((_weights(grid, shift) * grid.accuracy).sum())
     spread = z(level) * math.sqrt(variance)
-    return Interval(estimate=estimate, low=max(0.0, estimate - spread), high=min(1.0, estimate + spread))
+    # Rounding may put an estimate past 0 or 1 by a hair.
+    low, high = min(estimate, max(0.0, estimate - spread)), max(estimate, min(1.0, estimate + spread))
+    return Interval(estimate=estimate, low=low, high=high)
 
 
 def _cell_variance(grid: _Grid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
