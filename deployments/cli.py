@@ -38,6 +38,7 @@ class Schedule(StrEnum):
 class Template(StrEnum):
     PERFORMANCE = "performance"
     COST = "cost"
+    OPTIMIZATION = "optimization"
 
 
 class Format(StrEnum):

@@ -18,6 +18,7 @@ from tasks.compose import Request
 class Template(StrEnum):
     PERFORMANCE = "performance"
     COST = "cost"
+    OPTIMIZATION = "optimization"
 
 
 class Depth(StrEnum):

@@ -100,7 +100,7 @@ def _month(document: CostReport, show: Formats) -> str:
 
 def _waiting(document: Document) -> str:
     applied = sum(item.status == "applied" for item in document.recommendations)
-    applied = max(applied, len(applied_of(document)))
+    applied = max(applied, sum(change.applied_at >= document.period.start for change in applied_of(document)))
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     parts = []
     if applied:

@@ -167,6 +167,7 @@ def savings_text(savings: Savings, show: Formats) -> Text:
         reason = savings.reason or "no adequate cheaper model is known"
         return Text(f"Savings against the {savings.baseline}: no data, because {reason}.", "unknown")
     kind = " This is observational: it compares with what other requests cost, nobody tried it." * savings.observational
+    kind += f" {savings.reason[0].upper()}{savings.reason[1:]}." if savings.reason else ""
     return Text(
         f"The {savings.baseline} {money_saved(savings.savings_usd, show).replace('Would', 'would', 1)} of "
         f"{show.money(savings.spent_usd)} spent, judged on {show.percent(savings.covered_share)} of the spend.{kind}"

@@ -96,8 +96,8 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
             bounds = bounds_words(found.metric, found.change, show)
             part = f" Change: {metric_change(found.metric, found.change.estimate, show)}"
             return (
-                f"{found.model_id}: {KPI_LABELS[found.metric].lower()} went from {before} to {after} against the "
-                f"period before, over {show.count(found.sample)} requests."
+                f"{found.model_id}: {KPI_LABELS[found.metric].lower()} went from {before} to {after} against "
+                f"an earlier period, over {show.count(found.sample)} requests."
                 f"{part}{f' (95% interval {bounds})' if bounds else ''}."
             )
         case SpendSpike():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
 from models.database import reading, writing
 from models.document import AppliedOptimization, Recommendation, Verdict
@@ -93,11 +93,16 @@ def apply(
 
 
 def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedOptimization, ...]:
-    """The changes of the config made by optimizations in [start, end], oldest first."""
+    """The config changes of optimizations that were changed or judged in [start, end], oldest first."""
     query = (
         select(OPTIMIZATION.c.type, OPTIMIZATION.c.state, OPTIMIZATION.c.verdict, OPTIMIZATION.c.recommendation, CHANGE)
         .join(CHANGE, CHANGE.c.optimization_id == OPTIMIZATION.c.id)
-        .where(CHANGE.c.changed_at.between(start, end))
+        .where(
+            or_(
+                CHANGE.c.changed_at.between(start, end),
+                OPTIMIZATION.c.applied_at.is_not(None) & OPTIMIZATION.c.updated_at.between(start, end),
+            )
+        )
         .order_by(CHANGE.c.changed_at, CHANGE.c.id)
     )
     with reading(engine) as connection:

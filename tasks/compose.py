@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -15,12 +16,15 @@ from models.document import (
     Bottleneck,
     BudgetProjection,
     Charts,
+    ConfigHistoryEntry,
     CostReport,
     CostSummary,
     Document,
     Filters,
     Freshness,
     Kpi,
+    OptimizationReport,
+    OptimizationSummary,
     PerformanceReport,
     PerformanceSummary,
     PeriodPart,
@@ -34,7 +38,8 @@ from models.settings import Schedule, Settings
 from models.tables import OTHER_TEAMS
 from models.workplace import Workplace
 from tasks.balance import OBSERVATIONAL, Split
-from tasks.efficiency import Efficiency, measure_efficiency
+from tasks.baselines import baselines
+from tasks.efficiency import Candidate, Efficiency, measure_efficiency, optimization_savings
 from tasks.forecast import project_budget
 from tasks.gather import Gathered
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
@@ -54,7 +59,7 @@ class Request:
     """What is to be reported, and how."""
 
     kind: Kind
-    template: Literal["performance", "cost"]
+    template: Literal["performance", "cost", "optimization"]
     period: Period
     depth: Literal["summary", "detailed"] = "summary"
     metrics: tuple[str, ...] = ("all",)
@@ -98,15 +103,20 @@ class Material:
     recommendations: Sequence[Recommendation] = ()
     applied: Sequence[AppliedOptimization] = ()
     split: Split = OBSERVATIONAL
+    cheapest: Mapping[str, Candidate] | None = None
+    config_history: Sequence[ConfigHistoryEntry] = ()
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
     """The document of a report; `now` becomes its generatedAt."""
     measured = total(material.current.parts)
-    efficiency = measure_efficiency(material.current.parts, settings.performance_metrics, material.split)
+    parts, limits = material.current.parts, settings.performance_metrics
+    efficiency = measure_efficiency(parts, limits, material.split, cheapest=material.cheapest)
     header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
     if request.template == "cost":
         return _cost(header, material, settings, measured, efficiency)
+    if request.template == "optimization":
+        return _optimization(header, material, settings, measured, efficiency)
     return _performance(header, material, settings, measured, efficiency)
 
 
@@ -164,6 +174,36 @@ def _cost(
         cost_optimization_savings=efficiency.savings,
         budget_projection=budget,
         recommendations=tuple(item for item in material.recommendations if item.type == "model_selection"),
+    )
+
+
+def _optimization(
+    header: dict[str, Any], material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
+) -> OptimizationReport:
+    period = material.current.period
+    # Of several config changes of one optimization, each bears its verdict: it counts once.
+    last = {item.optimization_id: item for item in material.applied}
+    states = Counter(item.state for item in last.values())
+    verdicts = [item.verdict for item in last.values() if item.verdict is not None]
+    saved = [it.savings_usd for it in verdicts if it.savings_usd is not None and it.judged_at >= period.start]
+    summary = OptimizationSummary(
+        period=header["period"],
+        total_selections=measured.count,
+        total_cost=measured.cost_usd,
+        waiting=sum(item.status == "waiting" for item in material.recommendations),
+        observing=states["applied"] + states["observing"],
+        kept=states["kept"],
+        reverted=states["reverted"],
+    )
+    return OptimizationReport(
+        **header,
+        summary=summary,
+        bottlenecks=tuple(material.bottlenecks),
+        recommendations=tuple(material.recommendations),
+        applied_optimizations=tuple(material.applied),
+        savings=optimization_savings(efficiency.savings, saved, measured.count, settings.optimizer),
+        baselines=baselines(material.current.parts, material.split),
+        config_history=tuple(material.config_history),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from models.database import insert_into, reading, writing
+from models.document import ConfigHistoryEntry
 from models.errors import ConfigConflict
 from models.tables import Config, ConfigChange, table_of
 
@@ -89,3 +90,22 @@ def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
     query = select(CHANGE).order_by(CHANGE.c.changed_at.desc(), CHANGE.c.id.desc())
     with reading(engine) as connection:
         return connection.execute(query if key is None else query.where(CHANGE.c.key == key)).fetchall()
+
+
+def config_history(engine: Engine, start: datetime, end: datetime) -> list[ConfigHistoryEntry]:
+    """What anybody changed in [start, end], the oldest first; what was taken back later is marked."""
+    query = select(CHANGE).where(CHANGE.c.changed_at.between(start, end)).order_by(CHANGE.c.changed_at, CHANGE.c.id)
+    with reading(engine) as connection:
+        rows = connection.execute(query).fetchall()
+    return [
+        ConfigHistoryEntry(
+            key=row.key,
+            from_value=row.from_value,
+            to_value=row.to_value,
+            changed_at=row.changed_at,
+            changed_by=row.changed_by,
+            reason=row.reason,
+            reverted=row.reverted_by is not None and row.reverted_by != row.id,
+        )
+        for row in rows
+    ]

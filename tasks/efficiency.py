@@ -11,7 +11,7 @@ out, and how often such intervals hold the truth: docs/savings.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -65,18 +65,23 @@ class Efficiency:
     coverage: Coverage
     by_model: dict[str, float]
     savings: Savings
-    cheapest: dict[str, Candidate]
+    cheapest: Mapping[str, Candidate]
 
 
 def measure_efficiency(
-    rollups: pl.DataFrame, limits: PerformanceMetrics, split: Split = OBSERVATIONAL, *, level: float = CONFIDENCE
+    rollups: pl.DataFrame,
+    limits: PerformanceMetrics,
+    split: Split = OBSERVATIONAL,
+    *,
+    cheapest: Mapping[str, Candidate] | None = None,
+    level: float = CONFIDENCE,
 ) -> Efficiency:
     """Cost efficiency of all selections with a known cost, with the savings' intervals at `level`.
 
-    `cheapest` is by complexity class.
+    `cheapest` is by complexity class; by default from these very rollups.
     """
     cells = {(key[0], key[1]): totals for key, totals in totals_by(rollups, "complexity", "model_id").items()}
-    cheapest = cheapest_adequate(rollups, limits)
+    cheapest = cheapest_adequate(rollups, limits) if cheapest is None else cheapest
     classes = [_class_savings(name, _of_class(cells, name), cheapest.get(name), level) for name, _ in _classes(cells)]
     known = sum(totals.known("cost_count") for (name, _), totals in cells.items() if name in cheapest)
     count = sum(totals.count for totals in cells.values())
@@ -204,7 +209,7 @@ def _efficiency(savings: Savings, classes: list[SavingsByClass]) -> float | None
     return _within_0_1(1 - savings.savings_usd.estimate / covered_usd)
 
 
-def _by_model(cells: dict[tuple[str, str], Totals], cheapest: dict[str, Candidate]) -> dict[str, float]:
+def _by_model(cells: dict[tuple[str, str], Totals], cheapest: Mapping[str, Candidate]) -> dict[str, float]:
     spent: dict[str, float] = {}
     needed: dict[str, float] = {}
     for (complexity, model_id), totals in cells.items():

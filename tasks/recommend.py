@@ -235,7 +235,10 @@ def _model_selection(bottleneck: HighCost, basis: _Basis, config: Mapping[str, S
 def _cheaper_model(
     complexity: str, basis: _Basis, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
 ) -> Recommendation | None:
-    """Move the class's most expensive other model to the candidate; None unless that surely saves."""
+    """Move the class's model in the config to the candidate, else its costliest other one; None unless that saves.
+
+    What the config names is what a change of it moves; other models serve a class by other ways.
+    """
     candidate = basis.cheapest[complexity]
     savings = {
         model_id: _saving(totals, candidate, basis.level)
@@ -245,11 +248,12 @@ def _cheaper_model(
     sure = {model_id: interval for model_id, interval in savings.items() if (interval.low or 0.0) > 0}
     if not sure:
         return None
-    from_model, saving = max(sure.items(), key=lambda item: (item[1].estimate, item[0]))
     key = ROUTING_PREFIX + complexity
+    setting = config.get(key)
+    configured = str(setting.value) if setting else ""
+    from_model, saving = max(sure.items(), key=lambda item: (item[0] == configured, item[1].estimate, item[0]))
     move: tuple[ConfigMove, ...] = ()
-    if key in config and config[key].value == from_model:
-        setting = config[key]
+    if setting is not None and configured == from_model:
         move = (ConfigMove(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),)
     notes = ("waits for a person to decide", basis.split.why([complexity]))
     return _of_models(candidate.sample).model_copy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine
@@ -15,7 +16,7 @@ from models.workplace import Workplace
 from tasks.apply import applied_in
 from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.compose import Material, Request
-from tasks.configure import read_config
+from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.evidence import read_evidence
@@ -37,7 +38,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
-    cheapest = cheapest_adequate(current.parts, limits)
+    cheapest = cheapest_adequate(_known_of_models(current, budget_basis), limits)
     config = read_config(engine)
     return Material(
         current=current,
@@ -48,6 +49,19 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         recommendations=recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split),
         applied=applied_in(engine, period.start, now),
         split=split,
+        cheapest=cheapest,
+        config_history=tuple(config_history(engine, period.start, now)),
+    )
+
+
+def _known_of_models(current: Gathered, weeks: Gathered) -> pl.DataFrame:
+    """What tells which models are adequate: four weeks, as a day has too few judged selections of a rarely used one.
+
+    Where only some models or teams were asked for, it is told from those; a longer period tells for itself.
+    """
+    filters = current.filters
+    return (
+        current.parts if filters.models or filters.teams or current.period.hours > weeks.period.hours else weeks.parts
     )
 
 
