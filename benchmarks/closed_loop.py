@@ -150,7 +150,7 @@ def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
     _decide_daily(engine, morning)
     for optimization_id, label in pending(engine):
         if " model_selection " in label:
-            approve(engine, optimization_id, SETTINGS.optimizer, Word("person", "looks good", morning))
+            approve(engine, optimization_id, SETTINGS, Word("person", "looks good", morning))
     if day == PLANTED_ON:
         _plant(engine, HARMS[seed % len(HARMS)], morning)
     return rows
@@ -160,7 +160,7 @@ def _decide_daily(engine: Engine, morning: datetime) -> None:
     request, _ = scheduled("daily", SETTINGS, morning)
     material = survey(engine, request, SETTINGS, morning)
     evidence = Evidence(material.current.period, material.current.last_selection_at, morning)
-    apply(engine, material.recommendations, SETTINGS.optimizer, evidence)
+    apply(engine, material.recommendations, SETTINGS, evidence)
 
 
 def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
@@ -186,7 +186,7 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
     }  # fmt: skip
     with writing(engine) as connection:
         optimization_id = propose(connection, values, Step("person", "planted", now))
-    approve(engine, optimization_id, SETTINGS.optimizer, Word("person", "in a hurry", now))
+    approve(engine, optimization_id, SETTINGS, Word("person", "in a hurry", now))
 
 
 def _kpis(rows: pl.DataFrame) -> Values:

@@ -56,7 +56,7 @@ def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     from tasks.decide import approve as approve_it
 
     place = load_workplace()
-    say(approve_it(place.engine, optimization_id, place.settings.optimizer, _word(by, note)))
+    say(approve_it(place.engine, optimization_id, place.settings, _word(by, note)))
 
 
 @optimizations.command()
@@ -114,7 +114,7 @@ def preview() -> None:
             "would be applied" if item.status == "applied" else item.status,
             item.note or "",
         )
-        for item in apply(place.engine, material.recommendations, place.settings.optimizer, evidence, dry_run=True)
+        for item in apply(place.engine, material.recommendations, place.settings, evidence, dry_run=True)
     ]
     table(("type", "change", "outcome", "why"), rows, "nothing is recommended")
 

@@ -18,7 +18,7 @@ from models.database import reading, writing
 from models.document import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
-from models.settings import Optimizer
+from models.settings import Optimizer, Settings
 from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from models.workplace import Workplace
 from tasks.compose import Material
@@ -68,7 +68,7 @@ class Evidence:
 def apply(
     engine: Engine,
     recommendations: Sequence[Recommendation],
-    optimizer: Optimizer,
+    settings: Settings,
     evidence: Evidence,
     *,
     dry_run: bool = False,
@@ -81,12 +81,12 @@ def apply(
     """
     with writing(engine) as connection:
         alone(connection)
-        stopped = why_stopped(connection, optimizer)
+        stopped = why_stopped(connection, settings.optimizer)
         if stopped is not None:
             return tuple(_noted(item, item.status, stopped) for item in recommendations)
-        _expire(connection, optimizer, evidence)
-        _carry_out_approved(connection, optimizer, evidence.now)
-        settled = tuple(_settle(connection, item, optimizer, evidence) for item in recommendations)
+        _expire(connection, settings.optimizer, evidence)
+        _carry_out_approved(connection, settings, evidence.now)
+        settled = tuple(_settle(connection, item, settings, evidence) for item in recommendations)
         if dry_run:
             connection.rollback()
         return settled
@@ -142,11 +142,11 @@ def _expire(connection: Connection, optimizer: Optimizer, evidence: Evidence) ->
             advance(connection, row.id, State.EXPIRED, Step(ACTOR, reason, evidence.now))
 
 
-def _carry_out_approved(connection: Connection, optimizer: Optimizer, now: datetime) -> None:
+def _carry_out_approved(connection: Connection, settings: Settings, now: datetime) -> None:
     """What people approved while it could not be applied."""
     for row in in_states(connection, [State.APPROVED]):
         item = recommendation_of(row)
-        if why_not_now(connection, [move.key for move in item.moves], optimizer, now) is not None:
+        if why_not_now(connection, [move.key for move in item.moves], settings, now) is not None:
             continue
         approval = connection.execute(
             select(TRANSITION)
@@ -160,14 +160,14 @@ def _carry_out_approved(connection: Connection, optimizer: Optimizer, now: datet
             advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {conflict}", now))
 
 
-def _settle(connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence) -> Recommendation:
+def _settle(connection: Connection, item: Recommendation, settings: Settings, evidence: Evidence) -> Recommendation:
     if item.status == "impossible":
         return item
     if why := _refusal(connection, item, evidence) or _outdated(connection, item) or _approved(connection, item):
         return _noted(item, "deferred", why)
     optimization_id = _record(connection, item, evidence)
     item = item.model_copy(update={"optimization_id": optimization_id})
-    why_not = _why_not(connection, item, optimizer, evidence)
+    why_not = _why_not(connection, item, settings, evidence)
     if why_not is not None:
         return _noted(item, *why_not)
     reason = f"{item.type} because of {item.bottleneck}"
@@ -182,18 +182,18 @@ def _settle(connection: Connection, item: Recommendation, optimizer: Optimizer, 
 
 
 def _why_not(
-    connection: Connection, item: Recommendation, optimizer: Optimizer, evidence: Evidence
+    connection: Connection, item: Recommendation, settings: Settings, evidence: Evidence
 ) -> tuple[Status, str | None] | None:
     """Why a recommendation is not carried out now, with its status; None where it is."""
     if item.status in ("waiting", "deferred"):
         return item.status, item.note
-    if not item.auto_apply or optimizer.mode == "propose":
+    if not item.auto_apply or settings.optimizer.mode == "propose":
         why = ": the optimizer only proposes" if item.auto_apply else ""
         return "waiting", f"waits for a person to decide{why}"
     if evidence.is_stale:
         return "deferred", "not applied: much newer selections than this period's are known"
     keys = [move.key for move in item.moves]
-    early = _why_too_early(connection, keys, evidence) or why_not_now(connection, keys, optimizer, evidence.now)
+    early = _why_too_early(connection, keys, evidence) or why_not_now(connection, keys, settings, evidence.now)
     return None if early is None else ("deferred", early)
 
 
@@ -278,6 +278,6 @@ def apply_optimizations(place: Workplace, material: Material, now: datetime) -> 
     """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
     current = material.current
     evidence = Evidence(current.period, current.last_selection_at, now)
-    settled = apply(place.engine, material.recommendations, place.settings.optimizer, evidence)
+    settled = apply(place.engine, material.recommendations, place.settings, evidence)
     applied = applied_in(place.engine, current.period.start, now)
     return replace(material, recommendations=settled, applied=applied)

@@ -8,7 +8,9 @@ hold a week, the same hour of the day, working days and weekends apart.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +18,7 @@ import polars as pl
 
 from models.document import CONFIDENCE, Interval, MetricChange
 from models.kpi import KpiName
+from tasks.interval import share_interval
 
 RESAMPLES = 2_000
 
@@ -39,7 +42,7 @@ class Metric:
     """A KPI as one sum over another, and by how much it may get worse.
 
     `margin` is in the metric's unit, or where `relative` a share of its value before. `limit`: a worse value that is
-    still on its good side harms nobody.
+    still on its good side harms nobody. `is_share`: selections are counted, of which each is one or not.
     """
 
     name: KpiName | Literal["averageCost", "slowShare"]
@@ -49,6 +52,7 @@ class Metric:
     margin: float
     relative: bool = False
     limit: float | None = None
+    is_share: bool = True
 
     def margin_of(self, before: float) -> float:
         return abs(before) * self.margin if self.relative else self.margin
@@ -83,6 +87,18 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
     return Matched(None, 0, after.select(SUMS).clear(), before.select(SUMS).clear())
 
 
+def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
+    """Whether the hours from `now` to `end` will find their like in those from `start` to `now`, by the calendar."""
+    places = [
+        pl.DataFrame({"bucket": pl.datetime_range(*span, "1h", closed="left", eager=True)})
+        .select(_hour_of_day(zone))
+        .to_series()
+        for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
+    ]
+    alike = int(places[1].is_in(places[0].implode()).sum())
+    return alike >= max(MINIMUM_HOURS, len(places[1]) / 2)
+
+
 def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
     """How a metric did after, against its matched hours before, with an interval at `level` and a judgement.
 
@@ -99,6 +115,9 @@ def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFI
     above, below = above[known], below[known]
     before, after = expected.sum() / below.sum(), above.sum() / below.sum()
     low, high = _bounds(above - expected, below, seed, level)
+    if metric.is_share:
+        rare = _rare(before, below_before[known].sum(), after, below.sum(), level)
+        low, high = min(low, rare[0]), max(high, rare[1])
     change = Interval(estimate=after - before, low=min(low, after - before), high=max(high, after - before))
     return MetricChange(
         metric=metric.name,
@@ -114,7 +133,7 @@ def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFI
 
 def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
     """What the matched selections after cost less than at the prices before, in USD; None where cost is not known."""
-    cost = Metric("averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=0.0)
+    cost = Metric("averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=0.0, is_share=False)
     change = compare(matched, cost, seed=seed, level=level)
     if change.change is None or change.change.low is None or change.change.high is None:
         return None
@@ -156,6 +175,17 @@ def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float
     pivots = (changes - estimate[0])[errors > 0] / errors[errors > 0]
     low, high = np.quantile(pivots, [(1 - level) / 2, (1 + level) / 2])
     return float(estimate[0] - high * error[0]), float(estimate[0] - low * error[0])
+
+
+def _rare(before: float, known_before: float, after: float, known: float, level: float) -> tuple[float, float]:
+    """Bounds of the difference of two shares of so many selections (Newcombe 1998, method 10).
+
+    Where something is rare, hours that never saw it say nothing of how often it comes: drawing them anew cannot tell,
+    counting selections can.
+    """
+    then, now = (share_interval(share * of, of, level) for share, of in ((before, known_before), (after, known)))
+    low = after - before - math.hypot(after - (now.low or 0.0), (then.high or 1.0) - before)
+    return low, after - before + math.hypot((now.high or 1.0) - after, before - (then.low or 0.0))
 
 
 def _pooled(difference: Any, below: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Row, select
 
 from models.database import reading, writing
 from models.errors import ConfigConflict, UsageError
-from models.settings import Optimizer
+from models.settings import Settings
 from models.tables import Optimization, OptimizationTransition, table_of
 from models.workplace import Workplace
 from tasks.configure import set_by_hand
@@ -53,7 +53,7 @@ class Word:
         return Step(self.by.strip(), self.note.strip() or otherwise, self.at)
 
 
-def approve(engine: Engine, optimization_id: int, optimizer: Optimizer, word: Word) -> str:
+def approve(engine: Engine, optimization_id: int, settings: Settings, word: Word) -> str:
     """Approve a proposal and apply it where that can be done at once; what came of it, in a sentence.
 
     Raises UnknownOptimization where it is not proposed, and OptimizerStopped. A key that was changed since the proposal
@@ -61,7 +61,7 @@ def approve(engine: Engine, optimization_id: int, optimizer: Optimizer, word: Wo
     """
     with writing(engine) as connection:
         alone(connection)
-        refuse_if_stopped(connection, optimizer)
+        refuse_if_stopped(connection, settings.optimizer)
         item = recommendation_of(found(connection, optimization_id))
         step = word.step("approved")
         advance(connection, optimization_id, State.APPROVED, step)
@@ -69,7 +69,7 @@ def approve(engine: Engine, optimization_id: int, optimizer: Optimizer, word: Wo
             reason = "no key of the router's config carries it out: it is left to the router's own people"
             advance(connection, optimization_id, State.EXPIRED, Step(step.by, reason, word.at))
             return f"#{optimization_id} is on record as approved; {reason}"
-        why_not = why_not_now(connection, [move.key for move in item.moves], optimizer, word.at)
+        why_not = why_not_now(connection, [move.key for move in item.moves], settings, word.at)
         if why_not is not None:
             return f"#{optimization_id} is approved and will be applied by itself; it {why_not}"
         try:
@@ -140,5 +140,5 @@ def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[R
 def decide_on(place: Workplace, optimization_id: int, word: Word, *, approved: bool) -> str:
     """Carry out a person's decision; what came of it, in a sentence."""
     if approved:
-        return approve(place.engine, optimization_id, place.settings.optimizer, word)
+        return approve(place.engine, optimization_id, place.settings, word)
     return reject(place.engine, optimization_id, word)

@@ -17,12 +17,23 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 
 from models.document import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
-from models.settings import Optimizer
-from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
+from models.period import EARLIEST
+from models.settings import Optimizer, Settings
+from models.tables import (
+    HOUR_TOTAL,
+    Config,
+    ConfigChange,
+    Optimization,
+    OptimizationState,
+    OptimizationTransition,
+    Rollup,
+    table_of,
+)
+from tasks.compare import will_match
 from tasks.configure import Change, set_value
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
-CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
+CONFIG, CHANGE, ROLLUP = table_of(Config), table_of(ConfigChange), table_of(Rollup)
 
 State = OptimizationState
 
@@ -158,18 +169,38 @@ def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict 
     return None
 
 
-def why_not_now(
-    connection: Connection, keys: Sequence[str], optimizer: Optimizer, now: datetime, own_id: int | None = None
-) -> str | None:
+def why_not_now(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
     """Why keys are left alone for now; None where they may be changed."""
     for row in in_states(connection, OBSERVED):
         theirs = [move.key for move in recommendation_of(row).moves]
-        if row.id != own_id and overlap(keys, theirs):
+        if overlap(keys, theirs):
             return f"waits until #{row.id} ({', '.join(theirs)}) is judged: two changes at once prove nothing of either"
-    cooled_at = max((cooled for key in keys if (cooled := _cooled_at(connection, key, optimizer))), default=None)
+    cooled_at = max((at for key in keys if (at := _cooled_at(connection, key, settings.optimizer))), default=None)
     if cooled_at is not None and cooled_at > now:
         return f"cools down until {cooled_at:%Y-%m-%d %H:%M} UTC after the last change of the same keys"
+    if not _can_be_judged(connection, keys, settings, now):
+        return "waits for hours under the present config that the next ones can be compared with"
     return None
+
+
+def unchanged_since(
+    connection: Connection, keys: Sequence[str], until: datetime, own_id: int | None = None
+) -> datetime:
+    """When anybody last changed something that matters to the selections of some keys, before `until`.
+
+    A key's first value is no change, and neither is what the optimization `own_id` did.
+    """
+    earlier = select(CHANGE.c.key, func.max(CHANGE.c.changed_at).label("at")).where(
+        CHANGE.c.changed_at <= until,
+        CHANGE.c.from_value.is_not(None),
+        func.coalesce(CHANGE.c.optimization_id, -1) != (own_id or -2),
+    )
+    times = [
+        change.at
+        for change in connection.execute(earlier.group_by(CHANGE.c.key)).fetchall()
+        if change.key != STOPPED_KEY and overlap(keys, [change.key])
+    ]
+    return max(times, default=EARLIEST)
 
 
 def overlap(keys: Iterable[str], others: Iterable[str]) -> bool:
@@ -186,6 +217,14 @@ def overlap(keys: Iterable[str], others: Iterable[str]) -> bool:
 
 def _area(key: str) -> str:
     return key if key.startswith("routing.") else "*"
+
+
+def _can_be_judged(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
+    """Whether what comes next can be held against what came under the present config."""
+    first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
+    start = max(unchanged_since(connection, keys, now), first or now)
+    end = now + timedelta(hours=settings.optimizer.observe_hours)
+    return will_match(start, now, end, settings.timezone)
 
 
 def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:

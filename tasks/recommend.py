@@ -225,8 +225,8 @@ def _model_selection(bottleneck: HighCost, basis: _Basis, config: Mapping[str, S
         _of_models(bottleneck.sample).model_copy(
             update={
                 "status": "impossible",
-                "note": "no cheaper model is known to be adequate in any complexity class: accuracy or cost is known "
-                "for too few selections, or every cheaper model falls short",
+                "note": "in no complexity class is a cheaper model known to be adequate that is not in use already: "
+                "accuracy or cost is known for too few selections, or every cheaper model falls short",
             }
         )
     ]
@@ -237,7 +237,8 @@ def _cheaper_model(
 ) -> Recommendation | None:
     """Move the class's model in the config to the candidate, else its costliest other one; None unless that saves.
 
-    What the config names is what a change of it moves; other models serve a class by other ways.
+    None too where the config names the candidate already: what other models serve there is no matter of the config.
+
     """
     candidate = basis.cheapest[complexity]
     savings = {
@@ -251,6 +252,8 @@ def _cheaper_model(
     key = ROUTING_PREFIX + complexity
     setting = config.get(key)
     configured = str(setting.value) if setting else ""
+    if configured == candidate.model_id:
+        return None
     from_model, saving = max(sure.items(), key=lambda item: (item[0] == configured, item[1].estimate, item[0]))
     move: tuple[ConfigMove, ...] = ()
     if setting is not None and configured == from_model:

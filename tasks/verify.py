@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -17,9 +17,9 @@ from models.database import reading, writing
 from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
-from models.period import EARLIEST, Level, floor_to, next_start
+from models.period import Level, floor_to, next_start
 from models.settings import PerformanceMetrics, Settings
-from models.tables import HOUR_TOTAL, Alert, ConfigChange, Optimization, OptimizationState, Rollup, table_of
+from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace
 from tasks.compare import SUMS, Metric, compare, match, saved
 from tasks.lifecycle import (
@@ -30,9 +30,9 @@ from tasks.lifecycle import (
     alone,
     conflict_of,
     in_states,
-    overlap,
     recommendation_of,
     take_back,
+    unchanged_since,
     why_stopped,
 )
 from tasks.recommend import ROUTING_PREFIX
@@ -40,7 +40,7 @@ from tasks.rollup import rollup_schema
 
 logger = logging.getLogger(__name__)
 
-ROLLUP, CHANGE = table_of(Rollup), table_of(ConfigChange)
+ROLLUP = table_of(Rollup)
 OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)
 
 State = OptimizationState
@@ -128,14 +128,15 @@ def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric
     )
     time = Metric(
         KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", lower_is_better=True,
-        margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target,
+        margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target, is_share=False,
     )  # fmt: skip
     slow = Metric(
         "slowShare", "over_target_count", "response_time_count", lower_is_better=True,
         margin=SLOW_SHARE_MARGIN * GOAL_MARGIN,
     )  # fmt: skip
     cost = Metric(
-        "averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=COST_MARGIN, relative=True
+        "averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=COST_MARGIN, relative=True,
+        is_share=False,
     )  # fmt: skip
     if item.type == "model_selection":
         return _as_goal(cost), (accuracy, errors, time)
@@ -148,9 +149,7 @@ def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric
 
 
 def _as_goal(metric: Metric) -> Metric:
-    return Metric(
-        metric.name, metric.above, metric.below, metric.lower_is_better, metric.margin * GOAL_MARGIN, metric.relative
-    )
+    return replace(metric, margin=metric.margin * GOAL_MARGIN)
 
 
 def _decision(
@@ -209,7 +208,8 @@ def _scene(connection: Connection, row: Row[Any], settings: Settings, now: datet
     start = next_start(Level.HOUR, row.applied_at, zone)
     longest = start + timedelta(hours=settings.optimizer.observe_max_hours)
     end = max(start, min(floor_to(Level.HOUR, now - SETTLED_AFTER, zone), longest))
-    before_from = max(row.applied_at - LOOKS_BACK, _settled_since(connection, row, keys, zone))
+    unchanged = unchanged_since(connection, keys, row.applied_at, own_id=row.id)
+    before_from = max(row.applied_at - LOOKS_BACK, next_start(Level.HOUR, unchanged, zone))
     complexity = _complexity_of(keys)
     return Scene(
         row=row,
@@ -219,21 +219,6 @@ def _scene(connection: Connection, row: Row[Any], settings: Settings, now: datet
         observed_from=start,
         observed_to=end,
     )
-
-
-def _settled_since(connection: Connection, row: Row[Any], keys: Sequence[str], zone: str) -> datetime:
-    """From which hour on nothing that matters here was changed, until this optimization was applied."""
-    earlier = select(CHANGE.c.key, func.max(CHANGE.c.changed_at).label("at")).where(
-        CHANGE.c.changed_at <= row.applied_at,
-        CHANGE.c.from_value.is_not(None),
-        func.coalesce(CHANGE.c.optimization_id, -1) != row.id,
-    )
-    times = [
-        change.at
-        for change in connection.execute(earlier.group_by(CHANGE.c.key)).fetchall()
-        if not change.key.startswith("optimizer.") and overlap(keys, [change.key])
-    ]
-    return next_start(Level.HOUR, max(times), zone) if times else EARLIEST
 
 
 def _complexity_of(keys: Sequence[str]) -> str | None:

@@ -12,20 +12,22 @@ from sqlalchemy import Engine, select
 from models.database import reading, writing
 from models.document import Recommendation
 from models.period import Period
-from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics
+from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
 from tasks.apply import Evidence, applied_in, apply, list_optimizations
 from tasks.configure import Setting, history, read_config, set_by_hand
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
+from tasks.fold import fold
 from tasks.lifecycle import Step, advance
+from tasks.progress import basis_of
 from tasks.recommend import recommend
-from tests.factories import MONDAY, hours
+from tests.factories import MONDAY, hours, insert_selections, selections
 
 DAY = timedelta(days=1)
 NOW = MONDAY + DAY
 EVIDENCE = Evidence(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
-AUTO = Optimizer()
+AUTO, SETTINGS = Optimizer(), Settings()
 
 CONFIG = {
     "cache.max_entries": 1000,
@@ -55,8 +57,11 @@ def keep(router: Engine, optimization_id: int) -> None:
 
 @pytest.fixture
 def router(engine: Engine) -> Engine:
+    """A config, and a week under it that what comes can be compared with."""
     for key, value in CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
+    insert_selections(engine, selections(*({"timestamp": NOW - timedelta(hours=hour)} for hour in range(168))))
+    fold(engine, basis_of(SETTINGS), now=NOW)
     return engine
 
 
@@ -166,7 +171,7 @@ def test_without_an_adequate_model_nobody_is_sent_to_a_cheaper_one() -> None:
 
 def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
     """Value, version, audit row and transitions are written together, and the change can be told."""
-    [item] = apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    [item] = apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
     assert item.status == "applied"
     assert values(router)["cache.max_entries"] == 2000
     change = history(router, "cache.max_entries")[0]
@@ -187,26 +192,26 @@ def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
 
 def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     """The same keys are left alone for a day, then moved another step."""
-    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
     keep(router, 1)
     ready = recommended(SLOW, read_config(router))
     after = Period(NOW, NOW + timedelta(hours=12))
-    [early] = apply(router, ready, AUTO, Evidence(after, NOW, NOW + timedelta(hours=23)))
+    [early] = apply(router, ready, SETTINGS, Evidence(after, NOW, NOW + timedelta(hours=23)))
     assert early.status == "deferred"
     assert early.note is not None
     assert "cools down until" in early.note
     assert values(router)["cache.max_entries"] == 2000
-    [late] = apply(router, ready, AUTO, Evidence(after, NOW, NOW + timedelta(hours=24)))
+    [late] = apply(router, ready, SETTINGS, Evidence(after, NOW, NOW + timedelta(hours=24)))
     assert late.status == "applied"
     assert values(router)["cache.max_entries"] == 4000
 
 
 def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
     """What was slow before a change is no evidence against it."""
-    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
     keep(router, 1)
     mixed = Evidence(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
-    [item] = apply(router, recommended(SLOW, read_config(router)), AUTO, mixed)
+    [item] = apply(router, recommended(SLOW, read_config(router)), SETTINGS, mixed)
     assert item.status == "deferred"
     assert item.note is not None
     assert "waits for a whole period after the last change" in item.note
@@ -217,7 +222,7 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     """Compare and set on the version: nothing of the optimization is written."""
     items = recommended(SLOW)
     set_by_hand(router, "cache.ttl_seconds", 30, by="router", reason="memory", now=NOW)
-    [item] = apply(router, items, AUTO, EVIDENCE)
+    [item] = apply(router, items, SETTINGS, EVIDENCE)
     assert item.status == "deferred"
     assert item.note is not None
     assert "cache.ttl_seconds is at version 2" in item.note
@@ -239,7 +244,7 @@ def test_what_may_not_be_applied_is_only_told(
     router: Engine, optimizer: Optimizer, evidence: Evidence, why: str
 ) -> None:
     """By mode, or because the period is history, the config stays as it is."""
-    [item] = apply(router, recommended(SLOW), optimizer, evidence)
+    [item] = apply(router, recommended(SLOW), Settings(optimizer=optimizer), evidence)
     assert item.note is not None
     assert why in item.note
     assert values(router) == CONFIG
@@ -249,7 +254,12 @@ def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
     """Runs that find the same again bring the open proposal up to date."""
     optimizer = Optimizer(mode="propose")
     for hour in range(3):
-        apply(router, recommended(SLOW), optimizer, Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=hour)))
+        apply(
+            router,
+            recommended(SLOW),
+            Settings(optimizer=optimizer),
+            Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=hour)),
+        )
     [row] = list_optimizations(router)
     assert (row.state, row.updated_at) == ("proposed", NOW + timedelta(hours=2))
 
@@ -257,15 +267,15 @@ def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
 def test_knobs_move_only_along_the_users_choices(router: Engine) -> None:
     """A choice list in the settings replaces the default one."""
     optimizer = Optimizer(cache_key_strategy=ChoiceKnob(choices=("exact", "prefix")))
-    apply(router, recommended(UNCACHED, optimizer=optimizer), optimizer, EVIDENCE)
+    apply(router, recommended(UNCACHED, optimizer=optimizer), Settings(optimizer=optimizer), EVIDENCE)
     assert values(router)["cache.key_strategy"] == "prefix"
 
 
 def test_every_change_has_its_audit_row(router: Engine) -> None:
     """Versions in the trail run from one without a gap, for each key."""
-    apply(router, recommended(SLOW), AUTO, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
     keep(router, 1)
-    apply(router, recommended(UNCACHED), AUTO, EVIDENCE)
+    apply(router, recommended(UNCACHED), SETTINGS, EVIDENCE)
     with reading(router) as connection:
         rows = connection.execute(select(table_of(ConfigChange))).fetchall()
     for key, setting in read_config(router).items():
