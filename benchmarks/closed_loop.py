@@ -105,8 +105,12 @@ def shortest_wait(result: Run) -> timedelta | None:
 def main(seeds: int = 20, days: int = DAYS) -> None:
     """Run the seeds and tell of each what the loop did; the exit status is 1 where a harmful change stayed."""
     logging.disable()
-    typer.echo("| seed | " + " | ".join(KpiName) + " | planted | taken back after | kept | taken back | last change |")
-    typer.echo("|--:|" + "--:|" * len(KpiName) + "---|--:|--:|--:|--:|")
+    typer.echo(
+        "| seed | "
+        + " | ".join(KpiName)
+        + " | planted | taken back after | kept | taken back | shortest wait of a key | last change |"
+    )
+    typer.echo("|--:|" + "--:|" * len(KpiName) + "---|--:|--:|--:|--:|--:|")
     stayed = 0
     for result in runs(range(seeds), days):
         worse = worse_by(result)
@@ -114,7 +118,10 @@ def main(seeds: int = 20, days: int = DAYS) -> None:
         after = "" if result.harm_days is None else f"{result.harm_days:.0f} days"
         day = (result.last_change - START).days
         kept, back = result.states["kept"], result.states["reverted"]
-        typer.echo(f"| {result.seed} | {' | '.join(cells)} | {result.harm} | {after} | {kept} | {back} | day {day} |")
+        wait = shortest_wait(result)
+        waited = "" if wait is None else f"{wait / timedelta(hours=1):.0f} h"
+        last = (result.harm, after, str(kept), str(back), waited, f"day {day}")
+        typer.echo(f"| {result.seed} | {' | '.join((*cells, *last))} |")
         stayed += result.harm_state != "reverted"
     raise typer.Exit(int(stayed > 0))
 

@@ -21,6 +21,8 @@ from models.period import Level, floor_to, next_start
 from models.settings import PerformanceMetrics, Settings
 from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace
+from reports.formats import Formats
+from reports.wording import metric_label, metric_value
 from tasks.compare import SUMS, Metric, compare, match, saved
 from tasks.lifecycle import (
     ACTOR,
@@ -190,15 +192,10 @@ def _worse_by(change: MetricChange) -> float:
 
 def _words(change: MetricChange) -> str:
     if change.before is None or change.after is None:
-        return f"{change.metric} unknown"
-    shown = (
-        "{:,.0f} ms"
-        if change.metric is KpiName.RESPONSE_TIME
-        else "${:.5g}"
-        if change.metric == "averageCost"
-        else "{:.2%}"
-    )
-    return f"{change.metric} {shown.format(change.before)} → {shown.format(change.after)}"
+        return f"{metric_label(change.metric).lower()} unknown"
+    show = Formats("en_US", "UTC")
+    before, after = (metric_value(change.metric, value, show) for value in (change.before, change.after))
+    return f"{metric_label(change.metric).lower()} {before} → {after}"
 
 
 def _scene(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> Scene:
