@@ -105,12 +105,9 @@ def shortest_wait(result: Run) -> timedelta | None:
 def main(seeds: int = 20, days: int = DAYS) -> None:
     """Run the seeds and tell of each what the loop did; the exit status is 1 where a harmful change stayed."""
     logging.disable()
-    typer.echo(
-        "| seed | "
-        + " | ".join(KpiName)
-        + " | planted | taken back after | kept | taken back | shortest wait of a key | last change |"
-    )
-    typer.echo("|--:|" + "--:|" * len(KpiName) + "---|--:|--:|--:|--:|--:|")
+    titles = (*KpiName, "planted", "taken back after", "kept", "taken back", "shortest wait of a key", "last change")
+    typer.echo(f"| seed | {' | '.join(titles)} |")
+    typer.echo("|--:" * (1 + len(KpiName)) + "|---" + "|--:" * (len(titles) - len(KpiName) - 1) + "|")
     stayed = 0
     for result in runs(range(seeds), days):
         worse = worse_by(result)
