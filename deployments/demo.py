@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from deployments.demo_summary import tell_summary, tell_where
+from deployments.demo_summary import tell_summary, tell_where, write_optimization_report
 from deployments.embedded import use_embedded_prefect, without_heartbeat
 from deployments.importing import import_files
 from deployments.tell import note, progress
@@ -57,6 +57,7 @@ def run_demo() -> int:
         before = Period(FIRST_DAY + 2 * WEEK, FIRST_DAY + 3 * WEEK, ZONE.key)
         after = Period(FIRST_DAY + 3 * WEEK + timedelta(days=3), FIRST_DAY + 4 * WEEK, ZONE.key)
         tell_summary(place, before, after, outcomes)
+        write_optimization_report(place, home, Period(FIRST_DAY, FIRST_DAY + 4 * WEEK + MORNING, ZONE.key))
         tell_where(home, outcomes, inbox, hook)
     undelivered = [receipt for outcome in outcomes for receipt in outcome.receipts if receipt.state != "sent"]
     return int(bool(undelivered or hook.refused))

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from flows.telling import Outcome
 
 
+OPTIMIZATION_PDF = "optimization.pdf"
+
+
 def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequence[Outcome]) -> None:
-    """The KPIs of two periods side by side, what the weekly report found, and every change of the config."""
+    """The KPIs of two periods side by side, what the weekly report found, and what came of every change."""
     show = Formats(place.settings.reporting.locale, place.settings.timezone)
     earlier, later = _measured(place, before), _measured(place, after)
     say("\nKPIs")
@@ -30,9 +33,19 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
     weekly = outcomes[-1].report.document
     assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
     _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
-    _list("Applied", (_change(row, show) for row in _changes(place)))
+    _list("Changed, and what came of it", (_change(row, show) for row in _changed(place)))
     waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
     _list("Waits for a person", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
+
+
+def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
+    """The report about the loop, as PDF."""
+    from deployments.reporting import write_report
+    from tasks.compose import Request
+
+    write_report(
+        place, Request("custom", "optimization", period, "detailed"), "pdf", home / OPTIMIZATION_PDF, period.end
+    )
 
 
 def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:
@@ -43,6 +56,7 @@ def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook
     places = (
         ("the week's PDF", weekly["pdf"]),
         ("the same as a page", weekly["html"]),
+        ("what was changed", home / OPTIMIZATION_PDF),
         ("the mail with it", inbox.mails[-1]),
         ("all mails", inbox.folder),
         ("webhook bodies", hook.folder),
@@ -90,15 +104,17 @@ def _money_rows(before: PerformanceReport, after: PerformanceReport, show: Forma
     return [("Spend per request", per_request(before), per_request(after), "")]
 
 
-def _changes(place: Workplace) -> Iterable[Any]:
-    from tasks.configure import history
+def _changed(place: Workplace) -> Iterable[Any]:
+    from tasks.apply import list_optimizations
 
-    return (row for row in reversed(history(place.engine)) if row.optimization_id is not None)
+    return (row for row in reversed(list_optimizations(place.engine)) if row.applied_at is not None)
 
 
 def _change(row: Any, show: Formats) -> str:
-    at = show.instant(row.changed_at)
-    return f"{at}  {row.key}: {row.from_value} → {row.to_value}, {row.reason}"
+    from tasks.decide import label
+
+    verdict = row.verdict["reason"] if row.verdict else "not judged yet"
+    return f"{show.day(row.applied_at)}  {label(row)}: {row.state} ({verdict})"
 
 
 def _list(title: str, lines: Iterable[str]) -> None:

@@ -339,7 +339,8 @@ class MetricChange(_Part):
 class Verdict(_Part):
     """What was found of a change of the config by comparing the hours after it with matched hours before.
 
-    `goal` is what the change was to better, `guards` what it must not harm. `hours` is how many hours were matched.
+    `goal` is what the change was to better, `guards` what it must not harm. `hours` is how many hours were matched, and
+    `incident_hours` how many of both sides were left out because a passing incident made most of their errors.
     `savings_usd` is measured: what the observed selections cost less than before; a loss is negative.
     """
 
@@ -350,6 +351,7 @@ class Verdict(_Part):
     observed_to: datetime
     matched_by: Literal["hour of the week", "hour of the day"] | None
     hours: int
+    incident_hours: int = 0
     goal: MetricChange | None
     guards: tuple[MetricChange, ...] = ()
     savings_usd: Interval | None = None

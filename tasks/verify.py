@@ -23,6 +23,7 @@ from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Ro
 from models.workplace import Workplace
 from reports.formats import Formats
 from reports.wording import metric_label, metric_value
+from tasks.bursts import burst_hours
 from tasks.compare import SUMS, Metric, compare, match, saved
 from tasks.lifecycle import (
     ACTOR,
@@ -37,6 +38,7 @@ from tasks.lifecycle import (
     unchanged_since,
     why_stopped,
 )
+from tasks.places import stretches
 from tasks.recommend import ROUTING_PREFIX
 from tasks.rollup import rollup_schema
 
@@ -59,6 +61,8 @@ ERROR_RATE_MARGIN, ACCURACY_MARGIN, HIT_RATE_MARGIN, SLOW_SHARE_MARGIN = 0.005, 
 RESPONSE_TIME_MARGIN, COST_MARGIN = 0.10, 0.05
 """What a guard may get worse: points of a share, and shares of the value before. Chosen so that a tenth of the way from
 target to critical, or less, is used up by one change."""
+
+INCIDENT_SHARE = 0.25
 
 GOAL_MARGIN = 0.2
 """Of what it is to better, a change may use up only this part of the margin."""
@@ -96,7 +100,8 @@ def judge(scene: Scene, settings: Settings, now: datetime, *, early: bool = Fals
     observed = scene.observed_to - scene.observed_from
     over = now - scene.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
     soon = observed < timedelta(hours=optimizer.observe_hours)
-    matched = match(scene.before, scene.after, settings.timezone)
+    before, after = (without_incidents(hours, limits) for hours in (scene.before, scene.after))
+    matched = match(before, after, settings.timezone)
     level = EARLY_CONFIDENCE if early else CONFIDENCE
     goal, guards = metrics_of(scene.item, limits)
     changes = [compare(matched, metric, seed=scene.row.id, level=level) for metric in (goal, *guards)]
@@ -113,10 +118,28 @@ def judge(scene: Scene, settings: Settings, now: datetime, *, early: bool = Fals
         observed_to=scene.observed_to,
         matched_by=matched.by,
         hours=matched.hours,
+        incident_hours=scene.before.height + scene.after.height - before.height - after.height,
         goal=changes[0],
         guards=tuple(changes[1:]),
         savings_usd=saved(matched, seed=scene.row.id),
     )
+
+
+def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.DataFrame:
+    """The hours without bursts of errors that came and went: a provider's bad afternoon is not the config's doing.
+
+    A burst that lasts until the end stays, and so do all where they fill more than INCIDENT_SHARE of the hours: that
+    may well be the change.
+    """
+    if hours.is_empty():
+        return hours
+    last: datetime = hours["bucket"].sort()[-1]
+    bursts = burst_hours(hours, limits)
+    over = [(start, end) for start, end in stretches(bursts) if end <= last]
+    passing = [bucket for bucket in bursts if any(start <= bucket < end for start, end in over)]
+    if len(passing) > INCIDENT_SHARE * hours.height:
+        return hours
+    return hours.filter(pl.col("bucket").is_in(passing).not_())
 
 
 def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric, tuple[Metric, ...]]:

@@ -191,6 +191,19 @@ def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
     assert read_config(router)["cache.max_entries"].value == 2000
 
 
+def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> None:
+    """Three hours in which most calls failed are left out, and told."""
+    applied(router)
+    length = DAY + timedelta(hours=2)
+    start = APPLIED_AT + timedelta(hours=9)
+    down = pl.col("timestamp").is_between(start, start + timedelta(hours=3), closed="left")
+    rows = traffic(APPLIED_AT, length, seed=2, slow=0.1).with_columns(error=pl.col("error") | down)
+    insert_selections(router, rows)
+    fold(router, basis_of(SETTINGS), now=APPLIED_AT + length)
+    [verdict] = verify(router, SETTINGS, APPLIED_AT + length)
+    assert (verdict.state, verdict.incident_hours, verdict.hours) == ("kept", 3, 22)
+
+
 def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
     """The model of simple requests was changed: what becomes of complex ones does not count."""
     number = applied(router, "routing.simple", "cheap")
