@@ -125,6 +125,16 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
     )
 
 
+def numbered(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
+    """The same, with the ids of the open optimizations that are about the same."""
+    with reading(engine) as connection:
+        rows = in_states(connection, [State.PROPOSED, State.APPROVED])
+    ids = {(row.type, row.subject): row.id for row in rows}
+    return tuple(
+        item.model_copy(update={"optimization_id": ids.get((item.type, _subject(item)))}) for item in recommendations
+    )
+
+
 def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
     """Every optimization, the newest first: rows of models.tables.Optimization."""
     with reading(engine) as connection:

@@ -13,7 +13,7 @@ from models.database import reading
 from models.document import Filters
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
-from tasks.apply import applied_in
+from tasks.apply import applied_in, numbered
 from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.compose import Material, Request
 from tasks.configure import config_history, read_config
@@ -40,13 +40,14 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, budget_basis), limits)
     config = read_config(engine)
+    recommended = recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split)
     return Material(
         current=current,
         previous=previous,
         last_week=last_week,
         budget_basis=budget_basis,
         bottlenecks=bottlenecks,
-        recommendations=recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split),
+        recommendations=numbered(engine, recommended),
         applied=applied_in(engine, period.start, now),
         split=split,
         cheapest=cheapest,
