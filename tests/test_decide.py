@@ -1,0 +1,121 @@
+"""A person decides in the Prefect UI's form or on the command line, and the reports lead there."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from sqlalchemy import Engine
+
+from models.database import migrate
+from models.document import ConfigMove, Recommendation
+from models.errors import UsageError
+from models.period import Period
+from models.workplace import load_workplace
+from tasks.apply import Evidence, apply
+from tasks.configure import read_config, set_by_hand
+from tasks.decide import pending, story_of
+from tasks.fold import fold
+from tasks.offer import NOTHING_PENDING, choices, link_to
+from tasks.progress import basis_of
+from tests.factories import MONDAY, insert_selections, selections
+from tests.test_cli import call, fault
+
+NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+LABEL = "#1 model_selection simple: costly → cheap"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A router with two weeks of traffic, and a proposal that waits."""
+    monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
+    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    place = load_workplace()
+    set_by_hand(place.engine, "routing.simple", "costly", by="router", reason="default", now=MONDAY)
+    traffic = ({"timestamp": NOW - timedelta(hours=hour), "complexity": "simple"} for hour in range(1, 14 * 24))
+    insert_selections(place.engine, selections(*traffic))
+    fold(place.engine, basis_of(place.settings), now=NOW)
+    move = ConfigMove(key="routing.simple", from_value="costly", to_value="cheap", version=1)
+    item = Recommendation(
+        type="model_selection", bottleneck="high_cost", description="d", impact="high", effort="low", auto_apply=False,
+        complexity="simple", from_model="costly", to_model="cheap", moves=(move,), status="waiting",
+    )  # fmt: skip
+    apply(place.engine, (item,), place.settings, Evidence(Period(NOW - timedelta(days=1), NOW), NOW, NOW))
+    return tmp_path
+
+
+@pytest.fixture
+def engine(home: Path) -> Engine:
+    return load_workplace().engine
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine) -> None:
+    """The deployment's schema names the pending ones; once decided, nothing is left to choose."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415
+
+    from deployments.timetable import timetable  # noqa: PLC0415
+    from flows.decide import Decision, decide  # noqa: PLC0415
+    from tasks.offer import offer_decisions  # noqa: PLC0415
+
+    place = load_workplace()
+    (form,) = [it for it in timetable(place.settings, pending(engine)) if it.flow_name == "decide"]
+    form.apply()
+
+    def offered() -> Any:
+        with get_client(sync_client=True) as client:
+            schema = client.read_deployment_by_name("decide/routewatch").parameter_openapi_schema
+            return (schema or {})["properties"]["optimization"]["enum"]
+
+    assert offered() == [LABEL]
+    links = offer_decisions.fn(place)
+    assert unquote(links[1]).endswith('/run?parameters={"optimization":"' + LABEL + '"}')
+    said = decide(LABEL, Decision.APPROVE, "Anna", "saves money")
+    assert said == "#1 is applied (routing.simple = cheap) and is observed from now on"
+    assert [(step.to_state, step.by) for step in story_of(engine, 1)[1]][1:] == [
+        ("approved", "Anna"),
+        ("applied", "Anna"),
+    ]
+    assert offered() == [NOTHING_PENDING]
+    with pytest.raises(UsageError, match="names no optimization: expected one such as #12"):
+        decide(NOTHING_PENDING, Decision.APPROVE, "Anna")
+
+
+def test_links_keep_what_is_chosen_whole() -> None:
+    """Names with marks of an address in them arrive as they are."""
+    link = link_to("http://prefect.example/", "d", "#1 a&b → c?d")
+    assert link.startswith("http://prefect.example/deployments/deployment/d/run?parameters=%7B")
+    assert json.loads(unquote(link.partition("parameters=")[2])) == {"optimization": "#1 a&b → c?d"}
+    assert choices(()) == [NOTHING_PENDING]
+
+
+def test_a_person_decides_on_the_command_line(home: Path, engine: Engine) -> None:
+    """Approve, show, revert: each with a name, in one line."""
+    told = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
+    assert told.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
+    story = call(home, "optimizations", "show", "1").stdout
+    assert LABEL in story
+    assert "anna" in story
+    assert call(home, "optimizations", "list").stdout.count("applied") == 1
+    again = fault(home, "optimizations", "approve", "1", status=2)
+    assert "is applied and cannot become approved" in again
+    assert call(home, "optimizations", "revert", "1", "--by", "ben").returncode == 0
+    assert read_config(engine)["routing.simple"].value == "costly"
+
+
+def test_the_kill_switch_is_one_command(home: Path) -> None:
+    """Stopped, nothing can be approved; resumed, it can."""
+    assert call(home, "optimizations", "stop", "--by", "anna").returncode == 0
+    assert "stopped by anna" in fault(home, "optimizations", "approve", "1", status=2)
+    assert call(home, "optimizations", "resume").returncode == 0
+    assert call(home, "optimizations", "reject", "1").stdout == "#1 is rejected\n"
+
+
+def test_the_preview_changes_nothing(home: Path, engine: Engine) -> None:
+    assert call(home, "optimizations", "preview").stdout == "nothing is recommended\n"
+    assert pending(engine) == ((1, LABEL),)
