@@ -13,7 +13,8 @@ import typer
 
 from deployments import optimizing, tables
 from deployments.tell import complain, say
-from models.errors import RoutewatchError
+from models.errors import RoutewatchError, UsageError
+from models.period import PeriodName
 
 app = typer.Typer(
     name="routewatch",
@@ -112,8 +113,12 @@ def report(
     start: Annotated[str | None, typer.Option("--from", help="Where the period begins (ISO 8601).")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Where it ends; this instant is not in it.")] = None,
     last: Annotated[str | None, typer.Option(help="The time up to now instead, such as 24h or 7d.")] = None,
+    period_name: Annotated[
+        PeriodName | None, typer.Option("--period", help='A period by its name instead, such as "last week".')
+    ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; can be repeated.")] = None,
     team: Annotated[list[str] | None, typer.Option(help="Only this team; can be repeated.")] = None,
+    complexity: Annotated[list[str] | None, typer.Option(help="Only this complexity; can be repeated.")] = None,
     form: Annotated[Format | None, typer.Option("--format", help="By default what -o ends in, else html.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")] = None,
     *,
@@ -125,9 +130,11 @@ def report(
     from models.workplace import load_workplace
     from tasks.compose import Request
 
+    if period_name is not None and last is not None:
+        raise UsageError("--period and --last name the period both: give one of them")
     place, now = load_workplace(), datetime.now(UTC)
-    period = period_of(start, end, last, place.settings.timezone, now)
-    filters = Filters(models=tuple(model or ()), teams=tuple(team or ()))
+    period = period_of(start, end, period_name or last, place.settings.timezone, now)
+    filters = Filters(models=tuple(model or ()), teams=tuple(team or ()), complexities=tuple(complexity or ()))
     depth: Literal["summary", "detailed"] = "summary" if summary else "detailed"
     request = Request("custom", template.value, period, depth, filters=filters)
     write_report(place, request, form and form.value, output, now)

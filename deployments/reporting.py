@@ -9,7 +9,7 @@ from pathlib import Path
 from deployments.tell import complain, note, progress, say
 from models.document import Document
 from models.errors import UsageError
-from models.period import EARLIEST, LATEST, Level, Period, floor_to, parse_instant, parse_span
+from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
 from models.workplace import Workplace
 from tasks.archive import rebuild_from_archive
 from tasks.compose import Request, compose
@@ -21,10 +21,12 @@ from tasks.survey import survey
 DEFAULT_SPAN = "7d"
 
 
-def period_of(start: str | None, end: str | None, last: str | None, zone: str, now: datetime) -> Period:
-    """The period that --from, --to and --last mean together. Raises InvalidPeriod or UsageError."""
+def period_of(start: str | None, end: str | None, last: str | PeriodName | None, zone: str, now: datetime) -> Period:
+    """The period that --from and --to mean together, or --last or --period. Raises InvalidPeriod or UsageError."""
     if last is not None and (start or end):
-        raise UsageError("--last goes without --from and --to")
+        raise UsageError("--last and --period go without --from and --to")
+    if isinstance(last, PeriodName):
+        return named_period(last, now, zone)
     if start is not None:
         upto = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
         return Period(parse_instant(start, zone), upto, zone)

@@ -10,7 +10,8 @@ from prefect import flow
 from flows.clock import time_of_run
 from flows.telling import Outcome, tell
 from models.document import Filters
-from models.period import Period
+from models.errors import UsageError
+from models.period import Period, PeriodName, named_period
 from models.workplace import load_workplace
 from tasks.compose import Request
 
@@ -28,27 +29,47 @@ class Depth(StrEnum):
 
 @flow(name="custom report", flow_run_name="custom {template} report")
 def custom_report(
-    template: Template,
-    start: datetime,
-    end: datetime,
+    template: Template = Template.PERFORMANCE,
+    period: PeriodName = PeriodName.LAST_7_DAYS,
+    start: datetime | None = None,
+    end: datetime | None = None,
     models: list[str] | None = None,
     teams: list[str] | None = None,
+    complexities: list[str] | None = None,
     depth: Depth = Depth.DETAILED,
     recipients: list[str] | None = None,
 ) -> Outcome:
-    """A report for any period, models and teams.
+    """A report for any period, models, teams and complexities.
 
     Args:
         template: What the report is about.
-        start: Where the period begins.
-        end: Where the period ends; this instant is no longer in it.
+        period: Which period. Where start and end are given, they are taken instead.
+        start: Where the period begins. Empty: as the period says.
+        end: Where it ends; this instant is no longer in it. Empty: as the period says.
         models: Only these models. Empty: all.
         teams: Only these teams. Empty: all.
+        complexities: Only these, such as simple or complex; "unclassified" is what has none. Empty: all.
         depth: A page or two, or everything.
         recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
     """
     place, now = load_workplace(), time_of_run(None)
-    period = Period(start, end, place.settings.timezone)
-    filters = Filters(models=tuple(models or ()), teams=tuple(teams or ()))
-    request = Request("custom", template.value, period, depth.value, filters=filters)
+    filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
+    asked = _period(period, start, end, now, place.settings.timezone)
+    request = Request("custom", template.value, asked, depth.value, filters=filters)
     return tell(place, request, tuple(recipients or ()), now)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _period(name: PeriodName, start: datetime | None, end: datetime | None, now: datetime, zone: str) -> Period:
+    if start is None and end is None:
+        return named_period(name, now, zone)
+    if start is None or end is None:
+        raise UsageError("start and end go together: give both, or neither and a period")
+    return Period(start, end, zone)
+
+
+def _names(given: list[str] | None) -> tuple[str, ...]:
+    """Without the empty lines that a form is left with."""
+    return tuple(name.strip() for name in given or () if name.strip())

@@ -71,10 +71,16 @@ class Freshness(_Part):
 
 
 class Filters(_Part):
-    """Empty is "all"."""
+    """Empty is "all". The complexity "unclassified" is that of selections without one."""
 
     models: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
+    complexities: tuple[str, ...] = ()
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether not all selections of a period are meant."""
+        return bool(self.models or self.teams or self.complexities)
 
 
 class Interval(_Part):
@@ -99,11 +105,12 @@ class Direction(StrEnum):
 class Trend(_Part):
     """One headline number against an earlier period. `change` is current - before, in the number's unit.
 
+    The same weekdays before are as many whole weeks earlier as keep them from overlapping the period.
     `reason` says why there is no verdict, where the direction is unknown.
     """
 
     metric: str
-    compared_with: Literal["previousPeriod", "samePeriodLastWeek"]
+    compared_with: Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
     current: float | None
     before: float | None
     change: Interval | None
@@ -492,6 +499,23 @@ class BudgetProjection(_Part):
     reason: str | None = None
 
 
+class SpendCause(_Part):
+    """What carries most of a change of spend against the period before: `change_usd`, which is `share` of all of it.
+
+    volume: more or fewer requests. routing: other models got the requests of a class; `model_id` took over most.
+    cache: it answered fewer or more of them. price: `model_id` cost more or less per request that it answered itself.
+    Where `complexity`, `model_id` or `team` is None, it is no single one.
+    """
+
+    kind: Literal["volume", "routing", "cache", "price"]
+    change_usd: Interval
+    share: float
+    complexity: str | None = None
+    model_id: str | None = None
+    from_model: str | None = None
+    team: str | None = None
+
+
 class PerformanceSummary(_Part):
     period: PeriodPart
     total_selections: int
@@ -535,6 +559,107 @@ class GroupCost(_Part):
     cost_share: float | None
 
 
+# --- usage ------------------------------------------------------------------------------------------------------------
+
+
+class PeakHour(_Part):
+    """The hour of the period with the most selections."""
+
+    start: datetime
+    count: int
+
+
+class UsageSummary(_Part):
+    """The size of it. Tokens are added up where they are known; `teams` is None where no team is recorded.
+
+    `tokens_per_selection` is the average of both kinds, each over the selections for which it is known.
+    """
+
+    period: PeriodPart
+    total_selections: int
+    selections_per_day: float | None
+    total_cost: float | None
+    models: int
+    teams: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_per_selection: float | None
+    user_satisfaction: float | None
+    peak_hour: PeakHour | None
+
+
+class VolumeChange(_Part):
+    """Selections of one model, complexity class or team against the same weekdays before.
+
+    `change` is count - before. Its bounds hold for everything in the report at once, and the direction tells whether
+    they leave 0 out: of many groups none is told as changed because it was looked at. Shares are of all selections.
+    """
+
+    name: str
+    count: int
+    share: float | None
+    before: int
+    share_before: float | None
+    change: Interval | None
+    change_share: float | None
+    direction: Direction
+    reason: str | None = None
+
+
+class GroupUsage(VolumeChange):
+    """The same with what its selections were like."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_per_selection: float | None
+    user_satisfaction: float | None
+    satisfaction_coverage: Coverage
+    error_rate: float | None
+
+
+class Mover(VolumeChange):
+    """One of those whose volume changed most beyond chance."""
+
+    dimension: Literal["model", "complexity", "team"]
+
+
+class NewModel(_Part):
+    """A model that served nothing in the weeks before; `since` is the start of the first hour or day with it."""
+
+    model_id: str
+    count: int
+    share: float
+    since: datetime
+
+
+class VanishedModel(_Part):
+    """A model that served nothing in the period, which beyond chance it would have; `last` as `since`."""
+
+    model_id: str
+    before: int
+    share_before: float
+    last: datetime
+
+
+class VolumePoint(_Part):
+    """Selections of one hour or day, and how many are usual then by the four weeks before.
+
+    Chance leaves the interval of `usual` in one of twenty periods, wherever in it.
+    """
+
+    start: datetime
+    count: int
+    usual: Interval | None
+
+
+class HourOfWeek(_Part):
+    """One hour of the week in the report's zone, weekday 0 is Monday, and its selections on average."""
+
+    weekday: int
+    hour: int
+    selections: float
+
+
 # --- the documents ----------------------------------------------------------------------------------------------------
 
 
@@ -567,6 +692,7 @@ class PerformanceReport(_Document):
     alerts: tuple[ReportAlert, ...]
     savings: Savings | None = None
     budget: BudgetProjection | None = None
+    cause: SpendCause | None = None
 
 
 class CostReport(_Document):
@@ -579,6 +705,7 @@ class CostReport(_Document):
     cost_optimization_savings: Savings
     budget_projection: BudgetProjection
     recommendations: tuple[Recommendation, ...]
+    cause: SpendCause | None = None
 
 
 class OptimizationSummary(_Part):
@@ -606,5 +733,33 @@ class OptimizationReport(_Document):
     config_history: tuple[ConfigHistoryEntry, ...]
 
 
-Document = PerformanceReport | CostReport | OptimizationReport
+class UsageReport(_Document):
+    """Groups come by volume, movers by the size of their change.
+
+    Everything is compared with `compared_from` to `compared_to`, which has the same weekdays. A model is new or has
+    vanished from `least_selections` on; `days_before` is how many days before the period that was told from.
+    """
+
+    template: Literal["usage"] = "usage"
+    usage_summary: UsageSummary
+    compared_from: datetime
+    compared_to: datetime
+    model_usage: tuple[GroupUsage, ...]
+    complexity_usage: tuple[GroupUsage, ...]
+    team_usage: tuple[GroupUsage, ...]
+    teams_left_out: int = 0
+    top_movers: tuple[Mover, ...]
+    new_models: tuple[NewModel, ...]
+    vanished_models: tuple[VanishedModel, ...]
+    least_selections: int
+    days_before: int
+    usage_trend: tuple[Trend, ...]
+    volume_bucket: Literal["hour", "day"]
+    volume: tuple[VolumePoint, ...]
+    hours_of_week: tuple[HourOfWeek, ...]
+    applied_optimizations: tuple[AppliedOptimization, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
+
+
+Document = PerformanceReport | CostReport | OptimizationReport | UsageReport
 ReportDocument = Annotated[Document, Field(discriminator="template")]

@@ -83,6 +83,45 @@ def last_complete(level: Level, now: datetime, zone: str) -> Period:
     return Period(_shift_days(end, -days, tz), end, zone)
 
 
+class PeriodName(StrEnum):
+    """Periods as people name them. Those of today, this week and this month end with the last whole hour."""
+
+    LAST_24_HOURS = "last 24 hours"
+    LAST_7_DAYS = "last 7 days"
+    LAST_30_DAYS = "last 30 days"
+    TODAY = "today"
+    YESTERDAY = "yesterday"
+    THIS_WEEK = "this week"
+    LAST_WEEK = "last week"
+    THIS_MONTH = "this month"
+    LAST_MONTH = "last month"
+
+
+def named_period(name: PeriodName, now: datetime, zone: str) -> Period:
+    """The period of a name at `now`; days, weeks (from Monday) and months are the zone's.
+
+    Raises InvalidPeriod for one that has begun within this hour.
+    """
+    hour, tz = floor_to(Level.HOUR, now, zone), ZoneInfo(zone)
+    day, week = floor_to(Level.DAY, now, zone), floor_to(Level.WEEK, now, zone)
+    month = _local(now.astimezone(tz).date().replace(day=1), tz)
+    month_before = _local((month.astimezone(tz) - timedelta(days=1)).date().replace(day=1), tz)
+    start, end = {
+        PeriodName.LAST_24_HOURS: (hour - timedelta(hours=24), hour),
+        PeriodName.LAST_7_DAYS: (hour - timedelta(days=7), hour),
+        PeriodName.LAST_30_DAYS: (hour - timedelta(days=30), hour),
+        PeriodName.TODAY: (day, hour),
+        PeriodName.YESTERDAY: (_shift_days(day, -1, tz), day),
+        PeriodName.THIS_WEEK: (week, hour),
+        PeriodName.LAST_WEEK: (_shift_days(week, -7, tz), week),
+        PeriodName.THIS_MONTH: (month, hour),
+        PeriodName.LAST_MONTH: (month_before, month),
+    }[name]
+    if start >= end:
+        raise InvalidPeriod(f"{name} has only just begun: there is no whole hour of it yet")
+    return Period(start, end, zone)
+
+
 def floor_to(level: Level, instant: datetime, zone: str) -> datetime:
     """The UTC start of the bucket that holds the instant.
 

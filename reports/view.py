@@ -57,6 +57,7 @@ def _facts(document: Document, show: Formats) -> tuple[tuple[str, str], ...]:
         *facts,
         ("Models", ", ".join(document.filters.models) or "all"),
         ("Teams", ", ".join(document.filters.teams) or "all"),
+        ("Complexities", ", ".join(document.filters.complexities) or "all"),
         ("Newest request", show.instant(document.freshness.last_selection_at)),
         ("Made", show.instant(document.generated_at)),
     )

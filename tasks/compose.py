@@ -73,6 +73,7 @@ class Request:
             "metrics": list(self.metrics),
             "models": sorted(self.filters.models),
             "teams": sorted(self.filters.teams),
+            **({"complexities": sorted(self.filters.complexities)} if self.filters.complexities else {}),
             "timezone": settings.timezone,
             "locale": settings.reporting.locale,
             "paper": settings.reporting.paper,

@@ -12,12 +12,15 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, selec
 from models.database import reading
 from models.document import Filters
 from models.period import Level, Period, floor_to, next_start
-from models.tables import FoldState, Rollup, table_of
+from models.tables import UNKNOWN, FoldState, Rollup, table_of
 from tasks.rollup import empty as no_rollups
 from tasks.rollup import hour_of, merge
 from tasks.shelve import added_up, hour_totals, stored
 
 ROLLUP = table_of(Rollup)
+
+UNCLASSIFIED = "unclassified"
+"""How people name the complexity class of selections without one."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def hours_by(connection: Connection, gathered: Gathered, keys: Sequence[str], co
 def hours_before(connection: Connection, gathered: Gathered, length: timedelta, columns: Sequence[str]) -> pl.DataFrame:
     """The hours before what was gathered, over the same models and teams, with `columns` of SUMS."""
     end = floor_to(Level.HOUR, gathered.period.start, gathered.period.zone)
-    if gathered.filters.models or gathered.filters.teams:
+    if gathered.filters.leaves_out:
         wanted = _wanted(Level.HOUR, _between(end - length, end), gathered.filters)
         return added_up(connection, wanted, (), columns)
     return added_up(connection, hour_totals(end - length, end), (), columns)
@@ -137,7 +140,7 @@ def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: 
 
 def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
     first, last = _whole(Level.HOUR, period)
-    if filters.models or filters.teams:
+    if filters.leaves_out:
         return _read(connection, Level.HOUR, _between(first, last), filters)
     return stored(connection, hour_totals(first, last))
 
@@ -175,7 +178,8 @@ def _read(connection: Connection, level: Level, where: ColumnElement[bool], filt
 
 def _wanted(level: Level, where: ColumnElement[bool], filters: Filters) -> ColumnElement[bool]:
     wanted = [ROLLUP.c.level == level.value, where]
-    for column, names in (("model_id", filters.models), ("team", filters.teams)):
+    complexities = tuple(UNKNOWN if name == UNCLASSIFIED else name for name in filters.complexities)
+    for column, names in (("model_id", filters.models), ("team", filters.teams), ("complexity", complexities)):
         if names:
             wanted.append(ROLLUP.c[column].in_(names))
     return and_(*wanted)

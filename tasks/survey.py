@@ -62,7 +62,7 @@ def _known_of_models(current: Gathered, weeks: Gathered) -> pl.DataFrame:
     """
     filters = current.filters
     return (
-        current.parts if filters.models or filters.teams or current.period.hours > weeks.period.hours else weeks.parts
+        current.parts if filters.leaves_out or current.period.hours > weeks.period.hours else weeks.parts
     )
 
 

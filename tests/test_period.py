@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import InvalidPeriod
-from models.period import Level, Period, floor_to, last_complete, next_start, parse_instant, parse_span
+from models.period import (
+    Level,
+    Period,
+    PeriodName,
+    floor_to,
+    last_complete,
+    named_period,
+    next_start,
+    parse_instant,
+    parse_span,
+)
 
 ZONES = ["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "Europe/Berlin", "Australia/Lord_Howe",
          "America/Santiago", "Pacific/Apia"]  # fmt: skip
@@ -87,3 +97,27 @@ def test_a_period_must_run_forward() -> None:
     now = datetime(2026, 9, 21, tzinfo=UTC)
     with pytest.raises(InvalidPeriod, match="must come before"):
         Period(now, now)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "end"),
+    [
+        ("last 24 hours", "2026-11-01T09:00-05:00", "2026-11-02T09:00-05:00"),
+        ("today", "2026-11-02T00:00-05:00", "2026-11-02T09:00-05:00"),
+        ("yesterday", "2026-11-01T00:00-04:00", "2026-11-02T00:00-05:00"),
+        ("this week", "2026-11-02T00:00-05:00", "2026-11-02T09:00-05:00"),
+        ("last week", "2026-10-26T00:00-04:00", "2026-11-02T00:00-05:00"),
+        ("this month", "2026-11-01T00:00-04:00", "2026-11-02T09:00-05:00"),
+        ("last month", "2026-10-01T00:00-04:00", "2026-11-01T00:00-04:00"),
+    ],
+)
+def test_periods_have_names_that_hold_when_the_clocks_change(name: str, start: str, end: str) -> None:
+    """New York, the Monday after its clocks were put back: Sunday had 25 hours."""
+    now = datetime.fromisoformat("2026-11-02T09:40-05:00")
+    period = named_period(PeriodName(name), now, "America/New_York")
+    assert (period.start, period.end) == (datetime.fromisoformat(start), datetime.fromisoformat(end))
+
+
+def test_a_period_that_has_just_begun_is_no_period() -> None:
+    with pytest.raises(InvalidPeriod, match="today has only just begun"):
+        named_period(PeriodName.TODAY, datetime.fromisoformat("2026-11-02T00:40+00:00"), "UTC")
