@@ -2,38 +2,75 @@
 
 from __future__ import annotations
 
-from models.document import AppliedOptimization, Bottleneck, CostReport, Document, OptimizationReport, Trend
+from models.document import (
+    AppliedOptimization,
+    Bottleneck,
+    CostReport,
+    CostSummary,
+    Document,
+    OptimizationReport,
+    OptimizationSummary,
+    PerformanceReport,
+    PerformanceSummary,
+    Trend,
+    UsageReport,
+    UsageSummary,
+)
+
+Summary = PerformanceSummary | CostSummary | OptimizationSummary | UsageSummary
+
+
+def summary_of(document: Document) -> Summary:
+    """The headline numbers."""
+    match document:
+        case CostReport():
+            return document.cost_summary
+        case UsageReport():
+            return document.usage_summary
+        case _:
+            return document.summary
 
 
 def total_of(document: Document) -> int:
     """How many selections the report is over."""
-    summary = document.cost_summary if isinstance(document, CostReport) else document.summary
-    return summary.total_selections
+    return summary_of(document).total_selections
 
 
 def spent_of(document: Document) -> float | None:
     """What they cost in USD, as far as it is known."""
-    return document.cost_summary.total_spent if isinstance(document, CostReport) else document.summary.total_cost
+    summary = summary_of(document)
+    return summary.total_spent if isinstance(summary, CostSummary) else summary.total_cost
 
 
 def trends_of(document: Document) -> tuple[Trend, ...]:
     """Every trend of a report; a report about optimizations compares each change by itself and has none."""
-    if isinstance(document, OptimizationReport):
-        return ()
-    return document.cost_summary.cost_trend if isinstance(document, CostReport) else document.performance_trends
+    match document:
+        case CostReport():
+            return document.cost_summary.cost_trend
+        case UsageReport():
+            return document.usage_trend
+        case PerformanceReport():
+            return document.performance_trends
+        case _:
+            return ()
 
 
 def trend_of(document: Document, metrics: tuple[str, ...]) -> Trend | None:
-    """The change of a metric, by any of its names, against the period before."""
-    trends = (trend for trend in trends_of(document) if trend.compared_with == "previousPeriod")
+    """The change of a metric, by any of its names, against the period before; of usage, against the same weekdays."""
+    wanted = "sameWeekdaysBefore" if isinstance(document, UsageReport) else "previousPeriod"
+    trends = (trend for trend in trends_of(document) if trend.compared_with == wanted)
     return next((trend for trend in trends if trend.metric in metrics), None)
 
 
 def bottlenecks_of(document: Document) -> tuple[Bottleneck, ...]:
-    """What was found; a cost report tells of none."""
-    if isinstance(document, CostReport):
-        return ()
-    return document.bottlenecks if isinstance(document, OptimizationReport) else document.optimization_opportunities
+    """What was found; reports about cost and usage tell of none."""
+    match document:
+        case PerformanceReport():
+            return document.optimization_opportunities
+        case OptimizationReport():
+            return document.bottlenecks
+        case _:
+            return ()
 
 
 def applied_of(document: Document) -> tuple[AppliedOptimization, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, Document, OptimizationReport, PerformanceReport
+from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
 from reports.blocks import Block, Section, Text, Tile, Tiles, View
 from reports.formats import Formats
@@ -33,6 +33,7 @@ from reports.tables import (
 )
 from reports.tables_optimization import trials_table
 from reports.view_optimization import optimization_sections
+from reports.view_usage import usage_sections
 from reports.wording import alert_text
 
 
@@ -68,6 +69,8 @@ def _sections(document: Document, show: Formats) -> list[Section]:
         return _cost_sections(document, show)
     if isinstance(document, OptimizationReport):
         return optimization_sections(document, show)
+    if isinstance(document, UsageReport):
+        return usage_sections(document, show)
     return _performance_sections(document, show)
 
 

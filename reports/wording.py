@@ -39,7 +39,11 @@ _METRIC_LABELS = {
     "userSatisfaction": "User satisfaction",
 }
 
-COMPARED = {"previousPeriod": "the period before", "samePeriodLastWeek": "the same period a week before"}
+COMPARED = {
+    "previousPeriod": "the period before",
+    "samePeriodLastWeek": "the same period a week before",
+    "sameWeekdaysBefore": "the same weekdays before",
+}
 
 TONES = {
     KpiState.ON_TARGET: "good",
