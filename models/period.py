@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -63,6 +64,12 @@ class Period:
     def week_before(self) -> Period:
         """The same local times seven calendar days earlier."""
         return Period(_shift_days(self.start, -7, self._tz), _shift_days(self.end, -7, self._tz), self.zone)
+
+    def same_weekdays_before(self) -> Period:
+        """The same local times as few whole weeks earlier as keep the two apart."""
+        start, end = (self.local(edge).replace(tzinfo=None) for edge in (self.start, self.end))
+        days = 7 * max(1, math.ceil((end - start) / timedelta(days=7)))
+        return Period(_shift_days(self.start, -days, self._tz), _shift_days(self.end, -days, self._tz), self.zone)
 
     def local(self, instant: datetime) -> datetime:
         """An instant on the zone's clock."""

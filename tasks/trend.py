@@ -8,6 +8,7 @@ total is compared hour by hour.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,7 @@ from tasks.interval import Z_95
 MINIMUM_BUCKETS = 6
 """Hours (or minutes) with data that each side needs before a change is judged; a variance of fewer is a guess."""
 
-ComparedWith = Literal["previousPeriod", "samePeriodLastWeek"]
+ComparedWith = Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,21 @@ METRICS = (
     _Metric("averageCost", "cost_sum_usd", "cost_count", Direction.WORSE, Direction.BETTER),
 )
 
+USAGE_METRICS = (
+    _Metric("promptTokensPerSelection", "prompt_token_sum", "prompt_token_count", Direction.MORE, Direction.LESS),
+    _Metric(
+        "completionTokensPerSelection", "completion_token_sum", "completion_token_count", Direction.MORE, Direction.LESS
+    ),
+    _Metric("userSatisfaction", "satisfaction_sum", "satisfaction_count", Direction.BETTER, Direction.WORSE),
+)
+"""What selections are like, for the report about usage."""
 
-def trends(current: Gathered, before: Gathered, compared_with: ComparedWith) -> tuple[Trend, ...]:
-    """One Trend per metric, in the order of METRICS."""
-    return tuple(_trend(metric, current, before, compared_with) for metric in METRICS)
+
+def trends(
+    current: Gathered, before: Gathered, compared_with: ComparedWith, metrics: Sequence[_Metric] = METRICS
+) -> tuple[Trend, ...]:
+    """One Trend per metric, in their order."""
+    return tuple(_trend(metric, current, before, compared_with) for metric in metrics)
 
 
 def ratio_error(buckets: pl.DataFrame) -> float:

@@ -121,3 +121,14 @@ def test_periods_have_names_that_hold_when_the_clocks_change(name: str, start: s
 def test_a_period_that_has_just_begun_is_no_period() -> None:
     with pytest.raises(InvalidPeriod, match="today has only just begun"):
         named_period(PeriodName.TODAY, datetime.fromisoformat("2026-11-02T00:40+00:00"), "UTC")
+
+
+@pytest.mark.parametrize(("days", "weeks"), [(1 / 24, 1), (1, 1), (7, 1), (8, 2), (14, 2), (30, 5)])
+def test_the_same_weekdays_before_touch_the_period_at_most(days: float, weeks: int) -> None:
+    """Berlin, up to a midnight after its clocks were put back: that week has 169 hours."""
+    end = datetime.fromisoformat("2026-10-26T00:00+01:00")
+    wall_start = end.replace(tzinfo=None) - timedelta(days=days)
+    period = Period(wall_start.replace(tzinfo=ZoneInfo("Europe/Berlin")).astimezone(UTC), end, "Europe/Berlin")
+    before = period.same_weekdays_before()
+    assert before.local(before.start).replace(tzinfo=None) == wall_start - timedelta(weeks=weeks)
+    assert before.end <= period.start
