@@ -41,5 +41,5 @@ def tell(
         document = compose_report(place, request, material, now)
         report = store(place, request, document, recipients, now)
     files = write_report(place, report)
-    show_report(report)
+    show_report(report, files)
     return Outcome(report, files, deliver_reports(place))

@@ -147,11 +147,12 @@ def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
 
 
 @task(name="show report in Prefect", cache_policy=NO_CACHE)
-def show_report(report: StoredReport) -> None:
-    """Keep the report as an artifact, so that the Prefect UI shows it."""
+def show_report(report: StoredReport, files: dict[str, Path]) -> None:
+    """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
     document = report.document
+    where = "\n".join(f"- {form.upper()}: [{path.name}]({path.absolute().as_uri()})" for form, path in files.items())
     create_markdown_artifact(
         key=f"{document.kind}-{document.template}-report",
-        markdown=render_markdown(document),
+        markdown=f"{render_markdown(document).rstrip()}\n\n## Files\n\n{where}\n",
         description=headline(document),
     )

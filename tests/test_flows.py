@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import Engine, delete, func, select
 
 from models.database import migrate, reading, writing
+from models.errors import UsageError
 from models.tables import Config, ConfigChange, Report, Rollup, table_of
 from models.workplace import load_workplace
+from reports.figures import total_of
 from tasks.configure import set_by_hand
 from tasks.fold import fold
 from tasks.progress import Basis
@@ -151,10 +153,28 @@ def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -
 
     insert_selections(engine, slow_day(MONDAY))
     outcome = custom_report(
-        Template.COST, MONDAY, MONDAY + timedelta(hours=6), depth=Depth.SUMMARY, recipients=["management"]
+        Template.COST,
+        start=MONDAY,
+        end=MONDAY + timedelta(hours=6),
+        complexities=["unclassified", " "],
+        depth=Depth.SUMMARY,
+        recipients=["management"],
     )
     assert outcome.report.document.template == "cost"
+    assert outcome.report.document.filters.complexities == ("unclassified",)
+    assert total_of(outcome.report.document) == 180
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
+
+
+def test_a_custom_report_needs_nothing_filled_in(engine: Engine) -> None:
+    """The form's defaults work; half a period does not, and says so."""
+    from flows.custom_report import custom_report  # noqa: PLC0415
+
+    outcome = custom_report()
+    assert outcome.report.document.template == "performance"
+    assert outcome.report.document.period.end - outcome.report.document.period.start == timedelta(days=7)
+    with pytest.raises(UsageError, match="start and end go together"):
+        custom_report(start=MONDAY)
 
 
 def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> None:
@@ -167,6 +187,7 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> 
     daily(as_of=MORNING)
     artifact = Artifact.get("daily-performance-report")
     assert "requests" in str(getattr(artifact, "description", None))
+    assert "PDF: [routewatch-daily-performance-2026-09-07.pdf](file:///" in str(getattr(artifact, "data", None))
     with get_client(sync_client=True) as client:
         names = {run.name.rsplit("-", 1)[0] for run in client.read_task_runs(limit=200)}
     assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names
