@@ -33,11 +33,11 @@ def custom_report(
     period: PeriodName = PeriodName.LAST_7_DAYS,
     start: datetime | None = None,
     end: datetime | None = None,
-    models: list[str] | None = None,
-    teams: list[str] | None = None,
-    complexities: list[str] | None = None,
+    models: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
+    teams: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
+    complexities: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
     depth: Depth = Depth.DETAILED,
-    recipients: list[str] | None = None,
+    recipients: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
 ) -> Outcome:
     """A report for any period, models, teams and complexities.
 
@@ -56,7 +56,7 @@ def custom_report(
     filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
     asked = _period(period, start, end, now, place.settings.timezone)
     request = Request("custom", template.value, asked, depth.value, filters=filters)
-    return tell(place, request, tuple(recipients or ()), now)
+    return tell(place, request, _names(recipients), now)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -70,6 +70,6 @@ def _period(name: PeriodName, start: datetime | None, end: datetime | None, now:
     return Period(start, end, zone)
 
 
-def _names(given: list[str] | None) -> tuple[str, ...]:
+def _names(given: list[str]) -> tuple[str, ...]:
     """Without the empty lines that a form is left with."""
-    return tuple(name.strip() for name in given or () if name.strip())
+    return tuple(name.strip() for name in given if name.strip())
