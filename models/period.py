@@ -140,7 +140,10 @@ def floor_to(level: Level, instant: datetime, zone: str) -> datetime:
         return instant.astimezone(UTC).replace(second=0, microsecond=0)
     if level is Level.HOUR:
         past_the_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-        return instant.astimezone(UTC) - past_the_hour
+        start = instant.astimezone(UTC) - past_the_hour
+        # Where clocks change by part of an hour, at a full hour, the hour after the change is that part short.
+        changed = (local.utcoffset() or timedelta()) - (start.astimezone(tz).utcoffset() or timedelta())
+        return start + changed % timedelta(hours=1)
     back = local.weekday() if level is Level.WEEK else 0
     return _local(local.date() - timedelta(days=back), tz)
 
@@ -151,7 +154,7 @@ def next_start(level: Level, instant: datetime, zone: str) -> datetime:
     if start == instant:
         return start
     if level in (Level.MINUTE, Level.HOUR):
-        return start + timedelta(**{f"{level.value}s": 1})
+        return floor_to(level, start + timedelta(**{f"{level.value}s": 1}), zone)
     return _shift_days(start, 7 if level is Level.WEEK else 1, ZoneInfo(zone))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -30,6 +30,8 @@ LARGEST_TEAM_COUNT = 1_000
 """Teams kept by name in one bucket; the smallest beyond it are folded into OTHER_TEAMS."""
 
 INSTANT = pl.Datetime("us", "UTC")
+
+MS_PER_HOUR = 3_600_000
 
 SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "timestamp": INSTANT,
@@ -97,7 +99,11 @@ def hour_of(timestamp: str, zone: str) -> pl.Expr:
     past_the_hour = pl.duration(
         minutes=local.dt.minute(), seconds=local.dt.second(), microseconds=local.dt.microsecond()
     )
-    return pl.col(timestamp) - past_the_hour
+    start = pl.col(timestamp) - past_the_hour
+    if not _changes_by_part_of_an_hour(zone):
+        return start
+    changed = _offset(local) - _offset(start.dt.convert_time_zone(zone))
+    return start + pl.duration(milliseconds=changed.dt.total_milliseconds() % MS_PER_HOUR)
 
 
 def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
@@ -163,6 +169,17 @@ def _sums(target_ms: float) -> dict[str, pl.Expr]:
     return {
         name: expression.cast(pl.Int64 if name.endswith(whole) else pl.Float64) for name, expression in sums.items()
     }
+
+
+@cache
+def _changes_by_part_of_an_hour(zone: str) -> bool:
+    """Whether its offsets from UTC ever differ by other than whole hours: nearly no zone's do, and asking is cheap."""
+    firsts = (datetime(year, month, 1, tzinfo=ZoneInfo(zone)) for year in range(2000, 2100) for month in range(1, 13))
+    return len({(first.utcoffset() or timedelta()) % timedelta(hours=1) for first in firsts}) > 1
+
+
+def _offset(local: pl.Expr) -> pl.Expr:
+    return local.dt.base_utc_offset() + local.dt.dst_offset()
 
 
 def _noon(day: date, zone: str) -> datetime:

@@ -132,3 +132,20 @@ def test_the_same_weekdays_before_touch_the_period_at_most(days: float, weeks: i
     before = period.same_weekdays_before()
     assert before.local(before.start).replace(tzinfo=None) == wall_start - timedelta(weeks=weeks)
     assert before.end <= period.start
+
+
+@given(INSTANTS, st.sampled_from(ZONES))
+def test_hours_follow_one_another_without_a_gap(instant: datetime, zone: str) -> None:
+    """Each hour ends where the next begins, also where one is half an hour long."""
+    start = floor_to(Level.HOUR, instant, zone)
+    end = next_start(Level.HOUR, start + timedelta(microseconds=1), zone)
+    assert floor_to(Level.HOUR, end, zone) == end
+    assert floor_to(Level.HOUR, end - timedelta(microseconds=1), zone) == start
+    assert end - start in (timedelta(hours=1), timedelta(minutes=30))
+
+
+def test_the_hour_after_a_change_by_half_an_hour_is_half_as_long() -> None:
+    """Lord Howe, 2026-04-05: 2:00 becomes 1:30, and the hour from there has thirty minutes."""
+    change = datetime(2026, 4, 4, 15, 0, tzinfo=UTC)
+    hours = [floor_to(Level.HOUR, change + timedelta(minutes=m), "Australia/Lord_Howe") for m in (-31, 0, 29, 30)]
+    assert hours == [change - timedelta(hours=1), change, change, change + timedelta(minutes=30)]
