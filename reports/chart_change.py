@@ -11,7 +11,21 @@ from typing import Any
 import altair as alt
 
 from models.document import MetricChange, OptimizationReport
-from reports.chart_style import AMBER, BLUE, GRID, INK, MUTED, ORANGE, VERMILLION, WIDE, Layer, layer, layered, words
+from reports.chart_style import (
+    AMBER,
+    BLUE,
+    GRID,
+    INK,
+    MUTED,
+    ORANGE,
+    VERMILLION,
+    WIDE,
+    Layer,
+    at_x,
+    layer,
+    layered,
+    words,
+)
 from reports.formats import Formats
 from reports.verdicts import Trial, before_after, drawable, improvement, is_drawable, state_tone, state_word
 from reports.wording import MARKS, metric_label
@@ -57,7 +71,7 @@ def changes(document: OptimizationReport, show: Formats, width: int = WIDE) -> L
         *_margins(rows, x, y),
         *_spans(rows, span, x, y),
         *_texts(titles, rows, y, width, show),
-        words([{"text": _legend(rows), "y": height - 6}], alt.value(0), y, fontSize=10),
+        words([{"text": _legend(rows), "y": height - 6}], at_x(0), y, fontSize=10),
     ]
     return layered(*layers, width=width - 8, height=height)
 
@@ -114,8 +128,8 @@ def _grid(span: float, height: int, x: Any, y: Any, show: Formats) -> list[Layer
         {"share": step, "text": f"{show.round_percent(step)} better"},
     ]
     ends = {"y": _HEAD - 4, "to": height - _FOOT}
-    lines = layer([{**row, **ends} for row in sides]).mark_rule(color=GRID).encode(x=x, y=y, y2="to:Q")
-    zero = layer([{"share": 0.0, **ends}]).mark_rule(color=INK, strokeWidth=1).encode(x=x, y=y, y2="to:Q")
+    lines = layer([{**row, **ends} for row in sides]).mark_rule(color=GRID).encode(x=x, y=y, y2=alt.Y2("to:Q"))
+    zero = layer([{"share": 0.0, **ends}]).mark_rule(color=INK, strokeWidth=1).encode(x=x, y=y, y2=alt.Y2("to:Q"))
     names = [*sides, {"share": 0.0, "text": "as before"}]
     return [lines, zero, words([{**row, "y": 8} for row in names], x, y, align="center", fontSize=10.5)]
 
@@ -134,7 +148,9 @@ def _margins(rows: list[_Row], x: Any, y: Any) -> list[Layer]:
     ]
     if not marks:
         return []
-    return [layer(marks).mark_rule(color=ORANGE, strokeDash=[3, 2], strokeWidth=1.4).encode(x=x, y=y, y2="to:Q")]
+    return [
+        layer(marks).mark_rule(color=ORANGE, strokeDash=[3, 2], strokeWidth=1.4).encode(x=x, y=y, y2=alt.Y2("to:Q"))
+    ]
 
 
 def _spans(rows: list[_Row], span: float, x: Any, y: Any) -> list[Layer]:
@@ -143,7 +159,7 @@ def _spans(rows: list[_Row], span: float, x: Any, y: Any) -> list[Layer]:
     lines = [_line(row) for row in drawn]
     colour = alt.Color("colour:N", scale=None, legend=None)
     width = alt.StrokeWidth("width:Q", scale=None, legend=None)
-    rule = layer(lines).mark_rule().encode(x=x, x2="to:Q", y=y, color=colour, strokeWidth=width)
+    rule = layer(lines).mark_rule().encode(x=x, x2=alt.X2("to:Q"), y=y, color=colour, strokeWidth=width)
     layers = [rule]
     for goal in (True, False):
         dots = [_dot(row) for row in drawn if row.is_goal is goal]
@@ -175,7 +191,7 @@ def _cut(row: _Row, span: float) -> list[dict[str, Any]]:
 
 
 def _texts(titles: list[dict[str, Any]], rows: list[_Row], y: Any, width: int, show: Formats) -> list[Layer]:
-    left, right = alt.value(0), alt.value(width - 8)
+    left, right = at_x(0), at_x(width - 8)
     states = [{**title, "text": title["state"]} for title in titles]
     state = layer(states).mark_text(align="right", baseline="middle", fontSize=11, fontWeight=600)
     colour = alt.Color("colour:N", scale=None, legend=None)
@@ -183,7 +199,7 @@ def _texts(titles: list[dict[str, Any]], rows: list[_Row], y: Any, width: int, s
     numbers = [{"text": _numbers(row.change, show), "y": row.y} for row in rows]
     return [
         words(titles, left, y, color=INK, fontWeight=600, limit=width - 130),
-        state.encode(x=right, y=y, text="text:N", color=colour),
+        state.encode(x=right, y=y, text=alt.Text("text:N"), color=colour),
         words([name for row, name in named if row.is_goal], left, y, color=INK),
         *([words(guards, left, y, dx=10)] if (guards := [name for row, name in named if not row.is_goal]) else []),
         words(numbers, right, y, align="right", fontSize=10.5, color=INK),

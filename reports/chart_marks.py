@@ -5,10 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import altair as alt
-
 from models.document import Document
-from reports.chart_style import MUTED, Layer, layer, words
+from reports.chart_style import MUTED, Layer, at_y, layer, words
 from reports.figures import applied_of
 from reports.verdicts import trials_of
 
@@ -35,7 +33,7 @@ def change_marks(document: Document, x: Any, height: int) -> list[Layer]:
     for at_edge, side in ((False, {"dx": 3}), (True, {"dx": -3, "align": "right"})):
         names = [_row(group[0][0], _name(group)) for group in groups if (group[0][0] > edge) is at_edge]
         if names:
-            layers.append(words(names, x, alt.value(height - 7), fontSize=10, **side))
+            layers.append(words(names, x, at_y(height - 7), fontSize=10, **side))
     return layers
 
 

@@ -20,10 +20,14 @@ from reports.chart_style import (
     SKY,
     VERMILLION,
     Layer,
+    at_x,
+    at_y,
+    from_zero,
     layer,
     layered,
     number_labels,
     ticks_to,
+    to_x,
     words,
 )
 from reports.formats import Formats
@@ -56,7 +60,7 @@ def distribution(document: Document, show: Formats, width: int = NARROW) -> Laye
     bars = (
         layer(rows)
         .mark_rect(stroke="#ffffff", strokeWidth=0.6)
-        .encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=colour)
+        .encode(x=x, x2=alt.X2("to:Q"), y=y, y2=from_zero("y"), color=colour)
     )
     marks = _limit_marks(kpi, low, high, x, show) if kpi else []
     return layered(bars, *marks, width=width - 62, height=170)
@@ -93,7 +97,7 @@ def _limit_marks(kpi: Kpi, low: float, high: float, x: Any, show: Formats) -> li
         layers.append(layer(mark).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x))
         # The lower limit's name stands left of its line, so that it does not run into the next one.
         side = {"align": "right", "dx": -4} if row < len(limits) - 1 else {"dx": 4}
-        layers.append(words(mark, x, alt.value(6), color=INK, **side))
+        layers.append(words(mark, x, at_y(6), color=INK, **side))
     return layers
 
 
@@ -125,7 +129,7 @@ def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) ->
     if kpi is None:
         return []
     row = {"ms": kpi.target, "y": 8, "to": height, "text": f"target {show.short_duration(kpi.target)}"}
-    rule = layer([row]).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, y=y, y2="to:Q")
+    rule = layer([row]).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, y=y, y2=alt.Y2("to:Q"))
     return [rule, words([row], x, y, dx=4, dy=-2, fontSize=10, color=AMBER)]
 
 
@@ -138,7 +142,7 @@ def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats
     for fact, (model, _) in zip(facts, rows, strict=True):
         if model.avg_cost is None:
             fact["text"] = f"cost unknown · {show.percent(model.error_rate)} errors"
-    left, right = alt.value(0), alt.value(width - 8)
+    left, right = at_x(0), at_x(width - 8)
     named = words(names, left, y, color=INK, fontWeight=600, limit=width - 160)
     return [named, words(facts, right, y, align="right", fontSize=10.5)]
 
@@ -149,13 +153,13 @@ def _spans(rows: list[tuple[ModelStats, int]], x: Any, y: Any, show: Formats) ->
     if timed:
         timed[0]["high"] = f"p95 {timed[0]['high']}"
     end = alt.X("to:Q", axis=None)
-    line = layer(timed).mark_rule(color=SKY, strokeWidth=3).encode(x=x, x2="to:Q", y=y)
+    line = layer(timed).mark_rule(color=SKY, strokeWidth=3).encode(x=x, x2=alt.X2("to:Q"), y=y)
     median = layer(timed).mark_point(filled=True, size=55, color="#ffffff", stroke=BLUE, strokeWidth=1.6, opacity=1)
     p95 = layer(timed).mark_point(filled=True, size=55, color=BLUE, opacity=1)
     low = words([{**row, "text": row["low"]} for row in timed], x, y, dx=-8, align="right", fontSize=10.5, color=INK)
     high = words([{**row, "text": row["high"]} for row in timed], end, y, dx=8, fontSize=10.5, color=INK)
     layers = [line, median.encode(x=x, y=y), p95.encode(x=end, y=y), low, high]
-    return [*layers, words(untimed, alt.value(0), y, fontSize=10.5)] if untimed else layers
+    return [*layers, words(untimed, at_x(0), y, fontSize=10.5)] if untimed else layers
 
 
 def _is_timed(model: ModelStats) -> bool:
@@ -201,11 +205,11 @@ def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: 
     x = alt.X("usd:Q", scale=alt.Scale(domain=[0, largest], range=[0, full], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     low = alt.Y("low:Q", axis=None)
-    track = layer(rows).mark_rect(color=GRID).encode(x=alt.value(0), x2=alt.value(full), y=low, y2="high:Q")
-    bars = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=alt.datum(0), y=low, y2="high:Q")
-    names = words([{**row, "text": row["name"]} for row in rows], alt.value(0), y, color=INK, limit=width - 140)
-    numbers = words(rows, alt.value(full), y, align="right", fontSize=10.5)
-    heads = [words(titles, alt.value(0), y, fontSize=10.5)] if titles else []
+    track = layer(rows).mark_rect(color=GRID).encode(x=at_x(0), x2=to_x(full), y=low, y2=alt.Y2("high:Q"))
+    bars = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
+    names = words([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=width - 140)
+    numbers = words(rows, at_x(full), y, align="right", fontSize=10.5)
+    heads = [words(titles, at_x(0), y, fontSize=10.5)] if titles else []
     return layered(track, bars, names, numbers, *heads, width=full, height=height)
 
 

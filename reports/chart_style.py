@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 
@@ -43,6 +43,30 @@ _CONFIG: Spec = {
 }  # fmt: skip
 
 
+_channels: Any = alt
+"""Its classes for fixed places have no types. Channels by their classes are ones that altair need not search for."""
+
+
+def at_x(px: float) -> Any:
+    """So far from the left, whatever the data."""
+    return _channels.XValue(px)
+
+
+def at_y(px: float) -> Any:
+    """So far from the top, whatever the data."""
+    return _channels.YValue(px)
+
+
+def to_x(px: float) -> Any:
+    """The right end of a mark, so far from the left."""
+    return _channels.X2Value(px)
+
+
+def from_zero(axis: Literal["x", "y"]) -> Any:
+    """The other end of a bar: nothing."""
+    return _channels.X2Datum(0) if axis == "x" else _channels.Y2Datum(0)
+
+
 def layer(rows: list[dict[str, Any]]) -> Layer:
     """An empty chart over some rows, in their order."""
     return alt.Chart(alt.InlineData(values=rows))
@@ -65,7 +89,7 @@ def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
     """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it."""
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
     edge = layer(rows).mark_text(**{**style, "color": "#ffffff", "stroke": "#ffffff", "strokeWidth": 4})
-    return layered(*(text.encode(x=x, y=y, text="text:N") for text in (edge, layer(rows).mark_text(**style))))
+    return layered(*(text.encode(x=x, y=y, text=alt.Text("text:N")) for text in (edge, layer(rows).mark_text(**style))))
 
 
 def number_labels(texts: Iterable[str]) -> str:

@@ -23,6 +23,9 @@ from reports.chart_style import (
     VERMILLION,
     WIDE,
     Layer,
+    at_x,
+    at_y,
+    from_zero,
     layer,
     layered,
     number_labels,
@@ -58,8 +61,8 @@ def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> La
     x = _x(
         document.period, _bar_ticks(bars, show, width) if _by_day(document) else time_ticks_for(document, show, width)
     )
-    layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q")] if gaps else []
-    layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0)))
+    layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2=alt.X2("to:Q"))] if gaps else []
+    layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2=alt.X2("to:Q"), y=y, y2=from_zero("y")))
     if len(bars) <= _BARS_WITH_NUMBERS and width > NARROW:
         middles = [{**bar, "t": bar["mid"]} for bar in known]
         layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
@@ -132,7 +135,7 @@ def _errors(document: Document, show: Formats, width: int) -> Layer:
     name = [{"t": _epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
     layers = [
         *_bands(document, show, x, named=False),
-        area.encode(x=x, y=y, detail="run:N"),
+        area.encode(x=x, y=y, detail=alt.Detail("run:N")),
         *_line(rows, x, y, VERMILLION),
     ]
     return layered(
@@ -148,7 +151,7 @@ def _limits(kpi: Kpi, top: float, y: alt.Y, show: Formats) -> tuple[list[Layer],
         if limit <= top
     ]
     rule = layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
-    return [rule], [words(_joined(rows, top), alt.value(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
+    return [rule], [words(_joined(rows, top), at_x(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
 
 
 def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
@@ -172,14 +175,14 @@ def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> 
     gaps = [{"t": start, "to": end} for start, end in gaps_of(document)]
     layers: list[Layer] = []
     if gaps:
-        layers.append(layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2="to:Q"))
+        layers.append(layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2=alt.X2("to:Q")))
     if gaps and named:
         wide = [gap | {"t": (gap["t"] + gap["to"]) / 2, "text": "no data"} for gap in gaps if _is_wide(gap, document)]
-        layers.append(words(wide, x, alt.value(10), align="center", fontSize=10))
+        layers.append(words(wide, x, at_y(10), align="center", fontSize=10))
     if rows:
-        layers.append(layer(rows).mark_rect(color=VERMILLION, opacity=0.14).encode(x=x, x2="to:Q"))
+        layers.append(layer(rows).mark_rect(color=VERMILLION, opacity=0.14).encode(x=x, x2=alt.X2("to:Q")))
     if rows and named:
-        layers.append(words(rows, x, alt.value(-2), dx=-2, color=VERMILLION, fontWeight=600, baseline="bottom"))
+        layers.append(words(rows, x, at_y(-2), dx=-2, color=VERMILLION, fontWeight=600, baseline="bottom"))
     return layers
 
 
@@ -218,7 +221,11 @@ def _line(rows: list[dict[str, Any]], x: Any, y: Any, colour: str) -> list[Layer
     """The runs as lines, and a run of one value as a dot, which a line would not show."""
     runs = [row["run"] for row in rows]
     alone = [row for row in rows if runs.count(row["run"]) == 1]
-    line = layer(rows).mark_line(color=colour, strokeWidth=1.7, strokeJoin="round").encode(x=x, y=y, detail="run:N")
+    line = (
+        layer(rows)
+        .mark_line(color=colour, strokeWidth=1.7, strokeJoin="round")
+        .encode(x=x, y=y, detail=alt.Detail("run:N"))
+    )
     return [line, layer(alone).mark_point(color=colour, filled=True, size=22).encode(x=x, y=y)] if alone else [line]
 
 

@@ -43,7 +43,7 @@ def heatmap(document: Document, show: Formats, width: int = WIDE) -> Layer:
     base = layer([row for row in rows if row["value"] is None]).mark_rect(color=NOTHING).encode(x=x, y=y)
     cells = layer(filled).mark_rect().encode(x=x, y=y, color=colour)
     ink = alt.Color("ink:N", scale=None, legend=None)
-    texts = layer(rows).mark_text(fontSize=10).encode(x=x, y=y, text="text:N", color=ink)
+    texts = layer(rows).mark_text(fontSize=10).encode(x=x, y=y, text=alt.Text("text:N"), color=ink)
     layers = [base, cells, texts] if wide else [base, cells]
     own_colours = {"scale": {"color": "independent"}}
     return layered(*layers, width=width - 44, height=7 * (22 if wide else 17), resolve=own_colours)

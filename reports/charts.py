@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from models.document import CostReport, Document, OptimizationReport, PerformanceReport
 from models.settings import ChartName
@@ -65,7 +66,9 @@ def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, .
     document = kind.model_validate_json(content)
     order = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
     shown = [name for name in order if name in document.charts.shown and _has_data(document, name)]
-    return (*_changes(document, layout), *(_draw(document, name, layout) for name in shown))
+    # Without it altair checks every argument against its schema, which takes longer than the drawing.
+    with debug_mode(False):
+        return (*_changes(document, layout), *(_draw(document, name, layout) for name in shown))
 
 
 def png(chart: Chart, scale: float = 2.0) -> bytes:
