@@ -39,6 +39,7 @@ class Schedule(StrEnum):
 class Template(StrEnum):
     PERFORMANCE = "performance"
     COST = "cost"
+    USAGE = "usage"
     OPTIMIZATION = "optimization"
 
 

@@ -19,6 +19,7 @@ from tasks.compose import Request
 class Template(StrEnum):
     PERFORMANCE = "performance"
     COST = "cost"
+    USAGE = "usage"
     OPTIMIZATION = "optimization"
 
 

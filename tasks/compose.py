@@ -31,6 +31,7 @@ from models.document import (
     Recommendation,
     ReportAlert,
     Trend,
+    UsageReport,
 )
 from models.kpi import KpiState
 from models.period import Level, Period, last_complete
@@ -44,7 +45,10 @@ from tasks.forecast import project_budget
 from tasks.gather import Gathered
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.totals import COVERED, Totals, percentiles_by, total
-from tasks.trend import trends
+from tasks.trend import USAGE_METRICS, trends
+from tasks.usage import group_usage, usage_summary, volume_trend
+from tasks.usual import hours_of_week, volume, volume_bucket
+from tasks.volume import MINIMUM_SAMPLE, Before
 
 HOURLY_TIMELINE_HOURS = 24.0 * 8
 """Up to this length a period's timeline is by the hour, beyond it by the day."""
@@ -59,7 +63,7 @@ class Request:
     """What is to be reported, and how."""
 
     kind: Kind
-    template: Literal["performance", "cost", "optimization"]
+    template: Literal["performance", "cost", "optimization", "usage"]
     period: Period
     depth: Literal["summary", "detailed"] = "summary"
     metrics: tuple[str, ...] = ("all",)
@@ -94,7 +98,7 @@ def scheduled(
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a document is composed of. `budget_basis` is over tasks.forecast.basis."""
+    """Everything that a document is composed of; `budget_basis` is over tasks.forecast.basis, `before` is for usage."""
 
     current: Gathered
     previous: Gathered
@@ -106,6 +110,7 @@ class Material:
     split: Split = OBSERVATIONAL
     cheapest: Mapping[str, Candidate] | None = None
     config_history: Sequence[ConfigHistoryEntry] = ()
+    before: Before | None = None
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
@@ -118,6 +123,8 @@ def compose(request: Request, material: Material, settings: Settings, now: datet
         return _cost(header, material, settings, measured, efficiency)
     if request.template == "optimization":
         return _optimization(header, material, settings, measured, efficiency)
+    if request.template == "usage":
+        return _usage(header, material)
     return _performance(header, material, settings, measured, efficiency)
 
 
@@ -205,6 +212,34 @@ def _optimization(
         savings=optimization_savings(efficiency.savings, saved, measured.count, settings.optimizer),
         baselines=baselines(material.current.parts, material.split),
         config_history=tuple(material.config_history),
+    )
+
+
+def _usage(header: dict[str, Any], material: Material) -> UsageReport:
+    current, before = material.current, material.before
+    if before is None:
+        raise ValueError("usage is compared with what was before, which was not gathered")
+    groups, compared, bucket = group_usage(current, before), before.same_weekdays, volume_bucket(current.period)
+    tokens_and_ratings = trends(current, compared, "sameWeekdaysBefore", USAGE_METRICS)
+    return UsageReport(
+        **header,
+        usage_summary=usage_summary(current, header["period"]),
+        compared_from=compared.period.start,
+        compared_to=compared.period.end,
+        model_usage=groups.models,
+        complexity_usage=groups.complexities,
+        team_usage=groups.teams[:LARGEST_TEAMS_SHOWN],
+        teams_left_out=max(0, len(groups.teams) - LARGEST_TEAMS_SHOWN),
+        top_movers=groups.movers,
+        new_models=groups.new,
+        vanished_models=groups.vanished,
+        least_selections=MINIMUM_SAMPLE,
+        days_before=before.known_days,
+        usage_trend=(volume_trend(current, before), *tokens_and_ratings),
+        volume_bucket=bucket,
+        volume=volume(current, before, bucket),
+        hours_of_week=hours_of_week(current),
+        applied_optimizations=tuple(material.applied),
     )
 
 

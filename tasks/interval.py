@@ -20,6 +20,12 @@ Z_80 = z(0.80)
 """As the budget's projection has it."""
 
 
+def student(level: float, freedom: float) -> float:
+    """Student's t for a two-sided interval at `level` (Wallace 1959), at most 2 % too wide from freedom 6 on."""
+    deviate = z(level) * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.sqrt(freedom * math.expm1(deviate**2 / freedom))
+
+
 def share_interval(part: float, of: float, level: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share (Wilson 1927). `part` may be a sum of values in 0..1.
 

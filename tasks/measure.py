@@ -24,9 +24,10 @@ from models.period import Level, Period, floor_to, next_start
 from models.settings import PerformanceMetrics
 from models.tables import UNKNOWN
 from tasks.efficiency import Efficiency
+from tasks.gather import UNCLASSIFIED
 from tasks.histogram import tally
-from tasks.rollup import SUMS, start_of
-from tasks.totals import Totals, percentiles_by, total, totals_by
+from tasks.rollup import start_of
+from tasks.totals import NOTHING, Totals, percentiles_by, total, totals_by
 
 DISTRIBUTION_EDGES_MS = (0, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 15000, 20000, 30000,
                          60000, 120000, 300000)  # fmt: skip
@@ -63,11 +64,11 @@ def model_costs(rollups: pl.DataFrame) -> tuple[ModelCost, ...]:
 
 
 def group_costs(rollups: pl.DataFrame, dimension: Literal["complexity", "team"]) -> tuple[GroupCost, ...]:
-    """One GroupCost per value of the dimension, most spent first; an unknown value is named "unknown"."""
+    """One GroupCost per value of the dimension, most spent first."""
     spent = total(rollups).cost_usd
     costs = [
         GroupCost(
-            name=key[0] if key[0] != UNKNOWN else "unknown",
+            name=group_name(dimension, key[0]),
             count=totals.count,
             total_cost=totals.cost_usd,
             avg_cost=totals.average_cost_usd,
@@ -78,15 +79,21 @@ def group_costs(rollups: pl.DataFrame, dimension: Literal["complexity", "team"])
     return tuple(sorted(costs, key=lambda group: (-(group.total_cost or 0), group.name)))
 
 
+def group_name(dimension: str, value: str) -> str:
+    """A value of a dimension for people, who ask for "unclassified" selections by that name."""
+    if value != UNKNOWN:
+        return value
+    return UNCLASSIFIED if dimension == "complexity" else "unknown"
+
+
 def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[TimelinePoint, ...]:
     """One point per bucket of the period, empty ones too, in order of time. The rollups are of `level` or finer."""
     if level is Level.DAY:
         rollups = rollups.with_columns(bucket=start_of(rollups["bucket"], level, period.zone))
     sums, quantiles = totals_by(rollups, "bucket"), percentiles_by(rollups, "bucket")
-    nothing = Totals(dict.fromkeys(SUMS, 0))
     return tuple(
-        _timeline_point(start, sums.get((start,), nothing), quantiles.get((start,), {}))
-        for start in _buckets(period, level)
+        _timeline_point(start, sums.get((start,), NOTHING), quantiles.get((start,), {}))
+        for start in buckets(period, level)
     )
 
 
@@ -121,6 +128,15 @@ def heatmap(rollups: pl.DataFrame, zone: str) -> tuple[HeatmapCell, ...]:
         )
         for key, totals in totals_by(placed, "weekday", "hour").items()
     )
+
+
+def buckets(period: Period, level: Level) -> Sequence[datetime]:
+    """The starts of all buckets that hold some of the period, the first of which may lie before it."""
+    start, starts = floor_to(level, period.start, period.zone), []
+    while start < period.end:
+        starts.append(start)
+        start = next_start(level, start + timedelta(microseconds=1), period.zone)
+    return starts
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -163,8 +179,7 @@ def _model_stats(
 
 
 def _model_cost(model_id: str, totals: Totals, spent: float | None) -> ModelCost:
-    prompt = totals.known("prompt_token_sum") if totals.known("prompt_token_count") else None
-    completion = totals.known("completion_token_sum") if totals.known("completion_token_count") else None
+    prompt, completion = totals.prompt_tokens, totals.completion_tokens
     tokens = (prompt or 0) + (completion or 0)
     complete = (
         totals.known("cost_count")
@@ -197,14 +212,6 @@ def _timeline_point(start: datetime, totals: Totals, quantiles: dict[str, float 
         cache_hit_rate=totals.hit_rate,
         cost_usd=totals.cost_usd,
     )
-
-
-def _buckets(period: Period, level: Level) -> Sequence[datetime]:
-    start, starts = floor_to(level, period.start, period.zone), []
-    while start < period.end:
-        starts.append(start)
-        start = next_start(level, start + timedelta(microseconds=1), period.zone)
-    return starts
 
 
 def _share(part: float | None, whole: float | None) -> float | None:

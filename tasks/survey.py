@@ -23,6 +23,7 @@ from tasks.evidence import read_evidence
 from tasks.forecast import basis
 from tasks.gather import Gathered, gather_from, hours_by
 from tasks.recommend import recommend
+from tasks.volume import Before, weeks_before
 
 
 def survey(engine: Engine, request: Request, settings: Settings, now: datetime) -> Material:
@@ -37,6 +38,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
+        before = _before(connection, current) if request.template == "usage" else None
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, budget_basis), limits)
     config = read_config(engine)
@@ -52,6 +54,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         split=split,
         cheapest=cheapest,
         config_history=tuple(config_history(engine, period.start, now)),
+        before=before,
     )
 
 
@@ -61,9 +64,14 @@ def _known_of_models(current: Gathered, weeks: Gathered) -> pl.DataFrame:
     Where only some models or teams were asked for, it is told from those; a longer period tells for itself.
     """
     filters = current.filters
-    return (
-        current.parts if filters.leaves_out or current.period.hours > weeks.period.hours else weeks.parts
-    )
+    return current.parts if filters.leaves_out or current.period.hours > weeks.period.hours else weeks.parts
+
+
+def _before(connection: Connection, current: Gathered) -> Before:
+    """What usage is compared with, over the same models, teams and complexities."""
+    period, filters = current.period, current.filters
+    same_weekdays = gather_from(connection, period.same_weekdays_before(), filters)
+    return Before(same_weekdays, gather_from(connection, weeks_before(period), filters))
 
 
 def _split(connection: Connection, current: Gathered, optimizer: Optimizer) -> Split:

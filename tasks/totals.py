@@ -71,12 +71,31 @@ class Totals:
         return self.ratio("satisfaction_sum", "satisfaction_count")
 
     @property
+    def prompt_tokens(self) -> int | None:
+        return self.known("prompt_token_sum") if self.known("prompt_token_count") else None
+
+    @property
+    def completion_tokens(self) -> int | None:
+        return self.known("completion_token_sum") if self.known("completion_token_count") else None
+
+    @property
+    def tokens_per_selection(self) -> float | None:
+        """Both kinds together, each over the selections for which it is known."""
+        prompt = self.ratio("prompt_token_sum", "prompt_token_count")
+        completion = self.ratio("completion_token_sum", "completion_token_count")
+        return None if prompt is None or completion is None else prompt + completion
+
+    @property
     def coverage(self) -> CoverageByColumn:
         return CoverageByColumn(**{name: self.coverage_of(column) for name, column in COVERED.items()})
 
     def coverage_of(self, column: str) -> Coverage:
         known = self.known(column)
         return Coverage(known=known, of=self.count, share=known / self.count if self.count else 0.0)
+
+
+NOTHING = Totals(dict.fromkeys(SUMS, 0))
+"""What no selections add up to."""
 
 
 def total(rollups: pl.DataFrame) -> Totals:

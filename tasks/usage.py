@@ -1,0 +1,218 @@
+"""Usage: who asks how much, which models answer, and what changed beyond chance.
+
+Everything is compared with the same weekdays before. How far chance moves a group's volume is told from how its days
+scatter around their weekdays' means in the four weeks before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import polars as pl
+
+from models.document import (
+    Direction,
+    GroupUsage,
+    Interval,
+    Mover,
+    NewModel,
+    PeakHour,
+    PeriodPart,
+    Trend,
+    UsageSummary,
+    VanishedModel,
+    VolumeChange,
+)
+from models.tables import OTHER_TEAMS, UNKNOWN
+from tasks.gather import Gathered
+from tasks.measure import group_name
+from tasks.totals import NOTHING, Totals, total, totals_by
+from tasks.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
+
+LEAST_DAYS_BEFORE = 7
+"""Whole days before the period that must be known to call a model new."""
+
+LARGEST_MOVERS = 8
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The values of each dimension that have selections in the period, by volume, and those that changed most."""
+
+    models: tuple[GroupUsage, ...]
+    complexities: tuple[GroupUsage, ...]
+    teams: tuple[GroupUsage, ...]
+    movers: tuple[Mover, ...]
+    new: tuple[NewModel, ...]
+    vanished: tuple[VanishedModel, ...]
+
+
+def usage_summary(current: Gathered, period: PeriodPart) -> UsageSummary:
+    """The headline numbers; a part of a day has no number per day."""
+    totals, days = total(current.parts), current.period.length / timedelta(days=1)
+    return UsageSummary(
+        period=period,
+        total_selections=totals.count,
+        selections_per_day=totals.count / days if days >= 1 else None,
+        total_cost=totals.cost_usd,
+        models=len(set(current.parts["model_id"]) - {UNKNOWN}),
+        teams=len(set(current.parts["team"]) - {UNKNOWN}) or None,
+        prompt_tokens=totals.prompt_tokens,
+        completion_tokens=totals.completion_tokens,
+        tokens_per_selection=totals.tokens_per_selection,
+        user_satisfaction=totals.user_satisfaction,
+        peak_hour=_peak(current.hours),
+    )
+
+
+def volume_trend(current: Gathered, before: Before) -> Trend:
+    """All selections against the same weekdays before."""
+    count, earlier = total(current.parts).count, total(before.same_weekdays.parts).count
+    change, reason = noise_of(current, before, []).change(None, count, earlier, looked_at=1)
+    return Trend(
+        metric="totalSelections",
+        compared_with="sameWeekdaysBefore",
+        current=count,
+        before=earlier or None,
+        change=change,
+        change_share=change.estimate / earlier if change and earlier else None,
+        direction=_direction(change),
+        reason=reason,
+    )
+
+
+def group_usage(current: Gathered, before: Before) -> Groups:
+    """Every model, complexity class and team, against the same weekdays before."""
+    groups = _groups(current, before)
+    noise = noise_of(current, before, list(groups))
+    whole = (total(current.parts).count, total(before.same_weekdays.parts).count)
+    looked_at = max(1, sum(group.together >= MINIMUM_SAMPLE for group in groups.values()))
+    told = {key: _group_usage(key, group, whole, noise, looked_at) for key, group in groups.items()}
+    shown = sorted((item for item in told.items() if item[1].count), key=lambda item: (-item[1].count, item[1].name))
+    models, complexities, teams = (tuple(it for key, it in shown if key[0] == name) for name in DIMENSIONS)
+    return Groups(
+        models=models,
+        complexities=complexities,
+        teams=() if all(key[1] == UNKNOWN for key in told if key[0] == "team") else teams,
+        movers=_movers(told),
+        new=_new(told, current, before),
+        vanished=_vanished(told, before),
+    )
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One value of a dimension now and on the same weekdays before."""
+
+    now: Totals
+    before: int
+
+    @property
+    def together(self) -> int:
+        return self.now.count + self.before
+
+
+def _groups(current: Gathered, before: Before) -> dict[Key, _Group]:
+    """All that have selections on either side."""
+    found: dict[Key, _Group] = {}
+    for dimension, column in DIMENSIONS.items():
+        now = {key[0]: totals for key, totals in totals_by(current.parts, column).items()}
+        counts = before.same_weekdays.parts.group_by(column).agg(pl.col("count").sum())
+        earlier: dict[str, int] = dict(counts.iter_rows())
+        for name in sorted({*now, *earlier}):
+            found[dimension, name] = _Group(now.get(name, NOTHING), earlier.get(name, 0))
+    return found
+
+
+def _group_usage(key: Key, group: _Group, whole: tuple[int, int], noise: Noise, looked_at: int) -> GroupUsage:
+    count, earlier = group.now.count, group.before
+    change, reason = noise.change(key, count, earlier, looked_at=looked_at)
+    return GroupUsage(
+        name=group_name(*key),
+        count=count,
+        share=count / whole[0] if whole[0] else None,
+        before=earlier,
+        share_before=earlier / whole[1] if whole[1] else None,
+        change=change,
+        change_share=change.estimate / earlier if change and earlier else None,
+        direction=_direction(change),
+        reason=reason,
+        prompt_tokens=group.now.prompt_tokens,
+        completion_tokens=group.now.completion_tokens,
+        tokens_per_selection=group.now.tokens_per_selection,
+        user_satisfaction=group.now.user_satisfaction,
+        satisfaction_coverage=group.now.coverage_of("satisfaction_count"),
+        error_rate=group.now.error_rate,
+    )
+
+
+def _direction(change: Interval | None) -> Direction:
+    if change is None or change.low is None or change.high is None:
+        return Direction.UNKNOWN
+    if change.low <= 0 <= change.high:
+        return Direction.SAME
+    return Direction.MORE if change.estimate > 0 else Direction.LESS
+
+
+# --- what changed most ------------------------------------------------------------------------------------------------
+
+
+_Told = Mapping[Key, GroupUsage]
+
+
+def _movers(told: _Told) -> tuple[Mover, ...]:
+    """The largest changes beyond chance, of dimensions with more than one value: of a single one it is that of all."""
+    values = Counter(dimension for dimension, _ in told)
+    moved = [
+        Mover(dimension=dimension, **{name: getattr(group, name) for name in VolumeChange.model_fields})
+        for (dimension, value), group in told.items()
+        if group.direction in (Direction.MORE, Direction.LESS)
+        and value not in (UNKNOWN, OTHER_TEAMS)
+        and values[dimension] > 1
+    ]
+    moved.sort(key=lambda mover: (-abs(mover.count - mover.before), mover.dimension, mover.name))
+    return tuple(moved[:LARGEST_MOVERS])
+
+
+def _new(told: _Told, current: Gathered, before: Before) -> tuple[NewModel, ...]:
+    """Models that served nothing on any day before that is known."""
+    if before.known_days < LEAST_DAYS_BEFORE:
+        return ()
+    seen = {*before.weeks.parts["model_id"], *before.same_weekdays.parts["model_id"], UNKNOWN}
+    first = dict(current.parts.group_by("model_id").agg(pl.col("bucket").min()).iter_rows())
+    return tuple(
+        NewModel(
+            model_id=value,
+            count=group.count,
+            share=group.share or 0.0,
+            since=max(first[value], current.period.start),
+        )
+        for (dimension, value), group in told.items()
+        if dimension == "model" and value not in seen and group.count >= MINIMUM_SAMPLE
+    )
+
+
+def _vanished(told: _Told, before: Before) -> tuple[VanishedModel, ...]:
+    """Models that served nothing, where chance would have had them serve something."""
+    sides = pl.concat([before.weeks.parts, before.same_weekdays.parts])
+    last = dict(sides.group_by("model_id").agg(pl.col("bucket").max()).iter_rows())
+    return tuple(
+        VanishedModel(model_id=value, before=group.before, share_before=group.share_before or 0.0, last=last[value])
+        for (dimension, value), group in told.items()
+        if dimension == "model" and value != UNKNOWN and not group.count and group.direction is Direction.LESS
+    )
+
+
+def _peak(hours: pl.DataFrame) -> PeakHour | None:
+    """The first of the busiest."""
+    summed = hours.group_by("bucket").agg(pl.col("count").sum()).sort("count", "bucket", descending=[True, False])
+    if summed.is_empty():
+        return None
+    start, count = summed.row(0)
+    return PeakHour(start=start, count=count)

@@ -1,0 +1,205 @@
+"""Volume: whether a difference between two numbers of selections is more than chance.
+
+People ask in bursts and days differ, so numbers of selections scatter more than independent ones would: their variance
+is a multiple of their mean (quasi-Poisson; McCullagh and Nelder, Generalized Linear Models, ch. 6). That multiple, the
+dispersion, is estimated around the means of seasons: weekdays for days, hours of the week for hours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.document import CONFIDENCE, Interval
+from models.period import Level, Period, floor_to, next_start
+from tasks.gather import Gathered
+from tasks.interval import around, student
+from tasks.totals import total
+
+Numbers = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+
+WEEKS_BEFORE = 4
+WEEK_DAYS = 7
+
+MINIMUM_FREEDOM = 6
+"""Degrees of freedom below which a dispersion is a guess."""
+
+ENOUGH_DAYS = 14
+"""Two of each weekday, which show how days scatter. With fewer the period's own are needed, whose changes blur it."""
+
+MINIMUM_SAMPLE = 30
+"""Selections on both sides together from which a change is judged: fewer are no normal distribution."""
+
+NOTHING_BEFORE = "no data on the same weekdays before"
+PARTLY_KNOWN = "the same weekdays before are not known in full"
+TOO_FEW_DAYS = "too few days are known to tell a change from chance"
+TOO_FEW = f"fewer than {MINIMUM_SAMPLE} selections"
+
+Dimension = Literal["model", "complexity", "team"]
+DIMENSIONS: Mapping[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team"}
+
+Key = tuple[Dimension, str]
+"""A value of a dimension, as rollups have it."""
+
+_ROUNDS = 30
+"""Of proportional fitting; the means of seasons and blocks settle within a few."""
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Per row of counts its dispersion, and over how many degrees of freedom that is known."""
+
+    dispersion: Numbers
+    freedom: Numbers
+
+
+def scatter(counts: Numbers, seasons: Places, blocks: Places) -> Scatter:
+    """How far rows of counts scatter around the means of their seasons, which a factor parts between blocks.
+
+    Where a mean is 0 nothing can scatter, and it counts for nothing. No dispersion is below 1, that of independent
+    selections.
+    """
+    in_season, in_block = _members(seasons), _members(blocks)
+    factor = np.ones((len(counts), in_block.shape[1]))
+    for _ in range(_ROUNDS):
+        season = _ratio(counts @ in_season, (factor @ in_block.T) @ in_season)
+        factor = _ratio(counts @ in_block, (season @ in_season.T) @ in_block)
+    means = (season @ in_season.T) * (factor @ in_block.T)
+    deviance = _ratio((counts - means) ** 2, means).sum(axis=1)
+    used = (season > 0).sum(axis=1) + np.maximum(0, (factor > 0).sum(axis=1) - 1)
+    freedom = np.maximum(0, (means > 0).sum(axis=1) - used).astype(float)
+    return Scatter(np.maximum(1.0, _ratio(deviance, freedom)), freedom)
+
+
+def volume_change(count: int, before: int, dispersion: float, freedom: float, looked_at: int = 1) -> Interval:
+    """count - before, with bounds that hold for all of `looked_at` such changes at once."""
+    level = 1 - (1 - CONFIDENCE) / looked_at
+    return around(count - before, student(level, freedom) * math.sqrt(dispersion * (count + before)))
+
+
+def whole_days(period: Period) -> list[date]:
+    """The zone's days that lie wholly within the period, in order."""
+    first, last = next_start(Level.DAY, period.start, period.zone), floor_to(Level.DAY, period.end, period.zone)
+    days = (period.local(last).date() - period.local(first).date()).days
+    return [period.local(first).date() + timedelta(days=index) for index in range(max(0, days))]
+
+
+def local_date(zone: str) -> pl.Expr:
+    """The zone's date of a bucket."""
+    return pl.col("bucket").dt.convert_time_zone(zone).dt.date()
+
+
+# --- now and before --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Before:
+    """What usage is compared with: the same weekdays before, and the WEEKS_BEFORE weeks before the period."""
+
+    same_weekdays: Gathered
+    weeks: Gathered
+
+    @property
+    def known_days(self) -> int:
+        """Whole days right before the period since which data is there; a day on which it begins is not whole."""
+        sides = (self.weeks, self.same_weekdays)
+        buckets = [bucket for side in sides for bucket in side.parts["bucket"].unique()]
+        if not buckets:
+            return 0
+        period, earliest = self.weeks.period, min(side.period.start for side in sides)
+        first, since = (period.local(instant).date() for instant in (min(buckets), earliest))
+        begins = first if first <= since else first + timedelta(days=1)
+        return max(0, (period.local(period.end).date() - begins).days)
+
+
+def weeks_before(period: Period) -> Period:
+    """The WEEKS_BEFORE weeks before a period."""
+    first = period
+    for _ in range(WEEKS_BEFORE):
+        first = first.week_before()
+    return Period(first.start, period.start, period.zone)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far chance moves volumes: dispersion and freedom by group, None is all selections.
+
+    `reason` says why nothing is judged.
+    """
+
+    of: Mapping[Key | None, tuple[float, float]]
+    reason: str | None
+
+    def change(self, key: Key | None, count: int, before: int, *, looked_at: int) -> tuple[Interval | None, str | None]:
+        """count - before, with bounds or with the reason why there are none."""
+        if self.reason == NOTHING_BEFORE:
+            return None, self.reason
+        too_few = TOO_FEW if count + before < MINIMUM_SAMPLE else None
+        if reason := self.reason or too_few:
+            return Interval(estimate=count - before), reason
+        return volume_change(count, before, *self.of[key], looked_at), None
+
+
+def noise_of(current: Gathered, before: Before, keys: Sequence[Key]) -> Noise:
+    """From the whole days before; where those are fewer than ENOUGH_DAYS, from those of the period too.
+
+    Of a group with data on few days nothing is known: it is taken to scatter as all selections do.
+    """
+    known = before.known_days
+    earlier = whole_days(before.weeks.period)[-known:] if known else []
+    own = whole_days(current.period) if known < ENOUGH_DAYS else []
+    days = [*earlier, *own]
+    counts = _by_day([before.weeks, current], keys, days)
+    blocks = np.array([0] * len(earlier) + [1] * len(own), dtype=np.int64)
+    found = scatter(counts, np.array([day.weekday() for day in days], dtype=np.int64), blocks)
+    of = list(zip(map(float, found.dispersion), map(float, found.freedom), strict=True))
+    by_key = {key: it if it[1] >= MINIMUM_FREEDOM else of[0] for key, it in zip((None, *keys), of, strict=True)}
+    return Noise(by_key, _why_not(before, freedom=of[0][1]))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _by_day(sides: Sequence[Gathered], keys: Sequence[Key], days: Sequence[date]) -> Numbers:
+    """Selections per day of all, and then of each key."""
+    column_of, row_of = ({it: place for place, it in enumerate(them)} for them in (days, (None, *keys)))
+    counts = np.zeros((len(row_of), len(days)))
+    for side in sides:
+        dated = side.parts.select(pl.col("count"), *DIMENSIONS.values(), day=local_date(side.period.zone))
+        for dimension, column in DIMENSIONS.items():
+            for day, value, count in dated.group_by("day", column).agg(pl.col("count").sum()).iter_rows():
+                row, place = row_of.get((dimension, value)), column_of.get(day)
+                if place is not None and row is not None:
+                    counts[row, place] += count
+                if place is not None and dimension == "model":
+                    counts[0, place] += count
+    return counts
+
+
+def _why_not(before: Before, *, freedom: float) -> str | None:
+    """Why no change can be judged."""
+    same = before.same_weekdays
+    if not total(same.parts).count:
+        return NOTHING_BEFORE
+    known_from = before.weeks.period.end - timedelta(days=before.known_days)
+    if known_from - timedelta(hours=1) > same.period.start:
+        return PARTLY_KNOWN
+    return TOO_FEW_DAYS if freedom < MINIMUM_FREEDOM else None
+
+
+def _members(places: Places) -> Numbers:
+    """One column for each place that occurs, with 1 where a day is of it."""
+    return np.asarray(places[:, None] == np.unique(places)[None, :], dtype=float)
+
+
+def _ratio(above: Numbers, below: Numbers) -> Numbers:
+    """0 where there is nothing below."""
+    return np.asarray(np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 0))
