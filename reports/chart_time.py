@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, Document, ErrorBurst, Kpi, PeriodPart, TimelinePoint
+from models.document import CostReport, Document, ErrorBurst, Kpi, TimelinePoint
 from models.kpi import KpiName
+from reports.chart_axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.chart_marks import change_marks
 from reports.chart_style import (
     AMBER,
@@ -57,8 +58,8 @@ def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> La
     """Spend per bucket, by day where the period is long; a bucket without a known cost is a gap, not a zero."""
     bars = spend_bars(document, show)
     known, gaps = [bar for bar in bars if bar["usd"] is not None], [bar for bar in bars if bar["usd"] is None]
-    y = _y("usd:Q", ticks_to(max(bar["usd"] for bar in known) * 1.08), show.round_money)
-    x = _x(
+    y = value_axis("usd:Q", ticks_to(max(bar["usd"] for bar in known) * 1.08), show.round_money)
+    x = time_axis(
         document.period, _bar_ticks(bars, show, width) if _by_day(document) else time_ticks_for(document, show, width)
     )
     layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2=alt.X2("to:Q"))] if gaps else []
@@ -93,7 +94,7 @@ def spend_bars(document: CostReport, show: Formats) -> list[dict[str, Any]]:
 
 def _bar(group: Sequence[TimelinePoint], length: timedelta, show: Formats) -> dict[str, Any]:
     known = [point.cost_usd for point in group if point.cost_usd is not None]
-    start, end = _epoch(group[0].start), _epoch(group[-1].start + length)
+    start, end = epoch(group[0].start), epoch(group[-1].start + length)
     gap = (end - start) * 0.08
     usd = sum(known) if known else None
     return {
@@ -110,8 +111,8 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
     values = [value for point in points for value in (point.p50_response_time, point.p95_response_time) if value]
     ticks = ticks_to(max([*values, limits.target * 1.05 if limits else 0.0]))
     x, y, top = (
-        _x(document.period, time_ticks_for(document, show, width), labels=False),
-        _y("ms:Q", ticks, show.short_duration),
+        time_axis(document.period, time_ticks_for(document, show, width), labels=False),
+        value_axis("ms:Q", ticks, show.short_duration),
         ticks[-1],
     )
     rules, names = _limits(limits, top, y, show) if limits else ([], [])
@@ -130,9 +131,9 @@ def _errors(document: Document, show: Formats, width: int) -> Layer:
     labels = number_labels((show.round_percent(0), show.percent(peak)))
     axis = alt.Axis(values=[0, peak], labelExpr=labels, grid=True)
     y = alt.Y("rate:Q", scale=alt.Scale(domain=[0, top], nice=False), title=None, axis=axis)
-    x = _x(document.period, time_ticks_for(document, show, width))
+    x = time_axis(document.period, time_ticks_for(document, show, width))
     area = layer(rows).mark_area(color=VERMILLION, opacity=0.3)
-    name = [{"t": _epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
+    name = [{"t": epoch(document.period.end), "rate": top * 0.25, "text": "errors"}]
     layers = [
         *_bands(document, show, x, named=False),
         area.encode(x=x, y=y, detail=alt.Detail("run:N")),
@@ -165,12 +166,12 @@ def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
 
 def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
     """Incidents and stretches without data, behind everything else."""
-    first, last = _epoch(document.period.start), _epoch(document.period.end)
+    first, last = epoch(document.period.start), epoch(document.period.end)
     bursts = [found for found in bottlenecks_of(document) if isinstance(found, ErrorBurst)]
     rows = [
         {"t": max(first, start), "to": min(last, end), "text": f"{show.percent(burst.error_rate)} errors"}
         for burst in bursts
-        if (start := _epoch(burst.start)) < last and (end := _epoch(burst.end)) > first
+        if (start := epoch(burst.start)) < last and (end := epoch(burst.end)) > first
     ]
     gaps = [{"t": start, "to": end} for start, end in gaps_of(document)]
     layers: list[Layer] = []
@@ -191,7 +192,7 @@ def gaps_of(document: Document) -> list[tuple[int, int]]:
     length = _LENGTHS[document.charts.bucket]
     gaps: list[tuple[int, int]] = []
     for point in document.charts.timeline:
-        start, end = _epoch(point.start), _epoch(point.start + length)
+        start, end = epoch(point.start), epoch(point.start + length)
         if point.count == 0 and gaps and gaps[-1][1] == start:
             gaps[-1] = (gaps[-1][0], end)
         elif point.count == 0:
@@ -200,7 +201,7 @@ def gaps_of(document: Document) -> list[tuple[int, int]]:
 
 
 def _is_wide(gap: dict[str, int], document: Document) -> bool:
-    whole = _epoch(document.period.end) - _epoch(document.period.start)
+    whole = epoch(document.period.end) - epoch(document.period.start)
     return (gap["to"] - gap["t"]) / whole * (WIDE - _MARGINS) > 44  # noqa: PLR2004 - the words' width in px
 
 
@@ -213,7 +214,7 @@ def _runs(document: Document, field: str, name: str) -> list[dict[str, Any]]:
         run += int(value is not None and not was_known)
         was_known = value is not None
         if value is not None:
-            rows.append({"t": _epoch(point.start + half), name: value, "run": run})
+            rows.append({"t": epoch(point.start + half), name: value, "run": run})
     return rows
 
 
@@ -231,7 +232,7 @@ def _line(rows: list[dict[str, Any]], x: Any, y: Any, colour: str) -> list[Layer
 
 def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Layer]:
     """The lines' names at their right ends, kept apart."""
-    end = _epoch(document.period.end)
+    end = epoch(document.period.end)
     ends = [
         (name, colour, rows[-1]["ms"])
         for name, field, colour in (("median", "p50_response_time", "#2a7fb0"), ("p95", "p95_response_time", BLUE))
@@ -241,60 +242,3 @@ def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Laye
         middle = (ends[0][2] + ends[1][2]) / 2
         ends = [(*ends[0][:2], max(middle - top * 0.05, 0)), (*ends[1][:2], middle + top * 0.05)]
     return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
-
-
-# --- axes -------------------------------------------------------------------------------------------------------------
-
-
-def _x(period: PeriodPart, ticks: dict[float, str], *, labels: bool = True) -> alt.X:
-    values = list(ticks)
-    axis = alt.Axis(values=values, labels=False, title=None, grid=True)
-    if labels:
-        text, title = number_labels(ticks.values()), f"time in {period.zone}"
-        axis = alt.Axis(values=values, labelExpr=text, title=title, grid=True, labelOverlap=True, titlePadding=4)
-    domain = [_epoch(period.start), _epoch(period.end)]
-    return alt.X("t:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)
-
-
-def _y(field: str, ticks: list[float], text: Callable[[float], str]) -> alt.Y:
-    axis = alt.Axis(values=ticks, labelExpr=number_labels(map(text, ticks)), grid=True)
-    return alt.Y(field, scale=alt.Scale(domain=[0, ticks[-1]], nice=False), title=None, axis=axis)
-
-
-def time_ticks_for(document: Document, show: Formats, width: int) -> dict[float, str]:
-    """As many ticks as a chart of this width has room for."""
-    return time_ticks(document.period.start, document.period.end, show, width // 76)
-
-
-def time_ticks(start: datetime, end: datetime, show: Formats, most: int = 9) -> dict[float, str]:
-    """At most `most` ticks on the clock of the zone: midnights for days, full hours or quarters for less."""
-    local = show.local(start)
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
-    for minutes in (5, 15, 30, 60, 180, 360, 720):
-        wall = _walls(midnight.replace(tzinfo=None), timedelta(minutes=minutes), start, end, show)
-        if len(wall) <= most:
-            return {_epoch(instant): _tick_text(instant, show) for instant in wall}
-    for days in (1, 2, 7, 14, 28, 91, 182, 364):
-        wall = _walls(midnight.replace(tzinfo=None), timedelta(days=days), start, end, show)
-        if len(wall) <= most:
-            break
-    return {_epoch(instant): show.short_day(instant) for instant in wall}
-
-
-def _walls(first: datetime, step: timedelta, start: datetime, end: datetime, show: Formats) -> list[datetime]:
-    """Instants at even steps of the wall clock within [start, end)."""
-    zone = show.local(start).tzinfo
-    count = int((end - start) / step) + int(timedelta(days=2) / step) + 1
-    if count > 2_000:  # noqa: PLR2004 - far too fine a step, which need not be counted out
-        return [start] * count
-    walls: Iterable[datetime] = ((first + step * index).replace(tzinfo=zone).astimezone(UTC) for index in range(count))
-    return sorted({wall for wall in walls if start <= wall < end})
-
-
-def _tick_text(instant: datetime, show: Formats) -> str:
-    local = show.local(instant)
-    return show.short_day(instant) if (local.hour, local.minute) == (0, 0) else show.clock(instant)
-
-
-def _epoch(instant: datetime) -> int:
-    return round(instant.timestamp() * 1000)
