@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
-from weasyprint.urls import URLFetcher
+from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
-from reports.fonts import print_faces
+from reports.columns import laid_out
+from reports.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.pages import fill, style
 from reports.view import view_of
 
@@ -32,18 +34,30 @@ def _rendered(kind: type[Document], content: str) -> bytes:
     document = kind.model_validate_json(content)
     page = fill(
         "report.html.j2",
-        view=capped(view_of(document), MOST_ROWS[document.depth]),
+        view=laid_out(capped(view_of(document), MOST_ROWS[document.depth])),
         drawn=draw(document, "halves" if document.depth == "summary" else "page"),
         inline=False,
         depth=document.depth,
         generated_at=document.generated_at.isoformat(),
         css=f"{print_faces()}\n{style('look.css', 'print.css')}\n@page {{ size: {document.paper} }}",
     )
-    fetcher = URLFetcher(allowed_protocols={"data"}, allow_redirects=False, fail_on_errors=True)
-    pdf: Any = HTML(string=page, url_fetcher=fetcher).write_pdf(
+    pdf: Any = HTML(string=page, url_fetcher=_OwnFontsOnly()).write_pdf(
         pdf_variant="pdf/ua-1", font_config=FontConfiguration(), pdf_identifier=_identifier(page)
     )
     return bytes(pdf)
+
+
+class _OwnFontsOnly(URLFetcher):  # type: ignore[misc]
+    """Opens data: addresses and the house's fonts by their file names, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_protocols={"data"}, allow_redirects=False, fail_on_errors=True)
+
+    def fetch(self, url: str, headers: Any = None) -> Any:
+        scheme, _, name = url.partition(":")
+        if scheme != FONT_SCHEME:
+            return super().fetch(url, headers)
+        return URLFetcherResponse(url, (DIRECTORY / Path(name).name).read_bytes())
 
 
 def _identifier(page: str) -> bytes:

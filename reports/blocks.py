@@ -52,7 +52,8 @@ class Column:
 class Table:
     """`total` is how many rows there are to show, of which `rows` may be the first few.
 
-    `told` are the rows as sentences, for a channel that has no columns.
+    `told` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
+    where a channel must be told them.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Table:
     empty: str = "Nothing to show."
     kind: str = "table"
     told: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def left_out(self) -> str:

@@ -20,16 +20,32 @@ _WEB_RANGES = ((0x20, 0x17F), (0x2010, 0x2044), (0x20A0, 0x20BF), (0x2190, 0x219
 _WEB_SIGNS = "−±≤≥≈×▲▼◆■✓"
 
 
-@cache
+FONT_SCHEME = "routewatch-font"
+"""Of an address that names one of the font's files: as data in a style sheet they would take long to read."""
+
+
 def print_faces() -> str:
     """CSS font faces with the whole fonts; a PDF takes from them only the glyphs that it shows."""
-    return "\n".join(_face(weight, (DIRECTORY / name).read_bytes(), "truetype") for weight, name in _FACES.items())
+    return "\n".join(_face(weight, f"{FONT_SCHEME}:{name}", "truetype") for weight, name in _FACES.items())
 
 
 @cache
 def web_faces() -> str:
     """CSS font faces of two weights with Latin letters, small enough to travel in a page."""
-    return "\n".join(_face(weight, _subset(DIRECTORY / _FACES[weight]), "woff2") for weight in _WEB_WEIGHTS)
+    return "\n".join(_face(weight, _web_address(weight), "woff2") for weight in _WEB_WEIGHTS)
+
+
+def text_em(text: str, *, bold: bool = False) -> float:
+    """How wide a text is, in heights of its letters; a letter that the font lacks is taken for a wide one."""
+    widths = _widths(600 if bold else 400)
+    return sum(widths.get(ord(letter), 1.0) for letter in text)
+
+
+@cache
+def _widths(weight: int) -> dict[int, float]:
+    with TTFont(DIRECTORY / _FACES[weight], lazy=True) as font:
+        widths, height = font["hmtx"], font["head"].unitsPerEm
+        return {code: widths[glyph][0] / height for code, glyph in font.getBestCmap().items()}
 
 
 @cache
@@ -38,12 +54,15 @@ def register_for_charts() -> None:
     vl_convert.register_font_directory(str(DIRECTORY))
 
 
-def _face(weight: int, font: bytes, kind: str) -> str:
-    data = base64.b64encode(font).decode()
+def _face(weight: int, address: str, kind: str) -> str:
     return (
         f'@font-face {{ font-family: "{FAMILY}"; font-weight: {weight}; font-style: normal; '
-        f'src: url("data:font/{kind};base64,{data}") format("{kind}"); }}'
+        f'src: url("{address}") format("{kind}"); }}'
     )
+
+
+def _web_address(weight: int) -> str:
+    return f"data:font/woff2;base64,{base64.b64encode(_subset(DIRECTORY / _FACES[weight])).decode()}"
 
 
 def _subset(path: Path) -> bytes:
