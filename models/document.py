@@ -484,7 +484,10 @@ class OptimizationSavings(_Part):
 class BudgetProjection(_Part):
     """The calendar month of the period's end, in the report's zone. The interval is at 80 %.
 
-    `basis_days` is over how many whole days the daily spend was taken.
+    `runs_out_on` is when the budget is spent, by the hour once it is. While it is not, that happens before
+    `runs_out_earliest` in one case of ten, and after `runs_out_latest` in another; None is "not in this month".
+    `basis_days` is over how many whole days the daily spend was taken. `reason` says why there is no projection, or
+    what makes it a weak one.
     """
 
     month: str
@@ -497,6 +500,8 @@ class BudgetProjection(_Part):
     method: str
     basis_days: int
     reason: str | None = None
+    runs_out_earliest: datetime | None = None
+    runs_out_latest: datetime | None = None
 
 
 class SpendCause(_Part):

@@ -175,7 +175,7 @@ def savings_text(savings: Savings, show: Formats) -> Text:
 
 
 def budget_text(budget: BudgetProjection, show: Formats) -> Text:
-    """Used so far, the projected month's end with its 80 % interval, and the day the budget runs out."""
+    """Used so far, the projected month's end and the day the budget runs out, each with its 80 % interval."""
     used = f"{show.money(budget.used_usd)} used in {budget.month}"
     if budget.monthly_usd is not None:
         used += f", {show.percent(budget.used_share)} of the monthly budget of {show.money(budget.monthly_usd)}"
@@ -185,9 +185,25 @@ def budget_text(budget: BudgetProjection, show: Formats) -> Text:
     text = f"{used}. Projected for the month: {show.money(budget.projected_usd.estimate)}{bounds}"
     if budget.projected_share is not None:
         text += f", {show.percent(budget.projected_share)} of the budget"
-    if budget.runs_out_on is not None:
-        text += f". The budget runs out on {show.day(budget.runs_out_on)}"
-    return Text(f"{text}. Method: {budget.method}, over {budget.basis_days} whole days.", budget_tone(budget))
+    weak = f" {budget.reason[0].upper()}{budget.reason[1:]}." if budget.reason else ""
+    return Text(
+        f"{text}.{_runs_out(budget, show)} Method: {budget.method}, over {budget.basis_days} whole days.{weak}",
+        budget_tone(budget),
+    )
+
+
+def _runs_out(budget: BudgetProjection, show: Formats) -> str:
+    """When the budget is spent, and how early or late that may be."""
+    earliest, latest = (show.day(it) if it else "" for it in (budget.runs_out_earliest, budget.runs_out_latest))
+    if budget.runs_out_on is None:
+        return f" The budget may run out from {earliest} on, but is more likely to last." if earliest else ""
+    day = show.day(budget.runs_out_on)
+    if (budget.used_share or 0) >= 1:
+        return f" The budget ran out on {day}."
+    if not earliest or earliest == latest:
+        return f" The budget runs out on {day}."
+    bounds = f"{earliest} to {latest}" if latest else f"from {earliest} on, or not this month"
+    return f" The budget runs out on {day} (80% interval {bounds})."
 
 
 def budget_tone(budget: BudgetProjection) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -98,12 +99,15 @@ def scheduled(
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that a document is composed of; `budget_basis` is over tasks.forecast.basis, `before` is for usage."""
+    """Everything that a document is composed of.
+
+    `spent` are hours with tasks.forecast.SPENT over its basis, and `before` is for usage.
+    """
 
     current: Gathered
     previous: Gathered
     last_week: Gathered
-    budget_basis: Gathered
+    spent: pl.DataFrame
     bottlenecks: Sequence[Bottleneck] = ()
     recommendations: Sequence[Recommendation] = ()
     applied: Sequence[AppliedOptimization] = ()
@@ -293,8 +297,8 @@ def _trends(material: Material) -> tuple[Trend, ...]:
 
 
 def _budget(material: Material, settings: Settings) -> BudgetProjection:
-    basis = material.budget_basis
-    return project_budget(basis.hours, basis.period.end, basis.period.zone, settings.budget.monthly_usd)
+    period = material.current.period
+    return project_budget(material.spent, period.end, period.zone, settings.budget.monthly_usd)
 
 
 def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:

@@ -89,6 +89,13 @@ def hours_before(connection: Connection, gathered: Gathered, length: timedelta, 
     return added_up(connection, hour_totals(end - length, end), (), columns)
 
 
+def total_hours(connection: Connection, period: Period, columns: Sequence[str]) -> pl.DataFrame:
+    """The hours of a period over all models, complexities and teams: `columns` of SUMS, no histograms."""
+    whole = added_up(connection, hour_totals(*_whole(Level.HOUR, period)), (), columns)
+    edges = _edges(connection, period, Filters()).group_by("bucket").agg(pl.col(columns).sum())
+    return pl.concat([whole, edges])
+
+
 def these_hours(
     connection: Connection, gathered: Gathered, buckets: Sequence[datetime], columns: Sequence[str]
 ) -> pl.DataFrame:

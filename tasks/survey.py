@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 from prefect import task
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from models.database import reading
 from models.document import Filters
+from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.apply import applied_in, numbered
@@ -20,8 +21,8 @@ from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.evidence import read_evidence
-from tasks.forecast import basis
-from tasks.gather import Gathered, gather_from, hours_by
+from tasks.forecast import SPENT, basis
+from tasks.gather import Gathered, gather_from, hours_by, total_hours
 from tasks.recommend import recommend
 from tasks.volume import Before, weeks_before
 
@@ -34,20 +35,21 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         current = gather_from(connection, period, filters)
         previous = gather_from(connection, period.before(), filters)
         last_week = gather_from(connection, period.week_before(), filters)
-        budget_basis = gather_from(connection, basis(current.period.end, period.zone), Filters())
+        weeks = gather_from(connection, _four_weeks(current.period), Filters())
+        spent = total_hours(connection, basis(current.period.end, period.zone), SPENT)
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
         before = _before(connection, current) if request.template == "usage" else None
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
-    cheapest = cheapest_adequate(_known_of_models(current, budget_basis), limits)
+    cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
     config = read_config(engine)
     recommended = recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split)
     return Material(
         current=current,
         previous=previous,
         last_week=last_week,
-        budget_basis=budget_basis,
+        spent=spent,
         bottlenecks=bottlenecks,
         recommendations=numbered(engine, recommended),
         applied=applied_in(engine, period.start, now),
@@ -65,6 +67,11 @@ def _known_of_models(current: Gathered, weeks: Gathered) -> pl.DataFrame:
     """
     filters = current.filters
     return current.parts if filters.leaves_out or current.period.hours > weeks.period.hours else weeks.parts
+
+
+def _four_weeks(period: Period) -> Period:
+    """The four weeks up to a period's end, from the beginning of a day on, as whole days are read quickly."""
+    return Period(floor_to(Level.DAY, period.end - timedelta(weeks=4), period.zone), period.end, period.zone)
 
 
 def _before(connection: Connection, current: Gathered) -> Before:
