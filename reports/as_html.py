@@ -6,6 +6,7 @@ from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
 from reports.fonts import web_faces
+from reports.letters import readable
 from reports.pages import fill, style
 from reports.view import view_of
 
@@ -15,6 +16,7 @@ MOST_ROWS = 500
 
 def render_html(document: Document) -> str:
     """A complete HTML page with its style, font and charts inside."""
+    document = readable(document)
     return fill(
         "report.html.j2",
         view=capped(view_of(document), MOST_ROWS),

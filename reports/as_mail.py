@@ -11,6 +11,7 @@ from models.document import Document, OptimizationReport
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.formats import Formats
+from reports.letters import printable, readable
 from reports.pages import fill, style
 from reports.view import view_of
 from reports.wording import number_word
@@ -47,8 +48,8 @@ class MailContent:
 
 def render_mail(document: Document) -> MailContent:
     """The mail of a report. Its HTML is under 100 KB, with fewer rows where it must be."""
-    view = view_of(document)
-    drawn = view.charts(draw(document))
+    view = view_of(readable(document))
+    drawn = view.charts(draw(printable(document)))
     pages = (_html(view, drawn, rows) for rows in MOST_ROWS)
     html = next((page for page in pages if len(page.encode()) < MOST_BYTES), None)
     return MailContent(

@@ -6,6 +6,7 @@ import re
 
 from models.document import Document
 from reports.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
+from reports.letters import readable
 from reports.view import view_of
 
 MOST_ROWS = 50
@@ -14,6 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 def render_markdown(document: Document) -> str:
     """Headline, numbers, what was found, what was done, models and notes; names cannot bring markup in."""
+    document = readable(document)
     view = capped(view_of(document), MOST_ROWS)
     parts = [f"# {escaped(view.title)}", escaped(view.period), f"**{escaped(view.headline)}**"]
     for section in view.sections:

@@ -6,6 +6,7 @@ from models.document import Document
 from reports.blocks import capped
 from reports.charts import draw
 from reports.fonts import web_faces
+from reports.letters import readable
 from reports.pages import fill, style
 from reports.view import view_of
 
@@ -14,6 +15,7 @@ MOST_ROWS = 50
 
 def render_dashboard(document: Document, *, refresh_s: int = 60) -> str:
     """A complete page in light and dark; the browser loads it anew every `refresh_s` seconds."""
+    document = readable(document)
     return fill(
         "dashboard.html.j2",
         view=capped(view_of(document), MOST_ROWS),

@@ -16,6 +16,7 @@ from reports.blocks import capped
 from reports.charts import draw
 from reports.columns import laid_out
 from reports.fonts import DIRECTORY, FONT_SCHEME, print_faces
+from reports.letters import printable
 from reports.pages import fill, style
 from reports.view import view_of
 
@@ -31,7 +32,7 @@ def render_pdf(document: Document) -> bytes:
 @lru_cache(maxsize=4)
 def _rendered(kind: type[Document], content: str) -> bytes:
     # The same file is written to disk and attached to every mail.
-    document = kind.model_validate_json(content)
+    document = printable(kind.model_validate_json(content))
     page = fill(
         "report.html.j2",
         view=laid_out(capped(view_of(document), MOST_ROWS[document.depth])),

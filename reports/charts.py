@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from reports.alt_texts import alt_text, changes_text
 from reports.figures import total_of
 from reports.fonts import register_for_charts
 from reports.formats import Formats
+from reports.letters import needs_shaping
+from reports.pages import svg_url
 from reports.verdicts import CHANGES_CHART, drawable
 
 Layout = Literal["page", "halves", "board"]
@@ -40,6 +43,10 @@ WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
 """These take the whole width of a page; of the others two stand side by side."""
 
 
+_PRINT_SCALE = 3.0
+"""Px of a bitmap for one of the chart's: about 290 to the inch on paper."""
+
+
 @dataclass(frozen=True)
 class Chart:
     """One drawn chart. The SVG has its own white ground and carries `alt_text` as its label."""
@@ -49,6 +56,13 @@ class Chart:
     alt_text: str
     svg: str
     wide: bool
+
+    @property
+    def address(self) -> str:
+        """A data: address for paper, whose renderer lays letters out one by one: a bitmap where that would be wrong."""
+        if not needs_shaping(self.svg):
+            return svg_url(self.svg)
+        return f"data:image/png;base64,{base64.b64encode(png(self, _PRINT_SCALE)).decode()}"
 
 
 def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:

@@ -41,6 +41,11 @@ def text_em(text: str, *, bold: bool = False) -> float:
     return sum(widths.get(ord(letter), 1.0) for letter in text)
 
 
+def is_in_font(letter: str) -> bool:
+    """Whether the house's font can draw a letter."""
+    return ord(letter) in _widths(400)
+
+
 @cache
 def _widths(weight: int) -> dict[int, float]:
     with TTFont(DIRECTORY / _FACES[weight], lazy=True) as font:

@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -25,8 +25,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=_kept_together,
     )
-    environment.filters["data_url"] = svg_url
-    return environment
 
 
 def fill(template: str, **values: Any) -> str:

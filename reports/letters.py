@@ -1,0 +1,118 @@
+"""Names as people give them: from right to left, with emoji, with letters that no font of the machine can draw."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from weasyprint.css.properties import INITIAL_VALUES
+from weasyprint.text.ffi import ffi, pango
+from weasyprint.text.fonts import FontConfiguration
+from weasyprint.text.line_break import Layout
+
+from models.document import Document
+from reports.fonts import FAMILY, is_in_font
+
+NOTE = (
+    "Letters that no font of this machine has stand here by their names or numbers, in brackets. "
+    "A package of fonts such as Noto brings them."
+)
+
+_FROM_RIGHT = ("R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI")
+_DEPENDS_ON_NEIGHBOURS = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\u200d\ufb1d-\ufdff\ufe70-\ufeff]")
+"""Scripts whose letters change places or shapes by what stands beside them."""
+
+_SPACES = "\t\n\r"
+_FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+_ADDRESSES = ("decideUrl",)
+
+
+def readable(document: Document) -> Document:
+    """The document with every text from right to left kept to itself, so that it turns no number beside it around.
+
+    Letters that control a device are left out: no page, picture or mail may have them.
+    """
+    return _rewritten(document, _kept_to_itself)
+
+
+def printable(document: Document) -> Document:
+    """`readable`, with the letters that cannot be drawn here named in brackets, and a note that says so."""
+    document = readable(document)
+    drawn = _rewritten(document, _named)
+    return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
+
+
+def needs_shaping(text: str) -> bool:
+    """Whether a text is only right where somebody lays out more than one letter at a time."""
+    return _DEPENDS_ON_NEIGHBOURS.search(text) is not None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _rewritten(document: Document, change: Callable[[str], str]) -> Document:
+    """The same document where no text changes."""
+    content = document.model_dump(mode="json", by_alias=True)
+    changed = _walked(content, change)
+    return document if changed == content else type(document).model_validate(changed)
+
+
+def _walked(part: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(part, str):
+        return part if part.isascii() and part.isprintable() else change(part)
+    if isinstance(part, dict):
+        return {name: inner if name in _ADDRESSES else _walked(inner, change) for name, inner in part.items()}
+    return [_walked(inner, change) for inner in part] if isinstance(part, list) else part
+
+
+def _kept_to_itself(text: str) -> str:
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in _SPACES)
+    turns = any(unicodedata.bidirectional(letter) in _FROM_RIGHT for letter in text)
+    return f"\u2068{text}\u2069" if turns else text
+
+
+def _named(text: str) -> str:
+    missing = _missing("".join(sorted({letter for letter in text if not is_in_font(letter)})))
+    if not missing:
+        return text
+    # What only joins or colours a picture says nothing beside its name.
+    text = re.sub("(?<=[\U0001f000-\U0001faff\ufe0f\u200d])[\u200d\ufe0f\U0001f3fb-\U0001f3ff]|\u200d", "", text)
+    runs = re.compile(f"[{''.join(map(re.escape, sorted(missing)))}]+")
+    return runs.sub(lambda run: f"[{' '.join(map(_letter_name, run[0]))}]", text)
+
+
+def _letter_name(letter: str) -> str:
+    if ord(letter) in _FLAG_LETTERS:
+        return chr(ord(letter) - _FLAG_LETTERS.start + ord("A"))
+    if unicodedata.category(letter) == "So":
+        return unicodedata.name(letter, f"U+{ord(letter):04X}").lower()
+    return f"U+{ord(letter):04X}"
+
+
+class _Style(dict[str, Any]):
+    font_config: FontConfiguration
+
+
+@lru_cache(maxsize=256)
+def _missing(letters: str) -> frozenset[str]:
+    """Those of the letters for which the layout engine finds no font."""
+    if not letters:
+        return frozenset()
+    style = _Style(INITIAL_VALUES)
+    style.font_config = FontConfiguration()
+    style["font_family"] = [FAMILY, "sans-serif"]
+    layout = Layout(style)
+    layout.set_text(letters)
+    line, _ = layout.get_first_line()
+    missing, run = set(), line.runs[0]
+    while run != ffi.NULL:
+        glyphs = run.data.glyphs
+        for index in range(glyphs.num_glyphs):
+            glyph = glyphs.glyphs[index].glyph
+            if glyph != pango.PANGO_GLYPH_EMPTY and glyph & pango.PANGO_GLYPH_UNKNOWN_FLAG:
+                missing.add(chr(glyph - pango.PANGO_GLYPH_UNKNOWN_FLAG))
+        run = run.next
+    return frozenset(missing)
