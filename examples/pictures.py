@@ -1,0 +1,106 @@
+"""Pictures for docs/pictures: every page of every template, and each mail in a browser, made from the demo's weeks.
+
+`make demo`, then `python -m examples.pictures`. Needs pdftoppm and chromium.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+from PIL import Image
+
+from deployments.demo import FIRST_DAY, WEEK, ZONE
+from models.database import open_database
+from models.document import Document
+from models.period import Period
+from models.settings import load_settings
+from reports.as_mail import render_mail
+from reports.as_pdf import render_pdf
+from tasks.compose import Request, compose
+from tasks.survey import survey
+
+HOME = Path("var/demo")
+FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
+DPI = 50
+COLOURS = 48
+PAGES_A_ROW = 4
+MAIL_WIDTHS = (360, 800)
+MAIL_HEIGHT = 2_400
+
+
+def main() -> None:
+    """Write all pictures anew."""
+    FOLDER.mkdir(exist_ok=True)
+    for document in _documents():
+        name = f"{document.template}-{document.depth}"
+        _save(_sheet(_pages(render_pdf(document))), name)
+        if document.depth == "summary":
+            for width in MAIL_WIDTHS:
+                _save(_browsed(_mail_page(document), width), f"mail-{document.template}-{width}")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _documents() -> Iterator[Document]:
+    """The demo's fourth week in each template and depth."""
+    engine = open_database(f"sqlite:///{HOME.absolute()}/routewatch.db")
+    settings = load_settings(HOME / "settings.json")
+    period = Period(FIRST_DAY + 3 * WEEK, FIRST_DAY + 4 * WEEK, ZONE.key)
+    now = period.end + timedelta(hours=6, minutes=15)
+    for template in sorted(kind.model_fields["template"].default for kind in get_args(Document)):
+        request = Request("weekly", template, period)
+        for depth in ("summary", "detailed"):
+            asked = replace(request, depth=depth)
+            yield compose(asked, survey(engine, asked, settings, now), settings, now)
+    engine.dispose()
+
+
+def _pages(pdf: bytes) -> list[Image.Image]:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["pdftoppm", "-r", str(DPI), "-png", "-", f"{folder}/page"], input=pdf, check=True)  # noqa: S603, S607 - our own
+        return [Image.open(path).convert("RGB") for path in sorted(Path(folder).iterdir())]
+
+
+def _sheet(pages: list[Image.Image]) -> Image.Image:
+    """Pages side by side, with a thin line around each."""
+    width, height = (side + 8 for side in pages[0].size)
+    rows = -(-len(pages) // PAGES_A_ROW)
+    sheet = Image.new("RGB", (width * min(len(pages), PAGES_A_ROW), height * rows), "#c8ced4")
+    for number, page in enumerate(pages):
+        sheet.paste(page, (number % PAGES_A_ROW * width + 4, number // PAGES_A_ROW * height + 4))
+    return sheet
+
+
+def _mail_page(document: Document) -> str:
+    """The mail's HTML with its pictures inside, as a mail program would show it."""
+    mail = render_mail(document)
+    html = mail.html
+    for content_id, png in mail.images:
+        html = html.replace(f"cid:{content_id}", f"data:image/png;base64,{base64.b64encode(png).decode()}")
+    return html
+
+
+def _browsed(html: str, width: int) -> Image.Image:
+    with tempfile.TemporaryDirectory() as folder:
+        page, picture = Path(folder) / "mail.html", Path(folder) / "mail.png"
+        page.write_text(html, encoding="utf-8")
+        flags = ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={width},{MAIL_HEIGHT}")
+        command = ["chromium", *flags, f"--screenshot={picture}", page.as_uri()]
+        subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own
+        return Image.open(picture).convert("RGB")
+
+
+def _save(image: Image.Image, name: str) -> None:
+    image.quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

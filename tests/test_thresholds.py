@@ -1,0 +1,91 @@
+"""What is usual is learned from a KPI's own history, by hour of the week, and incidents do not change it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.kpi import KpiName
+from tasks.thresholds import CRITICAL_AT, WARNING_AT, Learning, Usual, learn
+from tests.factories import MONDAY
+
+WEEKS = 4
+HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
+NOON = MONDAY + WEEKS * WEEK + timedelta(hours=12)
+
+
+def rate_at(at: datetime) -> float:
+    """Twice as many errors by day as by night."""
+    return 0.02 if 8 <= at.hour < 20 else 0.01
+
+
+def history(weeks: float = WEEKS, seed: int = 1, spoiled: timedelta = timedelta()) -> pl.DataFrame:
+    """Hours of about 400 selections with errors, up to NOON; the last `spoiled` of them at thirty times the rate."""
+    draw = np.random.default_rng(seed)
+    start = NOON - timedelta(weeks=weeks)
+    hours = [start + HOUR * number for number in range(int((NOON - start) / HOUR))]
+    counts = draw.poisson(400, len(hours))
+    rates = [min(1.0, rate_at(hour) * (30 if NOON - hour <= spoiled else 1)) for hour in hours]
+    schema: Any = {"bucket": pl.Datetime("us", "UTC"), "above": pl.Int64, "below": pl.Int64}
+    return pl.DataFrame({"bucket": hours, "above": draw.binomial(counts, rates), "below": counts}, schema=schema)
+
+
+def usual(frame: pl.DataFrame, at: datetime = NOON) -> Usual:
+    found = learn(frame, KpiName.ERROR_RATE, at, "UTC")
+    assert isinstance(found, Usual)
+    return found
+
+
+def test_each_hour_of_the_week_has_its_own_usual_value() -> None:
+    assert usual(history()).value == pytest.approx(0.02, rel=0.3)
+    assert usual(history(), NOON - timedelta(hours=9)).value == pytest.approx(0.01, rel=0.4)
+
+
+def test_an_incident_does_not_change_what_is_usual() -> None:
+    """Six hours in which most calls fail move neither the value nor the scatter by much."""
+    calm, spoiled = usual(history()), usual(history(spoiled=timedelta(hours=6)))
+    assert spoiled.value == pytest.approx(calm.value, rel=0.25)
+    assert spoiled.threshold("warning", 100) < 0.3
+
+
+@pytest.mark.parametrize("weeks", [0.5, 1.0, 1.9])
+def test_under_two_weeks_it_says_that_it_is_learning(weeks: float) -> None:
+    found = learn(history(weeks), KpiName.ERROR_RATE, NOON, "UTC")
+    assert isinstance(found, Learning)
+    assert found.days < 14
+    assert "still learning what is usual" in found.reason
+
+
+def test_nothing_known_is_learning_too() -> None:
+    assert learn(history().clear(), KpiName.ERROR_RATE, NOON, "UTC") == Learning(0)
+
+
+def test_a_small_window_may_stray_further() -> None:
+    """Of fifty selections one more error is nothing; of five thousand it would be."""
+    found = usual(history())
+    assert found.threshold("warning", 50) > found.threshold("warning", 5_000) > found.value
+
+
+def test_the_worse_side_is_the_kpis_own() -> None:
+    """A hit rate is unusual where it is low."""
+    found = Usual(KpiName.CACHE_HIT_RATE, 0.6, 0.02, 0.5, 28)
+    assert found.threshold("critical", 400) < found.threshold("warning", 400) < 0.6
+    assert CRITICAL_AT > WARNING_AT
+
+
+def test_normal_windows_are_seldom_unusual() -> None:
+    """Of 4,000 quarters of an hour like those before, at most a few are beyond the warning."""
+    found, draw = usual(history()), np.random.default_rng(7)
+    counts = draw.poisson(100, 4_000)
+    values = draw.binomial(counts, 0.02) / np.maximum(counts, 1)
+    beyond = sum(value > found.threshold("warning", int(count)) for value, count in zip(values, counts, strict=True))
+    assert beyond <= 12
+
+
+def test_a_planted_rise_is_unusual() -> None:
+    """Five times the usual rate, in a quarter of an hour of three hundred selections."""
+    assert usual(history()).threshold("warning", 300) < 0.1
