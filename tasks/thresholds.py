@@ -53,7 +53,7 @@ class Usual:
         return self.value + away if self.kpi in LOWER_IS_BETTER else self.value - away
 
     def _chance(self, times: float, sample: int) -> float:
-            """How far so many selections may stray by chance; of a share by Wilson's bound, for rare ones are skewed."""
+        """How far so many selections may stray by chance; of a share by Wilson's bound, for rare ones are skewed."""
         if not self.is_share:
             return times * self.one_sd / math.sqrt(sample)
         share = self.value if self.kpi in LOWER_IS_BETTER else 1 - self.value
