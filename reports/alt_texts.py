@@ -12,9 +12,11 @@ from models.document import (
     OptimizationReport,
     PerformanceReport,
     TimelinePoint,
+    UsageReport,
 )
 from models.kpi import KpiName
 from models.settings import ChartName
+from reports.alt_usage import usage_text
 from reports.chart_marks import marks_of
 from reports.figures import bottlenecks_of
 from reports.formats import Formats
@@ -26,6 +28,8 @@ def alt_text(document: Document, name: ChartName, show: Formats) -> str:
     if isinstance(document, CostReport):
         return {ChartName.TIMELINE: _spend_time, ChartName.DISTRIBUTION: _spend_groups,
                 ChartName.COMPARISON: _spend_models, ChartName.HEATMAP: _spend_week}[name](document, show)  # fmt: skip
+    if isinstance(document, UsageReport):
+        return usage_text(document, name, show)
     if isinstance(document, PerformanceReport) and name is ChartName.COMPARISON:
         return _comparison(document, show)
     return {ChartName.TIMELINE: _timeline, ChartName.DISTRIBUTION: _distribution,

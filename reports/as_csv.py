@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from models.document import CostReport, Document, OptimizationReport
+from models.document import CostReport, Document, OptimizationReport, UsageReport
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
@@ -48,6 +48,11 @@ def _tables(document: Document) -> dict[str, list[Row]]:
         summary = data["costSummary"]
         trends = {"costTrend": summary.pop("costTrend")}
         savings = {"savings": data["costOptimizationSavings"]["classes"], "budget": [data["budgetProjection"]]}
+    elif isinstance(document, UsageReport):
+        names = ("modelUsage", "complexityUsage", "teamUsage", "topMovers", "newModels", "vanishedModels", "usageTrend")
+        compared = {key: data[key] for key in ("comparedFrom", "comparedTo", "leastSelections", "daysBefore")}
+        summary, trends, savings = data["usageSummary"] | compared, {}, {}
+        shared = {"volume": data["volume"], "hoursOfWeek": data["hoursOfWeek"]}
     elif isinstance(document, OptimizationReport):
         names = ("bottlenecks", "recommendations")
         summary, trends, savings = data["summary"], {}, _of_optimizations(data)

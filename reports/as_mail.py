@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.document import Document, OptimizationReport
+from models.document import Document, OptimizationReport, UsageReport
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.formats import Formats
 from reports.letters import printable, readable
 from reports.pages import fill, style
+from reports.usage_words import volume_state
 from reports.view import view_of
 from reports.wording import number_word
 
@@ -23,12 +24,15 @@ MOST_BYTES = 100_000
 """Gmail cuts a mail off at about 102 KB."""
 
 _COLUMNS = {
-    "models": ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Per request"),
+    "models": ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Before", "Change", "Per request"),
     "applied": ("No.", "Setting", "From → to", "State", "Came of it"),
     "verdicts": ("No.", "Goal", "Guards", "Saved, measured", "Estimate"),
     "measured": ("No.", "Metric", "Before", "After", "Change", "Found"),
     "balance": ("What", "Amount", "95% interval"),
     "baselines": ("Way of routing", "Cost", "Accuracy", "Covered"),
+    "movers": ("What", "Before", "Now", "Change", "In percent"),
+    "complexities": ("Complexity", "Requests", "Spend", "Share", "Before", "Change", "Per request"),
+    "teams": ("Team", "Requests", "Spend", "Share", "Before", "Change", "Per request"),
 }
 """A mail is 640 px wide: of these tables it shows these columns."""
 
@@ -68,6 +72,8 @@ def _subject(document: Document, view: View) -> str:
     state = f"{worst[0][1].label.lower()} {worst[0][1].state}" if worst else ""
     if isinstance(document, OptimizationReport) and (waiting := document.summary.waiting):
         state = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
+    if isinstance(document, UsageReport):
+        state = volume_state(document, Formats(document.locale, document.period.zone))
     if not any(chart.count for chart in document.charts.timeline):
         state = "no requests recorded"
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
@@ -104,8 +110,8 @@ def _narrowed(view: View) -> View:
 
 
 _SECTIONS = (
-    "overview", "found", "done", "applied", "charts", "models", "savings", "baselines", "budget", "money", "alerts",
-    "notes",
+    "overview", "changed", "found", "done", "applied", "charts", "models", "groups", "savings", "baselines", "budget",
+    "money", "alerts", "notes",
 )  # fmt: skip
 """A mail leaves the trends' tables to the PDF, for the tiles tell of the changes, and the config's history."""
 

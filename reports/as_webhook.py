@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.document import CostReport, Document
+from models.document import Document
 from reports.blocks import Action
-from reports.figures import applied_of, bottlenecks_of
+from reports.figures import applied_of, bottlenecks_of, summary_of
 from reports.formats import Formats
 from reports.headline import headline
 from reports.panels import actions_of, findings_of
@@ -45,8 +45,7 @@ def _body(document: Document, data: dict[str, Any]) -> bytes:
 def _data(document: Document, report_id: int) -> dict[str, Any]:
     dumped = document.model_dump(mode="json", by_alias=True)
     show = Formats(document.locale, document.period.zone)
-    summary = dict(dumped["costSummary" if isinstance(document, CostReport) else "summary"])
-    summary = {key: value for key, value in summary.items() if key not in ("period", "costTrend")}
+    summary = summary_of(document).model_dump(mode="json", by_alias=True, exclude={"period", "cost_trend"})
     return {
         "reportId": report_id,
         "schemaVersion": document.schema_version,

@@ -12,12 +12,13 @@ from reports.chart_style import number_labels
 from reports.formats import Formats
 
 
-def time_axis(period: PeriodPart, ticks: dict[float, str], *, labels: bool = True) -> alt.X:
-    """The field `t` (epoch ms) over the period, with ticks as time_ticks has them."""
+def time_axis(period: PeriodPart, ticks: dict[float, str], *, labels: bool = True, legend: str = "") -> alt.X:
+    """The field `t` (epoch ms) over the period, with ticks as time_ticks has them; a "|" in a label begins a line."""
     values = list(ticks)
     axis = alt.Axis(values=values, labels=False, title=None, grid=True)
     if labels:
-        text, title = number_labels(ticks.values()), f"time in {period.zone}"
+        text, title = number_labels(ticks.values()), f"time in {period.zone}{legend}"
+        text = f"split({text}, '|')" if any("|" in label for label in ticks.values()) else text
         axis = alt.Axis(values=values, labelExpr=text, title=title, grid=True, labelOverlap=True, titlePadding=4)
     domain = [epoch(period.start), epoch(period.end)]
     return alt.X("t:Q", scale=alt.Scale(domain=domain, nice=False), axis=axis)

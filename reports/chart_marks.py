@@ -21,8 +21,8 @@ _EDGE_SHARE = 0.1
 _MOST_NAMES = 2
 
 
-def change_marks(document: Document, x: Any, height: int) -> list[Layer]:
-    """A dashed line at each change within the period, with the optimization's number at its foot."""
+def change_marks(document: Document, x: Any, at_px: int) -> list[Layer]:
+    """A dashed line at each change within the period, with the optimization's number so far from the top."""
     marks = marks_of(document)
     if not marks:
         return []
@@ -33,7 +33,7 @@ def change_marks(document: Document, x: Any, height: int) -> list[Layer]:
     for at_edge, side in ((False, {"dx": 3}), (True, {"dx": -3, "align": "right"})):
         names = [_row(group[0][0], _name(group)) for group in groups if (group[0][0] > edge) is at_edge]
         if names:
-            layers.append(words(names, x, at_y(height - 7), fontSize=10, **side))
+            layers.append(words(names, x, at_y(at_px), fontSize=10, **side))
     return layers
 
 

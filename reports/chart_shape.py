@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
@@ -178,43 +178,55 @@ def spend_by_model(document: CostReport, show: Formats, width: int = NARROW) -> 
     """Spend per model, dearest first, with its share and its cost per request."""
     models = sorted(document.model_cost_breakdown, key=lambda model: -(model.total_cost or 0))[:MOST_MODELS]
     rows = [
-        (model.model_id, model.total_cost, f"{show.rough_money(model.total_cost)} · {show.money(model.avg_cost)} each")
+        Bar(model.model_id, model.total_cost, _told(model.total_cost, f"{show.money(model.avg_cost)} each", show))
         for model in models
     ]
-    return _bars([("", rows)], width)
+    return bars([("", rows)], width)
 
 
 def spend_by_group(document: CostReport, show: Formats, width: int = NARROW) -> Layer:
     """Spend per complexity class, and per team where teams are known."""
     groups = [("by complexity", document.complexity_cost_breakdown[:4]), ("by team", document.team_cost_breakdown[:6])]
-    named = [
-        (title, [(group.name, group.total_cost, _amount(group, show)) for group in found]) for title, found in groups
-    ]
-    return _bars([(title, rows) for title, rows in named if rows], width)
+    return bars([(title, [_spent(group, show) for group in found]) for title, found in groups if found], width)
 
 
-def _amount(group: GroupCost, show: Formats) -> str:
-    return f"{show.rough_money(group.total_cost)} · {show.percent(group.cost_share)}"
+def _spent(group: GroupCost, show: Formats) -> Bar:
+    return Bar(group.name, group.total_cost, _told(group.total_cost, show.percent(group.cost_share), show))
 
 
-def _bars(groups: list[tuple[str, list[tuple[str, float | None, str]]]], width: int) -> Layer:
-    """Horizontal bars with the name and the number above each; unknown spend says so instead of a bar."""
+def _told(usd: float | None, beside: str, show: Formats) -> str:
+    return "cost unknown" if usd is None else f"{show.rough_money(usd)} · {beside}"
+
+
+# --- bars -------------------------------------------------------------------------------------------------------------
+
+
+class Bar(NamedTuple):
+    """A horizontal bar; of what is unknown there is no bar, and the text says so."""
+
+    name: str
+    value: float | None
+    text: str
+
+
+def bars(groups: Sequence[tuple[str, Sequence[Bar]]], width: int) -> Layer:
+    """Horizontal bars in groups under titles, with the name and the text above each."""
     rows, titles, height = _stacked(groups)
-    largest = max((row["usd"] for row in rows), default=0) or 1.0
+    largest = max((row["value"] for row in rows), default=0) or 1.0
     full = width - 8
-    x = alt.X("usd:Q", scale=alt.Scale(domain=[0, largest], range=[0, full], nice=False), axis=None)
+    x = alt.X("value:Q", scale=alt.Scale(domain=[0, largest], range=[0, full], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     low = alt.Y("low:Q", axis=None)
     track = layer(rows).mark_rect(color=GRID).encode(x=at_x(0), x2=to_x(full), y=low, y2=alt.Y2("high:Q"))
-    bars = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
+    drawn = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
     names = words([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=width - 140)
     numbers = words(rows, at_x(full), y, align="right", fontSize=10.5)
     heads = [words(titles, at_x(0), y, fontSize=10.5)] if titles else []
-    return layered(track, bars, names, numbers, *heads, width=full, height=height)
+    return layered(track, drawn, names, numbers, *heads, width=full, height=height)
 
 
 def _stacked(
-    groups: list[tuple[str, list[tuple[str, float | None, str]]]],
+    groups: Sequence[tuple[str, Sequence[Bar]]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
     """Bars and headings with their place from the top, and the height of it all, in px."""
     rows: list[dict[str, Any]] = []
@@ -224,10 +236,9 @@ def _stacked(
         if title:
             titles.append({"text": title, "y": at + 8})
             at += 20
-        for name, usd, text in group:
-            shown = text if usd is not None else "cost unknown"
+        for name, value, text in group:
             place = {"y": at + 9, "low": at + 17, "high": at + 24}
-            rows.append({"name": name, "usd": usd or 0.0, "text": shown, **place})
+            rows.append({"name": name, "value": value or 0.0, "text": text, **place})
             at += 30
         at += 8
     return rows, titles, at

@@ -120,7 +120,7 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
     height = _HEIGHT if width > NARROW else _LOW_HEIGHT
-    layers += [*change_marks(document, x, height), *names, *_line_names(document, top, x, y)]
+    layers += [*change_marks(document, x, height - 7), *names, *_line_names(document, top, x, y)]
     return layered(*layers, width=width - _MARGINS, height=height)
 
 

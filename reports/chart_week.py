@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import altair as alt
 from babel.dates import format_date
 
-from models.document import CostReport, Document, HeatmapCell
+from models.document import CostReport, Document, UsageReport
 from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer, layered
 from reports.formats import Formats
 
@@ -16,23 +18,23 @@ _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
 _LIGHT_TEXT_FROM = 0.55
 """From this height on the scale, white is easier to read than ink."""
 
+_WHOLE_FROM = 10
+"""From here on a count needs no digits behind the point."""
+
 _A_MONDAY = date(2024, 1, 1)
 
 
 def heatmap(document: Document, show: Formats, width: int = WIDE) -> Layer:
-    """p95 in seconds, or spend in USD, per hour of the week; hours without data are grey and say so with a dash."""
-    known = {(cell.weekday, cell.hour): value_of(document, cell) for cell in document.charts.heatmap}
-    largest = max((value for value in known.values() if value is not None), default=0.0) or 1.0
-    least = min((value for value in known.values() if value is not None), default=0.0)
-    money = isinstance(document, CostReport)
+    """p95 in seconds, spend in USD or requests per hour of the week; hours without data are grey with a dash."""
+    grid = _grid(document, show)
+    least, largest = grid.least, grid.largest
     hours = [(day, hour) for day in range(7) for hour in range(24)]
-    rows = [_row(day, hour, known.get((day, hour)), show, money=money) for day, hour in hours]
-    for row in rows:
-        row["ink"] = _ink(row["value"], least, largest)
+    rows = [_row(day, hour, grid, show) for day, hour in hours]
     wide = width > NARROW
+    shades = f" · light {grid.words(least)}, dark {grid.words(largest)}"
     x = alt.X(
         "hour:O",
-        title=f"hour in {document.period.zone}" + ("" if wide else f" · {_shades(least, largest, show, money=money)}"),
+        title=f"hour in {document.period.zone}{'' if wide else shades}",
         scale=alt.Scale(paddingInner=0.04),
         axis=alt.Axis(labelAngle=0, titlePadding=4, values=[f"{hour:02d}" for hour in range(0, 24, 1 if wide else 3)]),
     )
@@ -49,25 +51,57 @@ def heatmap(document: Document, show: Formats, width: int = WIDE) -> Layer:
     return layered(*layers, width=width - 44, height=7 * (22 if wide else 17), resolve=own_colours)
 
 
-def _shades(least: float, largest: float, show: Formats, *, money: bool) -> str:
-    """What the lightest and the darkest cell stand for, where there is no room for numbers."""
-    low, high = (show.rough_money(end) if money else show.milliseconds(end) for end in (least, largest))
-    return f"light {low}, dark {high}"
-
-
-def value_of(document: Document, cell: HeatmapCell) -> float | None:
-    """What the week's chart shows of an hour."""
-    return cell.cost_usd if isinstance(document, CostReport) else cell.p95_response_time
-
-
 def weekday_name(weekday: int, show: Formats, width: str = "EEE") -> str:
     """A weekday in the report's locale; 0 is Monday."""
     return str(format_date(_A_MONDAY.replace(day=1 + weekday), width, locale=show.locale))
 
 
-def _row(day: int, hour: int, value: float | None, show: Formats, *, money: bool) -> dict[str, Any]:
-    text = "–" if value is None else _short(value if money else value / 1000, show)
-    return {"day": weekday_name(day, show), "hour": f"{hour:02d}", "value": value, "text": text}
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What is shown of each hour of the week: `short` as a cell has room for it, `words` where there is more."""
+
+    values: dict[tuple[int, int], float | None]
+    short: Callable[[float], str]
+    words: Callable[[float], str]
+
+    @property
+    def known(self) -> list[float]:
+        return [value for value in self.values.values() if value is not None]
+
+    @property
+    def least(self) -> float:
+        return min(self.known, default=0.0)
+
+    @property
+    def largest(self) -> float:
+        return max(self.known, default=0.0) or 1.0
+
+
+def _grid(document: Document, show: Formats) -> _Grid:
+    cells = document.charts.heatmap
+    match document:
+        case CostReport():
+            spent = {(cell.weekday, cell.hour): cell.cost_usd for cell in cells}
+            return _Grid(spent, lambda usd: _short(usd, show), show.rough_money)
+        case UsageReport():
+            asked: dict[tuple[int, int], float | None]
+            asked = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
+            return _Grid(
+                asked, lambda count: show.number(count, 1) if count < _WHOLE_FROM else _short(count, show), show.number
+            )
+        case _:
+            times = {(cell.weekday, cell.hour): cell.p95_response_time for cell in cells}
+            return _Grid(times, lambda ms: _short(ms / 1000, show), show.milliseconds)
+
+
+def _row(day: int, hour: int, grid: _Grid, show: Formats) -> dict[str, Any]:
+    value = grid.values.get((day, hour))
+    text = "–" if value is None else grid.short(value)
+    ink = _ink(value, grid.least, grid.largest)
+    return {"day": weekday_name(day, show), "hour": f"{hour:02d}", "value": value, "text": text, "ink": ink}
 
 
 def _ink(value: float | None, least: float, largest: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -13,9 +13,9 @@ from typing import Any, Literal
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from models.document import CostReport, Document, OptimizationReport, PerformanceReport
+from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.settings import ChartName
-from reports import chart_change, chart_shape, chart_style, chart_time, chart_week
+from reports import chart_change, chart_shape, chart_style, chart_time, chart_usage, chart_week
 from reports.alt_texts import alt_text, changes_text
 from reports.figures import total_of
 from reports.fonts import register_for_charts
@@ -37,6 +37,33 @@ _COST_TITLES = {
     ChartName.DISTRIBUTION: "Who spent it",
     ChartName.HEATMAP: "Spend by hour of the week, in US dollars",
     ChartName.COMPARISON: "Spend per model",
+}
+_USAGE_TITLES = {
+    ChartName.TIMELINE: "Requests over time",
+    ChartName.DISTRIBUTION: "Who asked",
+    ChartName.HEATMAP: "Requests per hour, by hour of the week",
+    ChartName.COMPARISON: "What changed most",
+}
+
+_Plans = Mapping[ChartName, Callable[..., Any]]
+
+_PERFORMANCE_PLANS: _Plans = {
+    ChartName.TIMELINE: chart_time.response_timeline,
+    ChartName.DISTRIBUTION: chart_shape.distribution,
+    ChartName.HEATMAP: chart_week.heatmap,
+    ChartName.COMPARISON: chart_shape.comparison,
+}
+_COST_PLANS: _Plans = {
+    ChartName.TIMELINE: chart_time.spend_timeline,
+    ChartName.DISTRIBUTION: chart_shape.spend_by_group,
+    ChartName.HEATMAP: chart_week.heatmap,
+    ChartName.COMPARISON: chart_shape.spend_by_model,
+}
+_USAGE_PLANS: _Plans = {
+    ChartName.TIMELINE: chart_usage.volume_timeline,
+    ChartName.DISTRIBUTION: chart_usage.usage_by_group,
+    ChartName.HEATMAP: chart_week.heatmap,
+    ChartName.COMPARISON: chart_usage.movers,
 }
 
 WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
@@ -105,24 +132,23 @@ def _changes(document: Document, layout: Layout) -> tuple[Chart, ...]:
 
 def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
     show = Formats(document.locale, document.period.zone)
-    titles = _COST_TITLES if isinstance(document, CostReport) else _PERFORMANCE_TITLES
+    titles, plans = _drawn_as(document)
     text = alt_text(document, name, show)
     wide = layout == "page" and name in WIDE_CHARTS
     width = chart_style.BOARD if layout == "board" else chart_style.WIDE if wide else chart_style.NARROW
-    spec = _plan(document, name, show, width)
+    spec = chart_style.finished(plans[name](document, show, width))
     return Chart(name.value, titles[name], text, _svg(spec, name.value, text), wide)
 
 
-def _plan(document: Document, name: ChartName, show: Formats, width: int) -> dict[str, Any]:
-    """The chart's Vega-Lite specification."""
-    plans: dict[ChartName, Callable[..., Any]]
-    if isinstance(document, CostReport):
-        plans = {ChartName.TIMELINE: chart_time.spend_timeline, ChartName.DISTRIBUTION: chart_shape.spend_by_group,
-                 ChartName.COMPARISON: chart_shape.spend_by_model, ChartName.HEATMAP: chart_week.heatmap}  # fmt: skip
-    else:
-        plans = {ChartName.TIMELINE: chart_time.response_timeline, ChartName.DISTRIBUTION: chart_shape.distribution,
-                 ChartName.COMPARISON: chart_shape.comparison, ChartName.HEATMAP: chart_week.heatmap}  # fmt: skip
-    return chart_style.finished(plans[name](document, show, width))
+def _drawn_as(document: Document) -> tuple[Mapping[ChartName, str], _Plans]:
+    """The titles of a template's charts, and what makes their Vega-Lite specifications."""
+    match document:
+        case CostReport():
+            return _COST_TITLES, _COST_PLANS
+        case UsageReport():
+            return _USAGE_TITLES, _USAGE_PLANS
+        case _:
+            return _PERFORMANCE_TITLES, _PERFORMANCE_PLANS
 
 
 def _svg(spec: dict[str, Any], name: str, label: str) -> str:
@@ -150,6 +176,14 @@ def _has_data(document: Document, name: ChartName) -> bool:
             ChartName.DISTRIBUTION: bool(document.complexity_cost_breakdown or document.team_cost_breakdown),
             ChartName.HEATMAP: sum(cell.cost_usd is not None for cell in charts.heatmap) > 1,
             ChartName.COMPARISON: bool(document.model_cost_breakdown),
+        }[name]
+    if isinstance(document, UsageReport):
+        return {
+            ChartName.TIMELINE: any(point.count for point in document.volume),
+            ChartName.DISTRIBUTION: bool(document.complexity_usage or document.team_usage),
+            # Of a single day the timeline tells as much.
+            ChartName.HEATMAP: len({hour.weekday for hour in document.hours_of_week}) > 1,
+            ChartName.COMPARISON: bool(document.top_movers),
         }[name]
     return {
         ChartName.TIMELINE: any(point.count for point in charts.timeline),

@@ -134,14 +134,18 @@ class Formats:
         return f"{self.instant(start)} – {self.instant(end)}"
 
     def period(self, period: PeriodPart) -> str:
-        """Whole days by their dates, anything else with times; always with the zone."""
-        start, end = self.local(period.start), self.local(period.end)
-        if (start.hour, start.minute, end.hour, end.minute) != (0, 0, 0, 0):
-            return f"{self.range(period.start, period.end)} ({self.zone})"
-        last = end - timedelta(hours=1)
-        if start.date() == last.date():
-            return f"{format_date(start, 'full', locale=self.locale)} ({self.zone})"
-        return f"{self.day(start)} – {self.day(last)} ({self.zone})"
+        """A span with the zone."""
+        return f"{self.span(period.start, period.end)} ({self.zone})"
+
+    def span(self, start: datetime, end: datetime) -> str:
+        """Whole days by their dates, anything else with times."""
+        first, until = self.local(start), self.local(end)
+        if (first.hour, first.minute, until.hour, until.minute) != (0, 0, 0, 0):
+            return self.range(start, end)
+        last = until - timedelta(hours=1)
+        if first.date() == last.date():
+            return str(format_date(first, "full", locale=self.locale))
+        return f"{self.day(first)} – {self.day(last)}"
 
     # --- what is known, and how well ----------------------------------------------------------------------------------
 

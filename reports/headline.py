@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, Trend
+from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, Trend, UsageReport
 from models.kpi import KpiState
 from reports.figures import applied_of, spent_of, total_of, trend_of
 from reports.formats import Formats
+from reports.usage_words import usage_clauses
 from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words, number_word
 
 _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
@@ -16,7 +17,7 @@ _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 def headline(document: Document) -> str:
     """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none.
 
-    Of optimizations: what was kept and taken back, what that saved, and what waits.
+    Of optimizations: what was kept and taken back, what that saved, and what waits. Of usage: how much was asked.
     """
     show = Formats(document.locale, document.period.zone)
     if total_of(document) == 0:
@@ -26,6 +27,8 @@ def headline(document: Document) -> str:
         )
     if isinstance(document, CostReport):
         parts = [_spend(document, show), _month(document, show), _waiting(document)]
+    elif isinstance(document, UsageReport):
+        parts = usage_clauses(document, show)
     elif isinstance(document, OptimizationReport):
         parts = [_judged(document), _measured(document, show), _fixes(document, show)]
         if not any(parts):

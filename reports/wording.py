@@ -36,6 +36,8 @@ _METRIC_LABELS = {
     "averageCost": "Average cost per request",
     "slowShare": "Slow responses",
     "p95ResponseTime": "p95 response time",
+    "promptTokensPerSelection": "Prompt tokens per request",
+    "completionTokensPerSelection": "Completion tokens per request",
     "userSatisfaction": "User satisfaction",
 }
 
@@ -156,7 +158,7 @@ def _kind_of(metric: str) -> str:
         return "milliseconds"
     if ("cost" in name and "efficiency" not in name) or "spen" in name:
         return "money"
-    if name.endswith(("selections", "count", "tokens", "requests")):
+    if name.endswith(("selections", "count", "tokens", "requests", "tokensperselection")):
         return "count"
     if any(part in name for part in ("rate", "share", "accuracy", "efficiency", "satisfaction", "used")):
         return "percent"

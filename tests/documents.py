@@ -45,10 +45,13 @@ from models.document import (
     SlowResponse,
     TimelinePoint,
     Trend,
+    UsageReport,
+    UsageSummary,
+    VolumePoint,
 )
 from models.kpi import KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
-from tests import optimizations
+from tests import optimizations, usages
 
 ZONE = "Europe/Berlin"
 MARKUP = '<script>alert(1)</script>&"m'
@@ -249,6 +252,83 @@ def empty_optimization() -> OptimizationReport:
     )
 
 
+def usage(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US", teams: int = 1) -> UsageReport:
+    """Fourteen days against fourteen before: one team grew, one model is new, one is gone, one day stood out.
+
+    Where there is a number of `teams`, each is there so often.
+    """
+    full = performance(depth, paper=paper, locale=locale)
+    return UsageReport(
+        kind="custom",
+        depth=depth,
+        generated_at=full.generated_at,
+        locale=locale,
+        paper=paper,
+        period=full.period,
+        filters=full.filters,
+        coverage=full.coverage,
+        freshness=full.freshness,
+        notes=full.notes,
+        kpis=full.kpis,
+        charts=full.charts,
+        usage_summary=usages.summary(full.period),
+        compared_from=full.period.start - timedelta(days=14),
+        compared_to=full.period.start,
+        model_usage=usages.models(),
+        complexity_usage=usages.complexities(),
+        team_usage=tuple(
+            team.model_copy(update={"name": f"{team.name}{'' if again == 0 else -again}"})
+            for again in range(teams)
+            for team in usages.teams()
+        ),
+        top_movers=usages.movers(),
+        new_models=usages.new_models(),
+        vanished_models=usages.vanished_models(),
+        least_selections=30,
+        days_before=28,
+        usage_trend=usages.trends(),
+        volume_bucket="day",
+        volume=usages.volume(full.period),
+        hours_of_week=usages.hours_of_week(),
+        applied_optimizations=full.applied_optimizations,
+    )
+
+
+def empty_usage() -> UsageReport:
+    """A day without a single selection, and none before, as a report about usage."""
+    blank = empty()
+    hours = tuple(VolumePoint(start=point.start, count=0, usual=None) for point in blank.charts.timeline)
+    return usage("summary").model_copy(
+        update={
+            "period": blank.period,
+            "coverage": blank.coverage,
+            "freshness": blank.freshness,
+            "notes": blank.notes,
+            "kpis": blank.kpis,
+            "charts": blank.charts,
+            "usage_summary": UsageSummary(
+                period=blank.period, total_selections=0, selections_per_day=0.0, total_cost=None, models=0, teams=None,
+                prompt_tokens=None, completion_tokens=None, tokens_per_selection=None, user_satisfaction=None,
+                peak_hour=None,
+            ),
+            "compared_from": blank.period.start - timedelta(days=7),
+            "compared_to": blank.period.end - timedelta(days=7),
+            "model_usage": (),
+            "complexity_usage": (),
+            "team_usage": (),
+            "top_movers": (),
+            "new_models": (),
+            "vanished_models": (),
+            "days_before": 0,
+            "usage_trend": (),
+            "volume_bucket": "hour",
+            "volume": hours,
+            "hours_of_week": (),
+            "applied_optimizations": (),
+        }
+    )  # fmt: skip
+
+
 def empty(depth: Depth = "summary") -> PerformanceReport:
     """A day without a single selection."""
     period = _period(1)
@@ -349,6 +429,19 @@ def optimization_with_markup() -> OptimizationReport:
             "recommendations": (
                 waiting.model_copy(update={"to_model": MARKUP, "decide_url": f"https://example.org/{MARKUP}"}),
             ),
+        }
+    )
+
+
+def usage_with_markup() -> UsageReport:
+    """The rich document with markup in the names of a team and of a new model."""
+    full = usage()
+    team, mover = full.team_usage[0], full.top_movers[0]
+    return full.model_copy(
+        update={
+            "team_usage": (team.model_copy(update={"name": MARKUP}), *full.team_usage[1:]),
+            "top_movers": (mover.model_copy(update={"name": MARKUP}), *full.top_movers[1:]),
+            "new_models": (full.new_models[0].model_copy(update={"model_id": MARKUP}),),
         }
     )
 

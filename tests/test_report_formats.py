@@ -34,9 +34,11 @@ REPORTS = (
     documents.performance(),
     documents.cost(),
     documents.optimization(),
+    documents.usage(),
     documents.empty(),
     documents.empty_cost(),
     documents.empty_optimization(),
+    documents.empty_usage(),
 )
 each_report = pytest.mark.parametrize("document", REPORTS, ids=lambda it: f"{it.template}-{it.depth}")
 
@@ -92,6 +94,11 @@ def test_the_text_of_an_optimization_report_reads_like_this() -> None:
     compared("optimization.txt", f"{content.subject}\n\n{content.text}")
 
 
+def test_the_text_of_a_usage_report_reads_like_this() -> None:
+    content = render_mail(documents.usage("summary"))
+    compared("usage.txt", f"{content.subject}\n\n{content.text}")
+
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 
@@ -124,6 +131,14 @@ def test_json_has_the_product_documents_names() -> None:
     optimization = json.loads(render_json(documents.optimization()))
     assert optimization.keys() >= {
         "summary", "bottlenecks", "recommendations", "appliedOptimizations", "savings", "baselines", "configHistory",
+    }  # fmt: skip
+    usage = json.loads(render_json(documents.usage()))
+    assert usage.keys() >= {
+        "usageSummary", "modelUsage", "teamUsage", "complexityUsage", "topMovers", "newModels", "vanishedModels",
+        "usageTrend", "recommendations",
+    }  # fmt: skip
+    assert usage["usageSummary"].keys() >= {
+        "period", "totalSelections", "models", "teams", "promptTokens", "completionTokens", "userSatisfaction",
     }  # fmt: skip
 
 
@@ -179,6 +194,19 @@ def test_the_tables_about_optimizations_have_a_column_for_each_number() -> None:
     assert len(tables["configHistory"]) == 6
 
 
+def test_the_tables_about_usage_have_a_column_for_each_number() -> None:
+    tables = tables_of(documents.usage())
+    nano, gone = tables["modelUsage"][3], tables["vanishedModels"][0]
+    assert (nano["name"], nano["before"], nano["changeShare"], nano["userSatisfaction"]) == ("swift-nano", "0", "", "")
+    assert (gone["modelId"], gone["before"]) == ("atlas-xs", "1838")
+    assert [row["direction"] for row in tables["teamUsage"]] == ["more", *["no clear change"] * 4]
+    assert {row["dimension"] for row in tables["topMovers"]} == {"model", "complexity", "team"}
+    assert len(tables["volume"]) == 14
+    assert float(tables["volume"][9]["usual.high"]) < int(tables["volume"][9]["count"])
+    assert len(tables["hoursOfWeek"]) == 168
+    assert tables["summary"][0]["daysBefore"] == "28"
+
+
 # --- pages ------------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +228,9 @@ def test_a_page_fetches_nothing_and_runs_nothing(render: object, document: Docum
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
 
 
-@pytest.mark.parametrize("document", [documents.with_markup(), documents.optimization_with_markup()])
+@pytest.mark.parametrize(
+    "document", [documents.with_markup(), documents.optimization_with_markup(), documents.usage_with_markup()]
+)
 def test_markup_in_a_name_is_text_everywhere(document: Document) -> None:
     mail = render_mail(document)
     for text in (render_html(document), render_dashboard(document), mail.html):
@@ -212,8 +242,8 @@ def test_markup_in_a_name_is_text_everywhere(document: Document) -> None:
     assert "\n" not in mail.subject
 
 
-def test_every_chart_says_in_words_what_it_shows() -> None:
-    document = documents.performance()
+@pytest.mark.parametrize("document", [documents.performance(), documents.usage()])
+def test_every_chart_says_in_words_what_it_shows(document: Document) -> None:
     drawn = draw(document)
     assert {chart.name for chart in drawn} == set(ChartName)
     page = Page(render_html(document))
@@ -273,6 +303,7 @@ def test_without_a_link_the_command_to_decide_is_told() -> None:
         documents.performance("detailed", models=300),
         documents.optimization("detailed"),
         documents.optimization("detailed", times=40),
+        documents.usage("detailed", teams=40),
     ],
 )
 def test_a_mails_html_is_never_cut_off_by_a_mail_program(document: Document) -> None:
@@ -297,6 +328,7 @@ def test_every_picture_of_a_mail_is_in_its_html_and_the_other_way_round(document
         documents.performance("detailed", models=300),
         documents.optimization("detailed"),
         documents.optimization("detailed", times=40),
+        documents.usage("detailed", teams=40),
     ],
 )
 def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
@@ -310,7 +342,7 @@ def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
 # --- nothing known ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("document", [documents.empty(), documents.empty_optimization()])
+@pytest.mark.parametrize("document", [documents.empty(), documents.empty_optimization(), documents.empty_usage()])
 def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document: Document) -> None:
     content = render_mail(document)
     page = " ".join(Page(render_html(document)).words)

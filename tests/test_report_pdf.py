@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
+from models.document import Document
 from reports.as_pdf import render_pdf
 from reports.view import view_of
 from tests import documents, optimizations
@@ -85,8 +86,9 @@ def test_the_link_to_decide_can_be_clicked_on_and_says_where_it_leads(optimizati
     assert all(str(link.get("/Contents", "")) for link in links)
 
 
-def test_a_summary_of_optimizations_fits_on_two_pages() -> None:
-    assert len(PdfReader(io.BytesIO(render_pdf(documents.optimization("summary")))).pages) <= 2
+@pytest.mark.parametrize("document", [documents.optimization("summary"), documents.usage("summary")])
+def test_a_summary_fits_on_two_pages(document: Document) -> None:
+    assert len(PdfReader(io.BytesIO(render_pdf(document))).pages) <= 2
 
 
 def test_its_bookmarks_are_its_sections(pdf: PdfReader) -> None:
