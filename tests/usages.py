@@ -22,8 +22,15 @@ from models.document import (
     VolumeChange,
     VolumePoint,
 )
+from models.period import Period
 
 TOTAL, BEFORE = 50_268, 44_120
+
+
+def period_part(period: Period) -> PeriodPart:
+    """A period as a document has it, with nothing rounded."""
+    start, end = period.start, period.end
+    return PeriodPart(start=start, end=end, zone=period.zone, requested_start=start, requested_end=end)
 
 
 def summary(period: PeriodPart) -> UsageSummary:
