@@ -28,9 +28,9 @@ from tasks.survey import survey
 
 HOME = Path("var/demo")
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
-DPI = 50
+DPI = 72
 COLOURS = 48
-PAGES_A_ROW = 4
+PAGES_A_ROW = 3
 MAIL_WIDTHS = (360, 800)
 MAIL_HEIGHT = 2_400
 
@@ -89,13 +89,16 @@ def _mail_page(document: Document) -> str:
 
 
 def _browsed(html: str, width: int) -> Image.Image:
+    """A page as a window of that width shows it: in a frame, since the browser's own window has a least width."""
     with tempfile.TemporaryDirectory() as folder:
-        page, picture = Path(folder) / "mail.html", Path(folder) / "mail.png"
+        page, frame, picture = (Path(folder) / name for name in ("mail.html", "frame.html", "mail.png"))
         page.write_text(html, encoding="utf-8")
-        flags = ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size={width},{MAIL_HEIGHT}")
-        command = ["chromium", *flags, f"--screenshot={picture}", page.as_uri()]
+        style = f"border:0;width:{width}px;height:{MAIL_HEIGHT}px"
+        frame.write_text(f'<body style="margin:0"><iframe src="mail.html" style="{style}"></iframe>', encoding="utf-8")
+        flags = ("--headless=new", "--no-sandbox", "--hide-scrollbars", f"--window-size=1000,{MAIL_HEIGHT + 200}")
+        command = ["chromium", *flags, f"--screenshot={picture}", frame.as_uri()]
         subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - our own
-        return Image.open(picture).convert("RGB")
+        return Image.open(picture).convert("RGB").crop((0, 0, width, MAIL_HEIGHT))
 
 
 def _save(image: Image.Image, name: str) -> None:

@@ -88,8 +88,12 @@ def _file_name(document: Document) -> str:
 
 
 def _html(view: View, drawn: tuple[Chart, ...], rows: int) -> str:
-    page = fill("mail.html.j2", view=_narrowed(capped(view, rows)), images=[(_cid(it), it) for it in drawn])
-    inliner = css_inline.CSSInliner(keep_style_tags=False, load_remote_stylesheets=False, extra_css=style("mail.css"))
+    images = [(_cid(it), it) for it in drawn]
+    page = fill("mail.html.j2", view=_narrowed(capped(view, rows)), images=images, narrow=style("mail_narrow.css"))
+    # What is kept is the rule for narrow screens, which cannot be inlined.
+    inliner = css_inline.CSSInliner(
+        keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False, extra_css=style("mail.css")
+    )
     return str(inliner.inline(page))
 
 

@@ -153,12 +153,13 @@ def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
 
 
 def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -> tuple[Block, ...]:
-    """A table for each earlier period; the summary keeps to the period before."""
+    """A table for each earlier period; the summary keeps to the period before, and so does a week: both are one."""
     if not trends:
         return (Text("There is no earlier period to compare with.", "unknown"),)
     tables = [trends_table(trends, compared, show) for compared in COMPARED]
     kept = [table for table in tables if table.rows]
-    return tuple(kept if document.depth == "detailed" else kept[:1])
+    both_are_one = len({table.rows for table in kept}) == 1
+    return tuple(kept[:1] if document.depth == "summary" or both_are_one else kept)
 
 
 def savings_text(savings: Savings, show: Formats) -> Text:
