@@ -80,13 +80,18 @@ def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> State | None:
     with writing(engine) as connection:
         state = lock_state(connection)
         raw_from = floor_to(Level.DAY, now - raw_kept, state.zone)
-        if state.raw_from is None or state.raw_from < raw_from:
+        # Where there is nothing to remove nothing is marked: what comes late can still be counted in any zone.
+        goes = (SELECTION.c.timestamp < raw_from) & (SELECTION.c.id <= state.last_id)
+        is_later = state.raw_from is None or state.raw_from < raw_from
+        if is_later and connection.execute(select(SELECTION.c.id).where(goes).limit(1)).first() is not None:
             connection.execute(update(STATE).values(raw_from=raw_from))
         return lock_state(connection)
 
 
 def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
     """Delete the counted rows before `raw_from`, the oldest first."""
+    if state.raw_from is None:
+        return 0
     gone = (SELECTION.c.timestamp < state.raw_from) & (SELECTION.c.id <= state.last_id)
     names = ("id", "timestamp") if archive is None else tuple(ARCHIVE_SCHEMA)
     removed, oldest = 0, datetime.min.replace(tzinfo=UTC)
