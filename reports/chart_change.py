@@ -202,7 +202,7 @@ def _texts(titles: list[dict[str, Any]], rows: list[_Row], y: Any, width: int, s
         state.encode(x=right, y=y, text=alt.Text("text:N"), color=colour),
         words([name for row, name in named if row.is_goal], left, y, color=INK),
         *([words(guards, left, y, dx=10)] if (guards := [name for row, name in named if not row.is_goal]) else []),
-        words(numbers, right, y, align="right", fontSize=10.5, color=INK),
+        words(numbers, right, y, align="right", fontSize=10.5, color=INK, limit=_RIGHT - 8),
     ]
 
 

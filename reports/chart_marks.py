@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from models.document import Document
 from reports.chart_style import MUTED, Layer, at_y, layer, words
 from reports.figures import applied_of
+from reports.fonts import text_em
 from reports.verdicts import trials_of
 
 Mark = tuple[datetime, str]
 
-_NAME_SHARE = 0.05
-"""Of the timeline's length: nearer marks have no room for a name each."""
-
-_EDGE_SHARE = 0.1
-"""So near to the end names stand before their marks: behind them are the names of the lines."""
+_FONT_PX, _BESIDE_PX = 10, 3
+_EDGE_SHARE = 0.9
+"""From here on names stand before their marks: behind them are the names of the lines."""
 
 _MOST_NAMES = 2
 
 
-def change_marks(document: Document, x: Any, at_px: int) -> list[Layer]:
-    """A dashed line at each change within the period, with the optimization's number so far from the top."""
+def change_marks(document: Document, x: Any, at_px: int, width: int) -> list[Layer]:
+    """A dashed line at each change within the period, with the optimization's number so far from the top.
+
+    `width` is the plot's in px: marks whose names would run into one another share one.
+    """
     marks = marks_of(document)
     if not marks:
         return []
     rule = layer([_row(at, text) for at, text in marks]).mark_rule(color=MUTED, strokeDash=[2, 2], strokeWidth=1)
-    groups = _close(marks, document)
-    edge = document.period.end - (document.period.end - document.period.start) * _EDGE_SHARE
+    names = _names(marks, document, width)
     layers = [rule.encode(x=x)]
-    for at_edge, side in ((False, {"dx": 3}), (True, {"dx": -3, "align": "right"})):
-        names = [_row(group[0][0], _name(group)) for group in groups if (group[0][0] > edge) is at_edge]
-        if names:
-            layers.append(words(names, x, at_y(at_px), fontSize=10, **side))
+    for before, side in ((False, {"dx": _BESIDE_PX}), (True, {"dx": -_BESIDE_PX, "align": "right"})):
+        rows = [_row(name.at, name.text) for name in names if name.before is before]
+        if rows:
+            layers.append(words(rows, x, at_y(at_px), fontSize=_FONT_PX, **side))
     return layers
 
 
@@ -54,17 +56,44 @@ def _row(at: datetime, text: str) -> dict[str, Any]:
     return {"t": round(at.timestamp() * 1000), "text": text}
 
 
-def _close(marks: list[Mark], document: Document) -> list[list[Mark]]:
-    """The marks in groups whose names would run into one another."""
-    room = (document.period.end - document.period.start) * _NAME_SHARE
-    groups: list[list[Mark]] = []
+@dataclass(frozen=True)
+class _Name:
+    """What stands beside the first of some marks, from `left` to `right` in px."""
+
+    marks: tuple[Mark, ...]
+    first_px: float
+    before: bool
+
+    @property
+    def at(self) -> datetime:
+        return self.marks[0][0]
+
+    @property
+    def text(self) -> str:
+        many = len(self.marks) > _MOST_NAMES
+        return f"{len(self.marks)} changes" if many else ", ".join(text for _, text in self.marks)
+
+    @property
+    def left(self) -> float:
+        return self.first_px - _BESIDE_PX - self._width if self.before else self.first_px
+
+    @property
+    def right(self) -> float:
+        return self.first_px if self.before else self.first_px + _BESIDE_PX + self._width
+
+    @property
+    def _width(self) -> float:
+        return text_em(self.text) * _FONT_PX + _BESIDE_PX
+
+
+def _names(marks: list[Mark], document: Document, width: int) -> list[_Name]:
+    """One name for each mark, or for some that have no room for one each."""
+    period = document.period
+    names: list[_Name] = []
     for mark in marks:
-        if groups and mark[0] - groups[-1][0][0] < room:
-            groups[-1].append(mark)
-        else:
-            groups.append([mark])
-    return groups
-
-
-def _name(group: list[Mark]) -> str:
-    return f"{len(group)} changes" if len(group) > _MOST_NAMES else ", ".join(text for _, text in group)
+        share = (mark[0] - period.start) / (period.end - period.start)
+        name = _Name((mark,), share * width, share > _EDGE_SHARE)
+        while names and name.left < names[-1].right:
+            name = replace(names[-1], marks=(*names.pop().marks, *name.marks))
+        names.append(name)
+    return names

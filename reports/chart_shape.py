@@ -30,6 +30,7 @@ from reports.chart_style import (
     to_x,
     words,
 )
+from reports.fonts import text_em
 from reports.formats import Formats
 
 MOST_MODELS = 10
@@ -38,6 +39,7 @@ MOST_MODELS = 10
 _LOGARITHMIC_FROM = 30.0
 """Above this ratio of the longest to the shortest time, even steps would squeeze most bars into one."""
 
+_AXIS_FONT_PX = 11
 _ROW = 36
 
 
@@ -52,6 +54,7 @@ def distribution(document: Document, show: Formats, width: int = NARROW) -> Laye
     rows = [_bar(item, low, kpi) for item in bins if item.count]
     steps = ticks_to(max((item.count for item in bins), default=1), 3)
     ticks = [tick for tick in _time_steps(low, high, logarithmic=logarithmic) if low <= tick <= high]
+    ticks = ticks[:: _every(ticks, show.short_duration, width - 62)]
     scale = alt.Scale(type="log" if logarithmic else "linear", domain=[low, high], nice=False)
     x = alt.X("t:Q", title="response time", scale=scale, axis=_axis(ticks, show.short_duration, grid=False))
     height = alt.Scale(domain=[0, steps[-1]], nice=False)
@@ -68,6 +71,12 @@ def distribution(document: Document, show: Formats, width: int = NARROW) -> Laye
 
 def _axis(ticks: list[float], text: Callable[[float], str], *, grid: bool) -> alt.Axis:
     return alt.Axis(values=ticks, labelExpr=number_labels(map(text, ticks)), grid=grid)
+
+
+def _every(ticks: list[float], text: Callable[[float], str], width: int) -> int:
+    """Every how many-th of the ticks has room for its label."""
+    widest = max((text_em(text(tick)) * _AXIS_FONT_PX + _AXIS_FONT_PX for tick in ticks), default=0)
+    return max(1, math.ceil(len(ticks) * widest / width))
 
 
 def _extent(bins: Sequence[DistributionBin]) -> tuple[float, float, bool]:

@@ -43,6 +43,8 @@ _MARGINS = 118
 _HEIGHT, _LOW_HEIGHT = 150, 110
 _LABEL_SHARE = 0.1
 """Of the axis' height: limits closer than this have no room for a name each."""
+_ABOVE, _LINE = 7, 13
+"""Px from a limit's line up to its name, and of a line of text."""
 _DAYS_AS_BARS = timedelta(days=4)
 """From this length on, spend is drawn by day."""
 _BARS_WITH_NUMBERS = 16
@@ -115,13 +117,15 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
         value_axis("ms:Q", ticks, show.short_duration),
         ticks[-1],
     )
-    rules, names = _limits(limits, top, y, show) if limits else ([], [])
-    layers = [*_bands(document, show, x), *rules]
+    height = _HEIGHT if width > NARROW else _LOW_HEIGHT
+    named = _limits(limits, top, show) if limits else []
+    layers = [*_bands(document, show, x), *([_limit_lines(limits, top, y)] if limits else [])]
     for field, colour in (("p50_response_time", SKY), ("p95_response_time", BLUE)):
         layers += _line(_runs(document, field, "ms"), x, y, colour)
-    height = _HEIGHT if width > NARROW else _LOW_HEIGHT
-    layers += [*change_marks(document, x, height - 7), *names, *_line_names(document, top, x, y)]
-    return layered(*layers, width=width - _MARGINS, height=height)
+    free = _free_line([height * (1 - row["ms"] / top) - _ABOVE for row in named], height)
+    layers += change_marks(document, x, free, width - _MARGINS)
+    layers.append(words(named, at_x(0), y, dx=3, dy=-_ABOVE, fontSize=10, color=AMBER))
+    return layered(*layers, *_line_names(document, top, x, y), width=width - _MARGINS, height=height)
 
 
 def _errors(document: Document, show: Formats, width: int) -> Layer:
@@ -144,15 +148,25 @@ def _errors(document: Document, show: Formats, width: int) -> Layer:
     )
 
 
-def _limits(kpi: Kpi, top: float, y: alt.Y, show: Formats) -> tuple[list[Layer], list[Layer]]:
-    """The limits as lines, which stand behind the data, and their names, which stand before it."""
+def _limit_lines(kpi: Kpi, top: float, y: alt.Y) -> Layer:
+    rows = [{"ms": limit} for limit in (kpi.target, kpi.warning, kpi.critical) if limit <= top]
+    return layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
+
+
+def _limits(kpi: Kpi, top: float, show: Formats) -> list[dict[str, Any]]:
+    """The limits' names with the height of their lines; which stand behind the data, and the names before it."""
     rows = [
         {"ms": limit, "text": f"{name} {show.short_duration(limit)}"}
         for name, limit in (("target", kpi.target), ("warning", kpi.warning), ("critical", kpi.critical))
         if limit <= top
     ]
-    rule = layer(rows).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(y=y)
-    return [rule], [words(_joined(rows, top), at_x(0), y, dx=3, dy=-7, fontSize=10, color=AMBER)]
+    return _joined(rows, top)
+
+
+def _free_line(taken_px: list[float], height: int) -> int:
+    """The lowest line of text, from the top in px, in which no limit has its name."""
+    lines = range(height - 7, 0, -_LINE)
+    return next((line for line in lines if all(abs(line - taken) >= _LINE for taken in taken_px)), height - 7)
 
 
 def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
@@ -240,5 +254,6 @@ def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Laye
     ]
     if len(ends) == 2 and ends[1][2] - ends[0][2] < top * 0.1:  # noqa: PLR2004 - both lines, closer than a letter is high
         middle = (ends[0][2] + ends[1][2]) / 2
-        ends = [(*ends[0][:2], max(middle - top * 0.05, 0)), (*ends[1][:2], middle + top * 0.05)]
+        low = max(middle - top * 0.05, 0)
+        ends = [(*ends[0][:2], low), (*ends[1][:2], low + top * 0.1)]
     return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]

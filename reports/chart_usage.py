@@ -13,7 +13,7 @@ import altair as alt
 from models.document import GroupUsage, Mover, UsageReport, VolumePoint
 from reports.chart_axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.chart_marks import change_marks
-from reports.chart_shape import Bar, bars
+from reports.chart_shape import MOST_MODELS, Bar, bars
 from reports.chart_style import (
     BLUE,
     INK,
@@ -59,7 +59,7 @@ def is_unusual(point: VolumePoint) -> bool:
 def volume_timeline(document: UsageReport, show: Formats, width: int = WIDE) -> Layer:
     """Requests per hour or day as bars; over them what is usual, and in another colour what is outside of that."""
     rows = [_volume(point, end, document, show) for point, end in _spans(document)]
-    usual = [row for row in rows if row["usual"] is not None]
+    usual = [row for row in rows if row["high"] is not None]
     top = max([row["n"] for row in rows] + [row["high"] for row in usual])
     height = _HEIGHT if width > NARROW else _LOW_HEIGHT
     legend = " · line and band: what is usual" if usual else ""
@@ -74,7 +74,7 @@ def volume_timeline(document: UsageReport, show: Formats, width: int = WIDE) -> 
         layers.append(layer(usual).mark_rule(color=INK, strokeWidth=1.6).encode(x=x, x2=to, y=middle))
     if len(rows) * _NUMBER_PX <= width - _MARGIN:
         layers.append(_numbers(rows, top, x))
-    layers += change_marks(document, x, 7)
+    layers += change_marks(document, x, 7, width - _MARGIN)
     return layered(*layers, width=width - _MARGIN, height=height)
 
 
@@ -148,7 +148,7 @@ class _Row:
 
 def movers(document: UsageReport, show: Formats, width: int = NARROW) -> Layer:
     """The largest changes to the left and right of none, each with its interval."""
-    rows = [_Row(mover, index * _MOVER_ROW) for index, mover in enumerate(document.top_movers)]
+    rows = [_Row(mover, index * _MOVER_ROW) for index, mover in enumerate(document.top_movers[:MOST_MODELS])]
     height, full = len(rows) * _MOVER_ROW + _MOVER_FOOT, width - 8
     reach = max(abs(end) for row in rows for end in _ends(row.mover))
     x = alt.X("change:Q", scale=alt.Scale(domain=[-reach, reach], range=[4, full - 4], nice=False), axis=None)

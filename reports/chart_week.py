@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +18,9 @@ from reports.formats import Formats
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
 _LIGHT_TEXT_FROM = 0.55
 """From this height on the scale, white is easier to read than ink."""
+
+_THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
+"""What stands for each three digits that are left out."""
 
 _WHOLE_FROM = 10
 """From here on a count needs no digits behind the point."""
@@ -113,7 +117,8 @@ def _ink(value: float | None, least: float, largest: float) -> str:
 def _short(number: float, show: Formats) -> str:
     """A number that fits in a cell of 25 px."""
     if number >= 10_000:  # noqa: PLR2004 - five digits do not fit
-        return f"{show.count(number / 1000)}k"
+        power = min(len(_THOUSANDS) - 1, math.floor(math.log10(number * 1.0005) / 3))
+        return f"{show.count(number / 1000**power)}{_THOUSANDS[power]}"
     if number >= 10:  # noqa: PLR2004
         return show.count(number)
     return show.fixed(number, 1 if number >= 0.1 else 2)  # noqa: PLR2004

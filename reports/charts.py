@@ -171,11 +171,12 @@ def stable(svg: str, name: str, label: str) -> str:
 def _has_data(document: Document, name: ChartName) -> bool:
     charts = document.charts
     if isinstance(document, CostReport):
+        groups = (*document.complexity_cost_breakdown, *document.team_cost_breakdown)
         return {
             ChartName.TIMELINE: any(point.cost_usd is not None for point in charts.timeline),
-            ChartName.DISTRIBUTION: bool(document.complexity_cost_breakdown or document.team_cost_breakdown),
+            ChartName.DISTRIBUTION: any(group.total_cost is not None for group in groups),
             ChartName.HEATMAP: sum(cell.cost_usd is not None for cell in charts.heatmap) > 1,
-            ChartName.COMPARISON: bool(document.model_cost_breakdown),
+            ChartName.COMPARISON: any(model.total_cost is not None for model in document.model_cost_breakdown),
         }[name]
     if isinstance(document, UsageReport):
         return {
@@ -190,5 +191,6 @@ def _has_data(document: Document, name: ChartName) -> bool:
         ChartName.DISTRIBUTION: any(item.count for item in charts.distribution),
         # One hour alone makes no week.
         ChartName.HEATMAP: sum(cell.p95_response_time is not None for cell in charts.heatmap) > 1,
-        ChartName.COMPARISON: isinstance(document, PerformanceReport) and bool(document.model_breakdown),
+        ChartName.COMPARISON: isinstance(document, PerformanceReport)
+        and any(model.p95_response_time is not None for model in document.model_breakdown),
     }[name]

@@ -18,6 +18,8 @@ NO_DATA = "no data"
 _MS_PER_S = 1_000
 _S_PER_MIN = 60
 _SMALLEST_POINTS = 0.01
+_SMALLEST_USD = 1e-8
+_H_PER_DAY = 24
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Formats:
         """US dollars: cents, or two significant digits where an amount is smaller than ten cents."""
         if usd is None:
             return NO_DATA
+        if 0 < abs(usd) < _SMALLEST_USD:
+            return f"<{self._dollars(_SMALLEST_USD, 8)}"
         small = 0 < abs(usd) < 0.1  # noqa: PLR2004
         return self._dollars(usd, min(8, 1 - math.floor(math.log10(abs(usd)))) if small else 2)
 
@@ -84,7 +88,7 @@ class Formats:
         return NO_DATA if usd is None else ("+" if usd > 0 else "") + self.money(usd)
 
     def milliseconds(self, ms: float | None) -> str:
-        """A duration in the unit that keeps it short: 840 ms, 2.31 s, 3.5 min."""
+        """A duration in the unit that keeps it short: 840 ms, 2.31 s, 3.5 min, 4.2 h, 11 days."""
         if ms is None:
             return NO_DATA
         if abs(ms) < _MS_PER_S:
@@ -92,11 +96,16 @@ class Formats:
         seconds = ms / _MS_PER_S
         if abs(seconds) < 2 * _S_PER_MIN:
             return f"{self.fixed(seconds, 2 if abs(seconds) < 10 else 1)} s"  # noqa: PLR2004
-        return f"{self.fixed(seconds / _S_PER_MIN, 1)} min"
+        if abs(seconds) < 2 * _S_PER_MIN**2:
+            return f"{self.fixed(seconds / _S_PER_MIN, 1)} min"
+        return self._long_duration(seconds)
 
     def short_duration(self, ms: float) -> str:
         """A duration that somebody chose, such as a target, without needless digits."""
-        return f"{self.number(ms, 1)} ms" if 0 < ms < _MS_PER_S else f"{self.number(ms / _MS_PER_S, 2)} s"
+        seconds = ms / _MS_PER_S
+        if seconds >= 2 * _S_PER_MIN**2:
+            return self._long_duration(seconds)
+        return f"{self.number(ms, 1)} ms" if 0 < ms < _MS_PER_S else f"{self.number(seconds, 2)} s"
 
     def signed_milliseconds(self, ms: float | None) -> str:
         return NO_DATA if ms is None else sign(ms) + self.milliseconds(abs(ms))
@@ -168,6 +177,12 @@ class Formats:
     def fixed(self, number: float, digits: int) -> str:
         """With exactly so many digits, as a column wants it."""
         return str(format_decimal(_no_minus_zero(number, digits), "#,##0." + "0" * digits, locale=self.locale))
+
+    def _long_duration(self, seconds: float) -> str:
+        hours = seconds / _S_PER_MIN**2
+        if abs(hours) < 2 * _H_PER_DAY:
+            return f"{self.fixed(hours, 1)} h"
+        return f"{self.number(hours / _H_PER_DAY, 1)} days"
 
     def _dollars(self, usd: float, digits: int) -> str:
         pattern = Locale.parse(self.locale).currency_formats["standard"].pattern.split(";")[0]

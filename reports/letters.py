@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from datetime import datetime
+from functools import cache, lru_cache
 from typing import Any
 
+from babel.dates import format_date, format_time
+from babel.numbers import format_currency, format_percent
 from weasyprint.css.properties import INITIAL_VALUES
 from weasyprint.text.ffi import ffi, pango
 from weasyprint.text.fonts import FontConfiguration
@@ -20,6 +23,8 @@ NOTE = (
     "Letters that no font of this machine has stand here by their names or numbers, in brackets. "
     "A package of fonts such as Noto brings them."
 )
+
+DRAWABLE_LOCALE = "en_US"
 
 _FROM_RIGHT = ("R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI")
 _DEPENDS_ON_NEIGHBOURS = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\u200d\ufb1d-\ufdff\ufe70-\ufeff]")
@@ -39,9 +44,14 @@ def readable(document: Document) -> Document:
 
 
 def printable(document: Document) -> Document:
-    """`readable`, with the letters that cannot be drawn here named in brackets, and a note that says so."""
+    """`readable`, with the letters that cannot be drawn here named in brackets, and a note that says so.
+
+    Where these are the letters of the locale itself, dates are written in English.
+    """
     document = readable(document)
     drawn = _rewritten(document, _named)
+    if _missing(_letters_of(document.locale)):
+        drawn = drawn.model_copy(update={"locale": DRAWABLE_LOCALE})
     return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
 
 
@@ -75,7 +85,7 @@ def _kept_to_itself(text: str) -> str:
 
 
 def _named(text: str) -> str:
-    missing = _missing("".join(sorted({letter for letter in text if not is_in_font(letter)})))
+    missing = _missing(_not_in_font(text))
     if not missing:
         return text
     # What only joins or colours a picture says nothing beside its name.
@@ -94,6 +104,20 @@ def _letter_name(letter: str) -> str:
 
 class _Style(dict[str, Any]):
     font_config: FontConfiguration
+
+
+@cache
+def _letters_of(locale: str) -> str:
+    """Those that dates, times and numbers take in a locale and that the house's font lacks."""
+    days = [datetime(2026, month, month, 12 * (month % 2)) for month in range(1, 13)]  # noqa: DTZ001 - a specimen
+    dates = [format_date(day, form, locale=locale) for day in days for form in ("full", "medium", "EEE")]
+    times = [format_time(day, "short", locale=locale) for day in days]
+    numbers = [format_percent(-1234.5, locale=locale), format_currency(-1234.5, "USD", locale=locale)]
+    return _not_in_font("".join((*dates, *times, *numbers)))
+
+
+def _not_in_font(text: str) -> str:
+    return "".join(sorted({letter for letter in text if not is_in_font(letter)}))
 
 
 @lru_cache(maxsize=256)

@@ -76,7 +76,7 @@ def _peak_tile(document: UsageReport, show: Formats) -> Tile:
 
 def _token_tile(document: UsageReport, kind: str, tokens: int | None, known: Coverage, show: Formats) -> Tile:
     """What a request has of one kind of tokens, and how many there were in all."""
-    each = show.count(None if tokens is None else tokens / known.known)
+    each = show.count(None if tokens is None or not known.known else tokens / known.known)
     note = "" if tokens is None else f"{show.count(tokens)} in all, {show.coverage(known)}"
     return plain_tile(document, f"{kind} tokens each", each, (f"{kind.lower()}TokensPerSelection",), show, note=note)
 
