@@ -106,7 +106,8 @@ class Trend(_Part):
     """One headline number against an earlier period. `change` is current - before, in the number's unit.
 
     The same weekdays before are as many whole weeks earlier as keep them from overlapping the period.
-    `reason` says why there is no verdict, where the direction is unknown.
+    `reason` says why there is no verdict, where the direction is unknown. `upto` is until when both were compared, where
+    the period was not over or not settled then: `current` is over that part alone.
     """
 
     metric: str
@@ -117,6 +118,7 @@ class Trend(_Part):
     change_share: float | None
     direction: Direction
     reason: str | None = None
+    upto: datetime | None = None
 
 
 class Kpi(_Part):
@@ -505,14 +507,15 @@ class BudgetProjection(_Part):
 
 
 class SpendCause(_Part):
-    """What carries most of a change of spend against the period before: `change_usd`, which is `share` of all of it.
+    """What carries most of a change of spend: `change_usd`, which is `share` of all of it.
 
-    volume: more or fewer requests. routing: other models got the requests of a class; `model_id` took over most.
-    cache: it answered fewer or more of them. price: `model_id` cost more or less per request that it answered itself.
-    Where `complexity`, `model_id` or `team` is None, it is no single one.
+    volume: more or fewer requests. routing: other models got the requests; `model_id` took over from `from_model`.
+    cache: it answered fewer or more of them. price: those that a model answered itself cost more or less each.
+    Where `complexity`, `model_id` or `team` is None, it is no single one that does.
     """
 
     kind: Literal["volume", "routing", "cache", "price"]
+    compared_with: Literal["previousPeriod", "samePeriodLastWeek"]
     change_usd: Interval
     share: float
     complexity: str | None = None

@@ -63,7 +63,16 @@ def _tables(document: Document) -> dict[str, list[Row]]:
             "savings": (data["savings"] or {}).get("classes", []),
             "budget": [data["budget"]] * bool(data["budget"]),
         }
-    return {"summary": [summary], **{name: data[name] for name in names}, **trends, **savings, **shared, **notes}
+    cause = {"cause": [data["cause"]]} if data.get("cause") else {}
+    return {
+        "summary": [summary],
+        **cause,
+        **{name: data[name] for name in names},
+        **trends,
+        **savings,
+        **shared,
+        **notes,
+    }
 
 
 def _of_optimizations(data: dict[str, Any]) -> dict[str, list[Row]]:

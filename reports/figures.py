@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from models.document import (
     AppliedOptimization,
     Bottleneck,
     CostReport,
     CostSummary,
+    Direction,
     Document,
     OptimizationReport,
     OptimizationSummary,
@@ -56,10 +59,18 @@ def trends_of(document: Document) -> tuple[Trend, ...]:
 
 
 def trend_of(document: Document, metrics: tuple[str, ...]) -> Trend | None:
-    """The change of a metric, by any of its names, against the period before; of usage, against the same weekdays."""
-    wanted = "sameWeekdaysBefore" if isinstance(document, UsageReport) else "previousPeriod"
-    trends = (trend for trend in trends_of(document) if trend.compared_with == wanted)
-    return next((trend for trend in trends if trend.metric in metrics), None)
+    """The change of a metric, by any of its names, against the period that says most.
+
+    That is the period before; of one shorter than a week the same of the week before, where that is known, for every
+    Monday differs from its Sunday.
+    """
+    trends = {trend.compared_with: trend for trend in reversed(trends_of(document)) if trend.metric in metrics}
+    if isinstance(document, UsageReport):
+        return trends.get("sameWeekdaysBefore")
+    last_week = trends.get("samePeriodLastWeek")
+    is_short = document.period.end - document.period.start < timedelta(days=6)
+    is_known = last_week is not None and last_week.direction is not Direction.UNKNOWN
+    return last_week if is_short and is_known else trends.get("previousPeriod")
 
 
 def bottlenecks_of(document: Document) -> tuple[Bottleneck, ...]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, Trend, UsageReport
+from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
+from reports.cause_words import because
 from reports.figures import applied_of, spent_of, total_of, trend_of
 from reports.formats import Formats
 from reports.usage_words import usage_clauses
-from reports.wording import KPI_LABELS, SPEND_METRICS, change_size, kpi_value, limit_words, number_word
+from reports.wording import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
+
+DAYS_PER_MONTH = 365.25 / 12
 
 _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 
 
 def headline(document: Document) -> str:
-    """Spend and its change, the worst KPI, what waits or was applied; without selections, that there were none.
+    """Spend, its change and why, the worst KPI, what waits or was applied; without selections, that there were none.
 
     Of optimizations: what was kept and taken back, what that saved, and what waits. Of usage: how much was asked.
     """
@@ -26,33 +29,37 @@ def headline(document: Document) -> str:
             "nothing can be concluded about speed, quality or cost."
         )
     if isinstance(document, CostReport):
-        parts = [_spend(document, show), _month(document, show), _waiting(document)]
+        parts = [_spend(document, show), _month(document, show), _done_and_waiting(document, show)]
     elif isinstance(document, UsageReport):
         parts = usage_clauses(document, show)
     elif isinstance(document, OptimizationReport):
-        parts = [_judged(document), _measured(document, show), _fixes(document, show)]
+        parts = [_judged(document), _measured(document, show), _fixes(document, document.summary.waiting, show)]
         if not any(parts):
             parts = ["nothing was changed and nothing waits for a decision", _worst(document, show)]
     else:
-        parts = [_spend(document, show), _worst(document, show), _waiting(document)]
+        parts = [_spend(document, show), _worst(document, show), _done_and_waiting(document, show)]
     sentence = "; ".join(part for part in parts if part)
     return sentence[0].upper() + sentence[1:] + "."
 
 
-def _spend(document: Document, show: Formats) -> str:
+def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
+    """What was spent; where that changed beyond chance by how much, and why as far as it can be told."""
     count = total_of(document)
     requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
     spent, coverage = spent_of(document), document.coverage.cost
     if spent is None:
         return f"{requests} were made, at an unknown cost"
     known = "" if coverage.known == coverage.of else f" (cost {show.coverage(coverage)})"
-    return f"{requests} cost {show.money(spent)}{known}{_change(trend_of(document, SPEND_METRICS), show)}"
-
-
-def _change(trend: Trend | None, show: Formats) -> str:
-    if trend is None or trend.direction in (Direction.SAME, Direction.UNKNOWN):
-        return ""
-    return f", {change_size(trend, show)} than in the period before"
+    trend = trend_of(document, SPEND_METRICS)
+    if trend is None or trend.direction in (Direction.SAME, Direction.UNKNOWN) or trend.change_share is None:
+        return f"{requests} cost {show.money(spent)}{known}"
+    verb, by = "rose" if trend.direction is Direction.MORE else "fell", show.percent(abs(trend.change_share))
+    if trend.upto is not None:
+        until = f"up to {show.instant(trend.upto)} {by} {trend.direction.value} than {COMPARED[trend.compared_with]}"
+        return f"{requests} cost {show.money(spent)}{known}, {until}"
+    why = f", {because(document.cause)}" if document.cause else ""
+    against = "" if why else f" against {COMPARED[trend.compared_with]}"
+    return f"spend {verb} {by} to {show.money(spent)}{known}{against}{why}"
 
 
 def _worst(document: Document, show: Formats) -> str:
@@ -101,16 +108,13 @@ def _month(document: CostReport, show: Formats) -> str:
     return heading if budget.runs_out_on is None else f"{heading}, which runs out on {show.day(budget.runs_out_on)}"
 
 
-def _waiting(document: Document) -> str:
+def _done_and_waiting(document: PerformanceReport | CostReport, show: Formats) -> str:
+    """How many changes were applied, and what waits for a decision."""
     applied = sum(item.status == "applied" for item in document.recommendations)
     applied = max(applied, sum(change.applied_at >= document.period.start for change in applied_of(document)))
+    done = f"{number_word(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
-    parts = []
-    if applied:
-        parts.append(f"{applied} {'change was' if applied == 1 else 'changes were'} applied")
-    if waiting:
-        parts.append(f"{waiting} {'recommendation waits' if waiting == 1 else 'recommendations wait'} for approval")
-    return " and ".join(parts)
+    return " and ".join(part for part in (done, _fixes(document, waiting, show)) if part)
 
 
 # --- optimizations ----------------------------------------------------------------------------------------------------
@@ -139,9 +143,8 @@ def _measured(document: OptimizationReport, show: Formats) -> str:
     return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"
 
 
-def _fixes(document: OptimizationReport, show: Formats) -> str:
+def _fixes(document: Document, waiting: int, show: Formats) -> str:
     """What waits for a decision, and what that is worth by estimate as far as it is money."""
-    waiting = document.summary.waiting
     if not waiting:
         return ""
     fixes = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
@@ -153,9 +156,9 @@ def _fixes(document: OptimizationReport, show: Formats) -> str:
     return f"{fixes}, {some}worth about {_per_time(sum(found), document, show)} by estimate"
 
 
-def _per_time(usd: float, document: OptimizationReport, show: Formats) -> str:
-    """An amount over the period as one a week or a day; a part of a week is no week."""
+def _per_time(usd: float, document: Document, show: Formats) -> str:
+    """An amount over the period as one a month or a day; a part of a week is no month."""
     days = (document.period.end - document.period.start) / timedelta(days=1)
-    if days >= 7:  # noqa: PLR2004
-        return f"{show.rough_money(usd * 7 / days)} a week"
+    if days >= 6.9:  # noqa: PLR2004 - a week whose clocks were put forward is an hour short
+        return f"{show.rough_money(usd * DAYS_PER_MONTH / days)} a month"
     return f"{show.rough_money(usd)} {'a day' if round(days) == 1 else 'over the period'}"

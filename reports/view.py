@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
 from reports.blocks import Block, Section, Text, Tile, Tiles, View
+from reports.cause_words import cause_text
 from reports.formats import Formats
 from reports.headline import headline
 from reports.panels import (
@@ -116,7 +117,7 @@ def _models(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 
 
 def _money(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
-    blocks: list[Block] = []
+    blocks: list[Block] = [Text(cause_text(document.cause, show))] if document.cause else []
     if document.savings is not None:
         blocks.append(savings_text(document.savings, show))
         if document.depth == "detailed" and document.savings.classes:
@@ -196,7 +197,8 @@ def _budget_tiles(document: CostReport, show: Formats) -> tuple[Tile, Tile]:
 def _spend_tables(document: CostReport, show: Formats) -> tuple[Block, ...]:
     if not document.model_cost_breakdown:
         return (Text("No model served a request.", "unknown"),)
-    blocks: list[Block] = [model_cost_table(document, show)]
+    blocks: list[Block] = [Text(cause_text(document.cause, show))] if document.cause else []
+    blocks.append(model_cost_table(document, show))
     if document.complexity_cost_breakdown:
         blocks.append(group_table("complexities", "Complexity", document.complexity_cost_breakdown, show))
     if document.team_cost_breakdown:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import polars as pl
 from prefect import task
@@ -37,15 +37,18 @@ from models.document import (
 from models.kpi import KpiState
 from models.period import Level, Period, last_complete
 from models.settings import Schedule, Settings
-from models.tables import OTHER_TEAMS
 from models.workplace import Workplace
+from reports.figures import trend_of
+from reports.wording import SPEND_METRICS
 from tasks.balance import OBSERVATIONAL, Split
 from tasks.baselines import baselines
+from tasks.cause import Spending
 from tasks.efficiency import Candidate, Efficiency, measure_efficiency, optimization_savings
 from tasks.forecast import project_budget
 from tasks.gather import Gathered
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
-from tasks.totals import COVERED, Totals, percentiles_by, total
+from tasks.notes import notes
+from tasks.totals import Totals, percentiles_by, total
 from tasks.trend import USAGE_METRICS, trends
 from tasks.usage import group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket
@@ -115,6 +118,7 @@ class Material:
     cheapest: Mapping[str, Candidate] | None = None
     config_history: Sequence[ConfigHistoryEntry] = ()
     before: Before | None = None
+    spending: Spending | None = None
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
@@ -124,12 +128,12 @@ def compose(request: Request, material: Material, settings: Settings, now: datet
     efficiency = measure_efficiency(parts, limits, material.split, cheapest=material.cheapest)
     header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
     if request.template == "cost":
-        return _cost(header, material, settings, measured, efficiency)
+        return _explained(_cost(header, material, settings, measured, efficiency), material)
     if request.template == "optimization":
         return _optimization(header, material, settings, measured, efficiency)
     if request.template == "usage":
         return _usage(header, material)
-    return _performance(header, material, settings, measured, efficiency)
+    return _explained(_performance(header, material, settings, measured, efficiency), material)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -187,6 +191,17 @@ def _cost(
         budget_projection=budget,
         recommendations=tuple(item for item in material.recommendations if item.type == "model_selection"),
     )
+
+
+_Explained = TypeVar("_Explained", PerformanceReport, CostReport)
+
+
+def _explained(document: _Explained, material: Material) -> _Explained:
+    """With the cause of the change of spend that its headline tells of."""
+    trend = trend_of(document, SPEND_METRICS)
+    if trend is None or material.spending is None:
+        return document
+    return document.model_copy(update={"cause": material.spending.cause(trend)})
 
 
 def _optimization(
@@ -261,7 +276,7 @@ def _header(
         "filters": request.filters,
         "coverage": measured.coverage,
         "freshness": Freshness(last_selection_at=current.last_selection_at, folded_at=current.folded_at),
-        "notes": _notes(current, measured),
+        "notes": notes(current, measured),
         "kpis": kpis(measured, efficiency, settings.performance_metrics),
         "charts": _charts(current, settings),
     }
@@ -314,45 +329,6 @@ def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:
         for kpi in measured
         if kpi.value is not None and kpi.state in (KpiState.CRITICAL, KpiState.WARNING)
     )
-
-
-_COLUMN_WORDS = {
-    "response_time": "response time",
-    "cost": "cost",
-    "cache_hit": "cache hits",
-    "accuracy": "selection accuracy",
-    "user_satisfaction": "user satisfaction",
-    "prompt_tokens": "prompt tokens",
-    "completion_tokens": "completion tokens",
-}
-
-
-def _notes(current: Gathered, measured: Totals) -> tuple[str, ...]:
-    """What a reader must know before believing the numbers."""
-    if not measured.count:
-        return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
-    notes: list[str] = []
-    if current.asked != current.period:
-        notes.append(
-            f"The period was rounded outward from {_span(current.asked)} to {_span(current.period)}: "
-            "nothing finer is kept."
-        )
-    missing = [_COLUMN_WORDS[name] for name, column in COVERED.items() if not measured.known(column)]
-    if missing:
-        notes.append(f"Not recorded in this period: {', '.join(missing)}.")
-    if current.last_selection_at is not None and current.last_selection_at < current.period.end:
-        notes.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
-    if OTHER_TEAMS in current.parts["team"]:
-        notes.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
-    return tuple(notes)
-
-
-def _span(period: Period) -> str:
-    return f"{_stamp(period.start, period)} – {_stamp(period.end, period)}"
-
-
-def _stamp(instant: datetime, period: Period) -> str:
-    return f"{period.local(instant):%Y-%m-%d %H:%M} {period.zone}"
 
 
 @task(name="compose", cache_policy=NO_CACHE)

@@ -10,10 +10,15 @@ from sqlalchemy import Connection
 
 from models.settings import PerformanceMetrics
 from tasks.bursts import burst_hours
+from tasks.cause import COSTING
 from tasks.gather import Gathered, hours_before, hours_by, these_hours
 from tasks.regress import REGRESSING
 from tasks.rollup import SUMS
 from tasks.spikes import HISTORY, SPENDING, find_spikes
+
+KEYS = ("model_id", "complexity")
+COLUMNS = (*REGRESSING, *COSTING)
+"""By what the models are told apart, and what is added up of them."""
 
 
 @dataclass(frozen=True)
@@ -59,5 +64,5 @@ def read_evidence(
 
 def _by_model(connection: Connection, gathered: Gathered) -> pl.DataFrame:
     if not gathered.minutes.is_empty():
-        return gathered.minutes.select("bucket", "model_id", "complexity", *REGRESSING)
-    return hours_by(connection, gathered, ("model_id", "complexity"), REGRESSING)
+        return gathered.minutes.select("bucket", *KEYS, *COLUMNS)
+    return hours_by(connection, gathered, KEYS, COLUMNS)

@@ -16,11 +16,12 @@ from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.apply import applied_in, numbered
 from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
+from tasks.cause import Side, Spending
 from tasks.compose import Material, Request
 from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
-from tasks.evidence import read_evidence
+from tasks.evidence import Evidence, read_evidence
 from tasks.forecast import SPENT, basis
 from tasks.gather import Gathered, gather_from, hours_by, total_hours
 from tasks.recommend import recommend
@@ -57,6 +58,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         cheapest=cheapest,
         config_history=tuple(config_history(engine, period.start, now)),
         before=before,
+        spending=_spending(evidence, current, previous, last_week),
     )
 
 
@@ -79,6 +81,14 @@ def _before(connection: Connection, current: Gathered) -> Before:
     period, filters = current.period, current.filters
     same_weekdays = gather_from(connection, period.same_weekdays_before(), filters)
     return Before(same_weekdays, gather_from(connection, weeks_before(period), filters))
+
+
+def _spending(evidence: Evidence, current: Gathered, previous: Gathered, last_week: Gathered) -> Spending:
+    """The evidence's periods by name; that of a week before comes first, where it does not overlap."""
+    earlier = {"previousPeriod": Side(previous, evidence.models_earlier[-1])}
+    if len(evidence.models_earlier) > 1:
+        earlier["samePeriodLastWeek"] = Side(last_week, evidence.models_earlier[0])
+    return Spending(Side(current, evidence.models), earlier)
 
 
 def _split(connection: Connection, current: Gathered, optimizer: Optimizer) -> Split:

@@ -43,6 +43,7 @@ from models.document import (
     Savings,
     SavingsByClass,
     SlowResponse,
+    SpendCause,
     TimelinePoint,
     Trend,
     UsageReport,
@@ -180,6 +181,15 @@ def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US
         cost_optimization_savings=_savings(),
         budget_projection=_budget(),
         recommendations=_recommendations(),
+        cause=SpendCause(
+            kind="routing",
+            compared_with="previousPeriod",
+            change_usd=Interval(estimate=120.0, low=90.0, high=150.0),
+            share=0.843,
+            complexity="complex",
+            model_id="atlas-large-2026-05",
+            from_model="atlas-medium",
+        ),
     )
 
 
@@ -396,6 +406,7 @@ def empty_cost() -> CostReport:
                 reason="there is no day with a known spend",
             ),
             "recommendations": (),
+            "cause": None,
         }
     )  # fmt: skip
 

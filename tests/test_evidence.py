@@ -18,11 +18,10 @@ from models.period import Level, Period
 from models.settings import PerformanceMetrics, Settings
 from models.tables import UNKNOWN
 from tasks.compose import Request
-from tasks.evidence import Evidence, read_evidence
+from tasks.evidence import COLUMNS, Evidence, read_evidence
 from tasks.fold import fold
 from tasks.gather import gather_from
 from tasks.progress import Basis
-from tasks.regress import REGRESSING
 from tasks.rollup import SELECTION_SCHEMA, SUMS, roll_up
 from tasks.spikes import SPENDING
 from tasks.survey import survey
@@ -112,8 +111,8 @@ def test_evidence_is_that_of_the_raw_rows(folded: Engine, filters: Filters) -> N
     """Hours by model of both periods, and the hours before, over the models and teams that were asked for."""
     found = evidence(folded, TENTH, filters, [TENTH.before()])
     today, before = within(TENTH.start, TENTH.end, filters), within(TENTH.start - DAY, TENTH.start, filters)
-    alike(found.models, by_hour(today, ("model_id", "complexity"), REGRESSING))
-    alike(found.models_earlier[0], by_hour(before, ("model_id", "complexity"), REGRESSING))
+    alike(found.models, by_hour(today, ("model_id", "complexity"), COLUMNS))
+    alike(found.models_earlier[0], by_hour(before, ("model_id", "complexity"), COLUMNS))
     alike(found.history, by_hour(within(SUNDAY, TENTH.start, filters), (), SPENDING))
 
 
@@ -123,7 +122,7 @@ def test_an_edge_is_of_its_minutes_alone(folded: Engine) -> None:
     longer = Period(period.start - timedelta(hours=6), period.end, ZONE)
     found = evidence(folded, longer, Filters())
     inside = within(longer.start, longer.end, Filters())
-    alike(found.models, by_hour(inside, ("model_id", "complexity"), REGRESSING))
+    alike(found.models, by_hour(inside, ("model_id", "complexity"), COLUMNS))
     assert found.apart.filter(pl.col("bucket") == NOON)["count"].sum() == within(NOON, longer.end, Filters()).height
     assert set(found.apart.filter(pl.col("bucket") == NOON)["team"]) == {UNKNOWN}
 

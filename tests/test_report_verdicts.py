@@ -38,8 +38,8 @@ def with_verdict(verdict: Verdict | None, state: str = "observing") -> Optimizat
         ({"kept": 2, "reverted": 1, "observing": 0, "waiting": 0}, "Two changes were kept and one was taken back; "),
         ({"kept": 0, "reverted": 1, "observing": 0, "waiting": 0}, "One change was taken back; "),
         ({"kept": 0, "reverted": 0, "observing": 13, "waiting": 0}, "13 changes are still being observed; "),
-        ({"waiting": 1}, "; one fix waits for a decision, worth about $107 a week by estimate."),
-        ({"waiting": 3}, "; three fixes wait for a decision, one of them worth about $107 a week by estimate."),
+        ({"waiting": 1}, "; one fix waits for a decision, worth about $465 a month by estimate."),
+        ({"waiting": 3}, "; three fixes wait for a decision, one of them worth about $465 a month by estimate."),
     ],
 )
 def test_the_headline_counts_in_words(counts: dict[str, int], told: str) -> None:

@@ -1,0 +1,291 @@
+"""Cause: what carries most of a change of spend.
+
+The change is parted exactly. What a class of requests costs is their number × the share that each model gets × what a
+model's request costs on average, and that is a mean over cache hits and what the model answers itself. Each factor's
+change is taken at the mean of both periods for the others (Bennet 1920), so that the parts add up to the change.
+How sure a part is, is told by leaving out stretches of time, the same ones of both periods (the jackknife; Efron and
+Stein 1981): requests close in time resemble each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from models.document import CONFIDENCE, Direction, SpendCause, Trend
+from models.tables import OTHER_TEAMS, UNKNOWN
+from tasks.gather import Gathered
+from tasks.interval import around, student
+from tasks.measure import group_name
+from tasks.totals import total
+
+Numbers = npt.NDArray[np.float64]
+
+COSTING = ("cost_count", "cost_sum_usd", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
+"""The columns of rollups that are looked at here."""
+
+CARRIES = 0.5
+"""What makes at least this part of a change is its cause."""
+
+OWN_SHARE = 0.75
+"""A single class or model is named where it makes this part of what all of them do."""
+
+LARGEST_COVERAGE_CHANGE = 0.02
+"""Where the cost became known for more of the selections than this, spend grew on paper."""
+
+BLOCKS, LEAST_BLOCKS = 12, 6
+DAILY_FROM = timedelta(days=6)
+"""From this length on the stretch that is left out is a day, else a twelfth of the period."""
+
+Kind = Literal["volume", "routing", "cache", "price"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """A period: what was gathered, and its hours (minutes in short periods) by model and complexity, with COSTING."""
+
+    gathered: Gathered
+    rows: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Spending:
+    """A period, and the earlier ones that its spend may be compared with by the names that trends have for them."""
+
+    now: Side
+    earlier: Mapping[str, Side]
+
+    def cause(self, trend: Trend) -> SpendCause | None:
+        """The cause of a change of spend; None also where the period that it is against is not at hand."""
+        before = self.earlier.get(trend.compared_with)
+        return None if before is None else spend_cause(self.now, before, trend)
+
+
+def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
+    """What carries most of a change of spend that is more than noise; None where nothing does beyond chance."""
+    # Of a period that is not over, the trend is over a part.
+    is_news = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
+    if not is_news or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
+        return None
+    cells = _cells(now, before)
+    parting = _parted(cells.whole)
+    effects = _effects(parting, cells)
+    part = _largest(effects, parting.change)
+    spread = None if part is None else _spread(part, cells)
+    if part is None or spread is None or abs(effects[part]) <= spread:
+        return None
+    return SpendCause(
+        kind=part.kind,
+        compared_with=trend.compared_with,
+        change_usd=around(effects[part], spread),
+        share=effects[part] / parting.change,
+        complexity=_class_name(part, cells),
+        **_names(part, parting, cells, (now.gathered.parts, before.gathered.parts)),
+    )
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """COSTING added up: `sums` by side (now, before), stretch of time, column, class and model."""
+
+    classes: tuple[str, ...]
+    models: tuple[str, ...]
+    sums: Numbers
+
+    @property
+    def whole(self) -> Numbers:
+        return np.asarray(self.sums.sum(axis=1))
+
+    def without(self, block: int) -> Numbers:
+        """The whole, estimated from all stretches but one."""
+        blocks = self.sums.shape[1]
+        return np.asarray((self.whole - self.sums[:, block]) * blocks / (blocks - 1))
+
+
+def _cells(now: Side, before: Side) -> _Cells:
+    rows = pl.concat([_placed(side, index) for index, side in enumerate((now, before))])
+    classes, models = (tuple(sorted(set(rows[name]))) for name in ("complexity", "model_id"))
+    period = now.gathered.period
+    blocks = round(period.length / timedelta(days=1)) if period.length >= DAILY_FROM else BLOCKS
+    sums = np.zeros((2, blocks, len(COSTING), len(classes), len(models)))
+    for side, part, complexity, model_id, *numbers in rows.iter_rows():
+        block = min(blocks - 1, int(part * blocks))
+        sums[side, block, :, classes.index(complexity), models.index(model_id)] += numbers
+    return _Cells(classes, models, sums)
+
+
+def _placed(side: Side, index: int) -> pl.DataFrame:
+    """Rows with the index of their side and with which part of the period was over at their start."""
+    period = side.gathered.period
+    over = (pl.col("bucket") - period.start).dt.total_seconds() / period.length.total_seconds()
+    keys = (pl.lit(index).alias("side"), over.clip(0.0, 1.0).alias("over"), "complexity", "model_id")
+    return side.rows.select(*keys, *(pl.col(name).cast(pl.Float64) for name in COSTING))
+
+
+def _is_better_known(now: Side, before: Side) -> bool:
+    """Whether the cost is known for a clearly other share of the selections than before."""
+    shares = [total(side.gathered.parts).coverage_of("cost_count").share for side in (now, before)]
+    return abs(shares[0] - shares[1]) > LARGEST_COVERAGE_CHANGE
+
+
+# --- the parts of a change --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Parting:
+    """A change's parts by class and model, of which volume is by class alone; all add up to `change`.
+
+    `worth` is what a request of a class costs, and `moved` how many more of them than before a model got of as many.
+    """
+
+    change: float
+    volume: Numbers
+    routing: Numbers
+    cache: Numbers
+    price: Numbers
+    worth: Numbers
+    moved: Numbers
+
+
+class _Part(NamedTuple):
+    kind: Kind
+    complexity: str | None = None
+    model_id: str | None = None
+
+
+def _parted(sums: Numbers) -> _Parting:
+    """From sums by side, column, class and model."""
+    known, usd, hits, hit_usd = (sums[:, column] for column in range(len(COSTING)))
+    size = known.sum(axis=2)
+    shares = _known_means(known, np.broadcast_to(size[:, :, None], known.shape))
+    cached, hit = _known_means(hits, known), _known_means(hit_usd, hits)
+    own = _known_means(usd - hit_usd, known - hits)
+    each = cached * hit + (1 - cached) * own
+    served = size.mean(axis=0)[:, None] * shares.mean(axis=0)
+    worth = (shares * each).sum(axis=2).mean(axis=0)
+    moved = size.mean(axis=0)[:, None] * _change(shares)
+    kept = cached.mean(axis=0)
+    return _Parting(
+        change=float(_change(usd).sum()),
+        volume=_change(size) * worth,
+        routing=moved * each.mean(axis=0),
+        cache=served * _change(cached) * (hit.mean(axis=0) - own.mean(axis=0)),
+        price=served * (kept * _change(hit) + (1 - kept) * _change(own)),
+        worth=worth,
+        moved=moved,
+    )
+
+
+def _known_means(above: Numbers, below: Numbers) -> Numbers:
+    """By side; where one side has none it is taken from the other, so that nothing changes there."""
+    means = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return np.asarray(np.where(below > 0, means, means[::-1]))
+
+
+def _change(sides: Numbers) -> Numbers:
+    return np.asarray(sides[0] - sides[1])
+
+
+def _effects(parting: _Parting, cells: _Cells) -> dict[_Part, float]:
+    """Each kind's part in the change, over all and by what can be named."""
+    by_class: dict[Kind, Numbers] = {
+        "volume": parting.volume,
+        "routing": parting.routing.sum(axis=1),
+        "cache": parting.cache.sum(axis=1),
+        "price": parting.price.sum(axis=1),
+    }
+    effects = {_Part(kind): float(found.sum()) for kind, found in by_class.items()}
+    for kind, found in by_class.items():
+        effects |= {_Part(kind, name): float(usd) for name, usd in zip(cells.classes, found, strict=True)}
+    for column, model_id in enumerate(cells.models):
+        effects[_Part("price", None, model_id)] = float(parting.price[:, column].sum())
+        for row, name in enumerate(cells.classes):
+            effects[_Part("price", name, model_id)] = float(parting.price[row, column])
+    return effects
+
+
+def _largest(effects: Mapping[_Part, float], change: float) -> _Part | None:
+    """The part that carries most, told by the single class and model that make most of it."""
+    shares = {part: effect / change for part, effect in effects.items()} if change else {}
+    carrying = {part: share for part, share in shares.items() if share >= CARRIES}
+    if not carrying:
+        return None
+    most = max(carrying, key=carrying.__getitem__)
+    own = [
+        part
+        for part, share in carrying.items()
+        if part.kind == most.kind and share >= max(CARRIES, OWN_SHARE * carrying[most])
+    ]
+    return max(own, key=lambda part: (sum(name is not None for name in part), carrying[part]))
+
+
+def _spread(part: _Part, cells: _Cells) -> float | None:
+    """Half of the width of a part's interval; None where too few stretches have data."""
+    blocks = int((cells.sums[:, :, 0].sum(axis=(2, 3)) > 0).all(axis=0).sum())
+    if blocks < LEAST_BLOCKS:
+        return None
+    count = cells.sums.shape[1]
+    effects = np.array([_effects(_parted(cells.without(block)), cells)[part] for block in range(count)])
+    variance = (count - 1) / count * float(((effects - effects.mean()) ** 2).sum())
+    return student(CONFIDENCE, blocks - 1) * math.sqrt(variance)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _class_name(part: _Part, cells: _Cells) -> str | None:
+    """A class's name; a single one is all there is."""
+    return None if part.complexity is None or len(cells.classes) == 1 else group_name("complexity", part.complexity)
+
+
+def _names(
+    part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
+) -> dict[str, str | None]:
+    """Which models took over from which, whose requests cost more, or which team asked more."""
+    if part.kind == "routing":
+        return _models(part, parting, cells)
+    if part.kind == "volume":
+        return {"team": _team(part, parting, cells, rollups)}
+    return {"model_id": part.model_id}
+
+
+def _models(part: _Part, parting: _Parting, cells: _Cells) -> dict[str, str | None]:
+    """Of the models that got more, and of those that got less, the one that changed the spend most."""
+    rows = [row for row, name in enumerate(cells.classes) if part.complexity in (None, name)]
+    sign = math.copysign(1.0, parting.change)
+    moved = parting.moved[rows].sum(axis=0)
+    # What a model's request costs beyond the class's average, times how many it got, is what its taking over did.
+    beyond = (parting.routing[rows] - parting.moved[rows] * parting.worth[rows][:, None]).sum(axis=0) * sign
+    found = {}
+    for name, which in (("model_id", moved > 0), ("from_model", moved < 0)):
+        place = int(np.argmax(np.where(which, beyond, -np.inf)))
+        found[name] = cells.models[place] if which.any() else None
+    return found
+
+
+def _team(part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]) -> str | None:
+    """The team whose requests make at least half of what more or fewer requests did; None where only one asks."""
+    if len({team for rows in rollups for team in rows["team"]}) == 1:
+        return None
+    worth = dict(zip(cells.classes, parting.worth, strict=True))
+    effects: Counter[str] = Counter()
+    for rows, sign in zip(rollups, (1, -1), strict=True):
+        counts = rows.group_by("team", "complexity").agg(pl.col("cost_count").sum())
+        for team, complexity, count in counts.iter_rows():
+            if part.complexity in (None, complexity):
+                effects[team] += sign * count * worth[complexity]
+    whole = math.fsum(effects.values())
+    shares = {team: usd / whole for team, usd in effects.items() if whole and team not in (UNKNOWN, OTHER_TEAMS)}
+    team = max(shares, key=shares.__getitem__, default=None)
+    return team if team is not None and shares[team] >= CARRIES else None
