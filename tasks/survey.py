@@ -41,7 +41,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
-        before = _before(connection, current) if request.template == "usage" else None
+        before = _before(connection, current, now) if request.template == "usage" else None
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
     config = read_config(engine)
@@ -76,11 +76,12 @@ def _four_weeks(period: Period) -> Period:
     return Period(floor_to(Level.DAY, period.end - timedelta(weeks=4), period.zone), period.end, period.zone)
 
 
-def _before(connection: Connection, current: Gathered) -> Before:
+def _before(connection: Connection, current: Gathered, now: datetime) -> Before:
     """What usage is compared with, over the same models, teams and complexities."""
     period, filters = current.period, current.filters
     same_weekdays = gather_from(connection, period.same_weekdays_before(), filters)
-    return Before(same_weekdays, gather_from(connection, weeks_before(period), filters))
+    known_until = min(now, current.folded_at or now)
+    return Before(same_weekdays, gather_from(connection, weeks_before(period), filters), known_until)
 
 
 def _spending(evidence: Evidence, current: Gathered, previous: Gathered, last_week: Gathered) -> Spending:

@@ -28,7 +28,10 @@ DAILY_FROM = timedelta(days=4)
 
 
 def volume(current: Gathered, before: Before, bucket: Literal["hour", "day"]) -> tuple[VolumePoint, ...]:
-    """Selections by hour or day, in order of time, beside what is usual then by the whole weeks that are known."""
+    """Selections by hour or day, in order of time, beside what is usual then by the whole weeks that are known.
+
+    Of a bucket that is not over nothing is usual.
+    """
     period, level = current.period, Level(bucket)
     counted = dict(current.hours.group_by("bucket").agg(pl.col("count").sum()).iter_rows())
     points: dict[datetime, list[datetime]] = {}
@@ -38,7 +41,10 @@ def volume(current: Gathered, before: Before, bucket: Literal["hour", "day"]) ->
     expected = [sum(_mean(grid, hour, period) for hour in hours) for hours in points.values()]
     counts = [sum(counted.get(hour, 0) for hour in hours) for hours in points.values()]
     rows = zip(points, counts, _usual(np.array(expected), grid, level), strict=True)
-    return tuple(VolumePoint(start=start, count=count, usual=usual) for start, count, usual in rows)
+    return tuple(
+        VolumePoint(start=start, count=count, usual=usual if before.is_known(end) else None)
+        for (start, count, usual), end in zip(rows, [*list(points)[1:], period.end], strict=True)
+    )
 
 
 def volume_bucket(period: Period) -> Literal["hour", "day"]:

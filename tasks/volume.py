@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ ENOUGH_DAYS = 14
 MINIMUM_SAMPLE = 30
 """Selections on both sides together from which a change is judged: fewer are no normal distribution."""
 
+NOT_OVER = "the period is not over yet, or not all of it has been counted"
 NOTHING_BEFORE = "no data on the same weekdays before"
 PARTLY_KNOWN = "the same weekdays before are not known in full"
 TOO_FEW_DAYS = "too few days are known to tell a change from chance"
@@ -102,10 +103,18 @@ def local_date(zone: str) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Before:
-    """What usage is compared with: the same weekdays before, and the WEEKS_BEFORE weeks before the period."""
+    """What usage is compared with: the same weekdays before, and the WEEKS_BEFORE weeks before the period.
+
+    `known_until` is until when selections of the period are known; None is all of it.
+    """
 
     same_weekdays: Gathered
     weeks: Gathered
+    known_until: datetime | None = None
+
+    def is_known(self, end: datetime) -> bool:
+        """Whether all selections before an instant are known."""
+        return self.known_until is None or end <= self.known_until
 
     @property
     def known_days(self) -> int:
@@ -162,7 +171,7 @@ def noise_of(current: Gathered, before: Before, keys: Sequence[Key]) -> Noise:
     found = scatter(counts, np.array([day.weekday() for day in days], dtype=np.int64), blocks)
     of = list(zip(map(float, found.dispersion), map(float, found.freedom), strict=True))
     by_key = {key: it if it[1] >= MINIMUM_FREEDOM else of[0] for key, it in zip((None, *keys), of, strict=True)}
-    return Noise(by_key, _why_not(before, freedom=of[0][1]))
+    return Noise(by_key, _why_not(current, before, freedom=of[0][1]))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -184,9 +193,11 @@ def _by_day(sides: Sequence[Gathered], keys: Sequence[Key], days: Sequence[date]
     return counts
 
 
-def _why_not(before: Before, *, freedom: float) -> str | None:
+def _why_not(current: Gathered, before: Before, *, freedom: float) -> str | None:
     """Why no change can be judged."""
     same = before.same_weekdays
+    if not before.is_known(current.period.end):
+        return NOT_OVER
     if not total(same.parts).count:
         return NOTHING_BEFORE
     known_from = before.weeks.period.end - timedelta(days=before.known_days)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -168,6 +169,18 @@ def test_what_cannot_be_told_says_why(known_since: int, days: int, reason: str |
     assert (trend.direction is Direction.UNKNOWN) is (reason is not None)
     assert {it.reason for it in groups.teams} == {reason}
     assert bool(groups.movers) is False
+
+
+def test_a_period_that_is_not_over_is_not_compared() -> None:
+    current, before = compared(simulated(lambda day: USUAL if day < LAST_WEEK + 3 * DAY else {}, 42, seed=2))
+    still_open = replace(before, known_until=current.period.start + 3 * DAY)
+    trend = volume_trend(current, still_open)
+    assert (trend.direction, trend.reason) == (
+        Direction.UNKNOWN, "the period is not over yet, or not all of it has been counted",
+    )  # fmt: skip
+    points = volume(current, still_open, "day")
+    assert [it.usual is not None for it in points] == [True] * 3 + [False] * 4
+    assert (group_usage(current, still_open).movers, group_usage(current, still_open).vanished) == ((), ())
 
 
 def test_a_handful_of_requests_is_not_judged() -> None:
