@@ -26,6 +26,7 @@ from reports.chart_style import (
     layer,
     layered,
     number_labels,
+    room_beside,
     ticks_to,
     to_x,
     words,
@@ -144,7 +145,7 @@ def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) ->
 
 def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats) -> list[Layer]:
     names = [{"text": model.model_id, "y": at} for model, at in rows]
-    facts = [
+    facts: list[dict[str, Any]] = [
         {"text": f"{show.money(model.avg_cost)} each · {show.percent(model.error_rate)} errors", "y": at}
         for model, at in rows
     ]
@@ -152,7 +153,8 @@ def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats
         if model.avg_cost is None:
             fact["text"] = f"cost unknown · {show.percent(model.error_rate)} errors"
     left, right = at_x(0), at_x(width - 8)
-    named = words(names, left, y, color=INK, fontWeight=600, limit=width - 160)
+    room = room_beside((fact["text"] for fact in facts), width - 8, 10.5)
+    named = words(names, left, y, color=INK, fontWeight=600, limit=room)
     return [named, words(facts, right, y, align="right", fontSize=10.5)]
 
 
@@ -228,7 +230,8 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], width: int) -> Layer:
     low = alt.Y("low:Q", axis=None)
     track = layer(rows).mark_rect(color=GRID).encode(x=at_x(0), x2=to_x(full), y=low, y2=alt.Y2("high:Q"))
     drawn = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
-    names = words([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=width - 140)
+    room = room_beside((row["text"] for row in rows), full, 10.5)
+    names = words([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=room)
     numbers = words(rows, at_x(full), y, align="right", fontSize=10.5)
     heads = [words(titles, at_x(0), y, fontSize=10.5)] if titles else []
     return layered(track, drawn, names, numbers, *heads, width=full, height=height)

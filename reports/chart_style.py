@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-from reports.fonts import FAMILY
+from reports.fonts import FAMILY, text_em
 
 INK = "#1f2933"
 MUTED = "#5b6775"
@@ -25,6 +25,9 @@ WIDE = 690
 BOARD = 560
 NARROW = 335
 """Outer widths in px: of the printed page, of half a screen, and of half the page."""
+
+_LEAST_ROOM, _APART = 40, 14
+"""Px for a name, and between it and what stands beside it."""
 
 Layer = Any
 """An altair chart of one mark, or a specification that is put together from such."""
@@ -90,6 +93,11 @@ def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
     edge = layer(rows).mark_text(**{**style, "color": "#ffffff", "stroke": "#ffffff", "strokeWidth": 4})
     return layered(*(text.encode(x=x, y=y, text=alt.Text("text:N")) for text in (edge, layer(rows).mark_text(**style))))
+
+
+def room_beside(texts: Iterable[str], width: int, font_px: float) -> float:
+    """Px that the longest of some texts, which stand at the right, leaves for what stands at the left of it."""
+    return max(_LEAST_ROOM, width - max((text_em(text) * font_px for text in texts), default=0.0) - _APART)
 
 
 def number_labels(texts: Iterable[str]) -> str:

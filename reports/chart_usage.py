@@ -25,6 +25,7 @@ from reports.chart_style import (
     from_zero,
     layer,
     layered,
+    room_beside,
     ticks_to,
     words,
 )
@@ -158,15 +159,15 @@ def movers(document: UsageReport, show: Formats, width: int = NARROW) -> Layer:
     colour = alt.Color("colour:N", scale=None, legend=None)
     zero = layer([{"change": 0, "low": 0, "high": height - _MOVER_FOOT}]).mark_rule(color=INK)
     spans = [{**row, "change": row["from"], "to": row["upto"], "y": row["mid"]} for row in drawn]
+    sizes: list[dict[str, Any]] = [{"text": _size(row, show), "y": row.y + 10} for row in rows]
+    room = room_beside((size["text"] for size in sizes), full, 10.5)
     legend = [{"text": "thin line: 95% interval, of all groups at once", "y": height - 6}]
     return layered(
         layer(drawn).mark_rect().encode(x=x, x2=from_zero("x"), y=low, y2=high, color=colour),
         layer(spans).mark_rule(color=INK, strokeWidth=1).encode(x=x, x2=to, y=y),
         zero.encode(x=x, y=low, y2=high),
-        words([{"text": _name(row.mover), "y": row.y + 10} for row in rows], at_x(0), y, color=INK, limit=width - 140),
-        words(
-            [{"text": _size(row, show), "y": row.y + 10} for row in rows], at_x(full), y, align="right", fontSize=10.5
-        ),
+        words([{"text": _name(row.mover), "y": row.y + 10} for row in rows], at_x(0), y, color=INK, limit=room),
+        words(sizes, at_x(full), y, align="right", fontSize=10.5),
         words(legend, at_x(0), y, fontSize=10),
         width=full,
         height=height,

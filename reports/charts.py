@@ -187,7 +187,11 @@ def _has_data(document: Document, name: ChartName) -> bool:
             ChartName.COMPARISON: bool(document.top_movers),
         }[name]
     return {
-        ChartName.TIMELINE: any(point.count for point in charts.timeline),
+        ChartName.TIMELINE: any(
+            known is not None
+            for point in charts.timeline
+            for known in (point.p50_response_time, point.p95_response_time, point.error_rate)
+        ),
         ChartName.DISTRIBUTION: any(item.count for item in charts.distribution),
         # One hour alone makes no week.
         ChartName.HEATMAP: sum(cell.p95_response_time is not None for cell in charts.heatmap) > 1,

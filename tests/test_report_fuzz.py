@@ -1,0 +1,237 @@
+"""Whatever is in a report, every format of it comes out whole: nothing complained of, cut off, covered or blank.
+
+ROUTEWATCH_FUZZ=20 throws twenty random documents of each template beside the named cases.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reports.as_csv import render_csv
+from reports.as_html import render_html
+from reports.as_json import render_json
+from reports.as_mail import MailContent, render_mail
+from reports.as_markdown import render_markdown
+from reports.as_page import render_dashboard
+from reports.as_pdf import render_pdf
+from reports.as_webhook import render_webhook
+from reports.charts import Chart, draw, png
+from reports.letters import printable
+from tests.pdf_text import Sheet, Text, sheets_of
+from tests.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown
+
+MM = 72 / 25.4
+SIDE, TOP, FOOT = 15 * MM - 0.5, 8 * MM, 5 * MM
+"""What no text may reach into: the margins at the sides, and above and below what stands at the head and foot."""
+
+OVERLAP_PT = 1.2
+"""Lines of text may touch by as much."""
+
+LEAST_COLOURED, LEAST_ORANGE = 0.00005, 0.02
+"""Shares of a chart's pixels, words aside: what has a colour of data, and orange, as the lines of limits have it too.
+
+The least is one point of a line in a wide chart. Axes, grids, limits and words alone are no chart.
+"""
+
+SEEDS = range(int(os.environ.get("ROUTEWATCH_FUZZ", "0")))
+
+
+class Rendered:
+    """A random document in every format, with what was complained of meanwhile."""
+
+    def __init__(self, template: type[Any], dice: Dice) -> None:
+        self.document = thrown(template, dice)
+        with complaints() as self.complaints:
+            self.pdf = render_pdf(self.document)
+            self.mail: MailContent = render_mail(self.document)
+            self.pages = (render_html(self.document), render_dashboard(self.document))
+            self.json, self.csv = render_json(self.document), render_csv(self.document)
+            self.texts = (render_markdown(self.document), self.mail.text, self.mail.subject)
+            self.webhook = render_webhook(self.document, report_id=1)
+
+    @cached_property
+    def charts(self) -> tuple[Chart, ...]:
+        return draw(printable(self.document))
+
+    @cached_property
+    def sheets(self) -> list[Sheet]:
+        return sheets_of(self.pdf)
+
+
+class complaints:  # noqa: N801 - reads as a word
+    """Collects whatever is logged at WARNING or above by anybody; Python's warnings are errors in all tests."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.handler = logging.Handler(logging.WARNING)
+        self.handler.emit = lambda record: self.told.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
+
+    def __enter__(self) -> list[str]:
+        logging.getLogger().addHandler(self.handler)
+        return self.told
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self.handler)
+
+
+def _cases() -> Iterator[Any]:
+    for template in TEMPLATES:
+        name = template.model_fields["template"].default
+        for case, dice in CASES.items():
+            yield pytest.param((template, dice), id=f"{name}: {case}")
+        for seed in SEEDS:
+            yield pytest.param((template, random_dice(seed)), id=f"{name}: seed {seed}")
+
+
+@pytest.fixture(scope="module", params=_cases())
+def rendered(request: pytest.FixtureRequest) -> Rendered:
+    return Rendered(*request.param)
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_complained_of(rendered: Rendered) -> None:
+    assert rendered.complaints == []
+
+
+def test_equal_documents_have_equal_tables_and_texts_that_can_be_read(rendered: Rendered) -> None:
+    assert json.loads(rendered.json) == rendered.document.model_dump(mode="json", by_alias=True)
+    assert json.loads(rendered.webhook)["data"]["reportId"] == 1
+    assert len(rendered.webhook) < 20_000
+    assert all(text.strip() and "\x00" not in text for text in rendered.texts)
+    for content in _csv_files(rendered.csv):
+        head, *rows = csv.reader(io.StringIO(content))
+        assert rows
+        assert all(len(row) == len(head) for row in rows)
+
+
+def test_no_cell_is_taken_for_a_formula(rendered: Rendered) -> None:
+    cells = (cell for content in _csv_files(rendered.csv) for row in csv.reader(io.StringIO(content)) for cell in row)
+    assert [cell for cell in cells if cell.startswith(("=", "+", "@", "\t", "\r", "-")) and not _is_number(cell)] == []
+
+
+def test_markup_in_a_name_stays_a_name(rendered: Rendered) -> None:
+    for page in (*rendered.pages, rendered.mail.html):
+        tags = _Tags(page)
+        assert "script" not in tags.seen
+        assert tags.left_open == []
+
+
+# --- paper ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_text_leaves_its_page(rendered: Rendered) -> None:
+    outside = [
+        text
+        for sheet in rendered.sheets
+        for text in sheet.texts
+        if text.left < SIDE or text.right > sheet.width - SIDE or text.top < TOP or text.bottom > sheet.height - FOOT
+    ]
+    assert outside == []
+
+
+def test_no_text_stands_on_another(rendered: Rendered) -> None:
+    assert [pair for sheet in rendered.sheets for pair in _covered(sheet.texts)] == []
+
+
+def test_no_letter_is_missing_on_paper(rendered: Rendered) -> None:
+    assert [text for sheet in rendered.sheets for text in sheet.texts if "\ufffd" in text.words] == []
+
+
+def test_something_is_drawn_in_every_figure_on_paper(rendered: Rendered) -> None:
+    painted = [count for sheet in rendered.sheets for count in sheet.painted]
+    assert all(count > 2 for count in painted), painted
+
+
+# --- mail -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_is_short_enough_for_every_program(rendered: Rendered) -> None:
+    assert len(rendered.mail.html.encode()) < 100_000
+    assert "\n" not in rendered.mail.subject
+
+
+def test_no_chart_is_blank(rendered: Rendered) -> None:
+    for chart in rendered.charts:
+        coloured, orange = _ink(png(replace(chart, svg=_WORDS.sub("", chart.svg))))
+        assert coloured > LEAST_COLOURED or orange > LEAST_ORANGE, chart.name
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _covered(texts: Iterable[Text]) -> Iterator[tuple[str, str]]:
+    """Pairs of texts that stand on one another; one that is drawn twice for its white edge is one."""
+    by_top = sorted((text for text in texts if text.words.strip(". ")), key=lambda text: text.top)
+    for index, text in enumerate(by_top):
+        for below in by_top[index + 1 :]:
+            if below.top > text.bottom:
+                break
+            is_twice = below.words == text.words and abs(below.left - text.left) < 0.5
+            if not is_twice and text.covers(below, at_least=OVERLAP_PT):
+                yield text.words, below.words
+
+
+_WORDS = re.compile(r"<text.*?</text>", re.DOTALL)
+
+
+def _ink(bitmap: bytes) -> tuple[float, float]:
+    """Which shares of the pixels are coloured otherwise than orange, and which orange."""
+    hue, saturation, _ = np.moveaxis(np.asarray(Image.open(io.BytesIO(bitmap)).convert("HSV")), 2, 0)
+    coloured, orange = saturation > 90, (hue >= 24) & (hue <= 34)
+    return float((coloured & ~orange).mean()), float((coloured & orange).mean())
+
+
+def _csv_files(rendered: tuple[bytes, str]) -> list[str]:
+    content, suffix = rendered
+    if suffix == "csv":
+        return [content.decode()]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return [archive.read(name).decode() for name in archive.namelist()]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+class _Tags(HTMLParser):
+    """The names of a page's tags, and those that were not closed where they should."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+        self.open: list[str] = []
+        self.left_open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        if tag not in ("meta", "img", "br", "link", "col", "hr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.left_open.append(tag)

@@ -1,0 +1,73 @@
+"""Names in any script are told without turning, dropping or boxing anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.document import Document
+from reports.as_pdf import render_pdf
+from reports.as_webhook import render_webhook
+from reports.charts import draw
+from reports.letters import NOTE, needs_shaping, printable, readable
+from tests import documents
+
+HEBREW, ROCKET = "מודל 7", "🚀"
+
+
+def named(name: str, *, locale: str = "en_US") -> Document:
+    full = documents.performance("summary", locale=locale)
+    first = full.model_breakdown[0].model_copy(update={"model_id": name})
+    return full.model_copy(update={"model_breakdown": (first, *full.model_breakdown[1:])})
+
+
+def name_in(document: Document) -> str:
+    return str(document.model_dump()["model_breakdown"][0]["model_id"])
+
+
+def test_a_name_from_right_to_left_is_kept_to_itself_and_so_turns_no_number_beside_it() -> None:
+    assert name_in(readable(named(HEBREW))) == f"\u2068{HEBREW}\u2069"
+
+
+def test_nothing_is_copied_where_no_name_needs_it() -> None:
+    document = named("swift-mini – größer")
+    assert readable(document) is document
+    assert printable(document) is document
+
+
+def test_letters_that_steer_a_terminal_are_left_out() -> None:
+    assert name_in(readable(named("bell\x07 and\x00 nul\tand tab"))) == "bell and nul\tand tab"
+
+
+def test_an_override_of_the_reading_direction_ends_with_its_name() -> None:
+    assert name_in(readable(named("\u202egnp.exe"))) == "\u2068\u202egnp.exe\u2069"
+
+
+def test_what_no_font_can_draw_is_named_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reports.letters._missing", lambda letters: frozenset(set(letters) & {ROCKET, "模", "型"}))
+    document = printable(named(f"{ROCKET} 模型-7"))
+    assert name_in(document) == "[rocket] [U+6A21 U+578B]-7"
+    assert document.notes[-1] == NOTE
+
+
+def test_what_the_layout_engine_has_no_font_for_is_known_beforehand(caplog: pytest.LogCaptureFixture) -> None:
+    render_pdf(named("private use \ue0ff"))
+    assert "U+E0FF" in name_in(printable(named("private use \ue0ff")))
+    assert caplog.records == []
+
+
+def test_a_locale_whose_letters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printable(named("swift-mini", locale="de_DE")).locale == "de_DE"
+    monkeypatch.setattr("reports.letters._missing", frozenset)
+    assert printable(named("swift-mini", locale="zh_CN")).locale == "en_US"
+
+
+def test_programs_get_names_as_they_are() -> None:
+    document = named(f"{HEBREW} {ROCKET}")
+    assert "\u2068" not in render_webhook(document, report_id=1).decode()
+
+
+def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines() -> None:
+    assert needs_shaping("نموذج")
+    addresses = {chart.name: chart.address.split(";")[0] for chart in draw(readable(named("نموذج")))}
+    assert addresses["comparison"] == "data:image/png"
+    assert addresses["timeline"] == "data:image/svg+xml"
