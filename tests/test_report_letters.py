@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from models.document import Document
-from reports.as_pdf import render_pdf
+from reports.as_pdf import _rendered, render_pdf
 from reports.as_webhook import render_webhook
 from reports.charts import draw
 from reports.letters import NOTE, needs_shaping, printable, readable
 from tests import documents
+from tests.pdf_text import sheets_of
 
 HEBREW, ROCKET = "מודל 7", "🚀"
 
@@ -71,3 +72,13 @@ def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines(
     addresses = {chart.name: chart.address.split(";")[0] for chart in draw(readable(named("نموذج")))}
     assert addresses["comparison"] == "data:image/png"
     assert addresses["timeline"] == "data:image/svg+xml"
+
+
+def test_what_is_placed_by_its_end_on_paper_stands_where_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = documents.performance("detailed", days=2)
+    ours = [text for sheet in sheets_of(render_pdf(document)) for text in sheet.texts]
+    monkeypatch.setattr("reports.charts.starting_left", lambda svg: svg)
+    _rendered.cache_clear()
+    theirs = [text for sheet in sheets_of(render_pdf(document)) for text in sheet.texts]
+    assert [text.words for text in ours] == [text.words for text in theirs]
+    assert [text.left for text in ours] == pytest.approx([text.left for text in theirs], abs=0.1)
