@@ -24,8 +24,9 @@ CONFIDENCE = 0.95
 
 class _Part(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null"
-    )
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null",
+        use_attribute_docstrings=True,
+    )  # fmt: skip
 
 
 # --- what every report bears ------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""JSON Schemas of the reports, one a template, for whoever reads them by a program.
+
+`python -m reports.schema` writes them to docs/schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from models.document import SCHEMA_VERSION, Document
+
+FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+_MAJOR = SCHEMA_VERSION.partition(".")[0]
+
+
+def schema_files() -> dict[str, str]:
+    """Each template's schema as JSON, by its file's name."""
+    templates = {str(kind.model_fields["template"].default): kind for kind in get_args(Document)}
+    return {f"{name}.schema.json": _text(schema_of(name, kind)) for name, kind in templates.items()}
+
+
+def schema_of(template: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a template's JSON. It leaves room for what a later version of the same major number adds."""
+    schema: dict[str, Any] = _open(kind.model_json_schema(mode="serialization", by_alias=True))
+    schema["properties"]["schemaVersion"] |= {"pattern": rf"^{_MAJOR}\.[0-9]+$"}
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:routewatch:report:{template}:{SCHEMA_VERSION}",
+        "title": f"Routewatch {template} report",
+    }
+    return head | {name: part for name, part in schema.items() if name != "title"}
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write the schemas anew."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in schema_files().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _open(part: Any) -> Any:
+    """The same without the rule that nothing else may be there, which holds for our own reading alone."""
+    if isinstance(part, dict):
+        return {name: _open(inner) for name, inner in part.items() if (name, inner) != ("additionalProperties", False)}
+    return [_open(inner) for inner in part] if isinstance(part, list) else part
+
+
+def _text(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    write()
