@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from deployments.tell import complain, note, progress, say
 from models.document import Document
@@ -13,7 +15,7 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.workplace import Workplace
 from tasks.archive import rebuild_from_archive
 from tasks.compose import Request, compose
-from tasks.files import write_atomically
+from tasks.files import write_in_pieces
 from tasks.fold import fold, rebuild
 from tasks.progress import basis_of
 from tasks.survey import survey
@@ -42,15 +44,15 @@ def write_report(place: Workplace, request: Request, form: str | None, output: P
     with progress("counting new selections") as bar:
         fold(place.engine, basis_of(place.settings), now=now, progress=bar)
     document = compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
-    content, suffix = _render(document, form)
+    write, suffix = _writer(document, form)
     if output is None and suffix in ("html", "json"):
-        sys.stdout.buffer.write(content)
+        write(sys.stdout.buffer)
         return
     start = request.period.local(request.period.start)
     path = output or Path(f"routewatch-{request.template}-{start:%Y-%m-%d}.{suffix}")
     if form == "csv" and path.suffix != f".{suffix}":
         path = path.with_name(f"{path.name}.{suffix}")
-    _write(path, content)
+    _write(path, write)
     say(str(path))
 
 
@@ -85,27 +87,28 @@ def _form_of(output: Path | None) -> str:
     return suffix
 
 
-def _render(document: Document, form: str) -> tuple[bytes, str]:
+def _writer(document: Document, form: str) -> tuple[Callable[[BinaryIO], object], str]:
+    """What writes the document in a format, and the suffix of its file."""
     if form == "pdf":
         from reports.as_pdf import render_pdf
 
-        return render_pdf(document), "pdf"
+        return lambda file: file.write(render_pdf(document)), "pdf"
     if form == "csv":
-        from reports.as_csv import render_csv
+        from reports.as_csv import csv_suffix, write_csv
 
-        return render_csv(document)
+        return lambda file: write_csv(document, file), csv_suffix(document)
     if form == "json":
-        from reports.as_json import render_json
+        from reports.as_json import write_json
 
-        return render_json(document), "json"
+        return lambda file: write_json(document, file), "json"
     from reports.as_html import render_html
 
-    return render_html(document).encode(), "html"
+    return lambda file: file.write(render_html(document).encode()), "html"
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
-        write_atomically(path, content)
+        write_in_pieces(path, write)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    note(f"{len(content):,} bytes")
+    note(f"{path.stat().st_size:,} bytes")

@@ -6,8 +6,11 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Protocol, cast
+
+from pydantic import BaseModel
 
 from models.document import CostReport, Document, OptimizationReport, UsageReport
 
@@ -19,16 +22,41 @@ _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 Row = Mapping[str, Any]
 
 
+class Rows(Protocol):
+    """Rows that can be gone through more than once."""
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+    def __len__(self) -> int: ...
+
+
 def render_csv(document: Document) -> tuple[bytes, str]:
     """The content and its suffix: "csv" where one section has rows, else "zip" with a file for each that has.
 
     Unknown is an empty cell; times are ISO 8601 with their offset; nested values are flattened with dots.
     """
-    tables = {name: rows for name, rows in _tables(document).items() if rows}
-    files = {f"{name}.csv": _csv(rows) for name, rows in tables.items()}
-    if len(files) == 1:
-        return next(iter(files.values())), "csv"
-    return _zip(files), "zip"
+    out = io.BytesIO()
+    write_csv(document, out)
+    return out.getvalue(), csv_suffix(document)
+
+
+def csv_suffix(document: Document) -> str:
+    """How a file with the document's tables is called."""
+    return "csv" if len(_with_rows(document)) == 1 else "zip"
+
+
+def write_csv(document: Document, out: BinaryIO) -> None:
+    """The same into a file, row by row: a long period's rows are never all there at once."""
+    tables = _with_rows(document)
+    if len(tables) == 1:
+        _write(next(iter(tables.values())), out)
+        return
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, rows in tables.items():
+            entry = zipfile.ZipInfo(f"{name}.csv", _ZIP_TIME)
+            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as file:
+                _write(rows, cast(BinaryIO, file))
 
 
 def safe_text(text: str) -> str:
@@ -36,11 +64,31 @@ def safe_text(text: str) -> str:
     return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
 
 
-def _tables(document: Document) -> dict[str, list[Row]]:
+def _with_rows(document: Document) -> dict[str, Rows]:
+    return {name: rows for name, rows in _tables(document).items() if rows}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A list of the document as rows, of which there is one at a time."""
+
+    parts: tuple[BaseModel, ...]
+
+    def __iter__(self) -> Iterator[Row]:
+        return (part.model_dump(mode="json", by_alias=True) for part in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+
+def _tables(document: Document) -> dict[str, Rows]:
     """Sections with their rows, in the order of the report."""
-    data = document.model_dump(mode="json", by_alias=True)
-    shared = {"kpis": data["kpis"], "timeline": data["charts"]["timeline"],
-              "distribution": data["charts"]["distribution"], "heatmap": data["charts"]["heatmap"]}  # fmt: skip
+    data = document.model_dump(mode="json", by_alias=True, exclude={"charts", "volume"})
+    charts = document.charts
+    shared: dict[str, Rows] = {
+        "kpis": data["kpis"], "timeline": _Parts(charts.timeline), "distribution": _Parts(charts.distribution),
+        "heatmap": _Parts(charts.heatmap),
+    }  # fmt: skip
     notes = {"notes": [{"note": note} for note in data["notes"]]}
     names: tuple[str, ...]
     if isinstance(document, CostReport):
@@ -52,7 +100,7 @@ def _tables(document: Document) -> dict[str, list[Row]]:
         names = ("modelUsage", "complexityUsage", "teamUsage", "topMovers", "newModels", "vanishedModels", "usageTrend")
         compared = {key: data[key] for key in ("comparedFrom", "comparedTo", "leastSelections", "daysBefore")}
         summary, trends, savings = data["usageSummary"] | compared, {}, {}
-        shared = {"volume": data["volume"], "hoursOfWeek": data["hoursOfWeek"]}
+        shared = {"volume": _Parts(document.volume), "hoursOfWeek": data["hoursOfWeek"]}
     elif isinstance(document, OptimizationReport):
         names = ("bottlenecks", "recommendations")
         summary, trends, savings = data["summary"], {}, _of_optimizations(data)
@@ -75,7 +123,7 @@ def _tables(document: Document) -> dict[str, list[Row]]:
     }
 
 
-def _of_optimizations(data: dict[str, Any]) -> dict[str, list[Row]]:
+def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
     """What only the report about optimizations has; guards are columns by their metric."""
     for applied in data["appliedOptimizations"]:
         if applied["verdict"]:
@@ -101,22 +149,25 @@ def _of_optimizations(data: dict[str, Any]) -> dict[str, list[Row]]:
     }
 
 
-def _csv(rows: Iterable[Row]) -> bytes:
-    flat = [dict(_flat(row)) for row in rows]
-    columns = _columns(flat)
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore", lineterminator="\r\n")
+def _write(rows: Rows, out: BinaryIO) -> None:
+    """Goes through the rows twice, for the columns and for what is in them."""
+    columns = _columns(dict(_flat(row)) for row in rows)
+    text = io.TextIOWrapper(out, encoding="utf-8", newline="")
+    writer = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(flat)
-    return out.getvalue().encode()
+    writer.writerows(dict(_flat(row)) for row in rows)
+    text.flush()
+    text.detach()
 
 
-def _columns(flat: list[dict[str, object]]) -> list[str]:
+def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:
     """Every column in order; not one that is unknown wherever it is not parted into others."""
-    names = dict.fromkeys(name for row in flat for name in row)
+    names: dict[str, bool] = {}
+    for row in flat:
+        for name, value in row.items():
+            names[name] = names.get(name, False) or value is not None
     parted = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
-    known = {name for row in flat for name, value in row.items() if value is not None}
-    return [name for name in names if name in known or name not in parted]
+    return [name for name, is_known in names.items() if is_known or name not in parted]
 
 
 def _flat(row: Row, prefix: str = "") -> Iterable[tuple[str, object]]:
@@ -127,13 +178,3 @@ def _flat(row: Row, prefix: str = "") -> Iterable[tuple[str, object]]:
             yield f"{prefix}{name}", safe_text(json.dumps(value, ensure_ascii=False)) if value else ""
         else:
             yield f"{prefix}{name}", safe_text(value) if isinstance(value, str) else value
-
-
-def _zip(files: Mapping[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, _ZIP_TIME)
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
-    return out.getvalue()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader finds the old content or the new, never a part."""
+    write_in_pieces(path, lambda file: file.write(content))
+
+
+def write_in_pieces(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """The same of a content that is written little by little."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            write(file)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 from prefect import get_run_logger, task
@@ -21,15 +22,15 @@ from models.document import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
 from models.workplace import Workplace
-from reports.as_csv import render_csv
+from reports.as_csv import csv_suffix, write_csv
 from reports.as_html import render_html
-from reports.as_json import render_json
+from reports.as_json import write_json
 from reports.as_markdown import render_markdown
 from reports.as_pdf import render_pdf
 from reports.headline import headline
 from tasks.compose import Request
 from tasks.deliver import queue, recipients_for
-from tasks.files import write_atomically
+from tasks.files import write_in_pieces
 
 REPORT = table_of(Report)
 
@@ -87,17 +88,16 @@ def store_report(
 def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
     """The report as HTML, PDF, JSON and CSV under `folder`, named by its kind and period; paths by format."""
     document = report.document
-    table, suffix = render_csv(document)
-    contents = {
-        "html": render_html(document).encode(),
-        "pdf": render_pdf(document),
-        "json": render_json(document),
-        suffix: table,
+    writers: dict[str, Callable[[BinaryIO], object]] = {
+        "html": lambda file: file.write(render_html(document).encode()),
+        "pdf": lambda file: file.write(render_pdf(document)),
+        "json": lambda file: write_json(document, file),
+        csv_suffix(document): lambda file: write_csv(document, file),
     }
     stem = file_stem(report)
-    paths = {form: folder / document.kind / f"{stem}.{form}" for form in contents}
-    for form, content in contents.items():
-        write_atomically(paths[form], content)
+    paths = {form: folder / document.kind / f"{stem}.{form}" for form in writers}
+    for form, write in writers.items():
+        write_in_pieces(paths[form], write)
     return paths
 
 
