@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import altair as alt
+from altair.utils.schemapi import debug_mode
 
-from reports.fonts import FAMILY, text_em
+from reports.fonts import FAMILY, shortened, text_em
 
 INK = "#1f2933"
 MUTED = "#5b6775"
@@ -34,6 +36,10 @@ Layer = Any
 
 Spec = dict[str, Any]
 
+_EDGE, _EDGE_PX = "#ffffff", 4
+EDGE_ATTRIBUTES = f' stroke="{_EDGE}" stroke-width="{_EDGE_PX}"'
+_EDGED = re.compile(f"(?:<text [^>]*{EDGE_ATTRIBUTES}>[^<]*</text>)+")
+
 _CONFIG: Spec = {
     "font": FAMILY,
     "background": "#ffffff",
@@ -46,33 +52,41 @@ _CONFIG: Spec = {
 }  # fmt: skip
 
 
-_channels: Any = alt
-"""Its classes for fixed places have no types. Channels by their classes are ones that altair need not search for."""
+_altair: Any = alt
+"""Without types, which its classes for fixed places lack. A channel by its class is one it need not search for."""
 
 
 def at_x(px: float) -> Any:
     """So far from the left, whatever the data."""
-    return _channels.XValue(px)
+    return _altair.XValue(px)
 
 
 def at_y(px: float) -> Any:
     """So far from the top, whatever the data."""
-    return _channels.YValue(px)
+    return _altair.YValue(px)
 
 
 def to_x(px: float) -> Any:
     """The right end of a mark, so far from the left."""
-    return _channels.X2Value(px)
+    return _altair.X2Value(px)
 
 
 def from_zero(axis: Literal["x", "y"]) -> Any:
     """The other end of a bar: nothing."""
-    return _channels.X2Datum(0) if axis == "x" else _channels.Y2Datum(0)
+    return _altair.X2Datum(0) if axis == "x" else _altair.Y2Datum(0)
+
+
+class _Rows:
+    """Rows that altair hands on as they are: it would look at every value of them, in every layer."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
 
 
 def layer(rows: list[dict[str, Any]]) -> Layer:
     """An empty chart over some rows, in their order."""
-    return alt.Chart(alt.InlineData(values=rows))
+    with debug_mode(False):
+        return alt.Chart(_altair.InlineData(values=_Rows(rows)))
 
 
 def layered(*layers: Layer, **properties: Any) -> Spec:
@@ -89,10 +103,27 @@ def stacked(*charts: Layer, spacing: int) -> Spec:
 
 
 def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
-    """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it."""
+    """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it.
+
+    What is longer than `limit` px is cut.
+    """
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
-    edge = layer(rows).mark_text(**{**style, "color": "#ffffff", "stroke": "#ffffff", "strokeWidth": 4})
-    return layered(*(text.encode(x=x, y=y, text=alt.Text("text:N")) for text in (edge, layer(rows).mark_text(**style))))
+    em = style.pop("limit", math.inf) / style["fontSize"]
+    told = [{**row, "text": shortened(row["text"], em, bold="fontWeight" in style)} for row in rows]
+    text = layer(told).mark_text(**style, stroke=_EDGE, strokeWidth=_EDGE_PX)
+    return text.encode(x=x, y=y, text=alt.Text("text:N"))
+
+
+def edged(svg: str) -> str:
+    """The SVG with the edges of `words` behind their letters.
+
+    They are drawn over them at first: as marks of their own they would be measured too, which takes the longest.
+    """
+    return _EDGED.sub(lambda run: _edges(run[0]) + run[0].replace(EDGE_ATTRIBUTES, ""), svg)
+
+
+def _edges(texts: str) -> str:
+    return re.sub(r'fill="[^"]*"', f'fill="{_EDGE}"', texts)
 
 
 def room_beside(texts: Iterable[str], width: int, font_px: float) -> float:
@@ -116,6 +147,8 @@ def _spec(chart: Layer) -> Spec:
         return chart
     with alt.data_transformers.enable(consolidate_datasets=False):
         whole: Spec = chart.to_dict(validate=False)
+    if isinstance(whole.get("data"), dict):
+        whole["data"] = {"values": whole["data"]["values"].rows}
     return {name: part for name, part in whole.items() if name not in ("$schema", "config")}
 
 

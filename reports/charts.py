@@ -17,7 +17,7 @@ from models.document import CostReport, Document, OptimizationReport, Performanc
 from models.settings import ChartName
 from reports import chart_change, chart_shape, chart_style, chart_time, chart_usage, chart_week
 from reports.alt_texts import alt_text, changes_text
-from reports.chart_paper import starting_left
+from reports.chart_paper import for_paper
 from reports.figures import total_of
 from reports.fonts import register_for_charts
 from reports.formats import Formats
@@ -89,7 +89,7 @@ class Chart:
     def address(self) -> str:
         """A data: address for paper, whose renderer lays letters out one by one: a bitmap where that would be wrong."""
         if not needs_shaping(self.svg):
-            return svg_url(starting_left(self.svg))
+            return svg_url(for_paper(self.svg))
         return f"data:image/png;base64,{base64.b64encode(png(self, _PRINT_SCALE)).decode()}"
 
 
@@ -154,7 +154,8 @@ def _drawn_as(document: Document) -> tuple[Mapping[ChartName, str], _Plans]:
 
 def _svg(spec: dict[str, Any], name: str, label: str) -> str:
     register_for_charts()
-    return stable(str(vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[])), name, label)
+    svg = str(vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[]))
+    return stable(chart_style.edged(svg), name, label)
 
 
 def stable(svg: str, name: str, label: str) -> str:

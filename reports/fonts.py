@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 
 import vl_convert
@@ -37,8 +39,21 @@ def web_faces() -> str:
 
 def text_em(text: str, *, bold: bool = False) -> float:
     """How wide a text is, in heights of its letters; a letter that the font lacks is taken for a wide one."""
-    widths = _widths(600 if bold else 400)
-    return sum(widths.get(ord(letter), 1.0) for letter in text)
+    return sum(_letter_em(letter, 600 if bold else 400) for letter in text)
+
+
+def shortened(text: str, em: float, *, bold: bool = False) -> str:
+    """A text with as many of its letters as have room, and "…" for the others."""
+    if text_em(text, bold=bold) <= em:
+        return text
+    ends = accumulate(_letter_em(letter, 600 if bold else 400) for letter in text)
+    kept = sum(end <= em - _letter_em("…", 400) for end in ends)
+    return f"{text[:kept]}…"
+
+
+def _letter_em(letter: str, weight: int) -> float:
+    widths = _widths(weight)
+    return widths.get(ord(letter), 0.0 if unicodedata.category(letter) in ("Cf", "Mn") else 1.0)
 
 
 def is_in_font(letter: str) -> bool:
