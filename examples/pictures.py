@@ -10,13 +10,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 from PIL import Image
 
-from deployments.demo import FIRST_DAY, WEEK, ZONE
 from models.database import open_database
 from models.document import Document
 from models.period import Period
@@ -27,6 +27,8 @@ from tasks.compose import Request, compose
 from tasks.survey import survey
 
 HOME = Path("var/demo")
+ZONE = ZoneInfo("Europe/Berlin")
+FOURTH_WEEK = datetime(2026, 9, 28, tzinfo=ZONE), datetime(2026, 10, 5, tzinfo=ZONE)
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 DPI = 72
 COLOURS = 48
@@ -53,7 +55,7 @@ def _documents() -> Iterator[Document]:
     """The demo's fourth week in each template and depth."""
     engine = open_database(f"sqlite:///{HOME.absolute()}/routewatch.db")
     settings = load_settings(HOME / "settings.json")
-    period = Period(FIRST_DAY + 3 * WEEK, FIRST_DAY + 4 * WEEK, ZONE.key)
+    period = Period(FOURTH_WEEK[0].astimezone(UTC), FOURTH_WEEK[1].astimezone(UTC), ZONE.key)
     now = period.end + timedelta(hours=6, minutes=15)
     for template in sorted(kind.model_fields["template"].default for kind in get_args(Document)):
         request = Request("weekly", template, period)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
-import altair as alt
 from babel.dates import format_date
 
 from models.document import CostReport, Document, UsageReport
-from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE, Layer, layer, layered
+from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE
+from reports.fonts import FAMILY
 from reports.formats import Formats
 
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
@@ -25,34 +25,35 @@ _THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 _WHOLE_FROM = 10
 """From here on a count needs no digits behind the point."""
 
+_BESIDE, _ROW, _LOW_ROW, _GAP = 44, 22, 17, 0.05
+"""Px beside the grid and per day, where there are numbers and where not; the part of an hour between it and the next."""
+
 _A_MONDAY = date(2024, 1, 1)
 
 
-def heatmap(document: Document, show: Formats, width: int = WIDE) -> Layer:
-    """p95 in seconds, spend in USD or requests per hour of the week; hours without data are grey with a dash."""
+def heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
+    """p95 in seconds, spend in USD or requests per hour of the week; hours without data are grey and have a dash.
+
+    An SVG as it stands: a grid needs no scales, and its two hundred texts take the chart renderer longer than the rest.
+    """
     grid = _grid(document, show)
-    least, largest = grid.least, grid.largest
-    hours = [(day, hour) for day in range(7) for hour in range(24)]
-    rows = [_row(day, hour, grid, show) for day, hour in hours]
     wide = width > NARROW
-    shades = f" · light {grid.words(least)}, dark {grid.words(largest)}"
-    x = alt.X(
-        "hour:O",
-        title=f"hour in {document.period.zone}{'' if wide else shades}",
-        scale=alt.Scale(paddingInner=0.04),
-        axis=alt.Axis(labelAngle=0, titlePadding=4, values=[f"{hour:02d}" for hour in range(0, 24, 1 if wide else 3)]),
+    across, down = (width - _BESIDE) / 24, float(_ROW if wide else _LOW_ROW)
+    cells = [_cell(grid, day, hour, across, down, numbers=wide) for day in range(7) for hour in range(24)]
+    days = [_text(weekday_name(day, show), -5, (day + 0.5) * down + 3, 11, MUTED, anchor="end") for day in range(7)]
+    hours = [
+        _text(f"{hour:02d}", (hour + 0.5) * across, 7 * down + 14.5, 11, MUTED)
+        for hour in range(0, 24, 1 if wide else 3)
+    ]
+    shades = "" if wide else f" · light {grid.words(grid.least)}, dark {grid.words(grid.largest)}"
+    title = _text(f"hour in {document.period.zone}{shades}", 12 * across, 7 * down + 29.5, 11, MUTED)
+    full, high = width - 10, round(7 * down + 37)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="marks" width="{full}" height="{high}" '
+        f'viewBox="0 0 {full} {high}"><rect width="{full}" height="{high}" fill="#ffffff"/>'
+        f'<g fill="none" transform="translate(28,4)"><g class="mark-rect">{"".join(cells)}</g>'
+        f'<g class="role-axis-label">{"".join((*days, *hours, title))}</g></g></svg>'
     )
-    days = [row["day"] for row in rows[::24]]
-    y = alt.Y("day:N", title=None, sort=days, scale=alt.Scale(paddingInner=0.06))
-    filled = [row for row in rows if row["value"] is not None]
-    colour = alt.Color("value:Q", scale=alt.Scale(domain=[least, largest], range=_SCALE), legend=None)
-    base = layer([row for row in rows if row["value"] is None]).mark_rect(color=NOTHING).encode(x=x, y=y)
-    cells = layer(filled).mark_rect().encode(x=x, y=y, color=colour)
-    ink = alt.Color("ink:N", scale=None, legend=None)
-    texts = layer(rows).mark_text(fontSize=10).encode(x=x, y=y, text=alt.Text("text:N"), color=ink)
-    layers = [base, cells, texts] if wide else [base, cells]
-    own_colours = {"scale": {"color": "independent"}}
-    return layered(*layers, width=width - 44, height=7 * (22 if wide else 17), resolve=own_colours)
 
 
 def weekday_name(weekday: int, show: Formats, width: str = "EEE") -> str:
@@ -101,17 +102,45 @@ def _grid(document: Document, show: Formats) -> _Grid:
             return _Grid(times, lambda ms: _short(ms / 1000, show), show.milliseconds)
 
 
-def _row(day: int, hour: int, grid: _Grid, show: Formats) -> dict[str, Any]:
+def _cell(grid: _Grid, day: int, hour: int, across: float, down: float, *, numbers: bool) -> str:
+    """One hour: its ground, and its number where there is room for `numbers`."""
     value = grid.values.get((day, hour))
-    text = "–" if value is None else grid.short(value)
-    ink = _ink(value, grid.least, grid.largest)
-    return {"day": weekday_name(day, show), "hour": f"{hour:02d}", "value": value, "text": text, "ink": ink}
+    left, top = (hour + _GAP / 2) * across, (day + _GAP / 2) * down
+    ground = NOTHING if value is None else _colour(_place(value, grid.least, grid.largest))
+    drawn = (
+        f'<rect x="{left:.2f}" y="{top:.2f}" width="{across * (1 - _GAP):.2f}" height="{down * (1 - _GAP):.2f}" '
+        f'fill="{ground}"/>'
+    )
+    if not numbers:
+        return drawn
+    text, ink = "–" if value is None else grid.short(value), _ink(value, grid.least, grid.largest)
+    return drawn + _text(text, (hour + 0.5) * across, (day + 0.5) * down + 3, 10, ink)
+
+
+def _text(text: str, x: float, y: float, size: float, ink: str, *, anchor: str = "middle") -> str:
+    return (
+        f'<text text-anchor="{anchor}" transform="translate({x:.2f},{y:.2f})" font-family="{FAMILY}" '
+        f'font-size="{size}px" fill="{ink}">{html.escape(text, quote=False)}</text>'
+    )
+
+
+def _place(value: float, least: float, largest: float) -> float:
+    """Where on the scale, from 0 to 1."""
+    return (value - least) / ((largest - least) or 1.0)
+
+
+def _colour(place: float) -> str:
+    """Between the two shades that are next to a place of the scale."""
+    step, within = divmod(min(max(place, 0.0), 1.0) * (len(_SCALE) - 1), 1)
+    low, high = (_SCALE[min(int(step) + further, len(_SCALE) - 1)] for further in (0, 1))
+    parts = ((int(low[at : at + 2], 16), int(high[at : at + 2], 16)) for at in (1, 3, 5))
+    return "#" + "".join(f"{round(start + (end - start) * within):02x}" for start, end in parts)
 
 
 def _ink(value: float | None, least: float, largest: float) -> str:
     if value is None:
         return MUTED
-    return "#ffffff" if (value - least) / ((largest - least) or 1.0) > _LIGHT_TEXT_FROM else INK
+    return "#ffffff" if _place(value, least, largest) > _LIGHT_TEXT_FROM else INK
 
 
 def _short(number: float, show: Formats) -> str:

@@ -126,9 +126,9 @@ def _changes(document: Document, layout: Layout) -> tuple[Chart, ...]:
     show = Formats(document.locale, document.period.zone)
     width = chart_style.BOARD if layout == "board" else chart_style.WIDE
     text = changes_text(document, show)
-    spec = chart_style.finished(chart_change.changes(document, show, width))
+    plan = chart_change.changes(document, show, width)
     title = "What came of each change, against matched hours before"
-    return (Chart(CHANGES_CHART, title, text, _svg(spec, CHANGES_CHART, text), wide=True),)
+    return (Chart(CHANGES_CHART, title, text, _svg(plan, CHANGES_CHART, text), wide=True),)
 
 
 def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
@@ -137,8 +137,8 @@ def _draw(document: Document, name: ChartName, layout: Layout) -> Chart:
     text = alt_text(document, name, show)
     wide = layout == "page" and name in WIDE_CHARTS
     width = chart_style.BOARD if layout == "board" else chart_style.WIDE if wide else chart_style.NARROW
-    spec = chart_style.finished(plans[name](document, show, width))
-    return Chart(name.value, titles[name], text, _svg(spec, name.value, text), wide)
+    plan = plans[name](document, show, width)
+    return Chart(name.value, titles[name], text, _svg(plan, name.value, text), wide)
 
 
 def _drawn_as(document: Document) -> tuple[Mapping[ChartName, str], _Plans]:
@@ -152,9 +152,12 @@ def _drawn_as(document: Document) -> tuple[Mapping[ChartName, str], _Plans]:
             return _PERFORMANCE_TITLES, _PERFORMANCE_PLANS
 
 
-def _svg(spec: dict[str, Any], name: str, label: str) -> str:
+def _svg(plan: Any, name: str, label: str) -> str:
+    """What a plan looks like: a specification, or an SVG already."""
     register_for_charts()
-    svg = str(vl_convert.vegalite_to_svg(json.dumps(spec), allowed_base_urls=[]))
+    if isinstance(plan, str):
+        return stable(plan, name, label)
+    svg = str(vl_convert.vegalite_to_svg(json.dumps(chart_style.finished(plan)), allowed_base_urls=[]))
     return stable(chart_style.edged(svg), name, label)
 
 
