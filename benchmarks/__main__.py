@@ -19,6 +19,7 @@ from benchmarks import (
     fold_speed,
     import_speed,
     memory,
+    pdf,
     percentile_error,
     report_speed,
     retention,
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "memory": memory.lines,
     "dask": scale_out.lines,
     "import": import_speed.lines,
+    "pdf": pdf.lines,
     "retention": retention.lines,
 }
 TIMES = {"k": 1_000, "m": 1_000_000}

@@ -26,7 +26,7 @@ _WHOLE_FROM = 10
 """From here on a count needs no digits behind the point."""
 
 _BESIDE, _ROW, _LOW_ROW, _GAP = 44, 22, 17, 0.05
-"""Px beside the grid and per day, where there are numbers and where not; the part of an hour between it and the next."""
+"""Px beside the grid, and of a day with numbers and without; the part of an hour that is free before the next."""
 
 _A_MONDAY = date(2024, 1, 1)
 
