@@ -1,7 +1,7 @@
 """Prints eight charts and at least ten pages, and what that took, as JSON: `python -m benchmarks.pdf_once`.
 
-No report has eight charts: these are two, of a week's performance and of its cost, one after the other. The time is that
-of a process which has just started, without its imports; the peak of memory is all of the process'.
+No report has eight charts: these are two, of a week's performance and of its cost, one after the other. The time is
+that of a process which has just started, without its imports; the peak of memory is all of the process'.
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ class Trend(_Part):
     """One headline number against an earlier period. `change` is current - before, in the number's unit.
 
     The same weekdays before are as many whole weeks earlier as keep them from overlapping the period.
-    `reason` says why there is no verdict, where the direction is unknown. `upto` is until when both were compared, where
-    the period was not over or not settled then: `current` is over that part alone.
+    `reason` says why there is no verdict, where the direction is unknown. `upto` is until when both were compared,
+    where the period was not over or not settled then: `current` is over that part alone.
     """
 
     metric: str

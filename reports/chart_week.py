@@ -25,6 +25,9 @@ _THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 _WHOLE_FROM = 10
 """From here on a count needs no digits behind the point."""
 
+_LONG_SHADES = 36
+"""Letters beyond which the shades' words leave no room for the zone, which the report names elsewhere."""
+
 _BESIDE, _ROW, _LOW_ROW, _GAP = 44, 22, 17, 0.05
 """Px beside the grid, and of a day with numbers and without; the part of an hour that is free before the next."""
 
@@ -46,7 +49,8 @@ def heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
         for hour in range(0, 24, 1 if wide else 3)
     ]
     shades = "" if wide else f" · light {grid.words(grid.least)}, dark {grid.words(grid.largest)}"
-    title = _text(f"hour in {document.period.zone}{shades}", 12 * across, 7 * down + 29.5, 11, MUTED)
+    where = f" in {document.period.zone}" if len(shades) <= _LONG_SHADES else ""
+    title = _text(f"hour{where}{shades}", 12 * across, 7 * down + 29.5, 11, MUTED)
     full, high = width - 10, round(7 * down + 37)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="marks" width="{full}" height="{high}" '
