@@ -1,0 +1,101 @@
+"""Ways of projecting what is still to come of a month from the whole days before, with an 80 % interval each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.interval import Z_80
+from tasks.outlook import WEEK, Floats, outlook, weekday_factors
+
+SMOOTHING = 0.2
+"""Of simple exponential smoothing: close to what is best here over all variants."""
+
+
+class Told(NamedTuple):
+    """What the rest of the month will come to, and between which bounds."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+Method = Callable[[Floats, int, int, int], Told]
+"""From the known days, the weekday of the first of them, how many days of the month are over, and how many are left."""
+
+
+def mean_of_four_weeks(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """What Routewatch did at first."""
+    return _carried_on(days[-28:], left)
+
+
+def straight_line(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """The mean of the month so far; before three days of it, of the last four weeks."""
+    return _carried_on(days[-over:] if over >= 3 else days[-28:], left)  # noqa: PLR2004
+
+
+def seasonal_naive(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """As each weekday was a week before; its error grows with every week that it is carried on."""
+    week = days[-WEEK:] if len(days) >= WEEK else np.resize(days, WEEK)
+    apart = days[WEEK:] - days[:-WEEK] if len(days) > WEEK + 2 else days - days.mean()
+    repeats = np.array([len(range(day, left, WEEK)) for day in range(WEEK)])
+    variance = float(np.mean(apart**2)) * float(sum(n * (n + 1) * (2 * n + 1) / 6 for n in repeats))
+    return _told(float(np.resize(week, left).sum()), variance)
+
+
+def weekday_means(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """The mean of each weekday over four weeks."""
+    known = days[-4 * WEEK :]
+    if len(known) < 2 * WEEK:
+        return _carried_on(known, left)
+    weekdays = (weekday + len(days) - len(known) + np.arange(len(known))) % WEEK
+    means = np.array([known[weekdays == day].mean() for day in range(WEEK)])
+    variance = float(((known - means[weekdays]) ** 2).sum()) / (len(known) - WEEK)
+    coming = (weekday + len(days) + np.arange(left)) % WEEK
+    return _told(float(means[coming].sum()), variance * (left + left**2 / len(known)))
+
+
+def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """Of the level, between weekday factors, with one constant for every router (Hyndman et al. 2008, ch. 6)."""
+    factors = weekday_factors(days, weekday)[(weekday + np.arange(len(days) + left)) % WEEK]
+    adjusted = days / np.maximum(factors[: len(days)], 0.05)
+    level, errors = adjusted[0], []
+    for day in adjusted[1:]:
+        errors.append(day - level)
+        level += SMOOTHING * errors[-1]
+    coming = factors[len(days) :]
+    later = coming[::-1].cumsum()[::-1] - coming
+    return _told(float(level * coming.sum()), float(np.var(errors)) * float(((coming + SMOOTHING * later) ** 2).sum()))
+
+
+def chosen(days: Floats, weekday: int, over: int, left: int) -> Told:
+    """tasks.outlook."""
+    coming = outlook(days, weekday, np.ones(left))
+    return _told(float(coming.expected[-1]), float(coming.spread[-1]) ** 2)
+
+
+METHODS: Mapping[str, Method] = {
+    "mean of four weeks (as it was)": mean_of_four_weeks,
+    "straight line of the month": straight_line,
+    "seasonal-naive": seasonal_naive,
+    "weekday means": weekday_means,
+    "exponential smoothing": exponential_smoothing,
+    "**level and damped trend, by weekday**": chosen,
+}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _carried_on(days: Floats, left: int) -> Told:
+    """The mean of days; the days to come vary by themselves, and their mean is not known exactly either."""
+    variance = float(days.var(ddof=1)) * (left + left**2 / len(days))
+    return _told(float(days.mean()) * left, variance)
+
+
+def _told(estimate: float, variance: float) -> Told:
+    reach = Z_80 * math.sqrt(variance)
+    return Told(estimate, estimate - reach, estimate + reach)
