@@ -46,6 +46,9 @@ class Period:
                 f"reaches outside the years {EARLIEST.year} to {LATEST.year - 1}"
             )
 
+        object.__setattr__(self, "start", self.start.astimezone(UTC))
+        object.__setattr__(self, "end", self.end.astimezone(UTC))
+
     @property
     def length(self) -> timedelta:
         return self.end - self.start

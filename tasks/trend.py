@@ -1,26 +1,49 @@
 """Trends: a period's headline numbers against an earlier period's, and whether the change is more than noise.
 
 Selections close in time resemble each other, so the unit of chance is the hour (the minute in short periods), not the
-selection: a ratio's variance is that of the ratio estimator over hours (Cochran, Sampling Techniques, ch. 6), and a
-total is compared hour by hour.
+selection. Each hour is held against its like in the earlier period, so that the rhythm of the day is no noise: a total
+by the differences of hours, a ratio by those of the residuals of the ratio estimator (Cochran, Sampling Techniques,
+ch. 6). Neighbouring hours resemble each other too: what they have in common counts once (Zwiers and von Storch 1995).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from models.document import Direction, Interval, Trend
+from models.document import CONFIDENCE, Direction, Interval, Trend
 from models.kpi import KpiName
+from models.period import Level, Period, floor_to
+from tasks.alike import HOUR, SETTLING, Likeness, Parts, clock_length, kind_of, parts
 from tasks.gather import Gathered
-from tasks.interval import Z_95
+from tasks.interval import around, student
+
+Floats = npt.NDArray[np.float64]
 
 MINIMUM_BUCKETS = 6
 """Hours (or minutes) with data that each side needs before a change is judged; a variance of fewer is a guess."""
+
+KINDS = 48
+"""Of hours: 24 of working days, and 24 of weekends."""
+
+LEAST_FREEDOM = 3.0
+"""Independent hours, less one, that a series counts for at least, however alike its neighbours are."""
+
+MOST_ALIKE = 0.9
+"""Correlation of neighbours up to which it is believed; nearer to 1 a short series says little."""
+
+NO_DATA, NO_DATA_BEFORE = "no data in this period", "no data in the period compared with"
+TOO_SHORT = "too short to tell a change from chance"
+OF_RHYTHM = "no more than the other number of weekends makes"
+UNLIKE = "other weekdays or times of day than in this period"
+PARTLY_RECORDED = "recording began within the period compared with"
 
 ComparedWith = Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
 
@@ -56,11 +79,37 @@ USAGE_METRICS = (
 """What selections are like, for the report about usage."""
 
 
-def trends(
-    current: Gathered, before: Gathered, compared_with: ComparedWith, metrics: Sequence[_Metric] = METRICS
+def against(
+    current: Gathered, earlier: Mapping[ComparedWith, Gathered], now: datetime, recorded_from: datetime | None
 ) -> tuple[Trend, ...]:
-    """One Trend per metric, in their order."""
-    return tuple(_trend(metric, current, before, compared_with) for metric in metrics)
+    """The trends against each earlier period that does not overlap this one, by what is known and settled at `now`."""
+    settled = min(now, current.folded_at or now) - SETTLING
+    apart = {name: before for name, before in earlier.items() if before.asked.end <= current.asked.start}
+    return tuple(
+        trend
+        for name, before in apart.items()
+        for trend in trends(current, before, name, settled=settled, recorded_from=recorded_from)
+    )
+
+
+def trends(
+    current: Gathered,
+    before: Gathered,
+    compared_with: ComparedWith,
+    metrics: Sequence[_Metric] = METRICS,
+    *,
+    settled: datetime | None = None,
+    recorded_from: datetime | None = None,
+) -> tuple[Trend, ...]:
+    """One Trend per metric, in their order, over what is over and settled of the period and as much of the earlier one.
+
+    What lies before `settled` changes no more, and before `recorded_from` nothing was recorded.
+    """
+    found = parts(current, before, settled)
+    if isinstance(found, str):
+        return tuple(_untold(metric, compared_with, found) for metric in metrics)
+    is_partial = recorded_from is not None and found.then.start < recorded_from
+    return tuple(_trend(metric, current, before, found, compared_with, is_partial=is_partial) for metric in metrics)
 
 
 def ratio_error(buckets: pl.DataFrame) -> float:
@@ -74,10 +123,22 @@ def ratio_error(buckets: pl.DataFrame) -> float:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _trend(metric: _Metric, current: Gathered, before: Gathered, compared_with: ComparedWith) -> Trend:
-    now, then = _buckets(metric, current), _buckets(metric, before)
+def _untold(metric: _Metric, compared_with: ComparedWith, reason: str) -> Trend:
+    return Trend(
+        metric=metric.name, compared_with=compared_with, current=None, before=None, change=None, change_share=None,
+        direction=Direction.UNKNOWN, reason=reason,
+    )  # fmt: skip
+
+
+def _trend(
+    metric: _Metric, current: Gathered, before: Gathered, found: Parts, compared_with: ComparedWith, *, is_partial: bool
+) -> Trend:
+    # That of a total nothing is told by the minute: hours differ by more than their minutes show.
+    by_minute = metric.denominator is not None and not (current.minutes.is_empty() or before.minutes.is_empty())
+    now = _buckets(metric, current.minutes if by_minute else current.hours, found.now)
+    then = _buckets(metric, before.minutes if by_minute else before.hours, found.then)
     value, earlier = _value(metric, now), _value(metric, then)
-    change, reason = _change(metric, now, then)
+    change, reason = _change(metric, now, then, found, is_partial=is_partial)
     return Trend(
         metric=metric.name,
         compared_with=compared_with,
@@ -87,18 +148,23 @@ def _trend(metric: _Metric, current: Gathered, before: Gathered, compared_with: 
         change_share=change.estimate / abs(earlier) if change and earlier else None,
         direction=_direction(metric, change),
         reason=reason,
+        upto=found.upto,
     )
 
 
-def _buckets(metric: _Metric, gathered: Gathered) -> pl.DataFrame:
-    """`offset` from the period's start, `above` and `below` the line per bucket that has data, in order of time."""
-    rollups = gathered.hours if gathered.minutes.is_empty() else gathered.minutes
+def _buckets(metric: _Metric, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
+    """`above` and `below` the line per bucket that has data, by `offset` from the part's start on the zone's clock."""
     known = metric.denominator or ("cost_count" if metric.numerator.startswith("cost") else "count")
-    sums = rollups.group_by("bucket").agg(
-        above=pl.col(metric.numerator).sum().cast(pl.Float64), below=pl.col(known).sum().cast(pl.Float64)
+    start = floor_to(Level.HOUR, part.start, part.zone)
+    offset = pl.col("bucket").dt.convert_time_zone(part.zone).dt.replace_time_zone(None) - pl.lit(
+        part.local(start).replace(tzinfo=None)
     )
-    offset = pl.col("bucket") - gathered.period.start
-    return sums.filter(pl.col("below") > 0).select(offset.alias("offset"), "above", "below").sort("offset")
+    sums = (
+        rollups.filter(pl.col("bucket").is_between(start, part.end, closed="left"))
+        .group_by(offset=offset)
+        .agg(above=pl.col(metric.numerator).sum().cast(pl.Float64), below=pl.col(known).sum().cast(pl.Float64))
+    )
+    return sums.filter(pl.col("below") > 0).sort("offset")
 
 
 def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
@@ -108,21 +174,92 @@ def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
     return total if metric.denominator is None else total / float(buckets["below"].sum())
 
 
-def _change(metric: _Metric, now: pl.DataFrame, then: pl.DataFrame) -> tuple[Interval | None, str | None]:
+def _change(
+    metric: _Metric, now: pl.DataFrame, then: pl.DataFrame, found: Parts, *, is_partial: bool
+) -> tuple[Interval | None, str | None]:
     if now.is_empty() or then.is_empty():
-        return None, "no data in this period" if now.is_empty() else "no data in the period compared with"
+        return None, NO_DATA if now.is_empty() else NO_DATA_BEFORE
+    is_total = metric.denominator is None
     change = (_value(metric, now) or 0.0) - (_value(metric, then) or 0.0)
-    if min(now.height, then.height) < MINIMUM_BUCKETS:
-        return Interval(estimate=change), "too short to tell a change from chance"
-    error = _total_error(now, then) if metric.denominator is None else math.hypot(ratio_error(now), ratio_error(then))
-    return Interval(estimate=change, low=change - Z_95 * error, high=change + Z_95 * error), None
+    fewest = min(now.height, then.height)
+    if why := _no_verdict(found.likeness, fewest, is_total=is_total, is_partial=is_partial):
+        return Interval(estimate=change), why
+    if is_total and found.likeness is Likeness.MIXED:
+        return _mixed_change(change, _by_hour(now, found.now), _by_hour(then, found.then))
+    own, earlier = (frame["above"] if is_total else _residuals(frame) for frame in (now, then))
+    if found.likeness is not Likeness.PAIRED:
+        return around(change, math.hypot(_reach(own.to_numpy()), _reach(earlier.to_numpy()))), None
+    sides = now.select("offset", own=own), then.select("offset", earlier=earlier)
+    pairs = sides[0].join(sides[1], on="offset", how="full", coalesce=True).sort("offset").fill_null(0.0)
+    return around(change, _reach((pairs["own"] - pairs["earlier"]).to_numpy())), None
 
 
-def _total_error(now: pl.DataFrame, then: pl.DataFrame) -> float:
-    """Standard error of the difference of two totals, from the differences of equally placed buckets."""
-    pairs = now.join(then, on="offset", how="full", coalesce=True).fill_null(0.0)
-    difference = pairs["above"] - pairs["above_right"]
-    return math.sqrt(pairs.height) * float(difference.std() or 0.0)  # type: ignore[arg-type]
+def _no_verdict(likeness: Likeness, buckets: int, *, is_total: bool, is_partial: bool) -> str | None:
+    if is_total and is_partial:
+        return PARTLY_RECORDED
+    if likeness is Likeness.NONE or (is_total and likeness is Likeness.NEXT):
+        return UNLIKE
+    return TOO_SHORT if buckets < MINIMUM_BUCKETS else None
+
+
+@dataclass(frozen=True)
+class _Hours:
+    """A total by the hour, and of which kind each hour is; hours without data are zero."""
+
+    totals: Floats
+    kinds: npt.NDArray[np.int64]
+
+    def count(self) -> Floats:
+        return np.bincount(self.kinds, minlength=KINDS).astype(np.float64)
+
+    def means(self) -> Floats:
+        """Of each kind; 0 where there is none of it."""
+        return np.bincount(self.kinds, self.totals, minlength=KINDS) / np.maximum(1.0, self.count())
+
+
+def _by_hour(buckets: pl.DataFrame, part: Period) -> _Hours:
+    start = part.local(floor_to(Level.HOUR, part.start, part.zone)).replace(tzinfo=None)
+    count = math.ceil(clock_length(part.start, part.end, part.zone) / HOUR)
+    totals = np.zeros(count)
+    totals[(buckets["offset"] / HOUR).cast(pl.Int64).to_numpy()] = buckets["above"].to_numpy()
+    kinds = (kind_of(start + step * HOUR) for step in range(count))
+    return _Hours(totals, np.array([hour + 24 * weekend for weekend, hour in kinds]))
+
+
+def _mixed_change(change: float, now: _Hours, then: _Hours) -> tuple[Interval, str | None]:
+    """Of totals over hours of the same kinds, but not as many of each: what their mix makes by itself is no change."""
+    held = now.count() * (then.count() > 0)
+    weights = held / np.maximum(1.0, then.count())
+    own, earlier = now.means(), then.means()
+    reach = math.hypot(
+        _reach(now.totals - own[now.kinds]), _reach((then.totals - earlier[then.kinds]) * weights[then.kinds])
+    )
+    if abs(float((held * (own - earlier)).sum())) <= reach < abs(change):
+        return Interval(estimate=change), OF_RHYTHM
+    return around(change, reach), None
+
+
+def _residuals(buckets: pl.DataFrame) -> pl.Series:
+    """What each bucket adds to the error of the ratio."""
+    below = float(buckets["below"].sum())
+    return (buckets["above"] - float(buckets["above"].sum()) / below * buckets["below"]) / below
+
+
+def _reach(series: Floats) -> float:
+    """How far the sum of a series in order of time may be off by chance, at CONFIDENCE.
+
+    The correlation of neighbours is taken without its bias in short series (Kendall 1954), and never as negative.
+    """
+    count = len(series)
+    apart = series - series.mean()
+    squares = float((apart**2).sum())
+    if squares == 0:
+        return 0.0
+    seen = float((apart[1:] * apart[:-1]).sum()) / squares
+    alike = min(MOST_ALIKE, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
+    each_counts = (1 - alike) / (1 + alike)
+    freedom = max(LEAST_FREEDOM, count * each_counts - 1)
+    return student(CONFIDENCE, freedom) * math.sqrt(count / each_counts * squares / (count - 1))
 
 
 def _direction(metric: _Metric, change: Interval | None) -> Direction:

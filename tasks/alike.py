@@ -1,0 +1,119 @@
+"""Alike: which parts of two periods can be held against each other, and how.
+
+Only what is over and settled is compared, with just as much of the earlier period. And only like with like: a Monday
+has more requests than its Sunday, which is rhythm and no news. Hours are alike where they are the same hour of the day,
+working days and weekends apart, as for a change of the config (docs/loop.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from models.period import Level, Period, floor_to, next_start
+from tasks.gather import Gathered
+
+SETTLING = timedelta(minutes=2)
+"""How long the last rows of a minute may take to come: a router writes within seconds, a batch of it later."""
+
+PAIRED_SHARE = 0.95
+"""Part of the hours that must face one of their own kind for the two to be held against each other hour by hour."""
+MIXED_SHARE = 0.9
+"""Part of the hours that must be of the same kinds for the two to be compared as a whole: thirty days and the thirty
+before them may differ by two weekdays."""
+
+SATURDAY = 5
+HOUR = timedelta(hours=1)
+
+
+class Likeness(StrEnum):
+    """Whether hours face their like, the hours as a whole are alike, one lies right after the other, or none of it."""
+
+    PAIRED = "paired"
+    MIXED = "mixed"
+    NEXT = "next"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is compared of either period; `upto` is where the later one is cut, because the rest of it is open yet."""
+
+    now: Period
+    then: Period
+    likeness: Likeness
+    upto: datetime | None
+
+
+OVERLAPS = "it overlaps this period"
+NOTHING_OVER = "too little of this period is over"
+TOO_COARSE = "of that time only hours are kept, which do not face those of this period"
+
+
+def parts(current: Gathered, before: Gathered, settled: datetime | None = None) -> Parts | str:
+    """The comparable parts of two periods, or why there are none. What lies before `settled` changes no more.
+
+    Where an edge of either was rounded outward, both are cut to the whole hours within.
+    """
+    asked, earlier, zone = current.asked, before.asked, current.period.zone
+    if earlier.end > asked.start:
+        return OVERLAPS
+    by_minute = not current.minutes.is_empty() and not before.minutes.is_empty()
+    end, upto = asked.end, None
+    if settled is not None and settled < asked.end:
+        end = upto = floor_to(Level.MINUTE if by_minute else Level.HOUR, settled, zone)
+    if end <= asked.start:
+        return NOTHING_OVER
+    earlier_end = earlier.end if upto is None else _at_clock(earlier.start, clock_length(asked.start, end, zone), zone)
+    now, then = Period(asked.start, end, zone), Period(earlier.start, earlier_end, zone)
+    if (current.period, before.period) != (asked, earlier):
+        cut_now, cut_then = _whole_hours(now), _whole_hours(then)
+        if cut_now is None or cut_then is None or _shift(cut_now, cut_then) != _shift(asked, earlier):
+            return TOO_COARSE
+        now, then = cut_now, cut_then
+    return Parts(now, then, _likeness(now, then, by_minute=by_minute), upto)
+
+
+def clock_length(start: datetime, end: datetime, zone: str) -> timedelta:
+    """How far the zone's clock is from one instant to the other: 24 hours on days of 23 and 25 as well."""
+    return _clock(end, zone) - _clock(start, zone)
+
+
+def kind_of(local: datetime) -> tuple[bool, int]:
+    """Of an hour on the zone's clock: whether it lies on a weekend, and which hour of the day it is."""
+    return local.weekday() >= SATURDAY, local.hour
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _likeness(now: Period, then: Period, *, by_minute: bool) -> Likeness:
+    hours = max(1, math.ceil(clock_length(now.start, now.end, now.zone) / HOUR))
+    starts = (_clock(now.start, now.zone), _clock(then.start, then.zone))
+    kinds, earlier = ([kind_of(start + step * HOUR) for step in range(hours)] for start in starts)
+    if sum(one == other for one, other in zip(kinds, earlier, strict=True)) >= PAIRED_SHARE * hours:
+        return Likeness.PAIRED
+    if (Counter(kinds) & Counter(earlier)).total() >= MIXED_SHARE * hours:
+        return Likeness.MIXED
+    return Likeness.NEXT if by_minute and then.end == now.start else Likeness.NONE
+
+
+def _whole_hours(period: Period) -> Period | None:
+    start, end = next_start(Level.HOUR, period.start, period.zone), floor_to(Level.HOUR, period.end, period.zone)
+    return Period(start, end, period.zone) if start < end else None
+
+
+def _shift(now: Period, then: Period) -> tuple[timedelta, timedelta]:
+    return clock_length(then.start, now.start, now.zone), clock_length(then.end, now.end, now.zone)
+
+
+def _clock(instant: datetime, zone: str) -> datetime:
+    return instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+
+
+def _at_clock(start: datetime, length: timedelta, zone: str) -> datetime:
+    return (_clock(start, zone) + length).replace(tzinfo=ZoneInfo(zone)).astimezone(start.tzinfo)
