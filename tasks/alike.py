@@ -78,6 +78,16 @@ def parts(current: Gathered, before: Gathered, settled: datetime | None = None) 
     return Parts(now, then, _likeness(now, then, by_minute=by_minute), upto)
 
 
+def settled_at(current: Gathered, now: datetime) -> datetime:
+    """Before what instant nothing changes any more, by when rows were counted last."""
+    return min(now, current.folded_at or now) - SETTLING
+
+
+def known_end(current: Gathered, now: datetime) -> datetime:
+    """The end of a period, or the minute up to which it is over and settled."""
+    return min(current.period.end, floor_to(Level.MINUTE, settled_at(current, now), current.period.zone))
+
+
 def clock_length(start: datetime, end: datetime, zone: str) -> timedelta:
     """How far the zone's clock is from one instant to the other: 24 hours on days of 23 and 25 as well."""
     return _clock(end, zone) - _clock(start, zone)

@@ -40,16 +40,17 @@ from models.settings import Schedule, Settings
 from models.workplace import Workplace
 from reports.figures import trend_of
 from reports.wording import SPEND_METRICS
+from tasks.alike import known_end, settled_at
 from tasks.balance import OBSERVATIONAL, Split
 from tasks.baselines import baselines
 from tasks.cause import Spending
 from tasks.efficiency import Candidate, Efficiency, measure_efficiency, optimization_savings
-from tasks.forecast import project_budget
+from tasks.forecast import project_budget, recorded_from
 from tasks.gather import Gathered
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes
 from tasks.totals import Totals, percentiles_by, total
-from tasks.trend import USAGE_METRICS, trends
+from tasks.trend import USAGE_METRICS, ComparedWith, against, trends
 from tasks.usage import group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket
 from tasks.volume import MINIMUM_SAMPLE, Before
@@ -104,7 +105,7 @@ def scheduled(
 class Material:
     """Everything that a document is composed of.
 
-    `spent` are hours with tasks.forecast.SPENT over its basis, and `before` is for usage.
+    `spent` are hours with tasks.forecast.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
     """
 
     current: Gathered
@@ -126,7 +127,7 @@ def compose(request: Request, material: Material, settings: Settings, now: datet
     measured = total(material.current.parts)
     parts, limits = material.current.parts, settings.performance_metrics
     efficiency = measure_efficiency(parts, limits, material.split, cheapest=material.cheapest)
-    header = _header(request, material, settings, measured, efficiency) | {"generated_at": now}
+    header = _header(request, material, settings, measured, efficiency, now=now)
     if request.template == "cost":
         return _explained(_cost(header, material, settings, measured, efficiency), material)
     if request.template == "optimization":
@@ -157,20 +158,20 @@ def _performance(
         **header,
         summary=summary,
         model_breakdown=model_breakdown(material.current.parts, efficiency.by_model),
-        performance_trends=_trends(material),
+        performance_trends=_trends(material, header["generated_at"]),
         optimization_opportunities=tuple(material.bottlenecks),
         recommendations=tuple(material.recommendations),
         applied_optimizations=tuple(material.applied),
         alerts=_alerts(header["kpis"]),
         savings=efficiency.savings if measured.count else None,
-        budget=_budget(material, settings) if settings.budget.monthly_usd else None,
+        budget=_budget(material, settings, header["generated_at"]) if settings.budget.monthly_usd else None,
     )
 
 
 def _cost(
     header: dict[str, Any], material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
 ) -> CostReport:
-    budget = _budget(material, settings)
+    budget = _budget(material, settings, header["generated_at"])
     teams = group_costs(material.current.parts, "team")
     summary = CostSummary(
         period=header["period"],
@@ -178,7 +179,9 @@ def _cost(
         total_spent=measured.cost_usd,
         budget_used=budget.used_share,
         average_cost_per_request=measured.average_cost_usd,
-        cost_trend=tuple(trend for trend in _trends(material) if trend.metric in ("totalCost", "averageCost")),
+        cost_trend=tuple(
+            trend for trend in _trends(material, header["generated_at"]) if trend.metric in ("totalCost", "averageCost")
+        ),
     )
     return CostReport(
         **header,
@@ -239,7 +242,8 @@ def _usage(header: dict[str, Any], material: Material) -> UsageReport:
     if before is None:
         raise ValueError("usage is compared with what was before, which was not gathered")
     groups, compared, bucket = group_usage(current, before), before.same_weekdays, volume_bucket(current.period)
-    tokens_and_ratings = trends(current, compared, "sameWeekdaysBefore", USAGE_METRICS)
+    settled = settled_at(current, header["generated_at"])
+    tokens_and_ratings = trends(current, compared, "sameWeekdaysBefore", USAGE_METRICS, settled=settled)
     return UsageReport(
         **header,
         usage_summary=usage_summary(current, header["period"]),
@@ -263,10 +267,11 @@ def _usage(header: dict[str, Any], material: Material) -> UsageReport:
 
 
 def _header(
-    request: Request, material: Material, settings: Settings, measured: Totals, efficiency: Efficiency
+    request: Request, material: Material, settings: Settings, measured: Totals, efficiency: Efficiency, *, now: datetime
 ) -> dict[str, Any]:
     current = material.current
     return {
+        "generated_at": now,
         "kind": request.kind,
         "depth": request.depth,
         "metrics": request.metrics,
@@ -276,7 +281,7 @@ def _header(
         "filters": request.filters,
         "coverage": measured.coverage,
         "freshness": Freshness(last_selection_at=current.last_selection_at, folded_at=current.folded_at),
-        "notes": notes(current, measured),
+        "notes": notes(current, measured, now),
         "kpis": kpis(measured, efficiency, settings.performance_metrics),
         "charts": _charts(current, settings),
     }
@@ -304,16 +309,19 @@ def _charts(current: Gathered, settings: Settings) -> Charts:
     )
 
 
-def _trends(material: Material) -> tuple[Trend, ...]:
-    return (
-        *trends(material.current, material.previous, "previousPeriod"),
-        *trends(material.current, material.last_week, "samePeriodLastWeek"),
-    )
+def _trends(material: Material, now: datetime) -> tuple[Trend, ...]:
+    current = material.current
+    earlier: dict[ComparedWith, Gathered] = {
+        "previousPeriod": material.previous,
+        "samePeriodLastWeek": material.last_week,
+    }
+    began = recorded_from(material.spent, known_end(current, now), current.period.zone)
+    return against(current, earlier, now, began)
 
 
-def _budget(material: Material, settings: Settings) -> BudgetProjection:
-    period = material.current.period
-    return project_budget(material.spent, period.end, period.zone, settings.budget.monthly_usd)
+def _budget(material: Material, settings: Settings, now: datetime) -> BudgetProjection:
+    end, zone = known_end(material.current, now), material.current.period.zone
+    return project_budget(material.spent, end, zone, settings.budget.monthly_usd)
 
 
 def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:

@@ -44,6 +44,12 @@ def basis(end: datetime, zone: str) -> Period:
     return Period(_midnight(end.astimezone(ZoneInfo(zone)).date() - timedelta(days=BASIS_DAYS + 1), zone), end, zone)
 
 
+def recorded_from(rollups: pl.DataFrame, end: datetime, zone: str) -> datetime | None:
+    """When recording began, by hours over basis(end); None where that lies before them, or nothing is recorded."""
+    first: datetime | None = rollups["bucket"].min()  # type: ignore[assignment]
+    return None if first is None or first < basis(end, zone).start + timedelta(days=1) else first
+
+
 def project_budget(rollups: pl.DataFrame, end: datetime, zone: str, monthly_usd: float | None) -> BudgetProjection:
     """Used and projected spend of the month at `end`, from hours with SPENT over basis(end)."""
     month = month_of(end, zone)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from models.period import Period
 from models.tables import OTHER_TEAMS
+from tasks.alike import known_end
 from tasks.gather import Gathered
 from tasks.totals import COVERED, Totals
 
@@ -20,8 +21,8 @@ _COLUMN_WORDS = {
 }
 
 
-def notes(current: Gathered, measured: Totals) -> tuple[str, ...]:
-    """What a reader must know before believing the numbers."""
+def notes(current: Gathered, measured: Totals, now: datetime) -> tuple[str, ...]:
+    """What a reader must know before believing the numbers, which were gathered at `now`."""
     if not measured.count:
         return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
     told: list[str] = []
@@ -29,6 +30,11 @@ def notes(current: Gathered, measured: Totals) -> tuple[str, ...]:
         told.append(
             f"The period was rounded outward from {_span(current.asked)} to {_span(current.period)}: "
             "nothing finer is kept."
+        )
+    if (until := known_end(current, now)) < current.period.end:
+        told.append(
+            f"This period is not over, or its last minutes may still change: it is compared up to "
+            f"{_stamp(until, current.period)} at most, with as much of earlier periods."
         )
     missing = [_COLUMN_WORDS[name] for name, column in COVERED.items() if not measured.known(column)]
     if missing:

@@ -14,6 +14,7 @@ from models.document import Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
+from tasks.alike import known_end
 from tasks.apply import applied_in, numbered
 from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.cause import Side, Spending
@@ -37,7 +38,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         previous = gather_from(connection, period.before(), filters)
         last_week = gather_from(connection, period.week_before(), filters)
         weeks = gather_from(connection, _four_weeks(current.period), Filters())
-        spent = total_hours(connection, basis(current.period.end, period.zone), SPENT)
+        spent = total_hours(connection, basis(known_end(current, now), period.zone), SPENT)
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)

@@ -2,8 +2,9 @@
 
 Selections close in time resemble each other, so the unit of chance is the hour (the minute in short periods), not the
 selection. Each hour is held against its like in the earlier period, so that the rhythm of the day is no noise: a total
-by the differences of hours, a ratio by those of the residuals of the ratio estimator (Cochran, Sampling Techniques,
-ch. 6). Neighbouring hours resemble each other too: what they have in common counts once (Zwiers and von Storch 1995).
+by what hours differ beyond a common factor, a ratio by the residuals of the ratio estimator (Cochran, Sampling
+Techniques, ch. 6). Neighbouring hours resemble each other too: what they have in common counts once (Zwiers and von
+Storch 1995).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import polars as pl
 from models.document import CONFIDENCE, Direction, Interval, Trend
 from models.kpi import KpiName
 from models.period import Level, Period, floor_to
-from tasks.alike import HOUR, SETTLING, Likeness, Parts, clock_length, kind_of, parts
+from tasks.alike import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
 from tasks.gather import Gathered
 from tasks.interval import around, student
 
@@ -83,7 +84,7 @@ def against(
     current: Gathered, earlier: Mapping[ComparedWith, Gathered], now: datetime, recorded_from: datetime | None
 ) -> tuple[Trend, ...]:
     """The trends against each earlier period that does not overlap this one, by what is known and settled at `now`."""
-    settled = min(now, current.folded_at or now) - SETTLING
+    settled = settled_at(current, now)
     apart = {name: before for name, before in earlier.items() if before.asked.end <= current.asked.start}
     return tuple(
         trend
@@ -191,7 +192,8 @@ def _change(
         return around(change, math.hypot(_reach(own.to_numpy()), _reach(earlier.to_numpy()))), None
     sides = now.select("offset", own=own), then.select("offset", earlier=earlier)
     pairs = sides[0].join(sides[1], on="offset", how="full", coalesce=True).sort("offset").fill_null(0.0)
-    return around(change, _reach((pairs["own"] - pairs["earlier"]).to_numpy())), None
+    apart = _apart if is_total else np.subtract
+    return around(change, _reach(apart(pairs["own"].to_numpy(), pairs["earlier"].to_numpy()))), None
 
 
 def _no_verdict(likeness: Likeness, buckets: int, *, is_total: bool, is_partial: bool) -> str | None:
@@ -200,6 +202,12 @@ def _no_verdict(likeness: Likeness, buckets: int, *, is_total: bool, is_partial:
     if likeness is Likeness.NONE or (is_total and likeness is Likeness.NEXT):
         return UNLIKE
     return TOO_SHORT if buckets < MINIMUM_BUCKETS else None
+
+
+def _apart(own: Floats, earlier: Floats) -> Floats:
+    """By how much hours differ beyond what all of them do: growth is larger by day than by night, and no scatter."""
+    factor = math.sqrt(own.sum() / earlier.sum()) if own.sum() > 0 < earlier.sum() else 1.0
+    return own / factor - earlier * factor
 
 
 @dataclass(frozen=True)

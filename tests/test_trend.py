@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from models.document import Direction, Filters, Trend
 from models.period import Period
+from tasks.alike import SETTLING
 from tasks.gather import Gathered
-from tasks.rollup import empty
-from tasks.trend import trends
+from tasks.notes import notes
+from tasks.rollup import SUMS, empty
+from tasks.totals import total
+from tasks.trend import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
 from tests.factories import MONDAY, hours
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def gathered(start_day: int, rows: list[dict[str, Any]]) -> Gathered:
@@ -88,3 +94,200 @@ def test_a_few_hours_are_too_short_to_tell() -> None:
     assert trend.change is not None
     assert trend.change.low is None
     assert trend.reason == "too short to tell a change from chance"
+
+
+# --- like with like ---------------------------------------------------------------------------------------------------
+
+
+def by_hour(period: Period, seed: int = 0, *, factor: float = 1.0, asked: Period | None = None) -> Gathered:
+    """Hours with the rhythm of an office: weekends have a third, nights a fifth; numbers, costs and times scatter."""
+    draw = np.random.default_rng([seed, int(period.start.timestamp())])
+    starts = [period.start + step * HOUR for step in range(round(period.hours))]
+    locals_ = [period.local(start) for start in starts]
+    usual = [100 * factor * (1 if 8 <= it.hour < 19 else 0.2) * (1 if it.weekday() < 5 else 0.33) for it in locals_]
+    counts = draw.poisson(usual)
+    columns: dict[str, Any] = {
+        "bucket": starts,
+        "count": counts,
+        "cost_count": counts,
+        "cost_sum_usd": counts * 0.01 * draw.lognormal(0, 0.1, len(counts)),
+        "response_time_count": counts,
+        "response_time_sum_ms": counts * 1000 * draw.lognormal(0, 0.1, len(counts)),
+        "error_count": draw.binomial(counts, 0.02),
+    }
+    rows = pl.DataFrame(columns, schema_overrides={"bucket": pl.Datetime("us", "UTC")}).with_columns(
+        *(pl.lit(0).alias(name) for name in SUMS if name not in columns), team=pl.lit("(unknown)")
+    )
+    return Gathered(asked or period, period, Filters(), rows, rows, empty(), None, None)
+
+
+def days(first: int, count: int, zone: str = "UTC") -> Period:
+    return Period(MONDAY + first * DAY, MONDAY + (first + count) * DAY, zone)
+
+
+def told(now: Gathered, before: Gathered, **known: Any) -> dict[str, Trend]:
+    return {trend.metric: trend for trend in trends(now, before, "previousPeriod", **known)}
+
+
+def test_a_monday_against_its_sunday_is_rhythm() -> None:
+    """It has three times the requests, and no verdict; nor has a Saturday against its Friday."""
+    for first in (7, 5):
+        found = told(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
+        assert {trend.direction for trend in found.values()} == {Direction.UNKNOWN}
+        assert found["totalSelections"].reason == UNLIKE
+        assert found["totalSelections"].change is not None
+
+
+def test_a_monday_is_held_against_the_monday_before() -> None:
+    """A fifth more is news there, as it is of a Tuesday against its Monday."""
+    more = by_hour(days(7, 1), factor=1.2)
+    assert told(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
+    assert told(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
+    assert told(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
+
+
+def test_other_hours_of_a_day_are_no_like() -> None:
+    """A morning is not held against the night before it, but against the same morning a week before."""
+    morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
+    assert told(by_hour(morning), by_hour(night))["responseTime"].reason == UNLIKE
+    week_before = Period(morning.start - 7 * DAY, morning.end - 7 * DAY)
+    assert told(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
+
+
+def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
+    """Where their mix of weekdays differs, totals are told beyond what that makes."""
+    now, before = days(30 + 5, 30), days(5, 30)
+    found = told(by_hour(now), by_hour(before))["totalSelections"]
+    assert found.direction is Direction.SAME or found.reason == OF_RHYTHM
+    assert told(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
+    assert told(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
+
+
+def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> None:
+    """The week in which the clocks go back is as like the one before as any other."""
+    start = datetime(2026, 10, 18, 22, tzinfo=UTC)
+    week = Period(start, start + 7 * DAY + HOUR, "Europe/Berlin")
+    before = Period(start - 7 * DAY, start, "Europe/Berlin")
+    found = told(by_hour(week), by_hour(before))
+    assert found["totalSelections"].direction is Direction.SAME
+    assert found["responseTime"].direction is Direction.SAME
+
+
+def test_a_period_in_which_recording_began_has_no_total_to_compare_with() -> None:
+    """Half a week of requests against a whole one is no growth; the average response time is known all the same."""
+    whole, half = by_hour(days(7, 7)), by_hour(days(0, 7))
+    began = MONDAY + 3 * DAY
+    half = replace(half, hours=half.hours.filter(pl.col("bucket") >= began))
+    found = told(whole, half, recorded_from=began)
+    assert found["totalSelections"].reason == PARTLY_RECORDED
+    assert found["responseTime"].direction is Direction.SAME
+    assert told(whole, half, recorded_from=MONDAY)["totalSelections"].reason is None
+
+
+def news_of(draws: int, spell: float) -> Counter[str]:
+    """How often each metric is told to have changed, of days that are equal but for chance and slow spells."""
+    news: Counter[str] = Counter()
+    for seed in range(draws):
+        sides = []
+        for first in (7, 0):
+            side, draw = by_hour(days(first + seed % 7, 1), seed), np.random.default_rng([seed, first])
+            slow = draw.normal(0, 0.3, 24)
+            for hour in range(1, 24):
+                slow[hour] = spell * slow[hour - 1] + np.sqrt(1 - spell**2) * slow[hour]
+            slowed = pl.col("response_time_sum_ms") * pl.Series(np.exp(slow))
+            sides.append(replace(side, hours=side.hours.with_columns(response_time_sum_ms=slowed)))
+        found = told(*sides)
+        news.update(name for name, trend in found.items() if trend.direction not in (Direction.SAME, Direction.UNKNOWN))
+    return news
+
+
+def test_chance_makes_news_as_seldom_as_promised() -> None:
+    """Of days with their rhythm against the same days a week before, about one in twenty of each metric."""
+    news = news_of(200, 0.0)
+    assert all(news[name] / 200 <= 1 / 12 for name in ("totalSelections", "totalCost", "responseTime", "errorRate"))
+
+
+def test_hours_that_resemble_their_neighbours_make_no_news_by_themselves() -> None:
+    """A slow spell of some hours is one thing that happened; were each of its hours one, a third would be news."""
+    assert news_of(200, 0.6)["responseTime"] / 200 <= 0.17
+
+
+def test_growth_is_news_by_day_and_by_week() -> None:
+    """A tenth more of everything is found in a week, a fifth in most days."""
+    days_found = [
+        told(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
+        for seed in range(20)
+    ]
+    assert days_found.count(Direction.MORE) >= 18
+    assert told(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
+
+
+# --- what is over -----------------------------------------------------------------------------------------------------
+
+
+def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> None:
+    """At half past two in the afternoon, both are compared up to two o'clock."""
+    now = MONDAY + 8 * DAY + 14.5 * HOUR
+    today = by_hour(days(8, 1))
+    so_far = replace(today, hours=today.hours.filter(pl.col("bucket") < now), folded_at=now)
+    found = against(so_far, {"samePeriodLastWeek": by_hour(days(1, 1))}, now, None)
+    requests = next(trend for trend in found if trend.metric == "totalSelections")
+    assert requests.upto == MONDAY + 8 * DAY + 14 * HOUR
+    assert requests.direction is Direction.SAME
+    assert requests.current == today.hours.filter(pl.col("bucket") < requests.upto)["count"].sum()
+    assert requests.before == by_hour(days(1, 1)).hours.head(14)["count"].sum()
+    assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(notes(so_far, total(so_far.parts), now))
+
+
+def test_the_last_minutes_settle_before_they_are_compared() -> None:
+    """A minute after midnight the last hour of the day is left out of it; soon after, nothing is."""
+    day, earlier = by_hour(days(8, 1)), {"samePeriodLastWeek": by_hour(days(1, 1))}
+    early = against(day, earlier, day.period.end + timedelta(minutes=1), None)  # type: ignore[arg-type]
+    later = against(day, earlier, day.period.end + SETTLING, None)  # type: ignore[arg-type]
+    assert {trend.upto for trend in early} == {day.period.end - HOUR}
+    assert {trend.upto for trend in later} == {None}
+    uncounted = replace(day, folded_at=day.period.end - 2.5 * HOUR)
+    assert against(uncounted, earlier, day.period.end + DAY, None)[0].upto == day.period.end - 3 * HOUR  # type: ignore[arg-type]
+
+
+def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
+    """Within its first hour nothing is over; within its first six, too little."""
+    day, earlier = by_hour(days(8, 1)), by_hour(days(1, 1))
+    none = told(day, earlier, settled=day.period.start + 0.5 * HOUR)["responseTime"]
+    few = told(day, earlier, settled=day.period.start + 4 * HOUR)["responseTime"]
+    assert (none.current, none.reason) == (None, "too little of this period is over")
+    assert (few.direction, few.reason) == (Direction.UNKNOWN, TOO_SHORT)
+
+
+def test_a_week_before_that_overlaps_is_left_out() -> None:
+    """Thirty days are no period to hold against most of themselves."""
+    month, before, overlapping = days(30, 30), days(0, 30), days(23, 30)
+    sides = {"previousPeriod": by_hour(before), "samePeriodLastWeek": by_hour(overlapping)}
+    found = against(by_hour(month), sides, month.end + DAY, None)  # type: ignore[arg-type]
+    assert {trend.compared_with for trend in found} == {"previousPeriod"}
+
+
+def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
+    """From half past to half past, of which a week ago only hours are kept: 25 hours there are no growth."""
+    start = MONDAY + 8 * DAY + 14.5 * HOUR
+    asked, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
+    rounded = Period(earlier.start - 0.5 * HOUR, earlier.end + 0.5 * HOUR)
+    hours_now = by_hour(Period(start - 0.5 * HOUR, start + DAY + 0.5 * HOUR))
+    requests = told(replace(hours_now, asked=asked, period=asked), by_hour(rounded, asked=earlier))["totalSelections"]
+    assert requests.direction is Direction.SAME
+    assert requests.current == hours_now.hours["count"][1:-1].sum()
+
+
+def test_of_an_hour_no_total_is_judged() -> None:
+    """Its minutes do not show how hours differ; its averages can be held against those of the hour before."""
+    noon, eleven = (Period(MONDAY + hour * HOUR, MONDAY + (hour + 1) * HOUR) for hour in (12, 11))
+    sides = []
+    for period in (noon, eleven):
+        minutes = by_hour(Period(period.start, period.start + 60 * HOUR)).hours
+        places = pl.Series([period.start + step * timedelta(minutes=1) for step in range(60)])
+        sides.append(
+            replace(by_hour(period), minutes=minutes.with_columns(bucket=places.cast(minutes["bucket"].dtype)))
+        )
+    found = told(*sides)
+    assert found["totalSelections"].reason == UNLIKE
+    assert found["responseTime"].direction is Direction.SAME
