@@ -12,7 +12,7 @@ from babel.dates import format_date
 
 from models.document import CostReport, Document, UsageReport
 from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE
-from reports.fonts import FAMILY
+from reports.fonts import FAMILY, text_em
 from reports.formats import Formats
 
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]
@@ -28,8 +28,11 @@ _WHOLE_FROM = 10
 _LONG_SHADES = 36
 """Letters beyond which the shades' words leave no room for the zone, which the report names elsewhere."""
 
-_BESIDE, _ROW, _LOW_ROW, _GAP = 44, 22, 17, 0.05
-"""Px beside the grid, and of a day with numbers and without; the part of an hour that is free before the next."""
+_LEAST_LEFT, _RIGHT, _APART = 28, 16, 5
+"""Px beside the grid, and between it and the names of the days."""
+
+_ROW, _LOW_ROW, _GAP, _FONT_PX = 22, 17, 0.05, 11
+"""Px of a day with numbers and without; the part of an hour that is free before the next; px of the letters around."""
 
 _A_MONDAY = date(2024, 1, 1)
 
@@ -41,21 +44,25 @@ def heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
     """
     grid = _grid(document, show)
     wide = width > NARROW
-    across, down = (width - _BESIDE) / 24, float(_ROW if wide else _LOW_ROW)
+    names = [weekday_name(day, show) for day in range(7)]
+    left = max(_LEAST_LEFT, round(max(map(text_em, names)) * _FONT_PX) + _APART + 2)
+    across, down = (width - left - _RIGHT) / 24, float(_ROW if wide else _LOW_ROW)
     cells = [_cell(grid, day, hour, across, down, numbers=wide) for day in range(7) for hour in range(24)]
-    days = [_text(weekday_name(day, show), -5, (day + 0.5) * down + 3, 11, MUTED, anchor="end") for day in range(7)]
+    days = [
+        _text(name, -_APART, (day + 0.5) * down + 3, _FONT_PX, MUTED, anchor="end") for day, name in enumerate(names)
+    ]
     hours = [
-        _text(f"{hour:02d}", (hour + 0.5) * across, 7 * down + 14.5, 11, MUTED)
+        _text(f"{hour:02d}", (hour + 0.5) * across, 7 * down + 14.5, _FONT_PX, MUTED)
         for hour in range(0, 24, 1 if wide else 3)
     ]
     shades = "" if wide else f" · light {grid.words(grid.least)}, dark {grid.words(grid.largest)}"
     where = f" in {document.period.zone}" if len(shades) <= _LONG_SHADES else ""
-    title = _text(f"hour{where}{shades}", 12 * across, 7 * down + 29.5, 11, MUTED)
+    title = _text(f"hour{where}{shades}", 12 * across, 7 * down + 29.5, _FONT_PX, MUTED)
     full, high = width - 10, round(7 * down + 37)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" version="1.1" class="marks" width="{full}" height="{high}" '
         f'viewBox="0 0 {full} {high}"><rect width="{full}" height="{high}" fill="#ffffff"/>'
-        f'<g fill="none" transform="translate(28,4)"><g class="mark-rect">{"".join(cells)}</g>'
+        f'<g fill="none" transform="translate({left},4)"><g class="mark-rect">{"".join(cells)}</g>'
         f'<g class="role-axis-label">{"".join((*days, *hours, title))}</g></g></svg>'
     )
 

@@ -22,6 +22,9 @@ _WEB_RANGES = ((0x20, 0x17F), (0x2010, 0x2044), (0x20A0, 0x20BF), (0x2190, 0x219
 _WEB_SIGNS = "−±≤≥≈×▲▼◆■✓"
 
 
+_ABOUT_EM = 0.7
+"""The width of a letter of which only that it is not one of the wide ones is known."""
+
 FONT_SCHEME = "routewatch-font"
 """Of an address that names one of the font's files: as data in a style sheet they would take long to read."""
 
@@ -38,7 +41,7 @@ def web_faces() -> str:
 
 
 def text_em(text: str, *, bold: bool = False) -> float:
-    """How wide a text is, in heights of its letters; a letter that the font lacks is taken for a wide one."""
+    """How wide a text is, in heights of its letters; of letters that the font lacks it is about so."""
     return sum(_letter_em(letter, 600 if bold else 400) for letter in text)
 
 
@@ -52,8 +55,12 @@ def shortened(text: str, em: float, *, bold: bool = False) -> str:
 
 
 def _letter_em(letter: str, weight: int) -> float:
-    widths = _widths(weight)
-    return widths.get(ord(letter), 0.0 if unicodedata.category(letter) in ("Cf", "Mn") else 1.0)
+    known = _widths(weight).get(ord(letter))
+    if known is not None:
+        return known
+    if unicodedata.category(letter) in ("Cf", "Mn"):
+        return 0.0
+    return 1.0 if unicodedata.east_asian_width(letter) in ("W", "F") else _ABOUT_EM
 
 
 def is_in_font(letter: str) -> bool:

@@ -32,6 +32,7 @@ from reports.as_pdf import render_pdf
 from reports.as_webhook import render_webhook
 from reports.charts import Chart, draw, png
 from reports.letters import printable
+from tests.chart_text import chart_texts, chart_width
 from tests.pdf_text import Sheet, Text, sheets_of
 from tests.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown
 
@@ -47,6 +48,9 @@ LEAST_COLOURED, LEAST_ORANGE = 0.00005, 0.02
 
 The least is one point of a line in a wide chart. Axes, grids, limits and words alone are no chart.
 """
+
+SLACK_PX = 3.0
+"""What an estimate of a text's width in a chart may be off."""
 
 SEEDS = range(int(os.environ.get("ROUTEWATCH_FUZZ", "0")))
 
@@ -171,6 +175,16 @@ def test_no_chart_is_blank(rendered: Rendered) -> None:
     for chart in rendered.charts:
         coloured, orange = _ink(png(replace(chart, svg=_WORDS.sub("", chart.svg))))
         assert coloured > LEAST_COLOURED or orange > LEAST_ORANGE, chart.name
+
+
+def test_no_text_leaves_its_chart(rendered: Rendered) -> None:
+    outside = [
+        (chart.name, text)
+        for chart in rendered.charts
+        for text, left, right in chart_texts(chart.svg)
+        if left < -SLACK_PX or right > chart_width(chart.svg) + SLACK_PX
+    ]
+    assert outside == []
 
 
 # ----------------------------------------------------------------------------------------------------------------------
