@@ -135,8 +135,10 @@ def _cid(chart: Chart) -> str:
 def _text(view: View) -> str:
     parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
     for section in view.sections:
-        lines = [line for block in section.blocks for line in _lines(block)]
-        if lines and section.anchor not in ("trends", "history"):
+        # Of trends a mail has the sentences of what changed; the rest is in the PDF, as is the config's history.
+        blocks = (it for it in section.blocks if section.anchor != "trends" or isinstance(it, Table))
+        lines = [line for block in blocks for line in _lines(block)]
+        if lines and section.anchor != "history":
             parts += [section.title.upper(), *lines, ""]
     facts = [f"{label}: {text}" for label, text in view.facts]
     return "\n".join([*parts, *facts, "The whole report is attached as a PDF."]) + "\n"

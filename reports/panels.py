@@ -22,6 +22,7 @@ from reports.stories import (
     recommendation_title,
 )
 from reports.tables import places_table, trends_table
+from reports.trend_words import trend_sentence
 from reports.verdicts import number_of
 from reports.wording import (
     COMPARED,
@@ -153,13 +154,23 @@ def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
 
 
 def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -> tuple[Block, ...]:
-    """A table for each earlier period; the summary keeps to the period before, and so does a week: both are one."""
+    """A table for each earlier period, in detail with a sentence for each number.
+
+    The summary keeps to the one that the tiles tell of, and a week to the period before: both are one.
+    """
     if not trends:
         return (Text("There is no earlier period to compare with.", "unknown"),)
-    tables = [trends_table(trends, compared, show) for compared in COMPARED]
-    kept = [table for table in tables if table.rows]
-    both_are_one = len({table.rows for table in kept}) == 1
-    return tuple(kept[:1] if document.depth == "summary" or both_are_one else kept)
+    tables = {compared: trends_table(trends, compared, show) for compared in COMPARED}
+    kept = {compared: table for compared, table in tables.items() if table.rows}
+    if document.depth == "summary":
+        shown = trend_of(document, (trends[0].metric,))
+        return tuple(table for compared, table in kept.items() if shown and compared == shown.compared_with)
+    both_are_one = len({table.rows for table in kept.values()}) == 1
+    blocks: list[Block] = []
+    for compared, table in list(kept.items())[: 1 if both_are_one else None]:
+        of_it = (trend for trend in trends if trend.compared_with == compared)
+        blocks += [table, Notes(tuple(trend_sentence(trend, show) for trend in of_it))]
+    return tuple(blocks)
 
 
 def savings_text(savings: Savings, show: Formats) -> Text:

@@ -17,6 +17,7 @@ from models.kpi import LOWER_IS_BETTER, KpiName
 from reports.blocks import Cell, Table, table
 from reports.formats import Formats
 from reports.stories import place_name, place_rate, rate_label, share_words
+from reports.trend_words import is_news, trend_sentence
 from reports.wording import (
     COMPARED,
     DIRECTION_TONES,
@@ -72,7 +73,8 @@ def _coverage_row(model: ModelStats, show: Formats) -> tuple[Cell, ...]:
 
 
 def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> Table:
-    """Every headline number against one earlier period."""
+    """Every headline number against one earlier period; told are those that changed beyond chance."""
+    against = [trend for trend in trends if trend.compared_with == compared_with]
     rows = [
         (
             Cell(metric_label(trend.metric)),
@@ -82,11 +84,12 @@ def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> 
             Cell(bounds_words(trend.metric, trend.change, show)),
             Cell(_verdict(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
         )
-        for trend in trends
-        if trend.compared_with == compared_with
+        for trend in against
     ]
     title = f"Against {COMPARED[compared_with]}"
-    return table(f"trends_{compared_with}", title, "<Metric | Now | Before | Change | 95% interval | <Verdict", rows)
+    columns = "<Metric | Now | Before | Change | 95% interval | <Verdict"
+    told = [trend_sentence(trend, show) for trend in against if is_news(trend)]
+    return table(f"trends_{compared_with}", title, columns, rows, told=told)
 
 
 def _verdict(trend: Trend) -> str:

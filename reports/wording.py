@@ -122,7 +122,8 @@ def change_words(trend: Trend, show: Formats) -> str:
     if trend.direction in (Direction.SAME, Direction.UNKNOWN) or trend.change is None:
         return ""
     by = change_size(trend, show)
-    return f"{by} than {COMPARED[trend.compared_with]}" if by else ""
+    until = f", up to {show.clock(trend.upto)}" if trend.upto else ""
+    return f"{by} than {COMPARED[trend.compared_with]}{until}" if by else ""
 
 
 def change_size(trend: Trend, show: Formats) -> str:
