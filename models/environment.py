@@ -29,6 +29,7 @@ class Environment(BaseSettings):
     smtp_password: SecretStr | None = None
     mail_from: str = "routewatch@localhost"
     webhook_secret: SecretStr | None = None
+    reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
 
     @property
     def database_address(self) -> str:
@@ -40,6 +41,10 @@ class Environment(BaseSettings):
     @property
     def reports_folder(self) -> Path:
         return self.home / "reports"
+
+    def address_of_report(self, kind: str, name: str) -> str:
+        """Where a file of the reports' folder can be opened; empty where it is not known to be served anywhere."""
+        return "" if self.reports_url is None else f"{self.reports_url.rstrip('/')}/{kind}/{name}"
 
     @property
     def archive_folder(self) -> Path:

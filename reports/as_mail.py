@@ -10,6 +10,7 @@ import css_inline
 from models.document import Document, OptimizationReport, UsageReport
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
+from reports.decisions import link_to
 from reports.formats import Formats
 from reports.letters import printable, readable
 from reports.pages import fill, style
@@ -50,17 +51,19 @@ class MailContent:
     attachment_name: str
 
 
-def render_mail(document: Document) -> MailContent:
-    """The mail of a report. Its HTML is under 100 KB, with fewer rows where it must be."""
+def render_mail(document: Document, *, link: str = "") -> MailContent:
+    """The mail of a report, with the address `link` where the whole of it can be opened, if there is one.
+
+    Its HTML is under 100 KB, with fewer rows where it must be, and says so.
+    """
     view = view_of(readable(document))
     drawn = view.charts(draw(printable(document)))
-    pages = (_html(view, drawn, rows) for rows in MOST_ROWS)
-    html = next((page for page in pages if len(page.encode()) < MOST_BYTES), None)
+    html = _short_enough(view, drawn, link)
     return MailContent(
         subject=_subject(document, view),
-        text=_text(capped(view, MOST_ROWS[0])),
-        html=html or _html(view, (), MOST_ROWS[-1]),
-        images=tuple((_cid(chart), png(chart)) for chart in drawn),
+        text=_text(capped(view, MOST_ROWS[0]), link),
+        html=html,
+        images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
         attachment_name=_file_name(document),
     )
 
@@ -87,14 +90,49 @@ def _file_name(document: Document) -> str:
 # --- HTML -------------------------------------------------------------------------------------------------------------
 
 
-def _html(view: View, drawn: tuple[Chart, ...], rows: int) -> str:
+def _shortened(view: View, rows: int) -> View:
+    """The view with at most `rows` of everything that comes in any number; what is left out is told."""
+
+    def shorten(block: Block) -> tuple[Block, ...]:
+        match block:
+            case Findings() if len(block.findings) > rows:
+                return replace(block, findings=block.findings[:rows]), _more(len(block.findings), rows)
+            case Actions() if len(block.actions) > rows:
+                return replace(block, actions=block.actions[:rows]), _more(len(block.actions), rows)
+            case Notes() if len(block.notes) > rows:
+                return replace(block, notes=block.notes[:rows]), _more(len(block.notes), rows)
+        return (block,)
+
+    sections = (
+        replace(section, blocks=tuple(short for block in section.blocks for short in shorten(block)))
+        for section in capped(view, rows).sections
+    )
+    return replace(view, sections=tuple(sections))
+
+
+def _more(total: int, shown: int) -> Text:
+    return Text(f"{shown:,} of {total:,} shown; the PDF has all.", "unknown")
+
+
+def _short_enough(view: View, drawn: tuple[Chart, ...], link: str) -> str:
+    """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
+    for rows in MOST_ROWS:
+        page = _html(_shortened(view, rows), drawn, link)
+        if len(page.encode()) < MOST_BYTES:
+            return page
+    return _html(replace(view, sections=view.sections[:1]), (), link)
+
+
+def _html(view: View, drawn: tuple[Chart, ...], link: str) -> str:
     images = [(_cid(it), it) for it in drawn]
-    page = fill("mail.html.j2", view=_narrowed(capped(view, rows)), images=images, narrow=style("mail_narrow.css"))
-    # What is kept is the rule for narrow screens, which cannot be inlined.
+    rules = style("mail_narrow.css", "mail_dark.css")
+    page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, link=link_to(link))
+    # What is kept are the rules for narrow and dark screens, which cannot be inlined.
     inliner = css_inline.CSSInliner(
         keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False, extra_css=style("mail.css")
     )
-    return str(inliner.inline(page))
+    # The rules come first in what it gives, and are longer than programs look for the character set.
+    return str(inliner.inline(page)).replace("<head>", '<head><meta charset="utf-8">', 1)
 
 
 def _narrowed(view: View) -> View:
@@ -132,7 +170,7 @@ def _cid(chart: Chart) -> str:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _text(view: View) -> str:
+def _text(view: View, link: str) -> str:
     parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
     for section in view.sections:
         # Of trends a mail has the sentences of what changed; the rest is in the PDF, as is the config's history.
@@ -141,7 +179,8 @@ def _text(view: View) -> str:
         if lines and section.anchor != "history":
             parts += [section.title.upper(), *lines, ""]
     facts = [f"{label}: {text}" for label, text in view.facts]
-    return "\n".join([*parts, *facts, "The whole report is attached as a PDF."]) + "\n"
+    whole = [f"The whole report: {link_to(link)}"] if link_to(link) else []
+    return "\n".join([*parts, *facts, *whole, "The whole report is attached as a PDF."]) + "\n"
 
 
 def _lines(block: Block) -> list[str]:

@@ -26,7 +26,7 @@ from reports.as_page import render_dashboard
 from reports.as_webhook import render_webhook
 from tasks.channels.mail import build_mail, send_mail
 from tasks.channels.webhook import WebhookMessage, send_webhook
-from tasks.files import write_atomically
+from tasks.files import file_stem, write_atomically
 
 DELIVERY, ATTEMPT, REPORT = table_of(Delivery), table_of(DeliveryAttempt), table_of(Report)
 
@@ -237,8 +237,11 @@ def _send(place: Workplace, row: Row[Any], parcel: _Parcel, now: datetime) -> st
     if row.channel == "email":
         sender = environment.mail_from
         mail = build_mail(
-            parcel.document, report_id=row.report_id, sender=sender, recipient=row.recipient, date=row.queued_at
-        )
+            parcel.document, report_id=row.report_id, sender=sender, recipient=row.recipient, date=row.queued_at,
+            link=environment.address_of_report(
+                parcel.document.kind, f"{file_stem(parcel.document, row.report_id)}.html"
+            ),
+        )  # fmt: skip
         if delivery.mode == "files":
             return _written(place, f"{name}.eml", mail)
         return send_mail(mail, sender, row.recipient, environment)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -30,7 +29,7 @@ from reports.as_pdf import render_pdf
 from reports.headline import headline
 from tasks.compose import Request
 from tasks.deliver import queue, recipients_for
-from tasks.files import write_in_pieces
+from tasks.files import file_stem, write_in_pieces
 
 REPORT = table_of(Report)
 
@@ -94,20 +93,11 @@ def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
         "json": lambda file: write_json(document, file),
         csv_suffix(document): lambda file: write_csv(document, file),
     }
-    stem = file_stem(report)
+    stem = file_stem(document, report.id)
     paths = {form: folder / document.kind / f"{stem}.{form}" for form in writers}
     for form, write in writers.items():
         write_in_pieces(paths[form], write)
     return paths
-
-
-def file_stem(report: StoredReport) -> str:
-    """A file name that tells the report by its kind, template and period alone: nothing in it comes from data."""
-    period = report.document.period
-    start = period.start.astimezone(ZoneInfo(period.zone))
-    stamp = f"{start:%Y-%m-%dT%H%M}" if report.document.kind in ("hourly", "custom") else f"{start:%Y-%m-%d}"
-    unique = f"-{report.id}" if report.document.kind == "custom" else ""
-    return f"routewatch-{report.document.kind}-{report.document.template}-{stamp}{unique}"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

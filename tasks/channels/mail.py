@@ -23,12 +23,16 @@ PERMANENT = 500
 """SMTP replies from here on say that trying again cannot help (RFC 5321, 4.2.1)."""
 
 
-def build_mail(document: Document, *, report_id: int, sender: str, recipient: str, date: datetime) -> bytes:
+def build_mail(
+    document: Document, *, report_id: int, sender: str, recipient: str, date: datetime, link: str = ""
+) -> bytes:
     """The message: text and HTML with its images, the PDF attached. Equal arguments give equal bytes.
+
+    `link` is where the whole report can be opened, if anywhere.
 
     The Message-ID depends on report and recipient alone, so that a mail sent again is known as the same one.
     """
-    content = render_mail(document)
+    content = render_mail(document, link=link)
     message = EmailMessage(policy=SMTP)
     message["Subject"] = content.subject
     message["From"] = sender
