@@ -21,6 +21,7 @@ from reports.columns import laid_out
 from reports.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.letters import printable
 from reports.pages import fill, style
+from reports.tags import complete_tags
 from reports.view import view_of
 
 MOST_ROWS = {"summary": 10, "detailed": 100}
@@ -49,7 +50,10 @@ def _rendered(kind: type[Document], content: str) -> bytes:
     )
     with _rarely_collected():
         pdf: Any = HTML(string=page, url_fetcher=_OwnFontsOnly()).write_pdf(
-            pdf_variant="pdf/ua-1", font_config=FontConfiguration(), pdf_identifier=_identifier(page)
+            pdf_variant="pdf/ua-1",
+            font_config=FontConfiguration(),
+            pdf_identifier=_identifier(page),
+            finisher=complete_tags,
         )
     return bytes(pdf)
 

@@ -21,7 +21,7 @@ _ASCENT, _DESCENT = 0.7, 0.15
 
 @dataclass(frozen=True)
 class Text:
-    """One text in points from the page's top left; `tag` is that of the structure around it, such as Figure."""
+    """One text in points from the page's top left; `tag` is Figure, Artifact, Text for all else, or None."""
 
     page: int
     words: str
@@ -121,7 +121,8 @@ class _Pen:
             self.write(" ".join(operands))
         elif operator == "ET" and self.placed:
             lefts, tops, rights, bottoms, letters = zip(*self.placed, strict=True)
-            tag = next((tag for tag in reversed(self.tags) if tag in ("/Figure", "/Artifact")), "/Text")
+            known = next((tag for tag in reversed(self.tags) if tag in ("/Figure", "/Artifact")), "/Text")
+            tag = known if self.tags else "/None"
             self.sheet.texts.append(
                 Text(self.number, "".join(letters), min(lefts), min(tops), max(rights), max(bottoms), tag[1:])
             )
