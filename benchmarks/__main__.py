@@ -41,6 +41,8 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "pdf": pdf.lines,
     "retention": retention.lines,
 }
+OF_NO_ROWS = ("pdf",)
+"""These are the same for any number of rows, and measured once."""
 TIMES = {"k": 1_000, "m": 1_000_000}
 FEWEST_ROWS = 200_000
 """With fewer, some hours have no rows, and peers give other numbers of buckets."""
@@ -79,6 +81,8 @@ def _measured(scene: Scene, sizes: list[int], parts: list[str]) -> Iterator[Line
     for size in sizes:
         scene.rows = size
         for part in parts:
+            if part in OF_NO_ROWS and size != sizes[0]:
+                continue
             try:
                 yield from PARTS[part](scene)
             except Exception as error:  # noqa: BLE001 - whatever fails is told, and the others are still measured

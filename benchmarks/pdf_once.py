@@ -19,7 +19,7 @@ from reports.as_pdf import render_pdf
 from reports.charts import draw
 from tests import documents
 
-MODELS = 14
+MODELS = 4
 """The fewest that make ten pages."""
 
 
