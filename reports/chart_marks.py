@@ -15,8 +15,6 @@ from reports.verdicts import trials_of
 Mark = tuple[datetime, str]
 
 _FONT_PX, _BESIDE_PX = 10, 3
-_EDGE_SHARE = 0.9
-"""From here on names stand before their marks: behind them are the names of the lines."""
 
 _MOST_NAMES = 2
 
@@ -62,7 +60,7 @@ class _Name:
 
     marks: tuple[Mark, ...]
     first_px: float
-    before: bool
+    plot_px: float
 
     @property
     def at(self) -> datetime:
@@ -70,20 +68,29 @@ class _Name:
 
     @property
     def text(self) -> str:
-        many = len(self.marks) > _MOST_NAMES
-        return f"{len(self.marks)} changes" if many else ", ".join(text for _, text in self.marks)
+        """The changes' names, or how many they are where there is no room on either side of the mark."""
+        names = ", ".join(text for _, text in self.marks)
+        room = max(self.first_px, self.plot_px - self.first_px)
+        if len(self.marks) <= _MOST_NAMES and _width_px(names) < room:
+            return names
+        return "change" if len(self.marks) == 1 else f"{len(self.marks)} changes"
+
+    @property
+    def before(self) -> bool:
+        """Whether there is no room for it behind its mark: beyond the plot are the names of the lines."""
+        return self.first_px + _width_px(self.text) > self.plot_px
 
     @property
     def left(self) -> float:
-        return self.first_px - _BESIDE_PX - self._width if self.before else self.first_px
+        return self.first_px - _width_px(self.text) if self.before else self.first_px
 
     @property
     def right(self) -> float:
-        return self.first_px if self.before else self.first_px + _BESIDE_PX + self._width
+        return self.first_px if self.before else self.first_px + _width_px(self.text)
 
-    @property
-    def _width(self) -> float:
-        return text_em(self.text) * _FONT_PX + _BESIDE_PX
+
+def _width_px(text: str) -> float:
+    return text_em(text) * _FONT_PX + 2 * _BESIDE_PX
 
 
 def _names(marks: list[Mark], document: Document, width: int) -> list[_Name]:
@@ -92,7 +99,7 @@ def _names(marks: list[Mark], document: Document, width: int) -> list[_Name]:
     names: list[_Name] = []
     for mark in marks:
         share = (mark[0] - period.start) / (period.end - period.start)
-        name = _Name((mark,), share * width, share > _EDGE_SHARE)
+        name = _Name((mark,), share * width, width)
         while names and name.left < names[-1].right:
             name = replace(names[-1], marks=(*names.pop().marks, *name.marks))
         names.append(name)

@@ -73,10 +73,15 @@ def trials_of(applied: Iterable[AppliedOptimization]) -> tuple[Trial, ...]:
 
 
 def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
-    """The optimizations of which a change can be drawn; none where no chart is wanted or nothing was served."""
+    """The optimizations of which a change can be drawn; none where no chart is wanted or nothing was served.
+
+    A summary draws no guards.
+    """
     if not document.charts.shown or document.summary.total_selections == 0:
         return ()
     trials = trials_of(document.applied_optimizations)
+    if document.depth == "summary":
+        return tuple(trial for trial in trials if is_drawable(trial.goal))
     return tuple(trial for trial in trials if any(map(is_drawable, (trial.goal, *trial.guards))))
 
 

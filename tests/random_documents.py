@@ -27,6 +27,7 @@ from models.document import (
     Kpi,
     MetricChange,
     ModelStats,
+    Mover,
     PeriodPart,
     TimelinePoint,
     Trend,
@@ -73,12 +74,12 @@ class Dice:
 
 CASES = {
     "no rows": Dice(rows=(0, 0), most=(0, 0), unknown=1.0, depth="summary"),
-    "one row, with markup": Dice(rows=(1, 1), most=(1, 1), hours=1, names=MARKUP, locale="de_DE"),
+    "one row, with markup": Dice(rows=(1, 1), most=(1, 1), hours=1, names=MARKUP, locale="de_DE", depth="summary"),
     "300 models, tiny and huge numbers": Dice(
         rows=(1, 2), most=(300, 300), names=ENDLESS, powers=(-12, 15), hours=60, locale="fr_FR", depth="summary"
     ),
-    "80-letter names, huge numbers": Dice(rows=(2, 3), names=ENDLESS, powers=(11, 15), unknown=0.05, locale="de_CH"),
-    "right to left": Dice(rows=(2, 3), names=RIGHT_TO_LEFT, locale="ar_EG", zone="Asia/Kathmandu"),
+    "80-letter names, huge numbers": Dice(rows=(1, 2), names=ENDLESS, powers=(11, 15), unknown=0.05, locale="de_CH"),
+    "right to left": Dice(rows=(1, 2), names=RIGHT_TO_LEFT, locale="ar_EG", zone="Asia/Kathmandu", depth="summary"),
     "pictures, tiny numbers": Dice(
         rows=(2, 3),
         names=PICTURES,
@@ -141,8 +142,12 @@ class _Thrower:
         """One object of a model, field by field; what the model fixes by a default of one value stays."""
         if not known and model in self.made:
             return self.made[model]()
-        values = {name: self.field(name, field) for name, field in model.model_fields.items() if name not in known}
-        return model(**values | known)
+        values = self.fields_of(model, known)
+        if model is Mover and values["count"] == values["before"]:
+            values["count"] += 1
+        if {"count", "before"} <= values.keys() and values["change"] is not None:
+            values["change"] = self.interval(values["count"] - values["before"])
+        return model(**values)
 
     def field(self, name: str, field: FieldInfo) -> object:
         if name in ("template", "type", "schema_version", "paper"):
@@ -249,8 +254,10 @@ class _Thrower:
         known = int(of * self.chance.random()) if self.dice.unknown < 1 else 0
         return Coverage(known=known, of=of, share=known / of if of else 0.0)
 
-    def interval(self) -> Interval:
-        middle, half = self.number(float, "") * self.chance.choice((1, 1, -1)), self.number(float, "")
+    def interval(self, middle: float | None = None) -> Interval:
+        """Around a number, or around any."""
+        middle = self.number(float, "") * self.chance.choice((1, 1, -1)) if middle is None else middle
+        half = self.number(float, "")
         if self.chance.random() < self.dice.unknown:
             return Interval(estimate=middle)
         return Interval(estimate=middle, low=middle - half, high=middle + half)
@@ -264,7 +271,8 @@ class _Thrower:
         return model(**made | dict(zip(names, times, strict=True)))
 
     def fields_of(self, model: type[Any], known: dict[str, object]) -> dict[str, Any]:
-        return {name: self.field(name, field) for name, field in model.model_fields.items()} | known
+        unknown = {name: field for name, field in model.model_fields.items() if name not in known}
+        return {name: self.field(name, field) for name, field in unknown.items()} | known
 
     # --- charts -------------------------------------------------------------------------------------------------------
 

@@ -85,5 +85,5 @@ def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pyt
 def texts_on_paper() -> dict[tuple[str, int, int], float]:
     """Where each text of a report begins, by its words, page and height; one that has an edge is there once."""
     _rendered.cache_clear()
-    sheets = sheets_of(render_pdf(documents.performance("detailed", days=2)))
+    sheets = sheets_of(render_pdf(documents.performance("summary", days=2)))
     return {(text.words, text.page, round(text.top)): text.left for sheet in sheets for text in sheet.texts}

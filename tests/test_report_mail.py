@@ -17,7 +17,6 @@ from tests import documents
 
 LINK = "https://reports.example.org/weekly/routewatch-weekly-performance-2026-09-28.html"
 REPORTS = (documents.performance("summary"), documents.cost(), documents.optimization(), documents.usage())
-each_report = pytest.mark.parametrize("document", REPORTS, ids=lambda it: it.template)
 
 
 class Elements(HTMLParser):
@@ -44,6 +43,12 @@ def mail() -> MailContent:
     return render_mail(documents.performance("summary"), link=LINK)
 
 
+@pytest.fixture(scope="module", params=REPORTS, ids=lambda it: it.template)
+def page(request: pytest.FixtureRequest) -> str:
+    """The HTML of each template's mail."""
+    return render_mail(request.param).html
+
+
 def endless(document: Document, length: int) -> Document:
     """The same with so long a note, so often that no mail has room."""
     return document.model_copy(update={"notes": tuple(f"{number} " + "x" * length for number in range(60))})
@@ -52,18 +57,15 @@ def endless(document: Document, length: int) -> Document:
 # --- what old programs need -------------------------------------------------------------------------------------------
 
 
-@each_report
-def test_it_is_laid_out_with_tables_and_what_cannot_be_inlined_is_two_rules_for_the_screen(document: Document) -> None:
-    page = render_mail(document).html
+def test_it_is_laid_out_with_tables_and_what_cannot_be_inlined_is_two_rules_for_the_screen(page: str) -> None:
     assert {tag for tag, _ in Elements(page).all}.isdisjoint({"svg", "script", "link", "video", "form", "input"})
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
     assert re.findall(r"@media \(([a-z-]+)", style) == ["max-width", "prefers-color-scheme"]
     assert not re.search(r"display: ?(flex|grid)|position: ?(absolute|fixed)|url\(|var\(", page)
 
 
-@each_report
-def test_every_cell_with_text_has_its_look_with_it(document: Document) -> None:
-    elements = Elements(render_mail(document).html)
+def test_every_cell_with_text_has_its_look_with_it(page: str) -> None:
+    elements = Elements(page)
     assert all(attrs.get("style") for attrs in elements.named("th") + elements.named("h2"))
     assert all(attrs.get("style") for attrs in elements.named("td") if attrs.get("class"))
 

@@ -18,12 +18,10 @@ from tests.pdf_text import Sheet, sheets_of
 
 REPORTS = (
     documents.performance(),
-    documents.performance("summary", days=1),
     documents.cost(),
     documents.usage(),
-    documents.optimization(),
+    documents.optimization("summary"),
     documents.empty(),
-    documents.empty_optimization(),
 )
 BLOCK_KIDS = {
     "/L": {"/LI", "/L", "/Caption"},
