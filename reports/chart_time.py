@@ -124,7 +124,8 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
         layers += _line(_runs(document, field, "ms"), x, y, colour)
     free = _free_line([height * (1 - row["ms"] / top) - _ABOVE for row in named], height)
     layers += change_marks(document, x, free, width - _MARGINS)
-    layers.append(words(named, at_x(0), y, dx=3, dy=-_ABOVE, fontSize=10, color=AMBER))
+    for rows, dy in zip(_by_room(named, top, height), (-_ABOVE, _ABOVE), strict=True):
+        layers += [words(rows, at_x(0), y, dx=3, dy=dy, fontSize=10, color=AMBER)] if rows else []
     return layered(*layers, *_line_names(document, top, x, y), width=width - _MARGINS, height=height)
 
 
@@ -161,6 +162,12 @@ def _limits(kpi: Kpi, top: float, show: Formats) -> list[dict[str, Any]]:
         if limit <= top
     ]
     return _joined(rows, top)
+
+
+def _by_room(named: list[dict[str, Any]], top: float, height: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The names that have room above their lines, and those that have not, for there is the name of an incident."""
+    above = [row for row in named if height * (1 - row["ms"] / top) >= _LINE]
+    return above, [row for row in named if row not in above]
 
 
 def _free_line(taken_px: list[float], height: int) -> int:
