@@ -27,7 +27,6 @@ from models.period import Level
 from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
 from tasks.apply import Evidence, apply, list_optimizations
-from tasks.compose import scheduled
 from tasks.configure import read_config, set_by_hand
 from tasks.decide import Word, approve, pending
 from tasks.efficiency import measure_efficiency
@@ -35,6 +34,7 @@ from tasks.fold import fold
 from tasks.lifecycle import Step, propose
 from tasks.measure import kpis
 from tasks.progress import basis_of
+from tasks.request import scheduled
 from tasks.rollup import SELECTION_SCHEMA, roll_up
 from tasks.survey import survey
 from tasks.totals import total

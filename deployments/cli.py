@@ -129,7 +129,7 @@ def report(
     from deployments.reporting import period_of, write_report
     from models.document import Filters
     from models.workplace import load_workplace
-    from tasks.compose import Request
+    from tasks.request import Request
 
     if period_name is not None and last is not None:
         raise UsageError("--period and --last name the period both: give one of them")

@@ -41,7 +41,7 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
 def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
     """The report about the loop, as PDF."""
     from deployments.reporting import write_report
-    from tasks.compose import Request
+    from tasks.request import Request
 
     write_report(
         place, Request("custom", "optimization", period, "detailed"), "pdf", home / OPTIMIZATION_PDF, period.end
@@ -72,7 +72,8 @@ def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook
 
 
 def _measured(place: Workplace, period: Period) -> PerformanceReport:
-    from tasks.compose import Request, compose
+    from tasks.compose import compose
+    from tasks.request import Request
     from tasks.survey import survey
 
     request = Request("custom", "performance", period)

@@ -100,7 +100,7 @@ def preview() -> None:
     """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
     from models.workplace import load_workplace
     from tasks.apply import Evidence, apply
-    from tasks.compose import scheduled
+    from tasks.request import scheduled
     from tasks.survey import survey
 
     place, now = load_workplace(), datetime.now(UTC)

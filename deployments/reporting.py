@@ -14,10 +14,11 @@ from models.errors import UsageError
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
 from models.workplace import Workplace
 from tasks.archive import rebuild_from_archive
-from tasks.compose import Request, compose
+from tasks.compose import compose
 from tasks.files import write_in_pieces
 from tasks.fold import fold, rebuild
 from tasks.progress import basis_of
+from tasks.request import Request
 from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"

@@ -23,7 +23,8 @@ from models.period import Period
 from models.settings import load_settings
 from reports.as_mail import render_mail
 from reports.as_pdf import render_pdf
-from tasks.compose import Request, compose
+from tasks.compose import compose
+from tasks.request import Request
 from tasks.survey import survey
 
 HOME = Path("var/demo")

@@ -13,7 +13,7 @@ from models.document import Filters
 from models.errors import UsageError
 from models.period import Period, PeriodName, named_period
 from models.workplace import load_workplace
-from tasks.compose import Request
+from tasks.request import Request
 
 
 class Template(StrEnum):

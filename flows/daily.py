@@ -9,8 +9,8 @@ from prefect import flow
 from flows.clock import time_of_run
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.compose import scheduled
 from tasks.mend import reconcile_rollups
+from tasks.request import scheduled
 from tasks.retain import retain_what_is_kept
 
 

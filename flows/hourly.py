@@ -9,7 +9,7 @@ from prefect import flow
 from flows.clock import time_of_run
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.compose import scheduled
+from tasks.request import scheduled
 from tasks.verify import verify_optimizations
 
 

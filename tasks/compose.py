@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 from prefect import task
@@ -21,7 +21,6 @@ from models.document import (
     CostReport,
     CostSummary,
     Document,
-    Filters,
     Freshness,
     Kpi,
     OptimizationReport,
@@ -35,8 +34,8 @@ from models.document import (
     UsageReport,
 )
 from models.kpi import KpiState
-from models.period import Level, Period, last_complete
-from models.settings import Schedule, Settings
+from models.period import Level
+from models.settings import Settings
 from models.workplace import Workplace
 from reports.figures import trend_of
 from reports.wording import SPEND_METRICS
@@ -49,6 +48,7 @@ from tasks.forecast import project_budget, recorded_from
 from tasks.gather import Gathered
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes
+from tasks.request import Request
 from tasks.totals import Totals, percentiles_by, total
 from tasks.trend import USAGE_METRICS, ComparedWith, against, trends
 from tasks.usage import group_usage, usage_summary, volume_trend
@@ -59,46 +59,6 @@ HOURLY_TIMELINE_HOURS = 24.0 * 8
 """Up to this length a period's timeline is by the hour, beyond it by the day."""
 
 LARGEST_TEAMS_SHOWN = 50
-
-Kind = Literal["hourly", "daily", "weekly", "custom"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be reported, and how."""
-
-    kind: Kind
-    template: Literal["performance", "cost", "optimization", "usage"]
-    period: Period
-    depth: Literal["summary", "detailed"] = "summary"
-    metrics: tuple[str, ...] = ("all",)
-    filters: Filters = field(default_factory=Filters)
-
-    def parameters(self, settings: Settings) -> dict[str, Any]:
-        """All that, beside kind and period, makes two reports different ones."""
-        return {
-            "template": self.template,
-            "depth": self.depth,
-            "metrics": list(self.metrics),
-            "models": sorted(self.filters.models),
-            "teams": sorted(self.filters.teams),
-            **({"complexities": sorted(self.filters.complexities)} if self.filters.complexities else {}),
-            "timezone": settings.timezone,
-            "locale": settings.reporting.locale,
-            "paper": settings.reporting.paper,
-        }
-
-
-_LEVELS: dict[Kind, Level] = {"hourly": Level.HOUR, "daily": Level.DAY, "weekly": Level.WEEK}
-
-
-def scheduled(
-    kind: Literal["hourly", "daily", "weekly"], settings: Settings, now: datetime
-) -> tuple[Request, tuple[str, ...]]:
-    """What a schedule's report at `now` is about, its last complete period, and the names of its recipients."""
-    schedule: Schedule = getattr(settings.reporting.schedules, kind)
-    period = last_complete(_LEVELS[kind], now, settings.timezone)
-    return Request(kind, "performance", period, schedule.format, schedule.metrics), schedule.recipients
 
 
 @dataclass(frozen=True)

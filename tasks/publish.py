@@ -27,9 +27,9 @@ from reports.as_json import write_json
 from reports.as_markdown import render_markdown
 from reports.as_pdf import render_pdf
 from reports.headline import headline
-from tasks.compose import Request
 from tasks.deliver import queue, recipients_for
 from tasks.files import file_stem, write_in_pieces
+from tasks.request import Request
 
 REPORT = table_of(Report)
 

@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 from models.period import Level, Period
 from models.settings import Optimizer, Settings
 from tasks.balance import chi_square_chance, split_of, student_chance
-from tasks.compose import Request
 from tasks.fold import fold
 from tasks.progress import basis_of
+from tasks.request import Request
 from tasks.rollup import SELECTION_SCHEMA, roll_up
 from tasks.survey import survey
 from tests.factories import DEFAULTS, MONDAY, insert_selections, selections

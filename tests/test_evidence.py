@@ -17,11 +17,11 @@ from models.kpi import KpiName
 from models.period import Level, Period
 from models.settings import PerformanceMetrics, Settings
 from models.tables import UNKNOWN
-from tasks.compose import Request
 from tasks.evidence import COLUMNS, Evidence, read_evidence
 from tasks.fold import fold
 from tasks.gather import gather_from
 from tasks.progress import Basis
+from tasks.request import Request
 from tasks.rollup import SELECTION_SCHEMA, SUMS, roll_up
 from tasks.spikes import SPENDING
 from tasks.survey import survey

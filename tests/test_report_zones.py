@@ -15,9 +15,10 @@ from models.document import Document
 from models.period import Level, last_complete
 from models.settings import Settings
 from reports.figures import total_of
-from tasks.compose import compose, scheduled
+from tasks.compose import compose
 from tasks.fold import fold
 from tasks.progress import basis_of
+from tasks.request import scheduled
 from tasks.survey import survey
 from tests.factories import insert_selections, selections
 

@@ -18,11 +18,12 @@ from models.document import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.settings import Settings
 from reports.headline import headline
-from tasks.compose import Request, compose
+from tasks.compose import compose
 from tasks.fold import fold
 from tasks.gather import Gathered
 from tasks.interval import student
 from tasks.progress import Basis
+from tasks.request import Request
 from tasks.rollup import empty, rollup_schema
 from tasks.survey import survey
 from tasks.usage import Groups, group_usage, usage_summary, volume_trend

@@ -1,0 +1,51 @@
+"""Request: what a report is to be about, as a schedule, a form or a command asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from models.document import Filters
+from models.period import Level, Period, last_complete
+from models.settings import Schedule, Settings
+
+Kind = Literal["hourly", "daily", "weekly", "custom"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be reported, and how."""
+
+    kind: Kind
+    template: Literal["performance", "cost", "optimization", "usage"]
+    period: Period
+    depth: Literal["summary", "detailed"] = "summary"
+    metrics: tuple[str, ...] = ("all",)
+    filters: Filters = field(default_factory=Filters)
+
+    def parameters(self, settings: Settings) -> dict[str, Any]:
+        """All that, beside kind and period, makes two reports different ones."""
+        return {
+            "template": self.template,
+            "depth": self.depth,
+            "metrics": list(self.metrics),
+            "models": sorted(self.filters.models),
+            "teams": sorted(self.filters.teams),
+            **({"complexities": sorted(self.filters.complexities)} if self.filters.complexities else {}),
+            "timezone": settings.timezone,
+            "locale": settings.reporting.locale,
+            "paper": settings.reporting.paper,
+        }
+
+
+_LEVELS: dict[Kind, Level] = {"hourly": Level.HOUR, "daily": Level.DAY, "weekly": Level.WEEK}
+
+
+def scheduled(
+    kind: Literal["hourly", "daily", "weekly"], settings: Settings, now: datetime
+) -> tuple[Request, tuple[str, ...]]:
+    """What a schedule's report at `now` is about, its last complete period, and the names of its recipients."""
+    schedule: Schedule = getattr(settings.reporting.schedules, kind)
+    period = last_complete(_LEVELS[kind], now, settings.timezone)
+    return Request(kind, "performance", period, schedule.format, schedule.metrics), schedule.recipients
