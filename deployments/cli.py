@@ -14,6 +14,7 @@ import typer
 from deployments import optimizing, tables
 from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
+from models.file_format import FileFormat, in_order
 from models.period import PeriodName
 
 app = typer.Typer(
@@ -41,13 +42,6 @@ class Template(StrEnum):
     COST = "cost"
     USAGE = "usage"
     OPTIMIZATION = "optimization"
-
-
-class Format(StrEnum):
-    HTML = "html"
-    PDF = "pdf"
-    CSV = "csv"
-    JSON = "json"
 
 
 def main() -> None:
@@ -120,13 +114,20 @@ def report(
     model: Annotated[list[str] | None, typer.Option(help="Only this model; can be repeated.")] = None,
     team: Annotated[list[str] | None, typer.Option(help="Only this team; can be repeated.")] = None,
     complexity: Annotated[list[str] | None, typer.Option(help="Only this complexity; can be repeated.")] = None,
-    form: Annotated[Format | None, typer.Option("--format", help="By default what -o ends in, else html.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")] = None,
+    formats: Annotated[
+        list[FileFormat] | None,
+        typer.Option("--format", help="Can be repeated. By default what -o ends in, else html; sent: all of them."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write, or a folder.")] = None,
+    send_to: Annotated[
+        list[str] | None,
+        typer.Option(help="Store it and send it to this name of delivery.recipients; can be repeated."),
+    ] = None,
     *,
     summary: Annotated[bool, typer.Option("--summary", help="A page or two instead of everything.")] = False,
 ) -> None:
-    """Write a report about any period. HTML and JSON go to stdout where no file is named."""
-    from deployments.reporting import period_of, write_report
+    """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
+    from deployments.reporting import formats_of, period_of, send_report, write_report
     from models.document import Filters
     from models.workplace import load_workplace
     from tasks.request import Request
@@ -137,8 +138,11 @@ def report(
     period = period_of(start, end, period_name or last, place.settings.timezone, now)
     filters = Filters(models=tuple(model or ()), teams=tuple(team or ()), complexities=tuple(complexity or ()))
     depth: Literal["summary", "detailed"] = "summary" if summary else "detailed"
-    request = Request("custom", template.value, period, depth, filters=filters)
-    write_report(place, request, form and form.value, output, now)
+    chosen = in_order(formats or ()) or formats_of(place, output, sent=bool(send_to))
+    request = Request("custom", template.value, period, depth, filters=filters, formats=chosen)
+    if send_to:
+        raise typer.Exit(send_report(place, request, tuple(send_to), output, now))
+    write_report(place, request, output, now)
 
 
 @app.command()

@@ -41,11 +41,11 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
 def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
     """The report about the loop, as PDF."""
     from deployments.reporting import write_report
+    from models.file_format import FileFormat
     from tasks.request import Request
 
-    write_report(
-        place, Request("custom", "optimization", period, "detailed"), "pdf", home / OPTIMIZATION_PDF, period.end
-    )
+    request = Request("custom", "optimization", period, "detailed", formats=(FileFormat.PDF,))
+    write_report(place, request, home / OPTIMIZATION_PDF, period.end)
 
 
 def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:

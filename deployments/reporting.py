@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from deployments.tell import complain, note, progress, say
 from models.document import Document
 from models.errors import UsageError
+from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
+from models.tables import DeliveryState
 from models.workplace import Workplace
+from reports.as_file import ReportFile, as_file
 from tasks.archive import rebuild_from_archive
 from tasks.compose import compose
+from tasks.deliver import deliver_due, recipients_for
 from tasks.files import write_in_pieces
 from tasks.fold import fold, rebuild
 from tasks.progress import basis_of
-from tasks.request import Request
+from tasks.publish import find_report, store_report, write_files
+from tasks.request import Request, usual_formats
 from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"
@@ -39,22 +42,41 @@ def period_of(start: str | None, end: str | None, last: str | PeriodName | None,
     return Period(upto - parse_span(last or DEFAULT_SPAN), upto, zone)
 
 
-def write_report(place: Workplace, request: Request, form: str | None, output: Path | None, now: datetime) -> None:
-    """Compose a report and write it in one format, to a file or to stdout."""
-    form = form or _form_of(output)
-    with progress("counting new selections") as bar:
-        fold(place.engine, basis_of(place.settings), now=now, progress=bar)
-    document = compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
-    write, suffix = _writer(document, form)
-    if output is None and suffix in ("html", "json"):
-        write(sys.stdout.buffer)
-        return
-    start = request.period.local(request.period.start)
-    path = output or Path(f"routewatch-{request.template}-{start:%Y-%m-%d}.{suffix}")
-    if form == "csv" and path.suffix != f".{suffix}":
-        path = path.with_name(f"{path.name}.{suffix}")
-    _write(path, write)
-    say(str(path))
+def formats_of(place: Workplace, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
+    """What a report is written as where no --format says so. Raises UsageError where a file's name does not tell."""
+    if sent or (output is not None and output.is_dir()):
+        return usual_formats(place.settings)
+    if output is None:
+        return (FileFormat.HTML,)
+    suffix = output.suffix.lower().lstrip(".")
+    if suffix not in tuple(FileFormat):
+        raise UsageError(f"{output} ends in none of {', '.join(f'.{form}' for form in FileFormat)}: say --format")
+    return (FileFormat(suffix),)
+
+
+def write_report(place: Workplace, request: Request, output: Path | None, now: datetime) -> None:
+    """Compose a report and write it in its formats: to a file each, or the only one of them to stdout."""
+    _write_files(_composed(place, request, now), request, output)
+
+
+def send_report(
+    place: Workplace, request: Request, recipients: tuple[str, ...], output: Path | None, now: datetime
+) -> int:
+    """Store a report and deliver it, with all else that is due; the exit status, 1 where a delivery is given up."""
+    _, without = recipients_for(recipients, place.settings)
+    if without:
+        raise UsageError(f"no address is set for {', '.join(without)} (delivery.recipients in the settings)")
+    found = find_report(place.engine, request, place.settings)
+    document = found.document if found else _composed(place, request, now)
+    stored = store_report(place, request, document, recipients, now, queued_at=now)
+    for path in write_files(stored, place.environment.reports_folder).values():
+        say(str(path))
+    if output is not None:
+        _write_files(stored.document, request, output)
+    receipts = deliver_due(place, now=datetime.now(UTC))
+    for receipt in receipts:
+        say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
+    return int(any(receipt.state == DeliveryState.DEAD.value for receipt in receipts))
 
 
 def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
@@ -79,37 +101,40 @@ def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: d
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _form_of(output: Path | None) -> str:
-    if output is None:
-        return "html"
-    suffix = output.suffix.lower().lstrip(".")
-    if suffix not in ("html", "pdf", "csv", "json"):
-        raise UsageError(f"{output} ends in none of .html, .pdf, .csv, .json: say --format")
-    return suffix
+def _composed(place: Workplace, request: Request, now: datetime) -> Document:
+    with progress("counting new selections") as bar:
+        fold(place.engine, basis_of(place.settings), now=now, progress=bar)
+    return compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
 
 
-def _writer(document: Document, form: str) -> tuple[Callable[[BinaryIO], object], str]:
-    """What writes the document in a format, and the suffix of its file."""
-    if form == "pdf":
-        from reports.as_pdf import render_pdf
-
-        return lambda file: file.write(render_pdf(document)), "pdf"
-    if form == "csv":
-        from reports.as_csv import csv_suffix, write_csv
-
-        return lambda file: write_csv(document, file), csv_suffix(document)
-    if form == "json":
-        from reports.as_json import write_json
-
-        return lambda file: write_json(document, file), "json"
-    from reports.as_html import render_html
-
-    return lambda file: file.write(render_html(document).encode()), "html"
+def _write_files(document: Document, request: Request, output: Path | None) -> None:
+    files = [(form, as_file(document, form)) for form in request.formats]
+    if output is None and len(files) == 1 and files[0][0] in (FileFormat.HTML, FileFormat.JSON):
+        files[0][1].write(sys.stdout.buffer)
+        return
+    for form, file in files:
+        path = _path(request, output, form, file.suffix, alone=len(files) == 1)
+        _write(path, file)
+        say(str(path))
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def _path(request: Request, output: Path | None, form: FileFormat, suffix: str, *, alone: bool) -> Path:
+    """As -o says; of several formats each has its own suffix."""
+    start = request.period.local(request.period.start)
+    name = f"routewatch-{request.template}-{start:%Y-%m-%d}.{suffix}"
+    if output is None or output.is_dir():
+        return (output or Path()) / name
+    if not alone:
+        stem = output.stem if output.suffix.lower().lstrip(".") in tuple(FileFormat) else output.name
+        return output.with_name(f"{stem}.{suffix}")
+    if form is FileFormat.CSV and output.suffix != f".{suffix}":
+        return output.with_name(f"{output.name}.{suffix}")
+    return output
+
+
+def _write(path: Path, file: ReportFile) -> None:
     try:
-        write_in_pieces(path, write)
+        write_in_pieces(path, file.write)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     note(f"{path.stat().st_size:,} bytes")

@@ -34,6 +34,7 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
     from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
+    from tasks.request import usual_formats
 
     schedules = settings.reporting.schedules
     plan = (
@@ -45,11 +46,15 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
         RunnerDeployment.from_flow(flow, name="routewatch", schedules=[cron] if enabled else [], concurrency_limit=1)
         for flow, enabled, cron in plan
     ]
-    on_demand: list[tuple[Flow[..., Any], int]] = [(backfill.with_options(task_runner=task_runner()), 1)]
+    backfilling = backfill.with_options(task_runner=task_runner())
+    on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfilling, 1, {})]
     if settings.reporting.custom_reports.enabled:
-        on_demand.append((custom_report, 2))
+        # What the form is filled with, so that nobody has to know what the settings export.
+        filled = {"formats": [form.value for form in usual_formats(settings)]}
+        on_demand.append((custom_report, 2, filled))
     by_hand = [
-        RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit) for flow, limit in on_demand
+        RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit, parameters=filled)
+        for flow, limit, filled in on_demand
     ]
     return [*timed, *by_hand, _form(RunnerDeployment.from_flow(decide, name="routewatch"), waiting)]
 

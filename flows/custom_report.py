@@ -11,9 +11,10 @@ from flows.clock import time_of_run
 from flows.telling import Outcome, tell
 from models.document import Filters
 from models.errors import UsageError
+from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period
 from models.workplace import load_workplace
-from tasks.request import Request
+from tasks.request import Request, usual_formats
 
 
 class Template(StrEnum):
@@ -38,6 +39,7 @@ def custom_report(
     teams: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
     complexities: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
     depth: Depth = Depth.DETAILED,
+    formats: list[FileFormat] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
     recipients: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
 ) -> Outcome:
     """A report for any period, models, teams and complexities.
@@ -51,12 +53,20 @@ def custom_report(
         teams: Only these teams. Empty: all.
         complexities: Only these, such as simple or complex; "unclassified" is what has none. Empty: all.
         depth: A page or two, or everything.
+        formats: What it is written as, and mails bear. Empty: a page, and the settings' customReports.exportFormats.
         recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
     """
     place, now = load_workplace(), time_of_run(None)
     filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
     asked = _period(period, start, end, now, place.settings.timezone)
-    request = Request("custom", template.value, asked, depth.value, filters=filters)
+    request = Request(
+        "custom",
+        template.value,
+        asked,
+        depth.value,
+        filters=filters,
+        formats=in_order(formats) or usual_formats(place.settings),
+    )
     return tell(place, request, _names(recipients), now)
 
 

@@ -20,7 +20,7 @@ from tasks.verify import verify_optimizations
 
 @dataclass(frozen=True)
 class Outcome:
-    """The report that was told, its files by format, and what became of the deliveries that were due in this run."""
+    """The report that was told, its files by suffix, and what became of the deliveries that were due in this run."""
 
     report: StoredReport
     files: dict[str, Path]
@@ -41,6 +41,9 @@ def tell(
             material = with_links(apply_optimizations(place, material, now), offer_decisions(place))
         document = compose_report(place, request, material, now)
         report = store(place, request, document, recipients, now)
+    elif request.kind == "custom":
+        # Somebody asks for it again: it goes to whom it has not gone to.
+        report = store(place, request, report.document, recipients, now)
     files = write_report(place, report)
-    show_report(report, files)
+    show_report(place, report, files)
     return Outcome(report, files, deliver_reports(place))

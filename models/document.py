@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from models.file_format import FileFormat
 from models.kpi import KpiName, KpiState
 from models.settings import ChartName
 
@@ -677,6 +678,8 @@ class _Document(_Part):
     kind: Literal["hourly", "daily", "weekly", "custom"]
     depth: Literal["summary", "detailed"]
     metrics: tuple[str, ...] = ("all",)
+    formats: tuple[FileFormat, ...] = tuple(FileFormat)
+    """What it is written as. Mails of a custom report bear these files, others the PDF."""
     generated_at: datetime
     locale: str = "en_US"
     paper: Literal["A4", "Letter"] = "A4"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import css_inline
 
 from models.document import Document, OptimizationReport, UsageReport
+from models.file_format import FileFormat
+from reports.as_file import as_file
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.decisions import link_to
@@ -42,13 +44,16 @@ _LINE = 78
 
 @dataclass(frozen=True)
 class MailContent:
-    """What a mail is made of. `images` are PNGs by the content id under which the HTML shows them."""
+    """What a mail is made of. `images` are PNGs by the content id under which the HTML shows them.
+
+    `attachments` are formats of the report, and the name of each one's file.
+    """
 
     subject: str
     text: str
     html: str
     images: tuple[tuple[str, bytes], ...]
-    attachment_name: str
+    attachments: tuple[tuple[FileFormat, str], ...]
 
 
 def render_mail(document: Document, *, link: str = "") -> MailContent:
@@ -58,13 +63,14 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
     """
     view = view_of(readable(document))
     drawn = view.charts(draw(printable(document)))
-    html = _short_enough(view, drawn, link)
+    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_words(document))
+    html = _short_enough(view, drawn, whole)
     return MailContent(
         subject=_subject(document, view),
-        text=_text(capped(view, MOST_ROWS[0]), link),
+        text=_text(capped(view, MOST_ROWS[0]), whole),
         html=html,
         images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
-        attachment_name=_file_name(document),
+        attachments=_attachments(document),
     )
 
 
@@ -82,9 +88,37 @@ def _subject(document: Document, view: View) -> str:
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
 
 
-def _file_name(document: Document) -> str:
+# --- the whole of it --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Where the whole report is: an address to open it at, and what is attached in a sentence; either may be empty."""
+
+    link: str
+    attached: str
+
+
+_ATTACHED_AS = {FileFormat.PDF: "as a PDF", FileFormat.CSV: "as tables (CSV)", FileFormat.JSON: "as JSON"}
+
+
+def _attached(document: Document) -> tuple[FileFormat, ...]:
+    """What was chosen for a custom report, but for the page, which a mail is itself; of the others the PDF."""
+    if document.kind != "custom":
+        return (FileFormat.PDF,)
+    return tuple(form for form in document.formats if form in _ATTACHED_AS)
+
+
+def _attachments(document: Document) -> tuple[tuple[FileFormat, str], ...]:
     start = Formats(document.locale, document.period.zone).local(document.period.start)
-    return f"routewatch-{document.kind}-{document.template}-{start:%Y-%m-%d}.pdf"
+    stem = f"routewatch-{document.kind}-{document.template}-{start:%Y-%m-%d}"
+    return tuple((form, f"{stem}.{as_file(document, form).suffix}") for form in _attached(document))
+
+
+def _attached_words(document: Document) -> str:
+    *first, last = [_ATTACHED_AS[form] for form in _attached(document)] or [""]
+    ways = f"{', '.join(first)} and {last}" if first else last
+    return f"The whole report is attached {ways}." if ways else ""
 
 
 # --- HTML -------------------------------------------------------------------------------------------------------------
@@ -111,22 +145,22 @@ def _shortened(view: View, rows: int) -> View:
 
 
 def _more(total: int, shown: int) -> Text:
-    return Text(f"{shown:,} of {total:,} shown; the PDF has all.", "unknown")
+    return Text(f"{shown:,} of {total:,} shown; the whole report has all.", "unknown")
 
 
-def _short_enough(view: View, drawn: tuple[Chart, ...], link: str) -> str:
+def _short_enough(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
     """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
     for rows in MOST_ROWS:
-        page = _html(_shortened(view, rows), drawn, link)
+        page = _html(_shortened(view, rows), drawn, whole)
         if len(page.encode()) < MOST_BYTES:
             return page
-    return _html(replace(view, sections=view.sections[:1]), (), link)
+    return _html(replace(view, sections=view.sections[:1]), (), whole)
 
 
-def _html(view: View, drawn: tuple[Chart, ...], link: str) -> str:
+def _html(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
     images = [(_cid(it), it) for it in drawn]
     rules = style("mail_narrow.css", "mail_dark.css")
-    page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, link=link_to(link))
+    page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, whole=whole)
     # What is kept are the rules for narrow and dark screens, which cannot be inlined.
     inliner = css_inline.CSSInliner(
         keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False, extra_css=style("mail.css")
@@ -170,7 +204,7 @@ def _cid(chart: Chart) -> str:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _text(view: View, link: str) -> str:
+def _text(view: View, whole: _Elsewhere) -> str:
     parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
     for section in view.sections:
         # Of trends a mail has the sentences of what changed; the rest is in the PDF, as is the config's history.
@@ -179,8 +213,8 @@ def _text(view: View, link: str) -> str:
         if lines and section.anchor != "history":
             parts += [section.title.upper(), *lines, ""]
     facts = [f"{label}: {text}" for label, text in view.facts]
-    whole = [f"The whole report: {link_to(link)}"] if link_to(link) else []
-    return "\n".join([*parts, *facts, *whole, "The whole report is attached as a PDF."]) + "\n"
+    link = f"The whole report: {whole.link}" if whole.link else ""
+    return "\n".join([*parts, *facts, *filter(None, (link, whole.attached))]) + "\n"
 
 
 def _lines(block: Block) -> list[str]:

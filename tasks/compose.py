@@ -235,6 +235,7 @@ def _header(
         "kind": request.kind,
         "depth": request.depth,
         "metrics": request.metrics,
+        "formats": request.formats,
         "locale": settings.reporting.locale,
         "paper": settings.reporting.paper,
         "period": _period(current),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -21,11 +20,9 @@ from models.document import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
 from models.workplace import Workplace
-from reports.as_csv import csv_suffix, write_csv
-from reports.as_html import render_html
-from reports.as_json import write_json
+from reports.as_file import as_file
 from reports.as_markdown import render_markdown
-from reports.as_pdf import render_pdf
+from reports.decisions import link_to
 from reports.headline import headline
 from tasks.deliver import queue, recipients_for
 from tasks.files import file_stem, write_in_pieces
@@ -85,22 +82,23 @@ def store_report(
 
 
 def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
-    """The report as HTML, PDF, JSON and CSV under `folder`, named by its kind and period; paths by format."""
+    """The report in its formats under `folder`, named by its kind and period; paths by suffix."""
     document = report.document
-    writers: dict[str, Callable[[BinaryIO], object]] = {
-        "html": lambda file: file.write(render_html(document).encode()),
-        "pdf": lambda file: file.write(render_pdf(document)),
-        "json": lambda file: write_json(document, file),
-        csv_suffix(document): lambda file: write_csv(document, file),
-    }
     stem = file_stem(document, report.id)
-    paths = {form: folder / document.kind / f"{stem}.{form}" for form in writers}
-    for form, write in writers.items():
-        write_in_pieces(paths[form], write)
+    paths = {}
+    for file in (as_file(document, form) for form in document.formats):
+        paths[file.suffix] = folder / document.kind / f"{stem}.{file.suffix}"
+        write_in_pieces(paths[file.suffix], file.write)
     return paths
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _link(place: Workplace, document: Document, path: Path) -> str:
+    """A link to a file where it can be opened, and its path: no browser opens a file from a page of the web."""
+    address = place.environment.address_of_report(document.kind, path.name)
+    return f"[{path.name}](<{link_to(address)}>)" if link_to(address) else f"`{path.absolute()}`"
 
 
 def _identity(request: Request, settings: Settings) -> dict[str, Any]:
@@ -132,15 +130,15 @@ def store(
 
 @task(name="write report files", cache_policy=NO_CACHE)
 def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
-    """Write the report in every format; paths by format."""
+    """Write the report in its formats; paths by suffix."""
     return write_files(report, place.environment.reports_folder)
 
 
 @task(name="show report in Prefect", cache_policy=NO_CACHE)
-def show_report(report: StoredReport, files: dict[str, Path]) -> None:
+def show_report(place: Workplace, report: StoredReport, files: dict[str, Path]) -> None:
     """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
     document = report.document
-    where = "\n".join(f"- {form.upper()}: [{path.name}]({path.absolute().as_uri()})" for form, path in files.items())
+    where = "\n".join(f"- {suffix.upper()}: {_link(place, document, path)}" for suffix, path in files.items())
     create_markdown_artifact(
         key=f"{document.kind}-{document.template}-report",
         markdown=f"{render_markdown(document).rstrip()}\n\n## Files\n\n{where}\n",

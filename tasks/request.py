@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from models.document import Filters
+from models.file_format import FileFormat, in_order
 from models.period import Level, Period, last_complete
 from models.settings import Schedule, Settings
 
@@ -23,6 +24,7 @@ class Request:
     depth: Literal["summary", "detailed"] = "summary"
     metrics: tuple[str, ...] = ("all",)
     filters: Filters = field(default_factory=Filters)
+    formats: tuple[FileFormat, ...] = tuple(FileFormat)
 
     def parameters(self, settings: Settings) -> dict[str, Any]:
         """All that, beside kind and period, makes two reports different ones."""
@@ -33,6 +35,7 @@ class Request:
             "models": sorted(self.filters.models),
             "teams": sorted(self.filters.teams),
             **({"complexities": sorted(self.filters.complexities)} if self.filters.complexities else {}),
+            **({"formats": list(self.formats)} if self.formats != tuple(FileFormat) else {}),
             "timezone": settings.timezone,
             "locale": settings.reporting.locale,
             "paper": settings.reporting.paper,
@@ -49,3 +52,8 @@ def scheduled(
     schedule: Schedule = getattr(settings.reporting.schedules, kind)
     period = last_complete(_LEVELS[kind], now, settings.timezone)
     return Request(kind, "performance", period, schedule.format, schedule.metrics), schedule.recipients
+
+
+def usual_formats(settings: Settings) -> tuple[FileFormat, ...]:
+    """What a custom report is written as where nobody says: a page, and what the settings export."""
+    return in_order((FileFormat.HTML, *settings.reporting.custom_reports.export_formats))

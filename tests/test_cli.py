@@ -75,6 +75,9 @@ def test_help_imports_nothing_heavy() -> None:
         ("report", "performance", "--from", "noon"),
         ("report", "performance", "--last", "x"),
         ("report", "performance", "--from", "2026-09-07", "--last", "7d"),
+        ("report", "performance", "--format", "docx"),
+        ("report", "performance", "-o", "week.docx"),
+        ("report", "performance", "--send-to", "nobody"),
         ("import",),
         ("deliveries", "retry", "5"),
     ],
@@ -128,6 +131,38 @@ def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite
     assert written.returncode == 0
     assert (home / "r.pdf").read_bytes().startswith(b"%PDF")
     assert "cannot write" in fault(home, "report", "performance", *period, "-o", "routewatch.db/r.pdf", status=2)
+
+
+def test_of_several_formats_each_is_a_file_of_that_name(home: Path) -> None:
+    period = ("--from", "2026-09-07", "--to", "2026-09-08")
+    done = call(home, "report", "usage", *period, "--format", "json", "--format", "csv", "-o", "usage.csv")
+    assert done.stdout.splitlines() == ["usage.zip", "usage.json"]
+    assert json.loads((home / "usage.json").read_text())["formats"] == ["csv", "json"]
+    (home / "out").mkdir()
+    assert call(home, "report", "cost", *period, "-o", "out").returncode == 0
+    assert {path.suffix for path in (home / "out").iterdir()} == {".html", ".pdf", ".zip", ".json"}
+
+
+def test_a_report_is_sent_to_the_recipients_that_are_named_and_to_each_once(home: Path) -> None:
+    """In the dry run; whoever is named later gets the report that is stored."""
+    addresses = {"head": ["mailto:head@example.org"], "team": ["mailto:team@example.org"]}
+    settings = {
+        "delivery": {"mode": "files", "recipients": addresses},
+        "reporting": {"customReports": {"exportFormats": ["csv"]}},
+    }
+    (home / "settings.json").write_text(json.dumps(settings))
+    env = {"ROUTEWATCH_SETTINGS": str(home / "settings.json")}
+    asked = ("report", "cost", "--from", "2026-09-07", "--to", "2026-09-08", "--send-to")
+    first, again, second = (call(home, *asked, name, env=env) for name in ("head", "head", "team"))
+    assert "email to head@example.org: sent" in first.stdout
+    assert {path.suffix for path in (home / "reports" / "custom").iterdir()} == {".html", ".zip"}
+    assert "email to" not in again.stdout
+    assert "email to team@example.org: sent" in second.stdout
+    assert "head@" not in second.stdout
+    assert sorted(path.name for path in (home / "outbox").iterdir()) == [
+        "report-1-delivery-1.eml", "report-1-delivery-2.eml",
+    ]  # fmt: skip
+    assert "no address is set for nobody" in fault(home, *asked, "nobody", status=2, env=env)
 
 
 def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, delete, func, select
 
 from models.database import migrate, reading, writing
 from models.errors import UsageError
+from models.file_format import FileFormat
 from models.tables import Config, ConfigChange, Report, Rollup, table_of
 from models.workplace import load_workplace
 from reports.figures import total_of
@@ -158,10 +159,12 @@ def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -
         end=MONDAY + timedelta(hours=6),
         complexities=["unclassified", " "],
         depth=Depth.SUMMARY,
+        formats=[FileFormat.JSON, FileFormat.CSV],
         recipients=["management"],
     )
     assert outcome.report.document.template == "cost"
     assert outcome.report.document.filters.complexities == ("unclassified",)
+    assert list(outcome.files) == ["zip", "json"]
     assert total_of(outcome.report.document) == 180
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
 
@@ -172,12 +175,26 @@ def test_a_custom_report_needs_nothing_filled_in(engine: Engine) -> None:
 
     outcome = custom_report()
     assert outcome.report.document.template == "performance"
+    assert sorted(outcome.files) == ["html", "json", "pdf", "zip"]
     assert outcome.report.document.period.end - outcome.report.document.period.start == timedelta(days=7)
     with pytest.raises(UsageError, match="start and end go together"):
         custom_report(start=MONDAY)
 
 
-def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> None:
+def test_a_custom_report_that_was_told_is_sent_to_whom_it_was_not_sent_to(engine: Engine, inbox: Mailbox) -> None:
+    from flows.custom_report import custom_report  # noqa: PLC0415
+
+    end = MONDAY + timedelta(days=1)
+    looked_at = custom_report(start=MONDAY, end=end)
+    assert inbox.messages == []
+    sent, again = (custom_report(start=MONDAY, end=end, recipients=["management"]) for _ in range(2))
+    assert looked_at.report.id == sent.report.id == again.report.id
+    assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
+
+
+def test_the_report_is_an_artifact_and_every_task_has_a_name(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from prefect.artifacts import Artifact  # noqa: PLC0415
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
@@ -185,9 +202,15 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(engine: Engine) -> 
 
     insert_selections(engine, slow_day(MONDAY))
     daily(as_of=MORNING)
-    artifact = Artifact.get("daily-performance-report")
+    key = "daily-performance-report"
+    artifact = Artifact.get(key)
     assert "requests" in str(getattr(artifact, "description", None))
-    assert "PDF: [routewatch-daily-performance-2026-09-07.pdf](file:///" in str(getattr(artifact, "data", None))
+    pdf = tmp_path / "reports" / "daily" / "routewatch-daily-performance-2026-09-07.pdf"
+    assert f"- PDF: `{pdf}`" in str(getattr(artifact, "data", None))
+    monkeypatch.setenv("ROUTEWATCH_REPORTS_URL", "https://reports.example.org")
+    daily(as_of=MORNING)
+    address = f"https://reports.example.org/daily/{pdf.name}"
+    assert f"- PDF: [{pdf.name}](<{address}>)" in str(getattr(Artifact.get(key), "data", None))
     with get_client(sync_client=True) as client:
         names = {run.name.rsplit("-", 1)[0] for run in client.read_task_runs(limit=200)}
     assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.policy import default
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,7 +13,9 @@ import pytest
 
 from models.document import Document
 from models.environment import Environment
+from models.file_format import FileFormat
 from reports.as_mail import MOST_BYTES, MailContent, render_mail
+from tasks.channels.mail import build_mail
 from tasks.files import file_stem
 from tasks.publish import StoredReport, write_files
 from tests import documents
@@ -52,6 +57,15 @@ def page(request: pytest.FixtureRequest) -> str:
 def endless(document: Document, length: int) -> Document:
     """The same with so long a note, so often that no mail has room."""
     return document.model_copy(update={"notes": tuple(f"{number} " + "x" * length for number in range(60))})
+
+
+def custom(*formats: FileFormat) -> Document:
+    return documents.cost().model_copy(update={"kind": "custom", "formats": formats})
+
+
+def built(document: Document) -> bytes:
+    date = datetime(2026, 10, 5, tzinfo=UTC)
+    return build_mail(document, report_id=3, sender="r@example.org", recipient="a@b.c", date=date)
 
 
 # --- what old programs need -------------------------------------------------------------------------------------------
@@ -141,13 +155,58 @@ def test_the_link_names_the_file_that_is_written(tmp_path: Path) -> None:
     assert Environment(home=tmp_path).address_of_report("daily", "x.html") == ""
 
 
+def test_a_custom_report_bears_what_was_chosen_and_says_so() -> None:
+    chosen = custom(FileFormat.PDF, FileFormat.CSV, FileFormat.JSON)
+    mail = message_from_bytes(built(chosen), policy=default)
+    assert [part.get_filename() for part in mail.iter_attachments()] == [
+        "routewatch-custom-cost-2026-09-28.pdf",
+        "routewatch-custom-cost-2026-09-28.zip",
+        "routewatch-custom-cost-2026-09-28.json",
+    ]
+    assert [part.get_content_type() for part in mail.iter_attachments()] == [
+        "application/pdf", "application/zip", "application/json",
+    ]  # fmt: skip
+    words = "The whole report is attached as a PDF, as tables (CSV) and as JSON."
+    content = render_mail(chosen)
+    assert content.text.endswith(f"\n{words}\n")
+    assert words in content.html
+    assert built(chosen) == built(chosen)
+
+
+def test_where_only_a_page_was_chosen_nothing_is_attached() -> None:
+    content = render_mail(custom(FileFormat.HTML), link=LINK)
+    assert content.attachments == ()
+    assert "attached" not in content.text + content.html
+    assert f"\nThe whole report: {LINK}\n" in content.text
+
+
+def test_where_no_page_was_chosen_no_link_leads_to_one() -> None:
+    content = render_mail(custom(FileFormat.CSV), link=LINK)
+    assert LINK not in content.text + content.html
+    assert content.text.endswith("\nThe whole report is attached as tables (CSV).\n")
+
+
+@pytest.mark.parametrize(
+    ("formats", "written"),
+    [
+        ((FileFormat.JSON,), ["json"]),
+        ((FileFormat.PDF, FileFormat.CSV), ["pdf", "zip"]),
+        (tuple(FileFormat), ["html", "pdf", "zip", "json"]),
+    ],
+)
+def test_only_what_was_chosen_is_written(tmp_path: Path, formats: tuple[FileFormat, ...], written: list[str]) -> None:
+    paths = write_files(StoredReport(7, custom(*formats)), tmp_path)
+    assert list(paths) == written
+    assert sorted(paths.values()) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
+
+
 # --- too much ---------------------------------------------------------------------------------------------------------
 
 
 def test_of_too_many_notes_the_first_are_told_and_that_there_are_more() -> None:
     page = render_mail(endless(documents.performance("summary"), 3_000)).html
     assert len(page.encode()) < MOST_BYTES
-    assert "20 of 60 shown; the PDF has all." in page
+    assert "20 of 60 shown; the whole report has all." in page
 
 
 def test_where_not_even_the_first_have_room_the_overview_is_left_and_no_picture_without_its_place() -> None:

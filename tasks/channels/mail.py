@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import smtplib
 import ssl
 from collections.abc import Iterator
@@ -15,8 +16,8 @@ from email.utils import format_datetime, parseaddr
 from models.document import Document
 from models.environment import Environment
 from models.errors import DeliveryFailed, DeliveryUncertain
+from reports.as_file import as_file
 from reports.as_mail import MailContent, render_mail
-from reports.as_pdf import render_pdf
 
 TIMEOUT_S = 30.0
 PERMANENT = 500
@@ -26,7 +27,7 @@ PERMANENT = 500
 def build_mail(
     document: Document, *, report_id: int, sender: str, recipient: str, date: datetime, link: str = ""
 ) -> bytes:
-    """The message: text and HTML with its images, the PDF attached. Equal arguments give equal bytes.
+    """The message: text and HTML with its images, and its attachments. Equal arguments give equal bytes.
 
     `link` is where the whole report can be opened, if anywhere.
 
@@ -41,7 +42,8 @@ def build_mail(
     identity = hashlib.sha256(f"{report_id}:{recipient}".encode()).hexdigest()[:24]
     message["Message-ID"] = f"<report-{report_id}.{identity}@{_domain(sender)}>"
     message["Auto-Submitted"] = "auto-generated"
-    _fill(message, content, render_pdf(document))
+    _fill(message, content)
+    _attach(message, document, content)
     _fix_boundaries(message, identity)
     return message.as_bytes()
 
@@ -61,7 +63,7 @@ def send_mail(message: bytes, sender: str, recipient: str, environment: Environm
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _fill(message: EmailMessage, content: MailContent, pdf: bytes) -> None:
+def _fill(message: EmailMessage, content: MailContent) -> None:
     message.set_content(content.text)
     message.add_alternative(content.html, subtype="html")
     page = message.get_payload(1)
@@ -69,7 +71,14 @@ def _fill(message: EmailMessage, content: MailContent, pdf: bytes) -> None:
     for cid, picture in content.images:
         name = f"{cid.split('@')[0]}.png"
         page.add_related(picture, "image", "png", cid=f"<{cid}>", filename=name, disposition="inline")
-    message.add_attachment(pdf, "application", "pdf", filename=content.attachment_name)
+
+
+def _attach(message: EmailMessage, document: Document, content: MailContent) -> None:
+    for form, name in content.attachments:
+        file, written = as_file(document, form), io.BytesIO()
+        file.write(written)
+        main_type, _, subtype = file.content_type.partition("/")
+        message.add_attachment(written.getvalue(), main_type, subtype, filename=name)
 
 
 def _fix_boundaries(message: EmailMessage, identity: str) -> None:

@@ -1,0 +1,42 @@
+"""The report as a file of any format. What draws a format is imported when one of it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from models.document import Document
+from models.file_format import FileFormat
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """A report in one format. The suffix is the format's, but "zip" where its CSV is several files."""
+
+    suffix: str
+    content_type: str
+    write: Callable[[BinaryIO], object]
+
+
+def as_file(document: Document, form: FileFormat) -> ReportFile:
+    """What writes a report in a format, and how such a file is named."""
+    match form:
+        case FileFormat.HTML:
+            from reports.as_html import render_html  # noqa: PLC0415
+
+            return ReportFile("html", "text/html", lambda file: file.write(render_html(document).encode()))
+        case FileFormat.PDF:
+            from reports.as_pdf import render_pdf  # noqa: PLC0415
+
+            return ReportFile("pdf", "application/pdf", lambda file: file.write(render_pdf(document)))
+        case FileFormat.CSV:
+            from reports.as_csv import csv_suffix, write_csv  # noqa: PLC0415
+
+            suffix = csv_suffix(document)
+            content_type = "application/zip" if suffix == "zip" else "text/csv"
+            return ReportFile(suffix, content_type, lambda file: write_csv(document, file))
+        case FileFormat.JSON:
+            from reports.as_json import write_json  # noqa: PLC0415
+
+            return ReportFile("json", "application/json", lambda file: write_json(document, file))
