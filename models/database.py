@@ -37,19 +37,22 @@ def open_database(address: str) -> Engine:
     return engine
 
 
-def migrate(address: str) -> tuple[str | None, str]:
-    """Create the tables or bring them up to date; gives the revision before and after.
+def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
+    """Create the tables or bring them up to date, or up to one revision; gives the revision before and after.
 
     Raises DatabaseUnavailable.
     """
     engine = connect(address)
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    if engine.dialect.name == "sqlite":
+        # A table is changed there by putting another in its place, which its references must not notice.
+        event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
     with reaching(engine.url), engine.begin() as connection:
         before = MigrationContext.configure(connection).get_current_revision()
         configuration = _alembic()
         configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "head")
+        command.upgrade(configuration, to)
         after = MigrationContext.configure(connection).get_current_revision()
     engine.dispose()
     return before, after or ""

@@ -50,9 +50,25 @@ _FIELD_OF_KPI = {
 
 
 class Alerting(_Block):
+    """When somebody is told that a KPI went wrong, and how often.
+
+    The product document gives the first three; the others are as on-call people set such rules elsewhere. A window of
+    `window_minutes` is judged each minute; where it has fewer than `minimum_sample` selections it says nothing.
+    """
+
     enabled: bool = True
     channels: tuple[Literal["console", "webhook", "dashboard", "email"], ...] = ("console", "webhook", "dashboard")
     thresholds: Literal["auto", "fixed"] = "auto"
+    window_minutes: Annotated[int, Field(ge=1, le=120)] = 15
+    minimum_sample: Annotated[int, Field(ge=1)] = 30
+    hold_minutes: Annotated[int, Field(ge=0)] = 5
+    resolve_minutes: Annotated[int, Field(ge=0)] = 10
+    cool_down_minutes: Annotated[int, Field(ge=0)] = 30
+    remind_hours: Annotated[float, Field(gt=0)] | None = 24.0
+    group_wait_minutes: Annotated[int, Field(ge=0)] = 2
+    group_interval_minutes: Annotated[int, Field(ge=0)] = 10
+    no_data_minutes: Annotated[int, Field(ge=1)] = 60
+    single_selections: bool = True
 
 
 class ChartName(StrEnum):

@@ -295,7 +295,11 @@ class OptimizationTransition(_Table, table=True):
 
 
 class Alert(_Table, table=True):
-    """One life of one alert; per (rule, subject) at most one is unresolved."""
+    """One life of one alert; per (rule, subject) at most one is unresolved.
+
+    `subject` is a model's id, a flow's name, or empty: over all. `news` is what is still to be told of it, since
+    `news_since`. A resolved one stays for the record.
+    """
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -307,6 +311,7 @@ class Alert(_Table, table=True):
             sqlite_where=text("resolved_at IS NULL"),
             postgresql_where=text("resolved_at IS NULL"),
         ),
+        Index(None, "resolved_at"),
     )
 
     id: int | None = Field(default=None, sa_column=_id())
@@ -317,9 +322,52 @@ class Alert(_Table, table=True):
     value: float | None = None
     threshold: float | None = None
     sample: int | None = Field(default=None, sa_type=BigInteger)
+    learned: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    detail: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": text("''")})
     started_at: datetime = Field(sa_column=_instant())
     fired_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    well_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    unknown_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     resolved_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    news: str | None = Field(default=None, sa_type=Text)
+    news_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    told_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class AlertWatch(_Table, table=True):
+    """One row: up to where windows have been judged, and when alerts were told last. Its lock is the judge's."""
+
+    __tablename__ = "alert_watch"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, primary_key=True)
+    judged_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    told_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+
+
+class AlertSilence(_Table, table=True):
+    """Alerts that nobody is told of for a while. NULL rule or subject: every one."""
+
+    __tablename__ = "alert_silence"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    rule: str | None = Field(default=None, sa_type=Text)
+    subject: str | None = Field(default=None, sa_type=Text)
+    starts_at: datetime = Field(sa_column=_instant())
+    ends_at: datetime = Field(sa_column=_instant())
+    by: str = Field(sa_type=Text)
+    reason: str = Field(sa_type=Text)
+
+
+class StoredMessage(_Table, table=True):
+    """What is sent beside reports (models.message), once per `key`."""
+
+    __tablename__ = "message"
+
+    id: int | None = Field(default=None, sa_column=_id())
+    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
+    content: Any = Field(sa_column=Column(JSON, nullable=False))
+    created_at: datetime = Field(sa_column=_instant())
 
 
 class Report(_Table, table=True):
@@ -350,16 +398,22 @@ class DeliveryState(StrEnum):
 
 
 class Delivery(_Table, table=True):
-    """One report on its way to one recipient. `lease_until` frees a row whose sender died."""
+    """One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
+
+    `recipient` holds no secret: an address that has one is named by what it is known as in the settings.
+    """
 
     __tablename__ = "delivery"
     __table_args__ = (
         UniqueConstraint("report_id", "channel", "recipient"),
+        UniqueConstraint("message_id", "channel", "recipient"),
+        CheckConstraint("(report_id IS NULL) <> (message_id IS NULL)", name="one_content"),
         Index(None, "state", "next_attempt_at"),
     )
 
     id: int | None = Field(default=None, sa_column=_id())
-    report_id: int = Field(sa_column=Column(BigInteger, ForeignKey("report.id"), nullable=False))
+    report_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("report.id")))
+    message_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("message.id")))
     channel: str = Field(sa_type=Text)
     recipient: str = Field(sa_type=Text)
     state: str = Field(default=DeliveryState.QUEUED.value, sa_type=Text)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from models.database import migrate, open_database, reading, writing
+from models.database import connect, migrate, open_database, reading, writing
 from models.errors import DatabaseUnavailable, SchemaOutdated
 from models.tables import Selection, table_of
 
@@ -19,10 +19,45 @@ SELECTION = table_of(Selection)
 ROW = {"timestamp": datetime(2026, 9, 7, tzinfo=UTC), "model_id": "m", "error": False}
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'routewatch.db'}"
+    return str(request.getfixturevalue("postgres_address"))
+
+
 def test_migrations_and_models_agree(engine: Engine) -> None:
     """The migrated schema differs in nothing from the models."""
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Selection.metadata) == []
+
+
+def test_what_is_on_record_outlives_an_upgrade(engine_address: str) -> None:
+    """Deliveries and their attempts are still there, and still belong together, after the table was made anew."""
+    migrate(engine_address, "0005")
+    engine = connect(engine_address)
+    report = (
+        "INSERT INTO report (kind, template, period_start, period_end, parameters_hash, parameters, document, "
+        "created_at) VALUES ('daily', 'performance', :at, :at, 'h', '{}', '{}', :at)"
+    )
+    delivery = (
+        "INSERT INTO delivery (report_id, channel, recipient, state, attempts, queued_at, next_attempt_at) "
+        "VALUES (1, 'email', 'a@example.org', 'sent', 1, :at, :at)"
+    )
+    attempt = "INSERT INTO delivery_attempt (delivery_id, at, outcome, answer) VALUES (1, :at, 'sent', '250 kept')"
+    with writing(engine) as connection:
+        for statement in (report, delivery, attempt):
+            connection.execute(text(statement), {"at": "2026-09-07 00:00:00+00:00"})
+    engine.dispose()
+    migrate(engine_address)
+    engine = open_database(engine_address)
+    with reading(engine) as connection:
+        told = "SELECT d.recipient, a.answer FROM delivery d JOIN delivery_attempt a ON a.delivery_id = d.id"
+        assert connection.execute(text(told)).all() == [("a@example.org", "250 kept")]
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(text(attempt.replace("VALUES (1", "VALUES (99")), {"at": "2026-09-07 00:00:00+00:00"})
+    engine.dispose()
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""What is sent beside reports, described once: alerts that changed, deliveries that died, a sample.
+
+A message is stored as it stands here, and every channel's format is made from it alone. None is "unknown".
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from models.kpi import KpiName
+
+Severity = Literal["warning", "critical"]
+
+
+class AlertRule(StrEnum):
+    """What is watched: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
+
+    RESPONSE_TIME = KpiName.RESPONSE_TIME.value
+    SELECTION_ACCURACY = KpiName.SELECTION_ACCURACY.value
+    CACHE_HIT_RATE = KpiName.CACHE_HIT_RATE.value
+    COST_EFFICIENCY = KpiName.COST_EFFICIENCY.value
+    ERROR_RATE = KpiName.ERROR_RATE.value
+    SLOW_SELECTIONS = "slowSelections"
+    """Single selections beyond the critical response time."""
+    BUDGET_USED = "budgetUsed"
+    BUDGET_PROJECTED = "budgetProjected"
+    NO_DATA = "noData"
+    FAILED_FLOW = "failedFlow"
+
+
+class AlertEvent(StrEnum):
+    """What somebody is told of an alert."""
+
+    FIRED = "fired"
+    ESCALATED = "escalated"
+    REMINDED = "reminded"
+    RESOLVED = "resolved"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )  # fmt: skip
+
+
+class AlertNews(_Part):
+    """One alert, and what is new of it."""
+
+    alert_id: int
+    event: AlertEvent
+    rule: AlertRule
+    subject: str
+    """A model's id, a flow's name, or empty: over all."""
+    severity: Severity
+    value: float | None
+    """In the rule's unit: milliseconds, a ratio in 0..1, selections, or USD. Of a resolved alert, the last one."""
+    threshold: float | None
+    """The limit in force, in the same unit."""
+    sample: int | None
+    """Selections that the value is over."""
+    learned: bool
+    """Whether the limit was learned from the KPI's own history."""
+    started_at: datetime
+    fired_at: datetime
+    resolved_at: datetime | None
+    detail: str
+    """A sentence that the numbers do not tell, or empty."""
+
+
+class AlertMessage(_Part):
+    """All that became new of alerts at one time, the most severe first."""
+
+    kind: Literal["alerts"] = "alerts"
+    at: datetime
+    zone: str
+    locale: str
+    window_minutes: int
+    news: Annotated[tuple[AlertNews, ...], Field(min_length=1)]
+    still_firing: int
+    """Alerts beside these that fire already."""
+
+
+class DeadDelivery(_Part):
+    """A delivery that was given up, with the recipient as it may be shown."""
+
+    delivery_id: int
+    what: str
+    channel: str
+    recipient: str
+    attempts: int
+    answer: str
+
+
+class DeadDeliveries(_Part):
+    """A notice that deliveries were given up."""
+
+    kind: Literal["deadDeliveries"] = "deadDeliveries"
+    at: datetime
+    zone: str
+    locale: str
+    deliveries: Annotated[tuple[DeadDelivery, ...], Field(min_length=1)]
+
+
+class Sample(_Part):
+    """A sample that a person asked for, to see whether it arrives."""
+
+    kind: Literal["sample"] = "sample"
+    at: datetime
+    zone: str
+    locale: str
+
+
+Message = AlertMessage | DeadDeliveries | Sample
+AnyMessage = Annotated[Message, Field(discriminator="kind")]
