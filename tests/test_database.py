@@ -54,7 +54,7 @@ def test_what_is_on_record_outlives_an_upgrade(engine_address: str) -> None:
     engine = open_database(engine_address)
     with reading(engine) as connection:
         told = "SELECT d.recipient, a.answer FROM delivery d JOIN delivery_attempt a ON a.delivery_id = d.id"
-        assert connection.execute(text(told)).all() == [("a@example.org", "250 kept")]
+        assert [tuple(row) for row in connection.execute(text(told))] == [("a@example.org", "250 kept")]
     with pytest.raises(IntegrityError), writing(engine) as connection:
         connection.execute(text(attempt.replace("VALUES (1", "VALUES (99")), {"at": "2026-09-07 00:00:00+00:00"})
     engine.dispose()
