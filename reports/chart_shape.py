@@ -41,6 +41,9 @@ _LOGARITHMIC_FROM = 30.0
 """Above this ratio of the longest to the shortest time, even steps would squeeze most bars into one."""
 
 _AXIS_FONT_PX = 11
+_BESIDE_PX = 4
+_FIRST_LINE, _NEXT_LINE = 6, 19
+"""How far from the top the names of limits stand, in px."""
 _ROW = 36
 
 
@@ -51,7 +54,7 @@ def distribution(document: Document, show: Formats, width: int = NARROW) -> Laye
     """Requests per response time; what was slower than target, and than critical, in its own colour."""
     kpi = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
     bins = [item for item in document.charts.distribution if item.to_ms > 0]
-    low, high, logarithmic = _extent(bins)
+    low, high, logarithmic = extent = _extent(bins)
     rows = [_bar(item, low, kpi) for item in bins if item.count]
     steps = ticks_to(max((item.count for item in bins), default=1), 3)
     ticks = [tick for tick in _time_steps(low, high, logarithmic=logarithmic) if low <= tick <= high]
@@ -66,8 +69,9 @@ def distribution(document: Document, show: Formats, width: int = NARROW) -> Laye
         .mark_rect(stroke="#ffffff", strokeWidth=0.6)
         .encode(x=x, x2=alt.X2("to:Q"), y=y, y2=from_zero("y"), color=colour)
     )
-    marks = _limit_marks(kpi, low, high, x, show) if kpi else []
-    return layered(bars, *marks, width=width - 62, height=170)
+    across = width - 62
+    marks = _limit_marks(kpi, extent, across, x, show) if kpi else []
+    return layered(bars, *marks, width=across, height=170)
 
 
 def _axis(ticks: list[float], text: Callable[[float], str], *, grid: bool) -> alt.Axis:
@@ -80,13 +84,25 @@ def _every(ticks: list[float], text: Callable[[float], str], width: int) -> int:
     return max(1, math.ceil(len(ticks) * widest / width))
 
 
-def _extent(bins: Sequence[DistributionBin]) -> tuple[float, float, bool]:
+class _Extent(NamedTuple):
+    low: float
+    high: float
+    logarithmic: bool
+
+    def share(self, ms: float) -> float:
+        """How far from the left a time is."""
+        if self.logarithmic:
+            return math.log(ms / self.low) / math.log(self.high / self.low)
+        return (ms - self.low) / (self.high - self.low)
+
+
+def _extent(bins: Sequence[DistributionBin]) -> _Extent:
     used = [item for item in bins if item.count] or list(bins)
     high = max((item.to_ms for item in used), default=1.0)
     positive = min((item.from_ms or item.to_ms / 1.5 for item in used), default=0.1)
     if high / positive > _LOGARITHMIC_FROM:
-        return positive, high, True
-    return min((item.from_ms for item in used), default=0.0), high, False
+        return _Extent(positive, high, logarithmic=True)
+    return _Extent(min((item.from_ms for item in used), default=0.0), high, logarithmic=False)
 
 
 def _bar(item: DistributionBin, low: float, kpi: Kpi | None) -> dict[str, Any]:
@@ -97,17 +113,21 @@ def _bar(item: DistributionBin, low: float, kpi: Kpi | None) -> dict[str, Any]:
     return {"t": max(item.from_ms, low), "to": item.to_ms, "n": item.count, "colour": colour}
 
 
-def _limit_marks(kpi: Kpi, low: float, high: float, x: Any, show: Formats) -> list[Layer]:
-    limits = [
-        (name, limit) for name, limit in (("target", kpi.target), ("critical", kpi.critical)) if low < limit < high
-    ]
+def _limit_marks(kpi: Kpi, extent: _Extent, across: int, x: Any, show: Formats) -> list[Layer]:
+    named = (("target", kpi.target), ("critical", kpi.critical))
+    limits = [(name, limit) for name, limit in named if extent.low < limit < extent.high]
     layers: list[Layer] = []
     for row, (name, limit) in enumerate(limits):
-        mark = [{"t": limit, "text": f"{name} {show.short_duration(limit)}"}]
+        text = f"{name} {show.short_duration(limit)}"
+        mark = [{"t": limit, "text": text}]
         layers.append(layer(mark).mark_rule(color=INK, strokeDash=[4, 3], strokeWidth=1).encode(x=x))
-        # The lower limit's name stands left of its line, so that it does not run into the next one.
-        side = {"align": "right", "dx": -4} if row < len(limits) - 1 else {"dx": 4}
-        layers.append(words(mark, x, at_y(6), color=INK, **side))
+        # The lower limit's name stands left of its line, so that it does not run into the next one; where it would
+        # leave the chart there, right of it and a line lower.
+        is_lower = row < len(limits) - 1
+        has_room = extent.share(limit) * across >= text_em(text) * _AXIS_FONT_PX + _BESIDE_PX
+        side = {"align": "right", "dx": -_BESIDE_PX} if is_lower and has_room else {"dx": _BESIDE_PX}
+        line = _NEXT_LINE if is_lower and not has_room else _FIRST_LINE
+        layers.append(words(mark, x, at_y(line), color=INK, **side))
     return layers
 
 
