@@ -14,9 +14,10 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_file import ReportFile, as_file
+from tasks.addresses import recipients_for
 from tasks.archive import rebuild_from_archive
 from tasks.compose import compose
-from tasks.deliver import deliver_due, recipients_for
+from tasks.deliver import deliver_due
 from tasks.files import write_in_pieces
 from tasks.fold import fold, rebuild
 from tasks.progress import basis_of

@@ -12,7 +12,7 @@ import typer
 from deployments.tell import say, table
 
 config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
-deliveries = typer.Typer(help="Reports on their way to their recipients.", no_args_is_help=True)
+deliveries = typer.Typer(help="Reports and messages on their way to their recipients.", no_args_is_help=True)
 
 
 @config.command("get")
@@ -68,22 +68,34 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
     from models.workplace import load_workplace
-    from tasks.deliver import list_deliveries
+    from tasks.list_deliveries import list_deliveries
 
     rows = [
-        (str(row.id), row.report, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
+        (str(row.id), row.what, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
         for row in list_deliveries(load_workplace().engine)
     ]
-    table(("id", "report", "channel", "recipient", "state", "attempts", "last answer"), rows, "no deliveries yet")
+    table(("id", "what", "channel", "recipient", "state", "attempts", "last answer"), rows, "no deliveries yet")
 
 
 @deliveries.command("retry")
-def deliveries_retry(delivery_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
-    """Queue a delivery again that was given up; the next run sends it."""
+def deliveries_retry(
+    delivery_id: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    *,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up, instead of one.")] = False,
+) -> None:
+    """Queue a delivery again that was given up or is uncertain; the next run sends it."""
+    from models.errors import UsageError
     from models.workplace import load_workplace
-    from tasks.deliver import retry
+    from tasks.ledger import retry, retry_all_dead
 
-    retry(load_workplace().engine, delivery_id, datetime.now(UTC))
+    if (delivery_id is None) is not all_dead:
+        raise UsageError("name one delivery by its id, or all that were given up by --all-dead")
+    engine, now = load_workplace().engine, datetime.now(UTC)
+    if delivery_id is None:
+        count = retry_all_dead(engine, now)
+        say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} queued again: the next run sends them")
+        return
+    retry(engine, delivery_id, now)
     say(f"delivery {delivery_id} is queued again: the next run sends it")
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from babel import Locale, UnknownLocaleError
-from email_validator import EmailNotValidError, validate_email
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from models.errors import Fault, SettingsError
 from models.kpi import FallingRatioThresholds, KpiName, MillisecondThresholds, RisingRatioThresholds, Thresholds
+from models.recipient import BUILT_IN, Recipient, is_in_the_clear, is_literally_public, parse_recipient
 
 Milliseconds = Annotated[int, Field(gt=0)]
 
@@ -193,20 +193,40 @@ class Optimizer(_Block):
 
 
 class Delivery(_Block):
+    """Where reports and messages go, and how.
+
+    `concurrency` is how many receivers are served at the same time; each of them gets one delivery after the other.
+    """
+
     mode: Literal["send", "files"] = "send"
-    recipients: dict[str, tuple[str, ...]] = {}
     allow_private_addresses: bool = False
+    recipients: Annotated[dict[str, tuple[str, ...]], Field(repr=False)] = {}
     maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    concurrency: Annotated[int, Field(ge=1, le=32)] = 4
 
     @field_validator("recipients")
     @classmethod
-    def _known_addresses(cls, recipients: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        faults = [f"{name}: {fault}" for name, urls in recipients.items() for url in urls if (fault := _fault_of(url))]
-        if "dashboard" in recipients:
-            faults.append("dashboard: is built in and takes no address")
+    def _known_addresses(
+        cls, recipients: dict[str, tuple[str, ...]], info: ValidationInfo
+    ) -> dict[str, tuple[str, ...]]:
+        private = bool(info.data.get("allow_private_addresses"))
+        entries = ((name, number, url) for name, urls in recipients.items() for number, url in enumerate(urls))
+        faults = [f"{name}.{number}: {fault}" for name, number, url in entries if (fault := _fault_of(url, private))]
+        faults += [f"{name}: is built in and takes no address" for name in BUILT_IN if name in recipients]
         if faults:
             raise ValueError("; ".join(faults))
         return recipients
+
+    def recipients_of(self, name: str) -> tuple[Recipient, ...]:
+        """Those behind a name; a channel that is built in stands for itself."""
+        if name in BUILT_IN:
+            return (Recipient(name, name),)
+        return tuple(map(parse_recipient, self.recipients.get(name, ())))
+
+    def recipient(self, channel: str, reference: str) -> Recipient | None:
+        """The one that a stored delivery names; None where the settings no longer have it."""
+        every = (it for name in (*BUILT_IN, *self.recipients) for it in self.recipients_of(name))
+        return next((it for it in every if (it.channel, it.reference) == (channel, reference)), None)
 
 
 class Settings(_Block):
@@ -258,26 +278,31 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return [_fault(dict(item)) for item in error.errors(include_url=False)]
 
 
+_MAY_BE_SECRET = ("delivery.recipients", "smtp_password", "webhook_secret", "database_url")
+"""Of these a fault does not show what was found."""
+
+
 def _fault(item: dict[str, Any]) -> Fault:
     path = ".".join(map(str, item["loc"])) or "file"
     if item["type"] == "extra_forbidden":
         return Fault(path, "is no known setting")
     problem = str(item["msg"]).removeprefix("Value error, ")
-    if item["type"] == "value_error" or isinstance(item["input"], dict):
+    if item["type"] == "value_error" or isinstance(item["input"], dict) or path.startswith(_MAY_BE_SECRET):
         return Fault(path, problem)
     return Fault(path, f"{problem} (found {item['input']!r:.80})")
 
 
-def _fault_of(url: str) -> str | None:
-    """What is wrong with a recipient's address; None where nothing is."""
+def _fault_of(entry: str, private: bool) -> str | None:
+    """What is wrong with a recipient, without what may be secret in it; None where nothing is."""
     try:
-        if url.startswith("mailto:"):
-            validate_email(url.removeprefix("mailto:"), check_deliverability=False, test_environment=True)
-        elif AnyUrl(url).scheme not in ("https", "http"):
-            return f"{url!r} is neither mailto:, https: nor http:"
-    except (EmailNotValidError, ValueError) as error:
-        return f"{url!r} is no address that can be sent to ({str(error).splitlines()[0]})"
-    return None
+        recipient = parse_recipient(entry)
+    except ValueError as error:
+        return str(error)
+    if not is_in_the_clear(recipient):
+        return None
+    if not private:
+        return f"{recipient.reference} is not encrypted: use https:, or allowPrivateAddresses for one's own network"
+    return f"{recipient.reference} is not encrypted, but public: use https:" if is_literally_public(recipient) else None
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

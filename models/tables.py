@@ -390,6 +390,8 @@ class Report(_Table, table=True):
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
+    HANDING_OVER = "handing over"
+    """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
     SENT = "sent"
     UNCERTAIN = "uncertain"
     """All of it was handed over, but the answer was lost: sending again could deliver it twice."""
@@ -400,7 +402,8 @@ class DeliveryState(StrEnum):
 class Delivery(_Table, table=True):
     """One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
 
-    `recipient` holds no secret: an address that has one is named by what it is known as in the settings.
+    `recipient` holds no secret: of an address that has one it is the reference (models.recipient). `death_told` is
+    whether somebody was told that it was given up.
     """
 
     __tablename__ = "delivery"
@@ -422,6 +425,7 @@ class Delivery(_Table, table=True):
     next_attempt_at: datetime = Field(sa_column=_instant())
     lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
     sent_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    death_told: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
 
 
 class DeliveryAttempt(_Table, table=True):

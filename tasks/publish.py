@@ -24,8 +24,9 @@ from reports.as_file import as_file
 from reports.as_markdown import render_markdown
 from reports.decisions import link_to
 from reports.headline import headline
-from tasks.deliver import queue, recipients_for
+from tasks.addresses import recipients_for
 from tasks.files import file_stem, write_in_pieces
+from tasks.ledger import queue
 from tasks.request import Request
 
 REPORT = table_of(Report)

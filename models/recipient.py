@@ -1,0 +1,133 @@
+"""Whom something is sent to: which channel, how it is shown and stored, and the address itself, which may be secret."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from email_validator import EmailNotValidError, validate_email
+
+CONSOLE, DASHBOARD, EMAIL, WEBHOOK = "console", "dashboard", "email", "webhook"
+
+BUILT_IN = (CONSOLE, DASHBOARD)
+"""Channels that need no address."""
+
+CHATS = ("slack", "teams", "discord")
+"""Services whose webhooks take a format of their own."""
+
+_CHAT_HOSTS = {
+    "slack": re.compile(r"hooks\.slack(-gov)?\.com"),
+    "teams": re.compile(r".+\.(webhook\.office\.com|logic\.azure\.com|powerplatform\.com)"),
+    "discord": re.compile(r"((ptb|canary)\.)?discord(app)?\.com"),
+}
+_SECRET = "secret:"  # noqa: S105 - what stands before a secret's name
+_SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+_LONGEST_PLAIN, _LONGEST_PLAIN_WITH_DIGITS = 23, 15
+"""Letters in a part of a path, without and with digits, beyond which it is taken for a token."""
+
+_FINGERPRINT = 6
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """An entry of delivery.recipients. `reference` is fit to be stored and shown; `address` is for sending alone.
+
+    `secret_name` names the secret that holds the address, where the entry does not hold it itself.
+    """
+
+    channel: str
+    reference: str
+    address: str = field(default="", repr=False)
+    secret_name: str = ""
+
+
+def parse_recipient(text: str) -> Recipient:
+    """An entry as it stands in the settings: mailto:, https:, http: or secret:, the latter with a chat in front or not.
+
+    Raises ValueError, which says what is wrong without any part of the entry that could be secret.
+    """
+    if text.startswith("mailto:"):
+        return _mailbox(text.removeprefix("mailto:"))
+    chat, plus, rest = text.partition("+")
+    if not plus or chat not in CHATS:
+        chat, rest = "", text
+    if rest.startswith(_SECRET):
+        name = rest.removeprefix(_SECRET)
+        if not _SECRET_NAME.fullmatch(name):
+            raise ValueError("the name after secret: has other characters than letters, digits, - and _")
+        return Recipient(chat or WEBHOOK, text, secret_name=name)
+    return parse_url(rest, chat)
+
+
+def parse_url(url: str, chat: str = "") -> Recipient:
+    """The recipient behind a URL; `chat` says which service it is, where its host does not. Raises ValueError."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("its port is no number up to 65535") from None
+    if parts.scheme not in ("https", "http"):
+        raise ValueError(f"expected {', '.join(('mailto:', 'https:', 'http:', _SECRET))} or one of {_prefixes()}")
+    if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f\\]", url):
+        raise ValueError("it is no URL with a host and without spaces")
+    channel = chat or _chat_of(parts)
+    if not channel and not _holds_secret(parts):
+        return Recipient(WEBHOOK, url, url)
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}/…#{_fingerprint(url)}"
+    return Recipient(channel or WEBHOOK, shown, url)
+
+
+def is_in_the_clear(recipient: Recipient) -> bool:
+    """Whether what is sent there is not encrypted on its way."""
+    return recipient.address.startswith("http:")
+
+
+def is_literally_public(recipient: Recipient) -> bool:
+    """Whether its host is the number of a public address; of a name that is known only once it is resolved."""
+    try:
+        return ip_address(urlsplit(recipient.address).hostname or "").is_global
+    except ValueError:
+        return False
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _mailbox(address: str) -> Recipient:
+    try:
+        validate_email(address, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise ValueError(f"{address!r} is no mail address ({str(error).splitlines()[0]})") from None
+    return Recipient(EMAIL, address, address)
+
+
+def _chat_of(parts: SplitResult) -> str:
+    host = (parts.hostname or "").rstrip(".")
+    chats = [chat for chat, hosts in _CHAT_HOSTS.items() if hosts.fullmatch(host)]
+    if chats == ["discord"] and not parts.path.startswith("/api/"):
+        return ""
+    return chats[0] if chats else ""
+
+
+def _holds_secret(parts: SplitResult) -> bool:
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return True
+    return any(_is_token(segment) for segment in parts.path.split("/"))
+
+
+def _is_token(segment: str) -> bool:
+    has_digits = any(letter.isdigit() for letter in segment)
+    return len(segment) > (_LONGEST_PLAIN_WITH_DIGITS if has_digits else _LONGEST_PLAIN)
+
+
+def _fingerprint(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:_FINGERPRINT]
+
+
+def _prefixes() -> str:
+    return ", ".join(f"{chat}+https:" for chat in CHATS)

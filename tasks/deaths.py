@@ -1,0 +1,84 @@
+"""A notice where deliveries are given up: once for each, and not about a notice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from models.database import reading, writing
+from models.message import DeadDeliveries, DeadDelivery
+from models.recipient import CONSOLE
+from models.tables import Delivery, DeliveryAttempt, DeliveryState, Report, StoredMessage, table_of
+from models.workplace import Workplace
+from tasks.addresses import recipients_for
+from tasks.contents import what_is_carried
+from tasks.post import post_to
+
+DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
+
+MOST_IN_ONE = 100
+"""Deaths that one notice names; the next run tells of the others."""
+
+
+def tell_of_deaths(place: Workplace, now: datetime) -> int | None:
+    """Post a notice of the deliveries that were given up since the last one; the message's id, None without any.
+
+    It goes to the channels of alerts, the console always among them, but not to where deliveries just died.
+    """
+    untold = (DELIVERY.c.state == DeliveryState.DEAD.value) & DELIVERY.c.death_told.is_(False)
+    with reading(place.engine) as connection:
+        found = connection.execute(select(DELIVERY.c.id).where(untold).order_by(DELIVERY.c.id).limit(MOST_IN_ONE))
+        ids = found.scalars().all()
+    if not ids:
+        return None
+    with writing(place.engine) as connection:
+        mine = update(DELIVERY).where(DELIVERY.c.id.in_(ids), untold).values(death_told=True).returning(DELIVERY.c.id)
+        dead = _dead(connection, connection.execute(mine).scalars().all())
+        return _post(connection, place, dead, now) if dead else None
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _dead(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
+    """What somebody is to be told of: a notice that did not arrive is no reason for another."""
+    last = select(func.max(ATTEMPT.c.id)).where(ATTEMPT.c.delivery_id.in_(ids)).group_by(ATTEMPT.c.delivery_id)
+    query = (
+        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
+               ATTEMPT.c.id.label("attempt_id"))
+        .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
+        .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
+        .outerjoin(ATTEMPT, (ATTEMPT.c.delivery_id == DELIVERY.c.id) & ATTEMPT.c.id.in_(last))
+        .where(DELIVERY.c.id.in_(ids))
+        .order_by(DELIVERY.c.id)
+    )  # fmt: skip
+    return [row for row in connection.execute(query) if (row.content or {}).get("kind") != "deadDeliveries"]
+
+
+def _post(connection: Connection, place: Workplace, dead: Sequence[Row[Any]], now: datetime) -> int | None:
+    settings = place.settings
+    message = DeadDeliveries(
+        at=now, zone=settings.timezone, locale=settings.reporting.locale, deliveries=tuple(map(_told, dead))
+    )
+    alerting = settings.monitoring.alerting
+    addresses, _ = recipients_for((CONSOLE, *(alerting.channels if alerting.enabled else ())), settings)
+    died = {(row.channel, row.recipient) for row in dead}
+    attempts = ",".join(f"{row.id}:{row.attempt_id}" for row in dead)
+    key = f"dead-deliveries-{hashlib.sha256(attempts.encode()).hexdigest()[:24]}"
+    return post_to(connection, message, key, [address for address in addresses if address not in died], now)
+
+
+def _told(row: Row[Any]) -> DeadDelivery:
+    return DeadDelivery(
+        delivery_id=row.id,
+        what=what_is_carried(row),
+        channel=row.channel,
+        recipient=row.recipient,
+        attempts=row.attempts,
+        answer=row.answer or "",
+    )

@@ -1,0 +1,214 @@
+"""The ledger of deliveries: queued with what they carry, claimed by one sender at a time, every attempt on record."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+
+from models.database import insert_into, reading, writing
+from models.errors import UnknownDelivery
+from models.tables import Delivery, DeliveryAttempt, DeliveryState, Report, StoredMessage, table_of
+from tasks.addresses import Address
+
+DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
+
+JITTER = 0.2
+MOST_WAIT_ASKED_S = 86_400.0
+"""What a receiver may ask for at most: a longer wait would be a way to make a delivery forgotten."""
+
+LONGEST_ANSWER = 300
+
+_HELD = (DeliveryState.SENDING.value, DeliveryState.HANDING_OVER.value)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long things may take and how long is waited.
+
+    An attempt ends after `attempt_s` whatever the other side does; `lease` is far beyond that and what it takes to
+    make a report ready, so that a claim never ends while its sender still sends. `back_off_s` goes from one attempt
+    to the next: the schedule that Standard Webhooks suggests, ten attempts over some 75 hours. A run claims nothing
+    more after `run_s`.
+    """
+
+    attempt_s: float = 60.0
+    lease: timedelta = timedelta(minutes=10)
+    back_off_s: tuple[float, ...] = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    run_s: float = 300.0
+
+
+USUAL = Pace()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of an attempt. QUEUED is a failure after which trying again can help."""
+
+    state: DeliveryState
+    answer: str
+    retry_after_s: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """How the attempt is put on record."""
+        return self.state.value if self.state in (DeliveryState.SENT, DeliveryState.UNCERTAIN) else "failed"
+
+
+def queue(
+    connection: Connection,
+    report_id: int | None,
+    addresses: Sequence[Address],
+    now: datetime,
+    *,
+    message_id: int | None = None,
+) -> None:
+    """Queue a report or a message for every address; one that is queued or sent already stays as it is."""
+    rows = [
+        {"report_id": report_id, "message_id": message_id, "channel": channel, "recipient": reference,
+         "state": DeliveryState.QUEUED.value, "attempts": 0, "queued_at": now, "next_attempt_at": now}
+        for channel, reference in addresses
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert_into(connection, DELIVERY).values(rows).on_conflict_do_nothing())
+
+
+def due_ids(engine: Engine, now: datetime) -> list[tuple[int, Address]]:
+    """The deliveries that wait for a sender at `now`, with where they go: messages before reports, the oldest first."""
+    query = select(DELIVERY.c.id, DELIVERY.c.channel, DELIVERY.c.recipient).where(_due(now))
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(DELIVERY.c.message_id.is_(None), DELIVERY.c.id)).all()
+    return [(row.id, (row.channel, row.recipient)) for row in rows]
+
+
+def next_due(engine: Engine) -> datetime | None:
+    """When the next queued delivery is due; None where none is queued."""
+    queued = DELIVERY.c.state == DeliveryState.QUEUED.value
+    with reading(engine) as connection:
+        return connection.execute(select(func.min(DELIVERY.c.next_attempt_at)).where(queued)).scalar()
+
+
+def claim(engine: Engine, delivery_id: int, now: datetime, pace: Pace = USUAL) -> Row[Any] | None:
+    """The delivery with what it carries, now the caller's to send; None where it is not due any more.
+
+    A mail whose sender died while handing it over may have arrived: that is put on record, and it is not sent again.
+    """
+    values = {
+        "state": DeliveryState.SENDING.value,
+        "lease_until": now + pace.lease,
+        "attempts": DELIVERY.c.attempts + 1,
+    }
+    this = DELIVERY.c.id == delivery_id
+    with writing(engine) as connection:
+        if _settled_as_uncertain(connection, delivery_id, now):
+            return None
+        if connection.execute(update(DELIVERY).where(this, _due(now)).values(values)).rowcount != 1:
+            return None
+        content = (
+            select(DELIVERY, REPORT.c.document, REPORT.c.period_end, MESSAGE.c.content)
+            .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
+            .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
+        )
+        return connection.execute(content.where(this)).one()
+
+
+def note_handing_over(engine: Engine, row: Row[Any]) -> bool:
+    """Put on record that from here on it cannot be known without an answer whether it arrived.
+
+    False where the delivery is no longer the caller's: then it must not go out.
+    """
+    with writing(engine) as connection:
+        change = update(DELIVERY).where(_held_by(row)).values(state=DeliveryState.HANDING_OVER.value)
+        return connection.execute(change).rowcount == 1
+
+
+def settle(
+    engine: Engine, row: Row[Any], verdict: Verdict, now: datetime, *, maximum_attempts: int, pace: Pace = USUAL
+) -> DeliveryState:
+    """Write the attempt and what follows from it; the state that the delivery is left in.
+
+    Where another sender has taken it over meanwhile, only the attempt is written.
+    """
+    state = verdict.state
+    if state is DeliveryState.QUEUED and row.attempts >= maximum_attempts:
+        state = DeliveryState.DEAD
+    values: dict[str, Any] = {"state": state.value, "lease_until": None}
+    if state is DeliveryState.QUEUED:
+        values["next_attempt_at"] = now + back_off(row.id, row.attempts, verdict.retry_after_s, pace)
+    if state is DeliveryState.SENT:
+        values["sent_at"] = now
+    with writing(engine) as connection:
+        connection.execute(update(DELIVERY).where(_held_by(row)).values(values))
+        _write_attempt(connection, row.id, verdict, now)
+    return state
+
+
+def retry(engine: Engine, delivery_id: int, now: datetime) -> None:
+    """Queue again a delivery that was given up or is uncertain, with all its attempts. Raises UnknownDelivery."""
+    again = (DeliveryState.DEAD.value, DeliveryState.UNCERTAIN.value)
+    with writing(engine) as connection:
+        state = connection.execute(select(DELIVERY.c.state).where(DELIVERY.c.id == delivery_id)).scalar_one_or_none()
+        if state is None:
+            raise UnknownDelivery(delivery_id, "does not exist")
+        if state not in again:
+            raise UnknownDelivery(delivery_id, f"is {state}: only one that is {' or '.join(again)} can be sent again")
+        connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery_id).values(_anew(now)))
+
+
+def retry_all_dead(engine: Engine, now: datetime) -> int:
+    """Queue again every delivery that was given up; how many these are. Uncertain ones stay as they are."""
+    dead = DELIVERY.c.state == DeliveryState.DEAD.value
+    with writing(engine) as connection:
+        return connection.execute(update(DELIVERY).where(dead).values(_anew(now))).rowcount
+
+
+def back_off(delivery_id: int, attempts: int, asked_s: float | None, pace: Pace = USUAL) -> timedelta:
+    """How long to wait after the `attempts`-th attempt; never less than the recipient asked for, up to a day.
+
+    The jitter keeps deliveries that failed together apart, and is the same every time.
+    """
+    base = pace.back_off_s[min(attempts, len(pace.back_off_s)) - 1]
+    spread = random.Random(f"{delivery_id}:{attempts}").uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
+    return timedelta(seconds=max(base * spread, min(asked_s or 0.0, MOST_WAIT_ASKED_S)))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _due(now: datetime) -> Any:
+    queued = (DELIVERY.c.state == DeliveryState.QUEUED.value) & (DELIVERY.c.next_attempt_at <= now)
+    abandoned = DELIVERY.c.state.in_(_HELD) & (DELIVERY.c.lease_until < now)
+    return or_(queued, abandoned)
+
+
+def _held_by(row: Row[Any]) -> Any:
+    """The row, as long as its claim is the one that was given out with it."""
+    same = (DELIVERY.c.attempts == row.attempts) & (DELIVERY.c.lease_until == row.lease_until)
+    return (DELIVERY.c.id == row.id) & DELIVERY.c.state.in_(_HELD) & same
+
+
+def _settled_as_uncertain(connection: Connection, delivery_id: int, now: datetime) -> bool:
+    handed_over = (DELIVERY.c.state == DeliveryState.HANDING_OVER.value) & (DELIVERY.c.lease_until < now)
+    values = {"state": DeliveryState.UNCERTAIN.value, "lease_until": None}
+    found = connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery_id, handed_over).values(values))
+    if found.rowcount != 1:
+        return False
+    answer = "the sender died while it was handing over: it may have arrived"
+    _write_attempt(connection, delivery_id, Verdict(DeliveryState.UNCERTAIN, answer), now)
+    return True
+
+
+def _write_attempt(connection: Connection, delivery_id: int, verdict: Verdict, now: datetime) -> None:
+    answer = " ".join(verdict.answer.split())[:LONGEST_ANSWER]
+    values = {"delivery_id": delivery_id, "at": now, "outcome": verdict.outcome, "answer": answer}
+    connection.execute(ATTEMPT.insert().values(values))
+
+
+def _anew(now: datetime) -> dict[str, Any]:
+    queued = {"state": DeliveryState.QUEUED.value, "attempts": 0, "next_attempt_at": now}
+    return queued | {"lease_until": None, "death_told": False}

@@ -1,0 +1,46 @@
+"""Post: a message stored once, and a delivery queued for each of its recipients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from models.database import insert_into
+from models.message import Message
+from models.settings import Settings
+from models.tables import StoredMessage, table_of
+from tasks.addresses import Address, recipients_for
+from tasks.ledger import queue
+from tasks.log import logger
+
+MESSAGE = table_of(StoredMessage)
+
+_complained: set[str] = set()
+
+
+def post(
+    connection: Connection, message: Message, key: str, names: Iterable[str], *, settings: Settings, now: datetime
+) -> int | None:
+    """Store a message in the caller's transaction and queue it for everybody behind `names`; its id.
+
+    None where a message of the same key is there already: then nothing changes. A name without an address is
+    complained of in the log, once.
+    """
+    addresses, without = recipients_for(names, settings)
+    for name in without:
+        if name not in _complained:
+            _complained.add(name)
+            logger().warning("no address is set for %r (delivery.recipients.%s): it gets no messages", name, name)
+    return post_to(connection, message, key, addresses, now)
+
+
+def post_to(connection: Connection, message: Message, key: str, addresses: list[Address], now: datetime) -> int | None:
+    """The same for addresses that are known."""
+    row = {"key": key, "content": message.model_dump(mode="json", by_alias=True), "created_at": now}
+    insert = insert_into(connection, MESSAGE).values(row).on_conflict_do_nothing().returning(MESSAGE.c.id)
+    message_id: int | None = connection.execute(insert).scalar_one_or_none()
+    if message_id is not None:
+        queue(connection, None, addresses, now, message_id=message_id)
+    return message_id
