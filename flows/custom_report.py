@@ -53,7 +53,7 @@ def custom_report(
         teams: Only these teams. Empty: all.
         complexities: Only these, such as simple or complex; "unclassified" is what has none. Empty: all.
         depth: A page or two, or everything.
-        formats: What it is written as, and mails bear. Empty: a page, and the settings' customReports.exportFormats.
+        formats: The files to write, and to attach to mails. Empty: html, and the settings' customReports.exportFormats.
         recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
     """
     place, now = load_workplace(), time_of_run(None)

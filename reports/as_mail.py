@@ -18,7 +18,7 @@ from reports.letters import printable, readable
 from reports.pages import fill, style
 from reports.usage_words import volume_state
 from reports.view import view_of
-from reports.wording import number_word
+from reports.wording import number_word, sentence
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""
@@ -72,6 +72,16 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
         images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
         attachments=_attachments(document),
     )
+
+
+def inlined(page: str) -> str:
+    """A page with the mail's look in its elements, where old programs want it."""
+    # What is kept are the rules for narrow and dark screens, which cannot be inlined.
+    inliner = css_inline.CSSInliner(
+        keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False, extra_css=style("mail.css")
+    )
+    # The rules come first in what it gives, and are longer than programs look for the character set.
+    return str(inliner.inline(page)).replace("<head>", '<head><meta charset="utf-8">', 1)
 
 
 def _subject(document: Document, view: View) -> str:
@@ -161,12 +171,7 @@ def _html(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
     images = [(_cid(it), it) for it in drawn]
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, whole=whole)
-    # What is kept are the rules for narrow and dark screens, which cannot be inlined.
-    inliner = css_inline.CSSInliner(
-        keep_style_tags=False, keep_at_rules=True, load_remote_stylesheets=False, extra_css=style("mail.css")
-    )
-    # The rules come first in what it gives, and are longer than programs look for the character set.
-    return str(inliner.inline(page)).replace("<head>", '<head><meta charset="utf-8">', 1)
+    return inlined(page)
 
 
 def _narrowed(view: View) -> View:
@@ -242,7 +247,7 @@ def _lines(block: Block) -> list[str]:
 
 def _action(action: Action) -> list[str]:
     """One recommendation; the address to decide at stands in a line of its own, which nothing breaks."""
-    told = (action.text, "; ".join(action.moves), action.note, f"({action.score})" if action.score else "")
+    told = (action.text, sentence("; ".join(action.moves)), action.note, f"({action.score})" if action.score else "")
     lines = _bullet(f"{action.title} [{action.status}]: {' '.join(told)}")
     if action.link:
         return [*lines, f"  {action.decide}: {action.link}"]

@@ -8,16 +8,20 @@ from models.document import Document
 from reports.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
 from reports.letters import readable
 from reports.view import view_of
+from reports.wording import sentence
 
 MOST_ROWS = 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
-def render_markdown(document: Document) -> str:
-    """Headline, numbers, what was found, what was done, models and notes; names cannot bring markup in."""
+def render_markdown(document: Document, files: str = "") -> str:
+    """Headline, numbers, what was found, what was done, models and notes; names cannot bring markup in.
+
+    `files` is Markdown that says where the report's files are, and stands below the headline.
+    """
     document = readable(document)
     view = capped(view_of(document), MOST_ROWS)
-    parts = [f"# {escaped(view.title)}", escaped(view.period), f"**{escaped(view.headline)}**"]
+    parts = [f"# {escaped(view.title)}", escaped(view.period), f"**{escaped(view.headline)}**", files]
     for section in view.sections:
         if section.anchor != "charts":
             parts += [f"## {escaped(section.title)}", *_blocks(section)]
@@ -45,8 +49,7 @@ def _blocks(section: Section) -> list[str]:
                 ]
             case Actions():
                 parts += [
-                    f"- **{escaped(it.title)}** ({it.status}): {escaped(' '.join((it.text, *it.moves, it.note)))}"
-                    f"{_decide(it)}"
+                    f"- **{escaped(it.title)}** ({it.status}): {escaped(_told(it))}{_decide(it)}"
                     for it in block.actions
                 ]
             case Text():
@@ -54,6 +57,10 @@ def _blocks(section: Section) -> list[str]:
             case Notes():
                 parts.append("\n".join(f"- {escaped(note)}" for note in block.notes))
     return parts
+
+
+def _told(action: Action) -> str:
+    return " ".join(filter(None, (action.text, sentence("; ".join(action.moves)), action.note)))
 
 
 def _decide(action: Action) -> str:

@@ -34,6 +34,7 @@ from reports.wording import (
     change_words,
     kpi_value,
     limit_words,
+    sentence,
 )
 
 
@@ -131,7 +132,7 @@ def actions_of(recommendations: tuple[Recommendation, ...], show: Formats) -> tu
             facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact}"
             + (f" · effort {item.effort}" if item.score is None else ""),
             moves=tuple(move_text(move, show) for move in item.moves),
-            note=item.note or "",
+            note=sentence(item.note or ""),
             score=score_words(item, show),
             decide=decide_words(item),
             link=link_to(item.decide_url),

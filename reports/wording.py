@@ -99,6 +99,13 @@ def number_word(number: int) -> str:
     return _NUMBER_WORDS[number] if 0 <= number < len(_NUMBER_WORDS) else f"{number:,}"
 
 
+def sentence(words: str) -> str:
+    """Words with a capital, unless they start with the name of a setting, and a full stop."""
+    first = words.partition(" ")[0]
+    began = words if "_" in first or "." in first else words[:1].upper() + words[1:]
+    return f"{began}." if words and not words.endswith((".", "!", "?")) else began
+
+
 def kpi_value(name: KpiName, number: float | None, show: Formats) -> str:
     """A KPI's value or limit in its unit."""
     return show.milliseconds(number) if name is KpiName.RESPONSE_TIME else show.percent(number)

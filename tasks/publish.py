@@ -142,6 +142,6 @@ def show_report(place: Workplace, report: StoredReport, files: dict[str, Path]) 
     where = "\n".join(f"- {suffix.upper()}: {_link(place, document, path)}" for suffix, path in files.items())
     create_markdown_artifact(
         key=f"{document.kind}-{document.template}-report",
-        markdown=f"{render_markdown(document).rstrip()}\n\n## Files\n\n{where}\n",
+        markdown=render_markdown(document, where),
         description=headline(document),
     )

@@ -205,6 +205,8 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(
     key = "daily-performance-report"
     artifact = Artifact.get(key)
     assert "requests" in str(getattr(artifact, "description", None))
+    headline, files, first = (str(getattr(artifact, "data", None)).find(it) for it in ("**", "- PDF:", "\n## "))
+    assert 0 <= headline < files < first
     pdf = tmp_path / "reports" / "daily" / "routewatch-daily-performance-2026-09-07.pdf"
     assert f"- PDF: `{pdf}`" in str(getattr(artifact, "data", None))
     monkeypatch.setenv("ROUTEWATCH_REPORTS_URL", "https://reports.example.org")
