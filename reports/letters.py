@@ -40,7 +40,7 @@ def readable(document: Document) -> Document:
 
     Letters that control a device are left out: no page, picture or mail may have them.
     """
-    return _rewritten(document, _kept_to_itself)
+    return _rewritten(document, kept_to_itself)
 
 
 def printable(document: Document) -> Document:
@@ -53,6 +53,13 @@ def printable(document: Document) -> Document:
     if _missing(_letters_of(document.locale)):
         drawn = drawn.model_copy(update={"locale": DRAWABLE_LOCALE})
     return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
+
+
+def kept_to_itself(text: str) -> str:
+    """A text that turns nothing beside it around, without letters that control a device."""
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in _SPACES)
+    turns = any(unicodedata.bidirectional(letter) in _FROM_RIGHT for letter in text)
+    return f"\u2068{text}\u2069" if turns else text
 
 
 def needs_shaping(text: str) -> bool:
@@ -76,12 +83,6 @@ def _walked(part: Any, change: Callable[[str], str]) -> Any:
     if isinstance(part, dict):
         return {name: inner if name in _ADDRESSES else _walked(inner, change) for name, inner in part.items()}
     return [_walked(inner, change) for inner in part] if isinstance(part, list) else part
-
-
-def _kept_to_itself(text: str) -> str:
-    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in _SPACES)
-    turns = any(unicodedata.bidirectional(letter) in _FROM_RIGHT for letter in text)
-    return f"\u2068{text}\u2069" if turns else text
 
 
 def _named(text: str) -> str:

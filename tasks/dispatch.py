@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from threading import Lock
 from typing import Any
 
-from pydantic import TypeAdapter
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row
 
-from models.database import reading
-from models.document import Document, ReportDocument
 from models.errors import DeliveryFailed, DeliveryUncertain
-from models.recipient import CONSOLE, DASHBOARD, EMAIL, Recipient
-from models.tables import Delivery, DeliveryState, Report, table_of
+from models.recipient import Recipient
+from models.tables import DeliveryState
 from models.workplace import Workplace
-from reports.as_page import render_dashboard
-from reports.as_webhook import render_webhook
-from tasks.channels.mail import build_mail, send_mail
-from tasks.channels.webhook import WebhookMessage, send_webhook
-from tasks.files import file_stem, write_atomically
-from tasks.ledger import Pace, Verdict
+from reports.as_chat import render_discord, render_slack, render_teams
+from reports.notice import Notice
+from tasks.channels.http import post_body
+from tasks.channels.mail import MailServer, send_mail
+from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.files import write_atomically
+from tasks.keys import Keys
+from tasks.ledger import Pace, Verdict, note_handing_over
 from tasks.log import logger
+from tasks.parcels import Parcel, parcel_of
 
-DELIVERY, REPORT = table_of(Delivery), table_of(Report)
-
-_DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
+CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
 
 _making_ready = Lock()
 """The libraries that lay out pages and draw are used by one thread at a time."""
@@ -38,98 +35,101 @@ class Dispatch:
 
     def __init__(self, place: Workplace, pace: Pace, clock: Callable[[], datetime]) -> None:
         self.place, self.pace, self.clock = place, pace, clock
-        self._parcel: _Parcel | None = None
+        self._keys = Keys(place.environment)
+        self._parcel: Parcel | None = None
+        self._keeping = Lock()
 
     def attempt(self, row: Row[Any]) -> Verdict:
         """Send it; whatever goes wrong is a verdict too: a defect with one recipient must not harm the others."""
+        known = self.place.settings.delivery.recipient(row.channel, row.recipient)
+        if known is None:
+            return Verdict(DeliveryState.DEAD, "it is no longer in delivery.recipients of the settings")
+        recipient = known
         try:
-            return Verdict(DeliveryState.SENT, self._send(row))
+            recipient = self._keys.opened(known)
+            return Verdict(DeliveryState.SENT, self._hidden(self._send(row, recipient), recipient))
         except DeliveryUncertain as error:
-            return Verdict(DeliveryState.UNCERTAIN, error.answer)
+            return Verdict(DeliveryState.UNCERTAIN, self._hidden(error.answer, recipient))
         except DeliveryFailed as failure:
             state = DeliveryState.DEAD if failure.permanent else DeliveryState.QUEUED
-            return Verdict(state, failure.answer, failure.retry_after_s)
+            return Verdict(state, self._hidden(failure.answer, recipient), failure.retry_after_s)
         except Exception as error:  # noqa: BLE001
-            return Verdict(DeliveryState.QUEUED, f"{type(error).__name__}: {error}")
+            return Verdict(DeliveryState.QUEUED, self._hidden(f"{type(error).__name__}: {error}", recipient))
 
-    def _send(self, row: Row[Any]) -> str:
-        recipient = self.place.settings.delivery.recipient(row.channel, row.recipient)
-        if recipient is None:
-            raise DeliveryFailed(
-                row.recipient, "it is no longer in delivery.recipients of the settings", permanent=True
-            )
-        if row.message_id is not None:
-            return self._send_message(row)
+    def _send(self, row: Row[Any], recipient: Recipient) -> str:
+        parcel = self._parcel_of(row)
+        name = f"{parcel.name}-delivery-{row.id}"
+        match recipient.channel:
+            case "dashboard":
+                return parcel.show_on_dashboard(self.place)
+            case "console":
+                return _log(parcel.notice(self.place.environment))
+            case "email":
+                with _making_ready:
+                    mail = parcel.mail(self.place.environment, row.recipient, row.queued_at)
+                return self._written(f"{name}.eml", mail) or self._mailed(row, mail)
+            case "webhook":
+                body = parcel.json()
+                return self._written(f"{name}.json", body) or self._signed(row, recipient, parcel, body)
         with _making_ready:
-            if self._parcel is None or self._parcel.report_id != row.report_id:
-                self._parcel = _Parcel(row)
-            parcel = self._parcel
-        if row.channel == DASHBOARD:
-            return _show_on_dashboard(self.place, row, parcel)
-        return self._send_report(row, parcel, recipient)
+            body = CHATS[recipient.channel](parcel.notice(self.place.environment))
+        headers = {"content-type": "application/json"}
+        return self._written(f"{name}.json", body) or self._posted(recipient, body, headers)
 
-    def _send_message(self, row: Row[Any]) -> str:
-        if row.channel == DASHBOARD:
-            return "shown on the live page"
-        if row.channel == CONSOLE:
-            logger().warning("%s", row.content)
-            return "written to the log"
-        raise DeliveryFailed(row.recipient, "messages have no format for this channel", permanent=False)
+    def _parcel_of(self, row: Row[Any]) -> Parcel:
+        with self._keeping:
+            self._parcel = parcel_of(row, self._parcel)
+            return self._parcel
 
-    def _send_report(self, row: Row[Any], parcel: _Parcel, recipient: Recipient) -> str:
-        environment, delivery = self.place.environment, self.place.settings.delivery
-        name = f"report-{row.report_id}-delivery-{row.id}"
-        if row.channel == EMAIL:
-            sender = environment.mail_from
-            with _making_ready:
-                mail = build_mail(
-                    parcel.document, report_id=row.report_id, sender=sender, recipient=row.recipient,
-                    date=row.queued_at,
-                    link=environment.address_of_report(
-                        parcel.document.kind, f"{file_stem(parcel.document, row.report_id)}.html"
-                    ),
-                )  # fmt: skip
-            if delivery.mode == "files":
-                return _written(self.place, f"{name}.eml", mail)
-            return send_mail(mail, sender, row.recipient, environment)
-        if delivery.mode == "files":
-            return _written(self.place, f"{name}.json", parcel.webhook)
-        message = WebhookMessage(f"report_{row.report_id}_{row.id}", parcel.webhook)
-        private = delivery.allow_private_addresses
-        return send_webhook(
-            message, recipient.address, environment.webhook_secret, allow_private_addresses=private, now=self.clock()
-        )
+    # --- channels -----------------------------------------------------------------------------------------------------
 
+    def _mailed(self, row: Row[Any], mail: bytes) -> str:
+        environment, password = self.place.environment, self._keys.smtp_password
+        server = MailServer(
+            environment.smtp_host, environment.smtp_port, environment.smtp_security,
+            environment.smtp_username, password, self.pace.mail_s,
+        )  # fmt: skip
 
-# ----------------------------------------------------------------------------------------------------------------------
+        def before_handing_over() -> None:
+            if not note_handing_over(self.place.engine, row):
+                raise DeliveryFailed(row.recipient, "another sender has taken it over", permanent=False)
 
+        return send_mail(mail, environment.mail_from, row.recipient, server, before_handing_over=before_handing_over)
 
-class _Parcel:
-    """A report on its way; what is the same for several recipients is rendered once."""
+    def _signed(self, row: Row[Any], recipient: Recipient, parcel: Parcel, body: bytes) -> str:
+        message = WebhookMessage(f"{parcel.name.replace('-', '_')}_{row.id}", body)
+        return self._posted(recipient, body, signed_headers(message, row.recipient, self._keys.webhook, self.clock()))
 
-    def __init__(self, row: Row[Any]) -> None:
-        self.report_id: int = row.report_id
-        self.document = _DOCUMENT.validate_python(row.document)
+    def _posted(self, recipient: Recipient, body: bytes, headers: dict[str, str]) -> str:
+        return post_body(
+            recipient, body, headers, timeout_s=self.pace.webhook_s, now=self.clock(),
+            allow_private_addresses=self.place.settings.delivery.allow_private_addresses,
+        )  # fmt: skip
 
-    @cached_property
-    def webhook(self) -> bytes:
-        return render_webhook(self.document, report_id=self.report_id)
+    def _written(self, name: str, content: bytes) -> str:
+        """Where the dry run wrote it; empty where it is really to be sent."""
+        if self.place.settings.delivery.mode != "files":
+            return ""
+        path = self.place.environment.outbox_folder / name
+        write_atomically(path, content)
+        return f"written to {path}"
+
+    def _hidden(self, answer: str, recipient: Recipient) -> str:
+        """The answer without what is secret, should the other side or a library have repeated it."""
+        if recipient.address and recipient.address != recipient.reference:
+            answer = answer.replace(recipient.address, recipient.reference)
+        return self._keys.hidden(answer)
 
 
-def _show_on_dashboard(place: Workplace, row: Row[Any], parcel: _Parcel) -> str:
-    sent = (DELIVERY.c.channel == DASHBOARD) & (DELIVERY.c.state == DeliveryState.SENT.value)
-    newest = select(func.max(REPORT.c.period_end)).join(DELIVERY, DELIVERY.c.report_id == REPORT.c.id).where(sent)
-    with reading(place.engine) as connection:
-        shown_until = connection.execute(newest).scalar()
-    if shown_until is not None and shown_until > row.period_end:
-        return "left as it is: it shows a later hour"
-    refresh_s = max(1, round(place.settings.monitoring.dashboard.refresh_rate / 1_000))
-    page = place.environment.dashboard_page
-    write_atomically(page, render_dashboard(parcel.document, refresh_s=refresh_s).encode())
-    return f"written to {page}"
+_LOUD = {"critical": "error", "warning": "warning"}
 
 
-def _written(place: Workplace, name: str, content: bytes) -> str:
-    path = place.environment.outbox_folder / name
-    write_atomically(path, content)
-    return f"written to {path}"
+def _log(notice: Notice) -> str:
+    """A line for the headline, and one for each thing that it does not say."""
+    log = getattr(logger(), _LOUD.get(notice.tone, "info"))
+    log("%s", f"{notice.mark} {notice.headline}".strip())
+    for item in notice.items if notice.has_more else ():
+        log("%s", item.line)
+    if notice.hint:
+        log("%s", notice.hint)
+    return "written to the log"

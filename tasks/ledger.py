@@ -31,13 +31,14 @@ _HELD = (DeliveryState.SENDING.value, DeliveryState.HANDING_OVER.value)
 class Pace:
     """How long things may take and how long is waited.
 
-    An attempt ends after `attempt_s` whatever the other side does; `lease` is far beyond that and what it takes to
-    make a report ready, so that a claim never ends while its sender still sends. `back_off_s` goes from one attempt
-    to the next: the schedule that Standard Webhooks suggests, ten attempts over some 75 hours. A run claims nothing
-    more after `run_s`.
+    An attempt ends after `mail_s` or `webhook_s` whatever the other side does; `lease` is far beyond that and what it
+    takes to make a report ready, so that a claim never ends while its sender still sends. `back_off_s` goes from one
+    attempt to the next: the schedule that Standard Webhooks suggests, ten attempts over some 75 hours. A run claims
+    nothing more after `run_s`.
     """
 
-    attempt_s: float = 60.0
+    mail_s: float = 60.0
+    webhook_s: float = 20.0
     lease: timedelta = timedelta(minutes=10)
     back_off_s: tuple[float, ...] = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
     run_s: float = 300.0

@@ -15,7 +15,7 @@ from models.document import Document
 from models.environment import Environment
 from models.file_format import FileFormat
 from reports.as_mail import MOST_BYTES, MailContent, render_mail
-from tasks.channels.mail import build_mail
+from reports.as_mime import build_mail
 from tasks.files import file_stem
 from tasks.publish import StoredReport, write_files
 from tests import documents

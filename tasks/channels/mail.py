@@ -1,121 +1,131 @@
-"""Mail: a report as a message whose identity is stable, handed to an SMTP server over TLS."""
+"""Mail: handed to an SMTP server over TLS, within a bound of time, one recipient at a time."""
 
 from __future__ import annotations
 
-import hashlib
-import io
 import smtplib
+import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTP
-from email.utils import format_datetime, parseaddr
+from dataclasses import dataclass
+from email.utils import parseaddr
+from threading import Timer
+from typing import Literal
 
-from models.document import Document
-from models.environment import Environment
+from pydantic import SecretStr
+
 from models.errors import DeliveryFailed, DeliveryUncertain
-from reports.as_file import as_file
-from reports.as_mail import MailContent, render_mail
 
-TIMEOUT_S = 30.0
+READY = 220
 PERMANENT = 500
 """SMTP replies from here on say that trying again cannot help (RFC 5321, 4.2.1)."""
 
 
-def build_mail(
-    document: Document, *, report_id: int, sender: str, recipient: str, date: datetime, link: str = ""
-) -> bytes:
-    """The message: text and HTML with its images, and its attachments. Equal arguments give equal bytes.
+@dataclass(frozen=True)
+class MailServer:
+    """Where mail is handed over. `timeout_s` is for a whole mail, not for each answer."""
 
-    `link` is where the whole report can be opened, if anywhere.
-
-    The Message-ID depends on report and recipient alone, so that a mail sent again is known as the same one.
-    """
-    content = render_mail(document, link=link)
-    message = EmailMessage(policy=SMTP)
-    message["Subject"] = content.subject
-    message["From"] = sender
-    message["To"] = recipient
-    message["Date"] = format_datetime(date)
-    identity = hashlib.sha256(f"{report_id}:{recipient}".encode()).hexdigest()[:24]
-    message["Message-ID"] = f"<report-{report_id}.{identity}@{_domain(sender)}>"
-    message["Auto-Submitted"] = "auto-generated"
-    _fill(message, content)
-    _attach(message, document, content)
-    _fix_boundaries(message, identity)
-    return message.as_bytes()
+    host: str
+    port: int
+    security: Literal["starttls", "tls", "none"]
+    username: str | None
+    password: SecretStr | None
+    timeout_s: float
 
 
-def send_mail(message: bytes, sender: str, recipient: str, environment: Environment) -> str:
-    """Hand a message to the SMTP server; its answer.
+def send_mail(
+    message: bytes, sender: str, recipient: str, server: MailServer, *, before_handing_over: Callable[[], None]
+) -> str:
+    """Hand a message to the server; its answer, with the enhanced status code where it gives one.
+
+    `before_handing_over` is called when all is agreed but the message itself: after it, an answer that is lost leaves
+    it open whether the message arrived. What it raises stops the sending.
 
     Raises DeliveryFailed where it was not accepted, DeliveryUncertain where the answer to the whole of it was lost.
     """
-    where = f"{environment.smtp_host}:{environment.smtp_port}"
-    with _failures_told(recipient, where), _session(environment) as session:
+    where = f"{server.host}:{server.port}"
+    with _failures_told(recipient, where), _session(server) as session:
         _accepted(recipient, session.mail(parseaddr(sender)[1]))
         _accepted(recipient, session.rcpt(recipient))
+        before_handing_over()
         return _handed_over(session, message, recipient)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _fill(message: EmailMessage, content: MailContent) -> None:
-    message.set_content(content.text)
-    message.add_alternative(content.html, subtype="html")
-    page = message.get_payload(1)
-    assert isinstance(page, EmailMessage)  # noqa: S101 - it was added in the line above
-    for cid, picture in content.images:
-        name = f"{cid.split('@')[0]}.png"
-        page.add_related(picture, "image", "png", cid=f"<{cid}>", filename=name, disposition="inline")
+class _Session(smtplib.SMTP):
+    """A session that can be cut off from another thread at any point, also while it connects over TLS."""
 
+    def __init__(self, server: MailServer, context: ssl.SSLContext) -> None:
+        self.server, self.context = server, context
+        self.line: socket.socket | None = None
+        self.is_cut_off = False
+        super().__init__(timeout=server.timeout_s)
+        # What STARTTLS checks the certificate against.
+        self._host = server.host
 
-def _attach(message: EmailMessage, document: Document, content: MailContent) -> None:
-    for form, name in content.attachments:
-        file, written = as_file(document, form), io.BytesIO()
-        file.write(written)
-        main_type, _, subtype = file.content_type.partition("/")
-        message.add_attachment(written.getvalue(), main_type, subtype, filename=name)
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain = socket.create_connection((host, port), timeout)
+        # TLS takes the socket over; its copy still reaches the line.
+        self.line = plain.dup()
+        if self.server.security == "tls":
+            return self.context.wrap_socket(plain, server_hostname=host)
+        return plain
 
+    def cut_off(self) -> None:
+        self.is_cut_off = True
+        if self.line is not None:
+            # It may have ended just now.
+            with _ignored(OSError):
+                self.line.shutdown(socket.SHUT_RDWR)
 
-def _fix_boundaries(message: EmailMessage, identity: str) -> None:
-    multiparts = (part for part in message.walk() if part.is_multipart())
-    for number, part in enumerate(multiparts):
-        part.set_boundary(f"=_{identity}_{number}")
-
-
-def _domain(sender: str) -> str:
-    return parseaddr(sender)[1].rpartition("@")[2] or "localhost"
+    def close(self) -> None:
+        super().close()
+        if self.line is not None:
+            self.line.close()
 
 
 @contextmanager
-def _session(environment: Environment) -> Iterator[smtplib.SMTP]:
-    host, port = environment.smtp_host, environment.smtp_port
+def _session(server: MailServer) -> Iterator[_Session]:
     context = ssl.create_default_context()
-    if environment.smtp_security == "tls":
-        session: smtplib.SMTP = smtplib.SMTP_SSL(host, port, timeout=TIMEOUT_S, context=context)
-    else:
-        session = smtplib.SMTP(host, port, timeout=TIMEOUT_S)
+    session = _Session(server, context)
+    # A time-out of the socket starts anew with every byte: it does not hold against a server that dribbles.
+    watch = Timer(server.timeout_s, session.cut_off)
+    watch.daemon = True
+    watch.start()
     try:
-        if environment.smtp_security == "starttls":
+        code, text = session.connect(server.host, server.port)
+        if code != READY:
+            raise smtplib.SMTPConnectError(code, text)
+        if server.security == "starttls":
             session.starttls(context=context)
-        if environment.smtp_username is not None and environment.smtp_password is not None:
-            session.login(environment.smtp_username, environment.smtp_password.get_secret_value())
+        if server.username is not None and server.password is not None:
+            session.login(server.username, server.password.get_secret_value())
         session.ehlo_or_helo_if_needed()
         yield session
+    except (smtplib.SMTPException, OSError) as error:
+        if session.is_cut_off:
+            raise TimeoutError(f"not done within {server.timeout_s:g} s") from error
+        raise
     finally:
         _leave(session)
+        watch.cancel()
+        session.close()
 
 
 def _leave(session: smtplib.SMTP) -> None:
     """Take leave where the other side still listens; what was accepted stays accepted if it does not."""
-    try:
+    with _ignored(smtplib.SMTPException, OSError):
         session.quit()
-    except (smtplib.SMTPException, OSError):
-        session.close()
+
+
+@contextmanager
+def _ignored(*errors: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except errors:
+        return
 
 
 def _accepted(recipient: str, reply: tuple[int, bytes]) -> str:
@@ -126,13 +136,14 @@ def _accepted(recipient: str, reply: tuple[int, bytes]) -> str:
     return answer
 
 
-def _handed_over(session: smtplib.SMTP, message: bytes, recipient: str) -> str:
+def _handed_over(session: _Session, message: bytes, recipient: str) -> str:
     try:
         return _accepted(recipient, session.data(message))
     except smtplib.SMTPDataError as error:
         return _accepted(recipient, (error.smtp_code, _as_bytes(error.smtp_error)))
     except (smtplib.SMTPServerDisconnected, OSError) as error:
-        raise DeliveryUncertain(recipient, str(error) or type(error).__name__) from error
+        late = f"no answer within {session.server.timeout_s:g} s" if session.is_cut_off else str(error)
+        raise DeliveryUncertain(recipient, late or type(error).__name__) from error
 
 
 @contextmanager
@@ -143,6 +154,7 @@ def _failures_told(recipient: str, where: str) -> Iterator[None]:
         answer = f"the certificate of {where} is not trusted: {error.verify_message}"
         raise DeliveryFailed(recipient, answer, permanent=False) from error
     except smtplib.SMTPAuthenticationError as error:
+        # Temporary, whatever the code: it is no fault of the mail, and a person mends it.
         # The server's own words may repeat the user name.
         answer = f"{where} refused the login ({error.smtp_code}): check ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
         raise DeliveryFailed(recipient, answer, permanent=False) from None

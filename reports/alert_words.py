@@ -1,0 +1,170 @@
+"""The words for what happened to alerts and deliveries: one sentence each, the same in every channel."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
+from reports.formats import Formats
+from reports.letters import kept_to_itself
+from reports.notice import Item, Notice, cut
+
+_KPI_LABELS = {
+    AlertRule.RESPONSE_TIME: "average response time",
+    AlertRule.SELECTION_ACCURACY: "selection accuracy",
+    AlertRule.CACHE_HIT_RATE: "cache hit rate",
+    AlertRule.COST_EFFICIENCY: "cost efficiency",
+    AlertRule.ERROR_RATE: "error rate",
+}
+_OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
+
+_LONGEST_NAME = 80
+_MINUTE = timedelta(minutes=1)
+_MINUTES_PER_HOUR = 60
+
+
+def notice_of(message: Message) -> Notice:
+    """What is shown of a message."""
+    show = Formats(message.locale, message.zone)
+    footer = f"Routewatch · {show.instant(message.at)}"
+    if isinstance(message, AlertMessage):
+        return _alerts(message, show, footer)
+    if isinstance(message, DeadDeliveries):
+        return _dead(message, footer)
+    text = "This is a sample: what Routewatch has to say arrives here."
+    return Notice("Sample", "good", "sample", text, (), "Somebody asked for it; nothing is the matter.", footer)
+
+
+def news_sentence(news: AlertNews, message: AlertMessage) -> str:
+    """One alert's news: what, how much against which limit, over how many selections, since when."""
+    sentence = _sentence(news, message, Formats(message.locale, message.zone))
+    return sentence[0].upper() + sentence[1:]
+
+
+def dead_sentence(delivery: DeadDelivery) -> str:
+    """What was given up, to whom, after how many attempts, and what was answered last."""
+    attempts = f"{delivery.attempts:,} {'attempt' if delivery.attempts == 1 else 'attempts'}"
+    what, answer = _name(delivery.what), kept_to_itself(delivery.answer) or "no answer"
+    return (
+        f"No. {delivery.delivery_id}, {what} to {delivery.recipient} ({delivery.channel}), after {attempts}: {answer}"
+    )
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
+
+
+def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
+    items = tuple(_item(news, message) for news in message.news)
+    others = len(items) - 1
+    headline = items[0].text + (f", and {others:,} more {'alert' if others == 1 else 'alerts'}" if others else "")
+    hint = ""
+    if message.still_firing:
+        verb = "alert is" if message.still_firing == 1 else "alerts are"
+        hint = f"{show.count(message.still_firing)} {'other ' if items else ''}{verb} still firing."
+    title = "Resolved" if all(item.word == "resolved" for item in items) else "Alert"
+    return Notice(title, items[0].tone, items[0].word, headline, items, hint, footer)
+
+
+def _item(news: AlertNews, message: AlertMessage) -> Item:
+    is_resolved = news.event is AlertEvent.RESOLVED
+    tone, word = ("good", "resolved") if is_resolved else (news.severity, str(news.severity))
+    return Item(tone, word, news_sentence(news, message), "" if _is_budget(news) else kept_to_itself(news.detail))
+
+
+def _sentence(news: AlertNews, message: AlertMessage, show: Formats) -> str:
+    if news.event is AlertEvent.RESOLVED:
+        return f"resolved: {_well_again(news, show)}, after {_duration(news)}"
+    opening = _OPENINGS[news.event].format(news.severity)
+    return f"{opening}: {_state(news, show)}{_over(news, message, show)}, since {_since(news, message, show)}"
+
+
+def _state(news: AlertNews, show: Formats) -> str:
+    """What is the matter, with the value and its limit."""
+    limit, name = _limit(news, show), _name(news.subject)
+    match news.rule:
+        case AlertRule.SLOW_SELECTIONS:
+            return f"a selection{f' of {name}' if name else ''} took {_value(news, news.value, show)}{limit}"
+        case AlertRule.NO_DATA:
+            return f"no selections{f' of {name}' if name else ''} for {_value(news, news.value, show)}{limit}"
+        case AlertRule.FAILED_FLOW:
+            return f"the flow {name} failed"
+    return f"{_what(news)} is {_value(news, news.value, show)}{limit}"
+
+
+def _well_again(news: AlertNews, show: Formats) -> str:
+    limit, name = _limit(news, show), _name(news.subject)
+    of = f" of {name}" if name else ""
+    match news.rule:
+        case AlertRule.SLOW_SELECTIONS:
+            return f"selections{of} are within the limit again{limit}"
+        case AlertRule.NO_DATA:
+            return f"selections{of} are recorded again"
+        case AlertRule.FAILED_FLOW:
+            return f"the flow {name} succeeded again"
+    if news.value is None:
+        return f"{_what(news)} is within the limit again{limit}"
+    return f"{_what(news)} is {_value(news, news.value, show)}{limit}"
+
+
+def _what(news: AlertNews) -> str:
+    if _is_budget(news):
+        what = "spend" if news.rule is AlertRule.BUDGET_USED else "projected spend"
+        detail = kept_to_itself(news.detail)
+        return f"{what} {detail}{',' if ',' in detail else ''}" if detail else f"{what} of the month"
+    label = _KPI_LABELS[news.rule]
+    return f"{label} of {_name(news.subject)}" if news.subject else f"{label} over all models"
+
+
+def _limit(news: AlertNews, show: Formats) -> str:
+    if news.threshold is None:
+        return ""
+    return f" ({'learned ' if news.learned else ''}limit {_value(news, news.threshold, show)})"
+
+
+def _value(news: AlertNews, value: float | None, show: Formats) -> str:
+    match news.rule:
+        case AlertRule.RESPONSE_TIME | AlertRule.SLOW_SELECTIONS:
+            return show.milliseconds(value)
+        case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
+            return show.money(value)
+        case AlertRule.NO_DATA:
+            return show.count(value) if value is None else f"{show.count(value)} min"
+    return show.percent(value)
+
+
+def _over(news: AlertNews, message: AlertMessage, show: Formats) -> str:
+    if news.sample is None or news.rule not in {*_KPI_LABELS, AlertRule.SLOW_SELECTIONS}:
+        return ""
+    selections = "selection" if news.sample == 1 else "selections"
+    verb = "among" if news.rule is AlertRule.SLOW_SELECTIONS else "over"
+    return f", {verb} {show.count(news.sample)} {selections} in {message.window_minutes} minutes"
+
+
+def _since(news: AlertNews, message: AlertMessage, show: Formats) -> str:
+    same_day = show.local(news.started_at).date() == show.local(message.at).date()
+    return show.clock(news.started_at) if same_day else show.instant(news.started_at)
+
+
+def _duration(news: AlertNews) -> str:
+    minutes = max(1, round(((news.resolved_at or news.fired_at) - news.started_at) / _MINUTE))
+    hours, rest = divmod(minutes, _MINUTES_PER_HOUR)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"
+
+
+def _is_budget(news: AlertNews) -> bool:
+    return news.rule in (AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED)
+
+
+def _name(text: str) -> str:
+    return kept_to_itself(cut(" ".join(text.split()), _LONGEST_NAME)) if text else ""
+
+
+# --- deliveries -------------------------------------------------------------------------------------------------------
+
+
+def _dead(message: DeadDeliveries, footer: str) -> Notice:
+    items = tuple(Item("critical", "given up", dead_sentence(it)) for it in message.deliveries)
+    count = len(items)
+    headline = f"{count:,} {'delivery was' if count == 1 else 'deliveries were'} given up"
+    hint = "`routewatch deliveries retry ID` sends one again, `--all-dead` all of them."
+    return Notice("Deliveries given up", "critical", "given up", headline, items, hint, footer)

@@ -1,0 +1,58 @@
+"""A message as the body of a webhook: the fields as they are, and the same sentences that people read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from models.message import AlertMessage, AlertNews, DeadDeliveries, DeadDelivery, Message
+from reports.alert_words import dead_sentence, news_sentence, notice_of
+from reports.notice import cut
+
+MOST_BYTES = 20_000
+"""Standard Webhooks asks for payloads under 20 KB."""
+
+_LONGEST_TEXT = 600
+
+
+def render_message_json(message: Message, *, message_id: int) -> bytes:
+    """A Standard Webhooks payload. Where it would grow too long, it names fewer, and `leftOut` says how many."""
+    name, entries = _entries(message)
+    kept = len(entries)
+    while True:
+        body = _body(message, message_id, name, entries[:kept], len(entries) - kept)
+        if len(body) < MOST_BYTES or not kept:
+            return body
+        kept = min(kept - 1, kept * MOST_BYTES // len(body))
+
+
+def type_of(message: Message) -> str:
+    """The event's type: alert.fired and the like for one alert, alerts.changed for several."""
+    if isinstance(message, AlertMessage):
+        return f"alert.{message.news[0].event}" if len(message.news) == 1 else "alerts.changed"
+    return "deliveries.dead" if isinstance(message, DeadDeliveries) else "sample"
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _entries(message: Message) -> tuple[str, list[dict[str, Any]]]:
+    """The list that may be long, with the name of its field."""
+    if isinstance(message, AlertMessage):
+        return "news", [_entry(news, news_sentence(news, message)) for news in message.news]
+    if isinstance(message, DeadDeliveries):
+        return "deliveries", [_entry(it, dead_sentence(it)) for it in message.deliveries]
+    return "", []
+
+
+def _entry(part: AlertNews | DeadDelivery, sentence: str) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True) | {"text": cut(sentence, _LONGEST_TEXT)}
+
+
+def _body(message: Message, message_id: int, name: str, entries: list[dict[str, Any]], left_out: int) -> bytes:
+    data = message.model_dump(mode="json", by_alias=True) | {"messageId": message_id}
+    data["text"] = cut(notice_of(message).headline, _LONGEST_TEXT)
+    if name:
+        data |= {name: entries, "leftOut": left_out}
+    payload = {"type": type_of(message), "timestamp": message.at.isoformat(), "data": data}
+    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,90 @@
+"""A mail as it travels: its parts in one message, whose bytes follow from what it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, parseaddr
+
+from models.document import Document
+from models.message import Message
+from reports.alert_words import notice_of
+from reports.as_file import as_file
+from reports.as_mail import MailContent, render_mail
+from reports.as_notice_mail import render_notice_mail
+
+
+def build_mail(
+    document: Document, *, report_id: int, sender: str, recipient: str, date: datetime, link: str = ""
+) -> bytes:
+    """A report: text and HTML with its images, and its attachments. Equal arguments give equal bytes.
+
+    `link` is where the whole report can be opened, if anywhere.
+
+    The Message-ID depends on report and recipient alone, so that a mail sent again is known as the same one.
+    """
+    content = render_mail(document, link=link)
+    identity = _identity(str(report_id), recipient)
+    message = _message(
+        content, name=f"report-{report_id}", identity=identity, sender=sender, recipient=recipient, date=date
+    )
+    _attach(message, document, content)
+    return _bytes(message, identity)
+
+
+def build_message_mail(message: Message, *, message_id: int, sender: str, recipient: str, date: datetime) -> bytes:
+    """A message as a mail, with a Message-ID of its own for each recipient. Equal arguments give equal bytes."""
+    name = f"message-{message_id}"
+    content, identity = render_notice_mail(notice_of(message)), _identity(name, recipient)
+    mail = _message(content, name=name, identity=identity, sender=sender, recipient=recipient, date=date)
+    return _bytes(mail, identity)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _identity(what: str, recipient: str) -> str:
+    return hashlib.sha256(f"{what}:{recipient}".encode()).hexdigest()[:24]
+
+
+def _message(
+    content: MailContent, *, name: str, identity: str, sender: str, recipient: str, date: datetime
+) -> EmailMessage:
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = content.subject
+    message["From"] = sender
+    message["To"] = recipient
+    message["Date"] = format_datetime(date)
+    message["Message-ID"] = f"<{name}.{identity}@{_domain(sender)}>"
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(content.text)
+    message.add_alternative(content.html, subtype="html")
+    page = message.get_payload(1)
+    assert isinstance(page, EmailMessage)  # noqa: S101 - it was added in the line above
+    for cid, picture in content.images:
+        file_name = f"{cid.split('@')[0]}.png"
+        page.add_related(picture, "image", "png", cid=f"<{cid}>", filename=file_name, disposition="inline")
+    return message
+
+
+def _attach(message: EmailMessage, document: Document, content: MailContent) -> None:
+    for form, name in content.attachments:
+        file, written = as_file(document, form), io.BytesIO()
+        file.write(written)
+        main_type, _, subtype = file.content_type.partition("/")
+        message.add_attachment(written.getvalue(), main_type, subtype, filename=name)
+
+
+def _bytes(message: EmailMessage, identity: str) -> bytes:
+    """Boundaries are fixed: by themselves they are another each time."""
+    multiparts = (part for part in message.walk() if part.is_multipart())
+    for number, part in enumerate(multiparts):
+        part.set_boundary(f"=_{identity}_{number}")
+    return message.as_bytes()
+
+
+def _domain(sender: str) -> str:
+    return parseaddr(sender)[1].rpartition("@")[2] or "localhost"

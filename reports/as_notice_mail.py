@@ -1,0 +1,26 @@
+"""A notice as a mail: the severity in the subject, a text, and small HTML that looks like a report's."""
+
+from __future__ import annotations
+
+import textwrap
+
+from reports.as_mail import MailContent, inlined
+from reports.notice import Notice, cut, more_words
+from reports.pages import fill, style
+
+MOST_ITEMS = 50
+LONGEST_SUBJECT = 150
+
+_LINE = 78
+
+
+def render_notice_mail(notice: Notice) -> MailContent:
+    """What the mail is made of; it has neither pictures nor attachments."""
+    subject = cut(" ".join(f"{notice.mark} {notice.headline}".split()), LONGEST_SUBJECT)
+    items = notice.items[:MOST_ITEMS] if notice.has_more else ()
+    left_out = more_words(len(notice.items) - len(items)) if items else ""
+    rules = style("mail_narrow.css", "mail_dark.css")
+    page = fill("notice_mail.html.j2", notice=notice, subject=subject, items=items, left_out=left_out, rules=rules)
+    lines = [notice.headline, *(f"- {item.line}" for item in items), left_out, notice.hint, notice.link]
+    text = "\n\n".join(textwrap.fill(line, _LINE, break_long_words=False) for line in lines if line)
+    return MailContent(subject, f"{text}\n\n-- \n{notice.footer}\n", inlined(page), (), ())

@@ -1,0 +1,76 @@
+"""What a chat, a mail or a log shows of a message or a report: described once, each channel lays it out its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reports.wording import MARKS
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing that is told. `word` is its state; colour and mark follow from `tone`."""
+
+    tone: str
+    word: str
+    text: str
+    note: str = ""
+
+    @property
+    def mark(self) -> str:
+        return MARKS[self.tone]
+
+    @property
+    def line(self) -> str:
+        """All of it in one line of text."""
+        return " ".join(part for part in (self.mark, self.text, f"({self.note})" if self.note else "") if part)
+
+
+@dataclass(frozen=True)
+class Notice:
+    """`headline` says it all in a sentence; `title` what kind of news it is. A link may be missing."""
+
+    title: str
+    tone: str
+    word: str
+    headline: str
+    items: tuple[Item, ...]
+    hint: str
+    footer: str
+    link: str = ""
+
+    @property
+    def mark(self) -> str:
+        return MARKS[self.tone]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the items say more than the headline."""
+        return len(self.items) > 1 or any(item.text != self.headline or item.note for item in self.items)
+
+
+LINK_WORDS = "Open the whole report"
+
+COLOURS = {"good": "#009e73", "off": "#d6b400", "warning": "#e69f00", "critical": "#c44601", "unknown": "#5b6775"}
+"""The house's, beside which a mark and a word always stand."""
+
+
+def cut(text: str, most: int) -> str:
+    """At most so many characters; what is cut off shows as an ellipsis."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def more_words(left_out: int) -> str:
+    """For what had no room."""
+    return f"… and {left_out:,} more" if left_out else ""
+
+
+def fitting(lines: list[str], most: int) -> tuple[list[str], int]:
+    """As many lines as have room in `most` characters, with what stands for the rest; and how many have not."""
+    room, kept = most - len(more_words(len(lines))) - 1, 0
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        kept += 1
+    return lines[:kept], len(lines) - kept

@@ -1,0 +1,32 @@
+"""A report as a short message: its headline, the numbers at a glance, and where the whole of it is."""
+
+from __future__ import annotations
+
+from models.document import Document
+from reports.blocks import Tile
+from reports.decisions import link_to
+from reports.formats import Formats
+from reports.headline import headline
+from reports.letters import readable
+from reports.notice import Item, Notice
+from reports.view import view_of
+
+_WORST_FIRST = ("critical", "warning", "off", "unknown", "good")
+
+
+def notice_of_report(document: Document, *, link: str = "") -> Notice:
+    """What a chat shows of a report; `link` is where the whole of it can be opened, if anywhere."""
+    document = readable(document)
+    view = view_of(document)
+    tiles = view.tiles()
+    tones = {tile.tone for tile in tiles}
+    tone = next((tone for tone in _WORST_FIRST if tone in tones), "unknown")
+    word = next((tile.state for tile in tiles if tile.tone == tone and tile.state), "")
+    footer = f"Routewatch · {Formats(document.locale, document.period.zone).instant(document.generated_at)}"
+    title, items = f"{view.title}, {view.period}", tuple(map(_item, tiles))
+    return Notice(title, tone, word, headline(document), items, "", footer, link_to(link))
+
+
+def _item(tile: Tile) -> Item:
+    state = f", {tile.state}" if tile.state else ""
+    return Item(tile.tone, tile.state, f"{tile.label}: {tile.value}{state}", tile.change)

@@ -1,0 +1,187 @@
+"""A POST to a checked address, within a bound of time and size, that reads of the answer only its head."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import httpx
+from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
+
+from models.errors import DeliveryFailed
+from models.recipient import Recipient
+
+USER_AGENT = "Routewatch"
+
+MOST_BYTES = 256_000
+"""Of a body: no format of Routewatch comes near, and no receiver has to take more."""
+
+_TEMPORARY = {
+    httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS,
+}  # fmt: skip
+"""Of the answers that blame the request, those after which the same request can be right."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def post_body(
+    recipient: Recipient,
+    body: bytes,
+    headers: dict[str, str],
+    *,
+    allow_private_addresses: bool,
+    timeout_s: float,
+    now: datetime,
+) -> str:
+    """POST `body`; the status line that was answered, within `timeout_s` altogether. Raises DeliveryFailed.
+
+    The name is resolved once: every address must be allowed, and one of them is what is connected to. A redirect is
+    a failure, since it would lead to an address that nobody chose. The body of the answer is not read.
+    """
+    shown = recipient.reference
+    if len(body) > MOST_BYTES:
+        raise DeliveryFailed(shown, f"it has {len(body):,} bytes, more than {MOST_BYTES:,}", permanent=True)
+    until_s = time.monotonic() + timeout_s
+    with _failures_told(shown, timeout_s):
+        url = httpx.URL(recipient.address)
+        addresses = _resolved(url.raw_host.decode(), url.port or _PORTS[url.scheme], timeout_s)
+        _refuse_forbidden(shown, url, addresses, private=allow_private_addresses)
+        attempt = _post(url, addresses, body, headers, private=allow_private_addresses)
+        response = asyncio.run(_within(until_s - time.monotonic(), attempt))
+    answer = f"{response.status_code} {response.reason_phrase}".strip()
+    if response.is_success:
+        return answer
+    permanent = response.is_client_error and response.status_code not in _TEMPORARY
+    raise DeliveryFailed(shown, answer, permanent=permanent, retry_after_s=_retry_after_s(response, now))
+
+
+def is_public(address: str) -> bool:
+    """Whether an address belongs to the open internet: not to a machine, a link, a network of one's own or a carrier's.
+
+    An IPv6 address that stands for one of IPv4 is as public as that one.
+    """
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address):
+        if ip in _NAT64:
+            return is_public(str(IPv4Address(ip.packed[-4:])))
+        if ip.sixtofour is not None and not is_public(str(ip.sixtofour)):
+            return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_PORTS = {"https": 443, "http": 80}
+
+
+def _resolved(host: str, port: int, timeout_s: float) -> list[str]:
+    """The addresses of a name, in the order to try them. Resolving knows no time-out of its own, hence the thread."""
+    found: SimpleQueue[list[str] | OSError] = SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
+        except (OSError, UnicodeError) as error:
+            found.put(error if isinstance(error, OSError) else OSError(str(error)))
+
+    Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
+    try:
+        answer = found.get(timeout=timeout_s)
+    except Empty:
+        raise TimeoutError from None
+    if isinstance(answer, OSError):
+        raise answer
+    return answer
+
+
+def _refuse_forbidden(shown: str, url: httpx.URL, addresses: list[str], *, private: bool) -> None:
+    public = {address: is_public(address) for address in addresses}
+    if url.scheme == "http" and (not private or any(public.values())):
+        raise DeliveryFailed(shown, "nothing is sent unencrypted but within one's own network", permanent=True)
+    if not private and not all(public.values()):
+        bad = next(address for address in addresses if not public[address])
+        answer = (
+            f"{url.host} is at the address {bad}, which is not public; "
+            "delivery.allowPrivateAddresses in the settings allows it"
+        )
+        raise DeliveryFailed(shown, answer, permanent=True)
+
+
+async def _within(seconds: float, attempt: object) -> httpx.Response:
+    async with asyncio.timeout(seconds):
+        response: httpx.Response = await attempt  # type: ignore[misc]
+        return response
+
+
+async def _post(
+    url: httpx.URL, addresses: list[str], body: bytes, headers: dict[str, str], *, private: bool
+) -> httpx.Response:
+    """The head of the answer of the first address that can be connected to."""
+    *others, last = addresses
+    for address in others:
+        try:
+            return await _post_to(address, url, body, headers, private=private)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            continue
+    return await _post_to(last, url, body, headers, private=private)
+
+
+async def _post_to(
+    address: str, url: httpx.URL, body: bytes, headers: dict[str, str], *, private: bool
+) -> httpx.Response:
+    # The total is bounded outside; nothing in between may wait for longer, nor be the first to give up.
+    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=_trusted())  # noqa: S113
+    async with client:
+        if not private:
+            # Once more where the connection is made, whatever may have come in between.
+            httpx_ssrf_protection(client, custom_validator=lambda _host, ip, _port: is_public(str(ip)))
+        named = headers | {"host": url.netloc.decode(), "user-agent": USER_AGENT, "accept-encoding": "identity"}
+        extensions = {"sni_hostname": url.raw_host.decode()}
+        async with client.stream(
+            "POST", url.copy_with(host=address), content=body, headers=named, extensions=extensions
+        ) as response:
+            return response
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+@contextmanager
+def _failures_told(shown: str, timeout_s: float) -> Iterator[None]:
+    try:
+        yield
+    except SSRFProtectionError as error:
+        raise DeliveryFailed(shown, f"its address {error.ip_addr} is not public", permanent=True) from error
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise DeliveryFailed(shown, f"no answer within {timeout_s:g} s", permanent=False) from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        answer = f"cannot be reached: {error or type(error).__name__}"
+        raise DeliveryFailed(shown, answer, permanent=False) from error
+
+
+def _retry_after_s(response: httpx.Response, now: datetime) -> float | None:
+    """What the other side asked for, in either of the two forms of RFC 9110; None where it is missing or senseless."""
+    asked = response.headers.get("retry-after", "")
+    try:
+        seconds = float(asked)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(asked)
+        except ValueError:
+            return None
+        seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -1,0 +1,80 @@
+"""Secrets, read at the moment of sending: from the environment, else from a Prefect Secret block."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+from prefect.blocks.system import Secret
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.settings import get_current_settings
+from pydantic import SecretStr
+
+from models.environment import Environment
+from models.errors import DeliveryFailed
+from models.recipient import Recipient, parse_url
+
+WEBHOOK_BLOCK = "routewatch-webhook-secret"
+SMTP_BLOCK = "routewatch-smtp-password"
+
+
+class Keys:
+    """What one run signs in with; each secret is read once, when it is needed first."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    @cached_property
+    def webhook(self) -> SecretStr | None:
+        """What webhooks are signed with."""
+        return self._environment.webhook_secret or _block(WEBHOOK_BLOCK)
+
+    @cached_property
+    def smtp_password(self) -> SecretStr | None:
+        """The mail server's password; without a user name there is nobody to log in."""
+        if self._environment.smtp_username is None:
+            return None
+        return self._environment.smtp_password or _block(SMTP_BLOCK)
+
+    def hidden(self, text: str) -> str:
+        """A text without any of these secrets, should somebody have repeated it."""
+        read = [self.__dict__.get(name) for name in ("webhook", "smtp_password")]
+        secrets = [*read, self._environment.smtp_password, self._environment.webhook_secret]
+        for word in (word for secret in secrets if secret for word in secret.get_secret_value().split()):
+            text = text.replace(word, "…")
+        return text
+
+    def opened(self, recipient: Recipient) -> Recipient:
+        """The recipient with its address, which a secret may hold. Raises DeliveryFailed without that secret."""
+        name = recipient.secret_name
+        if not name:
+            return recipient
+        value = os.environ.get(name)
+        found = SecretStr(value) if value else _block(name)
+        if found is None:
+            wanted = f"{name} is neither a variable of the environment nor a Secret block in Prefect"
+            raise DeliveryFailed(recipient.reference, wanted, permanent=False)
+        chat = recipient.channel if recipient.reference.startswith(f"{recipient.channel}+") else ""
+        try:
+            opened = parse_url(found.get_secret_value().strip(), chat)
+        except ValueError as error:
+            raise DeliveryFailed(
+                recipient.reference, f"what {name} holds is no URL: {error}", permanent=False
+            ) from None
+        return Recipient(opened.channel, recipient.reference, opened.address, name)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _block(name: str) -> SecretStr | None:
+    """The value of a Secret block; None where there is none, or no Prefect server to ask."""
+    in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
+    if not in_run and get_current_settings().api.url is None:
+        return None
+    try:
+        block = Secret.load(name, _sync=True)  # type: ignore[call-arg]
+    except ValueError:
+        return None
+    value = block.get() if isinstance(block, Secret) else None
+    return SecretStr(str(value)) if value else None

@@ -1,0 +1,115 @@
+"""What a delivery carries, ready for any channel: a report or a message."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row, func, select
+
+from models.database import reading
+from models.document import Document, ReportDocument
+from models.environment import Environment
+from models.message import AnyMessage, Message
+from models.recipient import DASHBOARD
+from models.tables import Delivery, DeliveryState, Report, table_of
+from models.workplace import Workplace
+from reports.alert_words import notice_of
+from reports.as_message_json import render_message_json
+from reports.as_mime import build_mail, build_message_mail
+from reports.as_page import render_dashboard
+from reports.as_webhook import render_webhook
+from reports.notice import Notice
+from reports.report_notice import notice_of_report
+from tasks.files import file_stem, write_atomically
+
+DELIVERY, REPORT = table_of(Delivery), table_of(Report)
+
+_DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
+_MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)
+
+
+class Parcel(Protocol):
+    """`name` is the same for all its recipients, and for it alone."""
+
+    name: str
+
+    def json(self) -> bytes: ...
+    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes: ...
+    def notice(self, environment: Environment) -> Notice: ...
+    def show_on_dashboard(self, place: Workplace) -> str: ...
+
+
+def parcel_of(row: Row[Any], last: Parcel | None) -> Parcel:
+    """What a claimed delivery carries; `last` again, where it is the same."""
+    parcel: Parcel = _ReportParcel(row) if row.message_id is None else _MessageParcel(row)
+    return last if last is not None and last.name == parcel.name else parcel
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _ReportParcel:
+    def __init__(self, row: Row[Any]) -> None:
+        self.name = f"report-{row.report_id}"
+        self._id: int = row.report_id
+        self._raw: Any = row.document
+        self._read: Document | None = None
+        self._json: bytes | None = None
+
+    @property
+    def _document(self) -> Document:
+        if self._read is None:
+            self._read = _DOCUMENT.validate_python(self._raw)
+        return self._read
+
+    def json(self) -> bytes:
+        if self._json is None:
+            self._json = render_webhook(self._document, report_id=self._id)
+        return self._json
+
+    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+        return build_mail(
+            self._document, report_id=self._id, sender=environment.mail_from, recipient=recipient, date=date,
+            link=self._link(environment),
+        )  # fmt: skip
+
+    def notice(self, environment: Environment) -> Notice:
+        return notice_of_report(self._document, link=self._link(environment))
+
+    def show_on_dashboard(self, place: Workplace) -> str:
+        sent = (DELIVERY.c.channel == DASHBOARD) & (DELIVERY.c.state == DeliveryState.SENT.value)
+        newest = select(func.max(REPORT.c.period_end)).join(DELIVERY, DELIVERY.c.report_id == REPORT.c.id).where(sent)
+        with reading(place.engine) as connection:
+            shown_until = connection.execute(newest).scalar()
+        if shown_until is not None and shown_until > self._document.period.end:
+            return "left as it is: it shows a later hour"
+        refresh_s = max(1, round(place.settings.monitoring.dashboard.refresh_rate / 1_000))
+        page = place.environment.dashboard_page
+        write_atomically(page, render_dashboard(self._document, refresh_s=refresh_s).encode())
+        return f"written to {page}"
+
+    def _link(self, environment: Environment) -> str:
+        return environment.address_of_report(self._document.kind, f"{file_stem(self._document, self._id)}.html")
+
+
+class _MessageParcel:
+    def __init__(self, row: Row[Any]) -> None:
+        self.name = f"message-{row.message_id}"
+        self._id: int = row.message_id
+        self._message = _MESSAGE.validate_python(row.content)
+
+    def json(self) -> bytes:
+        return render_message_json(self._message, message_id=self._id)
+
+    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+        return build_message_mail(
+            self._message, message_id=self._id, sender=environment.mail_from, recipient=recipient, date=date
+        )
+
+    def notice(self, _environment: Environment) -> Notice:
+        return notice_of(self._message)
+
+    def show_on_dashboard(self, _place: Workplace) -> str:
+        return "nothing to send: the live page reads it by itself"
