@@ -50,6 +50,18 @@ def dead_sentence(delivery: DeadDelivery) -> str:
     )
 
 
+def amount(rule: AlertRule, value: float | None, show: Formats) -> str:
+    """A rule's value or limit with its unit."""
+    match rule:
+        case AlertRule.RESPONSE_TIME | AlertRule.SLOW_SELECTIONS:
+            return show.milliseconds(value)
+        case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
+            return show.money(value)
+        case AlertRule.NO_DATA:
+            return show.count(value) if value is None else f"{show.count(value)} min"
+    return show.percent(value)
+
+
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
@@ -83,12 +95,12 @@ def _state(news: AlertNews, show: Formats) -> str:
     limit, name = _limit(news, show), _name(news.subject)
     match news.rule:
         case AlertRule.SLOW_SELECTIONS:
-            return f"a selection{f' of {name}' if name else ''} took {_value(news, news.value, show)}{limit}"
+            return f"a selection{f' of {name}' if name else ''} took {amount(news.rule, news.value, show)}{limit}"
         case AlertRule.NO_DATA:
-            return f"no selections{f' of {name}' if name else ''} for {_value(news, news.value, show)}{limit}"
+            return f"no selections{f' of {name}' if name else ''} for {amount(news.rule, news.value, show)}{limit}"
         case AlertRule.FAILED_FLOW:
             return f"the flow {name} failed"
-    return f"{_what(news)} is {_value(news, news.value, show)}{limit}"
+    return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
 
 
 def _well_again(news: AlertNews, show: Formats) -> str:
@@ -103,7 +115,7 @@ def _well_again(news: AlertNews, show: Formats) -> str:
             return f"the flow {name} succeeded again"
     if news.value is None:
         return f"{_what(news)} is within the limit again{limit}"
-    return f"{_what(news)} is {_value(news, news.value, show)}{limit}"
+    return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
 
 
 def _what(news: AlertNews) -> str:
@@ -118,18 +130,7 @@ def _what(news: AlertNews) -> str:
 def _limit(news: AlertNews, show: Formats) -> str:
     if news.threshold is None:
         return ""
-    return f" ({'learned ' if news.learned else ''}limit {_value(news, news.threshold, show)})"
-
-
-def _value(news: AlertNews, value: float | None, show: Formats) -> str:
-    match news.rule:
-        case AlertRule.RESPONSE_TIME | AlertRule.SLOW_SELECTIONS:
-            return show.milliseconds(value)
-        case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
-            return show.money(value)
-        case AlertRule.NO_DATA:
-            return show.count(value) if value is None else f"{show.count(value)} min"
-    return show.percent(value)
+    return f" ({'learned ' if news.learned else ''}limit {amount(news.rule, news.threshold, show)})"
 
 
 def _over(news: AlertNews, message: AlertMessage, show: Formats) -> str:
@@ -137,7 +138,7 @@ def _over(news: AlertNews, message: AlertMessage, show: Formats) -> str:
         return ""
     selections = "selection" if news.sample == 1 else "selections"
     verb = "among" if news.rule is AlertRule.SLOW_SELECTIONS else "over"
-    return f", {verb} {show.count(news.sample)} {selections} in {message.window_minutes} minutes"
+    return f", {verb} {show.count(news.sample)} {selections} in {news.window_minutes or message.window_minutes} minutes"
 
 
 def _since(news: AlertNews, message: AlertMessage, show: Formats) -> str:
@@ -166,5 +167,5 @@ def _dead(message: DeadDeliveries, footer: str) -> Notice:
     items = tuple(Item("critical", "given up", dead_sentence(it)) for it in message.deliveries)
     count = len(items)
     headline = f"{count:,} {'delivery was' if count == 1 else 'deliveries were'} given up"
-    hint = "`routewatch deliveries retry ID` sends one again, `--all-dead` all of them."
+    hint = "To send one again: routewatch deliveries retry ID; all of them: routewatch deliveries retry --all-dead."
     return Notice("Deliveries given up", "critical", "given up", headline, items, hint, footer)

@@ -24,9 +24,8 @@ _TEAMS_ROOM = 1_000
 
 def render_slack(notice: Notice) -> bytes:
     """Blocks, and as their fallback the whole as text, which is all that services compatible with Slack show."""
-    items = notice.items[:MOST_ITEMS]
-    sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in items if notice.has_more]
-    left_out = more_words(len(notice.items) - len(items))
+    sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in notice.rest[:MOST_ITEMS]]
+    left_out = more_words(len(notice.rest) - len(sections))
     link = [_section_of(f"<{notice.link}|{LINK_WORDS}>")] if notice.link else []
     small = " · ".join(part for part in (left_out, notice.hint, notice.footer) if part)
     blocks: list[dict[str, Any]] = [
@@ -44,7 +43,7 @@ def render_slack(notice: Notice) -> bytes:
 
 def render_teams(notice: Notice) -> bytes:
     """An Adaptive Card in the envelope that Workflows take. Data stands in text runs, which know no markup."""
-    items = list(notice.items) if notice.has_more else []
+    items = list(notice.rest)
     body = _json(_teams(notice, items[:MOST_ITEMS]))
     while len(body) > TEAMS_BYTES - _TEAMS_ROOM and items:
         items = items[: min(len(items), MOST_ITEMS) // 2]
@@ -59,7 +58,7 @@ def render_discord(notice: Notice) -> bytes:
     headline = _discord(notice.headline, DISCORD_CONTENT // 2)
     footer = cut(notice.footer, DISCORD_TITLE)
     room = DISCORD_DESCRIPTION - len(headline) - sum(len(line) + 1 for line in tail) - 1
-    lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.items if notice.has_more]
+    lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.rest]
     kept, left_out = fitting(lines, min(room, DISCORD_EMBED - DISCORD_DESCRIPTION // 2))
     description = "\n".join([headline, *kept, *([more_words(left_out)] if left_out else []), *tail])
     embed = {
@@ -115,10 +114,10 @@ def _slack_text(notice: Notice) -> str:
     head = [_slack(f"{notice.mark} {notice.headline}".strip(), SLACK_TEXT // 4)]
     tail = [_slack(line, SLACK_TEXT // 8) for line in (notice.hint, notice.footer) if line]
     tail = ([f"<{notice.link}|{LINK_WORDS}>"] if notice.link else []) + tail
-    lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.items[:MOST_ITEMS] if notice.has_more]
+    lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.rest[:MOST_ITEMS]]
     room = SLACK_TEXT - sum(len(line) + 1 for line in (*head, *tail)) - 1
     kept, _ = fitting(lines, room)
-    left_out = len(notice.items) - len(kept) if notice.has_more else 0
+    left_out = len(notice.rest) - len(kept)
     return "\n".join([*head, *kept, *([more_words(left_out)] if left_out else []), *tail])
 
 
@@ -130,7 +129,7 @@ def _run(text: str, **style: Any) -> dict[str, Any]:
 
 
 def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
-    left_out = more_words(len(notice.items) - len(items)) if notice.has_more else ""
+    left_out = more_words(len(notice.rest) - len(items))
     colour = _TEAMS_COLOURS.get(notice.tone, "Default")
     small = [
         _run(cut(text, 1_000), size="Small", isSubtle=True) for text in (left_out, notice.hint, notice.footer) if text
@@ -156,7 +155,7 @@ def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
 
 # --- Discord ----------------------------------------------------------------------------------------------------------
 
-_DISCORD_MARKUP = re.compile(r"([\\*_~`|>\[\]()#@:<-])")
+_DISCORD_MARKUP = re.compile(r"([\\*_~`|>\[\]#@<])")
 
 
 def _discord(text: str, most: int) -> str:

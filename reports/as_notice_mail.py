@@ -17,8 +17,8 @@ _LINE = 78
 def render_notice_mail(notice: Notice) -> MailContent:
     """What the mail is made of; it has neither pictures nor attachments."""
     subject = cut(" ".join(f"{notice.mark} {notice.headline}".split()), LONGEST_SUBJECT)
-    items = notice.items[:MOST_ITEMS] if notice.has_more else ()
-    left_out = more_words(len(notice.items) - len(items)) if items else ""
+    items = notice.rest[:MOST_ITEMS]
+    left_out = more_words(len(notice.rest) - len(items))
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("notice_mail.html.j2", notice=notice, subject=subject, items=items, left_out=left_out, rules=rules)
     lines = [notice.headline, *(f"- {item.line}" for item in items), left_out, notice.hint, notice.link]

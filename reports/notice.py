@@ -44,9 +44,10 @@ class Notice:
         return MARKS[self.tone]
 
     @property
-    def has_more(self) -> bool:
-        """Whether the items say more than the headline."""
-        return len(self.items) > 1 or any(item.text != self.headline or item.note for item in self.items)
+    def rest(self) -> tuple[Item, ...]:
+        """What the headline does not say already."""
+        told = self.items and self.headline.startswith(self.items[0].text) and not self.items[0].note
+        return self.items[1:] if told else self.items
 
 
 LINK_WORDS = "Open the whole report"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from threading import Lock
@@ -63,7 +64,7 @@ class Dispatch:
             case "dashboard":
                 return parcel.show_on_dashboard(self.place)
             case "console":
-                return _log(parcel.notice(self.place.environment))
+                return log_notice(parcel.notice(self.place.environment))
             case "email":
                 with _making_ready:
                     mail = parcel.mail(self.place.environment, row.recipient, row.queued_at)
@@ -121,15 +122,15 @@ class Dispatch:
         return self._keys.hidden(answer)
 
 
-_LOUD = {"critical": "error", "warning": "warning"}
+_LOUDNESS = {"critical": logging.ERROR, "warning": logging.WARNING}
 
 
-def _log(notice: Notice) -> str:
+def log_notice(notice: Notice) -> str:
     """A line for the headline, and one for each thing that it does not say."""
-    log = getattr(logger(), _LOUD.get(notice.tone, "info"))
-    log("%s", f"{notice.mark} {notice.headline}".strip())
-    for item in notice.items if notice.has_more else ():
-        log("%s", item.line)
+    log = logger()
+    log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
+    for item in notice.rest:
+        log.log(_LOUDNESS.get(item.tone, logging.INFO), "%s", item.line)
     if notice.hint:
-        log("%s", notice.hint)
+        log.info("%s", notice.hint)
     return "written to the log"
