@@ -53,7 +53,7 @@ CASES = (
 )
 
 
-_GROWING = simulated_router._rate
+_GROWING = simulated_router._rhythm
 
 
 class Found(NamedTuple):
@@ -65,7 +65,7 @@ class Found(NamedTuple):
 def drawn(case: Case, draw: int, spell: float) -> list[Found]:
     """The trends of one pair."""
     start = START + timedelta(hours=case.step * draw % (7 * 24))
-    with patch.multiple(simulated_router, _rate=_steady, INCIDENT=NEVER):
+    with patch.multiple(simulated_router, _rhythm=_steady, INCIDENT=NEVER):
         now = _gathered(start, case, 2 * draw, spell)
         before = _gathered(start - case.back, case, 2 * draw + 1, spell)
     return [Found(case.name, trend.metric, trend.direction) for trend in trends(now, before, "previousPeriod")]

@@ -81,7 +81,14 @@ ANNOYING_MS = 6_000.0
 JUDGED_SHARE, RATED_SHARE, NAMELESS_SHARE = 0.6, 0.12, 0.02
 
 
-def simulate(start: datetime, end: datetime, config: Mapping[str, Any], *, seed: int = 7) -> pl.DataFrame:
+def simulate(
+    start: datetime,
+    end: datetime,
+    config: Mapping[str, Any],
+    *,
+    seed: int = 7,
+    requests_per_hour: float = HOURLY_REQUESTS,
+) -> pl.DataFrame:
     """The selections in [start, end) under a config, by time: columns of a selection, with a request id each.
 
     Every hour is drawn by itself, so the same seed and config give the same rows however the time is cut, and another
@@ -90,8 +97,8 @@ def simulate(start: datetime, end: datetime, config: Mapping[str, Any], *, seed:
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     first = start.replace(minute=0, second=0, microsecond=0)
     hours = [first + timedelta(hours=step) for step in range(int((end - first) / timedelta(hours=1)) + 1)]
-    frames = [frame for hour in hours if (frame := _hour(hour, config, seed)).height]
-    rows = pl.concat(frames) if frames else _hour(first, config, seed).clear()
+    frames = [frame for hour in hours if (frame := _hour(hour, config, seed, requests_per_hour)).height]
+    rows = pl.concat(frames) if frames else _hour(first, config, seed, requests_per_hour).clear()
     return rows.filter(pl.col("timestamp").is_between(start, end, closed="left")).sort("timestamp", "request_id")
 
 
@@ -107,12 +114,12 @@ def hit_rate(config: Mapping[str, Any]) -> float:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _hour(hour: datetime, config: Mapping[str, Any], seed: int) -> pl.DataFrame:
+def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hour: float) -> pl.DataFrame:
     index = int(hour.timestamp()) // 3600
     draw = np.random.default_rng([seed, index])
     # The count takes the first two numbers, so that it does not depend on the config.
     burst = BURST_FACTOR if draw.random() < BURST_SHARE else 1.0
-    count = int(draw.poisson(_rate(hour) * burst))
+    count = int(draw.poisson(requests_per_hour * _rhythm(hour) * burst))
     team = draw.choice(len(TEAMS), size=count, p=TEAM_SHARES)
     complexity = _pick(draw.random(count), np.array(COMPLEXITY_SHARES)[team])
     model = _route(draw.random(count), draw.integers(0, len(MODELS), count), complexity, config)
@@ -176,12 +183,12 @@ def _as_selections(prefix: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     )
 
 
-def _rate(hour: datetime) -> float:
+def _rhythm(hour: datetime) -> float:
     """Requests in an hour: a long office day on weekdays, a third of it at weekends, and slow growth."""
     day = np.exp(-(((hour.hour + 0.5 - 14) / 4.5) ** 2))
     weekend = 0.35 if hour.weekday() >= 5 else 1.0  # noqa: PLR2004 - Saturday and Sunday
     weeks = (hour - datetime(2026, 9, 7, tzinfo=UTC)) / timedelta(weeks=1)
-    return float(HOURLY_REQUESTS * (0.25 + 1.5 * day * weekend) * 1.02**weeks)
+    return float((0.25 + 1.5 * day * weekend) * 1.02**weeks)
 
 
 def _pick(draws: Floats, shares: Floats) -> Ints:

@@ -7,6 +7,7 @@ from datetime import datetime
 from prefect import flow
 
 from flows.clock import time_of_run
+from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.mend import reconcile_rollups
@@ -14,7 +15,13 @@ from tasks.request import scheduled
 from tasks.retain import retain_what_is_kept
 
 
-@flow(name="daily", flow_run_name="daily")
+@flow(
+    name="daily",
+    flow_run_name="daily",
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_completion=[tell_success],
+)
 def daily(as_of: datetime | None = None) -> Outcome:
     """Measure the last whole day, apply the safe optimizations, deliver the report, and remove what is too old.
 

@@ -1,4 +1,4 @@
-"""Every hour: count what came in, and bring the dashboard up to date."""
+"""Every hour: count what came in, tell what alerts, and bring the dashboard up to date."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ from datetime import datetime
 from prefect import flow
 
 from flows.clock import time_of_run
+from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
+from tasks.fold import fold_selections
 from tasks.request import scheduled
 from tasks.verify import verify_optimizations
+from tasks.watch import watch_alerts
 
 
-@flow(name="hourly", flow_run_name="hourly")
+@flow(
+    name="hourly",
+    flow_run_name="hourly",
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_completion=[tell_success],
+)
 def hourly(as_of: datetime | None = None) -> Outcome:
-    """Measure the last whole hour, deliver it to the dashboard, and take back a change that surely harms.
+    """Judge the minutes of the last hour, deliver its report to the dashboard, and take back a change that harms.
 
     Args:
         as_of: Act as though it were this time. Empty: when the run was due.
     """
     place, now = load_workplace(), time_of_run(as_of)
+    fold_selections(place, now)
+    watch_alerts(place, now)
     request, recipients = scheduled("hourly", place.settings, now)
     outcome = tell(place, request, recipients, now)
     verify_optimizations(place, now, early=True)

@@ -7,12 +7,19 @@ from datetime import datetime
 from prefect import flow
 
 from flows.clock import time_of_run
+from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.request import scheduled
 
 
-@flow(name="weekly", flow_run_name="weekly")
+@flow(
+    name="weekly",
+    flow_run_name="weekly",
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    on_completion=[tell_success],
+)
 def weekly(as_of: datetime | None = None) -> Outcome:
     """Measure the last whole week, apply the safe optimizations, and deliver the report.
 

@@ -150,6 +150,15 @@ class UnknownDelivery(UsageError):
         super().__init__(f"delivery {delivery_id} {found}; `routewatch deliveries list` shows them all")
 
 
+class UnknownSilence(UsageError):
+    """A silence of alerts that is not there, or is over."""
+
+    def __init__(self, silence_id: int, found: str) -> None:
+        self.silence_id = silence_id
+        self.found = found
+        super().__init__(f"silence {silence_id} {found}; `routewatch alerts silences` shows them all")
+
+
 class UnknownOptimization(UsageError):
     """An optimization that is not there, or is in no state for what was asked."""
 

@@ -59,7 +59,7 @@ class AlertNews(_Part):
     """A model's id, a flow's name, or empty: over all."""
     severity: Severity
     value: float | None
-    """In the rule's unit: milliseconds, a ratio in 0..1, selections, or USD. Of a resolved alert, the last one."""
+    """In the rule's unit: milliseconds, a ratio in 0..1, minutes, or USD. Of a resolved alert, the last one."""
     threshold: float | None
     """The limit in force, in the same unit."""
     sample: int | None
@@ -69,6 +69,8 @@ class AlertNews(_Part):
     started_at: datetime
     fired_at: datetime
     resolved_at: datetime | None
+    window_minutes: int | None = None
+    """Over how long the value is, where that is not the message's window."""
     detail: str
     """A sentence that the numbers do not tell, or empty."""
 

@@ -1,7 +1,7 @@
 """Thresholds: what is usual of a KPI at an hour of the week, learned from its own history. Pure.
 
-The usual value is the median of the same hour of the week, which no single incident moves. How far values stray has
-two parts: the scatter of the hours themselves, as their median absolute deviation from usual, and that of so many
+The usual value is that of the same hours of the week, taken so that no single incident moves it. How far values
+stray has two parts: the scatter of the hours themselves, as their median absolute deviation from usual, and that of so many
 selections in a window as it has. A window of few selections may stray further before it is unusual.
 """
 
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from statistics import NormalDist
 
+import numpy as np
 import polars as pl
 
 from models.kpi import LOWER_IS_BETTER, KpiName
@@ -22,8 +23,20 @@ LEARNING_DAYS = 14
 LEAST_HOUR = 20
 """Selections in an hour below which its value tells nothing of what is usual."""
 
-WARNING_AT, CRITICAL_AT = 4.0, 8.0
-"""Deviations from usual, in standard deviations. At 4, normal scatter alone gives one window in 30,000."""
+FALSE_IN_FOUR_WEEKS = 1.0
+"""Warnings that chance alone may give in four weeks, over everything that is watched."""
+
+CRITICAL_BEYOND = 4.0
+"""Standard deviations beyond the warning at which a value is critical, where it is worse than the fixed warning too."""
+
+LEAST_AWAY_SHARE, LEAST_AWAY_PART = 0.01, 0.10
+"""What is nearer to usual is not worth waking anybody for, however sure it is: of a share, and of other values."""
+
+FEW_EVENTS = 5.0
+HUBER_STEPS = 10
+
+LOOKS_PER_WINDOW = 3.0
+"""Windows that overlap get beyond a limit about so many times as often as windows side by side."""
 
 MAD_TO_SD = 1.4826
 """Of a normal distribution: its standard deviation is so many median absolute deviations."""
@@ -35,7 +48,7 @@ NEIGHBOURS = timedelta(hours=1)
 class Usual:
     """What is usual of one KPI at one time. `hour_sd` is the scatter of whole hours, `one_sd` that of one selection.
 
-    `is_share`: each selection counts as one or none.
+    `is_share`: each selection counts as one or none; `seen` is how many were seen.
     """
 
     kpi: KpiName
@@ -44,22 +57,34 @@ class Usual:
     one_sd: float
     days: int
     is_share: bool = True
+    seen: int = 1_000
 
-    def threshold(self, severity: Literal["warning", "critical"], sample: int) -> float:
-        """The value beyond which a window of so many selections is unusual, on the KPI's worse side."""
-        times = WARNING_AT if severity == "warning" else CRITICAL_AT
-        by_chance = self._chance(times, max(1, sample))
-        away = math.hypot(by_chance, times * self.hour_sd)
-        return self.value + away if self.kpi in LOWER_IS_BETTER else self.value - away
+    def limit(self, times: float, sample: int, *, worse: bool = True) -> float:
+        """The value `times` standard deviations from usual for so many selections, on the KPI's worse or better side.
 
-    def _chance(self, times: float, sample: int) -> float:
-        """How far so many selections may stray by chance; of a share by Wilson's bound, for rare ones are skewed."""
-        if not self.is_share:
-            return times * self.one_sd / math.sqrt(sample)
-        share = self.value if self.kpi in LOWER_IS_BETTER else 1 - self.value
-        middle = share + times**2 / (2 * sample)
-        spread = times * math.sqrt(share * (1 - share) / sample + times**2 / (4 * sample**2))
-        return (middle + spread) / (1 + times**2 / sample) - share
+        It is never nearer to usual than is worth telling; infinite where no value is that far.
+        """
+        upward = (self.kpi in LOWER_IS_BETTER) is worse
+        if self.is_share:
+            share = min(1 - self._rarest, max(self._rarest, self.value))
+            away = abs(
+                _share_beyond(share, times**2 / 2 / self._independent(share, sample), upward=upward) - self.value
+            )
+            away = max(LEAST_AWAY_SHARE, away)
+        else:
+            away = times * math.hypot(self.one_sd / math.sqrt(max(1, sample)), self.hour_sd)
+            away = max(LEAST_AWAY_PART * abs(self.value), away)
+        return self.value + away if upward else self.value - away
+
+    @property
+    def _rarest(self) -> float:
+        """What was never seen may yet happen as often as once in all that was seen."""
+        return 1 / (self.seen + 2)
+
+    def _independent(self, share: float, sample: int) -> float:
+        """So many independent selections would stray as these do, which share what hours have in common."""
+        chance = share * (1 - share)
+        return chance / (chance / max(1, sample) + self.hour_sd**2)
 
 
 @dataclass(frozen=True)
@@ -73,32 +98,70 @@ class Learning:
         return f"still learning what is usual: {self.days} of {LEARNING_DAYS} days are known"
 
 
-def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual | Learning:
-    """What is usual at `at`, from hours before it: `bucket`, `above`, `below`, and `above_sq` where it is known.
+def warning_at(series: int, windows_a_day: float) -> float:
+    """Standard deviations at which a window is unusual, where so many series are watched.
 
-    The KPI is `above` ÷ `below`; `above_sq` is the sum of squares of what `above` adds up, and without it each
-    selection counts as one or none.
+    The more there are, the more of them chance alone takes far: FALSE_IN_FOUR_WEEKS of all windows are to be beyond.
     """
-    known = history.filter((pl.col("below") >= LEAST_HOUR) & (pl.col("bucket") < at)).with_columns(
-        value=pl.col("above") / pl.col("below"), place=_hour_of_week(pl.col("bucket"), zone)
-    )
-    days = _days(known, at, zone)
-    usual = _median_near(known, at, zone)
-    if days < LEARNING_DAYS or usual is None:
+    windows = LOOKS_PER_WINDOW * max(1, series) * windows_a_day * 28
+    return NormalDist().inv_cdf(1 - FALSE_IN_FOUR_WEEKS / windows)
+
+
+def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual | Learning:
+    """What is usual at `at`, from hours before it: `bucket`, `above`, `below`, `sample`, and `above_sq` where known.
+
+    The KPI is `above` ÷ `below`, over `sample` selections. Where `below` is that number, each selection counts as a
+    part of one, or `above_sq` is the sum of squares of what `above` adds up. Of a ratio of two amounts, such as cost
+    efficiency, all that hours stray is taken for the chance of single selections.
+    """
+    known = history.filter((pl.col("sample") >= LEAST_HOUR) & (pl.col("below") > 0) & (pl.col("bucket") < at))
+    value = pl.col("above") / pl.col("below")
+    value = value.clip(upper_bound=1.0) if kpi is KpiName.COST_EFFICIENCY else value
+    known = known.with_columns(value=value, place=_hour_of_week(pl.col("bucket"), zone))
+    days, near = _days(known, at, zone), known.filter(_is_near(at, zone))
+    is_share = kpi is not KpiName.COST_EFFICIENCY and "above_sq" not in known.columns
+    usual = _usual_share(known, near) if is_share else near["value"].median()
+    if days < LEARNING_DAYS or not isinstance(usual, float):
         return Learning(days)
-    one_sd = _one_sd(known)
     expected = known.join(known.group_by("place").agg(pl.col("value").median().alias("usual")), on="place")
     stray = (expected["value"] - expected["usual"]).abs().median()
     # Of two weeks' hours the median of a place lies halfway between both, so that half of the scatter is not seen.
     weeks = max(2.0, days / 7)
-    hour_sd = MAD_TO_SD * float(stray or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
-    typical = float(known["below"].median() or 1.0)  # type: ignore[arg-type]
-    return Usual(
-        kpi, usual, math.sqrt(max(0.0, hour_sd**2 - one_sd**2 / typical)), one_sd, days, "above_sq" not in known.columns
-    )
+    all_sd = MAD_TO_SD * float(stray or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
+    typical = float(known["sample"].median() or 1.0)  # type: ignore[arg-type]
+    if kpi is KpiName.COST_EFFICIENCY:
+        return Usual(kpi, usual, 0.0, all_sd * math.sqrt(typical), days, is_share=False)
+    one_sd = _one_sd(known)
+    hour_sd = math.sqrt(max(0.0, all_sd**2 - one_sd**2 / typical))
+    return Usual(kpi, usual, hour_sd, one_sd, days, is_share, int(known["sample"].sum()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _share_beyond(share: float, distance: float, *, upward: bool) -> float:
+    """The share whose Kullback-Leibler distance from another is so large, on one side; infinite where none is.
+
+    By it the chance of a binomial share is told well where it is skewed too (signed root of the deviance; McCullagh
+    and Nelder, Generalized Linear Models, 2.4.3).
+    """
+    low, high = (share, 1.0) if upward else (0.0, share)
+    if _distance(1.0 if upward else 0.0, share) < distance:
+        return math.inf if upward else -math.inf
+    for _ in range(40):
+        middle = (low + high) / 2
+        if (_distance(middle, share) < distance) is upward:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _distance(share: float, other: float) -> float:
+    """Kullback-Leibler, of two coins."""
+    heads = share * math.log(share / other) if share > 0 else 0.0
+    tails = (1 - share) * math.log((1 - share) / (1 - other)) if share < 1 else 0.0
+    return heads + tails
 
 
 def _days(known: pl.DataFrame, at: datetime, zone: str) -> int:
@@ -114,12 +177,37 @@ def _hour_of_week(instant: pl.Expr, zone: str) -> pl.Expr:
     return local.dt.weekday().cast(pl.Int64) * 24 + local.dt.hour()
 
 
-def _median_near(known: pl.DataFrame, at: datetime, zone: str) -> float | None:
-    """The median of the hour of the week and of the two beside it."""
+def _is_near(at: datetime, zone: str) -> pl.Expr:
+    """The hour of the week and the two beside it."""
     near = pl.DataFrame({"bucket": [at - NEIGHBOURS, at, at + NEIGHBOURS]}, schema={"bucket": pl.Datetime("us", "UTC")})
     places = near.select(_hour_of_week(pl.col("bucket"), zone)).to_series()
-    median = known.filter(pl.col("place").is_in(places.implode()))["value"].median()
-    return float(median) if isinstance(median, float) else None
+    return pl.col("place").is_in(places.implode())
+
+
+def _usual_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:
+    """Of the near hours, drawn to that of all hours by as much as a few events weigh.
+
+    A median would do for common events; of rare ones most hours have none at all.
+    """
+    everywhere = _without_incidents(known)
+    if everywhere is None or near.is_empty():
+        return None
+    weight = FEW_EVENTS / max(min(everywhere, 1 - everywhere), 1 / float(known["below"].sum()))
+    here, count = _without_incidents(near) or 0.0, float(near["below"].sum())
+    return (here * count + everywhere * weight) / (count + weight)
+
+
+def _without_incidents(hours: pl.DataFrame) -> float | None:
+    """The share over all hours, where each counts for no more than it may by chance (Huber's winsorizing)."""
+    above, below = (hours[name].cast(pl.Float64).to_numpy() for name in ("above", "below"))
+    if not len(below):
+        return None
+    share = float(np.median(above / below))
+    for _ in range(HUBER_STEPS):
+        expected = share * below
+        reach = 3 * np.sqrt(expected * (1 - share)) + 1
+        share = float(np.clip(above, expected - reach, expected + reach).sum() / below.sum())
+    return share
 
 
 def _one_sd(known: pl.DataFrame) -> float:

@@ -8,23 +8,26 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.alert_life import AlertState, Event, Life, Look, Policy, step
+from models.message import AlertEvent as Event
+from tasks.alert_life import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
 from tests.factories import MONDAY
 
 MINUTE = timedelta(minutes=1)
 POLICY = Policy()
-LOOKS = st.lists(st.sampled_from(["critical", "warning", "between", "well"]), max_size=400)
+LOOKS = st.lists(st.sampled_from(["critical", "warning", "between", "well", "unknown"]), max_size=400)
 
 
 def run(looks: list[str], policy: Policy = POLICY) -> list[tuple[int, Event]]:
-    """One look a minute; the events by minute."""
+    """One look a minute; the news by minute, told at once."""
     life: Life | None = None
     events = []
     for minute, found in enumerate(looks):
         breach: Any = found if found in ("critical", "warning") else None
-        life, event = step(life, Look(MONDAY + minute * MINUTE, breach, found == "well"), policy)
-        if event is not None:
-            events.append((minute, event))
+        at = MONDAY + minute * MINUTE
+        life = step(life, Look(at, breach, found == "well", found != "unknown"), policy)
+        if life is not None and life.news is not None:
+            events.append((minute, life.news))
+            life = life.told(at)
     return events
 
 
@@ -58,8 +61,9 @@ def test_it_rests_after_it_has_resolved_but_not_from_what_is_critical() -> None:
 
 
 def test_a_long_one_is_brought_to_mind() -> None:
-    """Every four hours, and never where it is not wanted."""
-    assert run(["critical"] * 500) == [(5, Event.FIRED), (245, Event.REMINDED), (485, Event.REMINDED)]
+    """Every four hours where that is set, and never where it is not wanted."""
+    each = Policy(remind=timedelta(hours=4))
+    assert run(["critical"] * 500, each) == [(5, Event.FIRED), (245, Event.REMINDED), (485, Event.REMINDED)]
     assert run(["critical"] * 500, Policy(remind=None)) == [(5, Event.FIRED)]
 
 
@@ -83,4 +87,16 @@ def test_nothing_fires_without_a_breach_that_held(looks: list[str]) -> None:
 def test_where_too_little_is_known_it_stays_as_it_is() -> None:
     """No breach and not well: a firing alert goes on, a pending one waits."""
     pending = Life(AlertState.PENDING, "warning", MONDAY)
-    assert step(pending, Look(MONDAY + 9 * MINUTE, None, is_well=False), POLICY) == (pending, None)
+    assert step(pending, Look(MONDAY + 9 * MINUTE, None, is_well=False), POLICY) == pending
+
+
+def test_one_whose_data_end_waits_and_goes_on() -> None:
+    """Neither well nor ill while nothing is known: it is told once, and resolves when it is well again."""
+    assert run(["warning"] * 6 + ["unknown"] * 60 + ["well"] * 11) == [(5, Event.FIRED), (76, Event.RESOLVED)]
+    assert run(["warning"] * 4 + ["unknown"] + ["warning"] * 5) == []
+
+
+def test_one_without_data_for_a_day_is_over() -> None:
+    """A model that serves no more can no longer get well."""
+    minutes = int(ENDS_WITHOUT_DATA / MINUTE)
+    assert run(["critical"] * 6 + ["unknown"] * (minutes + 5)) == [(5, Event.FIRED), (6 + minutes, Event.RESOLVED)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,11 @@ import polars as pl
 import pytest
 
 from models.kpi import KpiName
-from tasks.thresholds import CRITICAL_AT, WARNING_AT, Learning, Usual, learn
+from tasks.thresholds import CRITICAL_BEYOND, Learning, Usual, learn, warning_at
 from tests.factories import MONDAY
 
 WEEKS = 4
+WARNING = warning_at(25, 96)
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
 NOON = MONDAY + WEEKS * WEEK + timedelta(hours=12)
 
@@ -30,8 +32,9 @@ def history(weeks: float = WEEKS, seed: int = 1, spoiled: timedelta = timedelta(
     hours = [start + HOUR * number for number in range(int((NOON - start) / HOUR))]
     counts = draw.poisson(400, len(hours))
     rates = [min(1.0, rate_at(hour) * (30 if NOON - hour <= spoiled else 1)) for hour in hours]
-    schema: Any = {"bucket": pl.Datetime("us", "UTC"), "above": pl.Int64, "below": pl.Int64}
-    return pl.DataFrame({"bucket": hours, "above": draw.binomial(counts, rates), "below": counts}, schema=schema)
+    schema: Any = {"bucket": pl.Datetime("us", "UTC"), "above": pl.Int64, "below": pl.Int64, "sample": pl.Int64}
+    failed = draw.binomial(counts, rates)
+    return pl.DataFrame({"bucket": hours, "above": failed, "below": counts, "sample": counts}, schema=schema)
 
 
 def usual(frame: pl.DataFrame, at: datetime = NOON) -> Usual:
@@ -49,7 +52,7 @@ def test_an_incident_does_not_change_what_is_usual() -> None:
     """Six hours in which most calls fail move neither the value nor the scatter by much."""
     calm, spoiled = usual(history()), usual(history(spoiled=timedelta(hours=6)))
     assert spoiled.value == pytest.approx(calm.value, rel=0.25)
-    assert spoiled.threshold("warning", 100) < 0.3
+    assert spoiled.limit(WARNING, 100) < 0.3
 
 
 @pytest.mark.parametrize("weeks", [0.5, 1.0, 1.9])
@@ -67,14 +70,35 @@ def test_nothing_known_is_learning_too() -> None:
 def test_a_small_window_may_stray_further() -> None:
     """Of fifty selections one more error is nothing; of five thousand it would be."""
     found = usual(history())
-    assert found.threshold("warning", 50) > found.threshold("warning", 5_000) > found.value
+    assert found.limit(WARNING, 50) > found.limit(WARNING, 5_000) > found.value
 
 
 def test_the_worse_side_is_the_kpis_own() -> None:
     """A hit rate is unusual where it is low."""
     found = Usual(KpiName.CACHE_HIT_RATE, 0.6, 0.02, 0.5, 28)
-    assert found.threshold("critical", 400) < found.threshold("warning", 400) < 0.6
-    assert CRITICAL_AT > WARNING_AT
+    assert found.limit(WARNING + CRITICAL_BEYOND, 400) < found.limit(WARNING, 400) < 0.6
+    assert found.limit(WARNING, 400, worse=False) > 0.6
+
+
+def test_no_limit_lies_where_no_value_can() -> None:
+    """Of twenty selections all may fail without a wonder, where half of them usually do."""
+    found = Usual(KpiName.ERROR_RATE, 0.5, 0.02, 0.5, 28)
+    assert found.limit(WARNING, 10) == math.inf
+    assert 0.5 < found.limit(WARNING, 40) < 1
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.3, 0.8])
+@pytest.mark.parametrize("sample", [40, 300, 4_000])
+def test_chance_goes_beyond_a_limit_as_seldom_as_it_says(share: float, sample: int) -> None:
+    """At three standard deviations about one window in 740, whatever the share, skewed ones too."""
+    found = Usual(KpiName.ERROR_RATE, share, 0.0, 0.5, 28, seen=1_000_000)
+    limit, draw = found.limit(3.0, sample), np.random.default_rng(5)
+    assert (draw.binomial(sample, share, 100_000) / sample > limit).mean() < 0.004
+
+
+def test_the_more_is_watched_the_further_a_window_must_stray() -> None:
+    """So that chance alone gives about one warning in four weeks, over everything."""
+    assert 3.5 < warning_at(5, 96) < warning_at(25, 96) < warning_at(1_500, 96) < 6
 
 
 def test_normal_windows_are_seldom_unusual() -> None:
@@ -82,10 +106,10 @@ def test_normal_windows_are_seldom_unusual() -> None:
     found, draw = usual(history()), np.random.default_rng(7)
     counts = draw.poisson(100, 4_000)
     values = draw.binomial(counts, 0.02) / np.maximum(counts, 1)
-    beyond = sum(value > found.threshold("warning", int(count)) for value, count in zip(values, counts, strict=True))
+    beyond = sum(value > found.limit(WARNING, int(count)) for value, count in zip(values, counts, strict=True))
     assert beyond <= 12
 
 
 def test_a_planted_rise_is_unusual() -> None:
     """Five times the usual rate, in a quarter of an hour of three hundred selections."""
-    assert usual(history()).threshold("warning", 300) < 0.1
+    assert usual(history()).limit(WARNING, 300) < 0.1

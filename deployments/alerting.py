@@ -1,0 +1,103 @@
+"""Commands for alerts: what fires, what was, and what is to be silent for a while."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from deployments.tell import say, table
+
+alerts = typer.Typer(help="What fires, what did, and silences.", no_args_is_help=True)
+
+By = Annotated[str | None, typer.Option(help="Your name, for the record; by default the login's.")]
+
+
+@alerts.command("list")
+def list_(
+    everything: Annotated[bool, typer.Option("--all", help="Also what is over, the newest 200.")] = False,
+) -> None:
+    """Show the alerts that are not over: since when, the value and its limit."""
+    from models.message import AlertRule
+    from models.workplace import load_workplace
+    from reports.alert_words import amount
+    from reports.formats import Formats
+    from tasks.list_alerts import learning, list_alerts
+
+    place, now = load_workplace(), datetime.now(UTC)
+    show = Formats(place.settings.reporting.locale, place.settings.timezone)
+    rows = [
+        (
+            str(row.id), row.state, row.severity, row.rule, row.subject or "all models",
+            amount(AlertRule(row.rule), row.value, show), amount(AlertRule(row.rule), row.threshold, show),
+            "learned" if row.learned else "fixed", _stamp(row.started_at), _stamp(row.resolved_at),
+        )
+        for row in list_alerts(place.engine, everything=everything)
+    ]  # fmt: skip
+    headings = ("id", "state", "severity", "rule", "subject", "value", "limit", "limit is", "since", "over at")
+    table(headings, rows, "no alert is on record" if everything else "nothing fires")
+    reason = learning(place, now)
+    if reason:
+        say(reason)
+
+
+@alerts.command()
+def silence(
+    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    hours: Annotated[float, typer.Option(help="For how long from now on.")] = 1.0,
+    rule: Annotated[str | None, typer.Option(help="Only this rule, such as errorRate or noData.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only this model or flow. Empty: what is over all.")] = None,
+    by: By = None,
+) -> None:
+    """Tell nobody of alerts for a while. They stay on record, and what still fires afterwards is told then."""
+    from models.errors import UsageError
+    from models.message import AlertRule
+    from models.workplace import load_workplace
+    from tasks.decide import Word
+    from tasks.silence import Wanted
+    from tasks.silence import silence as silence_them
+
+    known = {it.value: it for it in AlertRule}
+    if rule is not None and rule not in known:
+        raise UsageError(f"{rule!r} is no rule; expected one of {', '.join(known)}")
+    wanted = Wanted(known[rule] if rule else None, subject, timedelta(hours=hours))
+    word = Word(by or getpass.getuser(), reason, datetime.now(UTC))
+    number = silence_them(load_workplace().engine, wanted, word)
+    until = _stamp(word.at + wanted.length)
+    say(f"silence {number} holds until {until}; `routewatch alerts unsilence {number}` ends it")
+
+
+@alerts.command()
+def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+    """End a silence now."""
+    from models.workplace import load_workplace
+    from tasks.silence import end_silence
+
+    end_silence(load_workplace().engine, silence_id, datetime.now(UTC))
+    say(f"silence {silence_id} is over")
+
+
+@alerts.command()
+def silences() -> None:
+    """Show the silences that are not over."""
+    from models.workplace import load_workplace
+    from tasks.silence import list_silences
+
+    rows = [
+        (str(row.id), row.rule or "every rule", _subject(row.subject), _stamp(row.ends_at), row.by, row.reason)
+        for row in list_silences(load_workplace().engine, datetime.now(UTC))
+    ]
+    table(("id", "rule", "subject", "until", "by", "why"), rows, "nothing is silenced")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _subject(subject: str | None) -> str:
+    return "every subject" if subject is None else subject or "all models"
+
+
+def _stamp(instant: datetime | None) -> str:
+    return "" if instant is None else instant.isoformat(sep=" ", timespec="minutes")

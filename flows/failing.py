@@ -1,0 +1,56 @@
+"""What every flow does when it fails, and when it succeeds again: tell, and never make things worse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import Flow, State
+from prefect.client.schemas.objects import FlowRun
+
+from models.workplace import load_workplace
+from tasks.deliver import deliver_due
+from tasks.runs import note_failure, note_success, shown_cause
+
+logger = logging.getLogger("routewatch")
+
+
+def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Prefect's hook on a run that failed or crashed: an alert, sent at once."""
+
+    def tell() -> None:
+        place, now = load_workplace(), datetime.now(UTC)
+        error = state.data if isinstance(state.data, BaseException) else _error_of(state)
+        if note_failure(place, flow.name, shown_cause(error), now) is not None:
+            deliver_due(place, now=datetime.now(UTC))
+
+    _without_fail("the failure could not be told", tell)
+
+
+def tell_success(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Prefect's hook on a run that completed: what was alerted before is over."""
+
+    def tell() -> None:
+        place = load_workplace()
+        if note_success(place, flow.name, datetime.now(UTC)) is not None:
+            deliver_due(place, now=datetime.now(UTC))
+
+    _without_fail("the end of a failure could not be told", tell)
+
+
+def _error_of(state: State[Any]) -> BaseException | None:
+    try:
+        error = state.result(raise_on_failure=False)
+    except Exception:  # noqa: BLE001 - a result that is not kept is no error
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _without_fail(what: str, act: Callable[[], None]) -> None:
+    """A hook's own fault must not hide the run's: it is logged."""
+    try:
+        act()
+    except Exception:
+        logger.exception("%s", what)

@@ -1,0 +1,201 @@
+"""The book of alerts: what is on record of each, and how looks move it. But for reading and writing rows, pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from models.message import AlertEvent, AlertNews, AlertRule
+from models.settings import Alerting
+from models.tables import Alert, table_of
+from tasks.alert_life import AlertState, Life, Look, Policy, step
+from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
+from tasks.judge import Finding, unknown
+from tasks.windows import COST_WINDOWS
+
+ALERT = table_of(Alert)
+
+AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
+                     AlertRule.FAILED_FLOW})  # fmt: skip
+"""Rules that a single look decides: they say themselves how long something lasted."""
+
+RARELY = frozenset({AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
+"""Rules whose firing says all there is to say: nobody is reminded."""
+
+NOT_BY_LOOKS = frozenset({AlertRule.FAILED_FLOW, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
+"""Rules that no window is looked at for: that one has no finding tells nothing."""
+
+Key = tuple[AlertRule, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One life of an alert with the numbers of its newest look; `id` is None until it is stored."""
+
+    id: int | None
+    life: Life
+    finding: Finding
+
+    @property
+    def key(self) -> Key:
+        return self.finding.rule, self.finding.subject
+
+
+@dataclass
+class Book:
+    """The newest life of each alert, and those that ended while they were in the book."""
+
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    ended: list[Entry] = field(default_factory=list)
+    forgotten: list[int] = field(default_factory=list)
+    """Ids of what was pending and came to nothing."""
+
+    def look(self, at: datetime, findings: Iterable[Finding], alerting: Alerting, *, at_all: bool = True) -> None:
+        """Move alerts by what was found. Where all was looked `at_all`, one that was not found has no data."""
+        found = {(finding.rule, finding.subject): finding for finding in findings}
+        missing = [
+            unknown(at, *key)
+            for key, entry in self.entries.items()
+            if at_all and key not in found and key[0] not in NOT_BY_LOOKS and not entry.life.is_over
+        ]
+        for finding in (*found.values(), *missing):
+            self._move(finding, policy_of(finding.rule, alerting))
+
+    def news(self) -> list[Entry]:
+        """What nobody was told of yet: critical first, then by when it fired."""
+        new = [entry for entry in (*self.ended, *self.entries.values()) if entry.life.news is not None]
+        return sorted(new, key=lambda entry: (entry.life.severity != "critical", entry.life.fired_at, entry.key))
+
+    def tell(self, at: datetime, told_at: datetime | None, silences: list[Silence], rhythm: Rhythm) -> list[Entry]:
+        """The news whose time has come, now told; nothing where it is not time yet."""
+        self._each(
+            lambda entry: replace(entry, life=untold(entry.life, silenced=is_silenced(silences, *entry.key, at)))
+        )
+        news = self.news()
+        if not is_time((entry.life for entry in news), told_at, at, rhythm):
+            return []
+        self._each(lambda entry: replace(entry, life=entry.life.told(at)) if entry.life.news else entry)
+        return news
+
+    def firing(self) -> list[Entry]:
+        """What fires, or did when it was last known."""
+        firing = (AlertState.FIRING, AlertState.NO_DATA)
+        return [entry for entry in self.entries.values() if entry.life.state in firing]
+
+    def _move(self, finding: Finding, policy: Policy) -> None:
+        key = finding.rule, finding.subject
+        before = self.entries.get(key)
+        life = step(before.life if before else None, finding.look, policy)
+        if life is None:
+            if before is not None:
+                del self.entries[key]
+                self.forgotten += [before.id] if before.id is not None else []
+            return
+        if before is None or (before.life.is_over and not life.is_over):
+            if before is not None:
+                self.ended.append(before)
+            self.entries[key] = Entry(None, life, finding)
+        elif not before.life.is_over:
+            numbers = finding if finding.look.is_known else before.finding
+            self.entries[key] = Entry(before.id, life, replace(numbers, detail=numbers.detail or _why(life)))
+
+    def _each(self, change: Callable[[Entry], Entry]) -> None:
+        self.ended = [change(entry) for entry in self.ended]
+        self.entries = {key: change(entry) for key, entry in self.entries.items()}
+
+
+def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
+    """How an alert of a rule lives, by the settings."""
+    remind = None if alerting.remind_hours is None or rule in RARELY else timedelta(hours=alerting.remind_hours)
+    return Policy(
+        hold=timedelta() if rule in AT_ONCE else timedelta(minutes=alerting.hold_minutes),
+        resolve=timedelta() if rule in AT_ONCE - {AlertRule.SLOW_SELECTIONS} else timedelta(
+            minutes=alerting.resolve_minutes
+        ),
+        cool_down=timedelta(minutes=alerting.cool_down_minutes),
+        remind=remind,
+    )  # fmt: skip
+
+
+def rhythm_of(alerting: Alerting) -> Rhythm:
+    """How messages follow one another, by the settings."""
+    return Rhythm(timedelta(minutes=alerting.group_wait_minutes), timedelta(minutes=alerting.group_interval_minutes))
+
+
+def news_of(entry: Entry, window_minutes: int) -> AlertNews:
+    """An alert that has news, as it is told; it is stored and has fired."""
+    life, finding = entry.life, entry.finding
+    assert entry.id is not None  # noqa: S101 - what is told is stored in the same transaction, before
+    assert life.fired_at is not None and life.news is not None  # noqa: S101, PT018 - what is pending has no news
+    return AlertNews(
+        alert_id=entry.id, event=life.news, rule=finding.rule, subject=finding.subject, severity=life.severity,
+        value=finding.value, threshold=finding.threshold, sample=finding.sample, learned=finding.learned,
+        started_at=life.started_at, fired_at=life.fired_at, resolved_at=life.resolved_at, detail=finding.detail,
+        window_minutes=window_minutes * COST_WINDOWS if finding.rule is AlertRule.COST_EFFICIENCY else None,
+    )  # fmt: skip
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def read_book(connection: Connection, since: datetime) -> Book:
+    """Every alert that is not over, the newest of those that resolved after `since`, and any that has news."""
+    wanted = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.news.is_not(None))
+    book = Book()
+    for row in connection.execute(select(ALERT).where(wanted).order_by(ALERT.c.id)):
+        entry = _entry(dict(row._mapping))
+        before = book.entries.get(entry.key)
+        if before is not None:
+            book.ended.append(before)
+        book.entries[entry.key] = entry
+    return book
+
+
+def write_book(connection: Connection, book: Book, before: Book) -> None:
+    """Store what has changed since `before` was read; every entry of `book` has an id then."""
+    was = {entry.id: entry for entry in (*before.ended, *before.entries.values())}
+    if book.forgotten:
+        connection.execute(delete(ALERT).where(ALERT.c.id.in_(book.forgotten)))
+    book.ended = [_stored(connection, entry, was) for entry in book.ended]
+    book.entries = {key: _stored(connection, entry, was) for key, entry in book.entries.items()}
+
+
+def _stored(connection: Connection, entry: Entry, was: Mapping[int | None, Entry]) -> Entry:
+    if entry.id is None:
+        new = connection.execute(ALERT.insert().values(_row(entry)).returning(ALERT.c.id)).scalar_one()
+        return replace(entry, id=new)
+    if was.get(entry.id) != entry:
+        connection.execute(update(ALERT).where(ALERT.c.id == entry.id).values(_row(entry)))
+    return entry
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    life, finding = entry.life, entry.finding
+    return {
+        "rule": finding.rule.value, "subject": finding.subject, "value": finding.value, "threshold": finding.threshold,
+        "sample": finding.sample, "learned": finding.learned, "detail": finding.detail,
+    } | {item.name: _plain(getattr(life, item.name)) for item in fields(life)}  # fmt: skip
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    life = {item.name: row[item.name] for item in fields(Life)}
+    life |= {"state": AlertState(row["state"]), "news": AlertEvent(row["news"]) if row["news"] else None}
+    look = Look(row["started_at"], None, is_well=False)
+    finding = Finding(
+        AlertRule(row["rule"]), row["subject"], look, row["value"], row["threshold"], row["sample"], row["learned"],
+        row["detail"],
+    )  # fmt: skip
+    return Entry(row["id"], Life(**life), finding)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _why(life: Life) -> str:
+    return "no data have come for a day" if life.is_over and life.unknown_since is not None else ""

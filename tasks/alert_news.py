@@ -1,0 +1,66 @@
+"""What is told of alerts, and when: news that come together go into one message. Pure.
+
+News wait a moment for others of the same cause, and after a message the next waits a while, so that an incident that
+spreads over models and KPIs is a message or two. What is silenced is not told; if it still fires when the silence ends,
+it is told then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from models.message import AlertEvent
+from tasks.alert_life import AlertState, Life
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How long news wait for others, and how far apart messages are."""
+
+    wait: timedelta = timedelta(minutes=2)
+    interval: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Alerts that nobody is told of from `starts_at` to `ends_at`; None is every rule, or every subject."""
+
+    rule: str | None
+    subject: str | None
+    starts_at: datetime
+    ends_at: datetime
+
+    def holds(self, rule: str, subject: str, at: datetime) -> bool:
+        return (
+            self.starts_at <= at < self.ends_at
+            and self.rule in (None, rule)
+            and self.subject in (None, subject)
+        )  # fmt: skip
+
+
+def untold(life: Life, *, silenced: bool) -> Life:
+    """The alert with its news as they are to be told now.
+
+    Under a silence there are none. An alert whose firing was never told has news of it once no silence holds it.
+    """
+    if silenced:
+        return replace(life, news=None, news_since=None)
+    unheard = life.told_at is None and life.news is None and life.state in (AlertState.FIRING, AlertState.NO_DATA)
+    if unheard:
+        return replace(life, news=AlertEvent.FIRED, news_since=life.fired_at)
+    return life
+
+
+def is_time(lives: Iterable[Life], told_at: datetime | None, at: datetime, rhythm: Rhythm) -> bool:
+    """Whether what is new of alerts is told at `at`; `told_at` is when something was told last."""
+    since = min((life.news_since for life in lives if life.news_since is not None), default=None)
+    if since is None or at - since < rhythm.wait:
+        return False
+    return told_at is None or at - told_at >= rhythm.interval
+
+
+def is_silenced(silences: Collection[Silence], rule: str, subject: str, at: datetime) -> bool:
+    """Whether any silence holds an alert."""
+    return any(silence.holds(rule, subject, at) for silence in silences)

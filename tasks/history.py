@@ -1,0 +1,104 @@
+"""History: what is known at an hour of how KPIs usually are, read from four weeks of rollups."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import polars as pl
+from sqlalchemy import Connection, func, select
+
+from models.document import Filters
+from models.kpi import KpiName
+from models.period import Level, Period, floor_to
+from models.settings import Settings
+from models.tables import ConfigChange, table_of
+from tasks.efficiency import cheapest_adequate
+from tasks.gather import gather_from
+from tasks.shelve import added_up, between
+from tasks.thresholds import Learning, Usual, learn
+from tasks.windows import COUNTED, OVERALL, PARTS, PRICED, SAMPLES, Cheapest, by_subject, with_slowest
+
+CHANGE = table_of(ConfigChange)
+
+LENGTH = timedelta(weeks=4)
+
+DAYS_OF_SLOWEST = 7
+"""Days below which nothing is said of how slow single selections usually get."""
+
+NEAR = (-1, 0, 1)
+"""Hours beside one that tell of it too."""
+
+
+class History:
+    """What is known at `hour`: `hours` by bucket and subject (tasks.windows.by_subject) over the four weeks before.
+
+    `slowest_ms` is per model the median of the days' slowest selections. `cache_changed_at` is when a key of the cache
+    was last changed in these weeks, if one was.
+    """
+
+    def __init__(
+        self,
+        hour: datetime,
+        zone: str,
+        hours: pl.DataFrame,
+        cheapest: Cheapest,
+        slowest_ms: dict[str, float],
+        *,
+        cache_changed_at: datetime | None = None,
+    ) -> None:
+        self.hour, self.zone = hour, zone
+        self.cheapest, self.slowest_ms, self.cache_changed_at = cheapest, slowest_ms, cache_changed_at
+        self._hours = hours
+        self._usual: dict[tuple[KpiName, str], Usual | Learning] = {}
+        self._of: dict[str, pl.DataFrame] = {}
+
+    def usual(self, kpi: KpiName, subject: str) -> Usual | Learning:
+        """What is usual of a KPI of a subject at this hour."""
+        if (kpi, subject) not in self._usual:
+            above, below = PARTS[kpi]
+            squares = {"above_sq": "response_time_sum_sq"} if kpi is KpiName.RESPONSE_TIME else {}
+            frame = self._about(subject).select("bucket", above=above, below=below, sample=SAMPLES[kpi], **squares)
+            self._usual[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
+        return self._usual[kpi, subject]
+
+    @cached_property
+    def usual_count(self) -> float | None:
+        """How many selections an hour such as this usually has; None before two whole weeks are known."""
+        counts = dict(self._about(OVERALL).select("bucket", "count").iter_rows())
+        weeks = (self.hour - min(counts)) // timedelta(weeks=1) if counts else 0
+        if weeks < 2:  # noqa: PLR2004 - of one week nobody knows how it scatters
+            return None
+        same = [self.hour - timedelta(weeks=week, hours=near) for week in range(1, weeks + 1) for near in NEAR]
+        return float(pl.Series([counts.get(hour, 0) for hour in same]).median())  # type: ignore[arg-type]
+
+    def _about(self, subject: str) -> pl.DataFrame:
+        if subject not in self._of:
+            self._of[subject] = self._hours.filter(pl.col("subject") == subject)
+        return self._of[subject]
+
+
+def read_history(connection: Connection, at: datetime, settings: Settings) -> History:
+    """What is known at the hour that holds `at`."""
+    zone = settings.timezone
+    hour = floor_to(Level.HOUR, at, zone)
+    weeks = Period(floor_to(Level.DAY, hour - LENGTH, zone), hour, zone)
+    days = gather_from(connection, weeks, Filters()).parts
+    cheapest = cheapest_adequate(days, settings.performance_metrics)
+    where = between(Level.HOUR, weeks.start, weeks.end)
+    hours = added_up(connection, where, ("model_id", "complexity"), (*COUNTED, *PRICED))
+    changed = select(func.max(CHANGE.c.changed_at)).where(
+        CHANGE.c.key.startswith("cache."), CHANGE.c.changed_at >= weeks.start, CHANGE.c.changed_at < at
+    )
+    return History(
+        hour, zone, by_subject(hours, cheapest), cheapest, _slowest(days), cache_changed_at=connection.scalar(changed)
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _slowest(days: pl.DataFrame) -> dict[str, float]:
+    by_day = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
+    known = by_day.group_by("model_id").agg(pl.col("slowest_ms").median(), days=pl.len())
+    return {model: ms for model, ms, count in known.iter_rows() if count >= DAYS_OF_SLOWEST}

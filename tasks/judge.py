@@ -1,0 +1,142 @@
+"""Judge: what a window of a KPI says against its limits, the fixed ones of the settings and the learned ones. Pure.
+
+A limit is crossed where the value is surely beyond it: so few selections could not stray as far by chance. A learned
+limit is of the KPI's own history (tasks.thresholds); the fixed critical one holds beside it, so that nothing critical
+becomes usual.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+
+from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
+from models.message import AlertRule, Severity
+from tasks.alert_life import Look
+from tasks.thresholds import CRITICAL_BEYOND, Learning, Usual
+
+SURE = 3.0
+"""Standard deviations: of windows at the very limit, one in 700 is surely beyond."""
+
+SURE_OF_ONE = 1.0
+"""Standard errors beyond a learned limit: a single far value in a window is as far as its own standard error."""
+
+WELL_BACK = 0.5
+"""How much of the way from a learned limit to what is usual a value must be back before it is well."""
+
+WELL_BELOW = 0.05
+"""How far back from a fixed limit, as a part of it, a value is well."""
+
+TWO_SIDED = frozenset({KpiName.CACHE_HIT_RATE})
+"""More is better of a hit rate, but a cache that suddenly answers everything is likely to answer wrongly."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """One KPI of one subject over one window: its value over `sample` selections, and how surely it is known.
+
+    `error` is the standard error of a mean, `relative_error` that of a ratio as a part of it. Of a share it follows
+    from the limit that it is held against, and both are None.
+    """
+
+    at: datetime
+    kpi: KpiName
+    subject: str
+    value: float
+    sample: int
+    error: float | None = None
+    relative_error: float | None = None
+
+    def surely_beyond(self, limit: float, errors: float = SURE) -> bool:
+        """Whether the value is worse than a limit by more than so many standard errors."""
+        sign = 1 if self.kpi in LOWER_IS_BETTER else -1
+        return sign * (self.value - limit) > errors * self._error(limit)
+
+    def _error(self, limit: float) -> float:
+        if self.error is not None:
+            return self.error
+        if self.relative_error is not None:
+            return self.relative_error * limit
+        # As if the limit were the truth (the score test): a share of 0 or 1 has scatter too.
+        return math.sqrt(max(0.0, limit * (1 - limit)) / self.sample)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look found of a rule and subject, with the numbers that say why; None is unknown."""
+
+    rule: AlertRule
+    subject: str
+    look: Look
+    value: float | None = None
+    threshold: float | None = None
+    sample: int | None = None
+    learned: bool = False
+    detail: str = ""
+
+
+def unknown(at: datetime, rule: AlertRule, subject: str) -> Finding:
+    """Too little is known to say anything."""
+    return Finding(rule, subject, Look(at, None, is_well=False, is_known=False))
+
+
+def judge_fixed(window: Window, limits: Thresholds) -> Finding:
+    """Against the settings' limits."""
+    breach: Severity | None = None
+    if window.surely_beyond(limits.critical):
+        breach = "critical"
+    elif window.surely_beyond(limits.warning):
+        breach = "warning"
+    return _finding(window, breach, limits.critical if breach == "critical" else limits.warning, _is_back(
+        window, limits.warning
+    ))  # fmt: skip
+
+
+def judge_learned(window: Window, limits: Thresholds, usual: Usual | Learning, times: float, *, both: bool) -> Finding:
+    """Against what is usual, `times` standard deviations being a warning, and against the fixed critical limit.
+
+    `both`: whether the better side of a two-sided KPI is judged too. While too little is known of what is usual, the
+    fixed critical limit alone holds.
+    """
+    is_critical = window.surely_beyond(limits.critical)
+    if isinstance(usual, Learning):
+        return _finding(window, "critical" if is_critical else None, limits.critical, _is_back(window, limits.critical))
+    limit = usual.limit(times, window.sample)
+    if is_critical:
+        return _finding(window, "critical", limits.critical, is_well=False)
+    # The scatter of single selections is learned for a usual window; where few far ones make it up, it is larger.
+    is_sure = (window.error is None and window.relative_error is None) or window.surely_beyond(limit, SURE_OF_ONE)
+    if is_sure and _beyond(window.kpi, window.value, limit):
+        far = usual.limit(times + CRITICAL_BEYOND, window.sample)
+        worst = _beyond(window.kpi, window.value, far) and window.surely_beyond(limits.warning)
+        return _finding(window, "critical" if worst else "warning", limit, is_well=False, learned=True)
+    other = usual.limit(times, window.sample, worse=False)
+    if both and window.kpi in TWO_SIDED and _beyond(window.kpi, other, window.value):
+        detail = "this is more than usual: does the cache answer what it should not?"
+        return _finding(window, "warning", other, is_well=False, learned=True, detail=detail)
+    middle = usual.value + WELL_BACK * (limit - usual.value)
+    top = usual.value + WELL_BACK * (other - usual.value)
+    is_well = not _beyond(window.kpi, window.value, middle) and _is_back(window, limits.critical)
+    is_well &= not (both and window.kpi in TWO_SIDED and _beyond(window.kpi, top, window.value))
+    return _finding(window, None, limit, is_well=is_well, learned=True)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _finding(
+    window: Window, breach: Severity | None, threshold: float, is_well: bool, *, learned: bool = False, detail: str = ""
+) -> Finding:
+    look = Look(window.at, breach, is_well and breach is None)
+    rule = AlertRule(window.kpi.value)
+    return Finding(rule, window.subject, look, window.value, threshold, window.sample, learned, detail)
+
+
+def _beyond(kpi: KpiName, value: float, limit: float) -> bool:
+    return value > limit if kpi in LOWER_IS_BETTER else value < limit
+
+
+def _is_back(window: Window, limit: float) -> bool:
+    inner = limit * (1 - WELL_BELOW if window.kpi in LOWER_IS_BETTER else 1 + WELL_BELOW)
+    return not _beyond(window.kpi, window.value, min(inner, 1.0) if window.kpi not in LOWER_IS_BETTER else inner)

@@ -1,0 +1,37 @@
+"""List alerts: what is on record, and whether limits are still being learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, Row, select
+
+from models.database import reading
+from models.kpi import KpiName
+from models.tables import Alert, table_of
+from models.workplace import Workplace
+from tasks.history import read_history
+from tasks.thresholds import Learning
+from tasks.windows import OVERALL
+
+ALERT = table_of(Alert)
+
+
+def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -> Sequence[Row[Any]]:
+    """The alerts that are not over, critical ones first; with `everything` also those that are, by when they began."""
+    query = select(ALERT).order_by(ALERT.c.started_at.desc(), ALERT.c.id.desc())
+    if not everything:
+        query = select(ALERT).where(ALERT.c.resolved_at.is_(None)).order_by(ALERT.c.severity, ALERT.c.started_at)
+    with reading(engine) as connection:
+        return connection.execute(query.limit(limit)).fetchall()
+
+
+def learning(place: Workplace, now: datetime) -> str | None:
+    """Why limits are not learned yet, in a sentence; None where they are, or are fixed."""
+    if place.settings.monitoring.alerting.thresholds == "fixed":
+        return None
+    with reading(place.engine) as connection:
+        usual = read_history(connection, now, place.settings).usual(KpiName.ERROR_RATE, OVERALL)
+    return f"{usual.reason}; until then only what is critical alerts" if isinstance(usual, Learning) else None

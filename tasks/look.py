@@ -1,0 +1,174 @@
+"""Look: what each minute's window says of every rule and subject. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from models.document import BudgetProjection
+from models.kpi import KpiName
+from models.message import AlertRule, Severity
+from models.period import Level, floor_to
+from models.settings import Alerting, Settings
+from tasks.alert_life import Look
+from tasks.history import History
+from tasks.interval import standard_error
+from tasks.judge import Finding, Window, judge_fixed, judge_learned
+from tasks.thresholds import warning_at
+from tasks.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, by_subject, rolling, slowest
+
+BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
+"""Parts of the month's budget that are used."""
+
+SLOWER_THAN_EVER = 4.0
+"""A single selection is an alert's matter beyond so many times the slowest of a usual day."""
+
+MISSED = 20.0
+"""Selections that usually would have come since the last one: by chance alone, one silence in e^20 is so long."""
+
+SHORTEST_SILENCE = timedelta(minutes=5)
+
+MINUTES_PER_DAY = 1440
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What looks are made of.
+
+    `minutes` are rollups (tasks.rollup.COLUMNS) by the minute, from COST_WINDOWS windows before the first look on;
+    `last_before` is when the last selection before them came. `histories` are by hour.
+    """
+
+    minutes: pl.DataFrame
+    last_before: datetime | None
+    histories: Mapping[datetime, History]
+
+
+def looks(seen: Seen, first: datetime, last: datetime, settings: Settings) -> Iterator[tuple[datetime, list[Finding]]]:
+    """For each minute of [first, last], what its window says. What too little is known of is left out."""
+    alerting, zone = settings.monitoring.alerting, settings.timezone
+    length = timedelta(minutes=alerting.window_minutes)
+    slow = slowest(seen.minutes, first, last, length) if alerting.single_selections else {}
+    at, ends = first, {minute + MINUTE for minute in seen.minutes["bucket"].unique()}
+    silent_from = max((end for end in ends if end <= first), default=seen.last_before)
+    windows = dict(_windows(seen, first, last, length, zone))
+    while at <= last:
+        history = seen.histories[floor_to(Level.HOUR, at, zone)]
+        silent_from = at if at in ends else silent_from
+        rows = windows.get(at, [])
+        found = [finding for row in rows for finding in _kpis(row, history, settings, len(rows))]
+        found += [
+            _slow(at, row, slow[at, row["subject"]], history, settings) for row in rows if (at, row["subject"]) in slow
+        ]
+        if silent_from is not None:
+            found.append(_silence(at, silent_from, history, alerting))
+        yield at, found
+        at += MINUTE
+
+
+def judge_budget(at: datetime, budget: BudgetProjection) -> list[Finding]:
+    """Against the month's budget: what is used, and what is projected where that is sure enough."""
+    if budget.monthly_usd is None or budget.used_share is None:
+        return []
+    breach: Severity | None = None
+    if budget.used_share >= BUDGET_CRITICAL:
+        breach = "critical"
+    elif budget.used_share >= BUDGET_WARNING:
+        breach = "warning"
+    limit = budget.monthly_usd * (BUDGET_CRITICAL if breach == "critical" else BUDGET_WARNING)
+    found = [
+        Finding(AlertRule.BUDGET_USED, OVERALL, Look(at, breach, is_well=breach is None), budget.used_usd, limit,
+                detail=f"of {budget.month}")
+    ]  # fmt: skip
+    projected = budget.projected_usd
+    if projected is None or projected.low is None or budget.reason is not None:
+        return found
+    over, well = projected.low > budget.monthly_usd, projected.estimate <= budget.monthly_usd
+    look = Look(at, "warning" if over else None, is_well=well and not over)
+    detail = f"for {budget.month}, by what was spent so far"
+    return [
+        *found,
+        Finding(AlertRule.BUDGET_PROJECTED, OVERALL, look, projected.estimate, budget.monthly_usd, detail=detail),
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _windows(
+    seen: Seen, first: datetime, last: datetime, length: timedelta, zone: str
+) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
+    """The windows by minute; each hour's costs are held against the models that were adequate then."""
+    start = first
+    while start <= last:
+        hour = floor_to(Level.HOUR, start, zone)
+        upto = start
+        while upto < last and floor_to(Level.HOUR, upto + MINUTE, zone) == hour:
+            upto += MINUTE
+        near = seen.minutes.filter(pl.col("bucket") >= start - COST_WINDOWS * length, pl.col("bucket") < upto)
+        rows = rolling(by_subject(near, seen.histories[hour].cheapest), start, upto, length)
+        for key, group in rows.sort("at", "subject").group_by("at", maintain_order=True):
+            at: Any = key[0]
+            yield at, group.to_dicts()
+        start = upto + MINUTE
+
+
+def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: int) -> Iterator[Finding]:
+    alerting, limits = settings.monitoring.alerting, settings.performance_metrics
+    times = warning_at(subjects * len(PARTS), MINUTES_PER_DAY / alerting.window_minutes)
+    both = history.cache_changed_at is None
+    for kpi, (_, below) in PARTS.items():
+        sample = int(row[SAMPLES[kpi]])
+        windows = COST_WINDOWS if kpi is KpiName.COST_EFFICIENCY else 1
+        if sample < alerting.minimum_sample * windows or not row[below]:
+            continue
+        window = _window(kpi, row)
+        if alerting.thresholds == "fixed":
+            yield judge_fixed(window, limits.of(kpi))
+        else:
+            yield judge_learned(window, limits.of(kpi), history.usual(kpi, row["subject"]), times, both=both)
+
+
+def _window(kpi: KpiName, row: dict[str, Any]) -> Window:
+    above, below = PARTS[kpi]
+    window = Window(row["at"], kpi, row["subject"], row[above] / row[below], int(row[SAMPLES[kpi]]))
+    if kpi is KpiName.RESPONSE_TIME:
+        error = standard_error(row["response_time_count"], row["response_time_sum_ms"], row["response_time_sum_sq"])
+        return replace(window, error=error)
+    if kpi is KpiName.COST_EFFICIENCY:
+        # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
+        return replace(
+            window, value=min(1.0, window.value), relative_error=math.sqrt(row["covered_sq"]) / row["covered_usd"]
+        )
+    return window
+
+
+def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History, settings: Settings) -> Finding:
+    """The slowest single selection of a model, beyond critical and beyond all that is usual; no single one is critical.
+
+    Without the second, a model that takes its time would alert at every request.
+    """
+    critical, usual = settings.performance_metrics.response_time.critical, history.slowest_ms.get(row["subject"])
+    limit = math.inf if usual is None else max(critical, SLOWER_THAN_EVER * usual)
+    look = Look(at, "warning" if slowest_ms > limit else None, is_well=slowest_ms <= limit)
+    sample, learned = int(row["response_time_count"]), limit > critical
+    return Finding(AlertRule.SLOW_SELECTIONS, row["subject"], look, slowest_ms, _known(limit), sample, learned=learned)
+
+
+def _silence(at: datetime, silent_from: datetime, history: History, alerting: Alerting) -> Finding:
+    silent = at - silent_from
+    minutes, usual = silent / MINUTE, history.usual_count if alerting.thresholds == "auto" else None
+    limit = float(alerting.no_data_minutes)
+    if usual is not None:
+        limit = max(SHORTEST_SILENCE / MINUTE, MISSED * 60 / usual) if usual else math.inf
+    look = Look(at, "critical" if minutes > limit else None, is_well=minutes <= limit)
+    return Finding(AlertRule.NO_DATA, OVERALL, look, minutes, _known(limit), learned=usual is not None)
+
+
+def _known(limit: float) -> float | None:
+    return limit if math.isfinite(limit) else None

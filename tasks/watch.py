@@ -1,0 +1,148 @@
+"""Watch: judge each minute that has settled, once, and tell what is new of alerts.
+
+What was judged, what it came to and what is told of it change in one transaction, which goes ahead only where nobody
+else has judged meanwhile: neither a restart nor a second process alerts again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Connection, Engine, func, select, update
+
+from models.database import insert_into, reading, writing
+from models.message import AlertMessage
+from models.period import Level, Period, floor_to
+from models.settings import Settings
+from models.tables import AlertWatch, table_of
+from models.workplace import Workplace
+from tasks.alert_book import read_book, rhythm_of
+from tasks.announce import AT_ONCE, announced, moved
+from tasks.forecast import SPENT, basis, project_budget
+from tasks.gather import total_hours
+from tasks.history import History, read_history
+from tasks.judge import Finding
+from tasks.look import Seen, judge_budget, looks
+from tasks.progress import read_known_state
+from tasks.shelve import ROLLUP, between, stored
+from tasks.windows import COST_WINDOWS, MINUTE
+
+WATCH = table_of(AlertWatch)
+
+SETTLES_AFTER = timedelta(minutes=1)
+"""How long after its end a minute is judged: routers write their rows a moment later."""
+
+LOOKS_BACK = timedelta(hours=24)
+"""After a pause, older minutes are no longer judged: what was wrong then is in the reports."""
+
+HISTORIES_KEPT = 26
+"""A day of hours, and the edges."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What one turn of the watch did: minutes judged, what was told (None: nothing), and how many alerts fire."""
+
+    minutes: int
+    message: AlertMessage | None
+    firing: int
+
+
+def watch(engine: Engine, settings: Settings, now: datetime, *, flush: bool = False) -> Watched:
+    """Judge every minute that has settled since the last time, and queue what is to be told.
+
+    `flush`: whether news go out at once, as the next turn may be an hour away.
+    """
+    alerting = settings.monitoring.alerting
+    with reading(engine) as connection:
+        judged_until = _state(connection)[0]
+        span = _span(connection, judged_until, now)
+        found = list(_found(connection, settings, *span)) if span else []
+    with writing(engine) as connection:
+        before_until, told_at = _locked(connection)
+        if before_until != judged_until:
+            return Watched(0, None, len(read_book(connection, now).firing()))
+        at = span[1] if span else judged_until or now
+        book = moved(connection, found, alerting, since=span[0] if span else now)
+        rhythm = AT_ONCE if flush else rhythm_of(alerting)
+        message = announced(connection, book, settings, at, rhythm, told_at=told_at)
+        told = told_at if message is None else at
+        connection.execute(update(WATCH).values(judged_until=span[1] if span else judged_until, told_at=told))
+    return Watched(len(found), message, len(book.firing()))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _state(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at)).one_or_none()
+    return (None, None) if row is None else (row.judged_until, row.told_at)
+
+
+def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    connection.execute(insert_into(connection, WATCH).values(id=1).on_conflict_do_nothing())
+    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at).with_for_update()).one()
+    return row.judged_until, row.told_at
+
+
+def _span(connection: Connection, judged_until: datetime | None, now: datetime) -> tuple[datetime, datetime] | None:
+    """The minutes to judge, both ends among them; None where there is none."""
+    fold = read_known_state(connection)
+    if fold is None or fold.folded_at is None:
+        return None
+    last = floor_to(Level.MINUTE, min(now, fold.folded_at) - SETTLES_AFTER, "UTC")
+    first = last if judged_until is None else max(judged_until + MINUTE, last - LOOKS_BACK)
+    return (first, last) if first <= last else None
+
+
+def _found(
+    connection: Connection, settings: Settings, first: datetime, last: datetime
+) -> list[tuple[datetime, list[Finding]]]:
+    alerting, zone = settings.monitoring.alerting, settings.timezone
+    start = first - COST_WINDOWS * timedelta(minutes=alerting.window_minutes)
+    minutes = stored(connection, between(Level.MINUTE, start, last))
+    earlier = select(func.max(ROLLUP.c.bucket)).where(between(Level.MINUTE, start - LOOKS_BACK, start))
+    last_before = connection.scalar(earlier)
+    hours = {floor_to(Level.HOUR, at, zone) for at in _each_hour(first, last)}
+    histories = {hour: _history(connection, hour, settings) for hour in sorted(hours)}
+    found = list(looks(Seen(minutes, last_before, histories), first, last, settings))
+    # The budget is looked at once an hour.
+    if settings.budget.monthly_usd is not None and floor_to(Level.HOUR, last, zone) >= first:
+        found[-1][1].extend(_budget(connection, last, settings))
+    return found
+
+
+def _each_hour(first: datetime, last: datetime) -> list[datetime]:
+    """An instant of every hour from first to last, and of each half, as some zones are half an hour off."""
+    half = timedelta(minutes=30)
+    return [first + half * step for step in range(int((last - first) / half) + 1)] + [last]
+
+
+def _budget(connection: Connection, at: datetime, settings: Settings) -> list[Finding]:
+    hours = total_hours(connection, Period(basis(at, settings.timezone).start, at, settings.timezone), SPENT)
+    return judge_budget(at, project_budget(hours, at, settings.timezone, settings.budget.monthly_usd))
+
+
+_histories: dict[tuple[object, ...], History] = {}
+
+
+def _history(connection: Connection, hour: datetime, settings: Settings) -> History:
+    """Read once an hour by a process that goes on watching."""
+    key = (str(connection.engine.url), hour, settings.timezone, settings.performance_metrics)
+    if key not in _histories:
+        while len(_histories) >= HISTORIES_KEPT:
+            del _histories[next(iter(_histories))]
+        _histories[key] = read_history(connection, hour, settings)
+    return _histories[key]
+
+
+@task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def watch_alerts(place: Workplace, now: datetime) -> Watched:
+    """Judge what has settled since the last run, and queue the news for delivery."""
+    watched = watch(place.engine, place.settings, now, flush=True)
+    told = len(watched.message.news) if watched.message else 0
+    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, told)
+    return watched

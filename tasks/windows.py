@@ -1,0 +1,129 @@
+"""Windows: at each minute, what the last quarter of an hour adds up to, over all and per model. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from models.kpi import KpiName
+from models.sketch import value_of
+from tasks.efficiency import Candidate
+from tasks.rollup import INSTANT
+
+OVERALL = ""
+"""The subject of what is over all models."""
+
+MINUTE = timedelta(minutes=1)
+
+PARTS: dict[KpiName, tuple[str, str]] = {
+    KpiName.RESPONSE_TIME: ("response_time_sum_ms", "response_time_count"),
+    KpiName.SELECTION_ACCURACY: ("accuracy_sum", "accuracy_count"),
+    KpiName.CACHE_HIT_RATE: ("cache_hit_count", "cache_count"),
+    KpiName.COST_EFFICIENCY: ("needed_usd", "covered_usd"),
+    KpiName.ERROR_RATE: ("error_count", "count"),
+}
+"""Each KPI is the first sum over the second."""
+
+SAMPLES: dict[KpiName, str] = {kpi: below for kpi, (_, below) in PARTS.items()} | {
+    KpiName.COST_EFFICIENCY: "covered_count"
+}
+"""Over how many selections each KPI is."""
+
+COUNTED = (
+    "count", "error_count", "response_time_count", "response_time_sum_ms", "response_time_sum_sq", "accuracy_count",
+    "accuracy_sum", "cache_count", "cache_hit_count",
+)  # fmt: skip
+PRICED = ("cost_count", "cost_sum_usd", "cost_sum_sq", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
+"""What rollups are read for, besides their keys."""
+
+OF_COSTS = ("needed_usd", "covered_usd", "covered_sq", "covered_count")
+SUMMED = (*COUNTED, *OF_COSTS)
+
+COST_WINDOWS = 4
+"""Costs are judged over so many windows: they scatter more than other KPIs, and nobody need be told within minutes."""
+
+Cheapest = dict[str, Candidate]
+
+
+def by_subject(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
+    """Rollups of any one level by `bucket` and `subject`, each model and all of them: SUMMED.
+
+    Of a cost, `covered_usd` is what was spent where the cheapest adequate model of the class is known, `needed_usd`
+    what that model would have cost (tasks.efficiency), `covered_sq` the sum of squares of what was spent.
+    """
+    models = priced(rollups, cheapest).group_by("bucket", subject="model_id").agg(pl.col(SUMMED).sum())
+    everything = models.group_by("bucket").agg(pl.col(SUMMED).sum()).with_columns(subject=pl.lit(OVERALL))
+    return pl.concat([models, everything.select(models.columns)])
+
+
+def priced(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
+    """Rollups with the columns that cost efficiency is made of."""
+    prices = pl.DataFrame(
+        {"complexity": list(cheapest), "price_usd": [found.cost_usd for found in cheapest.values()]},
+        schema={"complexity": pl.String, "price_usd": pl.Float64},
+    )
+    uncached = pl.col("cost_count") - pl.col("cache_hit_cost_count")
+    covered = pl.col("price_usd").is_not_null()
+    return rollups.join(prices, on="complexity", how="left").with_columns(
+        needed_usd=pl.when(covered)
+        .then(pl.col("cache_hit_cost_sum_usd") + uncached * pl.col("price_usd"))
+        .otherwise(0.0),
+        covered_usd=pl.when(covered).then(pl.col("cost_sum_usd")).otherwise(0.0),
+        covered_sq=pl.when(covered).then(pl.col("cost_sum_sq")).otherwise(0.0),
+        covered_count=pl.when(covered).then(pl.col("cost_count")).otherwise(0),
+    )
+
+
+def rolling(minutes: pl.DataFrame, first: datetime, last: datetime, length: timedelta) -> pl.DataFrame:
+    """Of by_subject() of minutes: for each minute of [first, last] as `at`, the sums over the `length` before it.
+
+    What is of costs is over COST_WINDOWS times as long. Subjects without a selection in a window have no row for it.
+    """
+    at = pl.datetime_range(first - COST_WINDOWS * length, last - MINUTE, "1m", time_zone="UTC", eager=True).cast(
+        INSTANT
+    )
+    subjects = minutes["subject"].unique(maintain_order=True)
+    grid = pl.DataFrame({"subject": subjects}).join(pl.DataFrame({"bucket": at}), how="cross")
+    size = int(length / MINUTE)
+    sums = [
+        pl.col(name)
+        .rolling_sum(size * (COST_WINDOWS if name in OF_COSTS else 1), min_samples=1)
+        .over("subject", order_by="bucket")
+        for name in SUMMED
+    ]
+    return (
+        grid.join(minutes, on=["subject", "bucket"], how="left")
+        .with_columns(pl.col(SUMMED).fill_null(0))
+        .with_columns(sums)
+        .with_columns(at=pl.col("bucket") + MINUTE)
+        .filter(pl.col("at") >= first, pl.col("count") > 0)
+        .select("at", "subject", *SUMMED)
+    )
+
+
+def slowest(
+    minutes: pl.DataFrame, first: datetime, last: datetime, length: timedelta
+) -> dict[tuple[datetime, str], float]:
+    """The slowest single selection of each model in the window before each minute of [first, last], in ms.
+
+    `minutes` are rollups with `latency_histogram`; within its 1 %.
+    """
+    tops = with_slowest(minutes).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
+    ends = tops.select("model_id", "slowest_ms", pl.col("bucket") + MINUTE).sort("bucket")
+    looks = pl.datetime_range(first, last, "1m", time_zone="UTC", eager=True).cast(INSTANT)
+    grid = ends.select("model_id").unique(maintain_order=True).join(pl.DataFrame({"at": looks}), how="cross")
+    found = (
+        grid.join(ends, on="model_id")
+        .filter(pl.col("bucket") <= pl.col("at"), pl.col("bucket") > pl.col("at") - length)
+        .group_by("at", "model_id")
+        .agg(pl.col("slowest_ms").max())
+    )
+    return {(at, model): ms for at, model, ms in found.iter_rows()}
+
+
+def with_slowest(rollups: pl.DataFrame) -> pl.DataFrame:
+    """Rollups that have a response time, with the slowest in ms: the last bin of the histogram."""
+    timed = rollups.filter(pl.col("response_time_count") > 0)
+    top = timed["latency_histogram"].bin.slice(-8, 4).bin.reinterpret(dtype=pl.Int32, endianness="little")
+    return timed.with_columns(slowest_ms=pl.Series([value_of(index) for index in top], dtype=pl.Float64))

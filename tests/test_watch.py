@@ -1,0 +1,235 @@
+"""The watch judges each settled minute once, whoever runs it and however often, and tells what is new once."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, func, select
+
+from models.database import reading
+from models.errors import UnknownSilence, UsageError
+from models.message import AlertEvent, AlertMessage, AlertRule
+from models.settings import Settings, parse_settings
+from models.tables import Alert, Delivery, StoredMessage, table_of
+from tasks.alert_book import Book
+from tasks.alert_life import AlertState, Life
+from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
+from tasks.decide import Word
+from tasks.fold import fold
+from tasks.progress import basis_of
+from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
+from tasks.watch import Watched, watch
+from tests.factories import MONDAY, insert_selections, selections
+
+ALERT, MESSAGE, DELIVERY = table_of(Alert), table_of(StoredMessage), table_of(Delivery)
+NOON = MONDAY + timedelta(hours=12)
+MINUTE = timedelta(minutes=1)
+ADDRESS = {"webhook": ["https://example.org/hook"]}
+
+
+def settings(**alerting: Any) -> Settings:
+    return parse_settings(
+        {"monitoring": {"alerting": {"thresholds": "fixed", **alerting}}, "delivery": {"recipients": ADDRESS}}, "test"
+    )
+
+
+FIXED = settings()
+
+
+def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20, model: str = "m") -> pl.DataFrame:
+    """So many minutes of selections, of which a part fails."""
+    return selections(
+        *(
+            {"timestamp": start + MINUTE * number + timedelta(seconds=place * 2), "model_id": model,
+             "response_time_ms": 500.0, "error": place < failing * each}
+            for number in range(count)
+            for place in range(each)
+        )
+    )  # fmt: skip
+
+
+def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool = False) -> Watched:
+    """Fold and watch, as a monitor does."""
+    fold(engine, basis_of(given), now=now)
+    return watch(engine, given, now, flush=flush)
+
+
+def every_minute(engine: Engine, start: datetime, count: int, given: Settings = FIXED) -> list[AlertMessage]:
+    """What a watch tells that takes a turn every other minute."""
+    told = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
+    return [message for message in told if message is not None]
+
+
+def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
+    return [(news.event.value, news.rule.value, news.subject) for message in messages for news in message.news]
+
+
+def an_incident(engine: Engine) -> None:
+    """Twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
+    for start, count, failing in ((0, 20, 0.0), (20, 30, 0.35), (50, 40, 0.0)):
+        insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
+
+
+def test_an_incident_is_told_when_it_fires_and_when_it_is_over(engine: Engine) -> None:
+    """One message each, for the model and for all, with the numbers that say why."""
+    an_incident(engine)
+    told = every_minute(engine, NOON + 5 * MINUTE, 84)
+    assert events(told) == [(event, "errorRate", subject) for event in ("fired", "resolved") for subject in ("", "m")]
+    fired = told[0].news[0]
+    assert fired.severity == "critical"
+    assert fired.threshold == pytest.approx(0.10)
+    assert fired.value is not None
+    assert fired.value > 0.10
+    assert fired.sample == 300
+    assert told[1].news[0].resolved_at is not None
+
+
+def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None:
+    """Begun and over within the hour: one message, that says both."""
+    insert_selections(engine, minutes(NOON - 30 * MINUTE, 31))
+    turn(engine, NOON)
+    an_incident(engine)
+    message = turn(engine, NOON + 89 * MINUTE, flush=True).message
+    assert message is not None
+    assert events([message]) == [("resolved", "errorRate", ""), ("resolved", "errorRate", "m")]
+    assert all(news.fired_at < news.resolved_at for news in message.news if news.resolved_at)
+
+
+def test_a_restart_and_a_second_turn_tell_nothing_again(engine: Engine) -> None:
+    """State is in the database: what was judged is not judged again, and what was told is not told again."""
+    an_incident(engine)
+    every_minute(engine, NOON + 5 * MINUTE, 40)
+    again = turn(engine, NOON + 43 * MINUTE, flush=True)
+    assert (again.minutes, again.message, again.firing) == (0, None, 2)
+
+
+def test_two_that_watch_at_once_tell_once(engine: Engine) -> None:
+    an_incident(engine)
+    turn(engine, NOON + 20 * MINUTE)
+    fold(engine, basis_of(FIXED), now=NOON + 45 * MINUTE)
+    told: list[Watched] = []
+    both = [
+        threading.Thread(target=lambda: told.append(watch(engine, FIXED, NOON + 45 * MINUTE, flush=True)))
+        for _ in range(4)
+    ]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert sum(it.message is not None for it in told) == 1
+    with reading(engine) as connection:
+        assert connection.scalar(select(func.count()).select_from(MESSAGE)) == 1
+        channels = connection.execute(select(DELIVERY.c.channel).order_by(DELIVERY.c.channel)).scalars().all()
+    assert list(channels) == ["console", "dashboard", "webhook"]
+
+
+def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
+    """One of two models fails; all together do not cross the limit."""
+    insert_selections(engine, minutes(NOON, 40, each=20, model="calm"))
+    insert_selections(engine, minutes(NOON, 40, each=4, failing=0.25, model="sick"))
+    told = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
+    assert events(told) == [("fired", "errorRate", "sick")]
+
+
+def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
+    """After an hour without a selection, and over when they come again."""
+    insert_selections(engine, minutes(NOON, 20))
+    insert_selections(engine, minutes(NOON + 110 * MINUTE, 20))
+    assert events(every_minute(engine, NOON + 10 * MINUTE, 115)) == [
+        ("fired", "noData", ""),
+        ("resolved", "noData", ""),
+    ]
+
+
+def test_minutes_that_have_not_settled_are_not_judged(engine: Engine) -> None:
+    """The last minute may still be written, and what is not folded is not known."""
+    insert_selections(engine, minutes(NOON, 10))
+    turn(engine, NOON + 5 * MINUTE)
+    assert turn(engine, NOON + 5 * MINUTE + timedelta(seconds=59)).minutes == 0
+    assert watch(engine, FIXED, NOON + 9 * MINUTE).minutes == 0
+    assert turn(engine, NOON + 9 * MINUTE).minutes == 4
+
+
+def test_switched_off_it_tells_nothing(engine: Engine) -> None:
+    an_incident(engine)
+    assert every_minute(engine, NOON + 5 * MINUTE, 40, settings(enabled=False)) == []
+
+
+# --- silences ---------------------------------------------------------------------------------------------------------
+
+
+def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | None = None) -> int:
+    return silence(engine, Wanted(rule, None, length), Word("ops", "planned work", at))
+
+
+def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
+    an_incident(engine)
+    silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule.ERROR_RATE)
+    told = every_minute(engine, NOON + 5 * MINUTE, 45)
+    assert events(told) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
+    assert told[0].at >= NOON + 40 * MINUTE
+
+
+def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> None:
+    """It stays on record."""
+    an_incident(engine)
+    silenced(engine, NOON, timedelta(hours=2))
+    assert every_minute(engine, NOON + 5 * MINUTE, 84) == []
+    with reading(engine) as connection:
+        assert connection.scalar(select(func.count()).select_from(ALERT)) == 2
+
+
+def test_a_silence_has_a_reason_and_an_end_and_can_be_ended(engine: Engine) -> None:
+    with pytest.raises(UsageError, match="needs a reason"):
+        silence(engine, Wanted(None, None, timedelta(hours=1)), Word("ops", " ", NOON))
+    with pytest.raises(UsageError, match="lasts up to"):
+        silence(engine, Wanted(None, None, LONGEST + MINUTE), Word("ops", "why", NOON))
+    one = silenced(engine, NOON, timedelta(hours=1))
+    assert [row.reason for row in list_silences(engine, NOON)] == ["planned work"]
+    end_silence(engine, one, NOON + MINUTE)
+    assert not list_silences(engine, NOON + MINUTE)
+    with pytest.raises(UnknownSilence, match="is over already"):
+        end_silence(engine, one, NOON + 2 * MINUTE)
+    with pytest.raises(UnknownSilence, match="does not exist"):
+        end_silence(engine, 99, NOON)
+
+
+@given(st.sampled_from([None, "errorRate", "noData"]), st.sampled_from([None, "", "m"]), st.integers(-5, 5))
+def test_a_silence_holds_what_it_names_while_it_lasts(rule: str | None, subject: str | None, minute: int) -> None:
+    held = Silence(rule, subject, NOON, NOON + 3 * MINUTE)
+    expected = 0 <= minute < 3 and rule in (None, "errorRate") and subject in (None, "m")
+    assert is_silenced([held], "errorRate", "m", NOON + minute * MINUTE) is expected
+
+
+# --- grouping ---------------------------------------------------------------------------------------------------------
+
+
+def fired(at: datetime) -> Life:
+    return Life(AlertState.FIRING, "warning", at, fired_at=at, news=AlertEvent.FIRED, news_since=at)
+
+
+def test_news_wait_for_others_and_messages_keep_apart() -> None:
+    rhythm = Rhythm(2 * MINUTE, 10 * MINUTE)
+    lives = [fired(NOON), fired(NOON + MINUTE)]
+    assert not is_time(lives, None, NOON + MINUTE, rhythm)
+    assert is_time(lives, None, NOON + 2 * MINUTE, rhythm)
+    assert not is_time(lives, NOON - 5 * MINUTE, NOON + 4 * MINUTE, rhythm)
+    assert is_time(lives, NOON - 5 * MINUTE, NOON + 5 * MINUTE, rhythm)
+    assert not is_time([], None, NOON, rhythm)
+
+
+def test_what_was_never_heard_of_is_news_when_no_silence_holds_it() -> None:
+    hushed = untold(fired(NOON), silenced=True)
+    assert hushed.news is None
+    assert untold(hushed, silenced=False).news is AlertEvent.FIRED
+    assert untold(fired(NOON).told(NOON), silenced=False).news is None
+
+
+def test_an_empty_book_has_no_news() -> None:
+    assert Book().tell(NOON, None, [], Rhythm()) == []
