@@ -32,7 +32,7 @@ ZONE = ZoneInfo("Europe/Berlin")
 FOURTH_WEEK = datetime(2026, 9, 28, tzinfo=ZONE), datetime(2026, 10, 5, tzinfo=ZONE)
 FOLDER = Path(__file__).parents[1] / "docs" / "pictures"
 DPI = 72
-COLOURS = 48
+COLOURS = 128
 PAGES_A_ROW = 3
 MAIL_WIDTHS = (360, 800)
 MAIL_HEIGHT = 2_400
@@ -105,7 +105,8 @@ def _browsed(html: str, width: int) -> Image.Image:
 
 
 def _save(image: Image.Image, name: str) -> None:
-    image.quantize(COLOURS).save(FOLDER / f"{name}.png", optimize=True)
+    # Of the colours that are there, the rare ones too: by how often they occur, green and orange would be lost.
+    image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=1).save(FOLDER / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
