@@ -37,6 +37,9 @@ _HEAD, _TITLE, _ROW, _GAP, _FOOT = 22, 19, 18, 9, 20
 _LEFT, _RIGHT = 150, 190
 """Px beside the plot, for the metrics' names and for their numbers."""
 
+_ARROW = 8
+"""What the arrow of an interval that goes on takes of the room for numbers, in px."""
+
 _LEAST_SPAN, _MOST_SPAN = 0.05, 1.0
 _COLOURS = {"better": BLUE, "worse": VERMILLION}
 _STATE_COLOURS = {"good": "#00694f", "warning": AMBER}
@@ -202,7 +205,7 @@ def _texts(titles: list[dict[str, Any]], rows: list[_Row], y: Any, width: int, s
         state.encode(x=right, y=y, text=alt.Text("text:N"), color=colour),
         words([name for row, name in named if row.is_goal], left, y, color=INK),
         *([words(guards, left, y, dx=10)] if (guards := [name for row, name in named if not row.is_goal]) else []),
-        words(numbers, right, y, align="right", fontSize=10.5, color=INK, limit=_RIGHT - 8),
+        words(numbers, right, y, align="right", fontSize=10.5, color=INK, limit=_RIGHT - 8 - _ARROW),
     ]
 
 
