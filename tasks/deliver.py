@@ -79,11 +79,11 @@ def _lanes(due: Iterable[tuple[int, Address]]) -> list[list[int]]:
 
 def _deliver(dispatch: Dispatch, delivery_id: int) -> Receipt | None:
     place, pace = dispatch.place, dispatch.pace
-    row = claim(place.engine, delivery_id, dispatch.clock(), pace)
+    maximum = place.settings.delivery.maximum_attempts
+    row = claim(place.engine, delivery_id, dispatch.clock(), maximum_attempts=maximum, pace=pace)
     if row is None:
         return None
     verdict = dispatch.attempt(row)
-    maximum = place.settings.delivery.maximum_attempts
     state = settle(place.engine, row, verdict, dispatch.clock(), maximum_attempts=maximum, pace=pace)
     return Receipt(delivery_id, row.channel, row.recipient, state.value, verdict.answer)
 

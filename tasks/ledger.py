@@ -94,21 +94,19 @@ def next_due(engine: Engine) -> datetime | None:
         return connection.execute(select(func.min(DELIVERY.c.next_attempt_at)).where(queued)).scalar()
 
 
-def claim(engine: Engine, delivery_id: int, now: datetime, pace: Pace = USUAL) -> Row[Any] | None:
-    """The delivery with what it carries, now the caller's to send; None where it is not due any more.
+def claim(
+    engine: Engine, delivery_id: int, now: datetime, *, maximum_attempts: int, pace: Pace = USUAL
+) -> Row[Any] | None:
+    """The delivery with what it carries, now the caller's to send; None where there is nothing to send any more.
 
-    A mail whose sender died while handing it over may have arrived: that is put on record, and it is not sent again.
+    Where its sender died, that is put on record first. A mail that was being handed over then may have arrived, and is
+    not sent again; nor is what brings its sender down time after time.
     """
-    values = {
-        "state": DeliveryState.SENDING.value,
-        "lease_until": now + pace.lease,
-        "attempts": DELIVERY.c.attempts + 1,
-    }
-    this = DELIVERY.c.id == delivery_id
+    this, lease_until = DELIVERY.c.id == delivery_id, now + pace.lease
+    mine = {"state": DeliveryState.SENDING.value, "lease_until": lease_until, "attempts": DELIVERY.c.attempts + 1}
     with writing(engine) as connection:
-        if _settled_as_uncertain(connection, delivery_id, now):
-            return None
-        if connection.execute(update(DELIVERY).where(this, _due(now)).values(values)).rowcount != 1:
+        _settle_abandoned(connection, delivery_id, now, maximum_attempts)
+        if connection.execute(update(DELIVERY).where(this, _due(now)).values(mine)).rowcount != 1:
             return None
         content = (
             select(DELIVERY, REPORT.c.document, REPORT.c.period_end, MESSAGE.c.content)
@@ -193,15 +191,21 @@ def _held_by(row: Row[Any]) -> Any:
     return (DELIVERY.c.id == row.id) & DELIVERY.c.state.in_(_HELD) & same
 
 
-def _settled_as_uncertain(connection: Connection, delivery_id: int, now: datetime) -> bool:
-    handed_over = (DELIVERY.c.state == DeliveryState.HANDING_OVER.value) & (DELIVERY.c.lease_until < now)
-    values = {"state": DeliveryState.UNCERTAIN.value, "lease_until": None}
-    found = connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery_id, handed_over).values(values))
-    if found.rowcount != 1:
-        return False
-    answer = "the sender died while it was handing over: it may have arrived"
-    _write_attempt(connection, delivery_id, Verdict(DeliveryState.UNCERTAIN, answer), now)
-    return True
+def _settle_abandoned(connection: Connection, delivery_id: int, now: datetime, maximum_attempts: int) -> None:
+    """What follows where the sender died; what can be sent again is queued."""
+    abandoned = DELIVERY.c.state.in_(_HELD) & (DELIVERY.c.lease_until < now)
+    query = select(DELIVERY.c.state, DELIVERY.c.attempts).where(DELIVERY.c.id == delivery_id, abandoned)
+    row = connection.execute(query.with_for_update()).one_or_none()
+    if row is None:
+        return
+    verdict = Verdict(DeliveryState.QUEUED, "the sender died")
+    if row.state == DeliveryState.HANDING_OVER.value:
+        verdict = Verdict(DeliveryState.UNCERTAIN, "the sender died while it was handing over: it may have arrived")
+    elif row.attempts >= maximum_attempts:
+        verdict = Verdict(DeliveryState.DEAD, "the sender died at the last attempt")
+    values = {"state": verdict.state.value, "lease_until": None, "next_attempt_at": now}
+    connection.execute(update(DELIVERY).where(DELIVERY.c.id == delivery_id).values(values))
+    _write_attempt(connection, delivery_id, verdict, now)
 
 
 def _write_attempt(connection: Connection, delivery_id: int, verdict: Verdict, now: datetime) -> None:

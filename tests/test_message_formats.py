@@ -132,7 +132,9 @@ def test_what_began_on_another_day_is_told_with_its_date() -> None:
 def test_every_state_has_a_word_and_a_mark_beside_its_colour() -> None:
     for message in MESSAGES.values():
         notice = notice_of(message)
-        assert all(part.mark and part.word for part in (notice, *notice.items))
+        assert notice.mark
+        assert notice.word
+        assert all(item.mark and item.word for item in notice.items)
 
 
 @pytest.mark.parametrize("rule", AlertRule)

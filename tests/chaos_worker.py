@@ -1,0 +1,68 @@
+"""A process that starts senders when it is told to, each a copy of itself: loading everything anew takes seconds.
+
+Reads "start" from its input and writes the number of the process that it started.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from models.environment import load_environment
+from models.workplace import Workplace, close_engines
+from reports.as_message_json import render_message_json
+from reports.as_mime import build_message_mail
+from tasks.deliver import deliver_due
+from tasks.ledger import Pace, due_ids
+from tests import messages
+
+PACE = Pace(mail_s=0.8, webhook_s=0.8, lease=timedelta(seconds=3), back_off_s=(0.05, 0.1, 0.2, 0.3), run_s=60.0)
+"""As in earnest, some hundred times as fast."""
+
+PAUSE_S = 0.02
+
+
+def main() -> None:
+    environment = load_environment()
+    place = Workplace(environment, environment.load_settings())
+    _warm_up(place)
+    for _ in sys.stdin:
+        while _reaped():
+            pass
+        pid = os.fork()
+        if pid == 0:
+            _send(place)
+            os._exit(0)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _warm_up(place: Workplace) -> None:
+    """Load what is loaded at the first use, so that a copy does not have to; nothing that it opens stays open."""
+    due_ids(place.engine, datetime.now(UTC))
+    close_engines()
+    build_message_mail(messages.alerts(), message_id=1, sender="a@b.c", recipient="d@e.f", date=messages.AT)
+    render_message_json(messages.alerts(), message_id=1)
+
+
+def _send(place: Workplace) -> None:
+    log = (Path(place.environment.home) / f"worker-{os.getpid()}.log").open("w")
+    os.dup2(log.fileno(), 2)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        if not deliver_due(place, now=datetime.now(UTC), pace=PACE):
+            time.sleep(PAUSE_S)
+
+
+def _reaped() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Whatever servers do and whenever a sender is killed: each delivery ends once, and on record."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from models.database import reading, writing
+from models.settings import Settings, parse_settings
+from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
+from tasks.post import post
+from tests import messages
+from tests.unruly import Unruly, unruly_hook, unruly_mailbox
+
+DELIVERIES = int(os.environ.get("ROUTEWATCH_CHAOS", "300"))
+HOOKS, MAILBOXES = 10, 10
+WORKERS = 2
+KILL_EVERY_S = 1.0
+MOST_ROUNDS = 60 + DELIVERIES // 10
+
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+MESSAGE = table_of(StoredMessage)
+
+
+def settings_for(hook: Unruly) -> dict[str, Any]:
+    mailboxes = [f"{'gone' if number == 0 else 'here'}-{number}@example.org" for number in range(MAILBOXES)]
+    recipients = {
+        "mails": [f"mailto:{address}" for address in mailboxes],
+        "hooks": [f"http://127.0.0.1:{hook.port}/hook/{number}" for number in range(HOOKS)],
+    }
+    return {"delivery": {"allowPrivateAddresses": True, "recipients": recipients, "maximumAttempts": 20}}
+
+
+def queued(engine: Engine, settings: Settings) -> None:
+    now = datetime.now(UTC)
+    with writing(engine) as connection:
+        for number in range(DELIVERIES // (HOOKS + MAILBOXES)):
+            post(connection, messages.alerts(), f"chaos-{number}", ("mails", "hooks"), settings=settings, now=now)
+
+
+def waiting(engine: Engine) -> int:
+    with reading(engine) as connection:
+        states = dict(
+            connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all()
+        )
+    return sum(states.get(state, 0) for state in ("queued", "sending", "handing over"))
+
+
+@dataclass
+class Nursery:
+    """Starts senders, and kills them."""
+
+    process: subprocess.Popen[str]
+    alive: list[int]
+    killed: int = 0
+
+    def start(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        while len(self.alive) < WORKERS:
+            self.process.stdin.write("start\n")
+            self.process.stdin.flush()
+            self.alive.append(int(self.process.stdout.readline()))
+
+    def kill(self) -> None:
+        for pid in self.alive:
+            os.kill(pid, signal.SIGKILL)
+        self.killed += len(self.alive)
+        self.alive.clear()
+
+
+@contextmanager
+def nursery(engine: Engine, home: Path, mail: Unruly, settings: dict[str, Any]) -> Iterator[Nursery]:
+    path = home / "settings.json"
+    path.write_text(json.dumps(settings))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROUTEWATCH_")} | {
+        "ROUTEWATCH_HOME": str(home),
+        "ROUTEWATCH_DATABASE_URL": engine.url.render_as_string(hide_password=False),
+        "ROUTEWATCH_SETTINGS": str(path),
+        "ROUTEWATCH_SMTP_HOST": "127.0.0.1",
+        "ROUTEWATCH_SMTP_PORT": str(mail.port),
+        "ROUTEWATCH_SMTP_SECURITY": "none",
+        "ROUTEWATCH_MAIL_FROM": "routewatch@example.org",
+        "ROUTEWATCH_WEBHOOK_SECRET": SECRET,
+    }
+    command = [sys.executable, "-m", "tests.chaos_worker"]
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=Path(__file__).parent.parent,
+    )  # fmt: skip
+    with process:
+        workers = Nursery(process, [])
+        try:
+            yield workers
+        finally:
+            workers.kill()
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+
+
+def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_are_killed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    with unruly_mailbox() as mail, unruly_hook() as hook:
+        settings = settings_for(hook)
+        queued(engine, parse_settings(settings, "test"))
+        with nursery(engine, tmp_path, mail, settings) as workers:
+            pause = Event()
+            while waiting(engine) and workers.killed < MOST_ROUNDS * WORKERS:
+                workers.start()
+                pause.wait(KILL_EVERY_S)
+                workers.kill()
+        assert waiting(engine) == 0
+        with reading(engine) as connection:
+            rows = connection.execute(select(DELIVERY).order_by(DELIVERY.c.id)).all()
+            last_words = dict(
+                connection.execute(
+                    select(ATTEMPT.c.delivery_id, ATTEMPT.c.answer).order_by(ATTEMPT.c.id)
+                ).tuples().all()
+            )  # fmt: skip
+            notices = [it for it in connection.execute(select(MESSAGE.c.content)).scalars() if "deliveries" in it]
+    outcomes = Counter((row.channel, row.state) for row in rows)
+    told = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
+    figures = f"{engine.dialect.name}: {workers.killed} senders killed; {dict(outcomes)}; {len(notices)} notices"
+    # For whoever runs it with -s, or sees it fail.
+    sys.stdout.write("\n".join(("", figures, f"mail: {mail}", f"webhook: {hook}", "")))
+
+    assert all(last_words[row.id] for row in rows)
+    # A mail is never accepted twice; an uncertain one may have arrived, a dead one has not.
+    assert max(mail.accepted.values(), default=0) == 1
+    by_channel = {
+        channel: Counter(row.state for row in rows if row.channel == channel) for channel in ("email", "webhook")
+    }
+    sent, uncertain = by_channel["email"]["sent"], by_channel["email"]["uncertain"]
+    assert sent <= len(mail.accepted) <= sent + uncertain
+    # A webhook's receiver counts every delivery that was sent once, by its id, and none that was given up.
+    assert {
+        f"message_{row.message_id}_{row.id}" for row in rows if row.channel == "webhook" and row.state == "sent"
+    } == (set(hook.accepted))
+    assert by_channel["webhook"].keys() <= {"sent", "dead"}
+    # Somebody is told once of each that was given up.
+    assert told == Counter({row.id: 1 for row in rows if row.state == "dead"})
