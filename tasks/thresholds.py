@@ -1,8 +1,8 @@
 """Thresholds: what is usual of a KPI at an hour of the week, learned from its own history. Pure.
 
 The usual value is that of the same hours of the week, taken so that no single incident moves it. How far values
-stray has two parts: the scatter of the hours themselves, as their median absolute deviation from usual, and that of so many
-selections in a window as it has. A window of few selections may stray further before it is unusual.
+stray has two parts: the scatter of the hours themselves, as their median absolute deviation from usual, and that of so
+many selections in a window as it has. A window of few selections may stray further before it is unusual.
 """
 
 from __future__ import annotations

@@ -1,0 +1,243 @@
+"""Sixty days of alerts, twelve incidents among them, by Routewatch and by what people often begin with.
+
+`python -m benchmarks.alerting` prints the table of docs/alerts.md. Every minute is judged as the watch does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any, NamedTuple
+
+import polars as pl
+import typer
+
+from benchmarks.alert_incidents import DAYS, INCIDENTS, START, settings_of, traffic
+from models.kpi import LOWER_IS_BETTER, KpiName
+from models.message import AlertEvent
+from models.period import Level
+from models.settings import Settings
+from tasks.alert_book import Book, rhythm_of
+from tasks.efficiency import cheapest_adequate
+from tasks.history import DAYS_OF_SLOWEST, LENGTH, History
+from tasks.look import Seen, looks
+from tasks.rollup import merge, roll_up
+from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling, with_slowest
+
+LATE = timedelta(minutes=30)
+"""How long after its end something may still be laid to an incident."""
+
+LimitOf = Callable[[KpiName, str, datetime], float | None]
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One message: when, and since when that fires which it is about; nothing where it only says what is over."""
+
+    at: datetime
+    fired_at: datetime | None
+
+
+@dataclass
+class Rollups:
+    """All of it by minute, hour and day; minutes by the hour that they lie in. `subjects` are hours by subject."""
+
+    minutes: dict[datetime, pl.DataFrame] = field(default_factory=dict)
+    hours: pl.DataFrame = field(default_factory=pl.DataFrame)
+    days: pl.DataFrame = field(default_factory=pl.DataFrame)
+    subjects: pl.DataFrame = field(default_factory=pl.DataFrame)
+    histories: list[tuple[datetime, History]] = field(default_factory=list)
+
+    def of_minutes(self, start: datetime, end: datetime) -> pl.DataFrame:
+        hour = start.replace(minute=0)
+        parts = []
+        while hour < end:
+            parts.append(self.minutes.get(hour))
+            hour += HOUR
+        near = pl.concat([part for part in parts if part is not None])
+        return near.filter(pl.col("bucket").is_between(start, end, closed="left"))
+
+
+def rollups_of(rows: pl.DataFrame) -> Rollups:
+    """Day by day."""
+    found, hours, days = Rollups(), [], []
+    for _, part in rows.group_by(pl.col("timestamp").dt.date(), maintain_order=True):
+        levels = roll_up(part, "UTC", 2000.0)
+        hours.append(levels[Level.HOUR])
+        days.append(levels[Level.DAY])
+        for key, minutes in levels[Level.MINUTE].group_by(pl.col("bucket").dt.truncate("1h")):
+            hour: Any = key[0]
+            found.minutes[hour] = minutes
+    found.hours, found.days = merge(pl.concat(hours)), merge(pl.concat(days))
+    return found
+
+
+def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, History]]:
+    """What is known at each hour, as tasks.history reads it."""
+    for number in range(int((rollups.days["bucket"].n_unique()) * 24)):
+        hour = START + number * HOUR
+        days = rollups.days.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") + DAY <= hour)
+        cheapest: Cheapest = cheapest_adequate(days, settings.performance_metrics) if days.height else {}
+        before = rollups.hours.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") < hour)
+        tops = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
+        slowest = {
+            model: ms
+            for model, ms, count in tops.group_by("model_id").agg(pl.col("slowest_ms").median(), n=pl.len()).iter_rows()
+            if count >= DAYS_OF_SLOWEST
+        }
+        yield hour, History(hour, "UTC", by_subject(before, cheapest), cheapest, slowest)
+
+
+def watch(rollups: Rollups, settings: Settings) -> list[Told]:
+    """The messages that the watch would have sent."""
+    alerting, book, told = settings.monitoring.alerting, Book(), []
+    rhythm, told_at = rhythm_of(alerting), None
+    length, last_before = timedelta(minutes=alerting.window_minutes), None
+    for hour, history in rollups.histories:
+        minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
+        for at, findings in looks(Seen(minutes, last_before, {hour: history}), hour, hour + 59 * MINUTE, settings):
+            book.look(at, findings, alerting)
+            news = book.tell(at, told_at, [], rhythm)
+            if news:
+                told_at = at
+                fired = [entry.life.fired_at for entry in news if entry.life.news is not AlertEvent.RESOLVED]
+                told.append(Told(at, min(filter(None, fired), default=None)))
+            book.ended.clear()
+        if minutes.height:
+            newest: Any = minutes["bucket"].max()
+            last_before = newest + MINUTE
+    return told
+
+
+# --- what people often begin with -------------------------------------------------------------------------------------
+
+
+def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+    """A message whenever a window is beyond its fixed warning, and none before it was back within.
+
+    `careful`: where it is over as many selections, and for as many minutes, as Routewatch wants.
+    """
+
+    def limit(kpi: KpiName, _subject: str, _at: datetime) -> float:
+        return settings.performance_metrics.of(kpi).warning
+
+    return _crossings(rollups, settings, limit, careful=careful)
+
+
+def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+    """The same with the mean and three standard deviations of the hours of the week before, by the day."""
+    limits: dict[tuple[KpiName, str, datetime], float | None] = {}
+
+    def limit(kpi: KpiName, subject: str, at: datetime) -> float | None:
+        day = at.replace(hour=0, minute=0)
+        if (kpi, subject, day) not in limits:
+            limits[kpi, subject, day] = _mean_and_three_sd(rollups, kpi, subject, day)
+        return limits[kpi, subject, day]
+
+    return _crossings(rollups, settings, limit, careful=careful)
+
+
+def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: datetime) -> float | None:
+    above, below = PARTS[kpi]
+    week = rollups.subjects.filter(pl.col("bucket").is_between(day - 7 * DAY, day, closed="left"))
+    values = (
+        week.filter(pl.col("subject") == subject, pl.col(below) > 0).select(pl.col(above) / pl.col(below)).to_series()
+    )
+    mean, deviation = values.mean(), values.std()
+    if not isinstance(mean, float) or not isinstance(deviation, float):
+        return None
+    return mean + 3 * deviation if kpi in LOWER_IS_BETTER else mean - 3 * deviation
+
+
+def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Told]:
+    """One message for each minute in which something begins to be beyond its limit."""
+    alerting = settings.monitoring.alerting
+    length, told = timedelta(minutes=alerting.window_minutes), []
+    sample, hold = (alerting.minimum_sample, alerting.hold_minutes) if careful else (1, 0)
+    since: dict[tuple[KpiName, str], int] = {}
+    for hour, history in rollups.histories:
+        minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
+        windows = rolling(by_subject(minutes, history.cheapest), hour, hour + 59 * MINUTE, length)
+        for key, group in windows.sort("at").group_by("at", maintain_order=True):
+            at: Any = key[0]
+            beyond = {}
+            for row in group.iter_rows(named=True):
+                for kpi, (above, below) in PARTS.items():
+                    limit = limit_of(kpi, row["subject"], at) if row[below] and row[SAMPLES[kpi]] >= sample else None
+                    if limit is not None and _is_beyond(kpi, row[above] / row[below], limit):
+                        beyond[kpi, row["subject"]] = since.get((kpi, row["subject"]), -1) + 1
+            if hold in beyond.values():
+                told.append(Told(at, at))
+            since = beyond
+    return told
+
+
+def _is_beyond(kpi: KpiName, value: float, limit: float) -> bool:
+    return value > limit if kpi in LOWER_IS_BETTER else value < limit
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """How one way of alerting did: minutes to the first message of each incident, None where there was none."""
+
+    name: str
+    minutes: list[float | None]
+    messages: int
+    false: int
+
+    def line(self) -> str:
+        found = [it for it in self.minutes if it is not None]
+        each = self.messages / len(found) if found else 0.0
+        late = f"{median(found):.0f} ({max(found):.0f})" if found else "–"
+        cells = (f"{len(found)} of {len(self.minutes)}", late, f"{self.false / (DAYS / 7):.1f}", f"{each:.1f}")
+        return f"| {self.name} | {' | '.join(cells)} |"
+
+
+def judged(name: str, told: Sequence[Told]) -> Row:
+    """Against the incidents. A message that only says what is over belongs to whatever is told before it."""
+    minutes: list[float | None] = []
+    owned: set[datetime] = set()
+    for incident in INCIDENTS:
+        during = [it for it in told if incident.start <= it.at < incident.end + LATE]
+        first = next((it.at for it in during if it.fired_at is not None and it.fired_at >= incident.start), None)
+        minutes.append(None if first is None else (first - incident.start) / MINUTE)
+        owned |= {it.at for it in during}
+    false = sum(it.fired_at is not None and it.at not in owned for it in told)
+    return Row(name, minutes, len(owned), false)
+
+
+def main() -> None:
+    """Print the tables."""
+    rollups = rollups_of(traffic())
+    auto, fixed = settings_of("auto"), settings_of("fixed")
+    rollups.histories = list(histories(rollups, auto))
+    cheapest = rollups.histories[-1][1].cheapest
+    rollups.subjects = by_subject(rollups.hours, cheapest)
+    rows = [
+        judged("learned limits (`auto`)", watch(rollups, auto)),
+        judged("fixed limits (`fixed`)", watch(rollups, fixed)),
+        judged("mean ± 3σ of the week before", three_sigma(rollups, auto, careful=False)),
+        judged("the same, over 30 selections, for 5 min", three_sigma(rollups, auto, careful=True)),
+        judged("static threshold", static(rollups, fixed, careful=False)),
+        judged("the same, over 30 selections, for 5 min", static(rollups, fixed, careful=True)),
+    ]
+    typer.echo(
+        "| | incidents found | minutes to the message, median (most) | false alerts a week | messages an incident |"
+    )
+    typer.echo("|---|--:|--:|--:|--:|")
+    for row in rows:
+        typer.echo(row.line())
+    typer.echo("\n| incident | " + " | ".join(row.name for row in rows) + " |\n|---" + "|--:" * len(rows) + "|")
+    for number, incident in enumerate(INCIDENTS):
+        cells = ["–" if row.minutes[number] is None else f"{row.minutes[number]:.0f} min" for row in rows]
+        typer.echo(f"| {incident.name}, for {incident.minutes} min | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
