@@ -48,14 +48,19 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
     ]
     backfilling = backfill.with_options(task_runner=task_runner())
     on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfilling, 1, {})]
-    if settings.reporting.custom_reports.enabled:
+    custom = settings.reporting.custom_reports
+    if custom.enabled and custom.templates:
         # What the form is filled with, so that nobody has to know what the settings export.
-        filled = {"formats": [form.value for form in usual_formats(settings)]}
-        on_demand.append((custom_report, 2, filled))
+        formats = [form.value for form in usual_formats(settings)]
+        on_demand.append((custom_report, 2, {"formats": formats, "template": custom.templates[0]}))
     by_hand = [
         RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit, parameters=filled)
         for flow, limit, filled in on_demand
     ]
+    for deployment in by_hand:
+        # The form offers what the settings do.
+        if (choice := deployment._parameter_openapi_schema.definitions.get("Template")) is not None:
+            choice["enum"] = list(custom.templates)
     return [*timed, *by_hand, _form(RunnerDeployment.from_flow(decide, name="routewatch"), waiting)]
 
 

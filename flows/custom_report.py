@@ -57,6 +57,9 @@ def custom_report(
         recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
     """
     place, now = load_workplace(), time_of_run(None)
+    offered = place.settings.reporting.custom_reports.templates
+    if template.value not in offered:
+        raise UsageError(f"{template.value} reports are not offered here, only {', '.join(offered)}: see customReports")
     filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
     asked = _period(period, start, end, now, place.settings.timezone)
     request = Request(

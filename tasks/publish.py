@@ -31,6 +31,9 @@ from tasks.request import Request
 
 REPORT = table_of(Report)
 
+_LABELS = {"zip": "CSV, zipped"}
+"""What a suffix does not say."""
+
 _DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
 
 
@@ -139,7 +142,9 @@ def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
 def show_report(place: Workplace, report: StoredReport, files: dict[str, Path]) -> None:
     """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
     document = report.document
-    where = "\n".join(f"- {suffix.upper()}: {_link(place, document, path)}" for suffix, path in files.items())
+    where = "\n".join(
+        f"- {_LABELS.get(suffix, suffix.upper())}: {_link(place, document, path)}" for suffix, path in files.items()
+    )
     create_markdown_artifact(
         key=f"{document.kind}-{document.template}-report",
         markdown=render_markdown(document, where),
