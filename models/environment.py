@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from email_validator import EmailNotValidError, validate_email
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -30,6 +32,17 @@ class Environment(BaseSettings):
     mail_from: str = "routewatch@localhost"
     webhook_secret: SecretStr | None = None
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_sender(cls, text: str) -> str:
+        try:
+            validate_email(parseaddr(text)[1], check_deliverability=False, globally_deliverable=False)
+        except EmailNotValidError as error:
+            raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org> ({error})") from None
+        if not text.isprintable():
+            raise ValueError(f"{text!r} has letters that no header can have")
+        return text
 
     @property
     def database_address(self) -> str:

@@ -118,7 +118,7 @@ def _letters_of(locale: str) -> str:
 
 
 def _not_in_font(text: str) -> str:
-    return "".join(sorted({letter for letter in text if not is_in_font(letter)}))
+    return "".join(sorted({letter for letter in text if not (letter.isspace() or is_in_font(letter))}))
 
 
 @lru_cache(maxsize=256)

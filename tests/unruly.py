@@ -52,7 +52,7 @@ class Unruly:
             return self.accepted[key] == 1
 
 
-_MAIL = {"250": 75, "451": 8, "450 at RCPT": 4, "552": 3, "hang up": 4, "kept, then hang up": 3, "stall": 3}
+_MAIL = {"250": 75, "451": 12, "552": 3, "hang up": 4, "kept, then hang up": 3, "stall": 3}
 _HOOK = {
     "204": 70, "500": 6, "429": 5, "410": 2, "stall": 3, "hang up": 5, "kept, then cut off": 5, "kept, then stall": 2,
     "dribble": 2,
@@ -75,7 +75,7 @@ class _UnrulyMail:
     async def handle_DATA(self, server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         message_id = message_from_bytes(envelope.content)["Message-ID"]
         match self.unruly.choice(message_id, _MAIL):
-            case "451" | "450 at RCPT":
+            case "451":
                 return "451 4.3.0 try later"
             case "552":
                 return "552 5.2.2 mailbox full"

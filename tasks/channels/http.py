@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -58,7 +60,8 @@ def post_body(
         addresses = _resolved(url.raw_host.decode(), url.port or _PORTS[url.scheme], timeout_s)
         _refuse_forbidden(shown, url, addresses, private=allow_private_addresses)
         attempt = _post(url, addresses, body, headers, private=allow_private_addresses)
-        response = asyncio.run(_within(until_s - time.monotonic(), attempt))
+        with _unlogged():
+            response = asyncio.run(_within(until_s - time.monotonic(), attempt))
     answer = f"{response.status_code} {response.reason_phrase}".strip()
     if response.is_success:
         return answer
@@ -75,7 +78,7 @@ def is_public(address: str) -> bool:
     if isinstance(ip, IPv6Address):
         if ip in _NAT64:
             return is_public(str(IPv4Address(ip.packed[-4:])))
-        if ip.sixtofour is not None and not is_public(str(ip.sixtofour)):
+        if ip.is_site_local or (ip.sixtofour is not None and not is_public(str(ip.sixtofour))):
             return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
@@ -171,6 +174,21 @@ def _failures_told(shown: str, timeout_s: float) -> Iterator[None]:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         answer = f"cannot be reached: {error or type(error).__name__}"
         raise DeliveryFailed(shown, answer, permanent=False) from error
+
+
+_has_secret: ContextVar[bool] = ContextVar("_has_secret", default=False)
+
+# It logs the address of every request, which may be all that it takes to post there.
+logging.getLogger("httpx").addFilter(lambda _record: not _has_secret.get())
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    token = _has_secret.set(True)
+    try:
+        yield
+    finally:
+        _has_secret.reset(token)
 
 
 def _retry_after_s(response: httpx.Response, now: datetime) -> float | None:

@@ -1,0 +1,429 @@
+"""Each measure of docs/security.md, attacked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import UndefinedError
+from jinja2.exceptions import SecurityError
+from pydantic import SecretStr
+from sqlalchemy import Engine, inspect, select
+from weasyprint import HTML
+from weasyprint.urls import FatalURLFetchingError
+
+from models.database import connect, reading, writing
+from models.document import Document, Filters
+from models.environment import Environment, load_environment
+from models.errors import DatabaseUnavailable, SettingsError
+from models.message import AlertMessage
+from models.period import Period
+from models.recipient import parse_recipient
+from models.settings import Settings, parse_settings
+from models.tables import Delivery, DeliveryAttempt, Selection, table_of
+from models.workplace import Workplace
+from reports import pages
+from reports.alert_words import notice_of
+from reports.as_chat import render_discord, render_slack, render_teams
+from reports.as_html import render_html
+from reports.as_mail import render_mail
+from reports.as_mime import build_mail, build_message_mail
+from reports.as_page import render_dashboard
+from reports.as_pdf import _OwnFontsOnly, render_pdf
+from reports.fonts import FONT_SCHEME
+from tasks.compose import compose
+from tasks.configure import read_config, set_by_hand
+from tasks.deliver import deliver_due
+from tasks.fold import fold
+from tasks.ledger import queue
+from tasks.post import post
+from tasks.progress import basis_of
+from tasks.publish import store_report, write_files
+from tasks.request import Request
+from tasks.survey import survey
+from tests import documents, messages
+from tests.factories import MONDAY, insert_selections, selections
+from tests.servers import Hook, Mailbox, hook, mailbox
+
+NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
+DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+TEMPLATES = (documents.performance(), documents.cost(), documents.optimization(), documents.usage())
+
+SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"
+PLANTED = {
+    "SMTP password": "planted-smtp-password",
+    "webhook secret": SECRET.removeprefix("whsec_"),
+    "chat URL": "planted-chat-token",
+    "user of a URL": "planted-url-password",
+    "named secret": "planted-named-token",
+    "database password": "planted-database-password",
+}
+
+
+@pytest.fixture
+def inbox() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def receiver() -> Iterator[Hook]:
+    with hook() as target:
+        yield target
+
+
+def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> Workplace:
+    environment = Environment(
+        home=home,
+        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
+        smtp_host="127.0.0.1",
+        smtp_port=box.port if box else 9,
+        smtp_security="none",
+        mail_from="Routewatch <routewatch@example.org>",
+        webhook_secret=SecretStr(SECRET),
+    )
+    block = {"allowPrivateAddresses": True, "recipients": {"ops": list(entries)}} | delivery
+    return Workplace(environment, parse_settings({"delivery": block}, "test"))
+
+
+def told(place: Workplace, message: AlertMessage | None = None) -> None:
+    """A message to everybody behind `ops`."""
+    with writing(place.engine) as connection:
+        post(connection, message or messages.alerts(), "m", ["ops"], settings=place.settings, now=NOW)
+
+
+def every_row(engine: Engine) -> str:
+    """All tables as text."""
+    with engine.connect() as connection:
+        names = inspect(connection).get_table_names()
+        return "\n".join(
+            str(list(row))
+            for name in names
+            for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"')  # noqa: S608
+        )
+
+
+def every_file(folder: Path) -> str:
+    """All files but databases and settings, as text; PDFs and archives are compressed, which no secret survives."""
+    kept = (it for it in folder.rglob("*") if it.is_file() and not it.name.startswith(("routewatch.db", "settings")))
+    return "\n".join(it.read_bytes().decode(errors="replace") for it in kept)
+
+
+def planted_in(text: str) -> list[str]:
+    return [name for name, secret in PLANTED.items() if secret in text]
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
+    tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of them are in use, and what they are used for goes wrong: that is when they would be shown."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
+
+    from flows.daily import daily  # noqa: PLC0415
+    from models.database import migrate  # noqa: PLC0415
+    from models.workplace import load_workplace  # noqa: PLC0415
+
+    receiver.answers = [(500, {}), (410, {})]
+    at = f"127.0.0.1:{receiver.port}"
+    entries = [
+        f"slack+http://{at}/services/T0/B0/planted-chat-token",
+        f"http://user:planted-url-password@{at}/hook",
+        f"http://{at}/plain",
+        "teams+secret:TEAMS_URL",
+        "mailto:ops@example.org",
+    ]
+    block = {"allowPrivateAddresses": True, "recipients": {"email": entries, "webhook": entries}}
+    (tmp_path / "settings.json").write_text(json.dumps({"delivery": block}))
+    environment = {
+        "ROUTEWATCH_HOME": tmp_path, "ROUTEWATCH_SETTINGS": tmp_path / "settings.json",
+        "ROUTEWATCH_SMTP_HOST": "127.0.0.1", "ROUTEWATCH_SMTP_PORT": inbox.port, "ROUTEWATCH_SMTP_SECURITY": "none",
+        "ROUTEWATCH_SMTP_USERNAME": "ops", "ROUTEWATCH_SMTP_PASSWORD": "planted-smtp-password",
+        "ROUTEWATCH_MAIL_FROM": "r@example.org", "ROUTEWATCH_WEBHOOK_SECRET": SECRET,
+        "TEAMS_URL": f"http://{at}/planted-named-token",
+    }  # fmt: skip
+    for name, value in environment.items():
+        monkeypatch.setenv(name, str(value))
+    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    place = load_workplace()
+    insert_selections(place.engine, selections(*({"timestamp": MONDAY + timedelta(hours=n)} for n in range(24))))
+    with caplog.at_level("DEBUG"):
+        outcome = daily(as_of=MONDAY + timedelta(days=1, hours=6, minutes=15))
+    with get_client(sync_client=True) as client:
+        shown = [
+            it.model_dump()
+            for part in (client.read_logs(), client.read_artifacts(), client.read_flow_runs(), client.read_task_runs())
+            for it in part
+        ]
+    assert {receipt.state for receipt in outcome.receipts} >= {"queued", "dead"}
+    assert len(receiver.requests) >= 4
+    assert planted_in(caplog.text) == []
+    assert len(shown) > 10
+    assert planted_in(str(shown)) == []
+    assert planted_in(every_row(place.engine)) == []
+    assert planted_in(every_file(tmp_path)) == []
+    assert planted_in(f"{outcome!r} {place!r} {place.settings.delivery.recipients_of('email')!r}") == []
+
+
+def test_a_wrong_database_address_is_told_without_its_password() -> None:
+    with (
+        pytest.raises(DatabaseUnavailable) as caught,
+        reading(connect("postgresql://ops:planted-database-password@127.0.0.1:9/x")),
+    ):
+        pass
+    assert planted_in(str(caught.value)) == []
+
+
+@pytest.mark.parametrize(
+    "recipients",
+    [
+        {"ops": ["https://hooks.slack.com:x/services/planted-chat-token"]},
+        {"ops": ["http://example.org/hook?token=planted-chat-token"]},
+        {"ops": ["ftp://u:planted-chat-token@example.org"]},
+        {"ops": "https://hooks.slack.com/services/planted-chat-token"},
+        ["https://hooks.slack.com/services/planted-chat-token"],
+        {"ops": [["https://hooks.slack.com/services/planted-chat-token"]]},
+    ],
+)
+def test_a_fault_in_the_settings_is_told_without_the_secret_in_it(recipients: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings({"delivery": {"recipients": recipients}}, "settings.json")
+    assert planted_in(str(caught.value)) == []
+
+
+def test_a_recipient_that_is_a_secrets_name_is_stored_as_that_name(
+    sqlite_engine: Engine, tmp_path: Path, receiver: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = place_of(sqlite_engine, tmp_path, "slack+secret:OPS_CHAT")
+    told(place)
+    (missing,) = deliver_due(place, now=NOW)
+    monkeypatch.setenv("OPS_CHAT", receiver.url)
+    (sent,) = deliver_due(place, now=NOW + timedelta(hours=1))
+    assert (missing.state, sent.state, sent.recipient) == ("queued", "sent", "slack+secret:OPS_CHAT")
+    assert "OPS_CHAT is neither a variable" in missing.answer
+    assert "blocks" in json.loads(receiver.requests[0][1])
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+    from prefect.blocks.system import Secret  # noqa: PLC0415
+
+    Secret(value=receiver.url).save("ops-chat")
+    Secret(value=SECRET).save("routewatch-webhook-secret")
+    place = place_of(sqlite_engine, tmp_path, "secret:ops-chat")
+    bare = Workplace(place.environment.model_copy(update={"webhook_secret": None}), place.settings)
+    told(bare)
+    (receipt,) = deliver_due(bare, now=NOW)
+    assert receipt.answer == "204 No Content"
+    assert receiver.requests[0][0]["webhook-signature"].startswith("v1,")
+
+
+def test_who_is_no_longer_in_the_settings_gets_nothing_more(
+    sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
+) -> None:
+    told(place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
+    (receipt,) = deliver_due(place_of(sqlite_engine, tmp_path, box=inbox), now=NOW)
+    assert (receipt.state, inbox.messages) == ("dead", [])
+    assert "no longer in delivery.recipients" in receipt.answer
+
+
+# --- headers ----------------------------------------------------------------------------------------------------------
+
+INJECTED = "m\r\nBcc: victim@example.org\r\n\r\nbody"
+
+
+@pytest.mark.parametrize("entry", [f"mailto:a@example.org{INJECTED}", "mailto:a@example.org, victim@example.org"])
+def test_a_recipient_that_carries_another_header_is_refused(entry: str) -> None:
+    with pytest.raises(SettingsError, match="no mail address"):
+        parse_settings({"delivery": {"recipients": {"ops": [entry]}}}, "settings.json")
+
+
+def test_a_sender_that_carries_another_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROUTEWATCH_MAIL_FROM", "R <r@example.org>\r\nBcc: victim@example.org")
+    with pytest.raises(SettingsError, match="ROUTEWATCH_MAIL_FROM"):
+        load_environment()
+
+
+def test_a_model_that_carries_another_header_adds_none_to_an_alert(
+    sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
+) -> None:
+    place = place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
+    told(place, messages.alerts(messages.news(subject=INJECTED)))
+    deliver_due(place, now=NOW)
+    ((recipient, content),) = inbox.messages
+    mail = message_from_bytes(content, policy=default)
+    assert (recipient, mail["To"], mail["Bcc"]) == ("a@example.org", "a@example.org", None)
+    assert "Bcc: victim@example.org" in mail["Subject"]
+    assert mail.get_content_type() == "multipart/alternative"
+
+
+@pytest.mark.parametrize("document", TEMPLATES, ids=lambda it: it.template)
+def test_a_model_that_carries_another_header_adds_none_to_a_report(document: Document) -> None:
+    filtered = _with_names(document, INJECTED).model_copy(update={"filters": Filters(models=(INJECTED,))})
+    mail = message_from_bytes(
+        build_mail(filtered, report_id=1, sender="r@example.org", recipient="a@example.org", date=NOW), policy=default
+    )
+    assert mail["Bcc"] is None
+    assert [mail["To"], mail["From"]] == ["a@example.org", "r@example.org"]
+
+
+class Tags(HTMLParser):
+    """The elements of a page, and every address that one of them has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "data", "action", "poster")]
+
+
+# --- names from data --------------------------------------------------------------------------------------------------
+
+DECIDE = "http://127.0.0.1:4200/deployments/"
+"""Where the documents' recommendations are decided on."""
+
+FILE = "file:///etc/passwd"
+NASTY = f'"><img src="{FILE}"><link rel=stylesheet href="http://169.254.169.254/"><style>@import "{FILE}";</style>'
+
+
+@pytest.mark.parametrize("document", TEMPLATES, ids=lambda it: it.template)
+@pytest.mark.parametrize("name", [FILE, NASTY, "{{ 7*7 }}{% include '/etc/passwd' %}"], ids=["file", "markup", "jinja"])
+def test_no_name_makes_a_page_mail_or_pdf_open_anything(document: Document, name: str) -> None:
+    nasty = _with_names(document, name)
+    assert render_pdf(nasty).startswith(b"%PDF")
+    for page in (render_html(nasty), render_mail(nasty).html, render_dashboard(nasty, refresh_s=10)):
+        tags = Tags(page)
+        assert [it for it in tags.addresses if not it.startswith(("data:", "cid:", "#", DECIDE))] == []
+        assert tags.names.isdisjoint({"link", "iframe", "object", "embed", "base", "form"})
+        assert "root:" not in page
+        assert "49{%" not in page
+
+
+@pytest.mark.parametrize("address", [FILE, "http://169.254.169.254/", "https://example.org/a.png", "ftp://h/x"])
+def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> None:
+    for page in (
+        f'<img src="{address}">',
+        f'<link rel=stylesheet href="{address}">',
+        f'<p style="background:url({address})">',
+    ):
+        with pytest.raises((FatalURLFetchingError, ValueError)):
+            HTML(string=page, url_fetcher=_OwnFontsOnly()).write_pdf()
+
+
+def test_the_houses_fonts_are_no_way_to_other_files() -> None:
+    with pytest.raises(OSError, match="passwd"):
+        _OwnFontsOnly().fetch(f"{FONT_SCHEME}:../../../../etc/passwd")
+
+
+def test_a_template_reaches_no_further_than_its_values() -> None:
+    environment = pages._environment()
+    with pytest.raises(SecurityError):
+        environment.from_string("{{ ''.__class__.__mro__[1].__subclasses__() }}").render()
+    with pytest.raises(UndefinedError):
+        environment.from_string("{{ missing }}").render()
+    assert environment.from_string("{{ name }}").render(name="<b>") == "&lt;b&gt;"
+
+
+def test_a_chat_takes_nothing_in_a_name_for_a_call_or_a_link() -> None:
+    name = "<!channel> <@U1> @everyone [x](https://evil.example) <https://evil.example|x>"
+    notice = notice_of(messages.alerts(messages.news(subject=name)))
+    assert b"<!" not in render_slack(notice)
+    assert b"<https" not in render_slack(notice)
+    discord = json.loads(render_discord(notice))
+    assert discord["allowed_mentions"] == {"parse": []}
+    assert re.search(r"(?<!\\)[\[\]]", discord["embeds"][0]["description"]) is None
+    (attachment,) = json.loads(render_teams(notice))["attachments"]
+    assert {block["type"] for block in attachment["content"]["body"]} == {"RichTextBlock"}
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "/etc/passwd", "a\0b", "..\\..\\x"])
+def test_no_file_is_named_after_data(sqlite_engine: Engine, tmp_path: Path, name: str) -> None:
+    document = documents.performance("summary").model_copy(
+        update={"kind": "custom", "filters": Filters(models=(name,))}
+    )
+    place = place_of(sqlite_engine, tmp_path)
+    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
+    stored = store_report(place, request, document, (), NOW, queued_at=NOW)
+    paths = write_files(stored, tmp_path / "reports").values()
+    assert all(path.parent == tmp_path / "reports" / "custom" for path in paths)
+    assert all(re.fullmatch(r"routewatch-custom-performance-[0-9T-]+\.\w+", path.name) for path in paths)
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+BOBBY = "'; DROP TABLE selection; --\""
+
+
+def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
+    insert_selections(engine, selections(*({"model_id": BOBBY, "team": BOBBY, "complexity": BOBBY} for _ in range(3))))
+    settings = Settings()
+    fold(engine, basis_of(settings), now=MONDAY + timedelta(days=2))
+    filters = Filters(models=(BOBBY,), teams=(BOBBY,), complexities=(BOBBY,))
+    period = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
+    request = Request("custom", "performance", period, "detailed", filters=filters)
+    document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
+    set_by_hand(engine, BOBBY, BOBBY, by=BOBBY, reason=BOBBY, now=NOW)
+    place = place_of(engine, tmp_path)
+    store_report(place, request, document, (), NOW, queued_at=NOW)
+    with writing(engine) as connection:
+        post(connection, messages.alerts(messages.news(subject=BOBBY)), BOBBY, ["console"], settings=settings, now=NOW)
+        queue(connection, 1, [(BOBBY, BOBBY)], NOW)
+    deliver_due(place, now=NOW)
+    with reading(engine) as connection:
+        assert connection.execute(select(table_of(Selection).c.model_id)).scalars().all() == [BOBBY] * 3
+        assert BOBBY in connection.execute(select(DELIVERY.c.recipient)).scalars().all()
+    assert read_config(engine)[BOBBY].value == BOBBY
+
+
+# --- the same of mail and chats, whatever is in a message -------------------------------------------------------------
+
+
+def test_an_alerts_mail_opens_nothing() -> None:
+    mail = build_message_mail(
+        messages.alerts(messages.news(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
+        recipient="a@example.org", date=NOW,
+    )  # fmt: skip
+    page = message_from_bytes(mail, policy=default).get_body(("html",))
+    assert page is not None
+    assert re.findall(r"<(?:img|link|iframe|script|object)", page.get_content()) == []
+
+
+def test_a_stored_address_shows_no_part_that_could_be_secret() -> None:
+    entries = ("https://hooks.slack.com/services/T0/B0/x", "https://u:p@h.example/x", "https://h.example/x?k=v",
+               "https://h.example/0123456789abcdef", "discord+https://h.example/a")  # fmt: skip
+    for entry in entries:
+        assert re.fullmatch(r"https://[a-z.]+/…#[0-9a-f]{6}", parse_recipient(entry).reference)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _with_names(document: Document, name: str) -> Document:
+    """The document with every model of it called `name` and a number."""
+    text = document.model_dump_json(by_alias=True)
+    models = sorted({it["modelId"] for it in _dicts(json.loads(text)) if isinstance(it.get("modelId"), str)})
+    for number, model in enumerate(models):
+        text = text.replace(json.dumps(model), json.dumps(f"{name}{number}"))
+    return type(document).model_validate_json(text)
+
+
+def _dicts(part: Any) -> list[dict[str, Any]]:
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return [*([part] if isinstance(part, dict) else []), *(it for one in inner for it in _dicts(one))]
