@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -50,6 +50,10 @@ class Hook:
     port: int = 0
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    holds_until: Event | None = None
+    """What it waits for before it answers anything."""
+    tells: tuple[int, Event] | None = None
+    """After how many requests it tells whom."""
 
     @property
     def url(self) -> str:
@@ -78,6 +82,10 @@ def hook() -> Iterator[Hook]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             target.requests.append((dict(self.headers.items()), body))
+            if target.tells is not None and len(target.requests) >= target.tells[0]:
+                target.tells[1].set()
+            if target.holds_until is not None:
+                target.holds_until.wait()
             status, headers = target.answers.pop(0) if len(target.answers) > 1 else target.answers[0]
             self.send_response(status)
             for name, value in ({"content-length": "0"} | headers).items():

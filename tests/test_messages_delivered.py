@@ -1,0 +1,288 @@
+"""Messages are stored once and travel like reports; what is given up is told of; nobody waits for a slow receiver."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, select, text
+from standardwebhooks.webhooks import Webhook
+
+from models.database import connect, migrate, reading, writing
+from models.environment import Environment
+from models.recipient import parse_recipient
+from models.settings import parse_settings
+from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
+from models.workplace import Workplace
+from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.deaths import tell_of_deaths
+from tasks.deliver import Receipt, deliver_due
+from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all_dead
+from tasks.list_deliveries import list_deliveries
+from tasks.post import post
+from tests import messages
+from tests.servers import Hook, Mailbox, hook, mailbox
+
+NOW = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+SECRETS = ["whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ=", "whsec_" + "YW5vdGhlci1hbm90aGVyLWFub3RoZXI="]
+DELIVERY, ATTEMPT, MESSAGE = table_of(Delivery), table_of(DeliveryAttempt), table_of(StoredMessage)
+
+
+@pytest.fixture
+def inbox() -> Iterator[Mailbox]:
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def receiver() -> Iterator[Hook]:
+    with hook() as target:
+        yield target
+
+
+def place_of(engine: Engine, home: Path, box: Mailbox | None = None, **recipients: list[str]) -> Workplace:
+    environment = Environment(
+        home=home,
+        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
+        smtp_host="127.0.0.1",
+        smtp_port=box.port if box else 9,
+        smtp_security="none",
+        mail_from="r@example.org",
+        webhook_secret=SecretStr(" ".join(SECRETS)),
+    )
+    block = {"allowPrivateAddresses": True, "recipients": recipients, "maximumAttempts": 2}
+    return Workplace(environment, parse_settings({"delivery": block}, "test"))
+
+
+def posted(place: Workplace, *names: str, key: str = "k", now: datetime = NOW) -> int | None:
+    with writing(place.engine) as connection:
+        return post(connection, messages.alerts(), key, names, settings=place.settings, now=now)
+
+
+def by_channel(receipts: list[Receipt]) -> dict[str, str]:
+    return {receipt.channel: receipt.state for receipt in receipts}
+
+
+def last_answers(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(ATTEMPT.c.answer).order_by(ATTEMPT.c.id)).scalars())
+
+
+# --- posting ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_reaches_every_channel_once_however_often_it_is_posted(
+    engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = place_of(
+        engine, tmp_path, inbox, email=["mailto:a@example.org"], webhook=[receiver.url, f"slack+{receiver.url}"]
+    )
+    first, again = (posted(place, "console", "dashboard", "email", "webhook") for _ in range(2))
+    with caplog.at_level(logging.INFO, "routewatch"):
+        receipts = deliver_due(place, now=NOW)
+    assert (first is not None, again) == (True, None)
+    assert by_channel(receipts) == dict.fromkeys(("console", "dashboard", "email", "webhook", "slack"), "sent")
+    assert deliver_due(place, now=LATER) == []
+    assert "Critical: error rate of m-large" in caplog.text
+    assert len(inbox.messages) == 1
+    assert sorted(json.loads(body).get("type", "blocks") for _, body in receiver.requests) == ["alert.fired", "blocks"]
+
+
+def test_a_message_is_posted_with_what_it_tells_of_or_not_at_all(sqlite_engine: Engine, tmp_path: Path) -> None:
+    place = place_of(sqlite_engine, tmp_path)
+    with writing(place.engine) as connection, connection.begin_nested() as undone:
+        post(connection, messages.alerts(), "k", ["console"], settings=place.settings, now=NOW)
+        undone.rollback()
+    assert deliver_due(place, now=NOW) == []
+
+
+def test_a_name_without_an_address_is_complained_of_once(
+    sqlite_engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = place_of(sqlite_engine, tmp_path)
+    for key in ("a", "b"):
+        posted(place, "nobody-is-here", key=key)
+    assert caplog.text.count("delivery.recipients.nobody-is-here") == 1
+
+
+def test_the_dry_run_writes_each_channels_format(sqlite_engine: Engine, tmp_path: Path) -> None:
+    place = place_of(sqlite_engine, tmp_path, ops=["mailto:a@example.org", "https://discord.com/api/webhooks/1/x"])
+    delivery = place.settings.delivery.model_copy(update={"mode": "files"})
+    dry = Workplace(place.environment, place.settings.model_copy(update={"delivery": delivery}))
+    posted(dry, "ops")
+    deliver_due(dry, now=NOW)
+    assert sorted(path.name for path in (tmp_path / "outbox").iterdir()) == [
+        "message-1-delivery-1.eml", "message-1-delivery-2.json",
+    ]  # fmt: skip
+    assert "embeds" in json.loads((tmp_path / "outbox" / "message-1-delivery-2.json").read_text())
+
+
+def test_messages_and_reports_are_listed_alike(sqlite_engine: Engine, tmp_path: Path) -> None:
+    posted(place_of(sqlite_engine, tmp_path), "console")
+    (listed,) = list_deliveries(sqlite_engine)
+    assert (listed.what, listed.channel, listed.state) == ("alerts", "console", "queued")
+
+
+# --- what is given up -------------------------------------------------------------------------------------------------
+
+
+def test_what_is_given_up_is_told_once_and_not_where_it_died(
+    engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.answers = [(410, {})]
+    place = place_of(engine, tmp_path, inbox, webhook=[receiver.url])
+    posted(place, "webhook")
+    deliver_due(place, now=NOW)
+    notice = deliver_due(place, now=LATER)
+    assert {receipt.channel for receipt in notice} == {"console", "dashboard"}
+    assert "No. 1, alerts to http://127.0.0.1" in caplog.text
+    assert deliver_due(place, now=LATER + timedelta(hours=1)) == []
+    assert len(receiver.requests) == 1
+
+
+def test_a_notice_that_dies_is_no_reason_for_another(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+    receiver.answers = [(410, {})]
+    place = place_of(sqlite_engine, tmp_path, webhook=[receiver.url], other=[receiver.url.replace("hook", "other")])
+    posted(place, "other")
+    for hours in range(4):
+        deliver_due(place, now=NOW + timedelta(hours=hours))
+    with reading(sqlite_engine) as connection:
+        kinds = [content["kind"] for content in connection.execute(select(MESSAGE.c.content)).scalars()]
+    assert kinds == ["alerts", "deadDeliveries"]
+
+
+def test_who_dies_again_after_a_retry_is_told_of_again(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+    receiver.answers = [(410, {})]
+    place = place_of(sqlite_engine, tmp_path, webhook=[receiver.url])
+    posted(place, "webhook")
+    deliver_due(place, now=NOW)
+    retry(sqlite_engine, 1, LATER)
+    deliver_due(place, now=LATER)
+    assert tell_of_deaths(place, LATER) is None
+    with reading(sqlite_engine) as connection:
+        assert len(connection.execute(select(MESSAGE.c.id)).all()) == 3
+
+
+def test_all_that_were_given_up_can_be_sent_again_at_once(
+    sqlite_engine: Engine, tmp_path: Path, receiver: Hook
+) -> None:
+    receiver.answers = [(410, {}), (410, {}), (204, {})]
+    place = place_of(sqlite_engine, tmp_path, webhook=[receiver.url])
+    for key in ("a", "b"):
+        posted(place, "webhook", key=key)
+    deliver_due(place, now=NOW)
+    assert retry_all_dead(sqlite_engine, LATER) == 2
+    states = [receipt.state for receipt in deliver_due(place, now=LATER) if receipt.channel == "webhook"]
+    assert states == ["sent", "sent"]
+
+
+# --- senders that die -------------------------------------------------------------------------------------------------
+
+
+def test_a_mail_whose_sender_died_while_handing_it_over_is_uncertain(
+    engine: Engine, tmp_path: Path, inbox: Mailbox
+) -> None:
+    place = place_of(engine, tmp_path, inbox, ops=["mailto:a@example.org"])
+    posted(place, "ops")
+    row = claim(engine, 1, NOW, maximum_attempts=2)
+    assert row is not None
+    assert note_handing_over(engine, row)
+    assert deliver_due(place, now=NOW + USUAL.lease) == []
+    deliver_due(place, now=NOW + USUAL.lease + timedelta(seconds=1))
+    (listed,) = list_deliveries(engine)
+    assert (listed.state, listed.answer) == (
+        "uncertain", "the sender died while it was handing over: it may have arrived",
+    )  # fmt: skip
+    assert inbox.messages == []
+
+
+def test_a_sender_that_lost_its_claim_hands_nothing_over(engine: Engine, tmp_path: Path) -> None:
+    place = place_of(engine, tmp_path, ops=["mailto:a@example.org"])
+    posted(place, "ops")
+    slow = claim(engine, 1, NOW, maximum_attempts=2)
+    quick = claim(engine, 1, NOW + 2 * USUAL.lease, maximum_attempts=2)
+    assert slow is not None
+    assert quick is not None
+    assert not note_handing_over(engine, slow)
+    assert note_handing_over(engine, quick)
+
+
+def test_what_brings_its_sender_down_time_after_time_is_given_up(engine: Engine, tmp_path: Path) -> None:
+    place = place_of(engine, tmp_path, ops=["mailto:a@example.org"])
+    posted(place, "ops")
+    for times in range(2):
+        assert claim(engine, 1, NOW + 2 * times * USUAL.lease, maximum_attempts=2) is not None
+    assert claim(engine, 1, NOW + 4 * USUAL.lease, maximum_attempts=2) is None
+    assert last_answers(engine) == ["the sender died", "the sender died at the last attempt"]
+    assert list_deliveries(engine)[0].state == "dead"
+
+
+def test_an_attempt_ends_long_before_its_claim_does() -> None:
+    assert timedelta(seconds=max(USUAL.mail_s, USUAL.webhook_s)) <= USUAL.lease / 5
+
+
+# --- many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+    """The stalled one answers only once the other has had all of its own."""
+    with hook() as stalled:
+        place = place_of(sqlite_engine, tmp_path, stalled=[stalled.url], quick=[receiver.url])
+        for number in range(3):
+            posted(place, "stalled", key=f"s{number}")
+        for number in range(5):
+            posted(place, "quick", key=f"q{number}")
+        served = Event()
+        stalled.holds_until, receiver.tells = served, (5, served)
+        receipts: list[Receipt] = []
+        sender = Thread(target=lambda: receipts.extend(deliver_due(place, now=NOW)))
+        sender.start()
+        assert served.wait(15)
+        sender.join()
+    assert [receipt.state for receipt in receipts] == ["sent"] * 8
+
+
+def test_a_run_ends_and_leaves_the_rest_to_the_next_one(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+    place = place_of(sqlite_engine, tmp_path, ops=[receiver.url])
+    posted(place, "ops")
+    assert deliver_due(place, now=NOW, pace=Pace(run_s=0.0)) == []
+    assert [receipt.state for receipt in deliver_due(place, now=NOW)] == ["sent"]
+
+
+# --- signatures and old rows ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known", SECRETS)
+def test_while_a_secret_is_being_changed_both_sign(known: str) -> None:
+    now = datetime.now(UTC)
+    headers = signed_headers(WebhookMessage("m", b"{}"), "u", SecretStr(" ".join(SECRETS)), now)
+    assert Webhook(known).verify(b"{}", headers) == {}
+
+
+def test_an_upgrade_takes_secrets_out_of_stored_addresses(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/routewatch.db"
+    migrate(address, "0005")
+    engine = connect(address)
+    urls = ["https://hooks.slack.com/services/T0/B0/token", "https://u:p@example.org/h", "https://example.org/h"]
+    with writing(engine) as connection:
+        connection.execute(text(
+            "INSERT INTO report (kind, template, period_start, period_end, parameters_hash, parameters, document, "
+            "created_at) VALUES ('daily', 'performance', :at, :at, 'h', '{}', '{}', :at)"
+        ), {"at": str(NOW)})  # fmt: skip
+        old = "INSERT INTO delivery (report_id, channel, recipient, state, attempts, queued_at, next_attempt_at) "
+        for url in urls:
+            connection.execute(text(f"{old} VALUES (1, 'webhook', :url, 'dead', 1, :at, :at)"),
+                               {"at": str(NOW), "url": url})  # fmt: skip
+    migrate(address)
+    with reading(engine) as connection:
+        rows = connection.execute(select(DELIVERY.c.channel, DELIVERY.c.recipient, DELIVERY.c.death_told)).all()
+    engine.dispose()
+    known = [parse_recipient(url) for url in urls]
+    assert [tuple(row) for row in rows] == [(it.channel, it.reference, True) for it in known]
