@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from email.errors import HeaderParseError
+from email.headerregistry import Address
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -37,11 +38,11 @@ class Environment(BaseSettings):
     @classmethod
     def _one_sender(cls, text: str) -> str:
         try:
-            validate_email(parseaddr(text)[1], check_deliverability=False, globally_deliverable=False)
-        except EmailNotValidError as error:
-            raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org> ({error})") from None
-        if not text.isprintable():
-            raise ValueError(f"{text!r} has letters that no header can have")
+            address = Address(addr_spec=parseaddr(text)[1])
+        except (ValueError, IndexError, HeaderParseError):
+            address = Address()
+        if not (address.username and address.domain and text.isprintable()):
+            raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org>")
         return text
 
     @property
