@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from models.file_format import FileFormat
 from models.kpi import KpiName, KpiState
+from models.message import AlertRule, Severity
 from models.settings import ChartName
 
 SCHEMA_VERSION = "1.0"
@@ -410,6 +411,23 @@ class ReportAlert(_Part):
     threshold: float
 
 
+class FiredAlert(_Part):
+    """An alert that fired at some time of the period. `subject` is a model, a flow, or empty: over all.
+
+    `value` and `threshold` are of its last look, in the rule's unit (models.message). Without `resolved_at` it still
+    fires.
+    """
+
+    rule: AlertRule
+    subject: str
+    severity: Severity
+    value: float | None
+    threshold: float | None
+    learned: bool
+    fired_at: datetime
+    resolved_at: datetime | None
+
+
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
@@ -702,6 +720,7 @@ class PerformanceReport(_Document):
     recommendations: tuple[Recommendation, ...]
     applied_optimizations: tuple[AppliedOptimization, ...]
     alerts: tuple[ReportAlert, ...]
+    fired_alerts: tuple[FiredAlert, ...] = ()
     savings: Savings | None = None
     budget: BudgetProjection | None = None
     cause: SpendCause | None = None

@@ -16,6 +16,13 @@ _KPI_LABELS = {
     AlertRule.COST_EFFICIENCY: "cost efficiency",
     AlertRule.ERROR_RATE: "error rate",
 }
+_OTHER_LABELS = {
+    AlertRule.SLOW_SELECTIONS: "single slow selections",
+    AlertRule.BUDGET_USED: "budget used",
+    AlertRule.BUDGET_PROJECTED: "budget projected",
+    AlertRule.NO_DATA: "no data",
+    AlertRule.FAILED_FLOW: "failed flow",
+}
 _OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
 
 _LONGEST_NAME = 80
@@ -48,6 +55,11 @@ def dead_sentence(delivery: DeadDelivery) -> str:
     return (
         f"No. {delivery.delivery_id}, {what} to {delivery.recipient} ({delivery.channel}), after {attempts}: {answer}"
     )
+
+
+def rule_words(rule: AlertRule) -> str:
+    """A rule's name for people."""
+    return _KPI_LABELS.get(rule) or _OTHER_LABELS[rule]
 
 
 def amount(rule: AlertRule, value: float | None, show: Formats) -> str:

@@ -105,7 +105,14 @@ def _tables(document: Document) -> dict[str, Rows]:
         names = ("bottlenecks", "recommendations")
         summary, trends, savings = data["summary"], {}, _of_optimizations(data)
     else:
-        names = ("modelBreakdown", "performanceTrends", "recommendations", "appliedOptimizations", "alerts")
+        names = (
+            "modelBreakdown",
+            "performanceTrends",
+            "recommendations",
+            "appliedOptimizations",
+            "alerts",
+            "firedAlerts",
+        )
         summary, trends = data["summary"], {"optimizationOpportunities": data["optimizationOpportunities"]}
         savings = {
             "savings": (data["savings"] or {}).get("classes", []),

@@ -6,6 +6,7 @@ from models.document import CostReport, Document, OptimizationReport, Performanc
 from models.kpi import KpiName
 from reports.blocks import Block, Section, Text, Tile, Tiles, View
 from reports.cause_words import cause_text
+from reports.fired import fired_table, fired_text
 from reports.formats import Formats
 from reports.headline import headline
 from reports.panels import (
@@ -97,11 +98,11 @@ def _performance_sections(document: PerformanceReport, show: Formats) -> list[Se
 
 
 def _alerts(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
-    if not document.alerts:
-        return ()
     if document.depth == "detailed":
-        return (alerts_table(document, show),)
-    return (Text("Limits crossed over the period: " + "; ".join(alert_text(it, show) for it in document.alerts) + "."),)
+        crossed: tuple[Block, ...] = (alerts_table(document, show),) if document.alerts else ()
+        return (*((fired_table(document, show),) if document.fired_alerts else ()), *crossed)
+    over = "Limits crossed over the period: " + "; ".join(alert_text(it, show) for it in document.alerts) + "."
+    return (*fired_text(document, show), *((Text(over),) if document.alerts else ()))
 
 
 def _done(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:

@@ -21,6 +21,7 @@ from models.document import (
     CostReport,
     CostSummary,
     Document,
+    FiredAlert,
     Freshness,
     Kpi,
     OptimizationReport,
@@ -80,6 +81,7 @@ class Material:
     config_history: Sequence[ConfigHistoryEntry] = ()
     before: Before | None = None
     spending: Spending | None = None
+    fired_alerts: Sequence[FiredAlert] = ()
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
@@ -123,6 +125,7 @@ def _performance(
         recommendations=tuple(material.recommendations),
         applied_optimizations=tuple(material.applied),
         alerts=_alerts(header["kpis"]),
+        fired_alerts=tuple(material.fired_alerts),
         savings=efficiency.savings if measured.count else None,
         budget=_budget(material, settings, header["generated_at"]) if settings.budget.monthly_usd else None,
     )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, and_, or_, select
 
 from models.database import reading
+from models.document import Filters, FiredAlert
 from models.kpi import KpiName
+from models.period import Period
 from models.tables import Alert, table_of
 from models.workplace import Workplace
 from tasks.history import read_history
@@ -26,6 +28,18 @@ def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -
         query = select(ALERT).where(ALERT.c.resolved_at.is_(None)).order_by(ALERT.c.severity, ALERT.c.started_at)
     with reading(engine) as connection:
         return connection.execute(query.limit(limit)).fetchall()
+
+
+def fired_in(connection: Connection, period: Period, filters: Filters) -> tuple[FiredAlert, ...]:
+    """The alerts that fired at some time of a period, by when they did; of other models than those asked for none."""
+    is_within = and_(
+        ALERT.c.fired_at < period.end, or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at > period.start)
+    )
+    query = select(ALERT).where(is_within).order_by(ALERT.c.fired_at, ALERT.c.rule, ALERT.c.subject)
+    if filters.models:
+        query = query.where(ALERT.c.subject.in_(filters.models))
+    names = FiredAlert.model_fields
+    return tuple(FiredAlert(**{name: row[name] for name in names}) for row in connection.execute(query).mappings())
 
 
 def learning(place: Workplace, now: datetime) -> str | None:

@@ -25,6 +25,7 @@ from tasks.efficiency import cheapest_adequate
 from tasks.evidence import Evidence, read_evidence
 from tasks.forecast import SPENT, basis
 from tasks.gather import Gathered, gather_from, hours_by, total_hours
+from tasks.list_alerts import fired_in
 from tasks.recommend import recommend
 from tasks.request import Request
 from tasks.volume import Before, weeks_before
@@ -44,6 +45,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
         before = _before(connection, current, now) if request.template == "usage" else None
+        fired = fired_in(connection, current.period, filters)
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
     config = read_config(engine)
@@ -61,6 +63,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         config_history=tuple(config_history(engine, period.start, now)),
         before=before,
         spending=_spending(evidence, current, previous, last_week),
+        fired_alerts=fired,
     )
 
 

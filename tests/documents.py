@@ -22,6 +22,7 @@ from models.document import (
     DistributionBin,
     ErrorBurst,
     Filters,
+    FiredAlert,
     Freshness,
     GroupCost,
     HeatmapCell,
@@ -51,6 +52,7 @@ from models.document import (
     VolumePoint,
 )
 from models.kpi import KpiName, KpiState, judge
+from models.message import AlertRule
 from models.settings import PerformanceMetrics
 from tests import optimizations, usages
 
@@ -134,9 +136,20 @@ def performance(
             ReportAlert(rule="cacheHitRate", subject="all", severity="warning", value=0.774, threshold=0.8),
             ReportAlert(rule="costEfficiency", subject="all", severity="warning", value=0.642, threshold=0.7),
         ),
+        fired_alerts=(
+            FiredAlert(
+                rule=AlertRule.ERROR_RATE, subject="m-large", severity="critical", value=0.31, threshold=0.1,
+                learned=False, fired_at=datetime(2026, 10, 10, 12, 7, tzinfo=UTC),
+                resolved_at=datetime(2026, 10, 10, 13, 2, tzinfo=UTC),
+            ),
+            FiredAlert(
+                rule=AlertRule.CACHE_HIT_RATE, subject="", severity="warning", value=0.71, threshold=0.742,
+                learned=True, fired_at=datetime(2026, 10, 11, 9, 31, tzinfo=UTC), resolved_at=None,
+            ),
+        ),
         savings=_savings(),
         budget=_budget(),
-    )
+    )  # fmt: skip
 
 
 def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US") -> CostReport:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
 from models.database import reading
+from models.document import Filters
 from models.errors import UnknownSilence, UsageError
 from models.message import AlertEvent, AlertMessage, AlertRule
+from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Delivery, StoredMessage, table_of
 from tasks.alert_book import Book
@@ -22,6 +24,7 @@ from tasks.alert_life import AlertState, Life
 from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
 from tasks.decide import Word
 from tasks.fold import fold
+from tasks.list_alerts import fired_in
 from tasks.progress import basis_of
 from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
 from tasks.watch import Watched, watch
@@ -159,6 +162,19 @@ def test_minutes_that_have_not_settled_are_not_judged(engine: Engine) -> None:
 def test_switched_off_it_tells_nothing(engine: Engine) -> None:
     an_incident(engine)
     assert every_minute(engine, NOON + 5 * MINUTE, 40, settings(enabled=False)) == []
+
+
+def test_a_report_tells_what_fired_in_its_period(engine: Engine) -> None:
+    """By when it fired; of other models than those asked for nothing, and of what was only pending neither."""
+    an_incident(engine)
+    every_minute(engine, NOON + 5 * MINUTE, 84)
+    with reading(engine) as connection:
+        hour = Period(NOON, NOON + timedelta(hours=1))
+        fired = fired_in(connection, hour, Filters())
+        assert [(it.rule.value, it.subject) for it in fired] == [("errorRate", ""), ("errorRate", "m")]
+        assert all(NOON < it.fired_at < NOON + timedelta(hours=1) for it in fired)
+        assert [it.subject for it in fired_in(connection, hour, Filters(models=("m",)))] == ["m"]
+        assert fired_in(connection, Period(NOON - timedelta(hours=1), NOON), Filters()) == ()
 
 
 # --- silences ---------------------------------------------------------------------------------------------------------
