@@ -99,6 +99,22 @@ def deliveries_retry(
     say(f"delivery {delivery_id} is queued again: the next run sends it")
 
 
+@deliveries.command("sample")
+def deliveries_sample(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Of delivery.recipients, console or dashboard.")
+    ],
+) -> None:
+    """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
+    from models.workplace import load_workplace
+    from tasks.sample import send_sample
+
+    receipts = send_sample(load_workplace(), names, datetime.now(UTC))
+    for receipt in receipts:
+        say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
+    raise typer.Exit(0 if all(receipt.state == "sent" for receipt in receipts) else 1)
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -45,6 +46,7 @@ class Recipient:
     secret_name: str = ""
 
 
+@lru_cache(maxsize=4_096)
 def parse_recipient(text: str) -> Recipient:
     """An entry as it stands in the settings: mailto:, https:, http: or secret:, the latter with a chat in front or not.
 

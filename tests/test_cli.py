@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,9 @@ def test_help_imports_nothing_heavy() -> None:
         ("report", "performance", "--send-to", "nobody"),
         ("import",),
         ("deliveries", "retry", "5"),
+        ("deliveries", "retry"),
+        ("deliveries", "retry", "5", "--all-dead"),
+        ("deliveries", "sample", "nobody"),
     ],
 )
 def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
@@ -163,6 +167,18 @@ def test_a_report_is_sent_to_the_recipients_that_are_named_and_to_each_once(home
         "report-1-delivery-1.eml", "report-1-delivery-2.eml",
     ]  # fmt: skip
     assert "no address is set for nobody" in fault(home, *asked, "nobody", status=2, env=env)
+
+
+def test_a_sample_is_sent_listed_and_what_was_given_up_sent_again(home: Path) -> None:
+    settings = {"delivery": {"mode": "files", "recipients": {"ops": ["mailto:ops@example.org"]}}}
+    (home / "settings.json").write_text(json.dumps(settings))
+    env = {"ROUTEWATCH_SETTINGS": str(home / "settings.json")}
+    done = call(home, "deliveries", "sample", "ops", env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "email to ops@example.org: sent" in done.stdout
+    assert "sample" in (home / "outbox" / "message-1-delivery-1.eml").read_text()
+    assert re.search(r"1 +sample +email +ops@example.org +sent", call(home, "deliveries", "list").stdout)
+    assert call(home, "deliveries", "retry", "--all-dead").stdout.startswith("0 deliveries are queued again")
 
 
 def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
