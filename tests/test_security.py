@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
 from html.parser import HTMLParser
@@ -15,21 +15,17 @@ from typing import Any
 import pytest
 from jinja2 import UndefinedError
 from jinja2.exceptions import SecurityError
-from pydantic import SecretStr
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import Engine, select
 from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError
 
-from models.database import connect, reading, writing
+from models.database import reading, writing
 from models.document import Document, Filters
-from models.environment import Environment, load_environment
-from models.errors import DatabaseUnavailable, SettingsError
-from models.message import AlertMessage
+from models.environment import load_environment
+from models.errors import SettingsError
 from models.period import Period
-from models.recipient import parse_recipient
 from models.settings import Settings, parse_settings
-from models.tables import Delivery, DeliveryAttempt, Selection, table_of
-from models.workplace import Workplace
+from models.tables import Delivery, Selection, table_of
 from reports import pages
 from reports.alert_words import notice_of
 from reports.as_chat import render_discord, render_slack, render_teams
@@ -51,193 +47,17 @@ from tasks.request import Request
 from tasks.survey import survey
 from tests import documents, messages
 from tests.factories import MONDAY, insert_selections, selections
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.places import NOW, place_of, told
+from tests.servers import Mailbox, mailbox
 
-NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
-DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+DELIVERY = table_of(Delivery)
 TEMPLATES = (documents.performance(), documents.cost(), documents.optimization(), documents.usage())
-
-SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"
-PLANTED = {
-    "SMTP password": "planted-smtp-password",
-    "webhook secret": SECRET.removeprefix("whsec_"),
-    "chat URL": "planted-chat-token",
-    "user of a URL": "planted-url-password",
-    "named secret": "planted-named-token",
-    "database password": "planted-database-password",
-}
 
 
 @pytest.fixture
 def inbox() -> Iterator[Mailbox]:
     with mailbox() as box:
         yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
-
-
-def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> Workplace:
-    environment = Environment(
-        home=home,
-        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
-        smtp_host="127.0.0.1",
-        smtp_port=box.port if box else 9,
-        smtp_security="none",
-        mail_from="Routewatch <routewatch@example.org>",
-        webhook_secret=SecretStr(SECRET),
-    )
-    block = {"allowPrivateAddresses": True, "recipients": {"ops": list(entries)}} | delivery
-    return Workplace(environment, parse_settings({"delivery": block}, "test"))
-
-
-def told(place: Workplace, message: AlertMessage | None = None) -> None:
-    """A message to everybody behind `ops`."""
-    with writing(place.engine) as connection:
-        post(connection, message or messages.alerts(), "m", ["ops"], settings=place.settings, now=NOW)
-
-
-def every_row(engine: Engine) -> str:
-    """All tables as text."""
-    with engine.connect() as connection:
-        names = inspect(connection).get_table_names()
-        return "\n".join(
-            str(list(row))
-            for name in names
-            for row in connection.exec_driver_sql(f'SELECT * FROM "{name}"')  # noqa: S608
-        )
-
-
-def every_file(folder: Path) -> str:
-    """All files but databases and settings, as text; PDFs and archives are compressed, which no secret survives."""
-    kept = (it for it in folder.rglob("*") if it.is_file() and not it.name.startswith(("routewatch.db", "settings")))
-    return "\n".join(it.read_bytes().decode(errors="replace") for it in kept)
-
-
-def planted_in(text: str) -> list[str]:
-    return [name for name, secret in PLANTED.items() if secret in text]
-
-
-# --- secrets ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
-    tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """All of them are in use, and what they are used for goes wrong: that is when they would be shown."""
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
-
-    from flows.daily import daily  # noqa: PLC0415
-    from models.database import migrate  # noqa: PLC0415
-    from models.workplace import load_workplace  # noqa: PLC0415
-
-    receiver.answers = [(500, {}), (410, {})]
-    at = f"127.0.0.1:{receiver.port}"
-    entries = [
-        f"slack+http://{at}/services/T0/B0/planted-chat-token",
-        f"http://user:planted-url-password@{at}/hook",
-        f"http://{at}/plain",
-        "teams+secret:TEAMS_URL",
-        "mailto:ops@example.org",
-    ]
-    block = {"allowPrivateAddresses": True, "recipients": {"email": entries, "webhook": entries}}
-    (tmp_path / "settings.json").write_text(json.dumps({"delivery": block}))
-    environment = {
-        "ROUTEWATCH_HOME": tmp_path, "ROUTEWATCH_SETTINGS": tmp_path / "settings.json",
-        "ROUTEWATCH_SMTP_HOST": "127.0.0.1", "ROUTEWATCH_SMTP_PORT": inbox.port, "ROUTEWATCH_SMTP_SECURITY": "none",
-        "ROUTEWATCH_SMTP_USERNAME": "ops", "ROUTEWATCH_SMTP_PASSWORD": "planted-smtp-password",
-        "ROUTEWATCH_MAIL_FROM": "r@example.org", "ROUTEWATCH_WEBHOOK_SECRET": SECRET,
-        "TEAMS_URL": f"http://{at}/planted-named-token",
-    }  # fmt: skip
-    for name, value in environment.items():
-        monkeypatch.setenv(name, str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
-    place = load_workplace()
-    insert_selections(place.engine, selections(*({"timestamp": MONDAY + timedelta(hours=n)} for n in range(24))))
-    with caplog.at_level("DEBUG"):
-        outcome = daily(as_of=MONDAY + timedelta(days=1, hours=6, minutes=15))
-    with get_client(sync_client=True) as client:
-        shown = [
-            it.model_dump()
-            for part in (client.read_logs(), client.read_artifacts(), client.read_flow_runs(), client.read_task_runs())
-            for it in part
-        ]
-    assert {receipt.state for receipt in outcome.receipts} >= {"queued", "dead"}
-    assert len(receiver.requests) >= 4
-    assert planted_in(caplog.text) == []
-    assert len(shown) > 10
-    assert planted_in(str(shown)) == []
-    assert planted_in(every_row(place.engine)) == []
-    assert planted_in(every_file(tmp_path)) == []
-    assert planted_in(f"{outcome!r} {place!r} {place.settings.delivery.recipients_of('email')!r}") == []
-
-
-def test_a_wrong_database_address_is_told_without_its_password() -> None:
-    with (
-        pytest.raises(DatabaseUnavailable) as caught,
-        reading(connect("postgresql://ops:planted-database-password@127.0.0.1:9/x")),
-    ):
-        pass
-    assert planted_in(str(caught.value)) == []
-
-
-@pytest.mark.parametrize(
-    "recipients",
-    [
-        {"ops": ["https://hooks.slack.com:x/services/planted-chat-token"]},
-        {"ops": ["http://example.org/hook?token=planted-chat-token"]},
-        {"ops": ["ftp://u:planted-chat-token@example.org"]},
-        {"ops": "https://hooks.slack.com/services/planted-chat-token"},
-        ["https://hooks.slack.com/services/planted-chat-token"],
-        {"ops": [["https://hooks.slack.com/services/planted-chat-token"]]},
-    ],
-)
-def test_a_fault_in_the_settings_is_told_without_the_secret_in_it(recipients: object) -> None:
-    with pytest.raises(SettingsError) as caught:
-        parse_settings({"delivery": {"recipients": recipients}}, "settings.json")
-    assert planted_in(str(caught.value)) == []
-
-
-def test_a_recipient_that_is_a_secrets_name_is_stored_as_that_name(
-    sqlite_engine: Engine, tmp_path: Path, receiver: Hook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = place_of(sqlite_engine, tmp_path, "slack+secret:OPS_CHAT")
-    told(place)
-    (missing,) = deliver_due(place, now=NOW)
-    monkeypatch.setenv("OPS_CHAT", receiver.url)
-    (sent,) = deliver_due(place, now=NOW + timedelta(hours=1))
-    assert (missing.state, sent.state, sent.recipient) == ("queued", "sent", "slack+secret:OPS_CHAT")
-    assert "OPS_CHAT is neither a variable" in missing.answer
-    assert "blocks" in json.loads(receiver.requests[0][1])
-
-
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
-    from prefect.blocks.system import Secret  # noqa: PLC0415
-
-    Secret(value=receiver.url).save("ops-chat")
-    Secret(value=SECRET).save("routewatch-webhook-secret")
-    place = place_of(sqlite_engine, tmp_path, "secret:ops-chat")
-    bare = Workplace(place.environment.model_copy(update={"webhook_secret": None}), place.settings)
-    told(bare)
-    (receipt,) = deliver_due(bare, now=NOW)
-    assert receipt.answer == "204 No Content"
-    assert receiver.requests[0][0]["webhook-signature"].startswith("v1,")
-
-
-def test_who_is_no_longer_in_the_settings_gets_nothing_more(
-    sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
-) -> None:
-    told(place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
-    (receipt,) = deliver_due(place_of(sqlite_engine, tmp_path, box=inbox), now=NOW)
-    assert (receipt.state, inbox.messages) == ("dead", [])
-    assert "no longer in delivery.recipients" in receipt.answer
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -403,13 +223,6 @@ def test_an_alerts_mail_opens_nothing() -> None:
     page = message_from_bytes(mail, policy=default).get_body(("html",))
     assert page is not None
     assert re.findall(r"<(?:img|link|iframe|script|object)", page.get_content()) == []
-
-
-def test_a_stored_address_shows_no_part_that_could_be_secret() -> None:
-    entries = ("https://hooks.slack.com/services/T0/B0/x", "https://u:p@h.example/x", "https://h.example/x?k=v",
-               "https://h.example/0123456789abcdef", "discord+https://h.example/a")  # fmt: skip
-    for entry in entries:
-        assert re.fullmatch(r"https://[a-z.]+/…#[0-9a-f]{6}", parse_recipient(entry).reference)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
