@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from deployments.embedded import use_embedded_prefect, without_heartbeat
 from deployments.importing import import_files
 from deployments.tell import note, progress
 from examples.receivers import HOST, mail_receiver, webhook_receiver
-from examples.simulated_router import DEFAULT_CONFIG, simulate
+from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, simulate
 from models.environment import load_environment
 from models.errors import RoutewatchError
 from models.period import Period
@@ -70,6 +71,7 @@ def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
     settings = {
         "timezone": ZONE.key,
         "budget": {"monthlyUsd": 4_000},
+        "monitoring": {"alerting": {"channels": ["console", "webhook", "dashboard", "email"]}},
         "delivery": {
             "allowPrivateAddresses": True,
             "recipients": {
@@ -131,22 +133,29 @@ def _write_log(rows: pl.DataFrame, stem: Path) -> Path:
 
 
 def _watch(place: Workplace) -> list[Outcome]:
-    """A week of mornings, each with its daily run; then the hourly and the weekly one. The outcomes of all runs."""
+    """A week of mornings, each with its daily run, and the hours of an incident, each with its own.
+
+    Then the last hourly and the weekly one. The outcomes of all runs.
+    """
     from flows.daily import daily
     from flows.hourly import hourly
     from flows.weekly import weekly
 
     served_until = FIRST_DAY + LOGGED_WEEKS * WEEK
-    mornings = [served_until + timedelta(days=day) + MORNING for day in range(8)]
+    mornings = [(served_until + timedelta(days=day) + MORNING, daily) for day in range(8)]
+    incident = [(INCIDENT[0] + timedelta(hours=hour, minutes=5), hourly) for hour in range(6)]
+    runs = sorted(mornings + incident, key=itemgetter(0))
     outcomes = []
-    note("2/4  In the fourth week the router serves on; Routewatch measures and tunes it every morning")
-    with progress("daily runs") as bar:
-        for done, morning in enumerate(mornings, start=1):
-            _serve(place, served_until, morning)
-            served_until = morning
-            outcomes.append(daily(as_of=morning))
-            note(f"     {morning:%A %d %B, %H:%M}: {len(outcomes[-1].receipts)} deliveries of the daily report")
-            bar(done, len(mornings))
+    note("2/4  In the fourth week the router serves on; Routewatch tunes it every morning, and sees an incident")
+    with progress("runs") as bar:
+        for done, (at, flow) in enumerate(runs, start=1):
+            _serve(place, served_until, at)
+            served_until = at
+            outcomes.append(flow(as_of=at))
+            note(
+                f"     {at.astimezone(ZONE):%A %d %B, %H:%M}: {len(outcomes[-1].receipts)} deliveries, {flow.name} run"
+            )
+            bar(done, len(runs))
     note("3/4  The last hour goes to the dashboard, the week to the management")
     outcomes.append(hourly(as_of=served_until))
     outcomes.append(weekly(as_of=served_until + timedelta(minutes=15)))

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.tell import say, table
 from examples.receivers import Hook, Inbox
-from models.document import PerformanceReport
+from models.document import FiredAlert, PerformanceReport
 from models.period import Period
 from models.workplace import Workplace
+from reports.fired import fired_words
 from reports.formats import Formats
 from reports.panels import actions_of, findings_of
 from reports.wording import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
@@ -33,6 +34,7 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
     weekly = outcomes[-1].report.document
     assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
     _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
+    _list("Alerted", (fired_words(it, show) for it in _fired(place, after)))
     _list("Changed, and what came of it", (_change(row, show) for row in _changed(place)))
     waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
     _list("Waits for a person", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
@@ -80,6 +82,15 @@ def _measured(place: Workplace, period: Period) -> PerformanceReport:
     document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
     assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
     return document
+
+
+def _fired(place: Workplace, period: Period) -> Iterable[FiredAlert]:
+    from models.database import reading
+    from models.document import Filters
+    from tasks.list_alerts import fired_in
+
+    with reading(place.engine) as connection:
+        return fired_in(connection, Period(period.start - timedelta(weeks=1), period.end), Filters())
 
 
 def _days(period: Period, show: Formats) -> str:

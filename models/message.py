@@ -59,7 +59,8 @@ class AlertNews(_Part):
     """A model's id, a flow's name, or empty: over all."""
     severity: Severity
     value: float | None
-    """In the rule's unit: milliseconds, a ratio in 0..1, minutes, or USD. Of a resolved alert, the last one."""
+    """In the rule's unit: milliseconds, a ratio in 0..1, minutes, or USD. Of what fires, that of the newest look that
+    was as severe; of a resolved alert the last one, None where too little was known to see it end."""
     threshold: float | None
     """The limit in force, in the same unit."""
     sample: int | None

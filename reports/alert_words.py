@@ -126,7 +126,7 @@ def _well_again(news: AlertNews, show: Formats) -> str:
         case AlertRule.FAILED_FLOW:
             return f"the flow {name} succeeded again"
     if news.value is None:
-        return f"{_what(news)} is within the limit again{limit}"
+        return f"nothing more is known of {_what(news)}{limit}"
     return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
 
 

@@ -101,8 +101,7 @@ class Book:
                 self.ended.append(before)
             self.entries[key] = Entry(None, life, finding)
         elif not before.life.is_over:
-            numbers = finding if finding.look.is_known else before.finding
-            self.entries[key] = Entry(before.id, life, replace(numbers, detail=numbers.detail or _why(life)))
+            self.entries[key] = Entry(before.id, life, _numbers(before.finding, finding, life))
 
     def _each(self, change: Callable[[Entry], Entry]) -> None:
         self.ended = [change(entry) for entry in self.ended]
@@ -197,5 +196,14 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, StrEnum) else value
 
 
-def _why(life: Life) -> str:
-    return "no data have come for a day" if life.is_over and life.unknown_since is not None else ""
+def _numbers(before: Finding, new: Finding, life: Life) -> Finding:
+    """Of what fires, those that say why: of the newest look that was as severe. Of what resolved, the value that it has
+    now against the limit that it had crossed; none where it is not known.
+    """
+    if new.look.breach == life.severity:
+        return new
+    if not life.is_over:
+        return before
+    if life.unknown_since is not None:
+        return replace(before, value=None, sample=None, detail="too few selections have come for hours to tell")
+    return replace(before, value=new.value, sample=new.sample, detail=new.detail)

@@ -2,7 +2,7 @@
 
 A breach must hold before it fires, and be over for a while before it resolves; in between, small returns across the
 limit change nothing. After it has resolved it rests, unless what comes is critical. Where the data end while it fires,
-it is neither well nor ill: it waits, and ends after a day without any.
+it is neither well nor ill: it waits, and ends after some hours without any.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from models.message import AlertEvent, Severity
 
-ENDS_WITHOUT_DATA = timedelta(hours=24)
+ENDS_WITHOUT_DATA = timedelta(hours=6)
 """A model that serves no more can no longer get well."""
 
 

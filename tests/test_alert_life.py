@@ -96,7 +96,7 @@ def test_one_whose_data_end_waits_and_goes_on() -> None:
     assert run(["warning"] * 4 + ["unknown"] + ["warning"] * 5) == []
 
 
-def test_one_without_data_for_a_day_is_over() -> None:
+def test_one_without_data_for_hours_is_over() -> None:
     """A model that serves no more can no longer get well."""
     minutes = int(ENDS_WITHOUT_DATA / MINUTE)
     assert run(["critical"] * 6 + ["unknown"] * (minutes + 5)) == [(5, Event.FIRED), (6 + minutes, Event.RESOLVED)]

@@ -24,7 +24,7 @@ from tasks.alert_life import AlertState, Life
 from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
 from tasks.decide import Word
 from tasks.fold import fold
-from tasks.list_alerts import fired_in
+from tasks.list_alerts import fired_in, list_alerts
 from tasks.progress import basis_of
 from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
 from tasks.watch import Watched, watch
@@ -138,6 +138,31 @@ def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
     insert_selections(engine, minutes(NOON, 40, each=4, failing=0.25, model="sick"))
     told = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
     assert events(told) == [("fired", "errorRate", "sick")]
+
+
+def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
+    """While a value is back a little but not yet well, those of the breach stay; when it is over, those of now."""
+    for start, count, failing in ((0, 20, 0.0), (20, 20, 0.35), (40, 12, 0.05), (52, 30, 0.0)):
+        insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
+    every_minute(engine, NOON + 5 * MINUTE, 48)
+    for row in list_alerts(engine):
+        assert (row.state, row.severity) == ("firing", "critical")
+        assert row.value > row.threshold == pytest.approx(0.10)
+    told = every_minute(engine, NOON + 53 * MINUTE, 28)
+    assert {news.event for news in told[-1].news} == {AlertEvent.RESOLVED}
+    assert all(news.value is not None and news.value < 0.05 for news in told[-1].news)
+
+
+def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
+    """A model that is no longer used: nobody can say that it is well again."""
+    insert_selections(engine, minutes(NOON, 30, failing=0.35, model="gone"))
+    insert_selections(engine, minutes(NOON + 30 * MINUTE, 400, each=10))
+    every_minute(engine, NOON + 5 * MINUTE, 40)
+    message = turn(engine, NOON + 429 * MINUTE, flush=True).message
+    assert message is not None
+    (gone,) = [news for news in message.news if news.subject == "gone"]
+    assert (gone.event, gone.value) == (AlertEvent.RESOLVED, None)
+    assert "too few selections" in gone.detail
 
 
 def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
