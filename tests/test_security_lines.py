@@ -13,10 +13,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from aiosmtpd.smtp import AuthResult
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pydantic import SecretStr
 
 from models.errors import DeliveryFailed, SettingsError
 from models.recipient import parse_recipient
@@ -33,6 +35,13 @@ PATIENCE_S = 0.6
 def receiver() -> Iterator[Hook]:
     with hook() as target:
         yield target
+
+
+def _knows(_server: Any, _session: Any, _envelope: Any, _mechanism: str, login: Any) -> AuthResult:
+    return AuthResult(handled=False, success=(login.login, login.password) == (b"ops", b"right"))
+
+
+LOGIN: dict[str, Any] = {"auth_required": True, "auth_require_tls": False, "authenticator": _knows}
 
 
 def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: float = PATIENCE_S) -> str:
@@ -276,8 +285,28 @@ def test_a_webhook_is_not_posted_to_a_server_that_cannot_prove_who_it_is(unknown
     assert not heard.is_set()
 
 
-def _mailed(port: int, security: Any, timeout_s: float = PATIENCE_S) -> str:
-    server = MailServer(HOST, port, security, None, None, timeout_s)
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_mail_server_that_wants_a_login_is_tried_again_once_it_is_set() -> None:
+    wanted = "wants a login: set ROUTEWATCH_SMTP_USERNAME"
+    with mailbox(**LOGIN) as box, pytest.raises(DeliveryFailed, match=wanted) as caught:
+        _mailed(box.port, "none", timeout_s=5.0)
+    assert not caught.value.permanent
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_login_is_made_and_one_that_is_refused_is_told_without_the_servers_words() -> None:
+    with mailbox(**LOGIN) as box:
+        assert _mailed(box.port, "none", timeout_s=5.0, password="right") == "250 kept"
+        with pytest.raises(DeliveryFailed) as caught:
+            _mailed(box.port, "none", timeout_s=5.0, password="wrong")
+        assert caught.value.answer.startswith(f"{HOST}:{box.port} refused the login (535)")
+        assert not caught.value.permanent
+        assert len(box.messages) == 1
+
+
+def _mailed(port: int, security: Any, timeout_s: float = PATIENCE_S, password: str | None = None) -> str:
+    username, secret = ("ops", SecretStr(password)) if password else (None, None)
+    server = MailServer(HOST, port, security, username, secret, timeout_s)
     return send_mail(b"x", "r@example.org", "a@example.org", server, before_handing_over=lambda: None)
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from models.errors import DeliveryFailed, DeliveryUncertain
 
-READY = 220
+READY, LOGIN_NEEDED = 220, 530
 PERMANENT = 500
 """SMTP replies from here on say that trying again cannot help (RFC 5321, 4.2.1)."""
 
@@ -45,7 +45,7 @@ def send_mail(
     """
     where = f"{server.host}:{server.port}"
     with _failures_told(recipient, where), _session(server) as session:
-        _accepted(recipient, session.mail(parseaddr(sender)[1]))
+        _taken_from(sender, where, recipient, session)
         _accepted(recipient, session.rcpt(recipient))
         before_handing_over()
         return _handed_over(session, message, recipient)
@@ -126,6 +126,15 @@ def _ignored(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors:
         return
+
+
+def _taken_from(sender: str, where: str, recipient: str, session: smtplib.SMTP) -> None:
+    reply = session.mail(parseaddr(sender)[1])
+    if reply[0] == LOGIN_NEEDED:
+        # Like a login that is refused: a person mends it.
+        answer = f"{where} wants a login: set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
+        raise DeliveryFailed(recipient, answer, permanent=False)
+    _accepted(recipient, reply)
 
 
 def _accepted(recipient: str, reply: tuple[int, bytes]) -> str:
