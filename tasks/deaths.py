@@ -31,14 +31,15 @@ def tell_of_deaths(place: Workplace, now: datetime) -> int | None:
     It goes to the channels of alerts, the console always among them, but not to where deliveries just died.
     """
     untold = (DELIVERY.c.state == DeliveryState.DEAD.value) & DELIVERY.c.death_told.is_(False)
+    query = select(DELIVERY.c.id).where(untold).order_by(DELIVERY.c.id).limit(MOST_IN_ONE)
     with reading(place.engine) as connection:
-        found = connection.execute(select(DELIVERY.c.id).where(untold).order_by(DELIVERY.c.id).limit(MOST_IN_ONE))
-        ids = found.scalars().all()
-    if not ids:
-        return None
+        if not connection.execute(query).first():
+            return None
     with writing(place.engine) as connection:
-        mine = update(DELIVERY).where(DELIVERY.c.id.in_(ids), untold).values(death_told=True).returning(DELIVERY.c.id)
-        dead = _dead(connection, connection.execute(mine).scalars().all())
+        # What another sender is about to tell of is left to it.
+        ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
+        connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(ids)).values(death_told=True))
+        dead = _dead(connection, ids)
         return _post(connection, place, dead, now) if dead else None
 
 
