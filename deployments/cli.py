@@ -167,6 +167,18 @@ def demo() -> None:
 
 
 @app.command()
+def page(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen at.", min=1, max=65535)] = 4280,
+) -> None:
+    """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
+    from deployments.paging import serve_page
+    from models.workplace import load_workplace
+
+    serve_page(load_workplace(), host, port)
+
+
+@app.command()
 def serve() -> None:
     """Serve the timetable, with a Prefect server and its UI where none is configured."""
     from deployments.serving import serve_timetable

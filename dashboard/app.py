@@ -1,0 +1,34 @@
+"""The app: every route of the live page's server in one place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from dashboard import page
+from dashboard.monitor import Monitor
+from models.workplace import Workplace
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(place: Workplace, *, watches: bool = True) -> FastAPI:
+    """The app for a workplace; `watches`: whether it also folds, judges and delivers while it runs."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        monitor = Monitor(place)
+        if watches and place.settings.monitoring.enabled:
+            monitor.start()
+        yield
+        monitor.stop()
+
+    app = FastAPI(title="Routewatch", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.state.place = place
+    app.include_router(page.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app

@@ -1,0 +1,69 @@
+"""The monitor: folds, judges and delivers again and again while the page's server runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+from models.workplace import Workplace
+from tasks.deliver import deliver_due
+from tasks.fold import fold
+from tasks.progress import basis_of
+from tasks.watch import watch
+
+logger = logging.getLogger("routewatch")
+
+SLOWEST_S = 60.0
+"""However often a turn fails, it is tried again after this time."""
+
+STOP_TIMEOUT_S = 10.0
+
+
+class Monitor:
+    """A turn every `monitoring.updateInterval`: fold and watch in one thread, deliver in another that may wait.
+
+    Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run beside it:
+    what one has done the others find done. After a sleep of the machine the next turn catches up.
+    """
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._interval_s = place.settings.monitoring.update_interval / 1_000
+        self._stopping = Event()
+        self._threads: list[Thread] = []
+
+    def start(self) -> None:
+        """Begin, in threads that end with the process."""
+        for turn in (self.look, self.deliver):
+            thread = Thread(target=self._repeat, args=(turn,), name=f"monitor {turn.__name__}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End after the turns that are under way, or without them where they take too long."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(STOP_TIMEOUT_S)
+
+    def look(self, now: datetime) -> None:
+        """Count what is new, judge what has settled, and queue what is to be told."""
+        fold(self._place.engine, basis_of(self._place.settings), now=now)
+        watch(self._place.engine, self._place.settings, now)
+
+    def deliver(self, now: datetime) -> None:
+        """Send what is due."""
+        deliver_due(self._place, now=now)
+
+    def _repeat(self, turn: Callable[[datetime], None]) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            try:
+                turn(datetime.now(UTC))
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - a database that is away comes back; the page must not end
+                failures += 1
+                told = turn.__name__, type(error).__name__, error
+                logger.warning("the monitor's turn to %s failed and is tried again: %s: %s", *told)
+            self._stopping.wait(min(SLOWEST_S, self._interval_s * 2 ** min(failures, 10)))
