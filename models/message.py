@@ -31,6 +31,8 @@ class AlertRule(StrEnum):
     BUDGET_PROJECTED = "budgetProjected"
     NO_DATA = "noData"
     FAILED_FLOW = "failedFlow"
+    OPTIMIZATION_REVERTED = "optimizationReverted"
+    """A change of the config that harmed was taken back; over as soon as it is told."""
 
 
 class AlertEvent(StrEnum):

@@ -22,6 +22,7 @@ _OTHER_LABELS = {
     AlertRule.BUDGET_PROJECTED: "budget projected",
     AlertRule.NO_DATA: "no data",
     AlertRule.FAILED_FLOW: "failed flow",
+    AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
 }
 _OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
 
@@ -92,6 +93,8 @@ def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
 def _item(news: AlertNews, message: AlertMessage) -> Item:
     is_resolved = news.event is AlertEvent.RESOLVED
     tone, word = ("good", "resolved") if is_resolved else (news.severity, str(news.severity))
+    if is_resolved and news.value is None and news.rule in _KPI_LABELS:
+        tone, word = "unknown", "no data"
     return Item(tone, word, news_sentence(news, message), "" if _is_budget(news) else kept_to_itself(news.detail))
 
 
@@ -99,6 +102,8 @@ def _sentence(news: AlertNews, message: AlertMessage, show: Formats) -> str:
     if news.event is AlertEvent.RESOLVED:
         return f"resolved: {_well_again(news, show)}, after {_duration(news)}"
     opening = _OPENINGS[news.event].format(news.severity)
+    if news.rule is AlertRule.OPTIMIZATION_REVERTED:
+        return f"{opening}: {_state(news, show)}"
     return f"{opening}: {_state(news, show)}{_over(news, message, show)}, since {_since(news, message, show)}"
 
 
@@ -112,6 +117,8 @@ def _state(news: AlertNews, show: Formats) -> str:
             return f"no selections{f' of {name}' if name else ''} for {amount(news.rule, news.value, show)}{limit}"
         case AlertRule.FAILED_FLOW:
             return f"the flow {name} failed"
+        case AlertRule.OPTIMIZATION_REVERTED:
+            return f"optimization {name} was taken back"
     return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
 
 
@@ -125,6 +132,8 @@ def _well_again(news: AlertNews, show: Formats) -> str:
             return f"selections{of} are recorded again"
         case AlertRule.FAILED_FLOW:
             return f"the flow {name} succeeded again"
+        case AlertRule.OPTIMIZATION_REVERTED:
+            return f"optimization {name} is taken back"
     if news.value is None:
         return f"nothing more is known of {_what(news)}{limit}"
     return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"

@@ -18,6 +18,7 @@ from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
 from models.period import Level, floor_to, next_start
+from models.message import AlertEvent, AlertRule
 from models.settings import PerformanceMetrics, Settings
 from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace
@@ -299,10 +300,13 @@ def _alert(connection: Connection, scene: Scene, verdict: Verdict, now: datetime
     logger.warning("optimization %s was taken back: %s", subject, verdict.reason)
     connection.execute(
         insert(ALERT).values(
-            rule="optimizationReverted",
+            rule=AlertRule.OPTIMIZATION_REVERTED.value,
             subject=subject,
             severity="warning",
             state="resolved",
+            detail=verdict.reason,
+            news=AlertEvent.FIRED.value,
+            news_since=now,
             sample=verdict.goal.sample_after if verdict.goal else None,
             started_at=verdict.observed_from,
             fired_at=now,

@@ -29,6 +29,7 @@ from tasks.fold import fold
 from tasks.lifecycle import overlap, why_not_now
 from tasks.progress import basis_of
 from tasks.verify import verify
+from tasks.watch import watch
 from tests.factories import MONDAY, insert_selections, selections
 
 SETTINGS = Settings()
@@ -149,7 +150,10 @@ def test_what_harms_is_taken_back_with_an_alert(
         changes = connection.execute(
             select(table_of(ConfigChange)).where(table_of(ConfigChange).c.optimization_id == number)
         ).fetchall()
-    assert alert.subject == f"#{number} {key}"
+    assert (alert.subject, alert.detail) == (f"#{number} {key}", verdict.reason)
+    message = watch(router, SETTINGS, alert.fired_at, flush=True).message
+    assert message is not None
+    assert [(news.event.value, news.rule.value) for news in message.news] == [("fired", "optimizationReverted")]
     assert [change.reverted_by for change in changes] == [changes[1].id, changes[1].id]
 
 
