@@ -56,7 +56,8 @@ def untold(life: Life, *, silenced: bool) -> Life:
 def is_time(lives: Iterable[Life], told_at: datetime | None, at: datetime, rhythm: Rhythm) -> bool:
     """Whether what is new of alerts is told at `at`; `told_at` is when something was told last."""
     since = min((life.news_since for life in lives if life.news_since is not None), default=None)
-    if since is None or at - since < rhythm.wait:
+    # Without a wait it is time also for what was found after the windows that are judged.
+    if since is None or (rhythm.wait and at - since < rhythm.wait):
         return False
     return told_at is None or at - told_at >= rhythm.interval
 

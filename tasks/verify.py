@@ -17,8 +17,8 @@ from models.database import reading, writing
 from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
-from models.period import Level, floor_to, next_start
 from models.message import AlertEvent, AlertRule
+from models.period import Level, floor_to, next_start
 from models.settings import PerformanceMetrics, Settings
 from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace

@@ -151,7 +151,7 @@ def test_what_harms_is_taken_back_with_an_alert(
             select(table_of(ConfigChange)).where(table_of(ConfigChange).c.optimization_id == number)
         ).fetchall()
     assert (alert.subject, alert.detail) == (f"#{number} {key}", verdict.reason)
-    message = watch(router, SETTINGS, alert.fired_at, flush=True).message
+    message = watch(router, SETTINGS, alert.fired_at + timedelta(hours=1), flush=True).message
     assert message is not None
     assert [(news.event.value, news.rule.value) for news in message.news] == [("fired", "optimizationReverted")]
     assert [change.reverted_by for change in changes] == [changes[1].id, changes[1].id]
