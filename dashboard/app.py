@@ -9,15 +9,19 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from dashboard import page
+from dashboard import interface, page
 from dashboard.monitor import Monitor
 from models.workplace import Workplace
 
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(place: Workplace, *, watches: bool = True) -> FastAPI:
-    """The app for a workplace; `watches`: whether it also folds, judges and delivers while it runs."""
+def create_app(place: Workplace, *, watches: bool = True, host: str = "127.0.0.1") -> FastAPI:
+    """The app for a workplace; `watches`: whether it also folds, judges and delivers while it runs.
+
+    `host` is the address that the server is going to listen on. Raises TokensNeeded for one that others can reach where
+    no tokens are set.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -29,6 +33,7 @@ def create_app(place: Workplace, *, watches: bool = True) -> FastAPI:
 
     app = FastAPI(title="Routewatch", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.place = place
+    interface.add_to(app, place, host)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -16,4 +16,4 @@ def serve_page(place: Workplace, host: str, port: int) -> None:
 
     say(f"Live page: http://{host}:{port}")
     note("Ctrl-C ends it")
-    uvicorn.run(create_app(place), host=host, port=port, log_level="warning", server_header=False)
+    uvicorn.run(create_app(place, host=host), host=host, port=port, log_level="warning", server_header=False)

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
+from models.token import parse_tokens
 
 
 class Environment(BaseSettings):
@@ -32,6 +33,8 @@ class Environment(BaseSettings):
     smtp_password: SecretStr | None = None
     mail_from: str = "routewatch@localhost"
     webhook_secret: SecretStr | None = None
+    tokens: SecretStr | None = None
+    """Who may use the HTTP interface (models.token), with spaces between them."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
 
     @field_validator("mail_from")
@@ -44,6 +47,13 @@ class Environment(BaseSettings):
         if not (address.username and address.domain and text.isprintable()):
             raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org>")
         return text
+
+    @field_validator("tokens")
+    @classmethod
+    def _usable_tokens(cls, tokens: SecretStr | None) -> SecretStr | None:
+        if tokens is not None:
+            parse_tokens(tokens.get_secret_value())
+        return tokens
 
     @property
     def database_address(self) -> str:

@@ -174,3 +174,14 @@ class OptimizerStopped(UsageError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(f"nothing was changed: {why}")
+
+
+class TokensNeeded(UsageError):
+    """The HTTP interface was to listen where others can reach it, with nothing to tell who may use it."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"the page would be open to everybody who reaches {host}: without tokens it listens on 127.0.0.1 alone. "
+            "Set ROUTEWATCH_TOKENS (docs/api.md) or leave the address as it is"
+        )

@@ -278,7 +278,7 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return [_fault(dict(item)) for item in error.errors(include_url=False)]
 
 
-_MAY_BE_SECRET = ("delivery.recipients", "smtp_password", "webhook_secret", "database_url")
+_MAY_BE_SECRET = ("delivery.recipients", "smtp_password", "webhook_secret", "database_url", "tokens")
 """Of these a fault does not show what was found."""
 
 

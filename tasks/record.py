@@ -16,16 +16,17 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from models.database import connect, insert_into, writing
 from models.environment import load_environment
 from models.errors import RoutewatchError, UsageError
-from models.tables import LARGEST_AMOUNT, MODEL_ID_LENGTH, TEXT_LENGTH, Selection, table_of
+from models.pick import Pick
+from models.tables import Selection, table_of
 
 SELECTION = table_of(Selection)
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
@@ -98,11 +99,11 @@ class RouterLog:
         Gives the request id, a new one where none is given; None where the row is refused: a value that the table
         does not take, or a closed log. Never raises for a value and never waits for the database.
         """
-        row = {name: value for name, value in locals().items() if name in _Pick.model_fields}
+        row = {name: value for name, value in locals().items() if name in Pick.model_fields}
         row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
         row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
         try:
-            pick = _Pick.model_validate(row)
+            pick = Pick.model_validate(row)
         except ValidationError as problem:
             fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
             self._writer.refuse(f"{fault['loc'][0]}: {fault['msg']}")
@@ -132,46 +133,6 @@ class RouterLog:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("contains a NUL character")
-    return text
-
-
-def _in_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
-
-
-_Text = Annotated[str, Field(max_length=TEXT_LENGTH), AfterValidator(_storable)]
-_Amount = Annotated[float, Field(ge=0, le=LARGEST_AMOUNT)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Tokens = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)]
-
-
-class _Pick(BaseModel):
-    """What the table takes; strict, so that True is no number and "1" neither."""
-
-    model_config = ConfigDict(strict=True, protected_namespaces=())
-
-    request_id: Annotated[_Text, Field(min_length=1)]
-    timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
-    model_id: Annotated[str, Field(min_length=1, max_length=MODEL_ID_LENGTH), AfterValidator(_storable)]
-    response_time_ms: _Amount | None
-    complexity: _Text | None
-    cost_usd: _Amount | None
-    cache_hit: bool | None
-    accuracy: _Share | None
-    user_satisfaction: _Share | None
-    error: bool
-    error_type: _Text | None
-    prompt_tokens: _Tokens | None
-    completion_tokens: _Tokens | None
-    team: _Text | None
 
 
 class _Writer:

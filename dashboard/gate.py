@@ -1,0 +1,173 @@
+"""The gate: who a request is from, and whether it may come in. It stands before every route, known or not."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+
+from dashboard.problems import Refused
+from models.errors import TokensNeeded
+from models.token import Scope, Token, token_of
+
+COOKIE = "routewatch_session"
+SESSION_LENGTH = timedelta(hours=12)
+
+OPEN_PATHS = frozenset({"/healthz", "/login"})
+"""What needs no token."""
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who a request is from: the token's name, or whoever runs the server where no tokens are set."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+
+class Gate:
+    """Knows the tokens, and whether the server can be reached from this machine alone.
+
+    Without tokens everybody on this machine may do everything, which is why it then listens on the loopback only.
+    """
+
+    def __init__(self, tokens: Sequence[Token], host: str) -> None:
+        """Raises TokensNeeded for an address that others can reach, without tokens."""
+        self._tokens = tuple(tokens)
+        self._on_loopback = is_loopback(host)
+        if not tokens and not self._on_loopback:
+            raise TokensNeeded(host)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no token is asked for."""
+        return not self._tokens
+
+    def admit(self, method: str, path: str, headers: Headers, scheme: str, now: datetime) -> Person | None:
+        """Who a request is from; None on the paths that are open to all. Raises Refused."""
+        host = headers.get("host", "")
+        if self._on_loopback and _name_of(host) not in LOOPBACK_NAMES:
+            # Another name leads here: a page of that name would be of our origin (DNS rebinding).
+            detail = f"this server is localhost or 127.0.0.1, and was asked for as {host!r}: use one of its own names"
+            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, detail, closes=True)
+        bearer = headers.get("authorization")
+        if method not in READING and (bearer is None or path in OPEN_PATHS):
+            self._check_origin(headers, f"{scheme}://{host}", needed=COOKIE in _cookies(headers))
+        if path in OPEN_PATHS:
+            return None
+        return self._person(bearer, headers, now)
+
+    def session_for(self, secret: str, now: datetime) -> str:
+        """The value of a browser's cookie, for a token's secret. Raises Refused."""
+        token = self._of_secret(secret, now)
+        ends = int((now + SESSION_LENGTH).timestamp())
+        return f"{_encoded(token.name)}.{ends}.{_signature(token, ends)}"
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _person(self, bearer: str | None, headers: Headers, now: datetime) -> Person:
+        if self.is_open:
+            return Person(getpass.getuser(), frozenset({Scope.ADMIN}))
+        if bearer is not None:
+            kind, _, secret = bearer.partition(" ")
+            if kind.lower() != "bearer":
+                raise _unknown("the Authorization header is not `Bearer` and a token")
+            token = self._of_secret(secret.strip(), now)
+        elif session := _cookies(headers).get(COOKIE):
+            token = self._of_session(session, now)
+        else:
+            raise _unknown("there is no token: send `Authorization: Bearer TOKEN`, or log in at /login")
+        return Person(token.name, token.scopes)
+
+    def _of_secret(self, secret: str, now: datetime) -> Token:
+        token = token_of(self._tokens, secret)
+        if token is None:
+            raise _unknown("the token is none of ROUTEWATCH_TOKENS")
+        return _good(token, now)
+
+    def _of_session(self, session: str, now: datetime) -> Token:
+        name, ends, signature = [*session.split("."), "", "", ""][:3]
+        token = next((token for token in self._tokens if hmac.compare_digest(_encoded(token.name), name)), None)
+        if token is None or not ends.isdecimal() or not hmac.compare_digest(_signature(token, int(ends)), signature):
+            raise _unknown("the session is not known: log in again at /login")
+        if now.timestamp() > int(ends):
+            raise _unknown("the session is over: log in again at /login")
+        return _good(token, now)
+
+    def _check_origin(self, headers: Headers, own: str, *, needed: bool) -> None:
+        """What changes something must come from a page of this server; programs, which have no cookie, name none."""
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if origin is not None and not self.is_same(origin, own):
+            raise _from_elsewhere(f"the page at {origin!r}")
+        if site is not None and site != "same-origin":
+            raise _from_elsewhere(f"a page of another site (Sec-Fetch-Site: {site})")
+        if needed and site is None and origin is None:
+            raise _from_elsewhere("a page that names neither Origin nor Sec-Fetch-Site")
+
+    @staticmethod
+    def is_same(origin: str, own: str) -> bool:
+        """Whether an origin is a page of this server; the scheme may differ behind a proxy that ends TLS."""
+        return urlsplit(origin).scheme in ("http", "https") and urlsplit(origin).netloc == urlsplit(own).netloc
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _good(token: Token, now: datetime) -> Token:
+    if token.is_over(now):
+        raise _unknown(f"the token {token.name} was good until {token.last_day}: ask for a new one")
+    return token
+
+
+def _unknown(detail: str) -> Refused:
+    return Refused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="routewatch"'}, closes=True)
+
+
+def _from_elsewhere(where: str) -> Refused:
+    detail = f"the request comes from {where}, and only this server's own pages may change something"
+    return Refused(HTTPStatus.FORBIDDEN, detail, closes=True)
+
+
+def _signature(token: Token, ends: int) -> str:
+    """It changes with the token's secret, so that a session ends with its token."""
+    said = f"routewatch session {_encoded(token.name)} {ends}".encode()
+    return hmac.new(token.secret.encode(), said, sha256).hexdigest()
+
+
+def _encoded(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=")
+
+
+def _cookies(headers: Headers) -> dict[str, str]:
+    return cookie_parser("; ".join(headers.getlist("cookie")))
+
+
+def _name_of(host: str) -> str:
+    """The name in a Host header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,285 @@
+"""Ingest: selections that routers send by HTTP, one or many at once, each answered for by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError, IntegrityError
+
+from dashboard.body import read_body
+from dashboard.problems import Refused, problems
+from dashboard.security import requires
+from models.database import insert_into, writing
+from models.pick import Pick
+from models.tables import Selection, table_of
+from models.workplace import Workplace
+
+SELECTION = table_of(Selection)
+
+MOST_SELECTIONS = 10_000
+LARGEST_BODY_BYTES = 16 * 1024 * 1024
+BODY_TIMEOUT_S = 20.0
+MOST_BATCHES_AT_ONCE = 8
+"""Being received, waiting or being written; one more is told to come back, so that memory has a bound."""
+WRITERS = 2
+RETRY_AFTER_S = 1
+
+_DOCUMENT_NAMES = {"responseTime": "response_time_ms", "cost": "cost_usd"}
+"""The product document's names that are not just the columns' in camelCase."""
+
+NAMES: dict[str, str] = {
+    **{name: name for name in Pick.model_fields},
+    **{to_camel(name): name for name in Pick.model_fields},
+    **_DOCUMENT_NAMES,
+}
+"""Every name that a selection's field may have, and its column."""
+
+_UNKNOWN: dict[str, Any] = dict.fromkeys(Pick.model_fields) | {"error": False}
+
+
+class SelectionResult(BaseModel):
+    """What became of one selection; a duplicate's request id was known before, and nothing was changed."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    index: int
+    status: Literal["created", "duplicate", "refused"]
+    request_id: str | None = None
+    error: str | None = None
+
+
+class SelectionResults(BaseModel):
+    """One result a selection, in the order in which they were sent."""
+
+    results: list[SelectionResult]
+    created: int
+    duplicates: int
+    refused: int
+
+
+@dataclass
+class Intake:
+    """How much is being taken in at once, and what has become of all of it since the server started."""
+
+    place: Workplace
+    most_at_once: int = MOST_BATCHES_AT_ONCE
+    body_timeout_s: float = BODY_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        self._threads = ThreadPoolExecutor(WRITERS, "selections")
+        self._batches = 0
+        self.totals = {"created": 0, "duplicate": 0, "refused": 0}
+
+    async def take(self, request: Request) -> SelectionResults:
+        """Take a request's selections in. Raises Refused."""
+        if self._batches >= self.most_at_once:
+            detail = f"{self._batches} batches are being taken in already: send this one again after a moment"
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
+        self._batches += 1
+        try:
+            body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s)
+            loop = asyncio.get_running_loop()
+            # A caller that hangs up does not end the writing: the batch counts until it is written.
+            results = await asyncio.shield(loop.run_in_executor(self._threads, self._take, body))
+        finally:
+            self._batches -= 1
+        for status, count in (
+            ("created", results.created), ("duplicate", results.duplicates), ("refused", results.refused)
+        ):  # fmt: skip
+            self.totals[status] += count
+        return results
+
+    def _take(self, body: bytes) -> SelectionResults:
+        return record(self.place.engine, selections_in(body), datetime.now(UTC))
+
+
+router = APIRouter(tags=["selections"])
+
+_EXAMPLE = {"modelId": "swift-mini", "responseTime": 412.0, "cost": 0.0004, "complexity": "simple", "cacheHit": False}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/SentSelection"},
+                        {
+                            "type": "array",
+                            "maxItems": MOST_SELECTIONS,
+                            "items": {"$ref": "#/components/schemas/SentSelection"},
+                        },
+                    ]
+                },
+                "example": [_EXAMPLE],
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/selections",
+    response_model=SelectionResults,
+    responses={
+        207: {"model": SelectionResults, "description": "Some or all were refused; the others are stored"},
+        **problems(400, 408, 413, 415, 422, 429),
+    },
+    openapi_extra=_BODY,
+)
+async def post_selections(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
+    """Hand in one selection, or a list of up to 10,000.
+
+    Sent again with the same request ids, they count once. One without a request id gets a new one, without a
+    timestamp it is of now.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        detail = f"the body is of type {kind or 'nothing'!r}: send application/json"
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
+    intake: Intake = request.app.state.intake
+    results = await intake.take(request)
+    status = HTTPStatus.MULTI_STATUS if results.refused else HTTPStatus.OK
+    content = orjson.dumps(results.model_dump(by_alias=True, exclude_none=True))
+    return Response(content, status, media_type="application/json")
+
+
+def selections_in(body: bytes) -> list[Any]:
+    """A body's selections, unchecked. Raises Refused."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+    if isinstance(content, dict):
+        return [content]
+    if not isinstance(content, list):
+        detail = "the body is neither a selection, which is an object, nor a list of them"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    if len(content) > MOST_SELECTIONS:
+        detail = f"there are {len(content)} selections, at most {MOST_SELECTIONS} are taken at once: send them in parts"
+        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+    return content
+
+
+def record(engine: Engine, sent: Sequence[Any], now: datetime) -> SelectionResults:
+    """Check selections and write the good ones, all in one transaction."""
+    checked = [_checked(item, now) for item in sent]
+    rows = [row for row in checked if isinstance(row, dict)]
+    refused: dict[int, str] = {}
+    created: set[str] = set()
+    if rows:
+        with writing(engine) as connection:
+            created, refused = _insert(connection, rows)
+    results = []
+    for index, row in enumerate(checked):
+        if isinstance(row, str):
+            results.append(SelectionResult(index=index, status="refused", error=row))
+        elif id(row) in refused:
+            error = refused[id(row)]
+            results.append(SelectionResult(index=index, status="refused", request_id=row["request_id"], error=error))
+        else:
+            status: Literal["created", "duplicate"] = "created" if row["request_id"] in created else "duplicate"
+            # Of the same id twice in a batch, the first was created.
+            created.discard(row["request_id"])
+            results.append(SelectionResult(index=index, status=status, request_id=row["request_id"]))
+    count = {status: sum(result.status == status for result in results) for status in ("created", "duplicate")}
+    return SelectionResults(
+        results=results,
+        created=count["created"],
+        duplicates=count["duplicate"],
+        refused=len(results) - sum(count.values()),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class SentSelection(BaseModel):
+    """A selection as it is sent. What is left out or null is unknown; the columns' names are taken as well.
+
+    `responseTime` is in ms, `cost` in USD; `timestamp` is ISO 8601 with an offset, or ms since 1970.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    modelId: str = Field(min_length=1, max_length=200)  # noqa: N815 - the document's name
+    timestamp: datetime | float | None = None
+    requestId: str | None = Field(default=None, min_length=1, max_length=200)  # noqa: N815
+    responseTime: float | None = Field(default=None, ge=0)  # noqa: N815
+    cost: float | None = Field(default=None, ge=0)
+    complexity: str | None = Field(default=None, max_length=200)
+    cacheHit: bool | None = None  # noqa: N815
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+    userSatisfaction: float | None = Field(default=None, ge=0, le=1)  # noqa: N815
+    error: bool | None = None
+    errorType: str | None = Field(default=None, max_length=200)  # noqa: N815
+    promptTokens: int | None = Field(default=None, ge=0)  # noqa: N815
+    completionTokens: int | None = Field(default=None, ge=0)  # noqa: N815
+    team: str | None = Field(default=None, max_length=200)
+
+
+def _checked(item: Any, now: datetime) -> dict[str, Any] | str:
+    """A row for the table, or why it is none."""
+    if not isinstance(item, dict):
+        return f"it is {type(item).__name__}, not an object with modelId and what else is known"
+    row, spelled = dict(_UNKNOWN), dict[str, str]()
+    for name, value in item.items():
+        column = NAMES.get(name)
+        if column is None:
+            return f"{name[:100]}: is no field of a selection; {', '.join(map(to_camel, Pick.model_fields))} are"
+        if column in spelled:
+            return f"{name}: is the same as {spelled[column]}, which is there too"
+        spelled[column] = name
+        row[column] = value
+    try:
+        row["timestamp"] = now if row["timestamp"] is None else _instant(row["timestamp"])
+        row["request_id"] = uuid.uuid4().hex if row["request_id"] is None else row["request_id"]
+        row["error"] = False if row["error"] is None else row["error"]
+        return Pick.model_validate(row).model_dump()
+    except ValidationError as problem:
+        faults = problem.errors(include_url=False, include_context=False, include_input=False)
+        return "; ".join(f"{spelled.get(str(it['loc'][0]), to_camel(str(it['loc'][0])))}: {it['msg']}" for it in faults)
+    except ValueError as problem:
+        return f"{spelled['timestamp']}: {problem}"
+
+
+def _instant(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("is no ISO 8601 time such as 2026-09-06T16:00:00.250Z") from None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return datetime.fromtimestamp(value / 1_000, UTC)
+        except (ValueError, OverflowError, OSError):
+            raise ValueError("is no number of milliseconds since 1970 within the years 1 to 9999") from None
+    return value
+
+
+def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> tuple[set[str], dict[int, str]]:
+    """Write rows; gives the request ids that are new, and why rows, by their identity, were refused after all."""
+    insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
+    try:
+        with connection.begin_nested():
+            return set(connection.scalars(insertion.returning(SELECTION.c.request_id), rows)), {}
+    except (IntegrityError, DataError) as error:
+        if len(rows) == 1:
+            return set(), {id(rows[0]): f"the database refused it: {type(error.orig).__name__}"}
+    middle = len(rows) // 2
+    (created, refused), (more, others) = _insert(connection, rows[:middle]), _insert(connection, rows[middle:])
+    return created | more, refused | others

@@ -1,0 +1,131 @@
+"""Problems: every error answer, as application/problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from models.errors import DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
+
+logger = logging.getLogger("routewatch")
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+
+class Problem(BaseModel):
+    """What went wrong. `detail` says what was found, what was expected and what to do."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+
+
+class Refused(RoutewatchError):
+    """A request that is answered with an error status; `closes` the connection where its body was not read."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, *, closes: bool = False
+    ) -> None:
+        self.status = status
+        self.headers = dict(headers or {}) | ({"Connection": "close"} if closes else {})
+        super().__init__(detail)
+
+
+_MEANINGS: dict[int, str] = {
+    400: "The body is no JSON",
+    401: "No valid token",
+    403: "The token is not for this, or the request comes from another site",
+    404: "It is not there",
+    408: "The body took too long",
+    409: "It is in no state for this",
+    413: "The body is too large",
+    415: "The body is of another type",
+    421: "The server is asked for by a name that it does not have",
+    422: "A parameter or the body is not as documented",
+    429: "Too much at once; Retry-After says when to try again",
+    503: "The database cannot be used for now, or has nothing yet",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer besides success, for its `responses`; what every route may is among it."""
+    return {
+        status: {
+            "description": _MEANINGS[status],
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({401, 403, 421, 503, *statuses})
+    }
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """One answer."""
+    said = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    return Response(orjson.dumps(said.model_dump()), status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Have every error of the app answered as a problem, and Problem known to its OpenAPI document."""
+    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(RoutewatchError, _of_the_family)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unforeseen)
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - it is registered for no other
+    return problem(error.status, str(error), error.headers)
+
+
+def _of_the_family(_request: Request, error: Exception) -> Response:
+    if isinstance(error, (DatabaseUnavailable, SchemaOutdated)):
+        # Where the database is, is for its keeper; whoever asks is told that it is away.
+        logger.warning("a request could not be answered: %s", error)
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        return problem(503, "the database cannot be used for now: the server's log says why; try again later", headers)
+    if isinstance(error, UsageError):
+        return problem(422, str(error))
+    logger.warning("a request could not be answered: %s", error)
+    return problem(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    faults = (f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in error.errors())
+    return problem(422, "; ".join(faults))
+
+
+def _http(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return problem(error.status_code, str(error.detail), error.headers)
+
+
+def _unforeseen(_request: Request, error: Exception) -> Response:
+    logger.error("a request failed", exc_info=error)
+    return problem(500, "the server failed: its log says why")

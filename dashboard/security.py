@@ -1,0 +1,162 @@
+"""Security: the gate before every route, headers on every answer, scopes of routes, and logging in by browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, FastAPI, Request, Security
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard import gate
+from dashboard.body import read_body
+from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
+from dashboard.problems import Refused, problem
+from models.token import Scope as TokenScope
+from models.token import parse_tokens
+from models.workplace import Workplace
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "font-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""What an answer bears, unless its route says otherwise."""
+
+LARGEST_FORM_BYTES = 8 * 1024
+FORM_TIMEOUT_S = 10.0
+
+_BEARER = HTTPBearer(auto_error=False, description="A token of ROUTEWATCH_TOKENS")
+
+router = APIRouter(include_in_schema=False)
+
+
+def protect(app: FastAPI, place: Workplace, host: str) -> None:
+    """Put the gate before the app, which is going to listen on `host`. Raises TokensNeeded."""
+    tokens = place.environment.tokens
+    app.state.gate = Gate(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
+    app.add_middleware(_Guard, gate=app.state.gate)
+    app.include_router(router)
+
+
+def requires(scope: str) -> Callable[..., str]:
+    """A dependency: the request's token must be for `scope` (write, read or admin). It gives the person's name."""
+    wanted = TokenScope(scope)
+
+    def who(request: Request, _bearer: Annotated[Any, Security(_BEARER)]) -> str:
+        person: Person = request.scope["person"]
+        if wanted not in person.scopes and TokenScope.ADMIN not in person.scopes:
+            has = "+".join(sorted(person.scopes))
+            detail = f"the token {person.name} is for {has}, and this needs {wanted}: use another token"
+            raise Refused(HTTPStatus.FORBIDDEN, detail, closes=request.method not in gate.READING)
+        return person.name
+
+    return who
+
+
+@router.get("/login")
+def login_form(request: Request) -> Response:
+    """Where a browser's user enters a token."""
+    if request.app.state.gate.is_open:
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    return HTMLResponse(_FORM.format(said=""))
+
+
+@router.post("/login")
+async def log_in(request: Request) -> Response:
+    """Give the browser a session for a token."""
+    own: Gate = request.app.state.gate
+    if own.is_open:
+        return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    form = parse_qs((await read_body(request, LARGEST_FORM_BYTES, FORM_TIMEOUT_S)).decode(errors="replace"))
+    try:
+        session = own.session_for(form.get("token", [""])[0].strip(), datetime.now(UTC))
+    except Refused as refused:
+        said = "<p role=alert>This is no token that is known, or it is over.</p>"
+        return HTMLResponse(_FORM.format(said=said), refused.status)
+    answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    answer.set_cookie(
+        COOKIE,
+        session,
+        max_age=int(SESSION_LENGTH.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/logout")
+def log_out() -> Response:
+    """Take the browser's session away."""
+    answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_FORM = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
+<title>Routewatch: log in</title>
+<main><h1>Routewatch</h1>{said}
+<form method=post action=/login><label>Token <input name=token type=password required autofocus
+autocomplete=current-password></label> <button>Log in</button></form></main></html>
+"""
+
+
+class _Guard:
+    """The middleware: lets in whom the gate admits, and puts the headers on whatever is answered."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                _add_headers(message)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        try:
+            scope["person"] = self._gate.admit(
+                scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
+            )
+        except Refused as refused:
+            await _refusal(refused, scope, headers)(scope, receive, send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
+
+
+def _refusal(refused: Refused, scope: Scope, headers: Headers) -> Response:
+    """A person who opens a page without a token is shown where to log in."""
+    opens_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+    if refused.status is HTTPStatus.UNAUTHORIZED and opens_page and "authorization" not in headers:
+        return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    return problem(refused.status, str(refused), refused.headers)
+
+
+def _add_headers(message: MutableMapping[str, Any]) -> None:
+    said = MutableHeaders(scope=message)
+    for name, value in HEADERS.items():
+        said.setdefault(name, value)

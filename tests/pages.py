@@ -1,0 +1,61 @@
+"""The live page's server, really listening on the loopback, for tests that ask it by HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import httpx
+import uvicorn
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from dashboard.app import create_app
+from models.environment import Environment
+from models.settings import parse_settings
+from models.workplace import Workplace
+from tests.servers import HOST
+
+WRITER, READER, ADMIN, OVER = (f"{name}-0123456789abcdef" for name in ("writer", "reader", "admin", "over"))
+TOKENS = f"router:write:{WRITER} eye:read:{READER} chief:admin:{ADMIN} former:read+write:{OVER}:2026-01-31"
+
+
+def workplace(engine: Engine, home: Path, *, tokens: str | None = TOKENS) -> Workplace:
+    environment = Environment(
+        home=home,
+        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
+        tokens=None if tokens is None else SecretStr(tokens),
+    )
+    return Workplace(environment, parse_settings({}, "test"))
+
+
+@contextmanager
+def serving(place: Workplace, *, host: str = HOST) -> Iterator[httpx.Client]:
+    """A client of a server of the app, which neither folds nor delivers by itself."""
+    with listening(place, host=host) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+        yield client
+
+
+@contextmanager
+def listening(place: Workplace, *, host: str = HOST) -> Iterator[tuple[str, uvicorn.Server]]:
+    """The address of such a server, and the server."""
+    app = create_app(place, watches=False, host=host)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=5))
+    with socket.socket() as listener:
+        # Requests wait at the socket until the server takes them: there is nothing to wait for here.
+        listener.bind((HOST, 0))
+        listener.listen(128)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://{HOST}:{listener.getsockname()[1]}", server
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+def bearing(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

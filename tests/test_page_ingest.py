@@ -1,0 +1,189 @@
+"""Selections that are sent by HTTP are stored once, each is answered for, and nobody can wear the server out."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import Engine, func, select
+
+from models.database import reading, writing
+from models.tables import Selection, table_of
+from tests.pages import WRITER, bearing, listening, serving, workplace
+
+SELECTION = table_of(Selection)
+FULL: dict[str, Any] = {
+    "requestId": "r1", "timestamp": "2026-09-07T10:00:00.250+02:00", "modelId": "m", "responseTime": 412,
+    "cost": 0.0004, "complexity": "simple", "cacheHit": False, "accuracy": 1, "userSatisfaction": 0.5, "error": True,
+    "errorType": "timeout", "promptTokens": 12, "completionTokens": 3, "team": "search",
+}  # fmt: skip
+COLUMNS: dict[str, Any] = {
+    "request_id": "r1", "timestamp": datetime(2026, 9, 7, 8, 0, 0, 250_000, UTC), "model_id": "m",
+    "response_time_ms": 412.0, "cost_usd": 0.0004, "complexity": "simple", "cache_hit": False, "accuracy": 1.0,
+    "user_satisfaction": 0.5, "error": True, "error_type": "timeout", "prompt_tokens": 12, "completion_tokens": 3,
+    "team": "search",
+}  # fmt: skip
+
+
+@pytest.fixture
+def client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
+    with serving(workplace(engine, tmp_path)) as client:
+        client.headers.update(bearing(WRITER))
+        yield client
+
+
+def rows(engine: Engine) -> list[dict[str, Any]]:
+    with reading(engine) as connection:
+        found = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings()
+        return [{name: value for name, value in row.items() if name != "id"} for row in found]
+
+
+def count(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return connection.scalar(select(func.count()).select_from(SELECTION)) or 0
+
+
+def test_a_selection_is_stored_under_the_documents_names_and_under_the_columns(
+    engine: Engine, client: httpx.Client
+) -> None:
+    sent = COLUMNS | {"timestamp": COLUMNS["timestamp"].timestamp() * 1_000, "request_id": "r2"}
+    assert client.post("/selections", json=FULL).json() == {
+        "results": [{"index": 0, "status": "created", "requestId": "r1"}],
+        "created": 1, "duplicates": 0, "refused": 0,
+    }  # fmt: skip
+    assert client.post("/selections", json=[sent]).json()["created"] == 1
+    assert rows(engine) == [COLUMNS, COLUMNS | {"request_id": "r2"}]
+
+
+def test_what_is_left_out_is_unknown_and_the_time_is_now(engine: Engine, client: httpx.Client) -> None:
+    before = datetime.now(UTC)
+    answer = client.post("/selections", json={"modelId": "m", "cost": None}).json()
+    (row,) = rows(engine)
+    assert row["request_id"] == answer["results"][0]["requestId"]
+    assert before <= row["timestamp"] <= datetime.now(UTC)
+    assert {name for name, value in row.items() if value is not None} == {
+        "request_id", "timestamp", "model_id", "error"
+    }  # fmt: skip
+
+
+def test_good_ones_are_stored_and_each_bad_one_is_told_why(engine: Engine, client: httpx.Client) -> None:
+    bad = [
+        7,
+        {},
+        {"modelId": ""},
+        {"modelId": "m", "responseTime": -1},
+        {"modelId": "m", "responseTime": "12"},
+        {"modelId": "m", "promptTokens": True},
+        {"modelId": "m", "accuracy": 1.01},
+        {"modelId": "m", "timestamp": "2026-09-07T10:00:00"},
+        {"modelId": "m", "timestamp": "soon"},
+        {"modelId": "m", "timestamp": 1e300},
+        {"modelId": "m", "respnseTime": 1},
+        {"modelId": "m", "cost": 1, "cost_usd": 2},
+        {"modelId": "m", "team": "a\0b"},
+        {"modelId": "m" * 201},
+    ]
+    answer = client.post("/selections", json=[FULL, *bad, {"modelId": "last"}])
+    assert answer.status_code == 207
+    results = answer.json()["results"]
+    assert [item["status"] for item in results] == ["created", *["refused"] * len(bad), "created"]
+    assert [item["error"].partition(":")[0] for item in results[1:-1]] == [
+        "it is int, not an object with modelId and what else is known", "modelId", "modelId", "responseTime",
+        "responseTime", "promptTokens", "accuracy", "timestamp", "timestamp", "timestamp", "respnseTime", "cost_usd",
+        "team", "modelId",
+    ]  # fmt: skip
+    assert [row["model_id"] for row in rows(engine)] == ["m", "last"]
+
+
+def test_a_batch_that_is_sent_again_counts_once(engine: Engine, client: httpx.Client) -> None:
+    batch = [{"modelId": "m", "requestId": f"r{number % 900}"} for number in range(1_000)]
+    first, second = (client.post("/selections", json=batch).json() for _ in range(2))
+    assert (first["created"], first["duplicates"]) == (900, 100)
+    assert [item["status"] for item in first["results"]] == ["created"] * 900 + ["duplicate"] * 100
+    assert (second["created"], second["duplicates"]) == (0, 1_000)
+    assert count(engine) == 900
+
+
+def test_many_senders_of_the_same_at_once_store_each_once(engine: Engine, client: httpx.Client) -> None:
+    batch = [{"modelId": "m", "requestId": f"r{number}"} for number in range(500)]
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post("/selections", json=batch).json(), range(6)))
+    assert sum(answer["created"] for answer in answers) == count(engine) == 500
+
+
+def test_ten_thousand_are_taken_at_once_and_one_more_is_not(engine: Engine, client: httpx.Client) -> None:
+    batch = [{"modelId": "m"}] * 10_000
+    assert client.post("/selections", json=batch).json()["created"] == 10_000
+    refused = client.post("/selections", json=[*batch, {"modelId": "m"}])
+    assert (refused.status_code, refused.headers["content-type"]) == (413, "application/problem+json")
+    assert count(engine) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b"7", "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b"modelId=m", "application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_a_body_that_is_no_selections_is_refused(client: httpx.Client, content: bytes, kind: str, status: int) -> None:
+    answer = client.post("/selections", content=content, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
+
+
+def test_a_body_without_an_end_is_refused_at_its_limit(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """It announces no length, and is refused after 16 MB of the 64 that it would have."""
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(64):
+            sent += 1
+            yield b" " * 1024 * 1024
+
+    with serving(workplace(sqlite_engine, tmp_path)) as client:
+        kind = {"Content-Type": "application/json"} | bearing(WRITER)
+        assert client.post("/selections", content=endless(), headers=kind).status_code == 413
+        assert client.post("/selections", content=b" " * 17 * 1024 * 1024, headers=kind).status_code == 413
+    assert sent < 64
+
+
+def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_back(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    with listening(workplace(sqlite_engine, tmp_path)) as (address, server):
+        intake = server.config.app.state.intake  # type: ignore[union-attr]
+        intake.most_at_once, intake.body_timeout_s = 1, 2.0
+        head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WRITER}\r\n"
+        head += "Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as slow:
+            slow.sendall(head.encode())
+            # The server asks for the body once it reads it: from then on the one place is taken.
+            assert slow.recv(1_000).startswith(b"HTTP/1.1 100")
+            busy = httpx.post(f"{address}/selections", json=FULL, headers=bearing(WRITER))
+            assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
+            slow.sendall(b"[")
+            assert slow.recv(1_000).startswith(b"HTTP/1.1 408")
+        assert httpx.post(f"{address}/selections", json=FULL, headers=bearing(WRITER)).status_code == 200
+
+
+def test_a_database_that_is_away_is_said_without_its_address(tmp_path: Path, sqlite_engine: Engine) -> None:
+    place = workplace(sqlite_engine, tmp_path)
+    with serving(place) as client:
+        assert client.post("/selections", json=FULL, headers=bearing(WRITER)).status_code == 200
+        with writing(sqlite_engine) as connection:
+            connection.exec_driver_sql("ALTER TABLE selection RENAME TO hidden")
+        answer = client.post("/selections", json=FULL, headers=bearing(WRITER))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert "sqlite" not in json.dumps(answer.json())
