@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from dashboard import interface, page
+from dashboard.live import LiveViews
 from dashboard.monitor import Monitor
 from models.workplace import Workplace
 
@@ -33,6 +34,7 @@ def create_app(place: Workplace, *, watches: bool = True, host: str = "127.0.0.1
 
     app = FastAPI(title="Routewatch", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.place = place
+    app.state.views = LiveViews(place)
     interface.add_to(app, place, host)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

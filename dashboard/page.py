@@ -1,14 +1,124 @@
-"""The page's own routes."""
+"""The page's own routes: the page, its sections anew, and what a person does there."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from dashboard.live import USUAL_RANGE, Chosen, LiveViews, names
+from dashboard.security import requires
+from models.errors import ConfigConflict, RoutewatchError
+from models.message import AlertRule
+from models.workplace import Workplace
+from reports.live import live_style
+from tasks import decide
+from tasks.decide import Word
+from tasks.silence import Wanted, end_silence, silence
 
 router = APIRouter(include_in_schema=False)
 
+Reader = Annotated[str, Depends(requires("read"))]
+Admin = Annotated[str, Depends(requires("admin"))]
+Names = Annotated[list[str], Query()]
+
+
+class _Said(BaseModel):
+    """A person's word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, Field(min_length=1, max_length=decide.LONGEST_NAME)]
+    note: Annotated[str, Field(max_length=500)] = ""
+
+    def word(self) -> Word:
+        return Word(self.by, self.note, datetime.now(UTC))
+
+
+class _Silence(_Said):
+    rule: AlertRule | None = None
+    subject: Annotated[str, Field(max_length=200)] | None = None
+    hours: Annotated[float, Field(gt=0, le=744)]
+
+
+def chosen(range: str = USUAL_RANGE, model: Names = [], team: Names = []) -> Chosen:  # noqa: A002, B006 - the address's own words
+    """What the address says that somebody looks at."""
+    try:
+        return Chosen(range, names(model), names(team))
+    except RoutewatchError as error:
+        raise HTTPException(422, str(error)) from error
+
+
+Choice = Annotated[Chosen, Depends(chosen)]
+
 
 @router.get("/", response_class=HTMLResponse)
-def page() -> str:
+def page(request: Request, choice: Choice, _who: Reader) -> str:
     """The live page."""
-    return "<!doctype html><title>Routewatch</title>"
+    return _views(request).page(choice)
+
+
+@router.get("/live/sections")
+def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = False) -> dict[str, Any]:
+    """Each section with what tells whether it has changed."""
+    shown = _views(request).shown(choice, anew=anew)
+    return {
+        "now": shown.now,
+        "servedAt": datetime.now(UTC),
+        "sections": {name: {"hash": shown.hashes[name], "html": html} for name, html in shown.sections.items()},
+    }
+
+
+@router.get("/live.css")
+def live_css(_who: Reader) -> Response:
+    """The style sheet, with its fonts."""
+    return Response(live_style(), media_type="text/css", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.post("/live/optimizations/{optimization_id}/{action}")
+def decide_on(
+    request: Request, optimization_id: int, action: Literal["approve", "reject", "revert"], said: _Said, _who: Admin
+) -> dict[str, str]:
+    """Approve or reject a proposal, or take an applied one back."""
+    place: Workplace = request.app.state.place
+    try:
+        if action == "approve":
+            return {"told": decide.approve(place.engine, optimization_id, place.settings, said.word())}
+        if action == "reject":
+            return {"told": decide.reject(place.engine, optimization_id, said.word())}
+        return {"told": decide.revert(place.engine, optimization_id, said.word())}
+    except ConfigConflict as error:
+        raise HTTPException(409, str(error)) from error
+    except RoutewatchError as error:
+        raise HTTPException(422, str(error)) from error
+
+
+@router.post("/live/silences")
+def silence_alerts(request: Request, said: _Silence, _who: Admin) -> dict[str, str]:
+    """Silence alerts for a while."""
+    place: Workplace = request.app.state.place
+    wanted = Wanted(said.rule, said.subject, timedelta(hours=said.hours))
+    try:
+        number = silence(place.engine, wanted, said.word())
+    except RoutewatchError as error:
+        raise HTTPException(422, str(error)) from error
+    return {"told": f"silence {number} holds for {said.hours:g} h"}
+
+
+@router.post("/live/silences/{silence_id}/end")
+def end(request: Request, silence_id: int, _said: _Said, _who: Admin) -> dict[str, str]:
+    """End a silence."""
+    place: Workplace = request.app.state.place
+    try:
+        end_silence(place.engine, silence_id, datetime.now(UTC))
+    except RoutewatchError as error:
+        raise HTTPException(422, str(error)) from error
+    return {"told": f"silence {silence_id} is over"}
+
+
+def _views(request: Request) -> LiveViews:
+    views: LiveViews = request.app.state.views
+    return views

@@ -1,0 +1,199 @@
+"""What the live page shows, read and worked out once for everybody who looks at the same."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from models.database import reading
+from models.document import Filters, PerformanceReport
+from models.errors import UsageError
+from models.message import AlertRule
+from models.period import Level, Period, floor_to
+from models.tables import UNKNOWN, FoldState, table_of
+from models.workplace import Workplace
+from reports.live import (
+    RANGES,
+    Live,
+    LiveAlert,
+    LiveDelivery,
+    LiveOptimization,
+    LiveSilence,
+    hashes,
+    render_page,
+    render_sections,
+)
+from tasks.apply import list_optimizations
+from tasks.compose import compose
+from tasks.decide import label
+from tasks.list_alerts import learning, list_alerts
+from tasks.list_deliveries import list_deliveries
+from tasks.request import Request
+from tasks.shelve import ROLLUP
+from tasks.silence import list_silences
+from tasks.survey import survey
+
+USUAL_RANGE = "24h"
+
+KEPT_VIEWS = 64
+"""Of ranges, models and teams that somebody looks at."""
+
+MOST_OPTIMIZATIONS, MOST_DELIVERIES = 12, 20
+MOST_CHOICES = 300
+"""Models or teams in a list to choose from."""
+
+ACTIONS = {"proposed": ("approve", "reject"), "applied": ("revert",), "observing": ("revert",), "kept": ("revert",)}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What somebody looks at."""
+
+    range: str = USUAL_RANGE
+    models: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.range not in RANGES:
+            raise UsageError(f"{self.range!r} is no range; expected one of {', '.join(RANGES)}")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A view as rendered at `now`."""
+
+    now: datetime
+    live: Live
+    sections: dict[str, str]
+    hashes: dict[str, str]
+
+
+@dataclass
+class _Slot:
+    """One view; whoever holds the lock works it out, for all who wait."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    shown: Shown | None = None
+    made_at: float = 0.0
+
+
+class LiveViews:
+    """The views that somebody looks at, each worked out at most twice per refresh however many look."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._fresh_s = place.settings.monitoring.dashboard.refresh_rate / 2_000
+        self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
+        self._keeping = threading.Lock()
+
+    def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
+        """The view as of a moment ago, or of right now where it is asked for `anew`."""
+        slot = self._slot(chosen)
+        asked_at = time.monotonic()
+        with slot.lock:
+            is_fresh = slot.made_at > (asked_at if anew else asked_at - self._fresh_s)
+            if slot.shown is None or not is_fresh:
+                slot.made_at = time.monotonic()
+                live = look(self._place, chosen, datetime.now(UTC))
+                sections = render_sections(live)
+                slot.shown = Shown(live.now, live, sections, hashes(sections))
+            return slot.shown
+
+    def page(self, chosen: Chosen) -> str:
+        """The whole page."""
+        shown = self.shown(chosen)
+        return render_page(shown.live, shown.sections)
+
+    def _slot(self, chosen: Chosen) -> _Slot:
+        with self._keeping:
+            slot = self._slots.setdefault(chosen, _Slot())
+            self._slots.move_to_end(chosen)
+            while len(self._slots) > KEPT_VIEWS:
+                self._slots.popitem(last=False)
+            return slot
+
+
+def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
+    """Everything that the page shows of a range up to `now`, the running minute included."""
+    engine, settings = place.engine, place.settings
+    end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
+    period = Period(end - RANGES[chosen.range][1], end, settings.timezone)
+    filters = Filters(models=chosen.models, teams=chosen.teams)
+    request = Request("custom", "performance", period, "detailed", filters=filters)
+    document = compose(request, survey(engine, request, settings, now), settings, now)
+    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
+    with reading(engine) as connection:
+        counted_at = connection.scalar(select(table_of(FoldState).c.folded_at))
+        models, teams = _known(connection, "model_id", end), _known(connection, "team", end)
+    return Live(
+        document=document,
+        now=min(now, counted_at or now),
+        range=chosen.range,
+        models=chosen.models,
+        teams=chosen.teams,
+        known_models=models,
+        known_teams=teams,
+        alerts=_alerts(place),
+        learning=learning(place, now),
+        silences=_silences(place, now),
+        optimizations=_optimizations(place),
+        deliveries=_deliveries(place),
+        refresh_ms=settings.monitoring.dashboard.refresh_rate,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _known(connection: Connection, column: str, end: datetime) -> tuple[str, ...]:
+    """The models or teams of the last month, by name."""
+    name = ROLLUP.c[column]
+    days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= end - timedelta(days=31), name != UNKNOWN
+    return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
+
+
+def _alerts(place: Workplace) -> tuple[LiveAlert, ...]:
+    return tuple(
+        LiveAlert(
+            row.id, AlertRule(row.rule), row.subject, row.state, row.severity, row.value, row.threshold, row.learned,
+            row.started_at,
+        )
+        for row in list_alerts(place.engine)
+    )  # fmt: skip
+
+
+def _silences(place: Workplace, now: datetime) -> tuple[LiveSilence, ...]:
+    rows = list_silences(place.engine, now)
+    return tuple(LiveSilence(row.id, row.rule, row.subject, row.ends_at, row.by, row.reason) for row in rows)
+
+
+def _optimizations(place: Workplace) -> tuple[LiveOptimization, ...]:
+    """What waits for a person first, then the newest."""
+    rows = sorted(list_optimizations(place.engine), key=lambda row: row.state != "proposed")
+    return tuple(
+        LiveOptimization(
+            row.id, label(row), row.state, row.verdict["reason"] if row.verdict else "", ACTIONS.get(row.state, ())
+        )
+        for row in rows[:MOST_OPTIMIZATIONS]
+    )
+
+
+def _deliveries(place: Workplace) -> tuple[LiveDelivery, ...]:
+    """The newest, those in trouble first."""
+    rows = list_deliveries(place.engine)
+    rows.sort(key=lambda row: row.state not in ("dead", "uncertain"))
+    return tuple(
+        LiveDelivery(row.id, row.what, row.channel, row.recipient, row.state, row.answer or "")
+        for row in rows[:MOST_DELIVERIES]
+    )
+
+
+def names(given: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, without the empty one that means all."""
+    return tuple(sorted({name for name in given if name}))

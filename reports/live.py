@@ -1,0 +1,171 @@
+"""The live page: what a view of right now shows, as sections of HTML that the browser takes one by one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from models.document import PerformanceReport
+from models.kpi import KpiName
+from models.message import AlertRule
+from reports.alert_words import amount, rule_words
+from reports.blocks import Section, View, capped
+from reports.charts import draw
+from reports.fonts import web_faces
+from reports.formats import Formats
+from reports.letters import readable
+from reports.pages import fill, style
+from reports.panels import kpi_tiles
+from reports.view import view_of
+from reports.wording import KPI_LABELS
+
+RANGES: Mapping[str, tuple[str, timedelta]] = {
+    "15m": ("15 minutes", timedelta(minutes=15)),
+    "1h": ("1 hour", timedelta(hours=1)),
+    "6h": ("6 hours", timedelta(hours=6)),
+    "24h": ("24 hours", timedelta(hours=24)),
+    "7d": ("7 days", timedelta(days=7)),
+    "30d": ("30 days", timedelta(days=30)),
+}
+"""What can be looked at: by its name in the address, what people read and how long it is."""
+
+SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "deliveries")
+MOST_ROWS = 50
+SPARK_WIDTH, SPARK_HEIGHT = 120, 26
+
+_SPARKS = {
+    KPI_LABELS[KpiName.RESPONSE_TIME]: "avg_response_time",
+    KPI_LABELS[KpiName.CACHE_HIT_RATE]: "cache_hit_rate",
+    KPI_LABELS[KpiName.ERROR_RATE]: "error_rate",
+    "p95 response time": "p95_response_time",
+    "Requests": "count",
+    "Spend": "cost_usd",
+}
+"""Which number of the timeline is drawn in the tile of which label."""
+
+
+@dataclass(frozen=True)
+class LiveAlert:
+    """An alert that is not over."""
+
+    id: int
+    rule: AlertRule
+    subject: str
+    state: str
+    severity: str
+    value: float | None
+    threshold: float | None
+    learned: bool
+    since: datetime
+
+
+@dataclass(frozen=True)
+class LiveSilence:
+    """A silence that is not over; NULL rule or subject: every one."""
+
+    id: int
+    rule: str | None
+    subject: str | None
+    ends_at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LiveOptimization:
+    """An optimization, with what a person can do about it: any of approve, reject, revert."""
+
+    id: int
+    label: str
+    state: str
+    reason: str
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LiveDelivery:
+    id: int
+    what: str
+    channel: str
+    recipient: str
+    state: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Live:
+    """All that the page shows: a report of the range up to now, and what is open beside it."""
+
+    document: PerformanceReport
+    now: datetime
+    range: str
+    models: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+    known_models: tuple[str, ...] = ()
+    known_teams: tuple[str, ...] = ()
+    alerts: Sequence[LiveAlert] = ()
+    learning: str | None = None
+    silences: Sequence[LiveSilence] = ()
+    optimizations: Sequence[LiveOptimization] = ()
+    deliveries: Sequence[LiveDelivery] = ()
+    refresh_ms: int = 10_000
+
+
+def render_sections(live: Live) -> dict[str, str]:
+    """The inside of each of SECTIONS, as HTML."""
+    document = readable(live.document)
+    assert isinstance(document, PerformanceReport)  # noqa: S101 - the same kind as it was
+    show = Formats(document.locale, document.period.zone)
+    view = capped(view_of(document), MOST_ROWS)
+    given = {
+        "live": live, "document": document, "view": view, "show": show, "sparks": _sparks(document),
+        "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_words,
+        "amount": amount, "section": _section_of(view),
+    }  # fmt: skip
+    return {name: fill("live_section.html.j2", name=name, **given) for name in SECTIONS}
+
+
+def render_page(live: Live, sections: Mapping[str, str]) -> str:
+    """The whole page with its sections filled in."""
+    return fill("live.html.j2", live=live, sections=sections, ranges=RANGES, hashes=hashes(sections))
+
+
+def live_style() -> str:
+    """The page's style sheet, fonts and all."""
+    return web_faces() + style("look.css", "dashboard.css", "live.css")
+
+
+def hashes(sections: Mapping[str, str]) -> dict[str, str]:
+    """What tells whether a section has changed."""
+    return {name: hashlib.sha256(html.encode()).hexdigest()[:16] for name, html in sections.items()}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _section_of(view: View) -> Mapping[str, Section | None]:
+    return {name: view.section(name) for name in ("found", "done", "money", "notes", "trends")}
+
+
+def _sparks(document: PerformanceReport) -> dict[str, str]:
+    """The points of a small line by tile label; nothing where fewer than two are known."""
+    lines = {
+        label: _line([getattr(point, name) for point in document.charts.timeline]) for label, name in _SPARKS.items()
+    }
+    return {label: line for label, line in lines.items() if line}
+
+
+def _line(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or len(values) < 2:  # noqa: PLR2004 - a line has two ends
+        return ""
+    low, high = min(known), max(known)
+    span, step = (high - low) or 1.0, SPARK_WIDTH / (len(values) - 1)
+    points = (
+        f"{number * step:.1f},{(SPARK_HEIGHT - 2) - (value - low) / span * (SPARK_HEIGHT - 4):.1f}"
+        for number, value in enumerate(values)
+        if value is not None
+    )
+    return " ".join(points)
