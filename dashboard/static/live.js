@@ -31,6 +31,14 @@ function isBusy(section) {
   return dialog.open && section.contains(asking) || (section.contains(focus) && focus.matches("input, select"));
 }
 
+function letScroll(within) {
+  // What is wider than its place can be scrolled by keyboard too.
+  for (const part of within.querySelectorAll(".scroll, figure")) {
+    if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  }
+}
+
 function put(name, given) {
   const section = document.getElementById(name);
   if (!section || section.dataset.hash === given.hash || isBusy(section)) return;
@@ -38,6 +46,7 @@ function put(name, given) {
   const path = section.contains(focus) ? [...section.querySelectorAll("button, a")].indexOf(focus) : -1;
   section.innerHTML = given.html;
   section.dataset.hash = given.hash;
+  letScroll(section);
   if (name === "models" && sorted) sort(sorted.column, sorted.direction);
   if (path >= 0) section.querySelectorAll("button, a")[path]?.focus();
 }
@@ -164,8 +173,10 @@ document.addEventListener("click", (event) => {
 document.querySelector(".filters").addEventListener("change", () => show(chosen()));
 dialog.querySelector("form").addEventListener("submit", act);
 dialog.addEventListener("close", () => asking?.focus?.());
+addEventListener("resize", () => letScroll(document));
 addEventListener("popstate", () => { syncControls(); refresh(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+letScroll(document);
 setInterval(tellAge, 1000);
 setInterval(() => { if (!document.hidden) refresh(); }, refreshMs);
 tellAge();
