@@ -179,12 +179,14 @@ def page(
 
 
 @app.command()
-def serve() -> None:
-    """Serve the timetable, with a Prefect server and its UI where none is configured."""
+def serve(
+    page_port: Annotated[int, typer.Option(help="The live page's port.", min=1, max=65535)] = 4280,
+) -> None:
+    """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
     from deployments.serving import serve_timetable
     from models.workplace import load_workplace
 
-    serve_timetable(load_workplace())
+    serve_timetable(load_workplace(), page_port)
 
 
 def _misuse_or_defect(error: Exception) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from deployments.embedded import use_embedded_prefect
+from deployments.paging import page_beside
+from deployments.ports import is_free
 from deployments.tell import say
 from models.errors import RoutewatchError
 from models.workplace import Workplace
@@ -22,12 +23,12 @@ START_TIMEOUT_S = 120
 CONCURRENT_RUNS = 4
 
 
-def serve_timetable(place: Workplace) -> None:
-    """Run the timetable until stopped, beside a Prefect server of its own where PREFECT_API_URL names none."""
+def serve_timetable(place: Workplace, page_port: int) -> None:
+    """Run the timetable and the live page until stopped, beside a Prefect server where PREFECT_API_URL names none."""
     place.engine.dispose()
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     use_embedded_prefect(place.environment.home)
-    with _server():
+    with _server(), page_beside(place, page_port):
         from prefect import serve
 
         from deployments.timetable import timetable
@@ -45,7 +46,7 @@ def _server() -> Iterator[None]:
         return
     port = int(os.environ.get("PREFECT_SERVER_API_PORT", DEFAULT_PORT))
     address = f"http://{SERVER_HOST}:{port}/api"
-    if not _is_free(SERVER_HOST, port):
+    if not is_free(SERVER_HOST, port):
         how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={address}"
         raise RoutewatchError(f"port {port} is taken; {how}")
     os.environ["PREFECT_API_URL"] = address
@@ -58,11 +59,6 @@ def _server() -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) != 0
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
