@@ -1,0 +1,99 @@
+"""The monitor goes on whatever happens, beside others, and ends when it is told to."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, func, select
+
+from dashboard.monitor import Monitor
+from models.database import reading
+from models.environment import Environment
+from models.settings import parse_settings
+from models.tables import Rollup, StoredMessage, table_of
+from models.workplace import Workplace
+from tests.factories import insert_selections, selections
+
+ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)
+PATIENCE_S = 30
+
+
+def place_of(engine: Engine, home: Path) -> Workplace:
+    address: Any = engine.url.render_as_string(hide_password=False)
+    settings = {
+        "monitoring": {
+            "updateInterval": 50,
+            "alerting": {"thresholds": "fixed", "holdMinutes": 0, "groupWaitMinutes": 0},
+        },
+        "delivery": {"mode": "files"},
+    }
+    return Workplace(Environment(home=home, database_url=address), parse_settings(settings, "test"))
+
+
+def an_incident(engine: Engine, now: datetime) -> None:
+    """Two hundred calls of which every one failed, some minutes ago."""
+    at = now - timedelta(minutes=3)
+    insert_selections(engine, selections(*({"timestamp": at, "error": True} for _ in range(200))))
+
+
+def counted(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return int(connection.scalar(select(func.sum(ROLLUP.c["count"])).where(ROLLUP.c.level == "hour")) or 0)
+
+
+def messages(engine: Engine) -> int:
+    with reading(engine) as connection:
+        return int(connection.scalar(select(func.count()).select_from(MESSAGE)) or 0)
+
+
+def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path: Path) -> None:
+    """Each takes its turns as if it were alone."""
+    now = datetime.now(UTC)
+    an_incident(engine, now)
+    both = [Monitor(place_of(engine, tmp_path)) for _ in range(2)]
+    for turn in range(3):
+        for monitor in both:
+            monitor.look(now + timedelta(seconds=turn))
+            monitor.deliver(now + timedelta(seconds=turn))
+    assert counted(engine) == 200
+    assert messages(engine) == 1
+
+
+def test_it_goes_on_after_a_turn_that_failed(
+    sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The failure is one line in the log, and the next turn does the work."""
+    monitor, looked, tries = Monitor(place_of(sqlite_engine, tmp_path)), Event(), []
+    look = Monitor.look
+
+    def fails_first(self: Monitor, now: datetime) -> None:
+        tries.append(now)
+        if len(tries) == 1:
+            raise OSError("the disk is away")
+        look(self, now)
+        looked.set()
+
+    an_incident(sqlite_engine, datetime.now(UTC))
+    fails_first.__name__ = "look"
+    monkeypatch.setattr(Monitor, "look", fails_first)
+    with caplog.at_level(logging.WARNING, "routewatch"):
+        monitor.start()
+        assert looked.wait(PATIENCE_S)
+        monitor.stop()
+    assert counted(sqlite_engine) == 200
+    [told] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
+    assert told == "the monitor's turn to look failed and is tried again: OSError: the disk is away"
+
+
+def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """Both its threads, and once is enough."""
+    monitor = Monitor(place_of(sqlite_engine, tmp_path))
+    monitor.start()
+    monitor.stop()
+    assert not any(thread.is_alive() for thread in monitor._threads)
+    monitor.stop()
