@@ -1,0 +1,102 @@
+"""What the live page shows is what is counted, worked out once for all who look."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from dashboard import live
+from dashboard.live import Chosen, LiveViews, look
+from models.environment import Environment
+from models.errors import UsageError
+from models.settings import parse_settings
+from models.workplace import Workplace
+from reports.live import SECTIONS, hashes, live_style, render_page, render_sections
+from tasks.fold import fold
+from tasks.progress import basis_of
+from tests.factories import insert_selections, selections
+
+NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)
+NAME = "</td><script>alert(1)</script>"
+
+
+@pytest.fixture
+def place(engine: Engine, tmp_path: Path) -> Workplace:
+    address: Any = engine.url.render_as_string(hide_password=False)
+    made = Workplace(Environment(home=tmp_path, database_url=address), parse_settings({}, "test"))
+    rows = (
+        {"timestamp": NOW - timedelta(minutes=number), "model_id": NAME if number % 4 == 0 else "swift",
+         "response_time_ms": 400.0, "cost_usd": 0.01, "team": "search"}
+        for number in range(200)
+    )  # fmt: skip
+    insert_selections(engine, selections(*rows))
+    fold(engine, basis_of(made.settings), now=NOW)
+    return made
+
+
+@pytest.mark.parametrize(("range", "count"), [("15m", 15), ("1h", 60), ("6h", 200), ("30d", 200)])
+def test_a_range_reaches_back_from_the_running_minute(place: Workplace, range: str, count: int) -> None:  # noqa: A002
+    """Fifteen minutes are the running one and fourteen before it, to the minute where minutes are kept."""
+    assert look(place, Chosen(range), NOW).document.summary.total_selections == count
+
+
+def test_a_model_and_a_team_can_be_chosen(place: Workplace) -> None:
+    assert look(place, Chosen("6h", models=("swift",)), NOW).document.summary.total_selections == 150
+    assert look(place, Chosen("6h", teams=("nobody",)), NOW).document.summary.total_selections == 0
+    assert look(place, Chosen("6h"), NOW).known_models == (NAME, "swift")
+
+
+def test_what_is_no_range_is_refused() -> None:
+    with pytest.raises(UsageError, match="'2h' is no range; expected one of 15m, 1h"):
+        Chosen("2h")
+
+
+def test_every_section_is_rendered_and_no_name_becomes_markup(place: Workplace) -> None:
+    """Nor any that comes from data; without selections there are words for it."""
+    for chosen in (Chosen("6h"), Chosen("6h", models=("nobody",))):
+        shown = look(place, chosen, NOW)
+        sections = render_sections(shown)
+        assert tuple(sections) == SECTIONS
+        page = render_page(shown, sections)
+        assert "<script>alert" not in page
+        assert page.count("<script") == 1
+        assert all(f'id="{name}"' in page for name in SECTIONS)
+    assert "No model served a request" in sections["models"]
+
+
+def test_equal_views_are_equal_bytes(place: Workplace) -> None:
+    """So that only what has changed is put in place."""
+    first, second = (hashes(render_sections(look(place, Chosen("6h"), NOW))) for _ in range(2))
+    assert first == second
+
+
+def test_a_crowd_that_looks_at_once_costs_one_look(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[Chosen] = []
+
+    def counting(at: Workplace, chosen: Chosen, now: datetime) -> Any:
+        looks.append(chosen)
+        return look(at, chosen, now)
+
+    monkeypatch.setattr(live, "look", counting)
+    views = LiveViews(place)
+    crowd = [threading.Thread(target=views.shown, args=(Chosen("6h"),)) for _ in range(12)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join()
+    assert looks == [Chosen("6h")]
+    views.shown(Chosen("1h"))
+    views.shown(Chosen("6h"), anew=True)
+    assert looks == [Chosen("6h"), Chosen("1h"), Chosen("6h")]
+
+
+def test_the_style_sheet_brings_its_fonts_and_loads_nothing() -> None:
+    css = live_style()
+    assert "@font-face" in css
+    assert "http" not in css.replace("http://www.w3.org", "")
+    assert "@import" not in css
