@@ -29,12 +29,17 @@ def open_database(address: str) -> Engine:
     Raises DatabaseUnavailable or SchemaOutdated.
     """
     engine = connect(address)
+    check_revision(engine)
+    return engine
+
+
+def check_revision(engine: Engine) -> None:
+    """Raises DatabaseUnavailable or SchemaOutdated where the database is not there, or not as this program needs it."""
     with reaching(engine.url), engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     expected = _scripts().get_current_head() or ""
     if found != expected:
         raise SchemaOutdated(_shown(engine.url), found, expected)
-    return engine
 
 
 def migrate(address: str, to: str = "head") -> tuple[str | None, str]:

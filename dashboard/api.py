@@ -1,0 +1,186 @@
+"""The config that the router obeys, and the reports, for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic.alias_generators import to_camel
+from sqlalchemy import select
+
+from dashboard.problems import Refused, problems
+from dashboard.security import requires
+from models.database import reading
+from models.document import ReportDocument
+from models.tables import Report, table_of
+from models.workplace import Workplace
+from tasks.configure import read_config
+from tasks.files import file_stem
+
+REPORT = table_of(Report)
+
+LARGEST_ID = 2**63 - 1
+
+_FILE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox; frame-ancestors 'none'"
+)
+"""A stored page brings its style with it, and nothing else; it is no page of this server's."""
+
+_TYPES = {
+    "html": "text/html",
+    "pdf": "application/pdf",
+    "csv": "text/csv",
+    "zip": "application/zip",
+    "json": "application/json",
+}
+
+_DOCUMENT: TypeAdapter[Any] = TypeAdapter(ReportDocument)
+
+Reader = Annotated[str, Depends(requires("read"))]
+ReportId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
+
+
+class ConfigValues(_Part):
+    """The router's settings; a version rises with every change of its key."""
+
+    values: dict[str, Any]
+    versions: dict[str, int]
+
+
+class ListedReport(_Part):
+    id: int
+    kind: str
+    template: str
+    period_start: datetime
+    period_end: datetime
+    created_at: datetime
+    document: str
+    """Where all of its numbers are."""
+    files: dict[str, str]
+    """Where its files are, by their suffix; only those that are there."""
+
+
+class Reports(_Part):
+    reports: list[ListedReport]
+    next: str | None
+    """Where older ones are; null where there are none."""
+
+
+router = APIRouter()
+
+
+@router.get(
+    "/config",
+    response_model=ConfigValues,
+    tags=["config"],
+    responses={304: {"description": "It is as the ETag of If-None-Match says"}, **problems()},
+)
+def get_config(request: Request, _name: Reader) -> Response:
+    """All of the router's settings. Ask with the last answer's ETag in If-None-Match: 304 is "as before"."""
+    place: Workplace = request.app.state.place
+    settings = read_config(place.engine)
+    said = ConfigValues(
+        values={key: setting.value for key, setting in settings.items()},
+        versions={key: setting.version for key, setting in settings.items()},
+    )
+    content = orjson.dumps(said.model_dump(by_alias=True))
+    tag = f'"{sha256(content).hexdigest()[:32]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if _names(request.headers.get("if-none-match", ""), tag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")
+
+
+@router.get("/reports", tags=["reports"], responses=problems(422))
+def get_reports(
+    request: Request,
+    _name: Reader,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    before: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only reports with smaller ids")] = None,
+) -> Reports:
+    """The stored reports, the newest first."""
+    place: Workplace = request.app.state.place
+    query = select(REPORT).order_by(REPORT.c.id.desc()).limit(limit + 1)
+    with reading(place.engine) as connection:
+        rows = connection.execute(query if before is None else query.where(REPORT.c.id < before)).fetchall()
+    shown, more = rows[:limit], len(rows) > limit
+    following = f"/reports?limit={limit}&before={shown[-1].id}" if more else None
+    return Reports(reports=[_listed(place, row) for row in shown], next=following)
+
+
+@router.get("/reports/{report_id}", tags=["reports"], response_model=ReportDocument, responses=problems(404, 422))
+def get_report(request: Request, _name: Reader, report_id: ReportId) -> Response:
+    """A report's document: every number of it."""
+    return Response(orjson.dumps(_row(request, report_id).document), media_type="application/json")
+
+
+@router.get(
+    "/reports/{report_id}/files/{suffix}",
+    tags=["reports"],
+    response_class=Response,
+    responses={
+        200: {"description": "The file", "content": {kind: {"schema": {"type": "string"}} for kind in _TYPES.values()}},
+        **problems(404, 422),
+    },
+)
+def get_report_file(
+    request: Request, _name: Reader, report_id: ReportId, suffix: Literal["html", "pdf", "csv", "zip", "json"]
+) -> Response:
+    """A report as it was written to a file."""
+    place: Workplace = request.app.state.place
+    path = _paths(place, _row(request, report_id)).get(suffix)
+    if path is None:
+        detail = f"report {report_id} has no file {suffix} that is still there: GET /reports lists those that are"
+        raise Refused(HTTPStatus.NOT_FOUND, detail)
+    headers = {"Content-Security-Policy": _FILE_POLICY, "Cache-Control": "private, no-cache"}
+    return FileResponse(
+        path, media_type=_TYPES[suffix], filename=path.name, headers=headers, content_disposition_type="inline"
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _names(given: str, tag: str) -> bool:
+    """Whether an If-None-Match names a tag."""
+    return given.strip() == "*" or tag in (name.strip().removeprefix("W/") for name in given.split(","))
+
+
+def _row(request: Request, report_id: int) -> Any:
+    place: Workplace = request.app.state.place
+    with reading(place.engine) as connection:
+        row = connection.execute(select(REPORT).where(REPORT.c.id == report_id)).one_or_none()
+    if row is None:
+        raise Refused(HTTPStatus.NOT_FOUND, f"there is no report {report_id}: GET /reports lists those that are there")
+    return row
+
+
+def _listed(place: Workplace, row: Any) -> ListedReport:
+    return ListedReport(
+        id=row.id,
+        kind=row.kind,
+        template=row.template,
+        period_start=row.period_start,
+        period_end=row.period_end,
+        created_at=row.created_at,
+        document=f"/reports/{row.id}",
+        files={suffix: f"/reports/{row.id}/files/{suffix}" for suffix in _paths(place, row)},
+    )
+
+
+def _paths(place: Workplace, row: Any) -> dict[str, Any]:
+    """A report's files that are there, by suffix. Their names are made of its kind and period, never of a request."""
+    document = _DOCUMENT.validate_python(row.document)
+    stem, folder = file_stem(document, row.id), place.environment.reports_folder / document.kind
+    paths = {suffix: folder / f"{stem}.{suffix}" for suffix in _TYPES}
+    return {suffix: path for suffix, path in paths.items() if path.is_file()}

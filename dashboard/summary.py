@@ -1,0 +1,263 @@
+"""Summary: the product document's generateSummary over a range up to now, kept ready for whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from dashboard.problems import Refused, problems
+from dashboard.security import requires
+from models.database import reading
+from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
+from models.period import Level, Period, floor_to
+from models.workplace import Workplace
+from reports.live import RANGES
+from tasks.compose import Material, compose
+from tasks.progress import read_known_state
+from tasks.request import Request as Wanted
+from tasks.survey import survey
+from tasks.totals import Totals, totals_by
+
+CHECKED_EVERY_S = 1.0
+"""How often it is looked whether a kept answer is still what would be answered."""
+RESTS_FOR = 10.0
+"""An answer is made anew at most so many times as seldom as making it takes: a tenth of a processor at most."""
+STALEST_S = 600.0
+"""An older answer is not given while a new one is made; whoever asks waits."""
+MOST_KEPT = 64
+MOST_AWAITED = 16
+RETRY_AFTER_S = 2
+MOST_NAMES = 100
+
+logger = logging.getLogger("routewatch")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null", use_attribute_docstrings=True
+    )
+
+
+class Overview(_Part):
+    """Over all selections. Times in ms, costs in USD; null is unknown."""
+
+    total_selections: int
+    average_response_time: float | None
+    cache_hit_rate: float | None
+    total_cost: float | None
+    error_rate: float | None
+
+
+class ModelSummary(_Part):
+    """One model. Averages and rates are over the selections for which they are known (`coverage`); null is unknown."""
+
+    count: int
+    total_response_time: float | None
+    total_cost: float | None
+    errors: int
+    cache_hits: int | None
+    avg_response_time: float | None
+    avg_cost: float | None
+    error_rate: float | None
+    cache_hit_rate: float | None
+    efficiency: float | None
+    coverage: CoverageByColumn
+
+
+class Summary(_Part):
+    """The product document's summary, with what tells how far it can be believed."""
+
+    overview: Overview
+    model_performance: dict[str, ModelSummary]
+    trends: tuple[Trend, ...]
+    recommendations: tuple[Recommendation, ...]
+    range: str
+    period: PeriodPart
+    filters: Filters
+    coverage: CoverageByColumn
+    freshness: Freshness
+    notes: tuple[str, ...]
+    generated_at: datetime
+    """An answer may be some seconds old: a new one is made while it is given."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a summary is to be of."""
+
+    range: str
+    models: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+
+
+@dataclass
+class _Kept:
+    """An answer as bytes, and what the rollups were when it was made."""
+
+    content: bytes
+    basis: tuple[Any, ...]
+    made_at_s: float
+    took_s: float
+    checked_at_s: float
+
+
+class Summaries:
+    """The answers that were asked for lately; of each, one is made at a time, and all in one thread."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._thread = ThreadPoolExecutor(1, "summary")
+        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
+        self._being_made: dict[Asked, asyncio.Task[_Kept]] = {}
+
+    async def content(self, asked: Asked) -> bytes:
+        """The summary as JSON. Raises Refused where too many others are waited for, or what making it raises."""
+        kept, now_s = self._kept.get(asked), time.monotonic()
+        if kept is not None:
+            self._kept.move_to_end(asked)
+            if now_s - kept.checked_at_s < CHECKED_EVERY_S:
+                return kept.content
+        task = self._being_made.get(asked)
+        if task is None:
+            if len(self._being_made) >= MOST_AWAITED:
+                detail = f"{len(self._being_made)} other summaries are being made: ask again after a moment"
+                raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
+            task = self._being_made[asked] = asyncio.create_task(self._make(asked, kept))
+            task.add_done_callback(_told)
+        if kept is not None and now_s - kept.checked_at_s < STALEST_S:
+            return kept.content
+        # Whoever hangs up does not end the making for the others.
+        return (await asyncio.shield(task)).content
+
+    async def _make(self, asked: Asked, kept: _Kept | None) -> _Kept:
+        try:
+            loop = asyncio.get_running_loop()
+            made = await loop.run_in_executor(self._thread, renewed, self._place, asked, kept)
+            self._kept[asked] = made
+            self._kept.move_to_end(asked)
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+            return made
+        finally:
+            del self._being_made[asked]
+
+
+router = APIRouter(tags=["numbers"])
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Range = Literal["15m", "1h", "6h", "24h", "7d", "30d"]
+_NONE: list[str] = []
+
+
+@router.get("/summary", response_model=Summary, responses=problems(422, 429))
+async def get_summary(
+    request: Request,
+    _name: Annotated[str, Depends(requires("read"))],
+    range: Annotated[Range, Query(description="Up to now")] = "24h",  # noqa: A002 - the product document's name
+    model: Annotated[list[Name], Query(max_length=MOST_NAMES, description="These models only")] = _NONE,
+    team: Annotated[list[Name], Query(max_length=MOST_NAMES, description="These teams only")] = _NONE,
+) -> Response:
+    """What the router did over a range up to now: overview, models, trends, recommendations."""
+    summaries: Summaries = request.app.state.summaries
+    asked = Asked(range, tuple(sorted(set(model))), tuple(sorted(set(team))))
+    return Response(await summaries.content(asked), media_type="application/json")
+
+
+def renewed(place: Workplace, asked: Asked, kept: _Kept | None) -> _Kept:
+    """The kept answer where it still holds or was made a moment ago, else a new one."""
+    began_s, now = time.monotonic(), datetime.now(UTC)
+    basis = _basis(place, now)
+    if kept is not None and (kept.basis == basis or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
+        kept.checked_at_s = began_s
+        return kept
+    content = summarize(place, asked, now).model_dump_json(by_alias=True).encode()
+    done_s = time.monotonic()
+    return _Kept(content, basis, done_s, done_s - began_s, done_s)
+
+
+def summarize(place: Workplace, asked: Asked, now: datetime) -> Summary:
+    """The summary up to `now`, the running minute included."""
+    end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
+    period = Period(end - RANGES[asked.range][1], end, place.settings.timezone)
+    wanted = Wanted("custom", "performance", period, filters=Filters(models=asked.models, teams=asked.teams))
+    material = survey(place.engine, wanted, place.settings, now)
+    document = compose(wanted, material, place.settings, now)
+    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
+    measured = document.summary
+    return Summary(
+        overview=Overview(
+            total_selections=measured.total_selections,
+            average_response_time=measured.average_response_time,
+            cache_hit_rate=measured.cache_hit_rate,
+            total_cost=measured.total_cost,
+            error_rate=measured.error_rate,
+        ),
+        model_performance=_models(document, material),
+        trends=document.performance_trends,
+        recommendations=document.recommendations,
+        range=asked.range,
+        period=document.period,
+        filters=document.filters,
+        coverage=document.coverage,
+        freshness=document.freshness,
+        notes=document.notes,
+        generated_at=now,
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _models(document: PerformanceReport, material: Material) -> dict[str, ModelSummary]:
+    added_up: Mapping[tuple[Any, ...], Totals] = totals_by(material.current.parts, "model_id")
+    found = {}
+    for stats in document.model_breakdown:
+        totals = added_up[(stats.model_id,)]
+        found[stats.model_id] = ModelSummary(
+            count=stats.count,
+            total_response_time=_known(totals, "response_time_sum_ms", "response_time_count"),
+            total_cost=stats.total_cost,
+            errors=totals.known("error_count"),
+            cache_hits=totals.known("cache_hit_count") if totals.known("cache_count") else None,
+            avg_response_time=stats.avg_response_time,
+            avg_cost=stats.avg_cost,
+            error_rate=stats.error_rate,
+            cache_hit_rate=stats.cache_hit_rate,
+            efficiency=stats.efficiency,
+            coverage=stats.coverage,
+        )
+    return found
+
+
+def _known(totals: Totals, added: str, over: str) -> float | None:
+    return totals.sums[added] if totals.known(over) else None
+
+
+def _basis(place: Workplace, now: datetime) -> tuple[Any, ...]:
+    """What an answer follows from: as long as it is the same, so is the answer."""
+    with reading(place.engine) as connection:
+        state = read_known_state(connection)
+    minute = floor_to(Level.MINUTE, now, "UTC")
+    if state is None:
+        return (minute,)
+    folded = None if state.folded_at is None else floor_to(Level.MINUTE, state.folded_at, "UTC")
+    return minute, state.last_id, state.notes_taken, state.raw_from, state.basis, folded
+
+
+def _told(task: asyncio.Task[_Kept]) -> None:
+    """Nobody may be waiting for what was made; why it was not is told all the same."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.warning("a summary could not be made: %s: %s", type(error).__name__, error)

@@ -1,0 +1,169 @@
+"""What programs ask the page's server for: each answer as it is documented, and nothing to whom it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import Engine
+
+from dashboard.app import create_app
+from models.workplace import Workplace
+from tasks.configure import set_by_hand
+from tasks.fold import fold
+from tasks.progress import basis_of
+from tasks.publish import store_report, write_files
+from tasks.request import Request
+from tests import documents
+from tests.factories import insert_selections, selections
+from tests.pages import READER, WRITER, bearing, serving, workplace
+
+NOW = datetime.now(UTC)
+
+
+def filled(engine: Engine, home: Path) -> Workplace:
+    """A workplace with two hundred counted selections, a config key and a report with its files."""
+    place = workplace(engine, home)
+    rows = ({"timestamp": NOW - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],
+             "response_time_ms": 400.0, "cost_usd": 0.01, "cache_hit": number % 4 == 0, "error": number % 50 == 0}
+            for number in range(200))  # fmt: skip
+    insert_selections(engine, selections(*rows))
+    fold(engine, basis_of(place.settings), now=NOW)
+    set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=NOW)
+    document = documents.performance()
+    period = documents.performance().period
+    request = Request("custom", "performance", _period(period))
+    report = store_report(place, request, document, (), now=NOW, queued_at=NOW)
+    write_files(report, place.environment.reports_folder)
+    return place
+
+
+def _period(part: Any) -> Any:
+    from models.period import Period  # noqa: PLC0415 - only here
+
+    return Period(part.start, part.end, part.zone)
+
+
+@pytest.fixture
+def client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
+    with serving(filled(engine, tmp_path)) as client:
+        client.headers.update(bearing(READER))
+        yield client
+
+
+def test_the_summary_has_the_documents_shape_and_its_numbers(client: httpx.Client) -> None:
+    said = client.get("/summary", params={"range": "6h"}).json()
+    assert set(said) >= {"overview", "modelPerformance", "trends", "recommendations"}
+    assert said["overview"]["totalSelections"] == 200
+    assert said["overview"]["errorRate"] == pytest.approx(0.02)
+    assert said["overview"]["cacheHitRate"] == pytest.approx(0.25)
+    assert said["modelPerformance"]["swift"]["count"] == 100
+    only = client.get("/summary", params={"range": "6h", "model": "atlas"}).json()
+    assert only["overview"]["totalSelections"] == 100
+
+
+def test_a_summary_of_nothing_is_unknown_and_not_zero(client: httpx.Client) -> None:
+    said = client.get("/summary", params={"range": "15m", "team": "nobody"}).json()
+    assert said["overview"] == {
+        "totalSelections": 0, "averageResponseTime": None, "cacheHitRate": None, "totalCost": None, "errorRate": None,
+    }  # fmt: skip
+
+
+def test_the_config_is_sent_once_and_then_only_when_it_has_changed(client: httpx.Client, engine: Engine) -> None:
+    first = client.get("/config")
+    assert first.json()["values"] == {"cache.ttl_seconds": 900}
+    same = {"If-None-Match": first.headers["etag"]}
+    assert client.get("/config", headers=same).status_code == 304
+    set_by_hand(engine, "cache.ttl_seconds", 1_800, by="ops", reason="longer", now=NOW)
+    assert client.get("/config", headers=same).json()["versions"] == {"cache.ttl_seconds": 2}
+
+
+def test_reports_are_listed_with_the_files_that_are_there(client: httpx.Client) -> None:
+    [listed] = client.get("/reports").json()["reports"]
+    assert set(listed["files"]) == {"html", "pdf", "zip", "json"}
+    assert client.get(listed["document"]).json()["template"] == "performance"
+    assert client.get(listed["files"]["pdf"]).content.startswith(b"%PDF")
+    page = client.get(listed["files"]["html"])
+    assert "sandbox" in page.headers["content-security-policy"]
+    assert client.get("/reports/99").status_code == 404
+    assert client.get(f"/reports/{listed['id']}/files/csv").status_code == 404
+
+
+def test_prometheus_can_read_the_metrics(client: httpx.Client) -> None:
+    client.get("/healthz")
+    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+    assert families["routewatch_selections_counted"].samples[0].value == 200
+    kpis = {sample.labels["kpi"] for sample in families["routewatch_kpi"].samples}
+    assert {"responseTime", "cacheHitRate", "errorRate"} <= kpis
+    assert "selectionAccuracy" not in kpis
+    assert {sample.labels["severity"] for sample in families["routewatch_alerts_firing"].samples} == {
+        "warning",
+        "critical",
+    }
+    assert any(it.labels["route"] == "/healthz" for it in families["routewatch_http_requests"].samples)
+
+
+def test_it_is_ready_once_selections_are_counted(client: httpx.Client, sqlite_engine: Engine, tmp_path: Path) -> None:
+    assert client.get("/readyz").json() == {"status": "ok"}
+    with serving(workplace(sqlite_engine, tmp_path / "other")) as empty:
+        answer = empty.get("/readyz", headers=bearing(READER))
+        assert (answer.status_code, answer.headers["content-type"]) in (
+            (503, "application/problem+json"),
+            (200, "application/json"),
+        )
+
+
+def test_a_token_is_for_what_it_is_for(client: httpx.Client) -> None:
+    """A wrong one for nothing, one for writing not for reading; only whether the server lives is for everybody."""
+    for path in ("/summary", "/config", "/reports", "/metrics", "/readyz", "/"):
+        wrong = client.get(path, headers=bearing("no-such-token-no-such-token"))
+        assert wrong.status_code in (401, 303), path
+        assert client.get(path, headers=bearing(WRITER)).status_code == 403, path
+    assert client.post("/selections", json=[]).status_code == 403
+    assert httpx.get(client.base_url.join("/healthz")).json() == {"status": "ok"}
+
+
+WORDS = ("24h", "1h", "", "null", "../../etc/passwd", "'; DROP TABLE selection; --", "\u202e")
+ODD = st.one_of(st.text(max_size=30), st.integers().map(str), st.sampled_from(WORDS))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_asked_is_answered_as_documented(client: httpx.Client, data: st.DataObject) -> None:
+    """No 5xx, no status that the interface does not document, and each error a problem that says what is wrong."""
+    paths = client.get("/openapi.json").json()["paths"]
+    path = data.draw(st.sampled_from(sorted(paths)))
+    method = data.draw(st.sampled_from(sorted(paths[path])))
+    operation = paths[path][method]
+    names = [it["name"] for it in operation.get("parameters", []) if it["in"] == "query"]
+    query = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys([*names, "unknown"], ODD)))
+    for part in [it["name"] for it in operation.get("parameters", []) if it["in"] == "path"]:
+        drawn = data.draw(st.sampled_from(["1", "0", "-1", "99999999999999999999", "x", "%00", "html", "pdf"]))
+        path = path.replace("{" + part + "}", drawn)
+    body = data.draw(st.sampled_from([b"", b"{", b"[]", b"null", b'{"modelId": 7}', b'[{"modelId": "m"}]', b"\xff"]))
+    token = data.draw(st.sampled_from([READER, WRITER, "wrong-wrong-wrong-wrong"]))
+    answer = client.request(
+        method.upper(), path, params=query, headers=bearing(token),
+        content=body if method == "post" else None,
+    )  # fmt: skip
+    assert answer.status_code < 500
+    assert str(answer.status_code) in operation["responses"], (method, path, query, answer.status_code)
+    if answer.status_code >= 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) >= {"title", "status", "detail"}
+
+
+def test_the_interface_is_described(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """Every operation in a sentence, with the errors that it may answer."""
+    described = create_app(workplace(sqlite_engine, tmp_path)).openapi()
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            assert operation["description"], path
+            assert path == "/healthz" or {"401", "403"} <= set(operation["responses"]), path
