@@ -23,6 +23,9 @@ from models.token import Scope, Token, token_of
 COOKIE = "routewatch_session"
 SESSION_LENGTH = timedelta(hours=12)
 
+LONGEST_TIME = 12
+"""Digits of a time in seconds since 1970 that can be meant."""
+
 OPEN_PATHS = frozenset({"/healthz", "/login"})
 """What needs no token."""
 
@@ -100,8 +103,13 @@ class Gate:
 
     def _of_session(self, session: str, now: datetime) -> Token:
         name, ends, signature = [*session.split("."), "", "", ""][:3]
-        token = next((token for token in self._tokens if hmac.compare_digest(_encoded(token.name), name)), None)
-        if token is None or not ends.isdecimal() or not hmac.compare_digest(_signature(token, int(ends)), signature):
+        # As bytes: of texts only ASCII can be compared, and a header may hold anything.
+        token = next(
+            (it for it in self._tokens if hmac.compare_digest(_encoded(it.name).encode(), name.encode())), None
+        )
+        if token is None or not (ends.isascii() and ends.isdecimal()) or len(ends) > LONGEST_TIME:
+            raise _unknown("the session is not known: log in again at /login")
+        if not hmac.compare_digest(_signature(token, int(ends)).encode(), signature.encode()):
             raise _unknown("the session is not known: log in again at /login")
         if now.timestamp() > int(ends):
             raise _unknown("the session is over: log in again at /login")

@@ -1,0 +1,144 @@
+"""Who may come in, and from where: the page's server under attack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import Engine
+
+from dashboard.app import create_app
+from models.errors import TokensNeeded
+from models.token import parse_tokens
+from tests.pages import ADMIN, OVER, READER, WRITER, bearing, serving, workplace
+
+ACTS = {"by": "Ada", "note": "why", "hours": 1, "rule": "noData"}
+
+
+@pytest.fixture
+def client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
+    with serving(workplace(sqlite_engine, tmp_path)) as client:
+        yield client
+
+
+@pytest.fixture
+def open_client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Of a server without tokens, which only this machine can reach."""
+    with serving(workplace(sqlite_engine, tmp_path, tokens=None)) as client:
+        yield client
+
+
+def origin(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")
+
+
+def test_without_tokens_it_listens_to_this_machine_alone(sqlite_engine: Engine, tmp_path: Path) -> None:
+    place = workplace(sqlite_engine, tmp_path, tokens=None)
+    for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):  # noqa: S104 - it is what is refused
+        with pytest.raises(TokensNeeded, match="ROUTEWATCH_TOKENS"):
+            create_app(place, host=host)
+    for host in ("127.0.0.1", "::1", "localhost"):
+        create_app(place, host=host)
+
+
+def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
+    """It is sent to the form, a wrong token is told so; no script can read the cookie, and no other site send it."""
+    asked = client.get("/", headers={"Accept": "text/html"})
+    assert (asked.status_code, asked.headers["location"]) == (303, "/login")
+    own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
+    assert client.post("/login", data={"token": "wrong"}, headers=own).status_code == 401
+    entered = client.post("/login", data={"token": ADMIN}, headers=own)
+    assert entered.status_code == 303
+    cookie = entered.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert ADMIN not in entered.headers["set-cookie"]
+    assert client.get("/").status_code == 200
+    client.post("/logout", headers=own)
+    assert client.get("/", headers={"Accept": "text/html"}).status_code == 303
+
+
+def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:
+    """Though the browser has a session: neither with a form nor with a script."""
+    own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
+    client.post("/login", data={"token": ADMIN}, headers=own)
+    for headers in (
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "same-site"},
+        {},
+    ):
+        assert client.post("/live/silences", json=ACTS, headers=headers).status_code == 403
+    assert client.post("/live/silences", json=ACTS, headers=own).status_code == 200
+
+
+def test_neither_does_one_where_no_token_is_asked_for(open_client: httpx.Client) -> None:
+    """A page anywhere can reach this machine's ports; a name of its own that leads here does not help it."""
+    evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    assert open_client.post("/live/silences", json=ACTS, headers=evil).status_code == 403
+    assert open_client.post("/selections", json={"modelId": "m"}, headers=evil).status_code == 403
+    rebound = open_client.get("/summary", headers={"Host": "evil.example"})
+    assert rebound.status_code == 421
+    assert open_client.post("/live/silences", json=ACTS).status_code == 200
+
+
+@pytest.mark.parametrize(("token", "status"), [(ADMIN, 200), (READER, 403), (WRITER, 403), (OVER, 401)])
+def test_only_an_admin_acts(client: httpx.Client, token: str, status: int) -> None:
+    assert client.post("/live/silences", json=ACTS, headers=bearing(token)).status_code == status
+
+
+def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
+    answer = client.get("/summary", headers=bearing(OVER))
+    assert answer.status_code == 401
+    assert "was good until 2026-01-31" in answer.json()["detail"]
+    assert OVER not in answer.text
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "a.b.c",
+        "Y2hpZWY.99999999999.00",
+        "....",
+        "Y2hpZWY.x.y",
+        "\xff",
+        "Y2hpZWY.\xb2.00",
+        f"Y2hpZWY.{'9' * 5_000}.00",
+    ],
+)
+def test_a_made_up_session_is_none(client: httpx.Client, cookie: str) -> None:
+    headers = {"Cookie": f"routewatch_session={cookie}".encode("latin-1")}
+    assert client.get("/summary", headers=headers).status_code == 401  # type: ignore[arg-type]
+
+
+def test_every_answer_forbids_what_no_page_here_needs(client: httpx.Client) -> None:
+    """Also a refusal, an error and a file; and no other site may read any of them."""
+    for path in ("/healthz", "/summary", "/nothing", "/login", "/static/live.js"):
+        answer = client.get(path, headers={"Origin": "https://evil.example"})
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in policy, path
+        assert "frame-ancestors 'none'" in policy, path
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_persons_word_is_checked(open_client: httpx.Client) -> None:
+    """Without a reason, for ever, or of a rule that is none: told, and nothing is changed."""
+    for wrong in ({"note": ""}, {"hours": 0}, {"hours": 1e9}, {"rule": "nope"}, {"by": ""}, {"extra": 1}):
+        assert open_client.post("/live/silences", json=ACTS | wrong).status_code == 422
+    assert open_client.post("/live/silences/1/end", json={"by": "Ada"}).status_code == 422
+    assert open_client.post("/live/optimizations/7/approve", json={"by": "Ada"}).status_code == 422
+    assert open_client.get("/?range=2h").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "text", ["a:read", "a:read:short", "a:fly:0123456789abcdef", ":read:0123456789abcdef",
+             "a:read:0123456789abcdef:yesterday", "a:read:0123456789abcdef a:write:0123456789abcdeg"],
+)  # fmt: skip
+def test_faults_of_tokens_are_told_without_the_secret(text: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        parse_tokens(text)
+    assert "0123456789abcdef" not in str(caught.value)
