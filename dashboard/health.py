@@ -22,6 +22,7 @@ from dashboard.problems import Refused, problems
 from dashboard.security import requires
 from models.database import check_revision, reading
 from models.document import Filters
+from models.errors import SchemaOutdated
 from models.message import Severity
 from models.period import Level, Period, floor_to
 from models.tables import Alert, Delivery, DeliveryState, Rollup, table_of
@@ -58,13 +59,18 @@ def readyz(request: Request, _name: Reader) -> Alive:
     """The database is there, at this program's revision, and was counted within ten minutes; else 503 says why not."""
     place: Workplace = request.app.state.place
     now = datetime.now(UTC)
-    check_revision(place.engine)
+    try:
+        check_revision(place.engine)
+    except SchemaOutdated as error:
+        found = error.found or "none"
+        raise _not_ready(f"the database is at revision {found}, not {error.expected}: run `routewatch init`") from None
     with reading(place.engine) as connection:
         lag_s = _lag_s(connection, now)
     if lag_s is None:
-        raise _not_ready("no selection has been counted yet")
+        raise _not_ready(f"no selection has been counted yet: {_COUNTING}")
     if lag_s > OLDEST_FOLD.total_seconds():
-        raise _not_ready(f"selections were counted {lag_s:.0f} s ago, more than {OLDEST_FOLD.total_seconds():.0f}")
+        oldest_s = OLDEST_FOLD.total_seconds()
+        raise _not_ready(f"selections were counted {lag_s:.0f} s ago, more than {oldest_s:.0f} s: {_COUNTING}")
     return Alive()
 
 
@@ -172,8 +178,10 @@ def _lag_s(connection: Connection, now: datetime) -> float | None:
     return max(0.0, (now - state.folded_at).total_seconds())
 
 
-def _not_ready(found: str) -> Refused:
-    detail = f"{found}: let the monitor run (`monitoring.enabled`), or see in the server's log why it does not count"
+_COUNTING = "let the monitor run (`monitoring.enabled`), or see in the server's log why it does not count"
+
+
+def _not_ready(detail: str) -> Refused:
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
 
 

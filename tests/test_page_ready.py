@@ -1,0 +1,41 @@
+"""The page's server says that it is ready where its numbers can be believed, and why not where they cannot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from sqlalchemy import Engine
+
+from models.database import writing
+from tasks.fold import fold
+from tasks.progress import basis_of
+from tests.pages import READER, bearing, serving, workplace
+
+
+def why_not(client: httpx.Client) -> str:
+    answer = client.get("/readyz", headers=bearing(READER))
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    detail: str = answer.json()["detail"]
+    return detail
+
+
+def test_it_is_ready_while_selections_are_counted(engine: Engine, tmp_path: Path) -> None:
+    place, now = workplace(engine, tmp_path), datetime.now(UTC)
+    with serving(place) as client:
+        assert "no selection has been counted yet" in why_not(client)
+        fold(engine, basis_of(place.settings), now=now - timedelta(minutes=11))
+        assert "more than 600 s" in why_not(client)
+        fold(engine, basis_of(place.settings), now=now)
+        assert client.get("/readyz", headers=bearing(READER)).json() == {"status": "ok"}
+
+
+def test_a_database_of_another_revision_is_to_be_brought_up(engine: Engine, tmp_path: Path) -> None:
+    with serving(workplace(engine, tmp_path)) as client:
+        client.get("/readyz", headers=bearing(READER))
+        with writing(engine) as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        assert "revision 0000" in why_not(client)
+        assert "routewatch init" in why_not(client)
+        assert client.get("/healthz").status_code == 200
