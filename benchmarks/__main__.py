@@ -19,6 +19,7 @@ from benchmarks import (
     fold_speed,
     import_speed,
     memory,
+    page,
     pdf,
     percentile_error,
     report_speed,
@@ -38,6 +39,7 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "memory": memory.lines,
     "dask": scale_out.lines,
     "import": import_speed.lines,
+    "page": page.lines,
     "pdf": pdf.lines,
     "retention": retention.lines,
 }
