@@ -13,6 +13,7 @@ from dashboard import interface, page
 from dashboard.live import LiveViews
 from dashboard.monitor import Monitor
 from models.workplace import Workplace
+from reports.drawing import drawn_apart
 
 STATIC = Path(__file__).parent / "static"
 
@@ -29,7 +30,8 @@ def create_app(place: Workplace, *, watches: bool = True, host: str = "127.0.0.1
         monitor = Monitor(place)
         if watches and place.settings.monitoring.enabled:
             monitor.start()
-        yield
+        with drawn_apart():
+            yield
         monitor.stop()
 
     app = FastAPI(title="Routewatch", docs_url=None, redoc_url=None, lifespan=lifespan)

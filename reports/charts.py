@@ -18,6 +18,7 @@ from models.settings import ChartName
 from reports import chart_change, chart_shape, chart_style, chart_time, chart_usage, chart_week
 from reports.alt_texts import alt_text, changes_text
 from reports.chart_paper import for_paper
+from reports.drawing import svg_of
 from reports.figures import total_of
 from reports.fonts import register_for_charts
 from reports.formats import Formats
@@ -154,11 +155,15 @@ def _drawn_as(document: Document) -> tuple[Mapping[ChartName, str], _Plans]:
 
 def _svg(plan: Any, name: str, label: str) -> str:
     """What a plan looks like: a specification, or an SVG already."""
-    register_for_charts()
     if isinstance(plan, str):
         return stable(plan, name, label)
-    svg = str(vl_convert.vegalite_to_svg(json.dumps(chart_style.finished(plan)), allowed_base_urls=[]))
-    return stable(chart_style.edged(svg), name, label)
+    return stable(chart_style.edged(_rendered(json.dumps(chart_style.finished(plan)))), name, label)
+
+
+@lru_cache(maxsize=32)
+def _rendered(specification: str) -> str:
+    """The SVG of a Vega-Lite specification; on a live page some charts look as they did a moment ago."""
+    return svg_of(specification)
 
 
 def stable(svg: str, name: str, label: str) -> str:
