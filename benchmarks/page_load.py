@@ -19,6 +19,9 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 PATIENCE_S = 60.0
 
+LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+"""Connections are given up before the server does it, which a request on its way would take for a failure."""
+
 
 @dataclass
 class Server:
@@ -87,7 +90,7 @@ async def ask_at(
 
 def client_of(server: Server) -> httpx.AsyncClient:
     """A client that keeps as many connections as it needs."""
-    return httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_S, limits=httpx.Limits(max_connections=None))
+    return httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_S, limits=LIMITS)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

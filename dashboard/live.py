@@ -74,21 +74,32 @@ class Shown:
     hashes: dict[str, str]
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A view, and when working it out began, by the monotonic clock: it cannot know of what came later."""
+
+    shown: Shown
+    began_at: float
+
+
 @dataclass
 class _Slot:
     """One view; whoever holds the lock works it out, for all who wait."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    shown: Shown | None = None
-    made_at: float = 0.0
+    kept: _Kept | None = None
 
 
 class LiveViews:
-    """The views that somebody looks at, each worked out at most twice per refresh however many look."""
+    """The views that somebody looks at, each worked out at most twice per refresh however many look.
+
+    Who asks first once a view is no longer fresh waits for the new one; who asks meanwhile is given the one that is
+    there, unless that is older than a whole refresh.
+    """
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
-        self._fresh_s = place.settings.monitoring.dashboard.refresh_rate / 2_000
+        self._refresh_s = place.settings.monitoring.dashboard.refresh_rate / 1_000
         self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
         self._keeping = threading.Lock()
 
@@ -96,14 +107,16 @@ class LiveViews:
         """The view as of a moment ago, or of right now where it is asked for `anew`."""
         slot = self._slot(chosen)
         asked_at = time.monotonic()
+        kept = None if anew else slot.kept
+        if kept is not None and slot.lock.locked() and kept.began_at > asked_at - self._refresh_s:
+            return kept.shown
         with slot.lock:
-            is_fresh = slot.made_at > (asked_at if anew else asked_at - self._fresh_s)
-            if slot.shown is None or not is_fresh:
-                slot.made_at = time.monotonic()
+            if slot.kept is None or slot.kept.began_at <= (asked_at if anew else asked_at - self._refresh_s / 2):
+                began_at = time.monotonic()
                 live = look(self._place, chosen, datetime.now(UTC))
                 sections = render_sections(live)
-                slot.shown = Shown(live.now, live, sections, hashes(sections))
-            return slot.shown
+                slot.kept = _Kept(Shown(live.now, live, sections, hashes(sections)), began_at)
+            return slot.kept.shown
 
     def page(self, chosen: Chosen) -> str:
         """The whole page."""

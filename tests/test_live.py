@@ -95,6 +95,27 @@ def test_a_crowd_that_looks_at_once_costs_one_look(place: Workplace, monkeypatch
     assert looks == [Chosen("6h"), Chosen("1h"), Chosen("6h")]
 
 
+def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, making, may_go_on = LiveViews(place), threading.Event(), threading.Event()
+    before = views.shown(Chosen("6h"))
+
+    def held(at: Workplace, chosen: Chosen, now: datetime) -> Any:
+        making.set()
+        may_go_on.wait(30)
+        return look(at, chosen, now)
+
+    monkeypatch.setattr(live, "look", held)
+    other = threading.Thread(target=views.shown, args=(Chosen("6h"),), kwargs={"anew": True})
+    other.start()
+    assert making.wait(30)
+    assert views.shown(Chosen("6h")) is before
+    may_go_on.set()
+    other.join()
+    assert views.shown(Chosen("6h")) is not before
+
+
 def test_the_style_sheet_brings_its_fonts_and_loads_nothing() -> None:
     css = live_style()
     assert "@font-face" in css
