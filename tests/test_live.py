@@ -78,9 +78,9 @@ def test_equal_views_are_equal_bytes(place: Workplace) -> None:
 def test_a_crowd_that_looks_at_once_costs_one_look(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Chosen] = []
 
-    def counting(at: Workplace, chosen: Chosen, now: datetime) -> Any:
+    def counting(at: Workplace, chosen: Chosen, now: datetime, **more: Any) -> Any:
         looks.append(chosen)
-        return look(at, chosen, now)
+        return look(at, chosen, now, **more)
 
     monkeypatch.setattr(live, "look", counting)
     views = LiveViews(place)
@@ -101,10 +101,10 @@ def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
     views, making, may_go_on = LiveViews(place), threading.Event(), threading.Event()
     before = views.shown(Chosen("6h"))
 
-    def held(at: Workplace, chosen: Chosen, now: datetime) -> Any:
+    def held(at: Workplace, chosen: Chosen, now: datetime, **more: Any) -> Any:
         making.set()
         may_go_on.wait(30)
-        return look(at, chosen, now)
+        return look(at, chosen, now, **more)
 
     monkeypatch.setattr(live, "look", held)
     other = threading.Thread(target=views.shown, args=(Chosen("6h"),), kwargs={"anew": True})
