@@ -40,6 +40,12 @@ _TYPES = {
     "json": "application/json",
 }
 
+
+def _schema(kind: str) -> dict[str, str]:
+    """What a file of a media type is made of, for the OpenAPI document."""
+    return {"type": "object"} if kind == "application/json" else {"type": "string"}
+
+
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(ReportDocument)
 
 Reader = Annotated[str, Depends(requires("read"))]
@@ -129,7 +135,7 @@ def get_report(request: Request, _name: Reader, report_id: ReportId) -> Response
     tags=["reports"],
     response_class=Response,
     responses={
-        200: {"description": "The file", "content": {kind: {"schema": {"type": "string"}} for kind in _TYPES.values()}},
+        200: {"description": "The file", "content": {kind: {"schema": _schema(kind)} for kind in _TYPES.values()}},
         **problems(404, 422),
     },
 )

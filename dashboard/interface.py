@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from dashboard import api, health, ingest, security, summary
-from dashboard.ingest import Intake
+from dashboard.ingest import Intake, SentSelection
 from dashboard.problems import answer_with_problems
 from dashboard.summary import Summaries
 from models.workplace import Workplace
@@ -20,4 +20,4 @@ def add_to(app: FastAPI, place: Workplace, host: str) -> None:
     security.protect(app, place, host)
     # Added last, it is the outermost, and counts what the gate refuses too.
     health.measure(app, place)
-    answer_with_problems(app)
+    answer_with_problems(app, SentSelection)

@@ -75,8 +75,11 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return Response(orjson.dumps(said.model_dump()), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Have every error of the app answered as a problem, and Problem known to its OpenAPI document."""
+def answer_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
+    """Have every error of the app answered as a problem, and Problem known to its OpenAPI document.
+
+    `named`: what that refers to beside, and no route declares.
+    """
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RoutewatchError, _of_the_family)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -87,7 +90,9 @@ def answer_with_problems(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         document = described()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("Problem", Problem.model_json_schema())
+        models: tuple[type[BaseModel], ...] = (Problem, *named)
+        for model in models:
+            schemas.setdefault(model.__name__, model.model_json_schema())
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
         return document
