@@ -1,4 +1,7 @@
-"""Bodies: read whole, but never more than there may be of them, nor for longer than they may take."""
+"""Bodies: read whole, but never more than there may be of them, nor for longer than they may take.
+
+Where one is refused, its sender may still be sending: see Lingering.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,13 @@ import asyncio
 from http import HTTPStatus
 
 from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Send
 
 from dashboard.problems import Refused
+
+LINGERS_S = 5.0
+LINGERS_BYTES = 32 * 1024 * 1024
 
 
 async def read_body(request: Request, largest_bytes: int, timeout_s: float) -> bytes:
@@ -31,6 +39,42 @@ async def read_body(request: Request, largest_bytes: int, timeout_s: float) -> b
         detail = f"the body was not there after {timeout_s:g} s, {length} bytes of it were: send less at once"
         raise Refused(HTTPStatus.REQUEST_TIMEOUT, detail, closes=True) from None
     return b"".join(parts)
+
+
+class Lingering:
+    """A request's `receive` and `send` that read and forget what is left of the body after an answer that closes.
+
+    A connection that is closed while its caller is sending is reset, and the answer lost with it.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_whole = False
+        self._closes = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._is_whole = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._closes = Headers(raw=message["headers"]).get("connection") == "close"
+        elif self._closes and not self._is_whole and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._forget_rest()
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    async def _forget_rest(self) -> None:
+        length = 0
+        try:
+            async with asyncio.timeout(LINGERS_S):
+                while not self._is_whole and length < LINGERS_BYTES:
+                    length += len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return
 
 
 def _too_large(found: str, largest_bytes: int) -> Refused:

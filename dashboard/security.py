@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import gate
-from dashboard.body import read_body
+from dashboard.body import Lingering, read_body
 from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
 from dashboard.problems import Refused, problem
 from models.token import Scope as TokenScope
@@ -136,17 +136,17 @@ class _Guard:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _add_headers(message)
-            await send(message)
+            await lingering.send(message)
 
-        headers = Headers(scope=scope)
+        headers, lingering = Headers(scope=scope), Lingering(receive, send)
         try:
             scope["person"] = self._gate.admit(
                 scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
             )
         except Refused as refused:
-            await _refusal(refused, scope, headers)(scope, receive, send_with_headers)
+            await _refusal(refused, scope, headers)(scope, lingering.receive, send_with_headers)
         else:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, lingering.receive, send_with_headers)
 
 
 def _refusal(refused: Refused, scope: Scope, headers: Headers) -> Response:

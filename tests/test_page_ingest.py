@@ -16,7 +16,7 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading, writing
 from models.tables import Selection, table_of
-from tests.pages import WRITER, bearing, listening, serving, workplace
+from tests.pages import READER, WRITER, bearing, listening, serving, workplace
 
 SELECTION = table_of(Selection)
 FULL: dict[str, Any] = {
@@ -157,6 +157,21 @@ def test_a_body_without_an_end_is_refused_at_its_limit(sqlite_engine: Engine, tm
         assert client.post("/selections", content=endless(), headers=kind).status_code == 413
         assert client.post("/selections", content=b" " * 17 * 1024 * 1024, headers=kind).status_code == 413
     assert sent < 64
+
+
+@pytest.mark.parametrize(("token", "length", "status"), [("wrong", 8, 401), (READER, 8, 403), (WRITER, 20, 413)])
+def test_who_sends_all_before_reading_is_told_why_it_was_refused(
+    sqlite_engine: Engine, tmp_path: Path, token: str, length: int, status: int
+) -> None:
+    """Although nothing of the body, of so many MB, was wanted: the connection is not reset meanwhile."""
+    body = b" " * length * 1024 * 1024
+    head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with listening(workplace(sqlite_engine, tmp_path)) as (address, _):
+        port = int(address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
+            caller.sendall(head.encode() + body)
+            assert caller.recv(1_000).startswith(f"HTTP/1.1 {status} ".encode())
 
 
 def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_back(
