@@ -50,8 +50,8 @@ def _server(place: Workplace, host: str, port: int) -> Server:
     import uvicorn
 
     from dashboard.app import create_app
+    from dashboard.connections import config_of
 
     if not is_free(host, port):
         raise RoutewatchError(f"port {port} is taken; choose another with --page-port or, of `routewatch page`, --port")
-    app = create_app(place, host=host)
-    return uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning", server_header=False))
+    return uvicorn.Server(config_of(create_app(place, host=host), host, port))

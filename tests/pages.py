@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
+from dashboard.connections import config_of
 from models.environment import Environment
 from models.settings import parse_settings
 from models.workplace import Workplace
@@ -43,7 +44,7 @@ def serving(place: Workplace, *, host: str = HOST) -> Iterator[httpx.Client]:
 def listening(place: Workplace, *, host: str = HOST) -> Iterator[tuple[str, uvicorn.Server]]:
     """The address of such a server, and the server."""
     app = create_app(place, watches=False, host=host)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(config_of(app))
     with socket.socket() as listener:
         # Requests wait at the socket until the server takes them: there is nothing to wait for here.
         listener.bind((HOST, 0))

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select
 
+from dashboard.connections import ImpatientProtocol
 from models.database import reading, writing
 from models.tables import Selection, table_of
 from tests.pages import READER, WRITER, bearing, listening, serving, workplace
@@ -191,6 +192,20 @@ def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_
             slow.sendall(b"[")
             assert slow.recv(1_000).startswith(b"HTTP/1.1 408")
         assert httpx.post(f"{address}/selections", json=FULL, headers=bearing(WRITER)).status_code == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"])
+def test_a_request_that_does_not_begin_is_given_up(
+    sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    """Whether nothing comes at all, half a head, or half a head after a request that was answered."""
+    monkeypatch.setattr(ImpatientProtocol, "head_timeout_s", 0.5)
+    with listening(workplace(sqlite_engine, tmp_path)) as (address, _):
+        with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as idle:
+            idle.sendall(begun)
+            received = b"".join(iter(lambda: idle.recv(1_000), b""))
+        assert received.startswith(b"HTTP/1.1 200" if b"\r\n\r\n" in begun else b"")
+        assert httpx.get(f"{address}/healthz").is_success
 
 
 def test_a_database_that_is_away_is_said_without_its_address(tmp_path: Path, sqlite_engine: Engine) -> None:
