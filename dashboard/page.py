@@ -19,6 +19,9 @@ from tasks import decide
 from tasks.decide import Word
 from tasks.silence import Wanted, end_silence, silence
 
+LONGEST_BY = 80
+"""What is typed and the name of a token that may stand beside it are together no longer than a name on record."""
+
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[str, Depends(requires("read"))]
@@ -31,11 +34,13 @@ class _Said(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Annotated[str, Field(min_length=1, max_length=decide.LONGEST_NAME)]
+    by: Annotated[str, Field(min_length=1, max_length=LONGEST_BY)]
     note: Annotated[str, Field(max_length=500)] = ""
 
-    def word(self) -> Word:
-        return Word(self.by, self.note, datetime.now(UTC))
+    def word(self, request: Request, token: str) -> Word:
+        """The word for the record: where tokens are asked for, the name that was typed is of one token's bearer."""
+        is_known = request.app.state.gate.is_open or self.by.strip() == token
+        return Word(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
 
 
 class _Silence(_Said):
@@ -80,16 +85,16 @@ def live_css(_who: Reader) -> Response:
 
 @router.post("/live/optimizations/{optimization_id}/{action}")
 def decide_on(
-    request: Request, optimization_id: int, action: Literal["approve", "reject", "revert"], said: _Said, _who: Admin
+    request: Request, optimization_id: int, action: Literal["approve", "reject", "revert"], said: _Said, who: Admin
 ) -> dict[str, str]:
     """Approve or reject a proposal, or take an applied one back."""
     place: Workplace = request.app.state.place
     try:
         if action == "approve":
-            return {"told": decide.approve(place.engine, optimization_id, place.settings, said.word())}
+            return {"told": decide.approve(place.engine, optimization_id, place.settings, said.word(request, who))}
         if action == "reject":
-            return {"told": decide.reject(place.engine, optimization_id, said.word())}
-        return {"told": decide.revert(place.engine, optimization_id, said.word())}
+            return {"told": decide.reject(place.engine, optimization_id, said.word(request, who))}
+        return {"told": decide.revert(place.engine, optimization_id, said.word(request, who))}
     except ConfigConflict as error:
         raise HTTPException(409, str(error)) from error
     except RoutewatchError as error:
@@ -97,19 +102,19 @@ def decide_on(
 
 
 @router.post("/live/silences")
-def silence_alerts(request: Request, said: _Silence, _who: Admin) -> dict[str, str]:
+def silence_alerts(request: Request, said: _Silence, who: Admin) -> dict[str, str]:
     """Silence alerts for a while."""
     place: Workplace = request.app.state.place
     wanted = Wanted(said.rule, said.subject, timedelta(hours=said.hours))
     try:
-        number = silence(place.engine, wanted, said.word())
+        number = silence(place.engine, wanted, said.word(request, who))
     except RoutewatchError as error:
         raise HTTPException(422, str(error)) from error
     return {"told": f"silence {number} holds for {said.hours:g} h"}
 
 
 @router.post("/live/silences/{silence_id}/end")
-def end(request: Request, silence_id: int, _said: _Said, _who: Admin) -> dict[str, str]:
+def end(request: Request, silence_id: int, _said: _Said, who: Admin) -> dict[str, str]:
     """End a silence."""
     place: Workplace = request.app.state.place
     try:

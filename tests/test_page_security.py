@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 from dashboard.app import create_app
 from models.errors import TokensNeeded
 from models.token import parse_tokens
+from tasks.silence import list_silences
 from tests.pages import ADMIN, OVER, READER, WRITER, bearing, serving, workplace
 
 ACTS = {"by": "Ada", "note": "why", "hours": 1, "rule": "noData"}
@@ -87,6 +89,13 @@ def test_neither_does_one_where_no_token_is_asked_for(open_client: httpx.Client)
 @pytest.mark.parametrize(("token", "status"), [(ADMIN, 200), (READER, 403), (WRITER, 403), (OVER, 401)])
 def test_only_an_admin_acts(client: httpx.Client, token: str, status: int) -> None:
     assert client.post("/live/silences", json=ACTS, headers=bearing(token)).status_code == status
+
+
+def test_a_word_is_on_record_with_the_token_that_it_came_with(client: httpx.Client, sqlite_engine: Engine) -> None:
+    """So that nobody decides under another's name without a trace."""
+    for by in ("Ada", "chief"):
+        client.post("/live/silences", json=ACTS | {"by": by}, headers=bearing(ADMIN))
+    assert {row.by for row in list_silences(sqlite_engine, datetime.now(UTC))} == {"Ada (token chief)", "chief"}
 
 
 def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
