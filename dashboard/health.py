@@ -38,6 +38,7 @@ ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
 OLDEST_FOLD = timedelta(minutes=10)
 WINDOW = timedelta(minutes=15)
 """Over how much of what was counted last the KPIs are told."""
+MOST_MODELS = 200
 
 router = APIRouter(tags=["health"])
 
@@ -115,8 +116,7 @@ class _Numbers(Collector):
         yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
         with reading(self._place.engine) as connection:
             yield from self._of_kpis(connection)
-            counted = connection.scalar(select(func.sum(ROLLUP.c.count)).where(ROLLUP.c.level == Level.WEEK.value))
-            yield _gauge("selections_counted", "Selections in the rollups, of all time", counted or 0)
+            yield _of_models(connection)
             lag_s = _lag_s(connection, now)
             if lag_s is not None:
                 yield _gauge("fold_lag_seconds", "Since selections were counted last", lag_s)
@@ -139,6 +139,20 @@ class _Numbers(Collector):
                 value.add_metric((kpi.name.value, kpi.unit), kpi.value)
         yield value
         yield share
+
+
+def _of_models(connection: Connection) -> Metric:
+    """The models that served most; whatever names a router writes, there are no more series than that."""
+    counted = func.sum(ROLLUP.c.count)
+    by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
+    rows = connection.execute(
+        by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
+    )
+    told = "Selections in the rollups, of all time"
+    family = GaugeMetricFamily("routewatch_selections_counted", told, labels=("model",))
+    for model_id, count in rows:
+        family.add_metric((model_id,), count)
+    return family
 
 
 def _of_alerts(connection: Connection) -> Iterator[Metric]:
