@@ -35,7 +35,7 @@ CHECKED_EVERY_S = 1.0
 """How often it is looked whether a kept answer is still what would be answered."""
 RESTS_FOR = 10.0
 """An answer is made anew at most so many times as seldom as making it takes: a tenth of a processor at most."""
-STALEST_S = 600.0
+STALEST_S = 15.0
 """An older answer is not given while a new one is made; whoever asks waits."""
 MOST_KEPT = 64
 MOST_AWAITED = 16
