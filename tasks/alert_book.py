@@ -54,6 +54,8 @@ class Book:
     ended: list[Entry] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     """Ids of what was pending and came to nothing."""
+    stored: dict[int, Entry] = field(default_factory=dict)
+    """What the table has, by id: only what differs from it is written."""
 
     def look(self, at: datetime, findings: Iterable[Finding], alerting: Alerting, *, at_all: bool = True) -> None:
         """Move alerts by what was found. Where all was looked `at_all`, one that was not found has no data."""
@@ -147,7 +149,7 @@ def read_book(connection: Connection, since: datetime) -> Book:
     wanted = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.news.is_not(None))
     book = Book()
     for row in connection.execute(select(ALERT).where(wanted).order_by(ALERT.c.id)):
-        entry = _entry(dict(row._mapping))
+        entry = book.stored[row.id] = _entry(dict(row._mapping))
         before = book.entries.get(entry.key)
         if before is not None:
             book.ended.append(before)
@@ -155,20 +157,21 @@ def read_book(connection: Connection, since: datetime) -> Book:
     return book
 
 
-def write_book(connection: Connection, book: Book, before: Book) -> None:
-    """Store what has changed since `before` was read; every entry of `book` has an id then."""
-    was = {entry.id: entry for entry in (*before.ended, *before.entries.values())}
+def write_book(connection: Connection, book: Book) -> None:
+    """Store what has changed since the book was read or written; every entry of it has an id then."""
     if book.forgotten:
         connection.execute(delete(ALERT).where(ALERT.c.id.in_(book.forgotten)))
-    book.ended = [_stored(connection, entry, was) for entry in book.ended]
-    book.entries = {key: _stored(connection, entry, was) for key, entry in book.entries.items()}
+        book.forgotten.clear()
+    book.ended = [_stored(connection, entry, book.stored) for entry in book.ended]
+    book.entries = {key: _stored(connection, entry, book.stored) for key, entry in book.entries.items()}
+    book.stored = {entry.id: entry for entry in (*book.ended, *book.entries.values()) if entry.id is not None}
 
 
-def _stored(connection: Connection, entry: Entry, was: Mapping[int | None, Entry]) -> Entry:
+def _stored(connection: Connection, entry: Entry, stored: Mapping[int, Entry]) -> Entry:
     if entry.id is None:
         new = connection.execute(ALERT.insert().values(_row(entry)).returning(ALERT.c.id)).scalar_one()
         return replace(entry, id=new)
-    if was.get(entry.id) != entry:
+    if stored.get(entry.id) != entry:
         connection.execute(update(ALERT).where(ALERT.c.id == entry.id).values(_row(entry)))
     return entry
 

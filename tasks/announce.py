@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -29,10 +28,10 @@ def moved(
 ) -> Book:
     """Every alert after what was found at each time, stored; `since` is the first of the times."""
     rests_from = since - timedelta(minutes=alerting.cool_down_minutes)
-    before, book = read_book(connection, rests_from), read_book(connection, rests_from)
+    book = read_book(connection, rests_from)
     for at, findings in found:
         book.look(at, findings, alerting, at_all=at_all)
-    write_book(connection, book, before)
+    write_book(connection, book)
     return book
 
 
@@ -46,9 +45,8 @@ def announced(
     alerting = settings.monitoring.alerting
     if not alerting.enabled:
         return None
-    before = copy(book)
     news = book.tell(at, told_at, read_silences(connection, at), rhythm)
-    write_book(connection, book, before)
+    write_book(connection, book)
     if not news:
         return None
     told = {entry.id for entry in news}
