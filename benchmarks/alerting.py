@@ -21,10 +21,10 @@ from models.period import Level
 from models.settings import Settings
 from tasks.alert_book import Book, rhythm_of
 from tasks.efficiency import cheapest_adequate
-from tasks.history import DAYS_OF_SLOWEST, LENGTH, History
+from tasks.history import LENGTH, History, slowest_by_model
 from tasks.look import Seen, looks
 from tasks.rollup import merge, roll_up
-from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling, with_slowest
+from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
 
 LATE = timedelta(minutes=30)
 """How long after its end something may still be laid to an incident."""
@@ -83,13 +83,7 @@ def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, 
         days = rollups.days.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") + DAY <= hour)
         cheapest: Cheapest = cheapest_adequate(days, settings.performance_metrics) if days.height else {}
         before = rollups.hours.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") < hour)
-        tops = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
-        slowest = {
-            model: ms
-            for model, ms, count in tops.group_by("model_id").agg(pl.col("slowest_ms").median(), n=pl.len()).iter_rows()
-            if count >= DAYS_OF_SLOWEST
-        }
-        yield hour, History(hour, "UTC", by_subject(before, cheapest), cheapest, slowest)
+        yield hour, History(hour, "UTC", by_subject(before, cheapest), cheapest, slowest_by_model(days))
 
 
 def watch(rollups: Rollups, settings: Settings) -> list[Told]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -43,9 +43,6 @@ USUAL_RANGE = "24h"
 
 KEPT_VIEWS = 64
 """Of ranges, models and teams that somebody looks at."""
-
-LEARNING_KEPT_S = 60.0
-"""Whether limits are learned yet takes a third of a look, and changes seldom."""
 
 MOST_OPTIMIZATIONS, MOST_DELIVERIES = 12, 20
 MOST_CHOICES = 300
@@ -105,7 +102,6 @@ class LiveViews:
         self._refresh_s = place.settings.monitoring.dashboard.refresh_rate / 1_000
         self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
         self._keeping = threading.Lock()
-        self._learning = _Learning()
 
     def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
         """The view as of a moment ago, or of right now where it is asked for `anew`."""
@@ -117,7 +113,7 @@ class LiveViews:
         with slot.lock:
             if slot.kept is None or slot.kept.began_at <= (asked_at if anew else asked_at - self._refresh_s / 2):
                 began_at = time.monotonic()
-                live = look(self._place, chosen, datetime.now(UTC), learning=self._learning.told)
+                live = look(self._place, chosen, datetime.now(UTC))
                 sections = render_sections(live)
                 slot.kept = _Kept(Shown(live.now, live, sections, hashes(sections)), began_at)
             return slot.kept.shown
@@ -136,9 +132,7 @@ class LiveViews:
             return slot
 
 
-def look(
-    place: Workplace, chosen: Chosen, now: datetime, *, learning: Callable[[Workplace, datetime], str | None] = learning
-) -> Live:
+def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
     """Everything that the page shows of a range up to `now`, the running minute included."""
     engine, settings = place.engine, place.settings
     end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
@@ -168,20 +162,6 @@ def look(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-class _Learning:
-    """Why limits are not learned yet, as of a minute ago at most."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: tuple[float, str | None] | None = None
-
-    def told(self, place: Workplace, now: datetime) -> str | None:
-        with self._lock:
-            if self._known is None or time.monotonic() - self._known[0] > LEARNING_KEPT_S:
-                self._known = time.monotonic(), learning(place, now)
-            return self._known[1]
 
 
 def _known(connection: Connection, column: str, end: datetime) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import cached_property
+from threading import Lock
 
 import polars as pl
 from sqlalchemy import Connection, func, select
@@ -25,6 +26,9 @@ LENGTH = timedelta(weeks=4)
 
 DAYS_OF_SLOWEST = 7
 """Days below which nothing is said of how slow single selections usually get."""
+
+HISTORIES_KEPT = 26
+"""A day of hours, and the edges."""
 
 NEAR = (-1, 0, 1)
 """Hours beside one that tell of it too."""
@@ -78,27 +82,43 @@ class History:
         return self._of[subject]
 
 
-def read_history(connection: Connection, at: datetime, settings: Settings) -> History:
-    """What is known at the hour that holds `at`."""
+def known_at(connection: Connection, at: datetime, settings: Settings) -> History:
+    """What is known at the hour that holds `at`; a process reads it once an hour, whoever asks."""
+    hour = floor_to(Level.HOUR, at, settings.timezone)
+    key = (str(connection.engine.url), hour, settings.timezone, settings.performance_metrics)
+    with _reading:
+        if key not in _histories:
+            while len(_histories) >= HISTORIES_KEPT:
+                del _histories[next(iter(_histories))]
+            _histories[key] = _read(connection, hour, settings)
+        return _histories[key]
+
+
+def slowest_by_model(days: pl.DataFrame) -> dict[str, float]:
+    """By model the median of the days' slowest selections in ms, from rollups by the day; of too few days nothing."""
+    by_day = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
+    known = by_day.group_by("model_id").agg(pl.col("slowest_ms").median(), days=pl.len())
+    return {model: ms for model, ms, count in known.iter_rows() if count >= DAYS_OF_SLOWEST}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+_histories: dict[tuple[object, ...], History] = {}
+_reading = Lock()
+
+
+def _read(connection: Connection, hour: datetime, settings: Settings) -> History:
     zone = settings.timezone
-    hour = floor_to(Level.HOUR, at, zone)
     weeks = Period(floor_to(Level.DAY, hour - LENGTH, zone), hour, zone)
     days = gather_from(connection, weeks, Filters()).parts
     cheapest = cheapest_adequate(days, settings.performance_metrics)
     where = between(Level.HOUR, weeks.start, weeks.end)
     hours = added_up(connection, where, ("model_id", "complexity"), (*COUNTED, *PRICED))
     changed = select(func.max(CHANGE.c.changed_at)).where(
-        CHANGE.c.key.startswith("cache."), CHANGE.c.changed_at >= weeks.start, CHANGE.c.changed_at < at
+        CHANGE.c.key.startswith("cache."), CHANGE.c.changed_at >= weeks.start, CHANGE.c.changed_at < hour
     )
+    slowest_ms = slowest_by_model(days)
     return History(
-        hour, zone, by_subject(hours, cheapest), cheapest, _slowest(days), cache_changed_at=connection.scalar(changed)
+        hour, zone, by_subject(hours, cheapest), cheapest, slowest_ms, cache_changed_at=connection.scalar(changed)
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _slowest(days: pl.DataFrame) -> dict[str, float]:
-    by_day = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
-    known = by_day.group_by("model_id").agg(pl.col("slowest_ms").median(), days=pl.len())
-    return {model: ms for model, ms, count in known.iter_rows() if count >= DAYS_OF_SLOWEST}

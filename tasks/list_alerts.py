@@ -14,7 +14,7 @@ from models.kpi import KpiName
 from models.period import Period
 from models.tables import Alert, table_of
 from models.workplace import Workplace
-from tasks.history import read_history
+from tasks.history import known_at
 from tasks.thresholds import Learning
 from tasks.windows import OVERALL
 
@@ -47,5 +47,5 @@ def learning(place: Workplace, now: datetime) -> str | None:
     if place.settings.monitoring.alerting.thresholds == "fixed":
         return None
     with reading(place.engine) as connection:
-        usual = read_history(connection, now, place.settings).usual(KpiName.ERROR_RATE, OVERALL)
+        usual = known_at(connection, now, place.settings).usual(KpiName.ERROR_RATE, OVERALL)
     return f"{usual.reason}; until then only what is critical alerts" if isinstance(usual, Learning) else None

@@ -23,7 +23,7 @@ from tasks.alert_book import read_book, rhythm_of
 from tasks.announce import AT_ONCE, announced, moved
 from tasks.forecast import SPENT, basis, project_budget
 from tasks.gather import total_hours
-from tasks.history import History, read_history
+from tasks.history import known_at
 from tasks.judge import Finding
 from tasks.look import Seen, judge_budget, looks
 from tasks.progress import read_known_state
@@ -37,9 +37,6 @@ SETTLES_AFTER = timedelta(minutes=1)
 
 LOOKS_BACK = timedelta(hours=24)
 """After a pause, older minutes are no longer judged: what was wrong then is in the reports."""
-
-HISTORIES_KEPT = 26
-"""A day of hours, and the edges."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ def _found(
     earlier = select(func.max(ROLLUP.c.bucket)).where(between(Level.MINUTE, start - LOOKS_BACK, start))
     last_before = connection.scalar(earlier)
     hours = {floor_to(Level.HOUR, at, zone) for at in _each_hour(first, last)}
-    histories = {hour: _history(connection, hour, settings) for hour in sorted(hours)}
+    histories = {hour: known_at(connection, hour, settings) for hour in sorted(hours)}
     found = list(looks(Seen(minutes, last_before, histories), first, last, settings))
     # The budget is looked at once an hour.
     if settings.budget.monthly_usd is not None and floor_to(Level.HOUR, last, zone) >= first:
@@ -124,19 +121,6 @@ def _each_hour(first: datetime, last: datetime) -> list[datetime]:
 def _budget(connection: Connection, at: datetime, settings: Settings) -> list[Finding]:
     hours = total_hours(connection, Period(basis(at, settings.timezone).start, at, settings.timezone), SPENT)
     return judge_budget(at, project_budget(hours, at, settings.timezone, settings.budget.monthly_usd))
-
-
-_histories: dict[tuple[object, ...], History] = {}
-
-
-def _history(connection: Connection, hour: datetime, settings: Settings) -> History:
-    """Read once an hour by a process that goes on watching."""
-    key = (str(connection.engine.url), hour, settings.timezone, settings.performance_metrics)
-    if key not in _histories:
-        while len(_histories) >= HISTORIES_KEPT:
-            del _histories[next(iter(_histories))]
-        _histories[key] = read_history(connection, hour, settings)
-    return _histories[key]
 
 
 @task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
