@@ -10,10 +10,8 @@ from flows.clock import time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.fold import fold_selections
 from tasks.request import scheduled
 from tasks.verify import verify_optimizations
-from tasks.watch import watch_alerts
 
 
 @flow(
@@ -30,9 +28,7 @@ def hourly(as_of: datetime | None = None) -> Outcome:
         as_of: Act as though it were this time. Empty: when the run was due.
     """
     place, now = load_workplace(), time_of_run(as_of)
-    fold_selections(place, now)
-    watch_alerts(place, now)
     request, recipients = scheduled("hourly", place.settings, now)
-    outcome = tell(place, request, recipients, now)
+    outcome = tell(place, request, recipients, now, watch=True)
     verify_optimizations(place, now, early=True)
     return outcome

@@ -1,4 +1,4 @@
-"""The process that every flow goes through: count, verify, survey, act, compose, store, show, deliver."""
+"""The process that every flow goes through: count, watch, verify, survey, act, compose, store, show, deliver."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tasks.publish import StoredReport, find_told, show_report, store, write_rep
 from tasks.request import Request
 from tasks.survey import survey_period
 from tasks.verify import verify_optimizations
+from tasks.watch import watch_alerts
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,18 @@ class Outcome:
 
 
 def tell(
-    place: Workplace, request: Request, recipients: tuple[str, ...], now: datetime, *, optimize: bool = False
+    place: Workplace,
+    request: Request,
+    recipients: tuple[str, ...],
+    now: datetime,
+    *,
+    watch: bool = False,
+    optimize: bool = False,
 ) -> Outcome:
-    """Tell a report once: a run that finds it told already only sends what is still due."""
+    """Tell a report once: a run that finds it told already only sends what is still due, alerts among it."""
     fold_selections(place, now)
+    if watch:
+        watch_alerts(place, now)
     report = find_told(place, request)
     if report is None:
         if optimize:
