@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from dashboard.live import USUAL_RANGE, Chosen, LiveViews, names
 from dashboard.security import requires
-from models.errors import ConfigConflict, RoutewatchError
 from models.message import AlertRule
 from models.workplace import Workplace
 from reports.live import live_style
@@ -51,10 +50,7 @@ class _Silence(_Said):
 
 def chosen(range: str = USUAL_RANGE, model: Names = [], team: Names = []) -> Chosen:  # noqa: A002, B006 - the address's own words
     """What the address says that somebody looks at."""
-    try:
-        return Chosen(range, names(model), names(team))
-    except RoutewatchError as error:
-        raise HTTPException(422, str(error)) from error
+    return Chosen(range, names(model), names(team))
 
 
 Choice = Annotated[Chosen, Depends(chosen)]
@@ -89,16 +85,15 @@ def decide_on(
 ) -> dict[str, str]:
     """Approve or reject a proposal, or take an applied one back."""
     place: Workplace = request.app.state.place
-    try:
-        if action == "approve":
-            return {"told": decide.approve(place.engine, optimization_id, place.settings, said.word(request, who))}
-        if action == "reject":
-            return {"told": decide.reject(place.engine, optimization_id, said.word(request, who))}
-        return {"told": decide.revert(place.engine, optimization_id, said.word(request, who))}
-    except ConfigConflict as error:
-        raise HTTPException(409, str(error)) from error
-    except RoutewatchError as error:
-        raise HTTPException(422, str(error)) from error
+    word = said.word(request, who)
+    match action:
+        case "approve":
+            told = decide.approve(place.engine, optimization_id, place.settings, word)
+        case "reject":
+            told = decide.reject(place.engine, optimization_id, word)
+        case "revert":
+            told = decide.revert(place.engine, optimization_id, word)
+    return {"told": told}
 
 
 @router.post("/live/silences")
@@ -106,10 +101,7 @@ def silence_alerts(request: Request, said: _Silence, who: Admin) -> dict[str, st
     """Silence alerts for a while."""
     place: Workplace = request.app.state.place
     wanted = Wanted(said.rule, said.subject, timedelta(hours=said.hours))
-    try:
-        number = silence(place.engine, wanted, said.word(request, who))
-    except RoutewatchError as error:
-        raise HTTPException(422, str(error)) from error
+    number = silence(place.engine, wanted, said.word(request, who))
     return {"told": f"silence {number} holds for {said.hours:g} h"}
 
 
@@ -117,10 +109,7 @@ def silence_alerts(request: Request, said: _Silence, who: Admin) -> dict[str, st
 def end(request: Request, silence_id: int, _said: _Said, who: Admin) -> dict[str, str]:
     """End a silence."""
     place: Workplace = request.app.state.place
-    try:
-        end_silence(place.engine, silence_id, datetime.now(UTC))
-    except RoutewatchError as error:
-        raise HTTPException(422, str(error)) from error
+    end_silence(place.engine, silence_id, datetime.now(UTC))
     return {"told": f"silence {silence_id} is over"}
 
 

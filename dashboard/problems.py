@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from models.errors import DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
+from models.errors import ConfigConflict, DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
 
 logger = logging.getLogger("routewatch")
 
@@ -116,6 +116,8 @@ def _of_the_family(_request: Request, error: Exception) -> Response:
         return problem(503, "the database cannot be used for now: the server's log says why; try again later", headers)
     if isinstance(error, UsageError):
         return problem(422, str(error))
+    if isinstance(error, ConfigConflict):
+        return problem(409, str(error))
     logger.warning("a request could not be answered: %s", error)
     return problem(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
 
