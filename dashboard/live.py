@@ -5,21 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
+from dashboard.chosen import Chosen, measured
 from models.database import reading
-from models.document import Filters, PerformanceReport
-from models.errors import UsageError
 from models.message import AlertRule
-from models.period import Level, Period, floor_to
+from models.period import Level
 from models.tables import UNKNOWN, FoldState, table_of
 from models.workplace import Workplace
 from reports.live import (
-    RANGES,
     Live,
     LiveAlert,
     LiveDelivery,
@@ -30,16 +27,11 @@ from reports.live import (
     render_sections,
 )
 from tasks.apply import list_optimizations
-from tasks.compose import compose
 from tasks.decide import label
 from tasks.list_alerts import learning, list_alerts
 from tasks.list_deliveries import list_deliveries
-from tasks.request import Request
 from tasks.shelve import ROLLUP
 from tasks.silence import list_silences
-from tasks.survey import survey
-
-USUAL_RANGE = "24h"
 
 KEPT_VIEWS = 64
 """Of ranges, models and teams that somebody looks at."""
@@ -52,23 +44,9 @@ ACTIONS = {"proposed": ("approve", "reject"), "applied": ("revert",), "observing
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What somebody looks at."""
-
-    range: str = USUAL_RANGE
-    models: tuple[str, ...] = ()
-    teams: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.range not in RANGES:
-            raise UsageError(f"{self.range!r} is no range; expected one of {', '.join(RANGES)}")
-
-
-@dataclass(frozen=True)
 class Shown:
-    """A view as rendered at `now`."""
+    """A view as rendered."""
 
-    now: datetime
     live: Live
     sections: dict[str, str]
     hashes: dict[str, str]
@@ -115,7 +93,7 @@ class LiveViews:
                 began_at = time.monotonic()
                 live = look(self._place, chosen, datetime.now(UTC))
                 sections = render_sections(live)
-                slot.kept = _Kept(Shown(live.now, live, sections, hashes(sections)), began_at)
+                slot.kept = _Kept(Shown(live, sections, hashes(sections)), began_at)
             return slot.kept.shown
 
     def page(self, chosen: Chosen) -> str:
@@ -134,16 +112,10 @@ class LiveViews:
 
 def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
     """Everything that the page shows of a range up to `now`, the running minute included."""
-    engine, settings = place.engine, place.settings
-    end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
-    period = Period(end - RANGES[chosen.range][1], end, settings.timezone)
-    filters = Filters(models=chosen.models, teams=chosen.teams)
-    request = Request("custom", "performance", period, "detailed", filters=filters)
-    document = compose(request, survey(engine, request, settings, now), settings, now)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    with reading(engine) as connection:
+    _, document = measured(place, chosen, now)
+    with reading(place.engine) as connection:
         counted_at = connection.scalar(select(table_of(FoldState).c.folded_at))
-        models, teams = _known(connection, "model_id", end), _known(connection, "team", end)
+        models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
     return Live(
         document=document,
         now=min(now, counted_at or now),
@@ -157,17 +129,17 @@ def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
         silences=_silences(place, now),
         optimizations=_optimizations(place),
         deliveries=_deliveries(place),
-        refresh_ms=settings.monitoring.dashboard.refresh_rate,
+        refresh_ms=place.settings.monitoring.dashboard.refresh_rate,
     )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _known(connection: Connection, column: str, end: datetime) -> tuple[str, ...]:
+def _known(connection: Connection, column: str, now: datetime) -> tuple[str, ...]:
     """The models or teams of the last month, by name."""
     name = ROLLUP.c[column]
-    days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= end - timedelta(days=31), name != UNKNOWN
+    days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= now - timedelta(days=31), name != UNKNOWN
     return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
 
 
@@ -205,8 +177,3 @@ def _deliveries(place: Workplace) -> tuple[LiveDelivery, ...]:
         LiveDelivery(row.id, row.what, row.channel, row.recipient, row.state, row.answer or "")
         for row in rows[:MOST_DELIVERIES]
     )
-
-
-def names(given: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, without the empty one that means all."""
-    return tuple(sorted({name for name in given if name}))

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from dashboard.live import USUAL_RANGE, Chosen, LiveViews, names
+from dashboard.chosen import USUAL_RANGE, Chosen, names
+from dashboard.live import LiveViews
 from dashboard.security import requires
 from models.message import AlertRule
 from models.workplace import Workplace
@@ -67,7 +68,7 @@ def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = Fal
     """Each section with what tells whether it has changed."""
     shown = _views(request).shown(choice, anew=anew)
     return {
-        "now": shown.now,
+        "now": shown.live.now,
         "servedAt": datetime.now(UTC),
         "sections": {name: {"hash": shown.hashes[name], "html": html} for name, html in shown.sections.items()},
     }

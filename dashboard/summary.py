@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -18,17 +18,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from dashboard.chosen import Chosen, measured, names
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
 from models.database import reading
 from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
-from models.period import Level, Period, floor_to
+from models.period import Level, floor_to
 from models.workplace import Workplace
-from reports.live import RANGES
-from tasks.compose import Material, compose
+from tasks.compose import Material
 from tasks.progress import read_known_state
-from tasks.request import Request as Wanted
-from tasks.survey import survey
 from tasks.totals import Totals, totals_by
 
 CHECKED_EVERY_S = 1.0
@@ -94,15 +92,6 @@ class Summary(_Part):
     """An answer may be some seconds old: a new one is made while it is given."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a summary is to be of."""
-
-    range: str
-    models: tuple[str, ...] = ()
-    teams: tuple[str, ...] = ()
-
-
 @dataclass
 class _Kept:
     """An answer as bytes, and what the rollups were when it was made."""
@@ -120,10 +109,10 @@ class Summaries:
     def __init__(self, place: Workplace) -> None:
         self._place = place
         self._thread = ThreadPoolExecutor(1, "summary")
-        self._kept: OrderedDict[Asked, _Kept] = OrderedDict()
-        self._being_made: dict[Asked, asyncio.Task[_Kept]] = {}
+        self._kept: OrderedDict[Chosen, _Kept] = OrderedDict()
+        self._being_made: dict[Chosen, asyncio.Task[_Kept]] = {}
 
-    async def content(self, asked: Asked) -> bytes:
+    async def content(self, asked: Chosen) -> bytes:
         """The summary as JSON. Raises Refused where too many others are waited for, or what making it raises."""
         kept, now_s = self._kept.get(asked), time.monotonic()
         if kept is not None:
@@ -142,7 +131,7 @@ class Summaries:
         # Whoever hangs up does not end the making for the others.
         return (await asyncio.shield(task)).content
 
-    async def _make(self, asked: Asked, kept: _Kept | None) -> _Kept:
+    async def _make(self, asked: Chosen, kept: _Kept | None) -> _Kept:
         try:
             loop = asyncio.get_running_loop()
             made = await loop.run_in_executor(self._thread, renewed, self._place, asked, kept)
@@ -172,11 +161,11 @@ async def get_summary(
 ) -> Response:
     """What the router did over a range up to now: overview, models, trends, recommendations."""
     summaries: Summaries = request.app.state.summaries
-    asked = Asked(range, tuple(sorted(set(model))), tuple(sorted(set(team))))
+    asked = Chosen(range, names(model), names(team))
     return Response(await summaries.content(asked), media_type="application/json")
 
 
-def renewed(place: Workplace, asked: Asked, kept: _Kept | None) -> _Kept:
+def renewed(place: Workplace, asked: Chosen, kept: _Kept | None) -> _Kept:
     """The kept answer where it still holds or was made a moment ago, else a new one."""
     began_s, now = time.monotonic(), datetime.now(UTC)
     basis = _basis(place, now)
@@ -188,22 +177,17 @@ def renewed(place: Workplace, asked: Asked, kept: _Kept | None) -> _Kept:
     return _Kept(content, basis, done_s, done_s - began_s, done_s)
 
 
-def summarize(place: Workplace, asked: Asked, now: datetime) -> Summary:
+def summarize(place: Workplace, asked: Chosen, now: datetime) -> Summary:
     """The summary up to `now`, the running minute included."""
-    end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
-    period = Period(end - RANGES[asked.range][1], end, place.settings.timezone)
-    wanted = Wanted("custom", "performance", period, filters=Filters(models=asked.models, teams=asked.teams))
-    material = survey(place.engine, wanted, place.settings, now)
-    document = compose(wanted, material, place.settings, now)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    measured = document.summary
+    material, document = measured(place, asked, now)
+    summary = document.summary
     return Summary(
         overview=Overview(
-            total_selections=measured.total_selections,
-            average_response_time=measured.average_response_time,
-            cache_hit_rate=measured.cache_hit_rate,
-            total_cost=measured.total_cost,
-            error_rate=measured.error_rate,
+            total_selections=summary.total_selections,
+            average_response_time=summary.average_response_time,
+            cache_hit_rate=summary.cache_hit_rate,
+            total_cost=summary.total_cost,
+            error_rate=summary.error_rate,
         ),
         model_performance=_models(document, material),
         trends=document.performance_trends,

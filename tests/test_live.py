@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine
 
 from dashboard import live
-from dashboard.live import Chosen, LiveViews, look
+from dashboard.chosen import Chosen
+from dashboard.live import LiveViews, look
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings

@@ -1,0 +1,48 @@
+"""What somebody looks at, and what the router did there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from models.document import Filters, PerformanceReport
+from models.errors import UsageError
+from models.period import Level, Period, floor_to
+from models.workplace import Workplace
+from reports.live import RANGES
+from tasks.compose import Material, compose
+from tasks.request import Request
+from tasks.survey import survey
+
+USUAL_RANGE = "24h"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A range up to now, and the models and teams; none is all. Raises UsageError for what is no range."""
+
+    range: str = USUAL_RANGE
+    models: tuple[str, ...] = ()
+    teams: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.range not in RANGES:
+            raise UsageError(f"{self.range!r} is no range; expected one of {', '.join(RANGES)}")
+
+
+def names(given: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, without the empty one that means all."""
+    return tuple(sorted({name for name in given if name}))
+
+
+def measured(place: Workplace, chosen: Chosen, now: datetime) -> tuple[Material, PerformanceReport]:
+    """The performance report of what is chosen up to `now`, the running minute included, and what it is made of."""
+    end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
+    period = Period(end - RANGES[chosen.range][1], end, place.settings.timezone)
+    filters = Filters(models=chosen.models, teams=chosen.teams)
+    request = Request("custom", "performance", period, "detailed", filters=filters)
+    material = survey(place.engine, request, place.settings, now)
+    document = compose(request, material, place.settings, now)
+    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
+    return material, document
