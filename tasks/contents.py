@@ -1,12 +1,32 @@
-"""What a delivery carries, in a few words."""
+"""Deliveries with what they carry and what was answered last."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, Select, func, select
+
+from models.tables import Delivery, DeliveryAttempt, Report, StoredMessage, table_of
+
+DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
+REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
 
 _MESSAGES = {"alerts": "alerts", "deadDeliveries": "notice of deliveries given up", "sample": "sample"}
+
+
+def with_contents() -> Select[Any]:
+    """Every delivery, beside it kind, template and period_start of its report or the content of its message, and the
+    last attempt's answer and attempt_id; NULL is none.
+    """
+    # Looked up by delivery: adding all attempts up would take longer with each that was ever made.
+    last = select(func.max(ATTEMPT.c.id)).where(ATTEMPT.c.delivery_id == DELIVERY.c.id).correlate(DELIVERY).scalar_subquery()
+    return (
+        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
+               ATTEMPT.c.id.label("attempt_id"))
+        .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
+        .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
+        .outerjoin(ATTEMPT, ATTEMPT.c.id == last)
+    )  # fmt: skip
 
 
 def what_is_carried(row: Row[Any]) -> str:

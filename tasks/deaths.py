@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from models.database import reading, writing
 from models.message import DeadDeliveries, DeadDelivery
 from models.recipient import CONSOLE
-from models.tables import Delivery, DeliveryAttempt, DeliveryState, Report, StoredMessage, table_of
+from models.tables import DeliveryState
 from models.workplace import Workplace
 from tasks.addresses import recipients_for
-from tasks.contents import what_is_carried
+from tasks.contents import DELIVERY, what_is_carried, with_contents
 from tasks.post import post_to
-
-DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
-REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
 
 MOST_IN_ONE = 100
 """Deaths that one notice names; the next run tells of the others."""
@@ -48,16 +45,7 @@ def tell_of_deaths(place: Workplace, now: datetime) -> int | None:
 
 def _dead(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
     """What somebody is to be told of: a notice that did not arrive is no reason for another."""
-    last = select(func.max(ATTEMPT.c.id)).where(ATTEMPT.c.delivery_id.in_(ids)).group_by(ATTEMPT.c.delivery_id)
-    query = (
-        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
-               ATTEMPT.c.id.label("attempt_id"))
-        .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
-        .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
-        .outerjoin(ATTEMPT, (ATTEMPT.c.delivery_id == DELIVERY.c.id) & ATTEMPT.c.id.in_(last))
-        .where(DELIVERY.c.id.in_(ids))
-        .order_by(DELIVERY.c.id)
-    )  # fmt: skip
+    query = with_contents().where(DELIVERY.c.id.in_(ids)).order_by(DELIVERY.c.id)
     return [row for row in connection.execute(query) if (row.content or {}).get("kind") != "deadDeliveries"]
 
 
