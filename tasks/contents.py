@@ -19,7 +19,8 @@ def with_contents() -> Select[Any]:
     last attempt's answer and attempt_id; NULL is none.
     """
     # Looked up by delivery: adding all attempts up would take longer with each that was ever made.
-    last = select(func.max(ATTEMPT.c.id)).where(ATTEMPT.c.delivery_id == DELIVERY.c.id).correlate(DELIVERY).scalar_subquery()
+    made = ATTEMPT.c.delivery_id == DELIVERY.c.id
+    last = select(func.max(ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
     return (
         select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
                ATTEMPT.c.id.label("attempt_id"))
