@@ -185,3 +185,12 @@ class TokensNeeded(UsageError):
             f"the page would be open to everybody who reaches {host}: without tokens it listens on 127.0.0.1 alone. "
             "Set ROUTEWATCH_TOKENS (docs/api.md) or leave the address as it is"
         )
+
+
+class SourceUnavailable(RoutewatchError):
+    """A source could not be reached or does not answer as it should. Its address is shown without secrets."""
+
+    def __init__(self, source: str, cause: str, advice: str) -> None:
+        self.source = source
+        self.cause = cause
+        super().__init__(f"cannot pull from {source}: {cause}. {advice}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -95,7 +95,11 @@ def table_of(model: type[SQLModel]) -> Table:
 
 
 class Selection(_Table, table=True):
-    """One row a pick of the router. NULL is unknown."""
+    """One row a pick of the router. NULL is unknown.
+
+    `cost_priced_on` is the date of the list prices that `cost_usd` was worked out with, and NULL where it is as it was
+    recorded; `complexity_derived` tells that `complexity` was told by rule from the tokens.
+    """
 
     __tablename__ = "selection"
     __table_args__ = (
@@ -126,6 +130,38 @@ class Selection(_Table, table=True):
     prompt_tokens: int | None = Field(default=None, sa_type=BigInteger)
     completion_tokens: int | None = Field(default=None, sa_type=BigInteger)
     team: str | None = Field(default=None, sa_type=Text)
+    cost_priced_on: date | None = None
+    complexity_derived: bool | None = None
+
+
+class Overhead(_Table, table=True):
+    """A call that the router made for itself, such as one that classifies: no selection, but money.
+
+    `kind` is what it was for; `source` is the one that it was pulled from.
+    """
+
+    __tablename__ = "overhead"
+    __table_args__ = (_within("cost_usd", 0, LARGEST_AMOUNT), Index(None, "timestamp"))
+
+    request_id: str = Field(primary_key=True, sa_type=Text)
+    timestamp: datetime = Field(sa_column=_instant())
+    source: str = Field(sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    model_id: str | None = Field(default=None, sa_type=Text)
+    cost_usd: float | None = None
+    cost_priced_on: date | None = None
+
+
+class PullState(_Table, table=True):
+    """How far a source has been pulled. `cursor` is the source's own; `last` tells what the last pull found."""
+
+    __tablename__ = "pull_state"
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    kind: str = Field(sa_type=Text)
+    cursor: str | None = Field(default=None, sa_type=Text)
+    pulled_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    last: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
 
 
 class Rollup(_Table, table=True):
