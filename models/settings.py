@@ -229,6 +229,54 @@ class Delivery(_Block):
         return next((it for it in every if (it.channel, it.reference) == (channel, reference)), None)
 
 
+class SourceKind(StrEnum):
+    LITELLM = "litellm"
+    LANGFUSE = "langfuse"
+    HELICONE = "helicone"
+    OTEL = "otel"
+    SEMANTIC_ROUTER = "semantic-router"
+    OPENROUTER = "openrouter"
+    TABLE = "table"
+
+
+class ComplexityRule(_Block):
+    """How complexity is told from the tokens of a prompt where a source does not say it.
+
+    The limits have no source in the product document: half of the prompts of everyday chats are shorter than a few
+    hundred tokens, and a few thousand are a long document.
+    """
+
+    moderate_from_tokens: Annotated[int, Field(gt=0)] = 500
+    complex_from_tokens: Annotated[int, Field(gt=0)] = 4_000
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ComplexityRule:
+        if self.moderate_from_tokens >= self.complex_from_tokens:
+            raise ValueError("expected moderateFromTokens < complexFromTokens")
+        return self
+
+
+class SourceSettings(_Block):
+    """Where picks are pulled from, and what is meant by names that are the user's own.
+
+    `location` is a database's address, an address of an API, or files (a path, a folder, a pattern); `$NAME` stands for
+    an environment variable that holds it. `kind` is the source's name where it is not given. Rows up to
+    `overlap_minutes` before the newest are read again each time, for those that arrive late. The keys and scores name
+    the metadata, property or attribute, and the evaluation, that hold a column; `mapping` is a mapping file.
+    """
+
+    kind: SourceKind | None = None
+    location: Annotated[str, Field(min_length=1, repr=False)]
+    enabled: bool = True
+    overlap_minutes: Annotated[float, Field(ge=0)] = 60.0
+    complexity_key: str | None = None
+    team_key: str | None = None
+    accuracy_score: str | None = None
+    satisfaction_score: str | None = None
+    mapping: Path | None = None
+    complexity_rule: ComplexityRule | None = ComplexityRule()
+
+
 class Settings(_Block):
     """Everything a settings file may hold; each key optional."""
 
@@ -239,6 +287,17 @@ class Settings(_Block):
     budget: Budget = Budget()
     optimizer: Optimizer = Optimizer()
     delivery: Delivery = Delivery()
+    sources: dict[str, SourceSettings] = {}
+
+    @field_validator("sources")
+    @classmethod
+    def _known_kinds(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
+        kinds = [kind.value for kind in SourceKind]
+        faults = [f"{name}: says no kind, and is none of {', '.join(kinds)} itself"
+                  for name, source in sources.items() if source.kind is None and name not in kinds]  # fmt: skip
+        if faults:
+            raise ValueError("; ".join(faults))
+        return sources
 
     @field_validator("timezone")
     @classmethod
@@ -278,7 +337,7 @@ def faults_of(error: ValidationError) -> list[Fault]:
     return [_fault(dict(item)) for item in error.errors(include_url=False)]
 
 
-_MAY_BE_SECRET = ("delivery.recipients", "smtp_password", "webhook_secret", "database_url", "tokens")
+_MAY_BE_SECRET = ("delivery.recipients", "sources", "smtp_password", "webhook_secret", "database_url", "tokens")
 """Of these a fault does not show what was found."""
 
 
