@@ -1,0 +1,58 @@
+"""Sources by their kind: the one that a name of the settings stands for."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from models.errors import Fault, SettingsError, UsageError
+from models.settings import Settings, SourceKind, SourceSettings
+from tasks.pull.source import Source
+
+_MODULES = {
+    SourceKind.LITELLM: ("tasks.pull.litellm", "LiteLLM"),
+    SourceKind.LANGFUSE: ("tasks.pull.langfuse", "Langfuse"),
+    SourceKind.HELICONE: ("tasks.pull.helicone", "Helicone"),
+    SourceKind.OTEL: ("tasks.pull.otel", "OTel"),
+    SourceKind.SEMANTIC_ROUTER: ("tasks.pull.semantic_router", "SemanticRouter"),
+    SourceKind.OPENROUTER: ("tasks.pull.openrouter", "OpenRouter"),
+    SourceKind.TABLE: ("tasks.pull.table", "SqlTable"),
+}
+"""Imported when they are used; each class takes its location, without `$`, and its settings."""
+
+
+def settings_of(settings: Settings, name: str, location: str | None) -> SourceSettings:
+    """What the settings say of a source, at another location where one is given.
+
+    Raises UsageError where they do not name it and no location is given, or it is of no known kind.
+    """
+    found = settings.sources.get(name)
+    if found is not None:
+        return found if location is None else found.model_copy(update={"location": location})
+    kinds = [kind.value for kind in SourceKind]
+    if name not in kinds:
+        named = ", ".join(sorted({*settings.sources, *kinds}))
+        raise UsageError(f"{name} is no source: there are {named}")
+    if location is None:
+        raise UsageError(f"nothing says where {name} is: name it with --from, or in the settings as sources.{name}")
+    return SourceSettings(location=location)
+
+
+def open_source(name: str, settings: SourceSettings) -> Source:
+    """The source behind a name, not yet reached. Raises SettingsError where its variable is not set."""
+    kind = settings.kind or SourceKind(name)
+    module, made_by = _MODULES[kind]
+    source: Source = getattr(import_module(module), made_by)(_resolved(name, settings.location), settings)
+    return source
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _resolved(name: str, location: str) -> str:
+    if not location.startswith("$"):
+        return location
+    variable = location.removeprefix("$").strip("{}")
+    if not os.environ.get(variable):
+        raise SettingsError("the settings", [Fault(f"sources.{name}.location", f"the variable {variable} is not set")])
+    return os.environ[variable]
