@@ -9,7 +9,6 @@ from typing import Protocol
 
 import polars as pl
 
-
 PRICING = ("provider", "cache_read_tokens", "cache_write_tokens")
 """What a source may say of a pick beside the columns of a selection, so that a missing cost can be worked out."""
 
