@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +25,28 @@ LARGEST_RECORD = 1 << 20
 LONGEST_RECORD_LINES = 100
 """Physical lines that one quoted record may span before its quote counts as broken."""
 
-TOO_LONG = f"the line is longer than {LARGEST_RECORD:,} bytes or is no UTF-8"
+LARGEST_FIELD = 1 << 17
+"""Characters of one field of a CSV."""
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is a record of a file still, and how many of them are taken at once (None: CHUNK_ROWS)."""
+
+    record: int = LARGEST_RECORD
+    record_lines: int = LONGEST_RECORD_LINES
+    field: int = LARGEST_FIELD
+    chunk_rows: int | None = None
+
+    @property
+    def too_long(self) -> str:
+        """What is wrong with a line beyond these."""
+        return f"the line is longer than {self.record:,} bytes or is no UTF-8"
 
 
 @dataclass(frozen=True)
@@ -65,23 +82,23 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, delimiter: str | None) -> Iterator[Opened]:
+def opened(path: Path, delimiter: str | None, limits: Limits = Limits()) -> Iterator[Opened]:
     """Open a file by its suffix. Raises UnreadableInput for what as a whole is not what it claims to be."""
     kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] or [""]
     if kind[0].lower() not in SUFFIXES:
         raise UnreadableInput(str(path), f"the name ends in {kind[0] or 'nothing'!r}", " or ".join(SUFFIXES))
     try:
         if kind[0].lower() == ".parquet":
-            yield _parquet(path)
+            yield _parquet(path, limits)
             return
         with path.open("rb") as file, _plain(path, file) as stream:
-            lines = _lines(stream)
+            lines = _lines(stream, limits.record)
             total = path.stat().st_size
             if kind[0].lower() in (".csv", ".tsv"):
-                yield _csv(path, lines, file.tell, total, delimiter)
+                yield _csv(path, lines, file.tell, total, delimiter=delimiter, limits=limits)
             else:
-                yield Opened(None, _jsonl(lines, file.tell), total)
-    except (OSError, EOFError) as error:
+                yield Opened(None, _jsonl(lines, file.tell, limits), total)
+    except (OSError, EOFError, zlib.error) as error:
         raise UnreadableInput(str(path), str(getattr(error, "strerror", None) or error), "a file to read") from error
 
 
@@ -100,12 +117,12 @@ def _plain(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
         yield stream  # type: ignore[misc]
 
 
-def _lines(stream: IO[bytes]) -> Iterator[Line]:
+def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
     number = 0
-    while line := stream.readline(LARGEST_RECORD + 1):
+    while line := stream.readline(largest + 1):
         number += 1
-        if len(line) > LARGEST_RECORD and not line.endswith(b"\n"):
-            while (rest := stream.readline(LARGEST_RECORD)) and not rest.endswith(b"\n"):
+        if len(line) > largest and not line.endswith(b"\n"):
+            while (rest := stream.readline(largest)) and not rest.endswith(b"\n"):
                 pass
             yield number, None
             continue
@@ -115,7 +132,9 @@ def _lines(stream: IO[bytes]) -> Iterator[Line]:
             yield number, None
 
 
-def _csv(path: Path, lines: Iterator[Line], place: Callable[[], int], total: int, delimiter: str | None) -> Opened:
+def _csv(
+    path: Path, lines: Iterator[Line], place: Callable[[], int], total: int, *, delimiter: str | None, limits: Limits
+) -> Opened:
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
     if first is None or first[1] is None:
         raise UnreadableInput(
@@ -126,8 +145,8 @@ def _csv(path: Path, lines: Iterator[Line], place: Callable[[], int], total: int
     columns = tuple(name.strip() for name in header)
     if len(set(columns)) < len(columns):
         raise UnreadableInput(str(path), "two columns of its header have one name", "a name for each column")
-    records = _records(lines, len(columns), delimiter)
-    return Opened(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place), total)
+    records = _records(lines, len(columns), delimiter, limits)
+    return Opened(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place, limits), total)
 
 
 class _Lines:
@@ -147,20 +166,24 @@ class _Lines:
         self._back.extendleft(reversed(lines))
 
 
-def _records(source: Iterator[Line], width: int, delimiter: str) -> Iterator[tuple[int, list[str]] | Reject]:
+def _records(
+    source: Iterator[Line], width: int, delimiter: str, limits: Limits
+) -> Iterator[tuple[int, list[str]] | Reject]:
     """One row per record, several physical lines where a quoted field holds line breaks."""
     lines = _Lines(source)
     for number, text in lines:
         if text is None:
-            yield Reject(number, TOO_LONG)
+            yield Reject(number, limits.too_long)
         elif text.strip():
-            yield _record(number, text, lines, width, delimiter)
+            yield _record(number, text, lines, width=width, delimiter=delimiter, limits=limits)
 
 
-def _record(number: int, text: str, lines: _Lines, width: int, delimiter: str) -> tuple[int, list[str]] | Reject:
+def _record(
+    number: int, text: str, lines: _Lines, *, width: int, delimiter: str, limits: Limits
+) -> tuple[int, list[str]] | Reject:
     opens = text.count('"') % 2 == 1
-    record, taken = _joined(text, lines) if opens else (text, [])
-    row = _fields(record, delimiter)
+    record, taken = _joined(text, lines, limits) if opens else (text, [])
+    row = _fields(record, delimiter, limits.field)
     if row is not None and len(row) == width and record.count('"') % 2 == 0:
         return number, row
     # A quote that is never closed must not swallow the rows behind it.
@@ -172,11 +195,11 @@ def _record(number: int, text: str, lines: _Lines, width: int, delimiter: str) -
     )
 
 
-def _joined(text: str, lines: _Lines) -> tuple[str, list[Line]]:
+def _joined(text: str, lines: _Lines, limits: Limits) -> tuple[str, list[Line]]:
     """The record that an opened quote makes of several lines, and the lines taken for it."""
     taken: list[Line] = []
     parts, size = [text], len(text)
-    while len(taken) < LONGEST_RECORD_LINES and size <= LARGEST_RECORD:
+    while len(taken) < limits.record_lines and size <= limits.record:
         line = next(lines, None)
         if line is None:
             break
@@ -190,12 +213,15 @@ def _joined(text: str, lines: _Lines) -> tuple[str, list[Line]]:
     return "".join(parts), taken
 
 
-def _fields(record: str, delimiter: str) -> list[str] | None:
+def _fields(record: str, delimiter: str, largest: int) -> list[str] | None:
+    before = csv.field_size_limit(largest)
     try:
         # Strict: a quote that something other than a delimiter follows has not closed its field.
         return next(csv.reader([record], delimiter=delimiter, strict=True))
     except csv.Error:
         return None
+    finally:
+        csv.field_size_limit(before)
 
 
 def _by_column(rows: list[list[str]], columns: tuple[str, ...]) -> pl.DataFrame:
@@ -208,13 +234,20 @@ def _by_column(rows: list[list[str]], columns: tuple[str, ...]) -> pl.DataFrame:
 # --- JSONL ------------------------------------------------------------------------------------------------------------
 
 
-def _jsonl(lines: Iterator[Line], place: Callable[[], int]) -> Iterator[Chunk]:
-    return _in_chunks((_object(number, text) for number, text in lines if text is None or text.strip()), _by_key, place)
+def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Raw columns from rows: every key that a row has; each of one type where all its values have it, else text."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
 
 
-def _object(number: int, text: str | None) -> tuple[int, dict[str, Any]] | Reject:
+def _jsonl(lines: Iterator[Line], place: Callable[[], int], limits: Limits) -> Iterator[Chunk]:
+    objects = (_object(number, text, limits) for number, text in lines if text is None or text.strip())
+    return _in_chunks(objects, frame_of, place, limits)
+
+
+def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[str, Any]] | Reject:
     if text is None:
-        return Reject(number, TOO_LONG)
+        return Reject(number, limits.too_long)
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -222,11 +255,6 @@ def _object(number: int, text: str | None) -> tuple[int, dict[str, Any]] | Rejec
     if not isinstance(value, dict):
         return Reject(number, "is no JSON object", value=text)
     return number, value
-
-
-def _by_key(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
@@ -242,18 +270,21 @@ def _column(name: str, values: list[Any]) -> pl.Series:
 
 
 def _in_chunks(
-    rows: Iterator[tuple[int, Row] | Reject], frame_of: Callable[[list[Row]], pl.DataFrame], place: Callable[[], int]
+    rows: Iterator[tuple[int, Row] | Reject],
+    framed: Callable[[list[Row]], pl.DataFrame],
+    place: Callable[[], int],
+    limits: Limits,
 ) -> Iterator[Chunk]:
-    while batch := list(islice(rows, CHUNK_ROWS)):
+    while batch := list(islice(rows, limits.chunk_rows or CHUNK_ROWS)):
         kept = [row for row in batch if not isinstance(row, Reject)]
         rejects = [row for row in batch if isinstance(row, Reject)]
-        yield Chunk(frame_of([row for _, row in kept]), [line for line, _ in kept], rejects, place())
+        yield Chunk(framed([row for _, row in kept]), [line for line, _ in kept], rejects, place())
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path) -> Opened:
+def _parquet(path: Path, limits: Limits) -> Opened:
     from pyarrow import ArrowInvalid  # noqa: PLC0415 - only Parquet needs it
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
@@ -261,12 +292,12 @@ def _parquet(path: Path) -> Opened:
         file = ParquetFile(path)
     except ArrowInvalid as error:
         raise UnreadableInput(str(path), "it is no Parquet file or is cut off", "a whole Parquet file") from error
-    return Opened(tuple(file.schema_arrow.names), _row_groups(file), file.metadata.num_rows)
+    return Opened(tuple(file.schema_arrow.names), _row_groups(file, limits), file.metadata.num_rows)
 
 
-def _row_groups(file: Any) -> Iterator[Chunk]:
+def _row_groups(file: Any, limits: Limits) -> Iterator[Chunk]:
     done = 0
-    for batch in file.iter_batches(batch_size=CHUNK_ROWS):
+    for batch in file.iter_batches(batch_size=limits.chunk_rows or CHUNK_ROWS):
         frame = pl.DataFrame(pl.from_arrow(batch))
         lines = list(range(done + 1, done + frame.height + 1))
         done += frame.height
