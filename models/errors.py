@@ -194,3 +194,14 @@ class SourceUnavailable(RoutewatchError):
         self.source = source
         self.cause = cause
         super().__init__(f"cannot pull from {source}: {cause}. {advice}")
+
+
+class PasswordNeeded(UsageError):
+    """The Prefect server was to listen where others can reach it, without a password."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"the Prefect UI would be open to everybody who reaches {host}: without a password it listens on 127.0.0.1 "
+            "alone. Set PREFECT_SERVER_API_AUTH_STRING=user:password (docs/operations.md) or leave the address as it is"
+        )

@@ -262,7 +262,9 @@ class SourceSettings(_Block):
     `location` is a database's address, an address of an API, or files (a path, a folder, a pattern); `$NAME` stands for
     an environment variable that holds it. `kind` is the source's name where it is not given. Rows up to
     `overlap_minutes` before the newest are read again each time, for those that arrive late. The keys and scores name
-    the metadata, property or attribute, and the evaluation, that hold a column; `mapping` is a mapping file.
+    the metadata, property or attribute, and the evaluation, that hold a column; `mapping` is a mapping file. A recorded
+    cost of 0 for an answer with tokens is unknown, as proxies write it for models without a price, unless
+    `zero_is_free`: for models that one hosts oneself.
     """
 
     kind: SourceKind | None = None
@@ -271,6 +273,7 @@ class SourceSettings(_Block):
     overlap_minutes: Annotated[float, Field(ge=0)] = 60.0
     complexity_key: str | None = None
     team_key: str | None = None
+    zero_is_free: bool = False
     accuracy_score: str | None = None
     satisfaction_score: str | None = None
     mapping: Path | None = None

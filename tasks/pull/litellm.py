@@ -1,0 +1,279 @@
+"""LiteLLM: the proxy's table of spend, in its PostgreSQL, one row a call.
+
+A row's time is when its call began, and it is written when the call has ended, by the proxy's next batch: it is late by
+as much. Old versions lack columns; what a table does not have is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from models.errors import SourceUnavailable, UsageError
+from models.settings import SourceKind, SourceSettings
+from tasks.pull.source import Batch
+
+TABLE = '"LiteLLM_SpendLogs"'
+BATCH_ROWS = 50_000
+
+NOT_PICKS = r"batch|file|mcp|vector_store|fine_tuning|assistant|thread|container|health"
+"""In a call's type: work on things that the proxy keeps for its callers, not an answer by a model that was picked."""
+
+CACHE_OFF = "Cache OFF"
+"""What the proxy writes as the cache's key where it has no cache: a miss is none then."""
+
+TIERS = {"medium": "moderate"}
+"""The auto-router's words for what the product document calls otherwise."""
+
+_CHECK = "Check the address, that the proxy writes its spend there, and that the role may read the table"
+
+ORIGINS = {
+    "timestamp": "startTime, which is UTC",
+    "request_id": "request_id",
+    "model_id": "model, the one that served",
+    "response_time_ms": "request_duration_ms, else endTime - startTime; unknown of a failed call",
+    "complexity": "metadata.routing_decision.tier, where the auto-router ran",
+    "cost_usd": "spend; 0 for an answer with tokens is unknown",
+    "cache_hit": "cache_hit, the proxy's own cache; unknown where it was off",
+    "error": "status is failure",
+    "error_type": "metadata.error_information.error_class, else its error_code",
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "team": "metadata.user_api_key_team_alias, else team_id",
+}
+
+
+class LiteLLM:
+    """The spend of a LiteLLM proxy, read with SELECT alone."""
+
+    kind = SourceKind.LITELLM.value
+    origins = ORIGINS
+
+    def __init__(self, location: str, settings: SourceSettings) -> None:
+        """Takes the address of the proxy's PostgreSQL. Raises UsageError where it is no such address."""
+        self._url = _checked(location)
+        self._settings = settings
+        self._overlap = timedelta(minutes=settings.overlap_minutes)
+
+    def size(self, cursor: str | None, since: datetime | None) -> int:
+        """Rows ahead."""
+        with self._connected() as connection, closing(connection.cursor()) as found:
+            after = _floor(cursor, since, self._overlap)
+            found.execute(f"SELECT count(*) FROM {TABLE} WHERE {_from(after)}")  # noqa: S608 - a time of our own
+            return int(found.fetchone()[0])
+
+    def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
+        """The rows by rising startTime, in batches of BATCH_ROWS; see tasks.pull.source.Source."""
+        where = _from(_floor(cursor, since, self._overlap))
+        newest, done = _newest(cursor), 0
+        with self._connected() as connection:
+            query = _query(_columns(connection), self._settings)
+            while True:
+                rows = self._read(connection, f"{query} WHERE {where} {_ORDER} LIMIT {BATCH_ROWS}")
+                if rows.is_empty():
+                    return
+                done += rows.height
+                last_at, last_id = rows["started_at"][-1], rows["request_id"][-1]
+                # A clock that is ahead must not carry the cursor past rows that are still to come.
+                newest = max(newest, min(last_at, datetime.now(UTC))) if newest else min(last_at, datetime.now(UTC))
+                yield self._batch(rows, json.dumps({"startTime": newest.isoformat()}), done)
+                if rows.height < BATCH_ROWS:
+                    return
+                where = f'("startTime", request_id) > ({_literal(last_at)}, {_quoted(last_id)})'
+
+    def _batch(self, rows: pl.DataFrame, cursor: str, done: int) -> Batch:
+        rows = rows.with_columns(_kind=_kind())
+        picks = rows.filter(pl.col("_kind").is_null())
+        paid = pl.col("internal").is_not_null() | (pl.col("spend") != 0)
+        others = rows.filter(pl.col("_kind").is_not_null())
+        left_out = Counter(f"{reason}, without cost" for reason in others.filter(~paid)["_kind"])
+        overhead = others.filter(paid).select(_OVERHEAD)
+        return Batch(picks.select(_picks(self._settings)), cursor, overhead, left_out=left_out, done=done)
+
+    def _connected(self) -> Any:
+        from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed here
+        from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
+
+        try:
+            return closing(connect(self._url.render_as_string(hide_password=False)))
+        except Error as error:
+            raise self._unavailable(error) from None
+
+    def _read(self, connection: Any, query: str) -> pl.DataFrame:
+        from adbc_driver_manager import Error  # noqa: PLC0415
+
+        try:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(query)
+                rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+            # A transaction left open would keep the proxy's table from being vacuumed.
+            connection.rollback()
+        except Error as error:
+            raise self._unavailable(error) from None
+        return rows.with_columns(
+            started_at=pl.col("startTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
+            ended_at=pl.col("endTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
+        )
+
+    def _unavailable(self, error: Exception) -> SourceUnavailable:
+        return SourceUnavailable(self._url.render_as_string(hide_password=True), str(error).splitlines()[0], _CHECK)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_ORDER = 'ORDER BY "startTime", request_id'
+
+_NEEDED = ("request_id", "startTime", "endTime", "model", "spend", "prompt_tokens", "completion_tokens", "call_type")
+_OPTIONAL = {
+    "cache_hit": "text", "cache_key": "text", "custom_llm_provider": "text", "team_id": "text", "status": "text",
+    "request_duration_ms": "integer",
+}  # fmt: skip
+
+_FROM_METADATA = {
+    "tier": "metadata #>> '{routing_decision,tier}'",
+    "internal": "metadata ->> 'internal_call_origin'",
+    "error_class": "metadata #>> '{error_information,error_class}'",
+    "error_code": "metadata #>> '{error_information,error_code}'",
+    "metadata_status": "metadata ->> 'status'",
+    "team_alias": "metadata ->> 'user_api_key_team_alias'",
+    "cache_read_tokens": "metadata #>> '{usage_object,prompt_tokens_details,cached_tokens}'",
+    "cache_write_tokens": "metadata #>> '{usage_object,prompt_tokens_details,cache_creation_tokens}'",
+}
+
+
+def _checked(location: str) -> URL:
+    try:
+        url = make_url(location)
+    except ArgumentError:
+        # Not shown: it may hold a password.
+        raise UsageError("the location of LiteLLM is no address such as postgresql://reader:…@host/litellm") from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise UsageError(f"LiteLLM keeps its spend in PostgreSQL, and this is an address of {url.get_backend_name()}")
+    options = "-c default_transaction_read_only=on"
+    return url.set(drivername="postgresql").update_query_dict({"options": options})
+
+
+def _columns(connection: Any) -> set[str]:
+    """The table's columns. Raises SourceUnavailable where one that is needed is not there."""
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(f"SELECT * FROM {TABLE} LIMIT 0")  # noqa: S608 - a name of our own
+        found = {column[0] for column in cursor.description}
+    connection.rollback()
+    return found
+
+
+def _query(found: set[str], settings: SourceSettings) -> str:
+    """What is read, with NULL for what this version's table does not have."""
+    absent = [name for name in _NEEDED if name not in found]
+    if absent:
+        raise SourceUnavailable(TABLE, f"the table has no column {', '.join(absent)}", _CHECK)
+    metadata = dict(_FROM_METADATA)
+    if settings.complexity_key:
+        metadata["tier"] = f"COALESCE(metadata ->> {_quoted(settings.complexity_key)}, {metadata['tier']})"
+    if settings.team_key:
+        key = settings.team_key
+        metadata["team_alias"] = _name(key) if key in found else f"metadata ->> {_quoted(key)}"
+    selected = [_name(name) for name in _NEEDED]
+    selected += [_name(name) if name in found else f"NULL::{kind} AS {name}" for name, kind in _OPTIONAL.items()]
+    selected += [
+        f"{term if 'metadata' in found or 'metadata' not in term else 'NULL::text'} AS {name}"
+        for name, term in metadata.items()
+    ]
+    return f"SELECT {', '.join(selected)} FROM {TABLE}"  # noqa: S608 - names of our own, and quoted ones
+
+
+def _floor(cursor: str | None, since: datetime | None, overlap: timedelta) -> datetime | None:
+    if since is not None:
+        return since
+    newest = _newest(cursor)
+    return None if newest is None else newest - overlap
+
+
+def _newest(cursor: str | None) -> datetime | None:
+    return None if cursor is None else datetime.fromisoformat(json.loads(cursor)["startTime"])
+
+
+def _from(after: datetime | None) -> str:
+    return "true" if after is None else f'"startTime" >= {_literal(after)}'
+
+
+def _literal(instant: datetime) -> str:
+    return f"'{instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}'"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
+
+
+def _name(column: str) -> str:
+    escaped = column.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _known(name: str) -> pl.Expr:
+    """A text, NULL where it is empty."""
+    text = pl.col(name)
+    return pl.when(text.str.len_bytes() > 0).then(text)
+
+
+def _kind() -> pl.Expr:
+    """What a row is that is no selection; NULL for a selection."""
+    return (
+        pl.when(pl.col("internal").is_not_null())
+        .then(pl.col("internal"))
+        .when(pl.col("call_type").str.contains(NOT_PICKS))
+        .then(pl.col("call_type"))
+        .when(_known("model").is_null())
+        .then(pl.lit("no model was called"))
+    )
+
+
+_FAILED = pl.coalesce(_known("status"), _known("metadata_status")).str.to_lowercase() == "failure"
+
+_OVERHEAD = (
+    pl.col("request_id"),
+    pl.col("started_at").alias("timestamp"),
+    pl.col("_kind").alias("kind"),
+    _known("model").alias("model_id"),
+    pl.col("spend").alias("cost_usd"),
+    pl.col("prompt_tokens"),
+    pl.col("completion_tokens"),
+)
+
+
+def _picks(settings: SourceSettings) -> list[pl.Expr]:
+    failed = _FAILED.fill_null(False)
+    hit = pl.col("cache_hit").str.to_lowercase()
+    off = pl.col("cache_key") == CACHE_OFF
+    is_hit = pl.when(hit == "true").then(True).when((hit == "false") & ~off.fill_null(False)).then(False)
+    elapsed = (pl.col("ended_at") - pl.col("started_at")).dt.total_microseconds() / 1_000
+    took = pl.coalesce(pl.col("request_duration_ms").cast(pl.Float64), elapsed)
+    answered = ~failed & ~(hit == "true").fill_null(False) & (pl.col("completion_tokens") > 0)
+    unpriced = (pl.col("spend") == 0) & answered & pl.lit(not settings.zero_is_free)
+    tier = pl.col("tier").str.to_lowercase()
+    return [
+        pl.col("started_at").alias("timestamp"),
+        pl.col("request_id"),
+        pl.col("model").alias("model_id"),
+        pl.when(~failed & (took >= 0)).then(took).alias("response_time_ms"),
+        tier.replace(TIERS).alias("complexity"),
+        pl.when(~unpriced).then(pl.col("spend")).alias("cost_usd"),
+        is_hit.alias("cache_hit"),
+        failed.alias("error"),
+        pl.when(failed).then(pl.coalesce(_known("error_class"), _known("error_code"))).alias("error_type"),
+        pl.col("prompt_tokens"),
+        pl.col("completion_tokens"),
+        pl.coalesce(_known("team_alias"), _known("team_id")).alias("team"),
+        _known("custom_llm_provider").alias("provider"),
+        pl.col("cache_read_tokens").cast(pl.Int64, strict=False),
+        pl.col("cache_write_tokens").cast(pl.Int64, strict=False),
+    ]

@@ -1,0 +1,147 @@
+"""Pull: what changed in a source since the last time, batch by batch, each stored together with how far it goes."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import polars as pl
+from sqlalchemy import Connection, Engine, select
+
+from models.database import insert_into, reading, writing
+from models.settings import SourceSettings
+from models.tables import PullState, table_of
+from tasks.pull.source import Batch, Source
+from tasks.pull.store import Prepared, prepare, store
+from tasks.pull.tally import Tally
+
+STATE = table_of(PullState)
+
+READ_AHEAD = 2
+"""Batches that are read and prepared while the one before is written."""
+
+SHOWN_ROWS = 5
+
+logger = logging.getLogger("routewatch")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a pull would store, without storing it: some rows, and the tally of the batches that were looked at."""
+
+    rows: pl.DataFrame
+    tally: Tally
+
+
+def pull(
+    engine: Engine,
+    name: str,
+    source: Source,
+    settings: SourceSettings,
+    now: datetime,
+    *,
+    since: datetime | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Tally:
+    """Store what changed since the source's cursor, or everything from `since` on, an instant of the source's time.
+
+    Every batch is one transaction with its cursor: a pull that ended in the middle goes on there the next time, and a
+    row that is read again is not counted again. Raises SourceUnavailable and UnreadableInput; what was stored stays.
+    """
+    state = _state(engine, name)
+    cursor = None if state is None else state.cursor
+    newest = _newest(state)
+    total, of = Tally(newest=newest), source.size(cursor, since)
+    for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since):
+        with writing(engine) as connection:
+            _lock(connection, name, source.kind)
+            total.add(store(connection, prepared, newest))
+            _save(connection, name, batch_cursor, now, total)
+        progress(done, of)
+    with writing(engine) as connection:
+        _lock(connection, name, source.kind)
+        _save(connection, name, None, now, total)
+    if total.late and total.latest_by.total_seconds() > settings.overlap_minutes * 60 * _CLOSE:
+        text = "%s: a row came %.0f minutes late, and %.0f are read again: raise overlapMinutes before one is missed"
+        logger.warning(text, name, total.latest_by.total_seconds() / 60, settings.overlap_minutes)
+    return total
+
+
+def preview(
+    name: str, source: Source, settings: SourceSettings, *, cursor: str | None = None, since: datetime | None = None
+) -> Preview:
+    """Look at the first batch that a pull would store. Raises SourceUnavailable and UnreadableInput."""
+    batches = source.batches(cursor, since)
+    for batch in batches:
+        prepared = prepare(batch, name, settings.complexity_rule)
+        if prepared.tally.read:
+            tally = prepared.tally
+            return Preview(prepared.selections.head(SHOWN_ROWS), tally)
+    return Preview(pl.DataFrame(), Tally())
+
+
+def cursor_of(engine: Engine, name: str) -> str | None:
+    """How far a source was pulled; None where it never was."""
+    state = _state(engine, name)
+    return None if state is None else state.cursor
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_CLOSE = 0.8
+"""Of the overlap, from where on lateness is told of before it loses rows."""
+
+
+def _state(engine: Engine, name: str) -> Any:
+    with reading(engine) as connection:
+        return connection.execute(select(STATE).where(STATE.c.source == name)).one_or_none()
+
+
+def _newest(state: Any) -> datetime | None:
+    text = None if state is None or state.last is None else state.last.get("newest")
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _ahead(
+    source: Source, name: str, settings: SourceSettings, cursor: str | None, since: datetime | None
+) -> Iterator[tuple[Prepared, str, int]]:
+    """The batches, prepared, each read while the one before is being stored."""
+    batches = source.batches(cursor, since)
+
+    def following() -> tuple[Prepared, str, int] | None:
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        return prepare(batch, name, settings.complexity_rule), batch.cursor, batch.done
+
+    # Closed when the reader has ended: it is the reader's thread that runs it.
+    with closing(cast("Generator[Batch]", batches)), ThreadPoolExecutor(max_workers=1) as reader:
+        coming = deque(reader.submit(following) for _ in range(READ_AHEAD))
+        try:
+            while (ready := coming.popleft().result()) is not None:
+                coming.append(reader.submit(following))
+                yield ready
+        finally:
+            for waiting in coming:
+                waiting.cancel()
+
+
+def _lock(connection: Connection, name: str, kind: str) -> None:
+    """Hold the source's row: a second pull of it waits, so that two do not write the same rows crosswise."""
+    insertion = insert_into(connection, STATE).on_conflict_do_nothing(index_elements=["source"])
+    connection.execute(insertion, {"source": name, "kind": kind})
+    connection.execute(select(STATE.c.source).where(STATE.c.source == name).with_for_update())
+
+
+def _save(connection: Connection, name: str, cursor: str | None, now: datetime, tally: Tally) -> None:
+    """None leaves the cursor where it is."""
+    values: dict[str, Any] = {"pulled_at": now, "last": tally.as_json()}
+    if cursor is not None:
+        values["cursor"] = cursor
+    connection.execute(STATE.update().where(STATE.c.source == name).values(values))

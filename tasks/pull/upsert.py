@@ -1,0 +1,162 @@
+"""Upsert: pulled selections into the database; what a source says anew replaces, what it does not say stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection
+
+from tasks.pull.mapping import COLUMNS
+
+DERIVED = ("cost_priced_on", "complexity_derived")
+STORED = (*COLUMNS, *DERIVED)
+"""What an upsert takes: the columns of a selection and how two of them came about."""
+
+
+@dataclass(frozen=True)
+class Upserted:
+    """Of the rows, how many are new and how many changed one that was there.
+
+    `late` are new rows from before `newest`, and `latest_by` how long before it the oldest of them is.
+    """
+
+    added: int
+    changed: int
+    late: int = 0
+    latest_by: timedelta = timedelta(0)
+
+
+def upsert(connection: Connection, rows: pl.DataFrame, newest: datetime | None) -> Upserted:
+    """Store rows of STORED, each request_id once, within the caller's transaction.
+
+    NULL leaves what is there. A derived value gives way to a recorded one, never the other way round. `newest` is up to
+    where the source had been read before.
+    """
+    if rows.is_empty():
+        return Upserted(0, 0)
+    with _staged(connection, rows, STORED) as cursor:
+        late, latest_by = (0, timedelta(0)) if newest is None else _late(connection, cursor, rows, newest)
+        cursor.execute(_INSERT)
+        added = int(cursor.rowcount)
+        changed = 0
+        if added < rows.height:
+            cursor.execute(_UPDATE)
+            changed = int(cursor.rowcount)
+    return Upserted(added, changed, late, latest_by)
+
+
+def amend(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> int:
+    """Set columns of selections that are stored, by request_id; NULL leaves what is there. How many it changed."""
+    if rows.is_empty():
+        return 0
+    with _staged(connection, rows, ("request_id", *columns)) as cursor:
+        cursor.execute(_update(columns, columns))
+        return int(cursor.rowcount)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_KNOWN = tuple(name for name in COLUMNS if name not in ("request_id", "cost_usd", "complexity"))
+
+_COST_STAYS = (
+    "(incoming.cost_usd IS NULL OR (incoming.cost_priced_on IS NOT NULL "
+    "AND selection.cost_usd IS NOT NULL AND selection.cost_priced_on IS NULL))"
+)
+_COMPLEXITY_STAYS = (
+    "(incoming.complexity IS NULL OR (incoming.complexity_derived "
+    "AND selection.complexity IS NOT NULL AND selection.complexity_derived IS NULL))"
+)
+
+
+def _update(columns: tuple[str, ...], compared: tuple[str, ...], more: str = "", differs: str = "") -> str:
+    values = ", ".join(f"{name} = COALESCE(incoming.{name}, selection.{name})" for name in columns)
+    news = " OR ".join(
+        f"(incoming.{name} IS NOT NULL AND incoming.{name} IS DISTINCT FROM selection.{name})" for name in compared
+    )
+    return (
+        f"UPDATE selection SET {values}{more} FROM incoming "  # noqa: S608 - names of our own
+        f"WHERE selection.request_id = incoming.request_id AND ({news}{differs})"
+    )
+
+
+_UPDATE = _update(
+    _KNOWN,
+    _KNOWN,
+    "".join(
+        f", {name} = CASE WHEN {stays} THEN selection.{name} ELSE incoming.{name} END"
+        for stays, names in (
+            (_COST_STAYS, ("cost_usd", "cost_priced_on")),
+            (_COMPLEXITY_STAYS, ("complexity", "complexity_derived")),
+        )
+        for name in names
+    ),
+    f" OR (NOT {_COST_STAYS} AND (incoming.cost_usd IS DISTINCT FROM selection.cost_usd"
+    " OR incoming.cost_priced_on IS DISTINCT FROM selection.cost_priced_on))"
+    f" OR (NOT {_COMPLEXITY_STAYS} AND (incoming.complexity IS DISTINCT FROM selection.complexity"
+    " OR incoming.complexity_derived IS DISTINCT FROM selection.complexity_derived))",
+)
+
+_NAMES = ", ".join(STORED)
+_INSERT = (
+    f"INSERT INTO selection ({_NAMES}) SELECT {_NAMES} FROM incoming "  # noqa: S608 - names of our own
+    "WHERE true ON CONFLICT (request_id) DO NOTHING"
+)
+
+
+@contextmanager
+def _staged(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> Iterator[Any]:
+    """The rows in a table `incoming` of the connection's own, as long as the context lasts; gives a cursor."""
+    cursor: Any = connection.connection.cursor()
+    fill = _fill_sqlite if connection.dialect.name == "sqlite" else _fill_postgresql
+    fill(cursor, rows.select(columns))
+    try:
+        yield cursor
+    finally:
+        cursor.close()
+
+
+def _fill_sqlite(cursor: Any, rows: pl.DataFrame) -> None:
+    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS incoming AS SELECT * FROM selection WHERE false")
+    cursor.execute("DELETE FROM incoming")
+    texts = {"timestamp": "%Y-%m-%d %H:%M:%S%.6f", "cost_priced_on": "%Y-%m-%d"}
+    written = rows.with_columns(pl.col(name).dt.strftime(form) for name, form in texts.items() if name in rows.columns)
+    marks = ", ".join("?" * rows.width)
+    statement = f"INSERT INTO incoming ({', '.join(rows.columns)}) VALUES ({marks})"  # noqa: S608
+    cursor.executemany(statement, written.iter_rows())
+
+
+def _fill_postgresql(cursor: Any, rows: pl.DataFrame) -> None:
+    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE selection) ON COMMIT DROP")
+    cursor.execute(
+        "ALTER TABLE incoming ALTER id DROP NOT NULL, ALTER timestamp DROP NOT NULL, "
+        "ALTER model_id DROP NOT NULL, ALTER error DROP NOT NULL"
+    )
+    cursor.execute("TRUNCATE incoming")
+    written = rows.with_columns(
+        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("timestamp",) if name in rows.columns
+    )
+    with cursor.copy(f"COPY incoming ({', '.join(rows.columns)}) FROM STDIN (FORMAT csv)") as copy:
+        copy.write(written.write_csv(include_header=False, quote_style="non_numeric"))
+
+
+def _late(connection: Connection, cursor: Any, rows: pl.DataFrame, newest: datetime) -> tuple[int, timedelta]:
+    before = rows.filter(pl.col("timestamp") < newest)
+    if before.is_empty():
+        return 0, timedelta(0)
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    value = newest.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.dialect.name == "sqlite" else newest
+    cursor.execute(
+        "SELECT request_id FROM incoming WHERE NOT EXISTS "  # noqa: S608 - a mark of our own
+        f"(SELECT 1 FROM selection WHERE selection.request_id = incoming.request_id) AND timestamp < {mark}",
+        (value,),
+    )
+    late = [row[0] for row in cursor.fetchall()]
+    if not late:
+        return 0, timedelta(0)
+    oldest: Any = before.filter(pl.col("request_id").is_in(late))["timestamp"].min()
+    return len(late), newest - oldest
