@@ -89,6 +89,43 @@ def import_(
 
 
 @app.command()
+def pull(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="litellm, langfuse … or a name of the settings; all of those without it.", show_default=False
+        ),
+    ] = None,
+    location: Annotated[
+        str | None, typer.Option("--from", help="Its address or files, instead of the settings'; $NAME: a variable.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Everything from this time on (ISO 8601), read already or not.")
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come of it; write nothing.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show how far each source was pulled.")] = False,
+) -> None:
+    """Pull selections from where the router's picks are logged already, from where the last pull left off."""
+    from deployments.pulling import list_sources, preview_one, pull_all, pull_one
+    from models.period import parse_instant
+    from models.workplace import load_workplace
+
+    place, now = load_workplace(), datetime.now(UTC)
+    start = parse_instant(since, place.settings.timezone) if since else None
+    if listed:
+        list_sources(place)
+    elif source is None:
+        if location is not None or dry_run:
+            raise UsageError("--from and --dry-run are of one source: name it")
+        raise typer.Exit(pull_all(place, start, now))
+    elif dry_run:
+        preview_one(place, source, location, start)
+    else:
+        pull_one(place, source, location, start, now)
+
+
+@app.command()
 def run(
     schedule: Schedule,
     as_of: Annotated[str | None, typer.Option(help="Act as though it were this time (ISO 8601).")] = None,

@@ -45,8 +45,8 @@ ORIGINS = {
     "cache_hit": "cache_hit, the proxy's own cache; unknown where it was off",
     "error": "status is failure",
     "error_type": "metadata.error_information.error_class, else its error_code",
-    "prompt_tokens": "prompt_tokens",
-    "completion_tokens": "completion_tokens",
+    "prompt_tokens": "prompt_tokens; 0 of a failed call is unknown",
+    "completion_tokens": "completion_tokens; 0 of a failed call is unknown",
     "team": "metadata.user_api_key_team_alias, else team_id",
 }
 
@@ -237,6 +237,11 @@ def _kind() -> pl.Expr:
     )
 
 
+def _counted(name: str, failed: pl.Expr) -> pl.Expr:
+    """Tokens; of a failed call 0 means that nobody counted."""
+    return pl.when(~(failed & (pl.col(name) == 0))).then(pl.col(name)).alias(name)
+
+
 _FAILED = pl.coalesce(_known("status"), _known("metadata_status")).str.to_lowercase() == "failure"
 
 _OVERHEAD = (
@@ -270,8 +275,8 @@ def _picks(settings: SourceSettings) -> list[pl.Expr]:
         is_hit.alias("cache_hit"),
         failed.alias("error"),
         pl.when(failed).then(pl.coalesce(_known("error_class"), _known("error_code"))).alias("error_type"),
-        pl.col("prompt_tokens"),
-        pl.col("completion_tokens"),
+        _counted("prompt_tokens", failed),
+        _counted("completion_tokens", failed),
         pl.coalesce(_known("team_alias"), _known("team_id")).alias("team"),
         _known("custom_llm_provider").alias("provider"),
         pl.col("cache_read_tokens").cast(pl.Int64, strict=False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import polars as pl
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import insert_into, reading, writing
 from models.settings import SourceSettings
@@ -77,12 +77,11 @@ def preview(
     name: str, source: Source, settings: SourceSettings, *, cursor: str | None = None, since: datetime | None = None
 ) -> Preview:
     """Look at the first batch that a pull would store. Raises SourceUnavailable and UnreadableInput."""
-    batches = source.batches(cursor, since)
-    for batch in batches:
-        prepared = prepare(batch, name, settings.complexity_rule)
-        if prepared.tally.read:
-            tally = prepared.tally
-            return Preview(prepared.selections.head(SHOWN_ROWS), tally)
+    with closing(cast("Generator[Batch]", source.batches(cursor, since))) as batches:
+        for batch in batches:
+            prepared = prepare(batch, name, settings.complexity_rule)
+            if prepared.tally.read:
+                return Preview(prepared.selections.head(SHOWN_ROWS), prepared.tally)
     return Preview(pl.DataFrame(), Tally())
 
 
@@ -90,6 +89,12 @@ def cursor_of(engine: Engine, name: str) -> str | None:
     """How far a source was pulled; None where it never was."""
     state = _state(engine, name)
     return None if state is None else state.cursor
+
+
+def states(engine: Engine) -> Sequence[Row[Any]]:
+    """Of every source that was pulled how far it was, by name: the rows of models.tables.PullState."""
+    with reading(engine) as connection:
+        return connection.execute(select(STATE).order_by(STATE.c.source)).all()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

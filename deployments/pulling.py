@@ -1,0 +1,139 @@
+"""Pulling from sources by the command line."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from deployments.tell import complain, note, progress, say, table
+from models.errors import RoutewatchError, UsageError
+from models.workplace import Workplace
+from tasks.pull.mapping import COLUMNS
+from tasks.pull.tally import Tally
+
+SHOWN_REASONS = 5
+LONGEST_EXAMPLE = 40
+
+
+def pull_one(place: Workplace, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
+    """Pull a source and tell what became of its rows."""
+    from tasks.pull.pull import pull
+    from tasks.pull.sources import open_source, settings_of
+
+    settings = settings_of(place.settings, name, location)
+    source = open_source(name, settings)
+    with progress(f"pulling {name}") as bar:
+        tally = pull(place.engine, name, source, settings, now, since=since, progress=bar)
+    _tell(name, tally)
+
+
+def pull_all(place: Workplace, since: datetime | None, now: datetime) -> int:
+    """Pull every source that the settings enable; the exit status: 1 where one could not be pulled.
+
+    Raises UsageError where they name none.
+    """
+    names = [name for name, source in place.settings.sources.items() if source.enabled]
+    if not names:
+        raise UsageError("the settings name no sources: name one, such as `routewatch pull litellm --from ADDRESS`")
+    status = 0
+    for name in names:
+        try:
+            pull_one(place, name, None, since, now)
+        except RoutewatchError as error:
+            complain(f"{name}: {error}")
+            status = error.exit_status
+    return status
+
+
+def preview_one(place: Workplace, name: str, location: str | None, since: datetime | None) -> None:
+    """Show what a pull would make of the source's first rows; nothing is written."""
+    from tasks.pull.pull import cursor_of, preview
+    from tasks.pull.sources import open_source, settings_of
+
+    settings = settings_of(place.settings, name, location)
+    source = open_source(name, settings)
+    seen = preview(name, source, settings, cursor=cursor_of(place.engine, name), since=since)
+    tally, rows = seen.tally, seen.rows
+    count = tally.coverage["timestamp"]
+    lines = [
+        (column, source.origins.get(column, "-"), _share(tally.coverage[column], count), _example(rows, column))
+        for column in COLUMNS
+    ]
+    table(("column", "comes from", "filled", "such as"), lines, "")
+    say("")
+    if rows.is_empty():
+        say("no selections are there to pull")
+    for number, row in enumerate(rows.iter_rows(named=True), 1):
+        say(f"{number}: " + ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if value is not None))
+    say(f"of the first {tally.read:,} rows {count:,} are selections and {tally.overhead:,} the router's own calls")
+    _tell_rest(tally)
+    missing = [column for column in COLUMNS if count and not tally.coverage[column]]
+    if missing:
+        say(f"nothing fills {', '.join(missing)}: what is computed from them will say that there is no data")
+    note("nothing was written: leave --dry-run away to pull")
+
+
+def list_sources(place: Workplace) -> None:
+    """Show how far each source has been pulled."""
+    from tasks.pull.pull import states
+
+    rows = [
+        (
+            state.source, state.kind, _stamp(state.pulled_at), _stamp(_newest(state.last)),
+            f"{(state.last or {}).get('read', 0):,}", f"{(state.last or {}).get('added', 0):,}",
+        )
+        for state in states(place.engine)
+    ]  # fmt: skip
+    table(("source", "kind", "pulled", "newest row", "read", "added"), rows, "nothing was pulled yet")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _tell(name: str, tally: Tally) -> None:
+    say(
+        f"{name}: {tally.read:,} rows read, {tally.added:,} added, {tally.changed:,} changed, "
+        f"{tally.unchanged:,} as they were, {tally.overhead:,} the router's own calls, "
+        f"{tally.left_out.total():,} left out, {tally.rejected.total():,} rejected"
+    )
+    _tell_rest(tally)
+
+
+def _tell_rest(tally: Tally) -> None:
+    for what, reasons in (("left out", tally.left_out), ("rejected", tally.rejected)):
+        for reason, count in reasons.most_common(SHOWN_REASONS):
+            say(f"  {count:,} × {what}: {reason}")
+    if tally.amended:
+        say(f"  {tally.amended:,} selections got a score")
+    if tally.priced:
+        say(f"  {tally.priced:,} costs were worked out from list prices")
+    if tally.unknown_models:
+        named = ", ".join(f"{model} ({count:,})" for model, count in tally.unknown_models.most_common(SHOWN_REASONS))
+        say(f"  {tally.unknown_models.total():,} costs stay unknown, there is no list price of {named}")
+    if tally.complexity_derived:
+        say(f"  {tally.complexity_derived:,} complexities were told from the tokens")
+    if tally.late:
+        say(f"  {tally.late:,} rows came late, up to {tally.latest_by.total_seconds() / 60:.0f} minutes")
+
+
+def _share(count: int, of: int) -> str:
+    return f"{count / of:.0%}" if of else "-"
+
+
+def _example(rows: Any, column: str) -> str:
+    values = [] if rows.is_empty() else rows[column].drop_nulls().to_list()
+    return _shown(values[0]) if values else "-"
+
+
+def _shown(value: Any) -> str:
+    text = value.isoformat(timespec="milliseconds") if isinstance(value, datetime) else str(value)
+    return text if len(text) <= LONGEST_EXAMPLE else text[: LONGEST_EXAMPLE - 1] + "…"
+
+
+def _newest(last: Any) -> datetime | None:
+    text = None if last is None else last.get("newest")
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _stamp(instant: datetime | None) -> str:
+    return "-" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S}"
