@@ -1,0 +1,413 @@
+"""Exports: files that a source writes, as far as they are new or have grown, row by row.
+
+A line that is no row, and a file that cannot be read, is counted by its reason and stops nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field, replace
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import orjson
+
+from models.errors import SourceUnavailable, UnreadableInput
+from tasks.pull.read import Limits, Reject, opened
+
+LINES = (".jsonl", ".ndjson")
+TABLES = (".csv", ".tsv", ".parquet")
+JSON = ".json"
+
+CHUNK_ROWS = 50_000
+CHUNK_BYTES = 16 << 20
+LARGEST_LINE = 64 << 20
+"""Bytes of one line: exports may hold whole prompts and answers, and those of the longest are picks too."""
+
+NOT_FINISHED = "the last line is not finished"
+
+
+class Row(NamedTuple):
+    """A row with the file that it is from, as its name below the location, and its line, counted from 1."""
+
+    file: str
+    line: int
+    value: Any
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one or several files, in order of name; `cursor` is where to go on, `done` counts bytes up to `size`."""
+
+    rows: list[Row]
+    unreadable: Mapping[str, int]
+    cursor: str
+    done: int
+
+
+def json_object(line: bytes) -> dict[str, Any]:
+    """The object of a line of JSON. Raises ValueError in the words that such lines are counted by."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise ValueError("is no valid JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("is no JSON object")  # noqa: TRY004 - the line is wrong, not the call
+    return value
+
+
+class Exports:
+    """The files behind a location: a path, a folder with all below it, or a pattern; `.gz` and `file:` are understood.
+
+    JSONL (also under the name `.json`) is read on from where it was left, and its last line waits for its end; what
+    was replaced or cut is read anew. JSON arrays, CSV, Parquet and compressed files are read anew when they change.
+
+    `parse` makes a row of a line of JSONL and raises ValueError with the reason where it is none; an unfinished last
+    line must be none. `whole` reads files of other suffixes: from a path to values, or a Reject each. `keep` are the
+    keys of a row that are wanted: the others, such as prompts, are let go at once.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        *,
+        parse: Callable[[bytes], Any] = json_object,
+        whole: Mapping[str, Callable[[Path], Iterable[Any]]] | None = None,
+        keep: frozenset[str] | None = None,
+    ) -> None:
+        self._location = location
+        self._path = _path(location)
+        self._parse = parse
+        self._whole = whole or {}
+        self._keep = keep
+
+    def size(self, cursor: str | None) -> int:
+        """Bytes that are ahead. Raises as `chunks` does."""
+        seen = _seen(cursor)
+        return sum(_ahead(file, seen.get(file.name)) for file in self._files(new=not seen))
+
+    def chunks(self, cursor: str | None) -> Iterator[Rows]:
+        """What is new since the cursor; one that is not understood is as none: all is read.
+
+        Raises SourceUnavailable where there is no such file or folder, or a pattern has never matched any, and
+        UnreadableInput for one file of a kind that is not known.
+        """
+        seen = _seen(cursor)
+        files = self._files(new=not seen)
+        places = {file.name: seen[file.name] for file in files if file.name in seen}
+        held, done = _Part(), 0
+        for file in files:
+            for part in self._parts(file, places.get(file.name)):
+                places[file.name] = part.place
+                held.rows += part.rows
+                held.unreadable += part.unreadable
+                held.size += part.size
+                done += part.size
+                if len(held.rows) >= CHUNK_ROWS or held.size >= CHUNK_BYTES:
+                    yield Rows(held.rows, held.unreadable, _cursor(places), done)
+                    held = _Part()
+        if held.rows or held.unreadable or _cursor(places) != cursor:
+            yield Rows(held.rows, held.unreadable, _cursor(places), done)
+
+    def _files(self, *, new: bool) -> list[_File]:
+        root, paths = _found(self._location)
+        if new and not paths and root != self._path:
+            raise SourceUnavailable(self._location, "no file matches", ADVICE)
+        known = (*LINES, JSON, *TABLES, *self._whole)
+        if paths == [self._path] and _kind(self._path) not in known:
+            found = f"the name ends in {_kind(self._path) or 'nothing'!r}"
+            raise UnreadableInput(self._location, found, " or ".join(known))
+        named = {path.relative_to(root).as_posix(): path for path in paths if _kind(path) in known}
+        return [_File(name, named[name], *_stat(named[name])) for name in sorted(named)]
+
+    def _parts(self, file: _File, place: _Place | None) -> Iterator[_Part]:
+        if _is_settled(file, place):
+            return
+        try:
+            if self._grows(file):
+                yield from self._grown(file, place)
+            else:
+                yield from self._changed(file, place)
+        except _FAULTS as error:
+            found = error.found if isinstance(error, UnreadableInput) else getattr(error, "strerror", None) or error
+            # Not tried again before it changes.
+            whole = _Place(file.size, file.changed_ns, rows=-1)
+            yield _Part(unreadable=Counter({f"{file.name}: {found}": 1}), place=whole, size=file.size)
+
+    def _grows(self, file: _File) -> bool:
+        if file.path.suffix.lower() == ".gz":
+            return False
+        return _kind(file.path) in LINES or (_kind(file.path) == JSON and _is_of_lines(file.path))
+
+    # --- files that grow ----------------------------------------------------------------------------------------------
+
+    def _grown(self, file: _File, place: _Place | None) -> Iterator[_Part]:
+        with file.path.open("rb") as stream:
+            before = place if place is not None and _continues(stream, place) else _Place(file.size, file.changed_ns)
+            before = replace(before, size=file.size, changed_ns=file.changed_ns)
+            stream.seek(before.read)
+            lines = self._lines(stream, file.name, before)
+            while batch := list(islice(lines, PART_ROWS)):
+                reached = batch[-1].place
+                yield _Part(
+                    [line.row for line in batch if line.row is not None],
+                    Counter(line.reason for line in batch if line.reason),
+                    replace(reached, print=_print(stream, reached.read)),
+                    reached.read - before.read,
+                )
+                before = reached
+
+    def _lines(self, stream: IO[bytes], name: str, place: _Place) -> Iterator[_Line]:
+        number, read = place.line, place.read
+        while text := stream.readline(LARGEST_LINE + 1):
+            number += 1
+            row, reason, end = self._line(stream, text, name, number)
+            at = stream.tell()
+            if not end and row is None:
+                # It waits for its end, and is told once if that has not come by the next time.
+                counted = place.waits == at
+                told = NOT_FINISHED if counted and not place.counted else None
+                yield _Line(None, told, replace(place, line=number - 1, read=read, waits=at, counted=counted))
+                return
+            read = at
+            yield _Line(row, reason, replace(place, line=number, read=read, waits=0, counted=False))
+
+    def _line(self, stream: IO[bytes], text: bytes, name: str, number: int) -> tuple[Row | None, str | None, bool]:
+        """The row of a line, or what is wrong with it, and whether the line has its end."""
+        if len(text) > LARGEST_LINE and not text.endswith(b"\n"):
+            rest = text
+            while rest and not rest.endswith(b"\n"):
+                rest = stream.readline(LARGEST_LINE)
+            return None, f"the line is longer than {LARGEST_LINE:,} bytes", bool(rest)
+        row, reason = self._parsed(text, name, number)
+        return row, reason, text.endswith(b"\n")
+
+    def _parsed(self, text: bytes, name: str, number: int) -> tuple[Row | None, str | None]:
+        if number == 1:
+            text = text.removeprefix(BYTE_ORDER_MARK)
+        if not text.strip():
+            return None, None
+        try:
+            return Row(name, number, self._kept(self._parse(text))), None
+        except ValueError as error:
+            return None, str(error)
+
+    # --- files that change as a whole ---------------------------------------------------------------------------------
+
+    def _changed(self, file: _File, place: _Place | None) -> Iterator[_Part]:
+        same = place is not None and (place.size, place.changed_ns) == (file.size, file.changed_ns)
+        count = place.rows if place is not None and same else 0
+        items = islice(self._items(file), count, None)
+        while batch := list(islice(items, PART_ROWS)):
+            count += len(batch)
+            yield _Part(
+                [row for row in batch if isinstance(row, Row)],
+                Counter(item.reason for item in batch if isinstance(item, Reject)),
+                _Place(file.size, file.changed_ns, rows=count),
+            )
+        yield _Part(place=_Place(file.size, file.changed_ns, rows=-1), size=file.size)
+
+    def _items(self, file: _File) -> Iterator[Row | Reject]:
+        kind = _kind(file.path)
+        if kind in self._whole:
+            values: Iterable[Any] = self._whole[kind](file.path)
+        elif kind in TABLES:
+            return self._of_table(file)
+        elif kind == JSON and not _is_of_lines(file.path):
+            values = _documents(file.path)
+        else:
+            return self._of_compressed_lines(file)
+        return (
+            value if isinstance(value, Reject) else Row(file.name, number, self._kept(value))
+            for number, value in enumerate(values, start=1)
+        )
+
+    def _of_table(self, file: _File) -> Iterator[Row | Reject]:
+        limits = Limits(
+            record=LARGEST_LINE, record_lines=LONGEST_RECORD_LINES, field=LARGEST_LINE, chunk_rows=PART_ROWS
+        )
+        with opened(file.path, None, limits) as table:
+            for chunk in table.chunks:
+                yield from chunk.rejects
+                wanted = [name for name in chunk.frame.columns if self._keep is None or name in self._keep]
+                rows = chunk.frame.select(wanted).iter_rows(named=True)
+                yield from (Row(file.name, line, row) for line, row in zip(chunk.lines, rows, strict=False))
+
+    def _of_compressed_lines(self, file: _File) -> Iterator[Row | Reject]:
+        with gzip.open(file.path, "rb") as stream:
+            for line in self._lines(stream, file.name, _Place(0, 0)):  # type: ignore[arg-type]
+                if line.row is not None:
+                    yield line.row
+                elif line.reason or line.place.waits:
+                    yield Reject(line.place.line, line.reason or NOT_FINISHED)
+
+    def _kept(self, value: Any) -> Any:
+        if self._keep is None or not isinstance(value, dict):
+            return value
+        return {name: value[name] for name in value if name in self._keep}
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+PART_ROWS = 2_000
+LONGEST_RECORD_LINES = 10_000
+PRINT_BYTES = 1_024
+MAGIC = re.compile(r"[*?\[]")
+ADVICE = "Name a file, a folder or a pattern such as exports/*.jsonl"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_FAULTS = (UnreadableInput, OSError, EOFError, zlib.error)
+
+
+class _File(NamedTuple):
+    name: str
+    path: Path
+    size: int
+    changed_ns: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """How far a file was read: of one that grows `read` bytes, of another `rows`, -1 being all of them.
+
+    `print` tells whether what was read is still there; `waits` is where an unfinished last line broke off.
+    """
+
+    size: int
+    changed_ns: int
+    read: int = 0
+    line: int = 0
+    print: str = ""
+    waits: int = 0
+    counted: bool = False
+    rows: int = 0
+
+
+class _Line(NamedTuple):
+    """A line's row or what is wrong with it, and how far the file is read with it."""
+
+    row: Row | None
+    reason: str | None
+    place: _Place
+
+
+@dataclass
+class _Part:
+    rows: list[Row] = field(default_factory=list)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    place: _Place = field(default_factory=lambda: _Place(0, 0))
+    size: int = 0
+
+
+def _seen(cursor: str | None) -> dict[str, _Place]:
+    try:
+        files = json.loads(cursor or "{}")["files"]
+        return {name: _Place(*values) for name, values in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _cursor(places: Mapping[str, _Place]) -> str:
+    # ASCII, so that a name which is no text can be stored too.
+    return json.dumps({"files": {name: astuple(places[name]) for name in sorted(places)}}, separators=(",", ":"))
+
+
+def _path(location: str) -> Path:
+    text = unquote(urlsplit(location).path) if location.startswith("file:") else location
+    return Path(text).expanduser()
+
+
+def _found(location: str) -> tuple[Path, list[Path]]:
+    """The folder that names are told from, and the files; the name of a file that is there is no pattern."""
+    path = _path(location)
+    if path.is_file():
+        return path.parent, [path]
+    if path.is_dir():
+        return path, _files_of(path, path.rglob("*"))
+    if not MAGIC.search(str(path)):
+        raise SourceUnavailable(location, "there is no such file or folder", ADVICE)
+    fixed = list(takewhile(lambda part: not MAGIC.search(part), path.parts))
+    root = Path(*fixed)
+    return root, _files_of(root, root.glob(Path(*path.parts[len(fixed) :]).as_posix()))
+
+
+def _files_of(root: Path, paths: Iterable[Path]) -> list[Path]:
+    hidden = (path for path in paths if not any(part.startswith(".") for part in path.relative_to(root).parts))
+    return [path for path in hidden if path.is_file()]
+
+
+def _kind(path: Path) -> str:
+    """The suffix that says what a file is: not that it is compressed, nor the number that a rotation gave it."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz" and not suffix[1:].isdigit()]
+    return suffixes[-1] if suffixes else ""
+
+
+def _stat(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        # Gone meanwhile: as an empty one.
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _is_settled(file: _File, place: _Place | None) -> bool:
+    if place is None or (place.size, place.changed_ns) != (file.size, file.changed_ns):
+        return file.size == 0
+    return place.rows == -1 or place.read == place.size or place.counted
+
+
+def _ahead(file: _File, place: _Place | None) -> int:
+    if place is None or _is_settled(file, place):
+        return file.size if place is None else 0
+    return file.size - place.read if file.size >= place.read else file.size
+
+
+def _continues(stream: IO[bytes], place: _Place) -> bool:
+    """Whether what was read of a file that grows is still its beginning."""
+    return os.fstat(stream.fileno()).st_size >= place.read and _print(stream, place.read) == place.print
+
+
+def _print(stream: IO[bytes], read: int) -> str:
+    """A hash of the first and the last bytes that were read."""
+    head = os.pread(stream.fileno(), min(PRINT_BYTES, read), 0)
+    tail = os.pread(stream.fileno(), min(PRINT_BYTES, read), max(0, read - PRINT_BYTES))
+    return hashlib.blake2b(head + tail, digest_size=8).hexdigest()
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[IO[bytes]]:
+    with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+        yield stream  # type: ignore[misc]
+
+
+def _is_of_lines(path: Path) -> bool:
+    """Whether a `.json` has one object a line, rather than an array or objects written over several lines."""
+    with _plain(path) as stream:
+        lines = iter(lambda: stream.readline(LARGEST_LINE), b"")
+        first = next((text for line in lines if (text := line.removeprefix(BYTE_ORDER_MARK).strip())), b"")
+    return not first.startswith(b"[") and not first.endswith((b"{", b"[", b","))
+
+
+def _documents(path: Path) -> Iterator[Any]:
+    """The objects of an array, or one after the other."""
+    import ijson  # noqa: PLC0415 - only such files need it
+
+    with _plain(path) as stream:
+        is_array = stream.read(64).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
+        stream.seek(0)
+        try:
+            for value in ijson.items(stream, "item" if is_array else "", use_float=True, multiple_values=not is_array):
+                yield value if isinstance(value, dict) else Reject(0, "is no JSON object")
+        except ijson.JSONError:
+            raise UnreadableInput(str(path), "it is no valid JSON or is cut off", "a whole JSON file") from None
