@@ -155,8 +155,10 @@ class Exports:
         with file.path.open("rb") as stream:
             before = place if place is not None and _continues(stream, place) else _Place(file.size, file.changed_ns)
             before = replace(before, size=file.size, changed_ns=file.changed_ns)
-            stream.seek(before.read)
-            lines = self._lines(stream, file.name, before)
+            stream.seek(max(0, before.read - 1))
+            ends = stream.read(min(1, before.read)) in (b"", b"\n")
+            # What follows a line that was taken without its line break is still that line.
+            lines = self._lines(stream, file.name, before if ends else replace(before, line=before.line - 1))
             while batch := list(islice(lines, PART_ROWS)):
                 reached = batch[-1].place
                 yield _Part(
