@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,7 +77,7 @@ class LiteLLM:
         with self._connected() as connection:
             query = _query(_columns(connection), self._settings)
             while True:
-                rows = self._read(connection, f"{query} WHERE {where} {_ORDER} LIMIT {BATCH_ROWS}")
+                rows = _read(connection, f"{query} WHERE {where} {_ORDER} LIMIT {BATCH_ROWS}")
                 if rows.is_empty():
                     return
                 done += rows.height
@@ -98,33 +98,18 @@ class LiteLLM:
         overhead = others.filter(paid).select(_OVERHEAD)
         return Batch(picks.select(_picks(self._settings)), cursor, overhead, left_out=left_out, done=done)
 
-    def _connected(self) -> Any:
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """A connection; what goes wrong with it is SourceUnavailable."""
         from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed here
         from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
 
         try:
-            return closing(connect(self._url.render_as_string(hide_password=False)))
+            with closing(connect(_address(self._url))) as connection:
+                yield connection
         except Error as error:
-            raise self._unavailable(error) from None
-
-    def _read(self, connection: Any, query: str) -> pl.DataFrame:
-        from adbc_driver_manager import Error  # noqa: PLC0415
-
-        try:
-            with closing(connection.cursor()) as cursor:
-                cursor.execute(query)
-                rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
-            # A transaction left open would keep the proxy's table from being vacuumed.
-            connection.rollback()
-        except Error as error:
-            raise self._unavailable(error) from None
-        return rows.with_columns(
-            started_at=pl.col("startTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
-            ended_at=pl.col("endTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
-        )
-
-    def _unavailable(self, error: Exception) -> SourceUnavailable:
-        return SourceUnavailable(self._url.render_as_string(hide_password=True), str(error).splitlines()[0], _CHECK)
+            shown = self._url.render_as_string(hide_password=True)
+            raise SourceUnavailable(shown, str(error).splitlines()[0], _CHECK) from None
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -157,8 +142,26 @@ def _checked(location: str) -> URL:
         raise UsageError("the location of LiteLLM is no address such as postgresql://reader:…@host/litellm") from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise UsageError(f"LiteLLM keeps its spend in PostgreSQL, and this is an address of {url.get_backend_name()}")
-    options = "-c default_transaction_read_only=on"
+    options = f"{url.query.get('options', '')} -c default_transaction_read_only=on".strip()
     return url.set(drivername="postgresql").update_query_dict({"options": options})
+
+
+def _address(url: URL) -> str:
+    """For libpq, which does not take + for a space."""
+    place, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return place + mark + query.replace("+", "%20")
+
+
+def _read(connection: Any, query: str) -> pl.DataFrame:
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(query)
+        rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+    # A transaction left open would keep the proxy's table from being vacuumed.
+    connection.rollback()
+    return rows.with_columns(
+        started_at=pl.col("startTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
+        ended_at=pl.col("endTime").dt.cast_time_unit("us").dt.replace_time_zone("UTC"),
+    )
 
 
 def _columns(connection: Any) -> set[str]:

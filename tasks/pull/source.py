@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -25,8 +25,9 @@ class Batch:
 
     `picks` has columns of a selection (tasks.pull.mapping.COLUMNS) by our names and in our units, as far as the source
     has them, and PRICING; values are not checked yet. `overhead` has OVERHEAD, `amendments` has AMENDMENTS. `left_out`
-    counts rows that are no selections by reason, `unreadable` those that could not be read. `cursor` is where to go on
-    once all this is stored; `done` is how much of the source's `size` has been read.
+    counts rows that are no selections by reason, `unreadable` those that could not be read. `withdrawn` are ids of picks
+    and overhead that were given before, and are not what they seemed. `cursor` is where to go on once all this is stored;
+    `done` is how much of the source's `size` has been read.
     """
 
     picks: pl.DataFrame
@@ -35,18 +36,22 @@ class Batch:
     amendments: pl.DataFrame = field(default_factory=pl.DataFrame)
     left_out: Mapping[str, int] = field(default_factory=dict)
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    withdrawn: Sequence[str] = ()
     done: int = 0
 
 
 class Source(Protocol):
-    """One kind of place that picks are read from; a module of this package each.
+    """One kind of place that picks are read from; a module of this package each."""
 
-    `origins` tells of each column of a selection that the source can fill where its values come from, in a few words:
-    what a dry run shows.
-    """
+    @property
+    def kind(self) -> str:
+        """One of models.settings.SourceKind."""
+        ...
 
-    kind: str
-    origins: Mapping[str, str]
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Of each column of a selection that the source can fill where its values come from: what a dry run shows."""
+        ...
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """About how many rows, bytes or files are ahead, for a progress bar; 0 where that cannot be known."""
