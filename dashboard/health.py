@@ -64,7 +64,7 @@ def readyz(request: Request, _name: Reader) -> Alive:
         check_revision(place.engine)
     except SchemaOutdated as error:
         found = error.found or "none"
-        raise _not_ready(f"the database is at revision {found}, not {error.expected}: run `routewatch init`") from None
+        raise _not_ready(f"the database is at revision {found}, not {error.expected}: {error.remedy}") from None
     with reading(place.engine) as connection:
         lag_s = _lag_s(connection, now)
     if lag_s is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deployments import alerting, optimizing, tables
+from deployments import alerting, checking, optimizing, tables
 from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(checking.doctor)
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(tables.config, name="config")
 app.add_typer(tables.deliveries, name="deliveries")

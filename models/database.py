@@ -11,7 +11,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
@@ -21,6 +21,9 @@ from models.errors import DatabaseUnavailable, SchemaOutdated
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONNECT_TIMEOUT_S = 10
 BUSY_TIMEOUT_MS = 30_000
+
+_MIGRATING = 7_036_874_417
+"""Of the lock that whoever migrates a PostgreSQL database holds: any number that others do not use."""
 
 
 def open_database(address: str) -> Engine:
@@ -33,19 +36,26 @@ def open_database(address: str) -> Engine:
     return engine
 
 
-def check_revision(engine: Engine) -> None:
-    """Raises DatabaseUnavailable or SchemaOutdated where the database is not there, or not as this program needs it."""
+def check_revision(engine: Engine) -> str:
+    """The database's revision, which is this program's.
+
+    Raises DatabaseUnavailable or SchemaOutdated where the database is not there, or not as this program needs it.
+    """
     with reaching(engine.url), engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     expected = _scripts().get_current_head() or ""
     if found != expected:
         raise SchemaOutdated(_shown(engine.url), found, expected)
+    return found
 
 
 def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     """Create the tables or bring them up to date, or up to one revision; gives the revision before and after.
 
-    Raises DatabaseUnavailable.
+    All of it is one transaction: one that is interrupted has changed nothing. Of several at once one does it, and the
+    others wait and find it done.
+
+    Raises DatabaseUnavailable, or SchemaOutdated where a newer Routewatch made the tables.
     """
     engine = connect(address)
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
@@ -53,14 +63,25 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     if engine.dialect.name == "sqlite":
         # A table is changed there by putting another in its place, which its references must not notice.
         event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
-    with reaching(engine.url), engine.begin() as connection:
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
         before = MigrationContext.configure(connection).get_current_revision()
+        head = _scripts().get_current_head() or ""
+        if before is not None and before > head:
+            raise SchemaOutdated(_shown(engine.url), before, head)
         configuration = _alembic()
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, to)
         after = MigrationContext.configure(connection).get_current_revision()
     engine.dispose()
     return before, after or ""
+
+
+def steps_between(before: str | None, after: str) -> list[tuple[str, str]]:
+    """The revisions after one and up to another, the oldest first, each with what it does."""
+    scripts = list(_scripts().iterate_revisions(after, before or "base"))
+    return [(it.revision, (it.doc or "").splitlines()[0]) for it in reversed(scripts)]
 
 
 def connect(address: str) -> Engine:

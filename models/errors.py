@@ -51,13 +51,20 @@ class DatabaseUnavailable(RoutewatchError):
 
 
 class SchemaOutdated(RoutewatchError):
-    """The database lacks Routewatch's tables, or has them at another revision than this program's."""
+    """The database lacks Routewatch's tables, or has them at another revision than this program's.
+
+    Revisions are numbered: a higher one than this program's was made by a newer Routewatch.
+    """
 
     def __init__(self, address: str, found: str | None, expected: str) -> None:
         self.found = found
         self.expected = expected
+        self.is_newer = found is not None and found > expected
+        self.remedy = (
+            "upgrade Routewatch, as a newer one made these tables" if self.is_newer else "run `routewatch init`"
+        )
         state = "has no Routewatch tables" if found is None else f"is at revision {found}"
-        super().__init__(f"the database {address} {state}, revision {expected} is needed: run `routewatch init`")
+        super().__init__(f"the database {address} {state}, revision {expected} is needed: {self.remedy}")
 
 
 class RollupsBusy(RoutewatchError):

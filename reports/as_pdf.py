@@ -49,7 +49,7 @@ def _rendered(kind: type[Document], content: str) -> bytes:
         css=f"{print_faces()}\n{style('look.css', 'print.css')}\n@page {{ size: {document.paper} }}",
     )
     with _rarely_collected():
-        pdf: Any = HTML(string=page, url_fetcher=_OwnFontsOnly()).write_pdf(
+        pdf: Any = HTML(string=page, url_fetcher=OwnFontsOnly()).write_pdf(
             pdf_variant="pdf/ua-1",
             font_config=FontConfiguration(),
             pdf_identifier=_identifier(page),
@@ -69,7 +69,7 @@ def _rarely_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-class _OwnFontsOnly(URLFetcher):  # type: ignore[misc]
+class OwnFontsOnly(URLFetcher):  # type: ignore[misc]
     """Opens data: addresses and the house's fonts by their file names, and nothing else."""
 
     def __init__(self) -> None:

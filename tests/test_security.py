@@ -33,7 +33,7 @@ from reports.as_html import render_html
 from reports.as_mail import render_mail
 from reports.as_mime import build_mail, build_message_mail
 from reports.as_page import render_dashboard
-from reports.as_pdf import _OwnFontsOnly, render_pdf
+from reports.as_pdf import OwnFontsOnly, render_pdf
 from reports.fonts import FONT_SCHEME
 from tasks.compose import compose
 from tasks.configure import read_config, set_by_hand
@@ -144,12 +144,12 @@ def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> N
         f'<p style="background:url({address})">',
     ):
         with pytest.raises((FatalURLFetchingError, ValueError)):
-            HTML(string=page, url_fetcher=_OwnFontsOnly()).write_pdf()
+            HTML(string=page, url_fetcher=OwnFontsOnly()).write_pdf()
 
 
 def test_the_houses_fonts_are_no_way_to_other_files() -> None:
     with pytest.raises(OSError, match="passwd"):
-        _OwnFontsOnly().fetch(f"{FONT_SCHEME}:../../../../etc/passwd")
+        OwnFontsOnly().fetch(f"{FONT_SCHEME}:../../../../etc/passwd")
 
 
 def test_a_template_reaches_no_further_than_its_values() -> None:

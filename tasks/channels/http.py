@@ -8,21 +8,25 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any, TypeVar
 
 import httpx
 from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
 
 from models.errors import DeliveryFailed
 from models.recipient import Recipient
+
+T = TypeVar("T")
 
 USER_AGENT = "Routewatch"
 
@@ -56,9 +60,7 @@ def post_body(
         raise DeliveryFailed(shown, f"it has {len(body):,} bytes, more than {MOST_BYTES:,}", permanent=True)
     until_s = time.monotonic() + timeout_s
     with _failures_told(shown, timeout_s):
-        url = httpx.URL(recipient.address)
-        addresses = _resolved(url.raw_host.decode(), url.port or _PORTS[url.scheme], timeout_s)
-        _refuse_forbidden(shown, url, addresses, private=allow_private_addresses)
+        url, addresses = _allowed(recipient, timeout_s, private=allow_private_addresses)
         attempt = _post(url, addresses, body, headers, private=allow_private_addresses)
         with _unlogged():
             response = asyncio.run(_within(until_s - time.monotonic(), attempt))
@@ -67,6 +69,23 @@ def post_body(
         return answer
     permanent = response.is_client_error and response.status_code not in _TEMPORARY
     raise DeliveryFailed(shown, answer, permanent=permanent, retry_after_s=_retry_after_s(response, now))
+
+
+@dataclass(frozen=True)
+class Knocked:
+    """Who answers where a POST would go. Without encryption there is neither a protocol nor a certificate."""
+
+    address: str
+    protocol: str | None
+    certificate_until: datetime | None
+
+
+def knock(recipient: Recipient, *, allow_private_addresses: bool, timeout_s: float) -> Knocked:
+    """Connect as a POST would, by the same rules, and send nothing. Raises DeliveryFailed."""
+    until_s = time.monotonic() + timeout_s
+    with _failures_told(recipient.reference, timeout_s):
+        url, addresses = _allowed(recipient, timeout_s, private=allow_private_addresses)
+        return asyncio.run(_within(until_s - time.monotonic(), _connected(url, addresses)))
 
 
 def is_public(address: str) -> bool:
@@ -86,6 +105,18 @@ def is_public(address: str) -> bool:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _PORTS = {"https": 443, "http": 80}
+
+
+def _allowed(recipient: Recipient, timeout_s: float, *, private: bool) -> tuple[httpx.URL, list[str]]:
+    """Where it goes, and the addresses to try, all of which are allowed."""
+    url = httpx.URL(recipient.address)
+    addresses = _resolved(url.raw_host.decode(), _port(url), timeout_s)
+    _refuse_forbidden(recipient.reference, url, addresses, private=private)
+    return url, addresses
+
+
+def _port(url: httpx.URL) -> int:
+    return url.port or _PORTS[url.scheme]
 
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[str]:
@@ -122,10 +153,34 @@ def _refuse_forbidden(shown: str, url: httpx.URL, addresses: list[str], *, priva
         raise DeliveryFailed(shown, answer, permanent=True)
 
 
-async def _within(seconds: float, attempt: object) -> httpx.Response:
+async def _within(seconds: float, attempt: Coroutine[Any, Any, T]) -> T:
     async with asyncio.timeout(seconds):
-        response: httpx.Response = await attempt  # type: ignore[misc]
-        return response
+        return await attempt
+
+
+async def _connected(url: httpx.URL, addresses: list[str]) -> Knocked:
+    """The first address that can be connected to, as it is left again."""
+    *others, last = addresses
+    for address in others:
+        try:
+            return await _connected_to(address, url)
+        except ssl.SSLCertVerificationError:
+            raise
+        except OSError:
+            continue
+    return await _connected_to(last, url)
+
+
+async def _connected_to(address: str, url: httpx.URL) -> Knocked:
+    name = url.raw_host.decode()
+    encrypted = {"ssl": _trusted(), "server_hostname": name} if url.scheme == "https" else {}
+    _, writer = await asyncio.open_connection(address, _port(url), **encrypted)  # type: ignore[arg-type]
+    try:
+        line, certificate = writer.get_extra_info("ssl_object"), writer.get_extra_info("peercert")
+        until = ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
+        return Knocked(address, line.version() if line else None, datetime.fromtimestamp(until, UTC) if until else None)
+    finally:
+        writer.transport.abort()
 
 
 async def _post(

@@ -33,6 +33,17 @@ class MailServer:
     timeout_s: float
 
 
+def greet(sender: str, server: MailServer) -> str:
+    """All that comes before a mail, and none: what was agreed on. Raises DeliveryFailed where mail could not go out."""
+    where = f"{server.host}:{server.port}"
+    with _failures_told(where, where), _session(server) as session:
+        _taken_from(sender, where, where, session)
+        session.rset()
+        cipher = session.sock.version() if isinstance(session.sock, ssl.SSLSocket) else None
+    agreed = [cipher or "not encrypted", "logged in" if server.password is not None else "without a login"]
+    return ", ".join((f"{where} takes mail from {parseaddr(sender)[1]}", *agreed))
+
+
 def send_mail(
     message: bytes, sender: str, recipient: str, server: MailServer, *, before_handing_over: Callable[[], None]
 ) -> str:

@@ -1,0 +1,105 @@
+"""Whether the reporting zone and its changes are known, and the clocks agree."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+
+from models.database import reaching
+from models.errors import DatabaseUnavailable
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.scene import Scene
+
+WITNESS = "Europe/Berlin"
+"""A zone that is known to change its clocks."""
+
+OFF_S, FAR_OFF_S = 2.0, 60.0
+"""Seconds between two clocks: what synchronised ones never reach, and what puts rows into other minutes."""
+
+OLDEST = 2
+"""Years after which zone data lack changes that have been decided since."""
+
+
+def checks(scene: Scene) -> list[Check]:
+    """The reporting zone with its data, and this machine's clock."""
+    return [Check("time zone", partial(_zone, scene)), Check("clock", partial(_clock, scene))]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _zone(scene: Scene) -> Finding:
+    zone, now = ZoneInfo(scene.settings.timezone), scene.clock()
+    data, year = _source()
+    remedy = (
+        "upgrade the system's zone data (Debian: apt-get install tzdata), or set PYTHONTZPATH=\"\" to use the package's"
+    )
+    winter, summer = (datetime(now.year, month, 15, tzinfo=ZoneInfo(WITNESS)).utcoffset() for month in (1, 7))
+    if winter == summer:
+        return failed(f"{data} know of no change of the clocks in {WITNESS} in {now.year}", remedy)
+    local = now.astimezone(zone)
+    change = _next_change(zone, now)
+    changes = "does not change within a year" if change is None else f"next changes on {change:%Y-%m-%d}"
+    found = f"{scene.settings.timezone}, now {local:%H:%M} ({local:%z}), {changes}; {data}"
+    if year is not None and year + OLDEST < now.year:
+        return warning(f"{found}, which are old", remedy)
+    return ok(found)
+
+
+def _source() -> tuple[str, int | None]:
+    """The zone data that Python reads, the system's before the package's; and their year, where they tell it."""
+    for folder in map(Path, zoneinfo.TZPATH):
+        if (folder / WITNESS).exists():
+            release = _release(folder)
+            year = int(release[:4]) if release[:4].isdigit() else None
+            return f"zone data {release or 'of an unknown release'} in {folder}", year
+    try:
+        package = version("tzdata")
+    except PackageNotFoundError:
+        return "zone data that cannot be found", None
+    return f"zone data of the package tzdata {package}", int(package[:4])
+
+
+def _release(folder: Path) -> str:
+    """Such as 2026b; empty where the folder does not say."""
+    for name in ("tzdata.zi", "+VERSION"):
+        path = folder / name
+        if path.exists():
+            with path.open(encoding="utf-8", errors="replace") as file:
+                return file.readline().replace("# version", "").strip()
+    return ""
+
+
+def _next_change(zone: ZoneInfo, now: datetime) -> datetime | None:
+    days = (now + timedelta(days=number) for number in range(1, 367))
+    before = now.astimezone(zone).utcoffset()
+    return next((day for day in days if day.astimezone(zone).utcoffset() != before), None)
+
+
+def _clock(scene: Scene) -> Finding:
+    try:
+        with scene.database() as engine:
+            if engine.dialect.name == "sqlite":
+                raise NotLooked("a SQLite file has no clock of its own to compare with")
+            with reaching(engine.url), engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+                before = scene.clock()
+                there: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+                after = scene.clock()
+    except DatabaseUnavailable:
+        raise NotLooked("the database cannot be used") from None
+    # Somewhere between asking and hearing.
+    ahead_s = (before + (after - before) / 2 - there.astimezone(UTC)).total_seconds()
+    found = f"this machine's is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the database server's"
+    remedy = "synchronise both machines' clocks (`timedatectl set-ntp true`, or chrony)"
+    if abs(ahead_s) >= FAR_OFF_S:
+        return failed(found, remedy)
+    if abs(ahead_s) >= OFF_S:
+        return warning(found, remedy)
+    return ok(found)

@@ -1,0 +1,51 @@
+"""Whether what is queued goes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from functools import partial
+
+from sqlalchemy import func, select
+
+from models.database import reading
+from models.tables import Delivery, DeliveryState, table_of
+from tasks.checkup.finding import Check, Finding, ok, warning
+from tasks.checkup.scene import Scene
+
+DELIVERY = table_of(Delivery)
+
+OVERDUE = timedelta(minutes=75)
+"""Since something could have been sent: whatever delivers does so once an hour at least."""
+
+
+def checks(scene: Scene) -> list[Check]:
+    """What is queued, and what became of it."""
+    return [Check("deliveries", partial(_deliveries, scene))]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _deliveries(scene: Scene) -> Finding:
+    queued = DELIVERY.c.state == DeliveryState.QUEUED.value
+    late = queued & (DELIVERY.c.next_attempt_at < scene.clock() - OVERDUE)
+    with scene.tables() as engine, reading(engine) as connection:
+        by_state = select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)
+        states = Counter({row[0]: row[1] for row in connection.execute(by_state)})
+        overdue = connection.execute(select(func.count()).where(late)).scalar_one()
+        failing = connection.execute(select(func.count()).where(queued, DELIVERY.c.attempts > 0)).scalar_one()
+    told = [f"{states[state.value]} {state.value}" for state in DeliveryState if states[state.value]]
+    found = ", ".join(told) or "none yet"
+    remedies = []
+    if overdue:
+        found += f"; {overdue} should have been tried more than {OVERDUE.seconds // 60} min ago"
+        remedies.append("see that `routewatch serve` or a worker runs")
+    elif failing:
+        found += f"; {failing} failed and will be tried again"
+    if states[DeliveryState.DEAD.value]:
+        remedies.append("`routewatch deliveries list` says why some were given up; once that is mended, "
+                        "`routewatch deliveries retry --all-dead`")  # fmt: skip
+    if states[DeliveryState.UNCERTAIN.value]:
+        remedies.append("ask whether the uncertain ones arrived: `routewatch deliveries retry ID` sends one again")
+    return warning(found, "; ".join(remedies)) if remedies else ok(found)

@@ -1,0 +1,57 @@
+"""Whether reports can be drawn: the house's font, and the libraries that lay out a PDF."""
+
+from __future__ import annotations
+
+import warnings
+
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.home import amount
+from tasks.checkup.scene import Scene
+
+_LIBRARIES = (
+    "install Pango and HarfBuzz: "
+    "Debian, Ubuntu `apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0`; "
+    "Fedora `dnf install pango`; macOS `brew install pango`"
+)
+_AGAIN = "install Routewatch's dependencies again (`make setup`)"
+
+
+def checks(_scene: Scene) -> list[Check]:
+    """The house's font, and a line on paper."""
+    return [Check("fonts", _fonts), Check("PDF", _pdf)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _fonts() -> Finding:
+    try:
+        from reports import fonts  # noqa: PLC0415 - what is checked is also whether it can be imported
+
+        missing = [letter for letter in "Aé0%−≤▲" if not fonts.is_in_font(letter)]
+    except (ImportError, OSError) as error:
+        return failed(f"the font of reports cannot be read: {error}", _AGAIN)
+    if missing:
+        return failed(f"{fonts.FAMILY} lacks {' '.join(missing)}", _AGAIN)
+    return ok(f"{fonts.FAMILY} in {fonts.DIRECTORY}")
+
+
+def _pdf() -> Finding:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from reports.specimen import draw_specimen  # noqa: PLC0415
+    except OSError as error:
+        return failed(f"WeasyPrint cannot load a library: {str(error).splitlines()[0]}", _LIBRARIES)
+    except ImportError as error:
+        return failed(f"WeasyPrint cannot be imported: {error}", _AGAIN)
+    try:
+        drawn = draw_specimen()
+    except OSError as error:
+        raise NotLooked(f"the font cannot be read: {error}") from None
+    by = f"WeasyPrint {drawn.weasyprint_version} with Pango {drawn.pango_version}"
+    if not drawn.pdf.startswith(b"%PDF"):
+        return failed(f"what {by} drew is no PDF", _AGAIN)
+    if not drawn.subsets:
+        return warning(f"{by} draws, but leaves fonts whole: HarfBuzz-Subset is missing", _LIBRARIES)
+    return ok(f"a line was drawn by {by}: {amount(len(drawn.pdf))}")

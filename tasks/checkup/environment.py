@@ -1,0 +1,115 @@
+"""Whether the variables and the settings are right, reports reach somebody, and tokens are still good."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import partial
+from importlib.metadata import version
+
+from models.environment import Environment
+from models.errors import SettingsError
+from models.token import parse_tokens
+from tasks.addresses import recipients_for
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.scene import Scene
+
+PREFIX = "ROUTEWATCH_"
+OTHERS = ("DASK_ADDRESS", "DEBUG", "LOG_FORMAT", "LOG_LEVEL")
+"""Variables that are read where they are needed, rather than with all the others."""
+
+SOON = timedelta(days=14)
+
+
+def checks(scene: Scene) -> list[Check]:
+    """What the environment and the settings say."""
+    return [
+        Check("program", _program),
+        Check("environment", partial(_environment, scene, os.environ)),
+        Check("settings", partial(_settings, scene)),
+        Check("recipients", partial(_recipients, scene)),
+        Check("page tokens", partial(_tokens, scene)),
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _program() -> Finding:
+    return ok(f"Routewatch {version('routewatch')}, Python {platform.python_version()}, {platform.platform()}")
+
+
+def _environment(scene: Scene, variables: Mapping[str, str]) -> Finding:
+    if isinstance(scene.found_environment, SettingsError):
+        return failed(str(scene.found_environment), "correct the variables that are named (README.md, Set-up)")
+    known = {*Environment.model_fields, *(name.lower() for name in OTHERS)}
+    secret_names = () if scene.found_settings is None else _secret_names(scene)
+    given = [name for name in variables if name.startswith(PREFIX) and name not in secret_names]
+    unknown = sorted(name for name in given if name.removeprefix(PREFIX).lower() not in known)
+    if unknown:
+        return warning(f"{', '.join(map(_with_guess, unknown))}: no such variable is read", "correct or remove it")
+    home = scene.environment.home.absolute()
+    return ok(f"ROUTEWATCH_HOME is {home}; {len(given)} variables are set")
+
+
+def _secret_names(scene: Scene) -> tuple[str, ...]:
+    try:
+        return tuple(it.secret_name for it in scene.recipients())
+    except NotLooked:
+        return ()
+
+
+def _with_guess(name: str) -> str:
+    known = [f"{PREFIX}{field.upper()}" for field in Environment.model_fields]
+    close = get_close_matches(name, known, n=1)
+    return f"{name} (perhaps {close[0]})" if close else name
+
+
+def _settings(scene: Scene) -> Finding:
+    path = scene.environment.settings
+    if isinstance(scene.found_settings, SettingsError):
+        return failed(str(scene.found_settings), "correct the keys that are named (docs/settings.md)")
+    if path is None:
+        return ok("ROUTEWATCH_SETTINGS names no file: the defaults hold")
+    return ok(f"{path} is valid")
+
+
+def _recipients(scene: Scene) -> Finding:
+    settings = scene.settings
+    schedules = settings.reporting.schedules
+    named: dict[str, list[str]] = {}
+    for kind in ("hourly", "daily", "weekly"):
+        schedule = getattr(schedules, kind)
+        for name in schedule.recipients if schedule.enabled else ():
+            named.setdefault(name, []).append(f"{kind} reports")
+    alerting = settings.monitoring.alerting
+    for name in alerting.channels if alerting.enabled else ():
+        named.setdefault(name, []).append("alerts")
+    _, without = recipients_for(named, settings)
+    if without:
+        lost = "; ".join(f"{name} ({', '.join(named[name])})" for name in without)
+        keys = ", ".join(f"delivery.recipients.{name}" for name in without)
+        return warning(
+            f"no address is set for {lost}", f"set {keys} in the settings, or take the name out where it stands"
+        )
+    if settings.delivery.mode == "files":
+        return ok(f"delivery.mode is files: all is written to {scene.environment.outbox_folder}, and nothing is sent")
+    return ok(f"everybody that is named has an address: {', '.join(named) or 'nobody is named'}")
+
+
+def _tokens(scene: Scene) -> Finding:
+    given = scene.environment.tokens
+    if given is None:
+        return ok("none: the page and its HTTP interface are for this machine alone")
+    tokens, now = parse_tokens(given.get_secret_value()), scene.clock()
+    over = [it.name for it in tokens if it.is_over(now)]
+    ending = [it.name for it in tokens if it.name not in over and it.is_over(now + SOON)]
+    remedy = "put one with another secret and a later day into ROUTEWATCH_TOKENS"
+    if over:
+        return warning(f"over: {', '.join(over)}" + (f"; soon over: {', '.join(ending)}" if ending else ""), remedy)
+    if ending:
+        return warning(f"over within {SOON.days} days: {', '.join(ending)}", remedy)
+    return ok(", ".join(f"{it.name} ({'+'.join(sorted(it.scopes))})" for it in tokens))

@@ -1,0 +1,81 @@
+"""Examine: every check at once, each by itself, within a bound of time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+from models.errors import RoutewatchError
+from models.hiding import hidden, secrets_of
+from tasks.checkup import (
+    clock,
+    database,
+    deliveries,
+    drawing,
+    environment,
+    freshness,
+    home,
+    mail,
+    orchestration,
+    webhooks,
+)
+from tasks.checkup.finding import Check, Checked, Finding, NotLooked, failed, skipped
+from tasks.checkup.scene import Scene
+
+SUBJECTS = (
+    environment, home, database, clock, freshness, deliveries, mail, webhooks, drawing, orchestration,
+)  # fmt: skip
+
+TIMEOUT_S = 12.0
+"""For all of them together: more than a database is waited for."""
+
+
+def checks_of(scene: Scene) -> list[Check]:
+    """All that is looked at, in the order in which it is told."""
+    return [check for subject in SUBJECTS for check in subject.checks(scene)]
+
+
+def examine(checks: Sequence[Check], timeout_s: float = TIMEOUT_S) -> list[Checked]:
+    """What every check found, in their order; one that raises or does not end is a failed one, and stops no other."""
+    done: SimpleQueue[tuple[int, Finding]] = SimpleQueue()
+    found: dict[int, Finding] = {}
+    for number, check in enumerate(checks):
+        # Threads that do not keep the program from ending.
+        Thread(target=_look, args=(number, check, done), name=check.name, daemon=True).start()
+    until_s = time.monotonic() + timeout_s
+    while len(found) < len(checks):
+        try:
+            number, finding = done.get(timeout=max(0.0, until_s - time.monotonic()))
+        except Empty:
+            break
+        found[number] = finding
+    late = failed(f"it was not done within {timeout_s:g} s", "see whether what it asks is overloaded or out of reach")
+    return [Checked(check.name, _safe(found.get(number, late))) for number, check in enumerate(checks)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _look(number: int, check: Check, done: SimpleQueue[tuple[int, Finding]]) -> None:
+    try:
+        finding = check.look()
+    except NotLooked as reason:
+        finding = skipped(str(reason))
+    except (RoutewatchError, OSError) as error:
+        finding = failed(str(error) or type(error).__name__, "")
+    except Exception as error:  # noqa: BLE001 - the other checks are done all the same
+        # Its text may hold anything.
+        finding = failed(f"the check ended with a {type(error).__name__}", "ROUTEWATCH_DEBUG=1 shows where")
+        if "ROUTEWATCH_DEBUG" in os.environ:
+            finding = failed(f"the check ended with {error!r}", "")
+    done.put((number, finding))
+
+
+def _safe(finding: Finding) -> Finding:
+    """Without any secret of the environment, should somebody have repeated it; in one line."""
+    secrets = secrets_of(os.environ)
+    found, remedy = (" ".join(hidden(text, secrets).split()) for text in (finding.found, finding.remedy))
+    return Finding(finding.state, found, remedy)

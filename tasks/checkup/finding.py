@@ -1,0 +1,68 @@
+"""A check and what it finds: the one interface of everything that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    """It works, but not as somebody would want it, or not for long."""
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    """It was not looked at; what was found says why."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, in a sentence without a full stop; `remedy` is what to do, empty where there is nothing."""
+
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is looked at. `name` stays the same, for programs that read it.
+
+    `look` may raise: NotLooked where it cannot be done, anything else where it failed.
+    """
+
+    name: str
+    look: Callable[[], Finding]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check that was done."""
+
+    name: str
+    finding: Finding
+
+
+class NotLooked(Exception):
+    """Raised by a check that is not for here: it is skipped, with this as the reason."""
+
+
+def ok(found: str) -> Finding:
+    """It is as it should be."""
+    return Finding(State.OK, found)
+
+
+def warning(found: str, remedy: str) -> Finding:
+    """It works, but something should be done."""
+    return Finding(State.WARNING, found, remedy)
+
+
+def failed(found: str, remedy: str) -> Finding:
+    """It does not work."""
+    return Finding(State.FAILED, found, remedy)
+
+
+def skipped(reason: str) -> Finding:
+    """It was not looked at, for a reason."""
+    return Finding(State.SKIPPED, reason)

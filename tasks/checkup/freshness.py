@@ -1,0 +1,105 @@
+"""Whether selections are counted, reports come when they are due, and flows succeed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import func, select
+
+from models.database import reading
+from models.message import AlertRule
+from models.period import Level, last_complete
+from models.tables import Alert, Report, table_of
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.scene import Scene
+from tasks.progress import read_known_state
+
+ALERT, REPORT = table_of(Alert), table_of(Report)
+
+LATE, LOST = timedelta(minutes=75), timedelta(hours=25)
+"""Since the last fold: longer than from one hourly run to the next, and than from one daily run to the next."""
+
+AHEAD = timedelta(minutes=1)
+"""How far in the future a selection may be before a router's clock is to blame."""
+
+_DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, timedelta(hours=8)),
+        "weekly": (Level.WEEK, timedelta(hours=8))}  # fmt: skip
+"""What a schedule's reports are about, and how long after its end one is there: due, with room for a slow run."""
+
+_REMEDY = "see that `routewatch serve` or a worker runs"
+
+
+def checks(scene: Scene) -> list[Check]:
+    """How far counting, reports and flows have come."""
+    return [
+        Check("selections counted", partial(_counted, scene)),
+        Check("reports on time", partial(_on_time, scene)),
+        Check("failed runs", partial(_failed_runs, scene)),
+    ]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _counted(scene: Scene) -> Finding:
+    with scene.tables() as engine, reading(engine) as connection:
+        state = read_known_state(connection)
+    now = scene.clock()
+    if state is None or state.folded_at is None:
+        return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
+    age, newest = now - state.folded_at, state.last_selection_at
+    told = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
+    found = f"last counted {_length(age)} ago; {told}"
+    if age > LOST:
+        return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
+    if age > LATE:
+        return warning(found, f"{_REMEDY}; `routewatch run hourly` counts now")
+    if newest is not None and newest > now + AHEAD:
+        return warning(f"{found}, {_length(newest - now)} in the future", "set the clock of the router's machine right")
+    return ok(found)
+
+
+def _on_time(scene: Scene) -> Finding:
+    settings, now = scene.settings, scene.clock()
+    kinds = [kind for kind in _DUE if getattr(settings.reporting.schedules, kind).enabled]
+    if not kinds:
+        raise NotLooked("the settings enable no schedule")
+    with scene.tables() as engine, reading(engine) as connection:
+        query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).group_by(REPORT.c.kind)
+        newest: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(query)}
+    late: dict[str, str] = {}
+    for kind in kinds:
+        level, room = _DUE[kind]
+        wanted = last_complete(level, now - room, settings.timezone).end
+        if kind not in newest:
+            late[kind] = f"no {kind} report yet"
+        elif newest[kind] < wanted:
+            late[kind] = f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(wanted)} is due"
+    if late:
+        remedy = f"{_REMEDY}; `routewatch run {next(iter(late))}` makes the newest now"
+        return warning("; ".join(late.values()), remedy)
+    return ok("; ".join(f"{kind} up to {_shown(newest[kind])}" for kind in kinds))
+
+
+def _failed_runs(scene: Scene) -> Finding:
+    unresolved = (ALERT.c.rule == AlertRule.FAILED_FLOW.value) & ALERT.c.resolved_at.is_(None)
+    query = select(ALERT.c.subject, ALERT.c.started_at, ALERT.c.detail).where(unresolved).order_by(ALERT.c.started_at)
+    with scene.tables() as engine, reading(engine) as connection:
+        rows = connection.execute(query).all()
+    if not rows:
+        return ok("every flow's last run succeeded")
+    found = "; ".join(f"{row.subject} since {_shown(row.started_at)}: {row.detail}" for row in rows)
+    return warning(found, f"mend what is told there, then `routewatch run {rows[0].subject}`, or wait for the next run")
+
+
+def _shown(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def _length(time: timedelta) -> str:
+    seconds = max(0.0, time.total_seconds())
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,68 @@
+"""Whether the mail server would take a mail: connected, encrypted, greeted and logged in; none is sent."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from models.environment import Environment
+from models.errors import DeliveryFailed
+from models.recipient import EMAIL
+from tasks.channels.mail import MailServer, greet
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.scene import Scene
+from tasks.keys import SMTP_BLOCK, Keys
+
+TIMEOUT_S = 6.0
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_REMEDIES = (
+    ("not trusted", "set ROUTEWATCH_SMTP_HOST to the certificate's name; SSL_CERT_FILE names one's own authority"),
+    ("STARTTLS", "set ROUTEWATCH_SMTP_SECURITY to tls (mostly port 465), or to none within one's own network"),
+    ("refused the login", "check ROUTEWATCH_SMTP_USERNAME and _PASSWORD with whoever runs the server"),
+    ("wants a login", "set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"),
+    ("not done within", "see that the port speaks what ROUTEWATCH_SMTP_SECURITY says: 465 is mostly tls, 587 starttls"),
+    ("WRONG_VERSION", "set ROUTEWATCH_SMTP_SECURITY to starttls (mostly port 587): the server does not begin with TLS"),
+    ("cannot reach", "start the server, or set ROUTEWATCH_SMTP_HOST and _PORT to where it listens"),
+)  # fmt: skip
+"""What to do, by what is in the answer; the first that fits."""
+
+
+def checks(scene: Scene) -> list[Check]:
+    """The mail server."""
+    return [Check("mail server", partial(_mail_server, scene))]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _mail_server(scene: Scene) -> Finding:
+    environment = scene.environment
+    if not any(it.channel == EMAIL for it in scene.recipients()):
+        raise NotLooked("no recipient in the settings is a mail address")
+    if scene.settings.delivery.mode == "files":
+        raise NotLooked("delivery.mode is files: no mail is sent")
+    password = Keys(environment).smtp_password
+    if environment.smtp_username is not None and password is None:
+        wanted = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
+        return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", wanted)
+    server = MailServer(
+        environment.smtp_host, environment.smtp_port, environment.smtp_security, environment.smtp_username, password,
+        TIMEOUT_S,
+    )  # fmt: skip
+    try:
+        found = greet(environment.mail_from, server)
+    except DeliveryFailed as error:
+        return failed(error.answer, _remedy(error.answer))
+    return _judged(found, environment)
+
+
+def _judged(found: str, environment: Environment) -> Finding:
+    if environment.smtp_security == "none" and environment.smtp_host not in LOOPBACK:
+        return warning(found, "set ROUTEWATCH_SMTP_SECURITY to starttls or tls: reports can be read on their way")
+    return ok(found)
+
+
+def _remedy(answer: str) -> str:
+    fits = (remedy for word, remedy in _REMEDIES if word in answer)
+    return next(fits, "ask whoever runs the mail server; ROUTEWATCH_MAIL_FROM must be a sender that it takes")

@@ -1,0 +1,96 @@
+"""The scene: what the checks look at, each part of it as far as it could be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from models.database import check_revision, connect
+from models.environment import Environment, load_environment
+from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
+from models.recipient import Recipient
+from models.settings import Settings
+from models.workplace import Workplace
+from tasks.checkup.finding import NotLooked
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Environment and settings as they were read, or why they could not be."""
+
+    found_environment: Environment | SettingsError
+    found_settings: Settings | SettingsError | None
+    """None where the environment does not say where they are."""
+    clock: Callable[[], datetime] = field(default=_clock)
+
+    @property
+    def environment(self) -> Environment:
+        """Raises NotLooked where it has faults."""
+        if isinstance(self.found_environment, SettingsError):
+            raise NotLooked("the environment has faults")
+        return self.found_environment
+
+    @property
+    def settings(self) -> Settings:
+        """Raises NotLooked where they have faults."""
+        if not isinstance(self.found_settings, Settings):
+            raise NotLooked(f"the {'environment has' if self.found_settings is None else 'settings have'} faults")
+        return self.found_settings
+
+    @property
+    def place(self) -> Workplace:
+        return Workplace(self.environment, self.settings)
+
+    def recipients(self) -> tuple[Recipient, ...]:
+        """Everybody that the settings name an address of, each once."""
+        delivery = self.settings.delivery
+        every = (it for name in delivery.recipients for it in delivery.recipients_of(name))
+        return tuple(dict.fromkeys(every))
+
+    @contextmanager
+    def database(self) -> Iterator[Engine]:
+        """A database that is there: asking does not make one. Raises DatabaseUnavailable."""
+        engine = connect(self.environment.database_address)
+        path = engine.url.database or ""
+        if engine.dialect.name == "sqlite" and not path.startswith("file:") and not Path(path).exists():
+            raise DatabaseUnavailable(engine.url.render_as_string(), NO_FILE)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def tables(self) -> Iterator[Engine]:
+        """A database at this program's revision. Raises NotLooked where it is not."""
+        try:
+            with self.database() as engine:
+                check_revision(engine)
+                yield engine
+        except SchemaOutdated:
+            raise NotLooked("the database is not at this program's revision") from None
+        except DatabaseUnavailable:
+            raise NotLooked("the database cannot be used") from None
+
+
+NO_FILE = "there is no such file"
+
+
+def scene_here() -> Scene:
+    """The scene that this process's environment describes."""
+    try:
+        environment = load_environment()
+    except SettingsError as error:
+        return Scene(error, None)
+    try:
+        return Scene(environment, environment.load_settings())
+    except SettingsError as error:
+        return Scene(environment, error)

@@ -1,0 +1,85 @@
+"""Whether webhooks and chats can be reached by the rules that hold for sending; nothing is posted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from models.errors import DeliveryFailed
+from models.recipient import EMAIL, WEBHOOK, Recipient
+from tasks.channels.http import Knocked, knock
+from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
+from tasks.checkup.scene import Scene
+from tasks.keys import Keys
+
+TIMEOUT_S = 6.0
+
+SOON = timedelta(days=7)
+
+_REMEDIES = (
+    ("not public", "in one's own network delivery.allowPrivateAddresses allows it; else correct the address"),
+    ("unencrypted", "use https: in delivery.recipients, or an address in one's own network"),
+    ("CERTIFICATE_VERIFY_FAILED", "it needs a certificate for this name; SSL_CERT_FILE names one's own authority"),
+    ("WRONG_VERSION", "the receiver speaks no TLS at this port: correct the port"),
+    ("neither a variable", "set the variable, or make the Secret block in Prefect"),
+    ("is no URL", "put the receiver's whole URL into it"),
+    ("not known", "correct the host in delivery.recipients, or see that this machine's name server knows it"),
+    ("name resolution", "see that this machine's name server answers (/etc/resolv.conf)"),
+)  # fmt: skip
+_UNREACHABLE = "see that the receiver listens there, and that no firewall is in between"
+
+
+def checks(scene: Scene) -> list[Check]:
+    """One for each address, and one for what is signed with."""
+    try:
+        found = [it for it in scene.recipients() if it.channel != EMAIL]
+    except NotLooked:
+        return [Check("webhooks", lambda: _settings_needed(scene))]
+    secret = [Check("webhook secret", partial(_secret, scene))]
+    return secret + [Check(f"webhook {it.reference}", partial(_receiver, scene, it)) for it in found]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _settings_needed(scene: Scene) -> Finding:
+    scene.recipients()
+    return ok("")
+
+
+def _secret(scene: Scene) -> Finding:
+    if not any(it.channel == WEBHOOK for it in scene.recipients()):
+        raise NotLooked("no recipient in the settings is a webhook")
+    keys = Keys(scene.environment)
+    try:
+        signed_headers(WebhookMessage("msg_doctor", b"{}"), "", keys.webhook, scene.clock())
+    except DeliveryFailed:
+        wanted = (
+            "set ROUTEWATCH_WEBHOOK_SECRET to whsec_ and base64 of 24 to 64 random bytes, and give it to the receiver"
+        )
+        return failed("nothing to sign with, and nothing is sent unsigned", wanted)
+    return ok("webhooks can be signed")
+
+
+def _receiver(scene: Scene, recipient: Recipient) -> Finding:
+    delivery = scene.settings.delivery
+    if delivery.mode == "files":
+        raise NotLooked("delivery.mode is files: nothing is posted")
+    opened = recipient
+    try:
+        opened = Keys(scene.environment).opened(recipient)
+        found = knock(opened, allow_private_addresses=delivery.allow_private_addresses, timeout_s=TIMEOUT_S)
+    except DeliveryFailed as error:
+        answer = error.answer.replace(opened.address, recipient.reference) if opened.address else error.answer
+        return failed(answer, next((it for word, it in _REMEDIES if word in answer), _UNREACHABLE))
+    return _judged(scene, found)
+
+
+def _judged(scene: Scene, found: Knocked) -> Finding:
+    if found.certificate_until is None:
+        return ok(f"{found.address} answers, not encrypted")
+    said = f"{found.address} answers by {found.protocol}, with a certificate until {found.certificate_until:%Y-%m-%d}"
+    if found.certificate_until < scene.clock() + SOON:
+        return warning(said, "the receiver's certificate has to be renewed by then")
+    return ok(said)
