@@ -162,7 +162,7 @@ def test_a_terminal_gets_colour_and_what_to_do_below(tmp_path: Path) -> None:
 
 
 def _read_all(line: int) -> str:
-    parts = []
+    parts: list[bytes] = []
     while True:
         try:
             part = os.read(line, 4096)
@@ -750,9 +750,7 @@ def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path
     assert found("Prefect API", scene).state is State.OK
     missing = found("timetable", scene)
     assert (missing.state, missing.found) == (State.FAILED, "not deployed: hourly, daily, weekly")
-    ids = [
-        deployment.apply() for deployment in timetable(scene.settings) if deployment.flow_name in orchestration.TIMED
-    ]
+    ids = [str(it.apply()) for it in timetable(scene.settings) if it.flow_name in orchestration.TIMED]
     idle = found("timetable", scene)
     assert (idle.state, idle.found) == (State.WARNING, "deployed, but nobody takes the runs of hourly, daily, weekly")
     assert "routewatch serve" in idle.remedy
