@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection
 
+from tasks.pull.bulk import insert_new, insert_staged, staged
 from tasks.pull.mapping import COLUMNS
 
 DERIVED = ("cost_priced_on", "complexity_derived")
@@ -39,10 +38,15 @@ def upsert(connection: Connection, rows: pl.DataFrame, newest: datetime | None) 
     """
     if rows.is_empty():
         return Upserted(0, 0)
-    with _staged(connection, rows, STORED) as cursor:
+    added = 0
+    if newest is None or rows.select((pl.col("timestamp") > newest).all()).item():
+        # Most likely all of them are new: they need no second table then.
+        added = insert_new(connection, rows.select(STORED))
+        if added == rows.height:
+            return Upserted(added, 0)
+    with staged(connection, rows, STORED) as cursor:
         late, latest_by = (0, timedelta(0)) if newest is None else _late(connection, cursor, rows, newest)
-        cursor.execute(_INSERT)
-        added = int(cursor.rowcount)
+        added += insert_staged(cursor, STORED)
         changed = 0
         if added < rows.height:
             cursor.execute(_UPDATE)
@@ -54,7 +58,7 @@ def amend(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) 
     """Set columns of selections that are stored, by request_id; NULL leaves what is there. How many it changed."""
     if rows.is_empty():
         return 0
-    with _staged(connection, rows, ("request_id", *columns)) as cursor:
+    with staged(connection, rows, ("request_id", *columns)) as cursor:
         cursor.execute(_update(columns, columns))
         return int(cursor.rowcount)
 
@@ -100,48 +104,6 @@ _UPDATE = _update(
     f" OR (NOT {_COMPLEXITY_STAYS} AND (incoming.complexity IS DISTINCT FROM selection.complexity"
     " OR incoming.complexity_derived IS DISTINCT FROM selection.complexity_derived))",
 )
-
-_NAMES = ", ".join(STORED)
-_INSERT = (
-    f"INSERT INTO selection ({_NAMES}) SELECT {_NAMES} FROM incoming "  # noqa: S608 - names of our own
-    "WHERE true ON CONFLICT (request_id) DO NOTHING"
-)
-
-
-@contextmanager
-def _staged(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> Iterator[Any]:
-    """The rows in a table `incoming` of the connection's own, as long as the context lasts; gives a cursor."""
-    cursor: Any = connection.connection.cursor()
-    fill = _fill_sqlite if connection.dialect.name == "sqlite" else _fill_postgresql
-    fill(cursor, rows.select(columns))
-    try:
-        yield cursor
-    finally:
-        cursor.close()
-
-
-def _fill_sqlite(cursor: Any, rows: pl.DataFrame) -> None:
-    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS incoming AS SELECT * FROM selection WHERE false")
-    cursor.execute("DELETE FROM incoming")
-    texts = {"timestamp": "%Y-%m-%d %H:%M:%S%.6f", "cost_priced_on": "%Y-%m-%d"}
-    written = rows.with_columns(pl.col(name).dt.strftime(form) for name, form in texts.items() if name in rows.columns)
-    marks = ", ".join("?" * rows.width)
-    statement = f"INSERT INTO incoming ({', '.join(rows.columns)}) VALUES ({marks})"  # noqa: S608
-    cursor.executemany(statement, written.iter_rows())
-
-
-def _fill_postgresql(cursor: Any, rows: pl.DataFrame) -> None:
-    cursor.execute("CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE selection) ON COMMIT DROP")
-    cursor.execute(
-        "ALTER TABLE incoming ALTER id DROP NOT NULL, ALTER timestamp DROP NOT NULL, "
-        "ALTER model_id DROP NOT NULL, ALTER error DROP NOT NULL"
-    )
-    cursor.execute("TRUNCATE incoming")
-    written = rows.with_columns(
-        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("timestamp",) if name in rows.columns
-    )
-    with cursor.copy(f"COPY incoming ({', '.join(rows.columns)}) FROM STDIN (FORMAT csv)") as copy:
-        copy.write(written.write_csv(include_header=False, quote_style="non_numeric"))
 
 
 def _late(connection: Connection, cursor: Any, rows: pl.DataFrame, newest: datetime) -> tuple[int, timedelta]:
