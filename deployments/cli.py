@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from deployments import alerting, checking, optimizing, tables
+from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
@@ -204,27 +205,67 @@ def demo() -> None:
     raise typer.Exit(run_demo())
 
 
+Host = Annotated[str, typer.Option(help="The address to listen at.")]
+Proxied = Annotated[
+    bool, typer.Option("--proxied", help="Others come in through a proxy: passwords and tokens are needed.")
+]
+
+
 @app.command()
 def page(
-    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port to listen at.", min=1, max=65535)] = 4280,
+    host: Host = LOOPBACK,
+    port: Annotated[int, typer.Option(help="The port to listen at.", min=1, max=65535)] = PAGE_PORT,
+    *,
+    proxied: Proxied = False,
 ) -> None:
     """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
     from deployments.paging import serve_page
     from models.workplace import load_workplace
 
-    serve_page(load_workplace(), host, port)
+    serve_page(load_workplace(), host, port, is_proxied=proxied)
 
 
 @app.command()
 def serve(
-    page_port: Annotated[int, typer.Option(help="The live page's port.", min=1, max=65535)] = 4280,
+    host: Host = LOOPBACK,
+    ui_port: Annotated[
+        int,
+        typer.Option(
+            help="The Prefect server's and its UI's port.", min=1, max=65535, envvar="PREFECT_SERVER_API_PORT"
+        ),
+    ] = UI_PORT,
+    page_port: Annotated[int, typer.Option(help="The live page's port.", min=1, max=65535)] = PAGE_PORT,
+    *,
+    proxied: Proxied = False,
 ) -> None:
     """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
-    from deployments.serving import serve_timetable
+    from deployments.serving import Where, serve_all
     from models.workplace import load_workplace
 
-    serve_timetable(load_workplace(), page_port)
+    raise typer.Exit(serve_all(load_workplace(), Where(host, ui_port, page_port, is_proxied=proxied)))
+
+
+class PoolKind(StrEnum):
+    PROCESS = "process"
+    DOCKER = "docker"
+    KUBERNETES = "kubernetes"
+
+
+@app.command()
+def deploy(
+    pool: Annotated[str, typer.Option(help="The work pool whose workers run the timetable.")] = "routewatch",
+    kind: Annotated[
+        PoolKind | None, typer.Option("--type", help="What kind of pool to create where there is none of the name.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="The image that runs are started in; for docker and kubernetes.")
+    ] = None,
+) -> None:
+    """Apply the timetable to the Prefect server that PREFECT_API_URL names, for workers; again after each upgrade."""
+    from deployments.deploying import deploy_timetable
+    from models.workplace import load_workplace
+
+    deploy_timetable(load_workplace(), pool, None if kind is None else kind.value, image)
 
 
 def _misuse_or_defect(error: Exception) -> int:

@@ -15,6 +15,7 @@ def use_embedded_prefect(home: Path) -> None:
     """
     defaults = {
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         # The outcome is told by the command itself; a failure as one line.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",

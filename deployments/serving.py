@@ -1,81 +1,123 @@
-"""Serving the timetable on this machine."""
+"""`routewatch serve`: the Prefect server, the timetable and the live page in one supervised command."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from deployments.embedded import use_embedded_prefect
-from deployments.paging import page_beside
-from deployments.ports import is_free
-from deployments.tell import say
-from models.errors import RoutewatchError
+from deployments.greeting import Greeting, greet
+from deployments.parts import command_of
+from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
+from deployments.supervising import Part, supervise
+from deployments.tell import complain, say
+from models.errors import Fault, PasswordNeeded, RoutewatchError, SettingsError, TokensNeeded
 from models.workplace import Workplace
 
-SERVER_HOST = "127.0.0.1"
-DEFAULT_PORT = 4200
-"""Of the Prefect server, where PREFECT_SERVER_API_PORT names no other."""
-START_TIMEOUT_S = 120
-
-CONCURRENT_RUNS = 4
+AUTH = "PREFECT_SERVER_API_AUTH_STRING"
+START_TIMEOUT_S = 180.0
 
 
-def serve_timetable(place: Workplace, page_port: int) -> None:
-    """Run the timetable and the live page until stopped, beside a Prefect server where PREFECT_API_URL names none."""
+@dataclass(frozen=True)
+class Where:
+    """Where to serve. `is_proxied`: a proxy on this machine lets others in, so that the loopback protects nothing."""
+
+    host: str = LOOPBACK
+    ui_port: int = UI_PORT
+    page_port: int = PAGE_PORT
+    is_proxied: bool = False
+
+
+def serve_all(place: Workplace, where: Where) -> int:
+    """Serve until stopped; the exit status: 0 where that was asked for, 1 where a part died again and again.
+
+    The Prefect server is left out where PREFECT_API_URL names one, the page where the settings do not enable it. Raises
+    RoutewatchError where a port is taken, PasswordNeeded or TokensNeeded where others would get in.
+    """
     place.engine.dispose()
+    has_server = "PREFECT_API_URL" not in os.environ
+    has_page = place.settings.monitoring.dashboard.enabled
+    _check(place, where, has_server=has_server, has_page=has_page)
+    environment = _environment(place, where, has_server=has_server)
+    parts = [Part("the timetable", command_of("timetable"), environment)]
+    if has_server:
+        server = command_of("server", where.host, str(where.ui_port))
+        parts.insert(0, Part("the Prefect server", server, environment, is_quiet=True))
+    if has_page:
+        reach = "proxied" if where.is_proxied else "direct"
+        parts.append(Part("the live page", command_of("page", where.host, str(where.page_port), reach), environment))
+    page_url = as_url(where.host, where.page_port) if has_page else None
+    ui_url = _ui_url(environment, where) if has_server else environment["PREFECT_API_URL"].removesuffix("/api")
+    return supervise(parts, _greeting(place, Greeting(environment, ui_url, page_url, has_server=has_server)), complain)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _check(place: Workplace, where: Where, *, has_server: bool, has_page: bool) -> None:
+    from dashboard.gate import is_loopback
+
+    is_public = where.is_proxied or not is_loopback(where.host)
+    shown = f"the proxy before {where.host}" if where.is_proxied else where.host
+    if has_server:
+        password = os.environ.get(AUTH, "")
+        if is_public and not password:
+            raise PasswordNeeded(shown)
+        if password and not all(password.partition(":")):
+            raise SettingsError("the environment", [Fault(AUTH, "is no user and password: expected user:password")])
+        if not is_free(where.host, where.ui_port):
+            api = f"{as_url(reached_at(where.host), where.ui_port)}/api"
+            how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={api}"
+            raise RoutewatchError(f"port {where.ui_port} is taken; choose another with --ui-port, or {how}")
+    if has_page:
+        if is_public and place.environment.tokens is None:
+            raise TokensNeeded(shown)
+        if not is_free(where.host, where.page_port):
+            raise RoutewatchError(f"port {where.page_port} is taken; choose another with --page-port")
+
+
+def _environment(place: Workplace, where: Where, *, has_server: bool) -> dict[str, str]:
+    """What the parts run with: the user's own settings first."""
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     use_embedded_prefect(place.environment.home)
-    with _server(), page_beside(place, page_port):
-        from prefect import serve
-
-        from deployments.timetable import timetable
-        from tasks.decide import pending
-
-        say(f"Prefect UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}")
-        # Left running when stopped: a pause would have to be undone by hand at every start.
-        serve(*timetable(place.settings, pending(place.engine)), limit=CONCURRENT_RUNS, pause_on_shutdown=False)
-
-
-@contextmanager
-def _server() -> Iterator[None]:
-    if "PREFECT_API_URL" in os.environ:
-        yield
-        return
-    port = int(os.environ.get("PREFECT_SERVER_API_PORT", DEFAULT_PORT))
-    address = f"http://{SERVER_HOST}:{port}/api"
-    if not is_free(SERVER_HOST, port):
-        how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={address}"
-        raise RoutewatchError(f"port {port} is taken; {how}")
-    os.environ["PREFECT_API_URL"] = address
-    environment = os.environ | {"PREFECT_UI_API_URL": "/api"}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", SERVER_HOST, "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - no input in it
-    try:
-        _wait_until_ready(process)
-        yield
-    finally:
-        process.terminate()
-        process.wait()
+    environment = dict(os.environ)
+    # The parts may be started from anywhere, but work where this command was started.
+    environment["ROUTEWATCH_HOME"] = str(place.environment.home.absolute())
+    if not has_server:
+        return environment
+    path = environment.get("PREFECT_SERVER_API_BASE_PATH", "/api")
+    own = as_url(reached_at(where.host), where.ui_port)
+    defaults = {
+        "PREFECT_UI_API_URL": path,
+        # Pages of other sites in the user's browser are none of those that may ask.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": environment.get("PREFECT_UI_URL", own),
+        # In memory, a run that died with the server would hold its slot for ever.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
+    environment = defaults | environment | {"PREFECT_API_URL": f"{own}{path}"}
+    if environment.get(AUTH):
+        environment.setdefault("PREFECT_API_AUTH_STRING", environment[AUTH])
+    return environment
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes]) -> None:
-    import httpx
-    import stamina
+def _ui_url(environment: dict[str, str], where: Where) -> str:
+    base = environment.get("PREFECT_UI_SERVE_BASE", "/").rstrip("/")
+    return environment.get("PREFECT_UI_URL") or as_url(where.host, where.ui_port) + base
 
-    # It would write a line at every try.
-    stamina.instrumentation.set_on_retry_hooks([])
 
-    class _Away(Exception):
-        pass
+def _greeting(place: Workplace, greeting: Greeting) -> Callable[[], Awaitable[None]]:
+    async def told() -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                lines = await greet(place, greeting)
+        except TimeoutError:
+            complain(f"not everything was up after {START_TIMEOUT_S:g} s: see the lines above; it is still being tried")
+            return
+        for line in lines:
+            say(line)
 
-    @stamina.retry(on=(httpx.TransportError, _Away), attempts=None, timeout=START_TIMEOUT_S, wait_max=1.0)
-    def ready() -> None:
-        if process.poll() is not None:
-            raise RoutewatchError(f"the Prefect server ended at its start with status {process.returncode}")
-        if httpx.get(f"{os.environ['PREFECT_API_URL']}/ready").status_code != httpx.codes.OK:
-            raise _Away
-
-    ready()
+    return told

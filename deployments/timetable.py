@@ -1,9 +1,4 @@
-"""The timetable: which flow runs when.
-
-Hourly runs by UTC, because an hourly cron in a zone loses hours when the clocks change; daily and weekly run in the
-reporting zone, past the hours in which clocks change. All of them some minutes after their period has ended, so that
-late rows are in. The slugs keep a schedule's identity over redeployments.
-"""
+"""The timetable: which flow runs when. The slugs keep a schedule's identity over redeployments."""
 
 from __future__ import annotations
 
@@ -15,9 +10,8 @@ if TYPE_CHECKING:
     from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
 
-HOURLY_CRON = "5 * * * *"
-DAILY_CRON = "15 6 * * *"
-WEEKLY_CRON = "30 6 * * 1"
+NAME = "routewatch"
+"""Of every deployment."""
 
 
 def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> list[RunnerDeployment]:
@@ -25,7 +19,6 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
 
     `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
     """
-    from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
     from flows.backfill import backfill, task_runner
@@ -34,18 +27,16 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
     from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
+    from tasks.due import CRONS
     from tasks.request import usual_formats
 
     schedules = settings.reporting.schedules
     plan = (
-        (hourly, schedules.hourly.enabled, Cron(HOURLY_CRON, timezone="UTC", slug="hourly")),
-        (daily, schedules.daily.enabled, Cron(DAILY_CRON, timezone=settings.timezone, slug="daily")),
-        (weekly, schedules.weekly.enabled, Cron(WEEKLY_CRON, timezone=settings.timezone, slug="weekly")),
+        (hourly, schedules.hourly.enabled, Cron(CRONS["hourly"], timezone="UTC", slug="hourly")),
+        (daily, schedules.daily.enabled, Cron(CRONS["daily"], timezone=settings.timezone, slug="daily")),
+        (weekly, schedules.weekly.enabled, Cron(CRONS["weekly"], timezone=settings.timezone, slug="weekly")),
     )
-    timed = [
-        RunnerDeployment.from_flow(flow, name="routewatch", schedules=[cron] if enabled else [], concurrency_limit=1)
-        for flow, enabled, cron in plan
-    ]
+    timed = [_deployment(flow, 1, schedules=[cron] if enabled else []) for flow, enabled, cron in plan]
     backfilling = backfill.with_options(task_runner=task_runner())
     on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfilling, 1, {})]
     custom = settings.reporting.custom_reports
@@ -53,15 +44,25 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
         # What the form is filled with, so that nobody has to know what the settings export.
         formats = [form.value for form in usual_formats(settings)]
         on_demand.append((custom_report, 2, {"formats": formats, "template": custom.templates[0]}))
-    by_hand = [
-        RunnerDeployment.from_flow(flow, name="routewatch", concurrency_limit=limit, parameters=filled)
-        for flow, limit, filled in on_demand
-    ]
+    by_hand = [_deployment(flow, limit, parameters=filled) for flow, limit, filled in on_demand]
     for deployment in by_hand:
         # The form offers what the settings do.
         if (choice := deployment._parameter_openapi_schema.definitions.get("Template")) is not None:
             choice["enum"] = list(custom.templates)
-    return [*timed, *by_hand, _form(RunnerDeployment.from_flow(decide, name="routewatch"), waiting)]
+    return [*timed, *by_hand, _form(_deployment(decide, None), waiting)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _deployment(flow: Flow[..., Any], limit: int | None, **options: Any) -> RunnerDeployment:
+    """Found by its module, so that it runs from any folder, and in an image; `limit` runs at once, others wait."""
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.types.entrypoint import EntrypointType
+
+    return RunnerDeployment.from_flow(
+        flow, name=NAME, concurrency_limit=limit, entrypoint_type=EntrypointType.MODULE_PATH, **options
+    )
 
 
 def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:

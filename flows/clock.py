@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from prefect import State
 from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from tasks.due import SKIPPED, is_overdue
 
 
 def time_of_run(as_of: datetime | None) -> datetime:
@@ -13,3 +17,12 @@ def time_of_run(as_of: datetime | None) -> datetime:
     aware = due if due.tzinfo else due.replace(tzinfo=UTC)
     # Prefect's own kind of datetime does not do arithmetic like the standard library's.
     return datetime.fromtimestamp(aware.timestamp(), UTC)
+
+
+def skipped_where_late(as_of: datetime | None, due: datetime) -> State[None] | None:
+    """The state of an hourly run that comes so late that the next one is due too, which counts and judges the same."""
+    if as_of is not None or not is_overdue(due, datetime.now(UTC)):
+        return None
+    return Completed(
+        name=SKIPPED, message=f"Due at {due:%Y-%m-%d %H:%M} UTC: its hour is over, a newer run does its work."
+    )

@@ -10,6 +10,7 @@ from flows.clock import time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
+from tasks.look_after import look_after_runs
 from tasks.mend import reconcile_rollups
 from tasks.request import scheduled
 from tasks.retain import retain_what_is_kept
@@ -33,4 +34,5 @@ def daily(as_of: datetime | None = None) -> Outcome:
     reconcile_rollups(place)
     outcome = tell(place, request, recipients, now, optimize=True)
     retain_what_is_kept(place, now)
+    look_after_runs(place)
     return outcome

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from models.workplace import load_workplace
 from tasks.deliver import deliver_due
+from tasks.due import SKIPPED
 from tasks.runs import note_failure, note_success, shown_cause
 
 logger = logging.getLogger("routewatch")
@@ -33,6 +34,8 @@ def tell_success(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
     """Prefect's hook on a run that completed: what was alerted before is over."""
 
     def tell() -> None:
+        if state.name == SKIPPED:
+            return
         place = load_workplace()
         if note_success(place, flow.name, datetime.now(UTC)) is not None:
             deliver_due(place, now=datetime.now(UTC))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import cast
 
 from prefect import flow
 
-from flows.clock import time_of_run
+from flows.clock import skipped_where_late, time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
+from tasks.look_after import look_after_runs
 from tasks.request import scheduled
 from tasks.verify import verify_optimizations
 
@@ -24,11 +26,17 @@ from tasks.verify import verify_optimizations
 def hourly(as_of: datetime | None = None) -> Outcome:
     """Judge the minutes of the last hour, deliver its report to the dashboard, and take back a change that harms.
 
+    A run that comes an hour late is skipped: of those that were missed only the newest counts.
+
     Args:
         as_of: Act as though it were this time. Empty: when the run was due.
     """
     place, now = load_workplace(), time_of_run(as_of)
+    if (skipped := skipped_where_late(as_of, now)) is not None:
+        # What Prefect takes for a result, and its type does not tell.
+        return cast("Outcome", skipped)
     request, recipients = scheduled("hourly", place.settings, now)
     outcome = tell(place, request, recipients, now, watch=True)
     verify_optimizations(place, now, early=True)
+    look_after_runs(place)
     return outcome

@@ -1,0 +1,142 @@
+"""What `routewatch serve` says once everything is up: where things are, and what runs next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import make_url
+
+from models.token import parse_tokens
+from models.workplace import Workplace
+from tasks.due import SCHEDULES, Kind
+
+if TYPE_CHECKING:
+    import httpx
+
+POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What is waited for and told; `page_url` is None where no page is served."""
+
+    environment: Mapping[str, str]
+    ui_url: str
+    page_url: str | None
+    has_server: bool
+
+
+async def greet(place: Workplace, greeting: Greeting) -> list[str]:
+    """The summary, a line an item, once the server answers, the page answers, and every schedule has its next run."""
+    import httpx
+
+    began = datetime.now(UTC)
+    async with httpx.AsyncClient(timeout=10.0, auth=_auth(greeting.environment)) as client:
+        api = greeting.environment["PREFECT_API_URL"]
+        await _answers(client, f"{api}/ready")
+        if greeting.page_url is not None:
+            await _answers(client, f"{_reached(greeting.page_url)}/healthz")
+        await _is_kept(client, api, began)
+        zone = ZoneInfo(place.settings.timezone)
+        runs = {kind: await _next_run(client, api, kind, zone) for kind in SCHEDULES if _is_enabled(place, kind)}
+    return _summary(place, greeting, runs)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _summary(place: Workplace, greeting: Greeting, runs: Mapping[Kind, str]) -> list[str]:
+    rows = [("Prefect UI", greeting.ui_url, _who_may_use_ui(greeting))]
+    if greeting.page_url is not None:
+        rows.append(("live page", greeting.page_url, _who_may_use_page(place)))
+    rows += [
+        ("database", make_url(place.environment.database_address).render_as_string(hide_password=True), ""),
+        ("home", str(place.environment.home.absolute()), ""),
+        ("time zone", place.settings.timezone, ""),
+        *((kind, runs.get(kind, "is not enabled"), "") for kind in SCHEDULES),
+    ]
+    width = max(len(value) for _, value, aside in rows if aside)
+    told = [f"  {name:<11} {value:<{width}}  {aside}".rstrip() for name, value, aside in rows]
+    return ["Routewatch serves; Ctrl-C ends it", *told]
+
+
+def _who_may_use_ui(greeting: Greeting) -> str:
+    if not greeting.has_server:
+        return "the server that PREFECT_API_URL names"
+    user = greeting.environment.get("PREFECT_SERVER_API_AUTH_STRING", "").partition(":")[0]
+    return f"password of {user} needed" if user else "no password: this machine alone"
+
+
+def _who_may_use_page(place: Workplace) -> str:
+    tokens = place.environment.tokens
+    if tokens is None:
+        return "no token: this machine alone"
+    return "token needed: " + ", ".join(token.name for token in parse_tokens(tokens.get_secret_value()))
+
+
+def _is_enabled(place: Workplace, kind: str) -> bool:
+    return bool(getattr(place.settings.reporting.schedules, kind).enabled)
+
+
+def _auth(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    user, _, password = environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    return (user, password) if user else None
+
+
+def _reached(url: str) -> str:
+    return url.replace("://0.0.0.0", "://127.0.0.1").replace("://[::]", "://127.0.0.1")
+
+
+async def _answers(client: httpx.AsyncClient, url: str) -> None:
+    import httpx
+
+    while True:
+        try:
+            if (await client.get(url)).is_success:
+                return
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(POLL_S)
+
+
+async def _is_kept(client: httpx.AsyncClient, api: str, began: datetime) -> None:
+    """Waits until the timetable's process has asked for runs."""
+    while True:
+        answer = await client.get(f"{api}/deployments/name/{SCHEDULES[0]}/routewatch")
+        asked = answer.json()["last_polled"] if answer.is_success else None
+        if asked is not None and datetime.fromisoformat(asked) >= began:
+            return
+        await asyncio.sleep(POLL_S)
+
+
+async def _next_run(client: httpx.AsyncClient, api: str, kind: str, zone: ZoneInfo) -> str:
+    """When a schedule runs next, as Prefect has it; waits until it does."""
+    asked: dict[str, Any] = {
+        "flows": {"name": {"any_": [kind]}},
+        "deployments": {"name": {"any_": ["routewatch"]}},
+        "flow_runs": {
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"after_": datetime.now(UTC).isoformat()},
+        },
+        "sort": "EXPECTED_START_TIME_ASC",
+        "limit": 1,
+    }
+    while True:
+        answer = await client.get(f"{api}/deployments/name/{kind}/routewatch")
+        if answer.is_success and _is_paused(answer.json()):
+            return "is paused in the UI"
+        runs = (await client.post(f"{api}/flow_runs/filter", json=asked)).raise_for_status().json()
+        if runs:
+            at = datetime.fromisoformat(runs[0]["expected_start_time"]).astimezone(zone)
+            return f"next at {at:%Y-%m-%d %H:%M %Z}"
+        await asyncio.sleep(POLL_S)
+
+
+def _is_paused(deployment: dict[str, Any]) -> bool:
+    schedules = deployment["schedules"]
+    return bool(deployment["paused"] or (schedules and not any(schedule["active"] for schedule in schedules)))

@@ -1,0 +1,65 @@
+"""The processes of `routewatch serve`: `python -m deployments.parts server|timetable|page …`.
+
+Each ends when its supervisor dies, also where that had no time to say so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+PR_SET_PDEATHSIG = 1
+
+
+def command_of(part: str, *arguments: str) -> tuple[str, ...]:
+    """What starts a part."""
+    return (sys.executable, "-m", "deployments.parts", part, *arguments)
+
+
+def main() -> None:
+    """Be the part that the command line names; an error of Routewatch's own is one line, and status 1."""
+    from deployments.tell import complain
+    from models.errors import RoutewatchError
+
+    _end_with_parent()
+    parts: dict[str, Callable[..., None]] = {"server": _server, "timetable": _timetable, "page": _page}
+    _, part, *arguments = sys.argv
+    try:
+        parts[part](*arguments)
+    except RoutewatchError as error:
+        complain(str(error))
+        sys.exit(error.exit_status)
+
+
+def _server(host: str, port: str) -> None:
+    arguments = ("-m", "prefect", "server", "start", "--host", host, "--port", port)
+    os.execv(sys.executable, (sys.executable, *arguments))  # noqa: S606 - no shell in it
+
+
+def _timetable() -> None:
+    from deployments.timekeeping import keep_timetable
+    from models.workplace import load_workplace
+
+    keep_timetable(load_workplace())
+
+
+def _page(host: str, port: str, reach: str) -> None:
+    from deployments.paging import page_server
+    from models.workplace import load_workplace
+
+    page_server(load_workplace(), host, int(port), is_proxied=reach == "proxied").run()
+
+
+def _end_with_parent() -> None:
+    """Linux only: elsewhere a part whose supervisor was killed has to be ended by hand."""
+    import ctypes
+    import signal
+    from contextlib import suppress
+
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Supervising: the parts of a service as processes of their own, each started again when it dies, all ended together.
+
+Small, and of our own: supervisor and circus want a configuration file and a control socket, honcho ends everything when
+one process ends, and none of them says when all is up. Across machines systemd, compose or Kubernetes do this instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+SWEEPS, SWEEP_S = 50, 0.02
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process that is to run for as long as the service does."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    is_quiet: bool = False
+    """Whether its stdout is thrown away."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the supervisor waits, in seconds.
+
+    After each death in a row the next of `pauses_s` passes; a death after the last of them is given up. A part that has
+    lived for `steady_s` begins anew. Whoever is told to end has `stop_s` for it.
+    """
+
+    pauses_s: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, 30.0)
+    steady_s: float = 120.0
+    stop_s: float = 30.0
+
+
+Told = Callable[[str], None]
+
+
+def supervise(
+    parts: Sequence[Part], when_started: Callable[[], Awaitable[None]], told: Told, patience: Patience | None = None
+) -> int:
+    """Run the parts until SIGINT, SIGTERM or SIGHUP, or until one is given up; the exit status, 0 or 1.
+
+    `when_started` runs beside them from the first start on; what it raises ends the service and is raised again.
+    `told` gets a line for each death. Parts end in the reverse order, and no process of theirs is left. A second signal
+    while they end kills what is left at once.
+    """
+    return asyncio.run(_Supervisor(told, patience or Patience()).run(parts, when_started))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Supervisor:
+    def __init__(self, told: Told, patience: Patience) -> None:
+        self._told = told
+        self._patience = patience
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._asked = asyncio.Event()
+        self._hurried = asyncio.Event()
+
+    async def run(self, parts: Sequence[Part], when_started: Callable[[], Awaitable[None]]) -> int:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._on_signal)
+        keepers = [asyncio.create_task(self._keep(part), name=part.name) for part in parts]
+        greeting = asyncio.ensure_future(when_started())
+        asked = asyncio.create_task(self._asked.wait())
+        try:
+            waited = {asked, greeting, *keepers}
+            while True:
+                done, waited = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if greeting in done:
+                    greeting.result()
+                if done - {greeting}:
+                    break
+        finally:
+            for task in (asked, greeting, *keepers):
+                task.cancel()
+            await asyncio.gather(asked, greeting, *keepers, return_exceptions=True)
+            for part in reversed(parts):
+                await self._end(part)
+        return 0 if self._asked.is_set() else 1
+
+    def _on_signal(self) -> None:
+        (self._hurried if self._asked.is_set() else self._asked).set()
+
+    async def _keep(self, part: Part) -> None:
+        """Returns where the part is given up."""
+        loop = asyncio.get_running_loop()
+        deaths = 0
+        while True:
+            began = loop.time()
+            ended = await self._live(part)
+            deaths = 1 if loop.time() - began >= self._patience.steady_s else deaths + 1
+            if deaths > len(self._patience.pauses_s):
+                self._told(f"{part.name} {ended} for the {_nth(deaths)} time in a row: all is ended")
+                return
+            pause = self._patience.pauses_s[deaths - 1]
+            self._told(f"{part.name} {ended}; it is started again in {pause:g} s")
+            await asyncio.sleep(pause)
+
+    async def _live(self, part: Part) -> str:
+        """One life of a part; how it ended."""
+        process = await asyncio.create_subprocess_exec(
+            *part.command,
+            env=part.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL if part.is_quiet else None,
+            # Ctrl-C in a terminal reaches the supervisor alone, which ends the parts in their order.
+            start_new_session=True,
+        )
+        self._running[part.name] = process
+        status = await process.wait()
+        return f"ended with status {status}" if status >= 0 else f"was ended by {signal.Signals(-status).name}"
+
+    async def _end(self, part: Part) -> None:
+        process = self._running.get(part.name)
+        if process is None:
+            return
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.terminate()
+            await self._wait(process)
+        await self._sweep(process.pid)
+        await process.wait()
+
+    async def _sweep(self, group: int) -> None:
+        """End whatever a part started and did not end itself; what is dead stays known until somebody takes note."""
+        with suppress(ProcessLookupError, PermissionError):
+            for _ in range(SWEEPS):
+                os.killpg(group, signal.SIGKILL)
+                await asyncio.sleep(SWEEP_S)
+
+    async def _wait(self, process: asyncio.subprocess.Process) -> None:
+        waits = (asyncio.create_task(process.wait()), asyncio.create_task(self._hurried.wait()))
+        await asyncio.wait(waits, timeout=self._patience.stop_s, return_when=asyncio.FIRST_COMPLETED)
+        for task in waits:
+            task.cancel()
+
+
+def _nth(number: int) -> str:
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number, 'th') }"

@@ -1,0 +1,90 @@
+"""Keeping the timetable: starting each run when it is due, and looking after those that died or are missing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+from deployments.embedded import use_embedded_prefect
+from deployments.timetable import NAME
+from models.errors import RoutewatchError
+from models.workplace import Workplace
+
+logger = logging.getLogger("routewatch")
+
+CONCURRENT_RUNS = 4
+START_TIMEOUT_S = 120.0
+LOOKS_EVERY_S = 300.0
+POLL_S = 0.2
+
+
+def keep_timetable(place: Workplace) -> None:
+    """Apply the timetable to the Prefect server that PREFECT_API_URL names, and run what is due until stopped.
+
+    Raises RoutewatchError where the server does not answer in two minutes.
+    """
+    use_embedded_prefect(place.environment.home)
+    _wait_for_server(os.environ["PREFECT_API_URL"])
+    import tasks.look_after  # noqa: F401 - before its thread does: two that import at once can lock each other
+
+    stopping = Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    # In a thread of its own, as the runner's own handler of SIGTERM, which it sets in the main one, fails half-way.
+    with ThreadPoolExecutor(1, "timetable") as pool:
+        pool.submit(asyncio.run, _run(place, stopping)).result()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+async def _run(place: Workplace, stopping: Event) -> None:
+    from prefect.runner import Runner
+
+    from deployments.timetable import timetable
+    from tasks.decide import pending
+
+    # Left running when stopped: a pause would have to be undone by hand at every start.
+    runner = Runner(name=NAME, limit=CONCURRENT_RUNS, pause_on_shutdown=False)
+    for deployment in timetable(place.settings, pending(place.engine)):
+        await runner.aadd_deployment(deployment)
+    Thread(target=_look_after, args=(place, stopping), name="look after runs", daemon=True).start()
+    running = asyncio.create_task(runner.start())
+    while not (running.done() or (stopping.is_set() and runner.started)):
+        await asyncio.sleep(POLL_S)
+    if not running.done():
+        # Runs that are under way end as cancelled: what they leave out is caught up.
+        await runner.astop()
+    await running
+
+
+def _look_after(place: Workplace, stopping: Event) -> None:
+    from tasks.look_after import look_after
+
+    while not stopping.is_set():
+        try:
+            look_after(place, datetime.now(UTC))
+        except Exception as error:  # noqa: BLE001 - a server or database that is away comes back
+            logger.warning("runs could not be looked after, which is tried again: %s: %s", type(error).__name__, error)
+        stopping.wait(LOOKS_EVERY_S)
+
+
+def _wait_for_server(api: str) -> None:
+    import httpx
+    import stamina
+
+    # It would write a line at every try.
+    stamina.instrumentation.set_on_retry_hooks([])
+
+    @stamina.retry(on=httpx.HTTPError, attempts=None, timeout=START_TIMEOUT_S, wait_max=1.0)
+    def ready() -> None:
+        httpx.get(f"{api}/ready").raise_for_status()
+
+    try:
+        ready()
+    except httpx.HTTPError as error:
+        raise RoutewatchError(f"the Prefect server at {api} does not answer: {error}") from error

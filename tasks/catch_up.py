@@ -1,0 +1,61 @@
+"""Catch up: the daily and weekly reports that nobody made, as nothing ran when they were due.
+
+Prefect schedules only some runs ahead: after a longer pause others were never made, and a run that died leaves its
+report out too. Hourly reports are not caught up: their time is over.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import Engine, select
+
+from models.database import reading
+from models.period import Period
+from models.settings import Settings
+from models.tables import Report, table_of
+from tasks.due import due_times
+from tasks.request import scheduled
+
+REPORT = table_of(Report)
+
+CaughtUp = Literal["daily", "weekly"]
+
+FURTHEST: dict[CaughtUp, timedelta] = {"daily": timedelta(days=14), "weekly": timedelta(weeks=4)}
+"""How far back reports are missed; what is older nobody waits for any more."""
+
+GRACE = timedelta(hours=1)
+"""How long after it was due a report is left to its own run."""
+
+
+def missed(engine: Engine, kind: CaughtUp, settings: Settings, now: datetime) -> list[datetime]:
+    """When the runs were due whose reports are missing at `now`, oldest first.
+
+    None before the first report of the kind: nothing was promised then. A period counts as told whatever settings its
+    report was made with.
+    """
+    if not getattr(settings.reporting.schedules, kind).enabled:
+        return []
+    dues = due_times(kind, now - FURTHEST[kind], now - GRACE, settings.timezone)
+    wanted = [(due, scheduled(kind, settings, due)[0].period) for due in dues]
+    told = _told(engine, kind)
+    if not told:
+        return []
+    first = min(start for start, _ in told)
+    return [due for due, period in wanted if period.start > first and not _is_told(period, told)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _told(engine: Engine, kind: CaughtUp) -> list[tuple[datetime, datetime]]:
+    query = select(REPORT.c.period_start, REPORT.c.period_end).where(REPORT.c.kind == kind)
+    with reading(engine) as connection:
+        return [(row.period_start, row.period_end) for row in connection.execute(query)]
+
+
+def _is_told(period: Period, told: list[tuple[datetime, datetime]]) -> bool:
+    """By its middle: where the zone was changed meanwhile, days begin some hours earlier or later."""
+    middle = period.start + period.length / 2
+    return any(start <= middle < end for start, end in told)

@@ -1,0 +1,187 @@
+"""Look after: runs on the Prefect server that died without a word, and runs that nobody has made.
+
+A process that is killed together with its worker tells nobody: its run would stay Running for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from models.workplace import Workplace
+from tasks.catch_up import FURTHEST, CaughtUp, missed
+from tasks.deliver import deliver_due
+from tasks.due import SCHEDULES
+from tasks.log import logger
+from tasks.runs import note_failure
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+DEPLOYMENT = "routewatch"
+"""The name of every deployment of the timetable."""
+
+BEATS_MISSED = 3
+LONGEST_START = timedelta(minutes=30)
+"""How long a run may be on its way from a worker to its first word: an image may have to be fetched."""
+
+UNHEARD = timedelta(hours=6)
+"""A run of which no heartbeat at all is on record is given so long: the record itself may be missing."""
+
+PAGE = 200
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What came of a look: ids of the runs that were found dead, and which reports were asked for."""
+
+    dead: tuple[UUID, ...] = ()
+    asked: tuple[tuple[CaughtUp, datetime], ...] = ()
+
+
+def look_after(place: Workplace, now: datetime) -> Looked:
+    """Mark dead runs as crashed and tell of them; ask for the daily and weekly reports that are missing.
+
+    Does nothing where no Prefect server is configured. A report that is missing is asked for once a day at most, by a
+    run of its own flow; whether the report is there is what counts, so that no run makes it twice.
+    """
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+
+    if not PREFECT_API_URL.value():
+        return Looked()
+    with get_client(sync_client=True) as client:
+        dead = [run for run in _under_way(client) if _is_dead(client, run, now)]
+        for run in dead:
+            _bury(client, run)
+        asked = tuple((kind, due) for kind in FURTHEST for due in _ask(client, place, kind, now))
+    failed = {name for run in dead if (name := _flow_name(client, run)) in SCHEDULES} if dead else set()
+    _tell(place, failed, now)
+    return Looked(tuple(run.id for run in dead), asked)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
+    from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+
+    return _runs(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
+
+
+def _runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
+    """The runs of the timetable's deployments in any of the states; of one flow, where it is named."""
+    from prefect.client.schemas import filters  # noqa: PLC0415
+
+    of_flow = None if flow_name is None else filters.FlowFilter(name=filters.FlowFilterName(any_=[flow_name]))
+    in_state = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=list(states)))
+    return client.read_flow_runs(
+        flow_filter=of_flow,
+        flow_run_filter=filters.FlowRunFilter(state=in_state),
+        deployment_filter=filters.DeploymentFilter(name=filters.DeploymentFilterName(any_=[DEPLOYMENT])),
+        limit=PAGE,
+    )
+
+
+def _is_dead(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
+    every_s = get_current_settings().flows.heartbeat_frequency
+    if run.state is None or every_s is None:
+        return False
+    since = _instant(run.state.timestamp)
+    if run.state.is_pending():
+        return now - since > LONGEST_START
+    quiet = BEATS_MISSED * timedelta(seconds=every_s)
+    if now - since <= quiet:
+        return False
+    heard = _last_heartbeat(client, run.id)
+    return now - since > UNHEARD if heard is None else now - heard > quiet
+
+
+def _last_heartbeat(client: SyncPrefectClient, run_id: UUID) -> datetime | None:
+    """Which the run's own process sends, at its start and every three minutes unless set otherwise."""
+    wanted = {
+        "filter": {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run_id}"]},
+            "order": "DESC",
+        },
+        "limit": 1,
+    }
+    answer = client.request("POST", "/events/filter", json=wanted)
+    events = answer.raise_for_status().json()["events"]
+    return datetime.fromisoformat(events[0]["occurred"]) if events else None
+
+
+def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
+    from prefect.states import Crashed  # noqa: PLC0415
+
+    client.set_flow_run_state(run.id, Crashed(message="No sign of life: its process was killed or lost."), force=True)
+    logger().warning("the run %s gave no sign of life any more and is marked as crashed", run.name)
+
+
+def _flow_name(client: SyncPrefectClient, run: FlowRun) -> str:
+    return client.read_flow(run.flow_id).name
+
+
+def _tell(place: Workplace, failed: Iterable[str], now: datetime) -> None:
+    cause = "its process was killed or lost; what it left out is made by a later run"
+    told = [note_failure(place, name, cause, now) for name in sorted(failed)]
+    if any(message is not None for message in told):
+        deliver_due(place, now=datetime.now(UTC))
+
+
+def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datetime) -> list[datetime]:
+    from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+
+    dues = missed(place.engine, kind, place.settings, now)
+    if not dues:
+        return []
+    try:
+        deployment = client.read_deployment_by_name(f"{kind}/{DEPLOYMENT}")
+    except ObjectNotFound:
+        return []
+    states = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
+    coming = {_due_of(run) for run in _runs(client, states, kind)}
+    asked = [due for due in dues if due not in coming]
+    for due in asked:
+        client.create_flow_run_from_deployment(
+            deployment.id,
+            parameters={"as_of": due.isoformat()},
+            idempotency_key=f"{kind} of {due:%Y-%m-%dT%H:%MZ}, asked {now:%Y-%m-%d}",
+            tags=["caught up"],
+        )
+        logger().info("the %s report that was due at %s is missing: a run is asked for", kind, due.isoformat())
+    return asked
+
+
+def _due_of(run: FlowRun) -> datetime | None:
+    as_of = run.parameters.get("as_of")
+    if as_of is not None:
+        return datetime.fromisoformat(str(as_of))
+    return None if run.expected_start_time is None else _instant(run.expected_start_time)
+
+
+def _instant(moment: Any) -> datetime:
+    """Prefect's own kind of datetime does not compare and count like the standard library's."""
+    return datetime.fromtimestamp(moment.timestamp(), UTC)
+
+
+@task(name="look after runs", cache_policy=NO_CACHE)
+def look_after_runs(place: Workplace) -> Looked:
+    """Look after the runs of this server; whatever time the run acts as, by the clock."""
+    try:
+        return look_after(place, datetime.now(UTC))
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        logger().warning("runs could not be looked after, which the next run tries again: %s", error)
+        return Looked()
