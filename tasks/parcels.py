@@ -43,8 +43,16 @@ class Parcel(Protocol):
 
 def parcel_of(row: Row[Any], last: Parcel | None) -> Parcel:
     """What a claimed delivery carries; `last` again, where it is the same."""
-    parcel: Parcel = _ReportParcel(row) if row.message_id is None else _MessageParcel(row)
+    if row.message_id is None:
+        parcel: Parcel = _ReportParcel(row)
+    else:
+        parcel = parcel_of_message(row.message_id, _MESSAGE.validate_python(row.content))
     return last if last is not None and last.name == parcel.name else parcel
+
+
+def parcel_of_message(message_id: int, message: Message) -> Parcel:
+    """A message that bears this number, stored or not."""
+    return _MessageParcel(message_id, message)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -95,10 +103,9 @@ class _ReportParcel:
 
 
 class _MessageParcel:
-    def __init__(self, row: Row[Any]) -> None:
-        self.name = f"message-{row.message_id}"
-        self._id: int = row.message_id
-        self._message = _MESSAGE.validate_python(row.content)
+    def __init__(self, message_id: int, message: Message) -> None:
+        self.name = f"message-{message_id}"
+        self._id, self._message = message_id, message
 
     def json(self) -> bytes:
         return render_message_json(self._message, message_id=self._id)

@@ -10,11 +10,15 @@ from sqlalchemy import select
 from models.database import reading, writing
 from models.errors import UsageError
 from models.message import Sample
+from models.recipient import Recipient
 from models.tables import Delivery, table_of
 from models.workplace import Workplace
 from tasks.addresses import recipients_for
 from tasks.deliver import Receipt, deliver_due
+from tasks.ledger import USUAL, Verdict
+from tasks.parcels import parcel_of_message
 from tasks.post import post_to
+from tasks.send import Sender, Sending
 
 DELIVERY = table_of(Delivery)
 
@@ -24,14 +28,28 @@ def send_sample(place: Workplace, names: Sequence[str], now: datetime) -> list[R
 
     Raises UsageError for a name that no address is set for.
     """
-    settings = place.settings
-    addresses, without = recipients_for(names, settings)
+    addresses, without = recipients_for(names, place.settings)
     if without:
         raise UsageError(f"no address is set for {', '.join(without)} (delivery.recipients in the settings)")
-    sample = Sample(at=now, zone=settings.timezone, locale=settings.reporting.locale)
     with writing(place.engine) as connection:
-        message_id = post_to(connection, sample, f"sample-{now.isoformat()}", addresses, now)
+        message_id = post_to(connection, _sample(place, now), f"sample-{now.isoformat()}", addresses, now)
     receipts = deliver_due(place, now=now)
     with reading(place.engine) as connection:
         mine = connection.execute(select(DELIVERY.c.id).where(DELIVERY.c.message_id == message_id)).scalars().all()
     return [receipt for receipt in receipts if receipt.delivery_id in mine]
+
+
+def try_recipient(place: Workplace, recipient: Recipient, now: datetime) -> Verdict:
+    """Send a sample to somebody who need not be in the settings, once, and without the database; what came of it."""
+    # Of the moment, for nothing else may bear the number: receivers drop what they have had.
+    number = int(now.timestamp() * 1_000)
+    parcel = parcel_of_message(number, _sample(place, now))
+    sending = Sending(parcel, f"sample-{number}", f"sample_{number}", now, before_handing_over=lambda: None)
+    return Sender(place, USUAL, lambda: now).attempt(recipient, lambda: sending)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _sample(place: Workplace, now: datetime) -> Sample:
+    return Sample(at=now, zone=place.settings.timezone, locale=place.settings.reporting.locale)

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from models.environment import Environment
 from models.errors import DeliveryFailed, DeliveryUncertain
 
 READY, LOGIN_NEEDED = 220, 530
@@ -31,6 +32,14 @@ class MailServer:
     username: str | None
     password: SecretStr | None
     timeout_s: float
+
+
+def server_of(environment: Environment, password: SecretStr | None, timeout_s: float) -> MailServer:
+    """The server that the environment names, logged in to with this password."""
+    return MailServer(
+        environment.smtp_host, environment.smtp_port, environment.smtp_security, environment.smtp_username, password,
+        timeout_s,
+    )  # fmt: skip
 
 
 def greet(sender: str, server: MailServer) -> str:

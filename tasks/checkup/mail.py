@@ -7,7 +7,7 @@ from functools import partial
 from models.environment import Environment
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL
-from tasks.channels.mail import MailServer, greet
+from tasks.channels.mail import greet, server_of
 from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
 from tasks.keys import SMTP_BLOCK, Keys
@@ -46,12 +46,8 @@ def _mail_server(scene: Scene) -> Finding:
     if environment.smtp_username is not None and password is None:
         wanted = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
         return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", wanted)
-    server = MailServer(
-        environment.smtp_host, environment.smtp_port, environment.smtp_security, environment.smtp_username, password,
-        TIMEOUT_S,
-    )  # fmt: skip
     try:
-        found = greet(environment.mail_from, server)
+        found = greet(environment.mail_from, server_of(environment, password, TIMEOUT_S))
     except DeliveryFailed as error:
         return failed(error.answer, _remedy(error.answer))
     return _judged(found, environment)

@@ -1,0 +1,132 @@
+"""Send: one parcel through one recipient's channel, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from threading import Lock
+
+from models.errors import DeliveryFailed, DeliveryUncertain
+from models.recipient import Recipient
+from models.tables import DeliveryState
+from models.workplace import Workplace
+from reports.as_chat import render_discord, render_slack, render_teams
+from reports.notice import Notice
+from tasks.channels.http import post_body
+from tasks.channels.mail import send_mail, server_of
+from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.files import write_atomically
+from tasks.keys import Keys
+from tasks.ledger import Pace, Verdict
+from tasks.log import logger
+from tasks.parcels import Parcel
+
+CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
+
+_making_ready = Lock()
+"""The libraries that lay out pages and draw are used by one thread at a time."""
+
+
+@dataclass(frozen=True)
+class Sending:
+    """A parcel on its way to one recipient.
+
+    `name` is what the dry run's file is called, and `message_id` what a webhook's receiver knows it by; both stay the
+    same over every attempt. `before_handing_over` is tasks.channels.mail's.
+    """
+
+    parcel: Parcel
+    name: str
+    message_id: str
+    queued_at: datetime
+    before_handing_over: Callable[[], None]
+
+
+class Sender:
+    """Sends by the settings of a workplace."""
+
+    def __init__(self, place: Workplace, pace: Pace, clock: Callable[[], datetime]) -> None:
+        self._place, self._pace, self._clock = place, pace, clock
+        self._keys = Keys(place.environment)
+
+    def attempt(self, known: Recipient, made: Callable[[], Sending]) -> Verdict:
+        """Send what `made` gives; whatever goes wrong is a verdict too, and no word of it tells a secret."""
+        recipient = known
+        try:
+            recipient = self._keys.opened(known)
+            return Verdict(DeliveryState.SENT, self._hidden(self._send(made(), recipient), recipient))
+        except DeliveryUncertain as error:
+            return Verdict(DeliveryState.UNCERTAIN, self._hidden(error.answer, recipient))
+        except DeliveryFailed as failure:
+            state = DeliveryState.DEAD if failure.permanent else DeliveryState.QUEUED
+            return Verdict(state, self._hidden(failure.answer, recipient), failure.retry_after_s)
+        except Exception as error:  # noqa: BLE001 - a defect with one recipient must not harm the others
+            return Verdict(DeliveryState.QUEUED, self._hidden(f"{type(error).__name__}: {error}", recipient))
+
+    def _send(self, sending: Sending, recipient: Recipient) -> str:
+        parcel, environment = sending.parcel, self._place.environment
+        match recipient.channel:
+            case "dashboard":
+                return parcel.show_on_dashboard(self._place)
+            case "console":
+                return log_notice(parcel.notice(environment))
+            case "email":
+                with _making_ready:
+                    mail = parcel.mail(environment, recipient.reference, sending.queued_at)
+                return self._written(f"{sending.name}.eml", mail) or self._mailed(sending, recipient, mail)
+            case "webhook":
+                body = parcel.json()
+                return self._written(f"{sending.name}.json", body) or self._signed(sending, recipient, body)
+        with _making_ready:
+            body = CHATS[recipient.channel](parcel.notice(environment))
+        headers = {"content-type": "application/json"}
+        return self._written(f"{sending.name}.json", body) or self._posted(recipient, body, headers)
+
+    # --- channels -----------------------------------------------------------------------------------------------------
+
+    def _mailed(self, sending: Sending, recipient: Recipient, mail: bytes) -> str:
+        environment = self._place.environment
+        server = server_of(environment, self._keys.smtp_password, self._pace.mail_s)
+        to, before = recipient.reference, sending.before_handing_over
+        return send_mail(mail, environment.mail_from, to, server, before_handing_over=before)
+
+    def _signed(self, sending: Sending, recipient: Recipient, body: bytes) -> str:
+        message = WebhookMessage(sending.message_id, body)
+        headers = signed_headers(message, recipient.reference, self._keys.webhook, self._clock())
+        return self._posted(recipient, body, headers)
+
+    def _posted(self, recipient: Recipient, body: bytes, headers: dict[str, str]) -> str:
+        return post_body(
+            recipient, body, headers, timeout_s=self._pace.webhook_s, now=self._clock(),
+            allow_private_addresses=self._place.settings.delivery.allow_private_addresses,
+        )  # fmt: skip
+
+    def _written(self, name: str, content: bytes) -> str:
+        """Where the dry run wrote it; empty where it is really to be sent."""
+        if self._place.settings.delivery.mode != "files":
+            return ""
+        path = self._place.environment.outbox_folder / name
+        write_atomically(path, content)
+        return f"written to {path}"
+
+    def _hidden(self, answer: str, recipient: Recipient) -> str:
+        """The answer without what is secret, should the other side or a library have repeated it."""
+        if recipient.address and recipient.address != recipient.reference:
+            answer = answer.replace(recipient.address, recipient.reference)
+        return self._keys.hidden(answer)
+
+
+_LOUDNESS = {"critical": logging.ERROR, "warning": logging.WARNING}
+
+
+def log_notice(notice: Notice) -> str:
+    """A line for the headline, and one for each thing that it does not say."""
+    log = logger()
+    log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
+    for item in notice.rest:
+        log.log(_LOUDNESS.get(item.tone, logging.INFO), "%s", item.line)
+    if notice.hint:
+        log.info("%s", notice.hint)
+    return "written to the log"
