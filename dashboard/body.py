@@ -6,6 +6,7 @@ Where one is refused, its sender may still be sending: see Lingering.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from http import HTTPStatus
 
 from fastapi import Request
@@ -18,11 +19,14 @@ LINGERS_S = 5.0
 LINGERS_BYTES = 32 * 1024 * 1024
 
 
-async def read_body(request: Request, largest_bytes: int, timeout_s: float) -> bytes:
-    """The body. Raises Refused (408, 413, 415) as soon as it is known to be too slow, too large or packed."""
+async def read_body(request: Request, largest_bytes: int, timeout_s: float, packings: Collection[str] = ()) -> bytes:
+    """The body, still packed. Raises Refused (408, 413, 415) as soon as it is known to be too slow or too large.
+
+    Or packed in another way than one of `packings`.
+    """
     packed = request.headers.get("content-encoding", "identity")
-    if packed != "identity":
-        detail = f"the body is packed with {packed!r}: send it as it is"
+    if packed != "identity" and packed not in packings:
+        detail = f"the body is packed with {packed!r}: send it {' or with '.join(('as it is', *packings))}"
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > largest_bytes:

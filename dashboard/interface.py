@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from dashboard import api, health, ingest, security, summary
+from dashboard import api, health, ingest, otlp, security, summary
 from dashboard.ingest import Intake, SentSelection
+from dashboard.otlp import SpanIntake, Status
 from dashboard.problems import answer_with_problems
 from dashboard.summary import Summaries
 from models.workplace import Workplace
@@ -14,10 +15,11 @@ from models.workplace import Workplace
 def add_to(app: FastAPI, place: Workplace, host: str) -> None:
     """Add the routes, the gate before all of the app's routes, and what they need. Raises TokensNeeded."""
     app.state.intake = Intake(place)
+    app.state.span_intake = SpanIntake(place)
     app.state.summaries = Summaries(place)
-    for routes in (ingest.router, summary.router, api.router, health.router):
+    for routes in (ingest.router, otlp.router, summary.router, api.router, health.router):
         app.include_router(routes)
     security.protect(app, place, host)
     # Added last, it is the outermost, and counts what the gate refuses too.
     health.measure(app, place)
-    answer_with_problems(app, SentSelection)
+    answer_with_problems(app, SentSelection, Status)

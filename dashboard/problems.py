@@ -81,7 +81,7 @@ def answer_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
     `named`: what that refers to beside, and no route declares.
     """
     app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(RoutewatchError, _of_the_family)
+    app.add_exception_handler(RoutewatchError, of_the_family)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
@@ -100,15 +100,8 @@ def answer_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - it is registered for no other
-    return problem(error.status, str(error), error.headers)
-
-
-def _of_the_family(_request: Request, error: Exception) -> Response:
+def of_the_family(_request: Request, error: Exception) -> Response:
+    """The answer to an error of the family: what is for the keeper of the server goes to its log alone."""
     if isinstance(error, (DatabaseUnavailable, SchemaOutdated)):
         # Where the database is, is for its keeper; whoever asks is told that it is away.
         logger.warning("a request could not be answered: %s", error)
@@ -120,6 +113,14 @@ def _of_the_family(_request: Request, error: Exception) -> Response:
         return problem(409, str(error))
     logger.warning("a request could not be answered: %s", error)
     return problem(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - it is registered for no other
+    return problem(error.status, str(error), error.headers)
 
 
 def _invalid(_request: Request, error: Exception) -> Response:

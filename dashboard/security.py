@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import gate
+from dashboard import gate, otlp_answers
 from dashboard.body import Lingering, read_body
 from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
 from dashboard.problems import Refused, problem
@@ -154,6 +154,8 @@ def _refusal(refused: Refused, scope: Scope, headers: Headers) -> Response:
     opens_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if refused.status is HTTPStatus.UNAUTHORIZED and opens_page and "authorization" not in headers:
         return RedirectResponse("/login", HTTPStatus.SEE_OTHER)
+    if scope["path"] in otlp_answers.PATHS:
+        return otlp_answers.refusal(headers, refused.status, str(refused), refused.headers)
     return problem(refused.status, str(refused), refused.headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,18 +20,23 @@ from tasks.pull.source import AMENDMENTS, OVERHEAD, PRICING, Batch
 from tasks.pull.tally import Tally
 from tasks.pull.upsert import STORED, amend, upsert
 from tasks.pull.validate import check
+from tasks.pull.withdraw import withdraw
 
 OVERHEAD_TABLE = table_of(Overhead)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS."""
+    """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS.
+
+    `withdrawn` are ids of what was stored before and goes first.
+    """
 
     selections: pl.DataFrame
     overhead: pl.DataFrame
     amendments: pl.DataFrame
     tally: Tally
+    withdrawn: Sequence[str] = ()
 
 
 def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
@@ -39,7 +45,7 @@ def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
     tally.read = batch.picks.height + batch.overhead.height + tally.rejected.total() + tally.left_out.total()
     selections = _selections(batch.picks, rule, tally)
     overhead = _overhead(batch.overhead, source, tally)
-    return Prepared(selections, overhead, _amendments(batch.amendments, tally), tally)
+    return Prepared(selections, overhead, _amendments(batch.amendments, tally), tally, batch.withdrawn)
 
 
 def store(connection: Connection, prepared: Prepared, newest: datetime | None = None) -> Tally:
@@ -48,6 +54,7 @@ def store(connection: Connection, prepared: Prepared, newest: datetime | None = 
     `newest` is up to where the source had been read before, if it had.
     """
     tally, rows = prepared.tally, prepared.selections
+    withdraw(connection, prepared.withdrawn)
     done = upsert(connection, rows, newest)
     tally.added, tally.changed = done.added, done.changed
     # Repeated rows were counted as unchanged when they were found.

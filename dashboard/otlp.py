@@ -1,0 +1,241 @@
+"""OTLP: spans that OpenTelemetry's exporters send by HTTP become selections."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+
+from dashboard.body import read_body
+from dashboard.otlp_answers import JSON, PROTOBUF, kind_of, refusal, success
+from dashboard.problems import Refused, of_the_family
+from dashboard.security import requires
+from models.database import writing
+from models.errors import RoutewatchError
+from models.settings import Settings, SourceKind, SourceSettings
+from models.workplace import Workplace
+from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
+from tasks.pull.spans import Reader
+from tasks.pull.store import prepare, store
+from tasks.pull.traces import Traces
+
+NAME = SourceKind.OTEL.value
+
+LARGEST_BODY_BYTES = 16 * 1024 * 1024
+LARGEST_UNPACKED_BYTES = 64 * 1024 * 1024
+MOST_SPANS = 20_000
+BODY_TIMEOUT_S = 20.0
+MOST_REQUESTS_AT_ONCE = 8
+"""Being received, waiting or being written; one more is told to come back, so that memory has a bound."""
+RETRY_AFTER_S = 1
+
+PACKINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""Ways of packing a body that are understood, and zlib's number for them."""
+
+
+@dataclass
+class SpanIntake:
+    """What is being taken in, what is remembered of it, and what has become of all of it since the server started."""
+
+    place: Workplace
+    most_at_once: int = MOST_REQUESTS_AT_ONCE
+    body_timeout_s: float = BODY_TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        # One thread, which alone knows the traces: what belongs together may come in any two requests.
+        self._thread = ThreadPoolExecutor(1, "spans")
+        self._requests = 0
+        self._settings = source_settings(self.place.settings)
+        self._reader = Reader(self._settings)
+        self._traces = Traces()
+        self.totals: Counter[str] = Counter(dict.fromkeys(("stored", "overhead", "left out", "rejected"), 0))
+
+    async def take(self, request: Request, signal: Signal) -> Response:
+        """Take a request's spans or log records in. Raises Refused."""
+        kind = kind_of(request.headers)
+        if kind not in (PROTOBUF, JSON):
+            detail = f"the body is of type {kind or 'nothing'!r}: send {PROTOBUF} or {JSON}"
+            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
+        if self._requests >= self.most_at_once:
+            detail = f"{self._requests} requests are being taken in already: send this one again after a moment"
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
+        self._requests += 1
+        try:
+            body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s, PACKINGS)
+            packing = request.headers.get("content-encoding", "identity")
+            loop = asyncio.get_running_loop()
+            # A caller that hangs up does not end the writing: the request counts until it is written.
+            done = loop.run_in_executor(self._thread, self._take, signal, kind, body, packing)
+            rejected, message = await asyncio.shield(done)
+        finally:
+            self._requests -= 1
+        return success(request.headers, signal, rejected, message)
+
+    def _take(self, signal: Signal, kind: str, body: bytes, packing: str) -> tuple[int, str]:
+        """How many spans were rejected, and why."""
+        try:
+            plain = unpacked(body, packing, LARGEST_UNPACKED_BYTES)
+            if kind == PROTOBUF:
+                groups = from_protobuf(signal, plain, MOST_SPANS)
+            else:
+                groups = from_json(signal, plain, self._reader.wants, MOST_SPANS)
+            spans = list(self._reader.spans(groups)) if signal is Signal.TRACES else []
+            scores = list(self._reader.scores(groups)) if signal is Signal.LOGS else []
+        except TooLarge as error:
+            detail = f"the body {error}: send it in parts"
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail) from None
+        except ValueError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"the body {error}") from None
+        settled = self._traces.add(spans, scores)
+        prepared = prepare(settled.batch, NAME, self._settings.complexity_rule)
+        given, kept = settled.batch.picks.height, prepared.selections.height
+        with writing(self.place.engine) as connection:
+            tally = store(connection, prepared)
+        self._traces.confirm(settled)
+        rejected = sum(settled.batch.unreadable.values()) + given - kept
+        self.totals.update({
+            "stored": tally.added, "overhead": tally.overhead, "left out": tally.left_out.total(), "rejected": rejected
+        })  # fmt: skip
+        return rejected, "; ".join(f"{count} × {reason}" for reason, count in tally.rejected.most_common(_MOST_REASONS))
+
+
+def source_settings(settings: Settings) -> SourceSettings:
+    """What the settings say of a source of this kind, the one of its name before others, or nothing."""
+    known = [it for it in settings.sources.values() if it.kind is SourceKind.OTEL]
+    default = known[0] if known else SourceSettings(kind=SourceKind.OTEL, location="by HTTP")
+    return settings.sources.get(NAME, default)
+
+
+def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
+    """A body as it was before it was packed. Raises ValueError, and TooLarge as soon as it is known to be."""
+    if packing == "identity":
+        return body
+    parts, length = [], 0
+    while body:
+        unpacking = zlib.decompressobj(PACKINGS[packing])
+        try:
+            parts.append(unpacking.decompress(body, largest_bytes + 1 - length))
+        except zlib.error:
+            raise ValueError(f"is not packed with {packing}, as it says") from None
+        length += len(parts[-1])
+        if length > largest_bytes:
+            raise TooLarge(f"has more than {largest_bytes} bytes when it is unpacked")
+        if not unpacking.eof:
+            raise ValueError(f"is packed with {packing} and breaks off")
+        # gzip may have several parts.
+        body = unpacking.unused_data
+    return b"".join(parts)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_MOST_REASONS = 5
+
+
+class _Route(APIRoute):
+    """Answers errors as exporters read them."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Refused as error:
+                return refusal(request.headers, error.status, str(error), error.headers)
+            except RoutewatchError as error:
+                told = of_the_family(request, error)
+                more = {"Retry-After": told.headers["retry-after"]} if "retry-after" in told.headers else {}
+                return refusal(request.headers, told.status_code, orjson.loads(told.body)["detail"], more)
+
+        return answer
+
+
+class Status(BaseModel):
+    """What went wrong, as google.rpc.Status."""
+
+    code: int
+    message: str
+
+
+class PartialSuccess(BaseModel):
+    """How many spans or log records were rejected for good, as a text of digits, and why."""
+
+    rejectedSpans: str | None = None  # noqa: N815 - the protocol's names
+    rejectedLogRecords: str | None = None  # noqa: N815
+    errorMessage: str | None = None  # noqa: N815
+
+
+class Exported(BaseModel):
+    """Everything was taken, but for what `partialSuccess` tells of."""
+
+    partialSuccess: PartialSuccess | None = None  # noqa: N815
+
+
+router = APIRouter(tags=["opentelemetry"], route_class=_Route)
+
+_ATTRIBUTES = {"type": "array", "items": {"type": "object", "properties": {"key": {"type": "string"}}}}
+_HEX = {"type": "string", "pattern": "^[0-9a-f]*$"}
+_NANOSECONDS = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+_SPAN = {
+    "traceId": _HEX, "spanId": _HEX, "parentSpanId": _HEX, "startTimeUnixNano": _NANOSECONDS,
+    "endTimeUnixNano": _NANOSECONDS, "attributes": _ATTRIBUTES,
+}  # fmt: skip
+_RECORD = {"traceId": _HEX, "spanId": _HEX, "timeUnixNano": _NANOSECONDS, "attributes": _ATTRIBUTES}
+_EXAMPLE = {
+    "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174",
+    "startTimeUnixNano": "1788768000000000000", "endTimeUnixNano": "1788768000412000000",
+    "attributes": [
+        {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+        {"key": "gen_ai.response.model", "value": {"stringValue": "swift-mini"}},
+    ],
+}  # fmt: skip
+
+
+def _list_of(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "object", "properties": properties}}
+
+
+def _body(signal: Signal, item: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    outer, inner, items = signal.value
+    schema = {"type": "object", "properties": {outer: _list_of({inner: _list_of({items: _list_of(item)})})}}
+    said = {"schema": schema, "example": {outer: [{inner: [{items: [example]}]}]}}
+    return {"requestBody": {"required": True, "content": {JSON: said}}}
+
+
+_STATUS = {JSON: {"schema": {"$ref": "#/components/schemas/Status"}}}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": HTTPStatus(status).phrase, "content": _STATUS}
+    for status in (400, 401, 403, 408, 413, 415, 421, 429, 503)
+}
+
+
+@router.post(
+    "/v1/traces", response_model=Exported, responses=_ERRORS, openapi_extra=_body(Signal.TRACES, _SPAN, _EXAMPLE)
+)
+async def post_traces(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
+    """Hand in spans, as OTLP/HTTP: application/x-protobuf or JSON, packed with gzip or not. The answer is in kind.
+
+    Calls of models become selections, once each however often they are sent; other spans are left out.
+    """
+    intake: SpanIntake = request.app.state.span_intake
+    return await intake.take(request, Signal.TRACES)
+
+
+@router.post("/v1/logs", response_model=Exported, responses=_ERRORS, openapi_extra=_body(Signal.LOGS, _RECORD, {}))
+async def post_logs(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
+    """Hand in log records, as OTLP/HTTP: of these only evaluations of answers are read."""
+    intake: SpanIntake = request.app.state.span_intake
+    return await intake.take(request, Signal.LOGS)

@@ -1,0 +1,103 @@
+"""Conventions: the names by which OpenTelemetry's instrumentations say what a call of a model was.
+
+Those of OpenTelemetry's GenAI conventions, its older ones, OpenInference, OpenLLMetry (Traceloop), OpenLIT, LiteLLM and
+Pydantic AI; of several the first that is there holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+MODEL = (
+    "gen_ai.response.model", "llm.response.model_name", "llm.response.model", "llm.model_name", "embedding.model_name",
+    "gen_ai.request.model", "llm.request.model_name", "llm.request.model",
+)  # fmt: skip
+"""The model that served, else the one that was asked for."""
+
+PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
+
+COST_USD = (
+    "llm.cost.total", "gen_ai.usage.cost", "gen_ai.cost.total_cost", "litellm.cost.total", "operation.cost",
+)  # fmt: skip
+COST_PARTS = ("llm.cost.prompt", "llm.cost.completion")
+COST_AMOUNT, COST_CURRENCY = "gen_ai.usage.cost.amount", "gen_ai.usage.cost.currency"
+
+PROMPT_TOKENS = (
+    "gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
+)  # fmt: skip
+COMPLETION_TOKENS = (
+    "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",
+    "llm.usage.completion_tokens",
+)  # fmt: skip
+CACHE_READ_TOKENS = (
+    "gen_ai.usage.cache_read.input_tokens", "llm.token_count.prompt_details.cache_read",
+    "gen_ai.usage.cache_read_input_tokens", "gen_ai.usage.prompt_tokens_details.cached_tokens",
+)  # fmt: skip
+CACHE_WRITE_TOKENS = (
+    "gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens",
+    "llm.token_count.prompt_details.cache_write", "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.prompt_tokens_details.cache_creation_tokens",
+)  # fmt: skip
+"""What the provider's cache saved or stored: for the price alone. It is no hit of the router's cache."""
+
+RESPONSE_ID = ("gen_ai.response.id",)
+ERROR_TYPE = ("error.type",)
+EXCEPTION_TYPE = "exception.type"
+
+EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL = (
+    f"gen_ai.evaluation.{name}" for name in ("name", "score.value", "score.label")
+)
+JUDGED = ("annotations.", "evaluations.")
+"""How OpenInference's begin: each field of each is an attribute."""
+
+COMPLEXITY, CACHE_HIT, ACCURACY, SATISFACTION, TEAM, INTERNAL = (
+    f"routewatch.{name}" for name in ("complexity", "cache_hit", "accuracy", "user_satisfaction", "team", "internal")
+)
+"""What a router may say itself, where no convention has a name for it."""
+
+
+class Role(Enum):
+    """What a span is in a trace. A STEP is of an agent, a tool or a chain; PLAIN ones know nothing of models."""
+
+    GENERATION = "generation"
+    EMBEDDING = "embedding"
+    STEP = "step"
+    PLAIN = "plain"
+
+    @property
+    def is_call(self) -> bool:
+        return self in (Role.GENERATION, Role.EMBEDDING)
+
+
+OPERATION = "gen_ai.operation.name"
+
+ROLES: Mapping[str, Mapping[str, Role | str]] = {
+    "openinference.span.kind": {
+        "llm": Role.GENERATION, "embedding": Role.EMBEDDING, "chain": "a chain's span", "agent": "an agent's span",
+        "tool": "a tool's span", "retriever": "a retrieval", "reranker": "a reranking", "guardrail": "a guardrail",
+        "evaluator": "an evaluation", "prompt": "a prompt's rendering", "decision": "a decision model's call",
+    },
+    OPERATION: {
+        "chat": Role.GENERATION, "text_completion": Role.GENERATION, "generate_content": Role.GENERATION,
+        "completion": Role.GENERATION, "embeddings": Role.EMBEDDING, "embedding": Role.EMBEDDING,
+        "create_agent": "an agent's span", "invoke_agent": "an agent's span", "plan": "an agent's span",
+        "invoke_workflow": "a workflow's span", "execute_task": "a workflow's span", "execute_tool": "a tool's span",
+        "retrieval": "a retrieval", "vectordb": "a retrieval", "vector_db_retrieve": "a retrieval",
+    },
+    "traceloop.span.kind": {
+        "workflow": "a workflow's span", "task": "a workflow's span", "agent": "an agent's span",
+        "tool": "a tool's span",
+    },
+    "llm.request.type": {
+        "chat": Role.GENERATION, "completion": Role.GENERATION, "embedding": Role.EMBEDDING, "rerank": "a reranking",
+    },
+}  # fmt: skip
+"""By which attribute a span says what it is, the surest first; a text is why it is no selection."""
+
+ATTRIBUTES = frozenset({
+    *MODEL, *PROVIDER, *COST_USD, *COST_PARTS, COST_AMOUNT, COST_CURRENCY, *PROMPT_TOKENS, *COMPLETION_TOKENS,
+    *CACHE_READ_TOKENS, *CACHE_WRITE_TOKENS, *RESPONSE_ID, *ERROR_TYPE, EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL,
+    CACHE_HIT, ACCURACY, SATISFACTION, EXCEPTION_TYPE, *ROLES,
+})  # fmt: skip
+"""All that are read whatever the settings are."""

@@ -1,0 +1,291 @@
+"""Spans: what one OpenTelemetry span says of a call of a model, by whichever conventions it was written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.settings import SourceSettings
+from models.tables import TEXT_LENGTH
+from tasks.pull import conventions as names
+from tasks.pull.conventions import Role
+from tasks.pull.otlp import Group
+
+Value = str | bool | int | float
+Attributes = Mapping[str, Value]
+Key = tuple[str, str]
+"""A span's trace and its own id, in hex."""
+
+UNIDENTIFIED = "its trace id or span id is none"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """An evaluation of an answer: of the span `of`, or of the one whose answer has the response id.
+
+    `at` orders several of the same column: the newest holds. `value` is as it was sent.
+    """
+
+    column: str
+    value: str
+    at: int
+    of: Key | None = None
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One span, as far as it matters. `row` has the columns of a pick and of its price, of sound calls only.
+
+    `left_out` is why it is no selection, `fault` why it should be one and cannot. `said` is what it says of whatever
+    goes on under it (complexity, team, internal), `origin` the same of its resource.
+    """
+
+    trace: str
+    id: str
+    parent: str | None
+    role: Role
+    row: Mapping[str, Any] | None = None
+    left_out: str | None = None
+    fault: str | None = None
+    response_id: str | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return self.trace, self.id
+
+    @property
+    def is_identified(self) -> bool:
+        return self.fault != UNIDENTIFIED
+
+
+def request_id_of(trace: str, span: str) -> str:
+    """The selection's id: of trace and span, which every span has and no other.
+
+    A response id is missing where a call failed, is the same on each of two instrumentations, and on an answer that a
+    cache gives again.
+    """
+    return f"otel:{trace}:{span}"
+
+
+class Reader:
+    """Reads spans, and evaluations beside them, as a source's settings say."""
+
+    def __init__(self, settings: SourceSettings) -> None:
+        self._said_by = {
+            "complexity": _either(settings.complexity_key, names.COMPLEXITY),
+            "team": _either(settings.team_key, names.TEAM),
+            "internal": (names.INTERNAL,),
+        }
+        scores = ((settings.accuracy_score, "accuracy"), (settings.satisfaction_score, "user_satisfaction"))
+        self._columns = {name: column for name, column in scores if name is not None}
+        self._wanted = names.ATTRIBUTES.union(*self._said_by.values())
+
+    def wants(self, attribute: str) -> bool:
+        """Whether an attribute of this name is read: prompts and answers are not, and not even copied."""
+        return attribute in self._wanted or attribute.startswith(names.JUDGED)
+
+    def spans(self, groups: Iterable[Group]) -> Iterator[Span]:
+        """The spans of a request that was read by tasks.pull.otlp."""
+        for resource, spans in groups:
+            origin = self._said(self._attributes(resource.attributes))
+            for span in spans:
+                yield self._span(span, origin)
+
+    def scores(self, groups: Iterable[Group]) -> Iterator[Score]:
+        """The evaluations among the log records of such a request."""
+        for _resource, records in groups:
+            for record in records:
+                of = (record.trace_id.hex(), record.span_id.hex()) if record.trace_id and record.span_id else None
+                at = record.time_unix_nano or record.observed_time_unix_nano
+                yield from self._score(self._attributes(record.attributes), at, of)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _span(self, span: Any, origin: Mapping[str, str]) -> Span:
+        trace, own, parent = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
+        if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
+            return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED)
+        attributes = self._attributes(span.attributes)
+        role, left_out = _role(attributes)
+        fault = _fault(span, attributes) if role.is_call else None
+        return Span(
+            trace,
+            own,
+            parent or None,
+            # A call that cannot be counted must not keep the one around it from being counted.
+            role=Role.PLAIN if fault else role,
+            row=_row(span, attributes) if role.is_call and not fault else None,
+            left_out=left_out,
+            fault=fault,
+            response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
+            said=self._said(attributes),
+            origin=origin,
+            scores=tuple(self._scores(span, attributes, role)) if self._columns else (),
+        )
+
+    def _attributes(self, pairs: Iterable[Any]) -> dict[str, Value]:
+        found: dict[str, Value] = {}
+        for pair in pairs:
+            key = pair.key
+            if self.wants(key):
+                kind = pair.value.WhichOneof("value")
+                if kind in _SCALARS:
+                    found[key] = getattr(pair.value, kind)
+        return found
+
+    def _said(self, attributes: Attributes) -> dict[str, str]:
+        said = ((column, _text(attributes, keys)) for column, keys in self._said_by.items())
+        return {column: text for column, text in said if text is not None}
+
+    def _scores(self, span: Any, attributes: Attributes, role: Role) -> Iterator[Score]:
+        """Of what the span is or holds: an evaluation by itself, events, and OpenInference's lists."""
+        at, own = span.end_time_unix_nano, (span.trace_id.hex(), span.span_id.hex())
+        if names.EVALUATION_NAME in attributes and not role.is_call:
+            judged = [(link.trace_id.hex(), link.span_id.hex()) for link in span.links]
+            around = (own[0], span.parent_span_id.hex())
+            for of in judged or [around]:
+                yield from self._score(attributes, at, of)
+        for event in span.events:
+            yield from self._score(self._attributes(event.attributes), event.time_unix_nano or at, own)
+        for listed in _listed(attributes):
+            yield from self._score(listed, at, own)
+
+    def _score(self, attributes: Attributes, at: int, of: Key | None) -> Iterator[Score]:
+        column = self._columns.get(str(attributes.get(names.EVALUATION_NAME)))
+        label = str(attributes.get(names.SCORE_LABEL)).lower()
+        value = _text(attributes, (names.SCORE_VALUE,)) or _LABELS.get(label)
+        if column is not None and value is not None:
+            yield Score(column, value, at, of, _text(attributes, names.RESPONSE_ID))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_TRACE_BYTES, _SPAN_BYTES = 16, 8
+_FAILED = 2
+"""STATUS_CODE_ERROR"""
+_NS_PER_MS, _NS_PER_US = 1_000_000, 1_000
+_SCALARS = ("string_value", "bool_value", "int_value", "double_value")
+
+_LISTED = re.compile(r"(annotations|evaluations)\.(\d{1,4})\.(?:annotation|evaluation)\.(name|score|label)")
+_STANDARD = {"name": names.EVALUATION_NAME, "score": names.SCORE_VALUE, "label": names.SCORE_LABEL}
+
+_LABELS = {"pass": "1", "passed": "1", "correct": "1", "fail": "0", "failed": "0", "incorrect": "0"}
+"""Of evaluations that have a label instead of a score; what another label means only its author knows."""
+
+
+def _either(own: str | None, ours: str) -> tuple[str, ...]:
+    return (ours,) if own is None else (own, ours)
+
+
+def _is_id(given: bytes, length: int) -> bool:
+    return len(given) == length and any(given)
+
+
+def _role(attributes: Attributes) -> tuple[Role, str | None]:
+    for name, meanings in names.ROLES.items():
+        meaning = meanings.get(str(attributes.get(name)).lower())
+        if isinstance(meaning, Role):
+            return meaning, None
+        if meaning is not None:
+            return Role.STEP, meaning
+    if names.EVALUATION_NAME in attributes:
+        return Role.STEP, "an evaluation"
+    if names.OPERATION in attributes:
+        return Role.STEP, "another operation"
+    if _text(attributes, names.MODEL) is not None and _text(attributes, names.PROVIDER) is not None:
+        # Some instrumentations name no operation.
+        return (Role.EMBEDDING if "embedding.model_name" in attributes else Role.GENERATION), None
+    return Role.PLAIN, "no call of a model"
+
+
+def _fault(span: Any, attributes: Attributes) -> str | None:
+    if not span.start_time_unix_nano or not span.end_time_unix_nano:
+        return "it has no start or no end"
+    if span.end_time_unix_nano < span.start_time_unix_nano:
+        return "it ends before it starts"
+    return None if _text(attributes, names.MODEL) is not None else "it names no model"
+
+
+def _row(span: Any, attributes: Attributes) -> dict[str, Any]:
+    """As texts, so that whatever is no number is found and told by the check of all picks."""
+    named_error = _text(attributes, names.ERROR_TYPE)
+    failed = span.status.code == _FAILED or named_error is not None
+    elapsed_ms = (span.end_time_unix_nano - span.start_time_unix_nano) / _NS_PER_MS
+    read = _count(_text(attributes, names.CACHE_READ_TOKENS))
+    written = _count(_text(attributes, names.CACHE_WRITE_TOKENS))
+    error_type = named_error or (_exception_type(span) if failed else None)
+    return {
+        "request_id": request_id_of(span.trace_id.hex(), span.span_id.hex()),
+        "timestamp": span.start_time_unix_nano // _NS_PER_US,
+        "model_id": _text(attributes, names.MODEL),
+        "response_time_ms": None if failed else str(elapsed_ms),
+        "cost_usd": _cost_usd(attributes),
+        "cache_hit": _text(attributes, (names.CACHE_HIT,)),
+        "accuracy": _text(attributes, (names.ACCURACY,)),
+        "user_satisfaction": _text(attributes, (names.SATISFACTION,)),
+        "error": failed,
+        "error_type": None if error_type is None else error_type[:TEXT_LENGTH],
+        "prompt_tokens": _with_cached(_text(attributes, names.PROMPT_TOKENS), (read or 0) + (written or 0)),
+        "completion_tokens": _text(attributes, names.COMPLETION_TOKENS),
+        "provider": _text(attributes, names.PROVIDER),
+        "cache_read_tokens": read,
+        "cache_write_tokens": written,
+    }
+
+
+def _with_cached(prompt: str | None, cached: int) -> str | None:
+    """The prompt's tokens with those of the provider's cache, which some instrumentations count beside it."""
+    count = _count(prompt)
+    return str(count + cached) if count is not None and count < cached else prompt
+
+
+def _cost_usd(attributes: Attributes) -> str | None:
+    amount = _text(attributes, (names.COST_AMOUNT,))
+    if amount is not None and str(attributes.get(names.COST_CURRENCY, "USD")).upper() == "USD":
+        return amount
+    total = _text(attributes, names.COST_USD)
+    if total is not None:
+        return total
+    parts = [attributes.get(name) for name in names.COST_PARTS]
+    numbers = [part for part in parts if isinstance(part, int | float)]
+    return str(sum(numbers)) if len(numbers) == len(parts) else None
+
+
+def _exception_type(span: Any) -> str | None:
+    thrown = (pair for event in span.events for pair in event.attributes if pair.key == names.EXCEPTION_TYPE)
+    return next((pair.value.string_value for pair in thrown if pair.value.string_value), None)
+
+
+def _listed(attributes: Attributes) -> list[dict[str, Value]]:
+    """OpenInference's annotations and evaluations, under the standard's names."""
+    found: dict[tuple[str, str], dict[str, Value]] = {}
+    for key, value in attributes.items():
+        if key.startswith(names.JUDGED) and (match := _LISTED.fullmatch(key)):
+            found.setdefault((match[1], match[2]), {})[_STANDARD[match[3]]] = value
+    return list(found.values())
+
+
+def _text(attributes: Attributes, keys: Iterable[str]) -> str | None:
+    """The first of the attributes that says something."""
+    for name in keys:
+        value = attributes.get(name)
+        if value is not None and (text := str(value).strip()):
+            return text
+    return None
+
+
+def _count(text: str | None) -> int | None:
+    try:
+        count = None if text is None else int(float(text))
+    except (ValueError, OverflowError):
+        return None
+    return count if count is not None and 0 <= count <= _MOST_TOKENS else None
+
+
+_MOST_TOKENS = 10**12

@@ -1,0 +1,281 @@
+"""Traces: which of the spans of a trace are selections, whatever order and however often they arrive in."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from tasks.pull.conventions import Role
+from tasks.pull.source import AMENDMENTS, OVERHEAD, PRICING, Batch
+from tasks.pull.spans import Key, Score, Span, request_id_of
+from tasks.pull.validate import FALSE, TRUE
+
+MOST_SPANS = 100_000
+MOST_SPANS_OF_TRACE = 5_000
+"""What is remembered: a call that comes later than so many others is taken for a selection of its own."""
+
+DEFAULT_OVERHEAD = "classifier"
+"""What a call was for that a router only says to be its own."""
+
+WRAPS = "a call that wraps another one"
+AGAIN = "the same span again"
+
+OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
+"""What a call that wraps another one says of it; what is said of everything below, see tasks.pull.spans.Span."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of spans. `batch` has picks of earlier spans too, where these say something new of them.
+
+    `stored` is to be given to `Traces.confirm` once the batch is stored.
+    """
+
+    batch: Batch
+    stored: Mapping[Key, Mapping[str, Any] | None]
+
+
+class Traces:
+    """Remembers the spans of late, so that a call that is seen by two instrumentations counts once.
+
+    Of calls in each other the innermost count: they are what was paid for. The result depends on the spans alone, as
+    long as all of a trace is remembered. Not for several threads at once.
+    """
+
+    def __init__(self, most_spans: int = MOST_SPANS, most_of_trace: int = MOST_SPANS_OF_TRACE) -> None:
+        self._most_spans, self._most_of_trace = most_spans, most_of_trace
+        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self._count = 0
+        self._trace_of_answer: OrderedDict[str, str] = OrderedDict()
+        self._scores: OrderedDict[Key, dict[tuple[str, str | None], Score]] = OrderedDict()
+
+    def add(
+        self, spans: Iterable[Span], scores: Iterable[Score] = (), *, unreadable: Mapping[str, int] | None = None
+    ) -> Settled:
+        """Take spans and evaluations in, and say what follows from them. `unreadable` is counted in."""
+        tally = _Tally(unreadable=Counter(unreadable or {}))
+        fresh: dict[Key, Span] = {}
+        judged: list[Score] = list(scores)
+        for span in spans:
+            if span.fault is not None:
+                tally.unreadable[span.fault] += 1
+            elif span.key in fresh:
+                tally.left_out[AGAIN] += 1
+            if span.is_identified:
+                fresh[span.key] = span
+            judged += span.scores
+        for span in fresh.values():
+            self._remember(span)
+        touched = {trace for trace, _ in fresh} | {trace for score in judged for trace in self._note(score)}
+        for trace in touched:
+            if trace in self._traces:
+                self._settle(self._traces[trace], fresh, tally)
+        tally.amendments += self._of_earlier(judged)
+        self._forget()
+        return Settled(tally.batch(), tally.stored)
+
+    def confirm(self, settled: Settled) -> None:
+        """The batch is stored: what was stored is not given again, unless something new is said of it."""
+        for (trace, span), row in settled.stored.items():
+            if self._knows(trace, span):
+                self._traces[trace].stored[span] = row
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _remember(self, span: Span) -> None:
+        trace = self._traces.setdefault(span.trace, _Trace())
+        self._traces.move_to_end(span.trace)
+        self._count += span.id not in trace.spans
+        trace.spans[span.id] = span
+        if len(trace.spans) > self._most_of_trace:
+            oldest = next(iter(trace.spans))
+            del trace.spans[oldest]
+            trace.stored.pop(oldest, None)
+            self._count -= 1
+        if span.response_id is not None and span.role.is_call:
+            self._trace_of_answer[span.response_id] = span.trace
+
+    def _note(self, score: Score) -> Iterator[str]:
+        """Remember an evaluation; gives the traces that it is of, as far as they are known."""
+        targets = [] if score.of is None else [score.of]
+        if score.of is not None and score.of[0] in self._traces:
+            yield score.of[0]
+        if score.response_id is not None:
+            targets.append(_answer(score.response_id))
+            if (trace := self._trace_of_answer.get(score.response_id)) is not None:
+                yield trace
+        for target in targets:
+            known = self._scores.setdefault(target, {})
+            self._scores.move_to_end(target)
+            key = (score.column, score.response_id)
+            known[key] = max(known.get(key, score), score, key=_newest)
+
+    def _settle(self, trace: _Trace, fresh: Collection[Key], tally: _Tally) -> None:
+        calls = [span for span in trace.spans.values() if span.role.is_call]
+        around = {span.id: trace.call_around(span) for span in calls}
+        wrapping = {outer.id for outer in around.values() if outer is not None}
+        for span in trace.spans.values():
+            if not span.role.is_call:
+                if span.key in fresh and span.left_out is not None:
+                    tally.left_out[span.left_out] += 1
+            elif span.id in wrapping:
+                tally.left_out[WRAPS] += span.key in fresh
+                if trace.stored.get(span.id) is not None:
+                    tally.withdraw(span)
+            else:
+                outer = list(_outward(span, around))
+                row = _merged(span, outer, list(trace.above(span)))
+                kept = trace.stored.get(span.id)
+                if span.key in fresh or row != kept:
+                    if kept is not None and ("kind" in kept) != ("kind" in row):
+                        tally.withdraw(span)
+                    tally.give(span, row)
+                tally.amend(row["request_id"], self._scores_of([span, *outer]))
+
+    def _scores_of(self, calls: list[Span]) -> dict[str, str]:
+        """By column, the newest of the innermost of these calls that was evaluated."""
+        found: dict[str, str] = {}
+        for span in calls:
+            targets = [span.key] if span.response_id is None else [span.key, _answer(span.response_id)]
+            fitting = [
+                score
+                for target in targets
+                for score in self._scores.get(target, {}).values()
+                if score.response_id is None or span.response_id in (None, score.response_id)
+            ]
+            found = {score.column: score.value for score in sorted(fitting, key=_newest)} | found
+        return found
+
+    def _of_earlier(self, judged: Iterable[Score]) -> list[dict[str, Any]]:
+        """Amendments of calls that are not remembered, and may be stored."""
+        return [
+            {"request_id": request_id_of(*score.of), score.column: score.value}
+            for score in sorted(judged, key=_newest)
+            if score.of is not None and not self._knows(*score.of)
+        ]
+
+    def _knows(self, trace: str, span: str) -> bool:
+        return trace in self._traces and span in self._traces[trace].spans
+
+    def _forget(self) -> None:
+        while self._count > self._most_spans:
+            self._count -= len(self._traces.popitem(last=False)[1].spans)
+        for index in (self._trace_of_answer, self._scores):
+            while len(index) > self._most_spans:
+                index.popitem(last=False)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_TEXTS = ("request_id", "model_id", "response_time_ms", "complexity", "cost_usd", "cache_hit", "accuracy",
+          "user_satisfaction", "error_type", "prompt_tokens", "completion_tokens", "team", "provider")  # fmt: skip
+_PICK_SCHEMA: dict[str, Any] = {
+    "timestamp": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "error": pl.Boolean,
+    "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64,
+}  # fmt: skip
+_OVERHEAD_SCHEMA: dict[str, Any] = {
+    name: _PICK_SCHEMA.get(name, pl.String) for name in (*OVERHEAD, *PRICING, "cache_hit")
+}
+
+
+@dataclass
+class _Trace:
+    """The spans of one trace by their ids, and what was stored of them."""
+
+    spans: dict[str, Span] = field(default_factory=dict)
+    stored: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    def above(self, span: Span) -> Iterator[Span]:
+        """The spans around one, from the inside, as far as they are known."""
+        seen = {span.id}
+        while span.parent is not None and span.parent not in seen and span.parent in self.spans:
+            span = self.spans[span.parent]
+            seen.add(span.id)
+            yield span
+
+    def call_around(self, call: Span) -> Span | None:
+        """The same call as another instrumentation saw it: of the same role, and no agent or tool in between."""
+        nearest = next((span for span in self.above(call) if span.role is not Role.PLAIN), None)
+        return nearest if nearest is not None and nearest.role is call.role else None
+
+
+@dataclass
+class _Tally:
+    picks: list[dict[str, Any]] = field(default_factory=list)
+    overhead: list[dict[str, Any]] = field(default_factory=list)
+    amendments: list[dict[str, Any]] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+    stored: dict[Key, Mapping[str, Any] | None] = field(default_factory=dict)
+
+    def give(self, span: Span, row: dict[str, Any]) -> None:
+        (self.overhead if "kind" in row else self.picks).append(row)
+        self.stored[span.key] = row
+
+    def withdraw(self, span: Span) -> None:
+        self.withdrawn.append(request_id_of(*span.key))
+        self.stored[span.key] = None
+
+    def amend(self, request_id: str, scores: Mapping[str, str]) -> None:
+        if scores:
+            self.amendments.append({"request_id": request_id, **scores})
+
+    def batch(self) -> Batch:
+        return Batch(
+            picks=_frame(self.picks, _PICK_SCHEMA),
+            overhead=_frame(self.overhead, _OVERHEAD_SCHEMA),
+            amendments=pl.DataFrame(self.amendments, schema=dict.fromkeys(AMENDMENTS, pl.String)),
+            withdrawn=self.withdrawn,
+            left_out=+self.left_out,
+            unreadable=+self.unreadable,
+            cursor="",
+        )
+
+
+def _frame(rows: list[dict[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
+    instant = pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema).with_columns(instant)
+
+
+def _outward(call: Span, around: Mapping[str, Span | None]) -> Iterator[Span]:
+    """The calls that wrap one, from the inside."""
+    outer, seen = around[call.id], {call.id}
+    while outer is not None and outer.id not in seen:
+        seen.add(outer.id)
+        yield outer
+        outer = around[outer.id]
+
+
+def _merged(call: Span, outer: list[Span], above: list[Span]) -> dict[str, Any]:
+    """A row: what the call says itself, and what it does not say from what is around it, the closest first."""
+    row = dict(call.row or {})
+    for name in OF_THE_CALL:
+        row[name] = next((it.row[name] for it in (call, *outer) if it.row and it.row[name] is not None), None)
+    for name in ("complexity", "team"):
+        row[name] = _said(name, call, above)
+    internal = (_said("internal", call, above) or "false").lower()
+    if internal not in FALSE:
+        row["kind"] = DEFAULT_OVERHEAD if internal in TRUE else _printable(internal)
+        row["model_id"] = _printable(row["model_id"])
+    return row
+
+
+def _said(name: str, call: Span, above: list[Span]) -> str | None:
+    return next((span.said[name] for span in (call, *above) if name in span.said), call.origin.get(name))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())
+
+
+def _answer(response_id: str) -> Key:
+    return "answer", response_id
+
+
+def _newest(score: Score) -> tuple[int, str]:
+    return score.at, score.value

@@ -1,0 +1,35 @@
+"""Withdraw: take back what a source gave, where it turns out to be no selection; the fold counts those hours anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert
+
+from models.tables import Overhead, Selection, SelectionChange, table_of
+
+SELECTION, OVERHEAD, CHANGE = table_of(Selection), table_of(Overhead), table_of(SelectionChange)
+
+IDS_AT_ONCE = 500
+"""SQLite takes a bounded number of parameters."""
+
+
+def withdraw(connection: Connection, request_ids: Sequence[str]) -> int:
+    """Delete selections and overhead by their ids within the caller's transaction; gives how many selections.
+
+    Unlike with an update no trigger notes the time of what is deleted: this does.
+    """
+    times: set[datetime] = set()
+    count = 0
+    for start in range(0, len(request_ids), IDS_AT_ONCE):
+        ids = request_ids[start : start + IDS_AT_ONCE]
+        gone = connection.scalars(
+            delete(SELECTION).where(SELECTION.c.request_id.in_(ids)).returning(SELECTION.c.timestamp)
+        ).all()
+        connection.execute(delete(OVERHEAD).where(OVERHEAD.c.request_id.in_(ids)))
+        count += len(gone)
+        times.update(gone)
+    if times:
+        connection.execute(insert(CHANGE), [{"at": at} for at in sorted(times)])
+    return count
