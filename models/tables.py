@@ -111,6 +111,12 @@ class Selection(_Table, table=True):
         _within("completion_tokens", 0, LARGEST_AMOUNT),
         CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
         Index(None, "timestamp"),
+        Index(
+            "ix_selection_priced",
+            "timestamp",
+            sqlite_where=text("cost_priced_on IS NOT NULL"),
+            postgresql_where=text("cost_priced_on IS NOT NULL"),
+        ),
         # Ids must never be used again: the fold's progress is the last id that it has counted.
         {"sqlite_autoincrement": True},
     )

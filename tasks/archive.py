@@ -30,7 +30,10 @@ from tasks.shelve import ROLLUP, between, replace
 
 SELECTION = table_of(Selection)
 
-ARCHIVE_SCHEMA = {"id": pl.Int64(), **SELECTION_SCHEMA, "request_id": pl.String(), "error_type": pl.String()}
+ARCHIVE_SCHEMA = {
+    "id": pl.Int64(), **SELECTION_SCHEMA, "request_id": pl.String(), "error_type": pl.String(),
+    "cost_priced_on": pl.Date(), "complexity_derived": pl.Boolean(),
+}  # fmt: skip
 
 ROWS_AT_ONCE = 10_000
 """Rows of the table that are Python objects at one time."""

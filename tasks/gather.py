@@ -13,6 +13,7 @@ from models.database import reading
 from models.document import Filters
 from models.period import Level, Period, floor_to, next_start
 from models.tables import UNKNOWN, FoldState, Rollup, table_of
+from tasks.own_calls import NOTHING_FILLED, Filled, OwnCalls, filled, own_calls
 from tasks.rollup import empty as no_rollups
 from tasks.rollup import hour_of, merge
 from tasks.shelve import added_up, hour_totals, stored
@@ -31,7 +32,8 @@ class Gathered:
     are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an
     edge that is no whole hour, both are of the minutes inside the period alone (their team is unknown). `minutes` is
     filled for periods of up to two hours.
-    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
+    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept. `own_calls` are
+    none where not everything was asked for.
     """
 
     asked: Period
@@ -42,6 +44,8 @@ class Gathered:
     minutes: pl.DataFrame
     last_selection_at: datetime | None
     folded_at: datetime | None
+    own_calls: tuple[OwnCalls, ...] = ()
+    filled: Filled = NOTHING_FILLED
 
 
 MINUTE_TIMELINE_HOURS = 2.0
@@ -69,6 +73,9 @@ def gather_from(connection: Connection, asked: Period, filters: Filters) -> Gath
         minutes=_minutes(connection, period, filters),
         last_selection_at=state.last_selection_at if state else None,
         folded_at=state.folded_at if state else None,
+        # Nobody knows for which model or team the router made them.
+        own_calls=() if filters.leaves_out else own_calls(connection, period),
+        filled=filled(connection, period),
     )
 
 

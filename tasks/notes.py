@@ -10,6 +10,8 @@ from tasks.alike import known_end
 from tasks.gather import Gathered
 from tasks.totals import COVERED, Totals
 
+_SHOWN_KINDS = 3
+
 _COLUMN_WORDS = {
     "response_time": "response time",
     "cost": "cost",
@@ -43,10 +45,29 @@ def notes(current: Gathered, measured: Totals, now: datetime) -> tuple[str, ...]
         told.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
     if OTHER_TEAMS in current.parts["team"]:
         told.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
-    return tuple(told)
+    return (*told, *_on_sources(current))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _on_sources(current: Gathered) -> list[str]:
+    """What was pulled, but is no selection, and what was filled where a source says nothing."""
+    told = []
+    if calls := current.own_calls:
+        cost, priced = sum(it.cost_usd for it in calls), sum(it.priced for it in calls)
+        count = sum(it.count for it in calls)
+        kinds = ", ".join(f"{it.kind} {it.count:,}" for it in calls[:_SHOWN_KINDS])
+        known = "" if priced == count else f", as far as it is known: of {priced:,} of {count:,}"
+        told.append(
+            f"Calls that answered no request ({kinds}) cost {cost:,.2f} USD{known}. "
+            "That comes on top of the spend of this report, and is in no average."
+        )
+    if current.filled.has_list_prices:
+        told.append("Some costs are worked out from list prices of their day, because none was recorded.")
+    if sources := current.filled.by_tokens:
+        told.append(f"Where {', '.join(sources)} does not say the complexity, it is told from the prompt's tokens.")
+    return told
 
 
 def _span(period: Period) -> str:

@@ -60,7 +60,8 @@ def test_a_selection_is_stored_under_the_documents_names_and_under_the_columns(
         "created": 1, "duplicates": 0, "refused": 0,
     }  # fmt: skip
     assert client.post("/selections", json=[sent]).json()["created"] == 1
-    assert rows(engine) == [COLUMNS, COLUMNS | {"request_id": "r2"}]
+    recorded = COLUMNS | {"cost_priced_on": None, "complexity_derived": None}
+    assert rows(engine) == [recorded, recorded | {"request_id": "r2"}]
 
 
 def test_what_is_left_out_is_unknown_and_the_time_is_now(engine: Engine, client: httpx.Client) -> None:

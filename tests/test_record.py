@@ -48,7 +48,7 @@ def test_every_column_arrives_and_what_is_left_out_stays_unknown(engine: Engine)
         assert log.record_selection(**FULL) == "r1"
         request_id = log.record_selection(model_id="m")
     first, second = rows(engine)
-    assert first == FULL | {"id": first["id"]}
+    assert first == FULL | {"id": first["id"], "cost_priced_on": None, "complexity_derived": None}
     assert second["request_id"] == request_id
     known = {name for name, value in second.items() if value is not None}
     assert known == {"id", "timestamp", "request_id", "model_id", "error"}

@@ -14,6 +14,13 @@ down_revision = "0006"
 def upgrade() -> None:
     op.add_column("selection", sa.Column("cost_priced_on", sa.Date(), nullable=True))
     op.add_column("selection", sa.Column("complexity_derived", sa.Boolean(), nullable=True))
+    op.create_index(
+        "ix_selection_priced",
+        "selection",
+        ["timestamp"],
+        sqlite_where=sa.text("cost_priced_on IS NOT NULL"),
+        postgresql_where=sa.text("cost_priced_on IS NOT NULL"),
+    )
     op.create_table(
         "overhead",
         sa.Column("request_id", sa.Text(), primary_key=True),

@@ -1,0 +1,57 @@
+"""Own calls: what the router spent on itself in a period, and which sources' gaps were filled by rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, exists, func, select
+
+from models.period import Period
+from models.tables import Overhead, PullState, Selection, table_of
+
+OVERHEAD, STATE, SELECTION = table_of(Overhead), table_of(PullState), table_of(Selection)
+
+
+@dataclass(frozen=True)
+class OwnCalls:
+    """Calls of one kind that are no selections. `cost_usd` is of those `priced` of them whose cost is known."""
+
+    kind: str
+    count: int
+    priced: int
+    cost_usd: float
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Whether some costs of a period are of list prices, and the sources whose complexities are told from tokens."""
+
+    has_list_prices: bool = False
+    by_tokens: tuple[str, ...] = ()
+
+
+NOTHING_FILLED = Filled()
+
+
+def own_calls(connection: Connection, period: Period) -> tuple[OwnCalls, ...]:
+    """The router's own calls of a period, the dearest kind first."""
+    cost = func.coalesce(func.sum(OVERHEAD.c.cost_usd), 0.0)
+    query = (
+        select(OVERHEAD.c.kind, func.count(), func.count(OVERHEAD.c.cost_usd), cost)
+        .where(OVERHEAD.c.timestamp >= period.start, OVERHEAD.c.timestamp < period.end)
+        .group_by(OVERHEAD.c.kind)
+        .order_by(cost.desc(), OVERHEAD.c.kind)
+    )
+    return tuple(OwnCalls(*row) for row in connection.execute(query))
+
+
+def filled(connection: Connection, period: Period) -> Filled:
+    """What was filled by rule, as far as it can be known without counting selections."""
+    priced = exists().where(
+        SELECTION.c.cost_priced_on.is_not(None),
+        SELECTION.c.timestamp >= period.start,
+        SELECTION.c.timestamp < period.end,
+    )
+    states = connection.execute(select(STATE.c.source, STATE.c.last).order_by(STATE.c.source)).all()
+    by_tokens = tuple(source for source, last in states if (last or {}).get("complexityDerived"))
+    return Filled(bool(connection.scalar(select(priced))), by_tokens)

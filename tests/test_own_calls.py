@@ -1,0 +1,77 @@
+"""What a router spends on itself is told beside the spend of the selections, and what was filled by rule is said."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from models.database import writing
+from models.document import Filters
+from models.period import Period
+from models.tables import Overhead, PullState, Selection, table_of
+from tasks.fold import fold
+from tasks.gather import Gathered, gather
+from tasks.notes import notes
+from tasks.progress import Basis
+from tasks.totals import total
+from tests.factories import MONDAY, insert_selections, selections
+
+DAY = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
+AFTER = MONDAY + timedelta(days=2)
+
+
+def own(engine: Engine, **values: Any) -> None:
+    call = {"request_id": "c1", "timestamp": MONDAY, "source": "litellm", "kind": "classifier", "cost_usd": 0.25}
+    with writing(engine) as connection:
+        connection.execute(table_of(Overhead).insert(), call | values)
+
+
+def told(engine: Engine, filters: Filters | None = None) -> str:
+    gathered: Gathered = gather(engine, DAY, filters or Filters())
+    return "\n".join(notes(gathered, total(gathered.parts), AFTER))
+
+
+@pytest.fixture
+def counted(engine: Engine) -> Engine:
+    insert_selections(engine, selections({"model_id": "a", "cost_usd": 1.0}))
+    fold(engine, Basis("UTC", 2000.0), now=AFTER)
+    return engine
+
+
+def test_a_reader_is_told_what_the_routers_own_calls_cost(counted: Engine) -> None:
+    own(counted)
+    own(counted, request_id="c2", cost_usd=1.5, timestamp=MONDAY + timedelta(hours=23))
+    own(counted, request_id="b1", kind="aretrieve_batch", cost_usd=None)
+    own(counted, request_id="tomorrow", timestamp=DAY.end, cost_usd=100.0)
+    assert (
+        "Calls that answered no request (classifier 2, aretrieve_batch 1) cost 1.75 USD, as far as it is known: of 2 "
+        "of 3. That comes on top of the spend of this report, and is in no average."
+    ) in told(counted)
+
+
+def test_of_some_models_alone_nothing_is_told_of_them(counted: Engine) -> None:
+    own(counted)
+    assert "answered no request" not in told(counted, Filters(models=("a",)))
+
+
+def test_nothing_is_told_where_there_is_nothing_to_tell(counted: Engine) -> None:
+    text = told(counted)
+    assert "answered no request" not in text
+    assert "list prices" not in text
+    assert "complexity, it is told" not in text
+
+
+def test_a_reader_is_told_that_costs_are_of_list_prices(counted: Engine) -> None:
+    with writing(counted) as connection:
+        connection.execute(table_of(Selection).update().values(cost_priced_on=date(2026, 9, 7)))
+    assert "Some costs are worked out from list prices of their day, because none was recorded." in told(counted)
+
+
+def test_a_reader_is_told_whose_complexity_is_told_from_tokens(counted: Engine) -> None:
+    state = {"source": "openrouter", "kind": "openrouter", "last": {"complexityDerived": 12}}
+    with writing(counted) as connection:
+        connection.execute(table_of(PullState).insert(), state)
+    assert "Where openrouter does not say the complexity, it is told from the prompt's tokens." in told(counted)
