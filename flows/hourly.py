@@ -12,6 +12,7 @@ from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.look_after import look_after_runs
+from tasks.pull.scheduled import pull_sources
 from tasks.request import scheduled
 from tasks.verify import verify_optimizations
 
@@ -24,7 +25,7 @@ from tasks.verify import verify_optimizations
     on_completion=[tell_success],
 )
 def hourly(as_of: datetime | None = None) -> Outcome:
-    """Judge the minutes of the last hour, deliver its report to the dashboard, and take back a change that harms.
+    """Pull from the sources, judge the last hour's minutes, show its report on the dashboard, take back what harms.
 
     A run that comes an hour late is skipped: of those that were missed only the newest counts.
 
@@ -35,8 +36,10 @@ def hourly(as_of: datetime | None = None) -> Outcome:
     if (skipped := skipped_where_late(as_of, now)) is not None:
         # What Prefect takes for a result, and its type does not tell.
         return cast("Outcome", skipped)
+    if any(source.enabled for source in place.settings.sources.values()):
+        pull_sources(place, now)
     request, recipients = scheduled("hourly", place.settings, now)
     outcome = tell(place, request, recipients, now, watch=True)
     verify_optimizations(place, now, early=True)
-    look_after_runs(place)
+    look_after_runs(place, now)
     return outcome

@@ -14,12 +14,13 @@ from sqlalchemy import Engine, delete, func, select
 from models.database import migrate, reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
-from models.tables import Config, ConfigChange, Report, Rollup, table_of
+from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from models.workplace import load_workplace
 from reports.figures import total_of
 from tasks.configure import set_by_hand
 from tasks.fold import fold
 from tasks.progress import Basis
+from tests import spend_logs
 from tests.factories import insert_selections, selections
 from tests.servers import Hook, Mailbox, hook, mailbox
 
@@ -138,6 +139,26 @@ def test_the_hour_goes_to_the_dashboard_alone(engine: Engine, tmp_path: Path, in
     assert "30 requests" in (tmp_path / "dashboard.html").read_text()
     assert inbox.messages == []
     assert count(engine, ConfigChange) == 2
+
+
+def test_the_hour_begins_with_what_its_sources_have(engine: Engine, tmp_path: Path, postgres_address: str) -> None:
+    from flows.hourly import hourly  # noqa: PLC0415
+
+    at = MONDAY + timedelta(hours=8, minutes=30)
+    spend_logs.migrate(postgres_address)
+    spend_logs.insert(postgres_address, [spend_logs.row("one", at), spend_logs.row("two", at)])
+    path = tmp_path / "settings.json"
+    sources = {"litellm": {"location": postgres_address}, "langfuse": {"location": "$LANGFUSE_IS_NOWHERE"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": sources}))
+
+    outcome = hourly(as_of=MONDAY + timedelta(hours=9, minutes=5))
+    assert total_of(outcome.report.document) == 2
+    with reading(engine) as connection:
+        (alert,) = connection.execute(select(table_of(Alert)).where(table_of(Alert).c.rule == "failedFlow")).all()
+    assert (alert.subject, alert.detail) == (
+        "pull langfuse",
+        "the settings file has 1 fault: sources.langfuse.location: the variable LANGFUSE_IS_NOWHERE is not set",
+    )
 
 
 def test_the_week_goes_to_the_management(engine: Engine, inbox: Mailbox) -> None:

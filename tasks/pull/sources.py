@@ -54,5 +54,7 @@ def _resolved(name: str, location: str) -> str:
         return location
     variable = location.removeprefix("$").strip("{}")
     if not os.environ.get(variable):
-        raise SettingsError("the settings", [Fault(f"sources.{name}.location", f"the variable {variable} is not set")])
+        raise SettingsError(
+            "the settings file", [Fault(f"sources.{name}.location", f"the variable {variable} is not set")]
+        )
     return os.environ[variable]
