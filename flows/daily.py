@@ -34,5 +34,5 @@ def daily(as_of: datetime | None = None) -> Outcome:
     reconcile_rollups(place)
     outcome = tell(place, request, recipients, now, optimize=True)
     retain_what_is_kept(place, now)
-    look_after_runs(place)
+    look_after_runs(place, now)
     return outcome

@@ -178,10 +178,10 @@ def _instant(moment: Any) -> datetime:
 
 
 @task(name="look after runs", cache_policy=NO_CACHE)
-def look_after_runs(place: Workplace) -> Looked:
-    """Look after the runs of this server; whatever time the run acts as, by the clock."""
+def look_after_runs(place: Workplace, now: datetime) -> Looked:
+    """Look after the runs of this server, at the time that the run acts as."""
     try:
-        return look_after(place, datetime.now(UTC))
+        return look_after(place, now)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         logger().warning("runs could not be looked after, which the next run tries again: %s", error)
         return Looked()
