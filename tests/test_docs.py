@@ -25,6 +25,6 @@ def test_the_example_of_a_mapping_can_be_loaded() -> None:
 
 
 def test_every_file_that_the_documentation_links_to_is_there() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"

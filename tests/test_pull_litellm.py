@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -305,18 +307,19 @@ def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgr
     postgres_server.psql("DROP DATABASE litellm_old WITH (FORCE)")
 
 
-def test_a_role_that_may_only_read_the_table_is_enough(engine: Engine, proxy: str, postgres_server: Any) -> None:
+def test_the_role_that_the_documentation_makes_is_enough(engine: Engine, proxy: str) -> None:
+    page = (Path(__file__).parent.parent / "docs/sources/litellm.md").read_text()
+    (statements,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     insert(proxy, [row("one")])
     owner = create_engine(spend_logs.driver(proxy), isolation_level="AUTOCOMMIT")
     with owner.connect() as connection:
-        connection.execute(text("CREATE ROLE watcher LOGIN"))
-        connection.execute(text('GRANT SELECT ON "LiteLLM_SpendLogs" TO watcher'))
+        connection.execute(text(statements))
     try:
-        assert bring(engine, proxy.replace("//postgres:", "//watcher:").replace("//postgres@", "//watcher@")).added == 1
+        assert bring(engine, proxy.replace("//postgres:", "//routewatch_reader:")).added == 1
     finally:
         with owner.connect() as connection:
-            connection.execute(text("DROP OWNED BY watcher"))
-            connection.execute(text("DROP ROLE watcher"))
+            connection.execute(text("DROP OWNED BY routewatch_reader"))
+            connection.execute(text("DROP ROLE routewatch_reader"))
         owner.dispose()
 
 
