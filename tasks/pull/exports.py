@@ -74,7 +74,8 @@ class Exports:
 
     `parse` makes a row of a line of JSONL and raises ValueError with the reason where it is none; an unfinished last
     line must be none. `whole` reads files of other suffixes: from a path to values, or a Reject each. `keep` are the
-    keys of a row that are wanted: the others, such as prompts, are let go at once.
+    keys of a row that are wanted: the others, such as prompts, are let go at once. `delimiter` is that of CSV, where it
+    is not to be found out. Files in folders of the names `aside` are not read.
     """
 
     def __init__(
@@ -84,12 +85,16 @@ class Exports:
         parse: Callable[[bytes], Any] = json_object,
         whole: Mapping[str, Callable[[Path], Iterable[Any]]] | None = None,
         keep: frozenset[str] | None = None,
+        delimiter: str | None = None,
+        aside: tuple[str, ...] = (),
     ) -> None:
         self._location = location
         self._path = _path(location)
         self._parse = parse
         self._whole = whole or {}
         self._keep = keep
+        self._delimiter = delimiter
+        self._aside = set(aside)
 
     def size(self, cursor: str | None) -> int:
         """Bytes that are ahead. Raises as `chunks` does."""
@@ -127,7 +132,8 @@ class Exports:
         if paths == [self._path] and _kind(self._path) not in known:
             found = f"the name ends in {_kind(self._path) or 'nothing'!r}"
             raise UnreadableInput(self._location, found, " or ".join(known))
-        named = {path.relative_to(root).as_posix(): path for path in paths if _kind(path) in known}
+        relative = {path: path.relative_to(root) for path in paths if _kind(path) in known}
+        named = {name.as_posix(): path for path, name in relative.items() if not self._aside & set(name.parent.parts)}
         return [_File(name, named[name], *_stat(named[name])) for name in sorted(named)]
 
     def _parts(self, file: _File, place: _Place | None) -> Iterator[_Part]:
@@ -238,7 +244,7 @@ class Exports:
         limits = Limits(
             record=LARGEST_LINE, record_lines=LONGEST_RECORD_LINES, field=LARGEST_LINE, chunk_rows=PART_ROWS
         )
-        with opened(file.path, None, limits) as table:
+        with opened(file.path, self._delimiter, limits) as table:
             for chunk in table.chunks:
                 yield from chunk.rejects
                 wanted = [name for name in chunk.frame.columns if self._keep is None or name in self._keep]

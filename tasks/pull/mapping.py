@@ -94,6 +94,26 @@ class InputFormat(BaseModel):
         return name
 
 
+class TableFormat(BaseModel):
+    """What is read of a database: a table, as `schema.table` too, or a query of one SELECT.
+
+    Rows are read by rising `cursor`, best a time at which a row was last changed, and `id` tells them apart.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    table: Annotated[str, Field(min_length=1)] | None = None
+    query: Annotated[str, Field(min_length=1)] | None = None
+    cursor: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> TableFormat:
+        if (self.table is None) == (self.query is None):
+            raise ValueError("expected either a table or a query")
+        return self
+
+
 class Mapping(BaseModel):
     """A mapping file. Columns that it does not name are read by our own names or the product document's."""
 
@@ -102,6 +122,7 @@ class Mapping(BaseModel):
     columns: dict[str, Source] = {}
     csv: CsvFormat = CsvFormat()
     input: InputFormat = InputFormat()
+    source: TableFormat | None = None
 
     @field_validator("columns", mode="before")
     @classmethod

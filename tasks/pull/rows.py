@@ -1,0 +1,260 @@
+"""Rows of a source, one a dict: what is alike in reading them, and how they become a batch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from models.settings import SourceSettings
+from models.tables import TEXT_LENGTH
+from tasks.pull.exports import Exports, Row
+from tasks.pull.mapping import COUNTS, load_mapping
+from tasks.pull.read import frame_of
+from tasks.pull.source import Batch
+
+BEFORE = "is from before the time that was asked for"
+
+
+@dataclass
+class Sorted:
+    """Rows sorted into what a batch has; those from before `since` are left out."""
+
+    since: datetime | None = None
+    picks: list[dict[str, Any]] = field(default_factory=list)
+    overhead: list[dict[str, Any]] = field(default_factory=list)
+    amendments: list[dict[str, Any]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)
+
+    def pick(self, timestamp: object, **columns: Any) -> bool:
+        """Take a selection; its time must be readable. What is None is not known. Whether it was taken."""
+        at = self._at(timestamp)
+        if at is None:
+            return False
+        # Of a failed call no tokens means that nobody counted.
+        uncounted = {name for name in COUNTS if columns.get("error") and columns.get(name) == 0}
+        told = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
+        self.picks.append({"timestamp": at} | told)
+        return True
+
+    def own_call(self, timestamp: object, **columns: Any) -> None:
+        """Take a call that the router made for itself."""
+        at = self._at(timestamp)
+        if at is not None:
+            self.overhead.append({"timestamp": at, **columns})
+
+    def amend(self, request_id: str, column: str, value: float) -> None:
+        """Take what became known of a pick later."""
+        self.amendments.append({"request_id": request_id, column: value})
+
+    def batch(self, cursor: str, done: int = 0) -> Batch:
+        """The batch that they make."""
+        return Batch(
+            picks=frame_of(self.picks),
+            cursor=cursor,
+            overhead=frame_of(self.overhead),
+            amendments=frame_of(self.amendments),
+            left_out=self.left_out,
+            unreadable=self.unreadable,
+            done=done,
+        )
+
+    def _at(self, timestamp: object) -> datetime | None:
+        at = instant(timestamp)
+        if at is None:
+            self.unreadable["timestamp is missing" if known(timestamp) is None else "timestamp is no time"] += 1
+        elif self.since is not None and at < self.since:
+            self.left_out[BEFORE] += 1
+            return None
+        return at
+
+
+class FileSource:
+    """A source that is read from files, row by row; `_sort` puts each where it belongs."""
+
+    def __init__(self, exports: Exports) -> None:
+        self._exports = exports
+
+    def size(self, cursor: str | None, since: datetime | None) -> int:
+        """Bytes ahead; with `since` all files are read again."""
+        return self._exports.size(None if since else cursor)
+
+    def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
+        """The rows of files that are new or have grown; see tasks.pull.source.Source."""
+        for chunk in self._exports.chunks(None if since else cursor):
+            rows = Sorted(since, unreadable=Counter(chunk.unreadable))
+            for row in chunk.rows:
+                self._sort(row, rows)
+            yield rows.batch(chunk.cursor, chunk.done)
+
+    def _sort(self, row: Row, rows: Sorted) -> None:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The score that a column is read from, and the values that stand for 0 and 1."""
+
+    name: str
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the user said what the score's scale is."""
+        return self.minimum is not None
+
+    def share(self, value: object) -> float | None:
+        """The score between 0 and 1; None where it is none on this scale."""
+        if isinstance(value, bool):
+            return float(value)
+        score = number(value)
+        if not isinstance(score, float):
+            return None
+        low, high = (0.0, 1.0) if self.minimum is None or self.maximum is None else (self.minimum, self.maximum)
+        share = (score - low) / (high - low)
+        return share if 0 <= share <= 1 else None
+
+    @property
+    def fault(self) -> str:
+        """What a score that is not on this scale is counted as."""
+        asked = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
+        return f"score {self.name} is outside {asked}, or no number"
+
+
+def scales_of(settings: SourceSettings) -> dict[str, Scale]:
+    """By column of a selection the score that the settings, or a mapping file with its scale, name for it.
+
+    Raises InvalidMapping.
+    """
+    named = {"accuracy": settings.accuracy_score, "user_satisfaction": settings.satisfaction_score}
+    scales = {column: Scale(name) for column, name in named.items() if name}
+    mapped = load_mapping(settings.mapping).columns if settings.mapping else {}
+    for column in named:
+        source = mapped.get(column)
+        if source is not None and source.column is not None:
+            scales[column] = Scale(source.column, source.minimum, source.maximum)
+    return scales
+
+
+def known(value: object) -> Any:
+    """A value, None for what stands for nothing: NULL and empty text."""
+    if isinstance(value, str) and not value.strip():
+        return None
+    return value
+
+
+def first(row: Mapping[str, Any], *names: str) -> Any:
+    """The first of the keys that has a value."""
+    return next((row[name] for name in names if known(row.get(name)) is not None), None)
+
+
+def instant(value: object) -> datetime | None:
+    """A time as an instant, UTC where it names no offset; None for what is none."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def elapsed_ms(start: object, end: object) -> float | None:
+    """Milliseconds between two times; None where one is not known or they are the wrong way round."""
+    begun, ended = instant(start), instant(end)
+    if begun is None or ended is None or ended < begun:
+        return None
+    return (ended - begun).total_seconds() * 1_000
+
+
+def number(value: object) -> Any:
+    """A number as a float; anything else as it is, None for nothing."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return None if known(value) is None else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return value
+
+
+def duration(value: object) -> Any:
+    """Milliseconds; None for less than nothing, which is no time that anything took."""
+    found = number(value)
+    return None if isinstance(found, float) and found < 0 else found
+
+
+def flag(value: object) -> bool | None:
+    """A flag, as a text too."""
+    return _FLAGS.get(str(value).strip().lower())
+
+
+def nested(value: object) -> Mapping[str, Any]:
+    """An object of a row, which CSV has as JSON and Parquet as a list of pairs; an empty one for anything else."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    if isinstance(value, list) and all(isinstance(pair, Mapping) and "key" in pair for pair in value):
+        return {str(pair["key"]): pair.get("value") for pair in value}
+    return value if isinstance(value, Mapping) else {}
+
+
+def at(data: Mapping[str, Any], key: str | None) -> Any:
+    """What a key holds, where dots lead into objects unless the key itself has them; None for no key."""
+    if key is None:
+        return None
+    if key in data:
+        return known(data[key])
+    head, dot, rest = key.partition(".")
+    return at(nested(data.get(head)), rest) if dot else None
+
+
+def word(value: object) -> str | None:
+    """A text of one's own, such as a team; of an object there is none."""
+    if known(value) is None or isinstance(value, Mapping | list):
+        return None
+    return str(value)
+
+
+def paid(cost: object, *, tokens: object, free: bool) -> Any:
+    """A recorded cost; one of 0 for an answer with tokens is unknown, unless it is known to be `free`."""
+    found = number(cost)
+    return None if found == 0 and not free and isinstance(number(tokens), float) and number(tokens) > 0 else found
+
+
+def error_type(message: object) -> str | None:
+    """The kind of an error, from a message that may say anything: an HTTP status, or the name of an exception."""
+    text = "" if known(message) is None else str(message)
+    for pattern, form in _KINDS:
+        if found := pattern.search(text):
+            return form.format(found[1])
+    return None
+
+
+def label(value: object) -> str | None:
+    """A word of the source's own, cut to what a label may be."""
+    found = word(value)
+    return None if found is None else " ".join(found.split())[:TEXT_LENGTH]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+_KINDS = (
+    (re.compile(r"(?i:status|code|http|error)\D{0,10}\b([45]\d\d)\b"), "http {}"),
+    (re.compile(r"^\s*([45]\d\d)\b"), "http {}"),
+    (re.compile(r"\b([A-Z]\w{0,80}(?:Error|Exception|Timeout))\b"), "{}"),
+    (re.compile(r"(?i)\b(timeout|rate limit)\b"), "{}"),
+)

@@ -1,0 +1,210 @@
+"""vLLM semantic-router: its replay records, exported as JSON, or in its PostgreSQL, one row a routed request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from models.settings import SourceKind, SourceSettings
+from tasks.pull.exports import Exports, Row
+from tasks.pull.rows import (
+    FileSource,
+    Sorted,
+    at,
+    duration,
+    error_type,
+    first,
+    flag,
+    known,
+    nested,
+    number,
+    paid,
+    word,
+)
+from tasks.pull.source import Batch
+from tasks.pull.sql import SqlRows, is_address
+
+TABLE = "router_replay_records"
+"""The router's name for its table, where its config gives no other."""
+
+DIFFICULTIES = {"easy": "simple", "medium": "moderate", "hard": "complex"}
+"""What a signal of complexity says behind its rule's name, in the words of the product document; easiest first."""
+
+FITS = {"good_fit": 1.0, "overprovisioned": 1.0, "underpowered": 0.0}
+"""Verdicts on a model as accuracy. One that was stronger than needed answered well; what it cost too much is seen in
+the cost. A failed call says nothing about the choice."""
+
+PLEASES = FITS | {"failed": 0.0}
+
+ABOUT_THE_CHOICE = ("model", "route")
+USER = "user"
+"""The source of outcomes that people gave."""
+
+ORIGINS = {
+    "timestamp": "timestamp, UTC where it names no zone",
+    "request_id": "id",
+    "model_id": "selected_model, else original_model",
+    "response_time_ms": "duration_ms; unknown of one that failed, was aborted or is under way",
+    "complexity": "signals.complexity, or what complexityKey names, such as decision or category",
+    "cost_usd": "actual_cost, in USD alone; 0 for an answer with tokens is unknown",
+    "cache_hit": "from_cache",
+    "accuracy": "the last outcome about the model or the route, of the source that accuracyScore names, else of any",
+    "user_satisfaction": "the last outcome of the source that satisfactionScore names, else user",
+    "error": "lifecycle_state failed or aborted, or response_status from 400 on",
+    "error_type": "response_status as http 502, else the kind that terminal_reason names, else lifecycle_state",
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "completion_tokens",
+    "team": "what teamKey names, such as recipe",
+}
+
+
+class SemanticRouter(FileSource):
+    """Replay records in files, or in the router's own table."""
+
+    kind = SourceKind.SEMANTIC_ROUTER.value
+    origins = ORIGINS
+
+    def __init__(self, location: str, settings: SourceSettings) -> None:
+        """Takes files, or a database's address, with `?table=` where the table has another name."""
+        super().__init__(Exports(location, keep=None if is_address(location) else _READ))
+        self._settings = settings
+        self._table = _table(location, settings) if is_address(location) else None
+
+    def size(self, cursor: str | None, since: datetime | None) -> int:
+        """Rows or bytes ahead."""
+        return self._table.size(cursor, since) if self._table else super().size(cursor, since)
+
+    def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
+        """Records by rising time, or of new files; see tasks.pull.source.Source."""
+        if self._table is None:
+            yield from super().batches(cursor, since)
+            return
+        for page in self._table.pages(cursor, since):
+            rows = Sorted(since)
+            for record in page.rows:
+                self._take(record, rows)
+            yield rows.batch(page.cursor, page.done)
+
+    def _sort(self, row: Row, rows: Sorted) -> None:
+        listed = next((row.value[name] for name in _LISTS if isinstance(row.value.get(name), list)), None)
+        for record in listed if listed is not None and "id" not in row.value else [row.value]:
+            if isinstance(record, Mapping):
+                self._take(record, rows)
+            else:
+                rows.unreadable["is no record"] += 1
+
+    def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
+        currency = known(record.get("currency"))
+        if currency is not None and str(currency).upper() != "USD" and number(record.get("actual_cost")) is not None:
+            rows.unreadable[f"currency {currency}: costs are understood in USD alone"] += 1
+            return
+        failure = _failure(record)
+        tokens = number(record.get("completion_tokens"))
+        hit = bool(flag(record.get("from_cache")))
+        free = hit or failure is not None or self._settings.zero_is_free
+        rows.pick(
+            record.get("timestamp"),
+            request_id=word(record.get("id")),
+            model_id=word(first(record, "selected_model", "original_model")),
+            response_time_ms=None if failure else _took(record),
+            complexity=word(at(record, self._settings.complexity_key)) or _difficulty(record),
+            cost_usd=paid(record.get("actual_cost"), tokens=tokens, free=free),
+            cache_hit=hit,
+            accuracy=_accuracy(record, self._settings),
+            user_satisfaction=_satisfaction(record, self._settings),
+            error=failure is not None,
+            error_type=failure,
+            prompt_tokens=number(record.get("prompt_tokens")),
+            completion_tokens=tokens,
+            team=word(at(record, self._settings.team_key)),
+            cache_read_tokens=number(record.get("cached_prompt_tokens")),
+            cache_write_tokens=number(record.get("cache_write_tokens")),
+        )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_LISTS = ("data", "records", "items")
+
+_COLUMNS = (
+    "id", "timestamp", "request_id", "session_id", "recipe", "decision", "decision_tier", "category", "original_model",
+    "selected_model", "reasoning_mode", "signals", "outcomes", "response_status", "lifecycle_state", "duration_ms",
+    "terminal_reason", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
+    "completion_tokens", "actual_cost", "currency",
+)  # fmt: skip
+"""Everything but what was asked and answered."""
+
+_READ = frozenset({*_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
+
+
+def _table(location: str, settings: SourceSettings) -> SqlRows:
+    address, _, named = location.partition("?table=")
+    return SqlRows(
+        address, table=named or TABLE, cursor="timestamp", key="id", columns=_COLUMNS,
+        overlap_minutes=settings.overlap_minutes,
+    )  # fmt: skip
+
+
+def _failure(record: Mapping[str, Any]) -> str | None:
+    status, state = number(record.get("response_status")), record.get("lifecycle_state")
+    if isinstance(status, float) and status >= 400:  # noqa: PLR2004 - HTTP's own
+        return f"http {status:.0f}"
+    if state in ("failed", "aborted"):
+        return error_type(record.get("terminal_reason")) or str(state)
+    return None
+
+
+def _took(record: Mapping[str, Any]) -> Any:
+    """0 is written where nothing was measured, as is while the request is under way."""
+    if record.get("lifecycle_state") == "in_progress" or number(record.get("duration_ms")) == 0:
+        return None
+    return duration(record.get("duration_ms"))
+
+
+def _difficulty(record: Mapping[str, Any]) -> str | None:
+    """The hardest of what the signals say, such as `code:hard`; a word of one's own stays as it is."""
+    signals = nested(record.get("signals")).get("complexity")
+    if isinstance(signals, str):
+        signals = [signals]
+    words = [str(signal).rpartition(":")[2] for signal in signals or [] if known(signal) is not None]
+    ranked = [difficulty for difficulty in DIFFICULTIES if difficulty in words]
+    return DIFFICULTIES[ranked[-1]] if ranked else next(iter(words), None)
+
+
+def _outcomes(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = record.get("outcomes")
+    if isinstance(found, str):
+        try:
+            found = json.loads(found)
+        except ValueError:
+            return []
+    return [outcome for outcome in found or [] if isinstance(outcome, Mapping)] if isinstance(found, list) else []
+
+
+def _accuracy(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
+    by, people = settings.accuracy_score, settings.satisfaction_score or USER
+    told = [
+        FITS[outcome["verdict"]]
+        for outcome in _outcomes(record)
+        if outcome.get("verdict") in FITS
+        and outcome.get("target") in ABOUT_THE_CHOICE
+        and (outcome.get("source") == by if by else outcome.get("source") != people)
+    ]
+    return told[-1] if told else None
+
+
+def _satisfaction(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
+    people = settings.satisfaction_score or USER
+    of_people = [outcome for outcome in _outcomes(record) if outcome.get("source") == people]
+    told = [share for outcome in of_people if (share := _pleased(outcome)) is not None]
+    return told[-1] if told else None
+
+
+def _pleased(outcome: Mapping[str, Any]) -> float | None:
+    score = number(outcome.get("score"))
+    if isinstance(score, float) and 0 < score <= 1:
+        return score
+    # A score of 0 is left away by the router, and so says no more than its verdict.
+    return PLEASES.get(str(outcome.get("verdict")))

@@ -1,0 +1,325 @@
+"""Rows of a table or a query in any database that SQLAlchemy has a driver for: read alone, page by page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    NullPool,
+    and_,
+    column,
+    create_engine,
+    event,
+    func,
+    or_,
+    select,
+    table,
+    text,
+)  # fmt: skip
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.sql import quoted_name
+from sqlalchemy.sql.expression import FromClause, TextClause
+
+from models.errors import SourceUnavailable
+from tasks.pull.mapping import Unit
+from tasks.pull.validate import PER_SECOND
+
+PAGE_ROWS = 20_000
+CONNECT_TIMEOUT_S = 10
+
+CHECK = "Check the address, that the server is up, and that the role may read the table"
+WITHOUT_PLACE = "its cursor or its id is NULL"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows with plain values, in order of the cursor; `cursor` is where to go on, `done` counts up to `size`.
+
+    `unreadable` counts rows that have no place in that order.
+    """
+
+    rows: list[dict[str, Any]]
+    cursor: str
+    done: int
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+
+
+def is_address(location: str) -> bool:
+    """Whether a location is a database's, rather than that of files."""
+    return "://" in location and not location.startswith("file:")
+
+
+class SqlRows:
+    """A table or a query, read by rising `cursor` and `key`, from a little before where it was left.
+
+    `unit` is what a numeric cursor counts where it is a time; `zone` that of times without an offset. Only `columns`
+    are read, as far as they are there; None: all of them.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        cursor: str,
+        key: str,
+        overlap_minutes: float,
+        table: str | None = None,
+        query: str | None = None,
+        columns: Sequence[str] | None = None,
+        unit: Unit | None = None,
+        zone: str = "UTC",
+    ) -> None:
+        self._url = _url(address)
+        self._from = _relation(table, query)
+        self._order, self._key = _column(cursor), _column(key)
+        self._columns = columns
+        self._times = _Times(unit, ZoneInfo(zone))
+        self._overlap = timedelta(minutes=overlap_minutes)
+
+    def size(self, cursor: str | None, since: datetime | None) -> int:
+        """Rows ahead. Raises SourceUnavailable."""
+        with self._connected() as connection:
+            where = self._after(self._floor(connection, cursor, since))
+            return int(connection.execute(select(func.count()).select_from(self._from).where(where)).scalar_one())
+
+    def found(self) -> tuple[str, ...]:
+        """The columns that there are. Raises SourceUnavailable."""
+        with self._connected() as connection:
+            return self._found(connection)
+
+    def pages(self, cursor: str | None, since: datetime | None) -> Iterator[Page]:
+        """The rows. Raises SourceUnavailable."""
+        with self._connected() as connection:
+            found = self._found(connection)
+            wanted = [name for name in found if self._columns is None or name in self._columns]
+            asked = dict.fromkeys((*wanted, self._order.name, self._key.name))
+            query = select(*(_column(name) for name in asked)).select_from(self._from)
+            query = query.order_by(self._order, self._key).limit(PAGE_ROWS)
+            floor = self._floor(connection, cursor, since)
+            where, newest, done = self._after(floor), _decoded(cursor), 0
+            follows = newest is None or floor is None or floor <= newest
+            unplaced = self._unplaced(connection) if cursor is None and since is None else 0
+            while rows := self._rows(connection, query.where(where)):
+                done += len(rows)
+                last, key = rows[-1][self._order.name], rows[-1][self._key.name]
+                # From a later time on than was reached, the rows between would be left out by the next time.
+                newest = self._times.newer(newest, last) if follows else newest
+                plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
+                yield Page(plain, _encoded(newest), done, {WITHOUT_PLACE: unplaced} if unplaced else {})
+                unplaced = 0
+                where = or_(self._order > last, and_(self._order == last, self._key > key))
+                if len(rows) < PAGE_ROWS:
+                    return
+
+    def _rows(self, connection: Connection, query: Any) -> list[dict[str, Any]]:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        # A transaction left open would keep the source from clearing up.
+        connection.rollback()
+        return rows
+
+    def _found(self, connection: Connection) -> tuple[str, ...]:
+        result = connection.execute(select(text("*")).select_from(self._from).limit(0))
+        names = tuple(result.keys())
+        connection.rollback()
+        absent = [name for name in dict.fromkeys((self._order.name, self._key.name)) if name not in names]
+        if absent:
+            cause = f"it has no column {', '.join(absent)} (its columns: {', '.join(names)})"
+            raise SourceUnavailable(_shown(self._url), cause, CHECK)
+        return names
+
+    def _unplaced(self, connection: Connection) -> int:
+        missing = or_(self._order.is_(None), self._key.is_(None))
+        return int(connection.execute(select(func.count()).select_from(self._from).where(missing)).scalar_one())
+
+    def _after(self, floor: Any) -> ColumnElement[bool]:
+        placed = and_(self._order.is_not(None), self._key.is_not(None))
+        return placed if floor is None else and_(placed, self._order >= floor)
+
+    def _floor(self, connection: Connection, cursor: str | None, since: datetime | None) -> Any:
+        if since is None:
+            return self._times.before(_decoded(cursor), self._overlap)
+        sample = select(self._order).select_from(self._from).where(self._order.is_not(None)).limit(1)
+        return self._times.as_in(since, connection.execute(sample).scalar())
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        engine = None
+        try:
+            engine = _engine(self._url)
+            with engine.connect() as connection:
+                yield connection
+        except (SQLAlchemyError, ModuleNotFoundError) as error:
+            cause = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
+            raise SourceUnavailable(_shown(self._url), cause.strip().splitlines()[0], _advice(error)) from error
+        finally:
+            if engine is not None:
+                engine.dispose()
+
+
+# --- where it is ------------------------------------------------------------------------------------------------------
+
+
+def _url(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        # The address is not shown: it may hold a password.
+        raise SourceUnavailable("the address that was given", "it is no database URL", CHECK) from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    return url
+
+
+def _engine(url: URL) -> Engine:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(url)
+    options: dict[str, Any] = {}
+    if backend == "postgresql":
+        options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}}
+    engine = create_engine(url, poolclass=NullPool, **options)
+    if backend == "postgresql":
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
+    return engine
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database and not Path(url.database).exists():
+        # Connecting would make an empty one.
+        raise SourceUnavailable(_shown(url), "there is no such file", CHECK)
+    engine = create_engine(url, poolclass=NullPool)
+    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA query_only = ON"))
+    return engine
+
+
+def _shown(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, NoSuchModuleError | ModuleNotFoundError):
+        return "Install the driver that its address names beside Routewatch"
+    return CHECK
+
+
+def _relation(name: str | None, query: str | None) -> FromClause | TextClause:
+    if query is not None:
+        # A colon would begin a parameter.
+        plain = re.sub(r"(?<!:):(?!:)", r"\\:", query.strip().rstrip(";"))
+        return text(f"({plain}) AS routewatch_source")
+    schema, dot, rest = str(name).rpartition(".")
+    return table(_quoted(rest), schema=_quoted(schema) if dot else None)
+
+
+def _column(name: str) -> Column[Any]:
+    return column(_quoted(name))  # type: ignore[return-value]
+
+
+def _quoted(name: str) -> quoted_name:
+    return quoted_name(name, quote=True)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    Decimal: float,
+    datetime: lambda value: value.astimezone(UTC) if value.tzinfo else value,
+    date: lambda value: datetime(value.year, value.month, value.day),  # noqa: DTZ001 - in the zone of the mapping
+    timedelta: lambda value: value.total_seconds() * 1_000,
+    UUID: str,
+    bytes: lambda value: value.decode("utf-8", "replace"),
+    memoryview: lambda value: bytes(value).decode("utf-8", "replace"),
+}
+
+
+def _plain(value: Any) -> Any:
+    """A value as files would have it; an interval in milliseconds."""
+    made = _PLAIN.get(type(value))
+    return value if made is None else made(value)
+
+
+@dataclass(frozen=True)
+class _Times:
+    """Values of a cursor as times, as far as they are: a database's own, ISO texts, and numbers with a unit."""
+
+    unit: Unit | None
+    zone: ZoneInfo
+
+    def before(self, value: Any, overlap: timedelta) -> Any:
+        """A value earlier by the overlap; itself where it is no time."""
+        at = self._instant(value)
+        return value if at is None else self.as_in(at - overlap, value)
+
+    def newer(self, one: Any, other: Any) -> Any:
+        """The later value, but for one that is still to come: a clock ahead must not carry the cursor past rows."""
+        now = datetime.now(UTC)
+        at = self._instant(other)
+        if at is not None and at > now:
+            other = self.as_in(now, other)
+        return other if one is None or other > one else one
+
+    def as_in(self, instant: datetime, sample: Any) -> Any:
+        """An instant in the form that the column has; None where it has no times."""
+        if isinstance(sample, datetime):
+            return instant if sample.tzinfo else instant.astimezone(self.zone).replace(tzinfo=None)
+        if isinstance(sample, date):
+            return instant.astimezone(self.zone).date()
+        if isinstance(sample, str):
+            at = _parsed(sample)
+            if at is None:
+                return None
+            local = instant.astimezone(at.tzinfo or self.zone).replace(tzinfo=None)
+            # To the second: a beginning of the texts that are compared, whatever fraction and offset they end in.
+            return local.isoformat(sep="T" if "T" in sample else " ", timespec="seconds")
+        if isinstance(sample, int | float) and self.unit is not None:
+            return type(sample)(instant.timestamp() * PER_SECOND[self.unit])
+        return None
+
+    def _instant(self, value: Any) -> datetime | None:
+        if isinstance(value, str):
+            value = _parsed(value)
+        elif isinstance(value, int | float) and self.unit is not None:
+            return datetime.fromtimestamp(value / PER_SECOND[self.unit], UTC)
+        elif isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - in the zone that is told next
+        if not isinstance(value, datetime):
+            return None
+        return (value if value.tzinfo else value.replace(tzinfo=self.zone)).astimezone(UTC)
+
+
+def _parsed(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _encoded(value: Any) -> str:
+    if isinstance(value, datetime):
+        return json.dumps({"time": value.isoformat()})
+    if isinstance(value, date):
+        return json.dumps({"date": value.isoformat()})
+    return json.dumps({"value": float(value) if isinstance(value, Decimal) else value})
+
+
+def _decoded(cursor: str | None) -> Any:
+    found = json.loads(cursor) if cursor else {}
+    if "time" in found:
+        return datetime.fromisoformat(found["time"])
+    return date.fromisoformat(found["date"]) if "date" in found else found.get("value")

@@ -1,0 +1,152 @@
+"""Any SQL table, or files of any shape, by a mapping file: the user says which column is what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from models.errors import Fault, InvalidMapping, UnreadableInput
+from models.settings import SourceKind, SourceSettings
+from tasks.pull.exports import Exports
+from tasks.pull.mapping import COLUMNS, REQUIRED, Source, TableFormat, load_mapping
+from tasks.pull.mapping import Mapping as MappingFile
+from tasks.pull.read import frame_of
+from tasks.pull.rows import BEFORE
+from tasks.pull.source import Batch
+from tasks.pull.sql import SqlRows, is_address
+from tasks.pull.validate import DEFAULT_UNIT, check
+
+NEEDED = (*REQUIRED, "request_id")
+"""What a row cannot be without: without an id it would be another selection at each pull."""
+
+SHOWN_COLUMNS = 20
+
+
+class SqlTable:
+    """A table, a query or files. Its batches are converted and checked already, as the mapping says.
+
+    Times without an offset are in the mapping's zone, or else UTC.
+    """
+
+    kind = SourceKind.TABLE.value
+
+    def __init__(self, location: str, settings: SourceSettings) -> None:
+        """Takes a database's address, or files. Raises InvalidMapping, and SourceUnavailable for no such address."""
+        self._location = location
+        self._mapping = load_mapping(settings.mapping) if settings.mapping else MappingFile()
+        self.origins: Mapping[str, str] = _origins(self._mapping)
+        self._table: SqlRows | None = None
+        if is_address(location):
+            self._table = self._opened(location, settings)
+        else:
+            self._files = Exports(location, delimiter=self._mapping.csv.delimiter)
+
+    def size(self, cursor: str | None, since: datetime | None) -> int:
+        """Rows or bytes ahead."""
+        return self._table.size(cursor, since) if self._table else self._files.size(None if since else cursor)
+
+    def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
+        """Rows by the cursor column, or of new files; see tasks.pull.source.Source."""
+        begins = cursor is None or since is not None
+        if self._table is not None:
+            for page in self._table.pages(cursor, since):
+                raw, begins = self._frame(page.rows, begins=begins), False
+                yield self._batch(raw, Counter(page.unreadable), page.cursor, page.done, since)
+            return
+        for chunk in self._files.chunks(None if since else cursor):
+            rows = [row.value for row in chunk.rows]
+            raw, begins = self._frame(rows, begins=begins and bool(rows)), begins and not rows
+            yield self._batch(raw, Counter(chunk.unreadable), chunk.cursor, chunk.done, since)
+
+    def _opened(self, location: str, settings: SourceSettings) -> SqlRows:
+        named = str(settings.mapping or "the settings")
+        if self._mapping.source is None:
+            raise InvalidMapping(named, [Fault("source", "says no table or query, and no cursor column, to read")])
+        block, times = self._mapping.source, self._mapping.columns.get("timestamp")
+        is_time = times is not None and times.column == block.cursor
+        return SqlRows(
+            location, table=block.table, query=block.query, cursor=block.cursor, key=_key(self._mapping, block, named),
+            unit=(times.unit or DEFAULT_UNIT) if is_time and times else None, zone=self._mapping.input.zone or "UTC",
+            overlap_minutes=settings.overlap_minutes,
+        )  # fmt: skip
+
+    def _frame(self, rows: list[dict[str, Any]], *, begins: bool) -> pl.DataFrame:
+        """The rows with all columns that are read. Raises UnreadableInput where what `begins` has no needed ones."""
+        raw = frame_of(rows)
+        sources = self._sources(raw)
+        missing = [name for name in NEEDED if name not in sources]
+        if begins:
+            self._refuse(raw, sources, missing)
+        read = {name for source in sources.values() for name in source.columns} | set(missing)
+        return raw.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in read - set(raw.columns))
+
+    def _batch(
+        self, raw: pl.DataFrame, unreadable: Counter[str], cursor: str, done: int, since: datetime | None
+    ) -> Batch:
+        if raw.is_empty():
+            return Batch(picks=pl.DataFrame(), cursor=cursor, unreadable=unreadable, done=done)
+        sources = self._sources(raw)
+        checked = check(raw, list(range(raw.height)), sources, self._mapping.input.zone or "UTC")
+        for reason, column in checked.bad.select("reason", "column").iter_rows():
+            unreadable[reason if column in reason else f"{column} {reason}"] += 1
+        picks = checked.good.select(name for name in COLUMNS if name in sources or name == "error")
+        if since is None:
+            return Batch(picks=picks, cursor=cursor, unreadable=unreadable, done=done)
+        wanted = picks.filter(pl.col("timestamp") >= since)
+        left_out = {BEFORE: picks.height - wanted.height} if wanted.height < picks.height else {}
+        return Batch(picks=wanted, cursor=cursor, left_out=left_out, unreadable=unreadable, done=done)
+
+    def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, Source], missing: list[str]) -> None:
+        shown = ", ".join(sorted(raw.columns)[:SHOWN_COLUMNS])
+        mapped = {name for source in self._mapping.columns.values() for name in source.columns}
+        # Of a line of JSON a key may be left away; a table has all of its columns.
+        absent = sorted(mapped - set(raw.columns)) if self._table is not None else []
+        place = _without_password(self._location)
+        if absent:
+            found = f"it has no column {', '.join(absent)} (its columns: {shown})"
+            raise UnreadableInput(place, found, "the columns that the mapping names")
+        if missing:
+            found = f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})"
+            raise UnreadableInput(place, found, "these names, or a mapping file (mapping) that gives them")
+
+    def _sources(self, raw: pl.DataFrame) -> dict[str, Source]:
+        sources = self._mapping.sources(set(raw.columns))
+        if "request_id" not in sources and self._mapping.source is not None and self._mapping.source.id:
+            sources["request_id"] = Source(column=self._mapping.source.id)
+        return sources
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _key(mapping: MappingFile, block: TableFormat, named: str) -> str:
+    mapped = mapping.columns.get("request_id")
+    key = block.id or (mapped.column if mapped else None)
+    if key is None:
+        raise InvalidMapping(named, [Fault("source.id", "says no column that tells the rows apart")])
+    return key
+
+
+def _origins(mapping: MappingFile) -> dict[str, str]:
+    told = {name: _told(source) for name, source in mapping.columns.items()}
+    if mapping.source is not None and mapping.source.id:
+        told.setdefault("request_id", mapping.source.id)
+    return {name: told.get(name, "the column of that name") for name in COLUMNS}
+
+
+def _told(source: Source) -> str:
+    if source.column is None:
+        return f"always {source.value}"
+    return source.column if source.minus is None else f"{source.column} - {source.minus}"
+
+
+def _without_password(location: str) -> str:
+    if not is_address(location):
+        return location
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - for a refusal only
+
+    return make_url(location).render_as_string(hide_password=True)
