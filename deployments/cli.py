@@ -70,13 +70,16 @@ def main() -> None:
 @app.command()
 def init() -> None:
     """Create the database, or bring its tables up to date."""
-    from models.database import migrate
+    from models.database import migrate, steps_between
     from models.environment import load_environment
 
-    environment = load_environment()
-    before, after = migrate(environment.database_address)
-    done = "is up to date" if before == after else "was created" if before is None else f"was brought up from {before}"
-    say(f"the database {done} (revision {after})")
+    before, after = migrate(load_environment().database_address)
+    if before is None or before == after:
+        say(f"the database {'was created' if before is None else 'is up to date'} (revision {after})")
+        return
+    say(f"the database was brought up from revision {before} to {after}")
+    for revision, told in steps_between(before, after):
+        say(f"  {revision} {told}")
 
 
 @app.command(name="import")

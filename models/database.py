@@ -63,18 +63,20 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     if engine.dialect.name == "sqlite":
         # A table is changed there by putting another in its place, which its references must not notice.
         event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
-        before = MigrationContext.configure(connection).get_current_revision()
-        head = _scripts().get_current_head() or ""
-        if before is not None and before > head:
-            raise SchemaOutdated(_shown(engine.url), before, head)
-        configuration = _alembic()
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, to)
-        after = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
+    try:
+        with writing(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+            before = MigrationContext.configure(connection).get_current_revision()
+            head = _scripts().get_current_head() or ""
+            if before is not None and before > head:
+                raise SchemaOutdated(_shown(engine.url), before, head)
+            configuration = _alembic()
+            configuration.attributes["connection"] = connection
+            command.upgrade(configuration, to)
+            after = MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
     return before, after or ""
 
 

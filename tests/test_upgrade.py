@@ -1,0 +1,289 @@
+"""A database of any earlier revision, with data in it, is brought up whole, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from polars.testing import assert_frame_equal
+from sqlalchemy import DateTime, Engine, MetaData, insert, select, text
+
+from models.database import MIGRATIONS, connect, migrate, reading, writing
+from models.document import PerformanceReport
+from models.errors import SchemaOutdated
+from models.period import Level, Period
+from models.settings import Settings
+from models.tables import HOUR_TOTAL, UtcDateTime
+from tasks.compose import compose
+from tasks.fold import fold
+from tasks.ledger import due_ids
+from tasks.request import Request
+from tasks.rollup import KEYS, merge, roll_up
+from tasks.survey import survey
+from tests.factories import MONDAY, insert_selections
+from tests.optimizations import KEPT
+from tests.test_cli import call, fault
+from tests.test_fold import NOW, UTC_BASIS, stored, totals_of, traffic
+
+ROOT = Path(__file__).parent.parent
+SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
+
+REVISIONS = [it.revision for it in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
+*EARLIER, HEAD = REVISIONS
+
+RAW = traffic(200)
+ROLLED = roll_up(RAW, "UTC", 2000.0)
+TOTALS_SINCE = "0004"
+
+RECOMMENDED = {
+    "type": "cache_optimization", "bottleneck": "slow_response", "description": "Increase cache size and TTL",
+    "impact": "high", "effort": "low", "autoApply": True,
+    "moves": [{"key": "cache.max_entries", "fromValue": 1000, "toValue": 2000, "version": 1}],
+}  # fmt: skip
+"""As it was written from the first revision on."""
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "selection": RAW.to_dicts(),
+    "rollup": [{"level": level.value, **row} for level, rows in ROLLED.items() for row in rows.to_dicts()],
+    "fold_state": [{"id": 1, "last_id": 200, "zone": "UTC", "target_ms": 2000.0, "folded_at": NOW,
+                    "last_selection_at": MONDAY, "minutes_from": None, "raw_from": None, "notes_taken": 3}],
+    "selection_change": [{"at": MONDAY + timedelta(hours=2)}],
+    "config": [{"key": "cache.max_entries", "value": 2000, "version": 2, "updated_at": NOW, "updated_by": "ada"}],
+    "optimization": [{"type": "cache_optimization", "subject": "cache", "state": "applied",
+                      "recommendation": RECOMMENDED, "verdict": KEPT.model_dump(mode="json", by_alias=True),
+                      "period_start": MONDAY, "period_end": NOW, "created_at": MONDAY, "updated_at": NOW,
+                      "applied_at": NOW}],
+    "optimization_transition": [{"optimization_id": 1, "at": NOW, "from_state": "proposed", "to_state": "applied",
+                                 "by": "ada", "reason": "slow", "evidence": {"share": 0.3}}],
+    "config_change": [
+        {"key": "cache.max_entries", "version": version, "from_value": before, "to_value": after, "changed_at": NOW,
+         "changed_by": "ada", "reason": "slow", "optimization_id": optimization}
+        for version, before, after, optimization in ((1, None, 1000, None), (2, 1000, 2000, 1))
+    ],
+    "alert": [
+        {"rule": "errorRate", "subject": "m1", "severity": "critical", "state": "firing", "value": 0.3, "sample": 40,
+         "threshold": 0.1, "started_at": NOW, "fired_at": NOW, "detail": "d"},
+        {"rule": "failedFlow", "subject": "daily", "severity": "critical", "state": "resolved", "started_at": MONDAY,
+         "fired_at": MONDAY, "resolved_at": NOW},
+    ],
+    "alert_watch": [{"id": 1, "judged_until": NOW, "told_at": NOW}],
+    "alert_silence": [{"rule": None, "subject": "m1", "starts_at": NOW, "ends_at": NOW, "by": "ada", "reason": "r"}],
+    "message": [{"key": "sample-1", "content": {"kind": "sample"}, "created_at": NOW}],
+    "report": [{"kind": "daily", "template": "performance", "period_start": MONDAY, "period_end": NOW, "document": {},
+                "parameters_hash": "h", "parameters": {"a": 1}, "created_at": NOW}],
+    "delivery": [
+        {"report_id": 1, "channel": channel, "recipient": recipient, "state": state, "attempts": 1, "queued_at": NOW,
+         "next_attempt_at": NOW, "sent_at": NOW if state == "sent" else None}
+        for channel, recipient, state in (
+            ("email", "a@example.org", "sent"), ("email", "b@example.org", "queued"),
+            ("webhook", "https://example.org/hook", "dead"), ("webhook", SECRET_ADDRESS, "sent"),
+        )
+    ],
+    "delivery_attempt": [{"delivery_id": 1, "at": NOW, "outcome": "sent", "answer": "250 kept"}],
+    "overhead": [{"request_id": "r-1", "timestamp": NOW, "source": "litellm", "kind": "embedding", "model_id": "e",
+                  "cost_usd": 0.01, "cost_priced_on": date(2026, 9, 1)}],
+    "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
+}  # fmt: skip
+"""What a database is filled with, as far as its revision has these tables and columns."""
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Engine]:
+    engine = connect(address)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'routewatch.db'}"
+    return str(request.getfixturevalue("postgres_address"))
+
+
+def fill(engine: Engine) -> None:
+    """Rows in every table that this revision has."""
+    tables = MetaData()
+    tables.reflect(engine)
+    totals = [{"level": HOUR_TOTAL, **row} for row in totals_of(ROLLED[Level.HOUR]).to_dicts()]
+    later = {"rollup": totals if (revision_of(engine) or "") >= TOTALS_SINCE else []}
+    with writing(engine) as connection:
+        for table in tables.sorted_tables:
+            if table.name == "alembic_version":
+                continue
+            assert table.name in ROWS, f"ROWS lacks the table {table.name}, which a later revision is to keep"
+            for column in table.columns:
+                if isinstance(column.type, DateTime):
+                    column.type = UtcDateTime()
+            names = set(table.columns.keys())
+            for row in ROWS[table.name] + later.get(table.name, []):
+                connection.execute(insert(table), {name: value for name, value in row.items() if name in names})
+
+
+def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """Every row of every table as text, with these columns where some are given."""
+    tables = MetaData()
+    tables.reflect(engine)
+    found = {}
+    with reading(engine) as connection:
+        for table in tables.sorted_tables:
+            if table.name == "alembic_version" or (columns is not None and table.name not in columns):
+                continue
+            names = sorted(table.columns.keys()) if columns is None else columns[table.name]
+            rows = connection.execute(select(*(table.columns[name] for name in names)))
+            found[table.name] = sorted(str(tuple(row)) for row in rows)
+    return found
+
+
+def columns_of(engine: Engine) -> dict[str, list[str]]:
+    tables = MetaData()
+    tables.reflect(engine)
+    return {table.name: sorted(table.columns.keys()) for table in tables.sorted_tables if table.name in ROWS}
+
+
+def revision_of(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def lost(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+    """The rows that are no longer there as they were."""
+    return [row for name, rows in before.items() for row in rows if row not in after[name]]
+
+
+def assert_works(engine: Engine) -> None:
+    """A fold counts what is new once, and a report has all of it."""
+    new = traffic(50, start=MONDAY + timedelta(minutes=3))
+    insert_selections(engine, new)
+    assert fold(engine, UTC_BASIS, now=NOW).rows == len(new)
+    expected = roll_up(pl.concat([RAW, new]), "UTC", 2000.0)
+    for level in Level:
+        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+    # What a migration added up has its histograms behind one another, which is as good.
+    totals = merge(stored(engine, HOUR_TOTAL)).sort(KEYS)
+    assert_frame_equal(totals, totals_of(expected[Level.HOUR]), check_exact=False, rel_tol=1e-9)
+    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
+    document = compose(request, survey(engine, request, Settings(), NOW), Settings(), NOW)
+    assert isinstance(document, PerformanceReport)
+    assert document.summary.total_selections == len(RAW) + len(new)
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, revision: str) -> None:
+    migrate(address, revision)
+    with connected(address) as engine:
+        fill(engine)
+        columns, before = columns_of(engine), content(engine)
+    assert migrate(address) == (revision, HEAD)
+    with connected(address) as engine:
+        # The address of a chat has a secret in it, which a later revision takes out.
+        planted = [row for row in before["delivery"] if "planted" in row] if revision < "0006" else []
+        assert lost(before, content(engine, columns)) == planted
+        assert not planted or "planted" not in str(content(engine)["delivery"])
+        assert [where for _, where in due_ids(engine, NOW)] == [("email", "b@example.org")]
+        assert_works(engine)
+
+
+# --- in the middle ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def migrator() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "ignore", "-m", "tests.migrator"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def told(process: subprocess.Popen[str], *lines: str) -> list[str]:
+    """What comes of the migrations that these lines start."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("".join(f"{line}\n" for line in lines))
+    process.stdin.flush()
+    return [process.stdout.readline().strip() for _ in lines]
+
+
+def test_an_upgrade_that_is_killed_at_any_statement_has_changed_nothing_and_can_be_repeated(address: str) -> None:
+    migrate(address, EARLIER[0])
+    killed = 0
+    with migrator() as process, connected(address) as engine:
+        fill(engine)
+        before = content(engine)
+        for statement in range(4, 1_000, 17):
+            engine.dispose()
+            (said,) = told(process, f"{address} {statement}")
+            if said == "done":
+                break
+            os.kill(int(said.removeprefix("waits ")), signal.SIGKILL)
+            killed += 1
+            assert revision_of(engine) == EARLIER[0]
+            assert content(engine) == before
+        assert (said, killed >= 3, revision_of(engine)) == ("done", True, HEAD)
+        assert_works(engine)
+
+
+@pytest.mark.parametrize("revision", [None, EARLIER[0]])
+def test_several_migrations_at_once_do_no_harm(address: str, revision: str | None) -> None:
+    """Also where there is no database yet."""
+    if revision is not None:
+        migrate(address, revision)
+        with connected(address) as engine:
+            fill(engine)
+    with migrator() as process:
+        assert told(process, *[f"{address} 0"] * 4) == ["done"] * 4
+    with connected(address) as engine:
+        assert revision_of(engine) == HEAD
+        if revision is not None:
+            assert_works(engine)
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
+    migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
+    told_first, *steps = call(tmp_path, "init").stdout.splitlines()
+    assert told_first == f"the database was brought up from revision 0004 to {HEAD}"
+    assert steps[:2] == [
+        "  0005 Add when an optimization was applied, and what was found of it since.",
+        "  0006 Add the rest of an alert's life, silences, and messages that are delivered like reports.",
+    ]
+    assert len(steps) == len(REVISIONS) - 4
+
+
+def test_a_command_says_which_of_the_two_is_to_be_brought_up(tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/routewatch.db"
+    migrate(address, EARLIER[-1])
+    older = f"is at revision {EARLIER[-1]}, revision {HEAD} is needed: run `routewatch init`"
+    assert older in fault(tmp_path, "config", "get", status=1)
+    migrate(address)
+    with connected(address) as engine, writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for arguments in (("config", "get"), ("init",)):
+        assert "upgrade Routewatch, as a newer one made these tables" in fault(tmp_path, *arguments, status=1)
+
+
+def test_a_newer_database_is_left_as_it_is(address: str) -> None:
+    migrate(address)
+    with connected(address) as engine:
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(SchemaOutdated, match="upgrade Routewatch"):
+            migrate(address)
+        assert revision_of(engine) == "9999"
