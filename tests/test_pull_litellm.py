@@ -391,7 +391,7 @@ def test_the_source_is_never_written_to(engine: Engine, proxy: str) -> None:
     """The connection itself refuses: nobody has to trust that no statement writes."""
     source = LiteLLM(proxy, SourceSettings(location=proxy))
     with (
-        source._connected() as connection,
+        source.connected() as connection,
         connection.cursor() as cursor,
         pytest.raises(Error, match="read-only transaction"),
     ):

@@ -60,12 +60,12 @@ class LiteLLM:
     def __init__(self, location: str, settings: SourceSettings) -> None:
         """Takes the address of the proxy's PostgreSQL. Raises UsageError where it is no such address."""
         self._url = _checked(location)
-        self._settings = settings
+        self.settings = settings
         self._overlap = timedelta(minutes=settings.overlap_minutes)
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """Rows ahead."""
-        with self._connected() as connection, closing(connection.cursor()) as found:
+        with self.connected() as connection, closing(connection.cursor()) as found:
             after = _floor(cursor, since, self._overlap)
             found.execute(f"SELECT count(*) FROM {TABLE} WHERE {_from(after)}")  # noqa: S608 - a time of our own
             return int(found.fetchone()[0])
@@ -74,8 +74,8 @@ class LiteLLM:
         """The rows by rising startTime, in batches of BATCH_ROWS; see tasks.pull.source.Source."""
         where = _from(_floor(cursor, since, self._overlap))
         newest, done = _newest(cursor), 0
-        with self._connected() as connection:
-            query = _query(_columns(connection), self._settings)
+        with self.connected() as connection:
+            query = query_of(connection, self.settings)
             while True:
                 rows = _read(connection, f"{query} WHERE {where} {_ORDER} LIMIT {BATCH_ROWS}")
                 if rows.is_empty():
@@ -89,17 +89,8 @@ class LiteLLM:
                     return
                 where = f'("startTime", request_id) > ({_literal(last_at)}, {_quoted(last_id)})'
 
-    def _batch(self, rows: pl.DataFrame, cursor: str, done: int) -> Batch:
-        rows = rows.with_columns(_kind=_kind())
-        picks = rows.filter(pl.col("_kind").is_null())
-        paid = pl.col("internal").is_not_null() | (pl.col("spend") != 0)
-        others = rows.filter(pl.col("_kind").is_not_null())
-        left_out = Counter(f"{reason}, without cost" for reason in others.filter(~paid)["_kind"])
-        overhead = others.filter(paid).select(_OVERHEAD)
-        return Batch(picks.select(_picks(self._settings)), cursor, overhead, left_out=left_out, done=done)
-
     @contextmanager
-    def _connected(self) -> Iterator[Any]:
+    def connected(self) -> Iterator[Any]:
         """A connection; what goes wrong with it is SourceUnavailable."""
         from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed here
         from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
@@ -110,6 +101,23 @@ class LiteLLM:
         except Error as error:
             shown = self._url.render_as_string(hide_password=True)
             raise SourceUnavailable(shown, str(error).splitlines()[0], _CHECK) from None
+
+    def _batch(self, rows: pl.DataFrame, cursor: str, done: int) -> Batch:
+        rows = rows.with_columns(_kind=_kind())
+        picks = rows.filter(pl.col("_kind").is_null())
+        paid = pl.col("internal").is_not_null() | (pl.col("spend") != 0)
+        others = rows.filter(pl.col("_kind").is_not_null())
+        left_out = Counter(f"{reason}, without cost" for reason in others.filter(~paid)["_kind"])
+        overhead = others.filter(paid).select(_OVERHEAD)
+        return Batch(picks.select(_picks(self.settings)), cursor, overhead, left_out=left_out, done=done)
+
+
+def query_of(connection: Any, settings: SourceSettings) -> str:
+    """What is read of all rows, with NULL for what this version's table does not have.
+
+    Raises SourceUnavailable where it has not even what is needed.
+    """
+    return _query(_columns(connection), settings)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -174,7 +182,6 @@ def _columns(connection: Any) -> set[str]:
 
 
 def _query(found: set[str], settings: SourceSettings) -> str:
-    """What is read, with NULL for what this version's table does not have."""
     absent = [name for name in _NEEDED if name not in found]
     if absent:
         raise SourceUnavailable(TABLE, f"the table has no column {', '.join(absent)}", _CHECK)
