@@ -24,7 +24,7 @@ from tasks.pull.rows import (
     word,
 )
 from tasks.pull.source import Batch
-from tasks.pull.sql import SqlRows, is_address
+from tasks.pull.sql import SqlRows, is_address, with_table
 
 TABLE = "router_replay_records"
 """The router's name for its table, where its config gives no other."""
@@ -140,7 +140,7 @@ _READ = frozenset({*_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
 
 
 def _table(location: str, settings: SourceSettings) -> SqlRows:
-    address, _, named = location.partition("?table=")
+    address, named = with_table(location)
     return SqlRows(
         address, table=named or TABLE, cursor="timestamp", key="id", columns=_COLUMNS,
         overlap_minutes=settings.overlap_minutes,

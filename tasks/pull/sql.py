@@ -64,6 +64,14 @@ def is_address(location: str) -> bool:
     return "://" in location and not location.startswith("file:")
 
 
+def with_table(address: str) -> tuple[str, str | None]:
+    """An address without its `?table=`, and the table that this names. Raises SourceUnavailable."""
+    url = _url(address)
+    named = url.query.get("table")
+    plain = url.difference_update_query(["table"]).render_as_string(hide_password=False)
+    return plain, named if isinstance(named, str) else None
+
+
 class SqlRows:
     """A table or a query, read by rising `cursor` and `key`, from a little before where it was left.
 
