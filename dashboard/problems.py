@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from dashboard.headers import HEADERS
 from models.errors import ConfigConflict, DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
 
 logger = logging.getLogger("routewatch")
@@ -136,4 +137,5 @@ def _http(_request: Request, error: Exception) -> Response:
 
 def _unforeseen(_request: Request, error: Exception) -> Response:
     logger.error("a request failed", exc_info=error)
-    return problem(500, "the server failed: its log says why")
+    # It is answered outside of the guard, which gives every other answer its headers.
+    return problem(500, "the server failed: its log says why", HEADERS)

@@ -17,25 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dashboard import gate, otlp_answers
 from dashboard.body import Lingering, read_body
 from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
+from dashboard.headers import HEADERS
 from dashboard.problems import Refused, problem
 from models.token import Scope as TokenScope
 from models.token import parse_tokens
 from models.workplace import Workplace
-
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
-"""What an answer bears, unless its route says otherwise."""
 
 LARGEST_FORM_BYTES = 8 * 1024
 FORM_TIMEOUT_S = 10.0

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
+from dashboard.headers import HEADERS
 from models.errors import TokensNeeded
 from models.token import parse_tokens
 from tasks.silence import list_silences
@@ -151,3 +153,17 @@ def test_faults_of_tokens_are_told_without_the_secret(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_tokens(text)
     assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_an_answer_to_a_defect_bears_the_headers_too(sqlite_engine: Engine, tmp_path: Path) -> None:
+    app = create_app(workplace(sqlite_engine, tmp_path, tokens=None), watches=False)
+
+    @app.get("/defect")
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+    answer = client.get("/defect")
+    assert answer.status_code == 500
+    assert "ZeroDivisionError" not in answer.text
+    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
