@@ -130,21 +130,28 @@ def insert_into(connection: Connection, table: Table) -> postgresql.Insert:
 
 @contextmanager
 def reaching(url: URL) -> Iterator[None]:
-    """Turns a driver's complaint that the database is away or unusable into DatabaseUnavailable."""
+    """Turns a driver's complaint that the database is away or unusable into DatabaseUnavailable.
+
+    Also where the driver's own cursor is used, and SQLAlchemy does not stand in between.
+    """
     try:
         yield
-    except DBAPIError as error:
+    except Exception as error:
         if not _is_unavailability(error):
             raise
-        cause = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-        raise DatabaseUnavailable(_shown(url), cause) from error
+        told = error.orig if isinstance(error, DBAPIError) else None
+        raise DatabaseUnavailable(_shown(url), str(told or error).strip().partition("\n")[0]) from error
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _is_unavailability(error: DBAPIError) -> bool:
-    return type(error).__name__ in ("OperationalError", "InterfaceError", "DatabaseError")
+def _is_unavailability(error: Exception) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
+    return type(error).__name__ in kinds & {"DatabaseError"} or bool(kinds & {"OperationalError", "InterfaceError"})
+
+
+_DRIVERS = ("sqlalchemy", "sqlite3", "psycopg")
 
 
 def _sqlite(url: URL) -> Engine:
