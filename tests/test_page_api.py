@@ -111,14 +111,8 @@ def test_prometheus_can_read_the_metrics(client: httpx.Client) -> None:
     assert any(it.labels["route"] == "/healthz" for it in families["routewatch_http_requests"].samples)
 
 
-def test_it_is_ready_once_selections_are_counted(client: httpx.Client, sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_it_is_ready_once_selections_are_counted(client: httpx.Client) -> None:
     assert client.get("/readyz").json() == {"status": "ok"}
-    with serving(workplace(sqlite_engine, tmp_path / "other")) as empty:
-        answer = empty.get("/readyz", headers=bearing(READER))
-        assert (answer.status_code, answer.headers["content-type"]) in (
-            (503, "application/problem+json"),
-            (200, "application/json"),
-        )
 
 
 def test_a_token_is_for_what_it_is_for(client: httpx.Client) -> None:
@@ -156,8 +150,10 @@ def test_whatever_is_asked_is_answered_as_documented(client: httpx.Client, data:
     )  # fmt: skip
     assert answer.status_code < 500
     assert str(answer.status_code) in operation["responses"], (method, path, query, answer.status_code)
+    kind = answer.headers.get("content-type", "")
     if answer.status_code >= 400:
-        assert answer.headers["content-type"] == "application/problem+json"
+        assert kind in operation["responses"][str(answer.status_code)]["content"], (method, path)
+    if kind == "application/problem+json":
         assert set(answer.json()) >= {"title", "status", "detail"}
 
 
