@@ -33,4 +33,4 @@ def test_no_answer_is_a_servers_error_or_undocumented(
             cwd=tmp_path, capture_output=True, text=True, check=False,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6_000:]
-    assert "Tested: 9" in done.stdout
+    assert "Tested: 11" in done.stdout
