@@ -43,6 +43,10 @@ FIELDS = "core,basic,time,model,usage"
 CHECK = "Check the address and that the project's keys are valid"
 
 
+Pages = Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]]
+"""What gives the pages of rows from one time to another."""
+
+
 @dataclass(frozen=True)
 class Window:
     """All rows from one time to another."""
@@ -91,7 +95,7 @@ class Api:
                 OLD_OBSERVATIONS, span | {"limit": str(OLD_PAGE_ROWS)}
             )
 
-        return _windows(pages, begin, end)
+        return windows(pages, begin, end)
 
     def scores(self, begin: datetime, end: datetime, names: list[str]) -> Iterator[Window]:
         """Scores of these names by their time. Raises SourceUnavailable."""
@@ -101,7 +105,7 @@ class Api:
             found = self._pages(SCORES, span | {"name": ",".join(names), "fields": "subject"})
             return found or self._old_scores(span, names)
 
-        return _windows(pages, begin, end)
+        return windows(pages, begin, end)
 
     def generations_of(self, trace: str) -> list[str]:
         """The ids of a trace's generations. Raises SourceUnavailable."""
@@ -169,17 +173,7 @@ class Api:
         return answer
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-
-_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT)
-
-_ALL_TIME = {"fromStartTime": FIRST.isoformat(), "toStartTime": "2100-01-01T00:00:00Z"}
-"""The newer path wants its requests bounded."""
-
-
-def _windows(
-    pages: Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]], begin: datetime, end: datetime
-) -> Iterator[Window]:
+def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[Window]:
     """Windows of at most PAGES, as far as time can be cut; they grow where there is little to read."""
     length = timedelta(hours=1)
     while begin < end:
@@ -193,6 +187,14 @@ def _windows(
             yield Window(rows, until)
         begin = until
         length = min(LONGEST, length * (1 if len(read) > PAGES / 4 else 2 if rows else 4))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT)
+
+_ALL_TIME = {"fromStartTime": FIRST.isoformat(), "toStartTime": "2100-01-01T00:00:00Z"}
+"""The newer path wants its requests bounded."""
 
 
 def _stamp(instant: datetime) -> str:
