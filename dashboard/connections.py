@@ -20,6 +20,8 @@ def config_of(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> uvicorn.C
         host=host,
         port=port,
         http=ImpatientProtocol,
+        # It logs as everything else does, instead of in a way of its own.
+        log_config=None,
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,

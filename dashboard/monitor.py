@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from models.workplace import Workplace
-from tasks.deliver import deliver_due
+from tasks.deliver import deliver_due, log_receipts
 from tasks.fold import fold
 from tasks.progress import basis_of
 from tasks.watch import watch
@@ -54,7 +54,7 @@ class Monitor:
 
     def deliver(self, now: datetime) -> None:
         """Send what is due."""
-        deliver_due(self._place, now=now)
+        log_receipts(deliver_due(self._place, now=now))
 
     def _repeat(self, turn: Callable[[datetime], None]) -> None:
         failures = 0

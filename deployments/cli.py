@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from deployments import alerting, checking, optimizing, tables
+from deployments.logs import use_logs
 from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
@@ -50,6 +51,7 @@ class Template(StrEnum):
 
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
+    use_logs()
     try:
         status = app(standalone_mode=False)
     except RoutewatchError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployments.logs import use_logs
 from deployments.ports import ANYWHERE, as_url, is_free
 from deployments.tell import note, say
 from models.errors import RoutewatchError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def serve_page(place: Workplace, host: str, port: int, *, is_proxied: bool = False) -> None:
     """Run the live page's server until stopped. Raises RoutewatchError where the port is taken."""
+    use_logs("INFO")
     server = page_server(place, host, port, is_proxied=is_proxied)
     say(f"Live page: {as_url(host, port)}")
     note("Ctrl-C ends it")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from deployments.embedded import use_embedded_prefect
 from deployments.greeting import Greeting, greet
+from deployments.logs import use_logs
 from deployments.parts import command_of
 from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
 from deployments.supervising import Part, supervise
@@ -80,7 +81,7 @@ def _check(place: Workplace, where: Where, *, has_server: bool, has_page: bool) 
 
 def _environment(place: Workplace, where: Where, *, has_server: bool) -> dict[str, str]:
     """What the parts run with: the user's own settings first."""
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    use_logs("INFO")
     use_embedded_prefect(place.environment.home)
     environment = dict(os.environ)
     # The parts may be started from anywhere, but work where this command was started.

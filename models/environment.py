@@ -35,6 +35,10 @@ class Environment(BaseSettings):
     webhook_secret: SecretStr | None = None
     tokens: SecretStr | None = None
     """Who may use the HTTP interface (models.token), with spaces between them."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """Lines for people on a terminal and JSON elsewhere, or the same everywhere."""
+    log_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
+    """From which on something is logged; None: what is usual of the command."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
 
     @field_validator("mail_from")
@@ -47,6 +51,11 @@ class Environment(BaseSettings):
         if not (address.username and address.domain and text.isprintable()):
             raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org>")
         return text
+
+    @field_validator("log_format", "log_level", mode="before")
+    @classmethod
+    def _any_case(cls, text: object) -> object:
+        return text.lower() if isinstance(text, str) else text
 
     @field_validator("tokens")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -60,6 +61,14 @@ def deliver_due(place: Workplace, *, now: datetime, pace: Pace = USUAL) -> list[
     return sorted((it for future in served for it in future.result()), key=lambda it: it.delivery_id)
 
 
+def log_receipts(receipts: Iterable[Receipt]) -> None:
+    """A line a delivery, louder where it was not sent."""
+    for receipt in receipts:
+        level = logging.INFO if receipt.state == DeliveryState.SENT.value else logging.WARNING
+        told = receipt.channel, receipt.recipient, receipt.state, receipt.answer
+        logger().log(level, "%s to %s: %s (%s)", *told, extra={"delivery_id": receipt.delivery_id})
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -99,7 +108,5 @@ def deliver_reports(place: Workplace) -> tuple[Receipt, ...]:
     if due is not None and due <= datetime.now(UTC) + SOON:
         time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
         last |= {receipt.delivery_id: receipt for receipt in deliver_due(place, now=datetime.now(UTC))}
-    for receipt in last.values():
-        level = "info" if receipt.state == DeliveryState.SENT.value else "warning"
-        getattr(logger(), level)("%s to %s: %s (%s)", receipt.channel, receipt.recipient, receipt.state, receipt.answer)
+    log_receipts(last.values())
     return tuple(last.values())

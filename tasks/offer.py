@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -15,8 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from models.workplace import Workplace
 from tasks.compose import Material
 from tasks.decide import pending
-
-logger = logging.getLogger(__name__)
+from tasks.log import logger
 
 DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"
@@ -82,6 +80,6 @@ def _offer(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     except ObjectNotFound:
         return {}
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        logger.warning("the form for decisions could not be brought up to date: %s", error)
+        logger().warning("the form for decisions could not be brought up to date: %s", error)
         return {}
     return {optimization_id: link_to(ui_url, str(form.id), label) for optimization_id, label in waiting}

@@ -127,8 +127,12 @@ def store(
 ) -> StoredReport:
     """Store a report and queue its deliveries."""
     report = store_report(place, request, document, recipients, now=now, queued_at=datetime.now(UTC))
+    logged = {"report_id": report.id}
+    told = request.kind, request.template, request.period.start.isoformat()
+    get_run_logger().info("stored the %s %s report of %s", *told, extra=logged)
     for name in report.without_address:
-        get_run_logger().warning("no address is set for %r (delivery.recipients.%s): it gets no report", name, name)
+        told_without = "no address is set for %r (delivery.recipients.%s): it gets no report"
+        get_run_logger().warning(told_without, name, name, extra=logged)
     return report
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -39,11 +38,10 @@ from tasks.lifecycle import (
     unchanged_since,
     why_stopped,
 )
+from tasks.log import logger
 from tasks.places import stretches
 from tasks.recommend import ROUTING_PREFIX
 from tasks.rollup import rollup_schema
-
-logger = logging.getLogger(__name__)
 
 ROLLUP = table_of(Rollup)
 OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)
@@ -297,7 +295,7 @@ def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
 def _alert(connection: Connection, scene: Scene, verdict: Verdict, now: datetime) -> None:
     """An event that is over as soon as it is told: the config is as it was."""
     subject = f"#{scene.row.id} {', '.join(move.key for move in scene.item.moves)}"
-    logger.warning("optimization %s was taken back: %s", subject, verdict.reason)
+    logger().warning("optimization %s was taken back: %s", subject, verdict.reason)
     connection.execute(
         insert(ALERT).values(
             rule=AlertRule.OPTIMIZATION_REVERTED.value,

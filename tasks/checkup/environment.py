@@ -18,7 +18,7 @@ from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
 
 PREFIX = "ROUTEWATCH_"
-OTHERS = ("DASK_ADDRESS", "DEBUG", "LOG_FORMAT", "LOG_LEVEL")
+OTHERS = ("DASK_ADDRESS", "DEBUG")
 """Variables that are read where they are needed, rather than with all the others."""
 
 SOON = timedelta(days=14)
