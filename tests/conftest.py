@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from models.database import migrate, open_database
 from models.workplace import close_engines
+from tests.servers import Hook, Mailbox, hook, mailbox
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +52,20 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     """The behaviour must hold on both."""
     engine: Engine = request.getfixturevalue(f"{request.param}_engine")
     return engine
+
+
+@pytest.fixture
+def inbox() -> Iterator[Mailbox]:
+    """A mail server that keeps what it is sent."""
+    with mailbox() as box:
+        yield box
+
+
+@pytest.fixture
+def receiver() -> Iterator[Hook]:
+    """A receiver of webhooks that keeps what it is sent."""
+    with hook() as target:
+        yield target
 
 
 @pytest.fixture(scope="module")

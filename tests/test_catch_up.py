@@ -25,7 +25,7 @@ from tasks.catch_up import FURTHEST, CaughtUp, missed
 from tasks.due import SKIPPED, due_times, is_overdue
 from tasks.runs import note_failure
 from tests.factories import insert_selections, selections
-from tests.servers import Mailbox, mailbox
+from tests.servers import Mailbox
 
 BERLIN = ZoneInfo("Europe/Berlin")
 REPORT = table_of(Report)
@@ -127,12 +127,6 @@ def test_an_hourly_run_is_overdue_when_the_next_is_due(late: int, overdue: bool)
 
 on_prefect = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 """Prefect's own clients leave sockets to the garbage collector."""
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
 
 
 @pytest.fixture

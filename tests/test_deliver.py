@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
@@ -31,24 +30,12 @@ from tasks.deliver import deliver_due
 from tasks.ledger import USUAL, back_off, due_ids, next_due, queue, retry
 from tasks.list_deliveries import list_deliveries
 from tests import documents
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.servers import Hook, Mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 MAILBOXES = ("a", "b", "gone", "here", *(f"r{number}" for number in range(6)))
 DELIVERY, ATTEMPT, REPORT = table_of(Delivery), table_of(DeliveryAttempt), table_of(Report)
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 def place_of(

@@ -46,25 +46,13 @@ from tasks.runs import note_failure
 from tests.factories import insert_selections, selections
 from tests.pages import TOKENS
 from tests.places import NOW, SECRET, place_of, told
-from tests.servers import HOST, Hook, Mailbox, hook, mailbox
+from tests.servers import HOST, Hook, Mailbox, mailbox
 from tests.test_cli import call
 from tests.test_security_lines import LOGIN, serving, unknown_issuer
 
 __all__ = ["unknown_issuer"]
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 @pytest.fixture(autouse=True)

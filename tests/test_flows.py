@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tasks.fold import fold
 from tasks.progress import Basis
 from tests import spend_logs
 from tests.factories import insert_selections, selections
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.servers import Hook, Mailbox
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 MORNING = MONDAY + timedelta(days=1, hours=6, minutes=15)
@@ -33,18 +32,6 @@ pytestmark = [
     # Prefect's own clients leave sockets to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 @pytest.fixture

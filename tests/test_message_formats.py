@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from email import message_from_bytes
 from email.policy import default
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,8 +33,7 @@ from reports.as_notice_mail import render_notice_mail
 from reports.report_notice import notice_of_report
 from tasks.send import log_notice
 from tests import documents, messages
-
-GOLDEN = Path(__file__).parent / "golden" / "messages"
+from tests.golden_files import compared
 
 MESSAGES: dict[str, Message] = {
     "alert": messages.alerts(),
@@ -48,15 +45,6 @@ MESSAGES: dict[str, Message] = {
 NASTY = "<!channel> @everyone [a](https://evil.example) *_~`|&"
 
 each_message = pytest.mark.parametrize("name", MESSAGES)
-
-
-def compared(name: str, text: str) -> None:
-    """Compare with a golden file; ROUTEWATCH_REGOLD=1 writes it anew."""
-    path = GOLDEN / name
-    if os.environ.get("ROUTEWATCH_REGOLD"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 def pretty(body: bytes) -> str:
@@ -76,35 +64,35 @@ def texts_of(part: Any) -> list[str]:
 
 @each_message
 def test_slack_gets_blocks_and_the_whole_as_text(name: str) -> None:
-    compared(f"{name}.slack.json", pretty(render_slack(notice_of(MESSAGES[name]))))
+    compared(f"messages/{name}.slack.json", pretty(render_slack(notice_of(MESSAGES[name]))))
 
 
 @each_message
 def test_teams_gets_an_adaptive_card(name: str) -> None:
-    compared(f"{name}.teams.json", pretty(render_teams(notice_of(MESSAGES[name]))))
+    compared(f"messages/{name}.teams.json", pretty(render_teams(notice_of(MESSAGES[name]))))
 
 
 @each_message
 def test_discord_gets_an_embed(name: str) -> None:
-    compared(f"{name}.discord.json", pretty(render_discord(notice_of(MESSAGES[name]))))
+    compared(f"messages/{name}.discord.json", pretty(render_discord(notice_of(MESSAGES[name]))))
 
 
 @each_message
 def test_a_webhook_gets_the_fields_and_the_sentences(name: str) -> None:
-    compared(f"{name}.webhook.json", pretty(render_message_json(MESSAGES[name], message_id=5)))
+    compared(f"messages/{name}.webhook.json", pretty(render_message_json(MESSAGES[name], message_id=5)))
 
 
 @each_message
 def test_a_mail_says_it_in_plain_text_too(name: str) -> None:
     content = render_notice_mail(notice_of(MESSAGES[name]))
-    compared(f"{name}.mail.txt", f"{content.subject}\n\n{content.text}")
+    compared(f"messages/{name}.mail.txt", f"{content.subject}\n\n{content.text}")
 
 
 @each_message
 def test_the_log_gets_a_line_for_each_thing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "routewatch"):
         log_notice(notice_of(MESSAGES[name]))
-    compared(f"{name}.console.txt", "".join(f"{it.levelname} {it.getMessage()}\n" for it in caplog.records))
+    compared(f"messages/{name}.console.txt", "".join(f"{it.levelname} {it.getMessage()}\n" for it in caplog.records))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +100,7 @@ def test_the_log_gets_a_line_for_each_thing(name: str, caplog: pytest.LogCapture
 )
 def test_a_report_comes_to_a_chat_as_its_headline_its_numbers_and_a_link(render: Any) -> None:
     notice = notice_of_report(documents.performance("summary"), link="https://reports.example.org/a.html")
-    compared(f"report.{render.__name__.removeprefix('render_')}.json", pretty(render(notice)))
+    compared(f"messages/report.{render.__name__.removeprefix('render_')}.json", pretty(render(notice)))
 
 
 # --- the words --------------------------------------------------------------------------------------------------------

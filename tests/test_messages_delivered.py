@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -27,24 +26,12 @@ from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all
 from tasks.list_deliveries import list_deliveries
 from tasks.post import post
 from tests import messages
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.servers import Hook, Mailbox, hook
 
 NOW = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
 SECRETS = ["whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ=", "whsec_" + "YW5vdGhlci1hbm90aGVyLWFub3RoZXI="]
 DELIVERY, ATTEMPT, MESSAGE = table_of(Delivery), table_of(DeliveryAttempt), table_of(StoredMessage)
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 def place_of(engine: Engine, home: Path, box: Mailbox | None = None, **recipients: list[str]) -> Workplace:

@@ -28,8 +28,8 @@ from reports.charts import draw
 from reports.decisions import link_to
 from reports.headline import headline
 from tests import documents, optimizations
+from tests.golden_files import compared
 
-GOLDEN = Path(__file__).parent / "golden" / "reports"
 REPORTS = (
     documents.performance(),
     documents.cost(),
@@ -41,15 +41,6 @@ REPORTS = (
     documents.empty_usage(),
 )
 each_report = pytest.mark.parametrize("document", REPORTS, ids=lambda it: f"{it.template}-{it.depth}")
-
-
-def compared(name: str, text: str) -> None:
-    """Compare with a golden file; ROUTEWATCH_REGOLD=1 writes it anew."""
-    path = GOLDEN / name
-    if os.environ.get("ROUTEWATCH_REGOLD"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):
@@ -77,26 +68,26 @@ def mail() -> MailContent:
 
 
 def test_the_markdown_of_a_report_reads_like_this() -> None:
-    compared("performance.md", render_markdown(documents.performance("summary")))
+    compared("reports/performance.md", render_markdown(documents.performance("summary")))
 
 
 def test_the_text_of_a_mail_reads_like_this(mail: MailContent) -> None:
-    compared("performance.txt", f"{mail.subject}\n\n{mail.text}")
+    compared("reports/performance.txt", f"{mail.subject}\n\n{mail.text}")
 
 
 def test_the_text_of_a_cost_report_reads_like_this() -> None:
     content = render_mail(documents.cost("summary"))
-    compared("cost.txt", f"{content.subject}\n\n{content.text}")
+    compared("reports/cost.txt", f"{content.subject}\n\n{content.text}")
 
 
 def test_the_text_of_an_optimization_report_reads_like_this() -> None:
     content = render_mail(documents.optimization("summary"))
-    compared("optimization.txt", f"{content.subject}\n\n{content.text}")
+    compared("reports/optimization.txt", f"{content.subject}\n\n{content.text}")
 
 
 def test_the_text_of_a_usage_report_reads_like_this() -> None:
     content = render_mail(documents.usage("summary"))
-    compared("usage.txt", f"{content.subject}\n\n{content.text}")
+    compared("reports/usage.txt", f"{content.subject}\n\n{content.text}")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

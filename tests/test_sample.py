@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
@@ -16,23 +15,11 @@ from standardwebhooks.webhooks import Webhook
 from deployments.checking import test_delivery as run_test_delivery
 from models.errors import UsageError
 from tests.places import SECRET
-from tests.servers import HOST, Hook, Mailbox, hook, mailbox
+from tests.servers import HOST, Hook, Mailbox, mailbox
 from tests.test_cli import call, fault
 from tests.test_security_lines import LOGIN, unknown_issuer
 
 __all__ = ["unknown_issuer"]
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 @pytest.fixture(autouse=True)

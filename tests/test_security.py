@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from email import message_from_bytes
 from email.policy import default
@@ -48,16 +47,10 @@ from tasks.survey import survey
 from tests import documents, messages
 from tests.factories import MONDAY, insert_selections, selections
 from tests.places import NOW, place_of, told
-from tests.servers import Mailbox, mailbox
+from tests.servers import Mailbox
 
 DELIVERY = table_of(Delivery)
 TEMPLATES = (documents.performance(), documents.cost(), documents.optimization(), documents.usage())
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------

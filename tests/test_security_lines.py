@@ -31,12 +31,6 @@ NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 PATIENCE_S = 0.6
 
 
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
-
-
 def _knows(_server: Any, _session: Any, _envelope: Any, _mechanism: str, login: Any) -> AuthResult:
     return AuthResult(handled=False, success=(login.login, login.password) == (b"ops", b"right"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from models.workplace import Workplace
 from tasks.deliver import deliver_due
 from tests.factories import MONDAY, insert_selections, selections
 from tests.places import NOW, SECRET, place_of, told
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.servers import Hook, Mailbox
 
 DELIVERY = table_of(Delivery)
 
@@ -32,18 +31,6 @@ PLANTED = {
     "named secret": "planted-named-token",
     "database password": "planted-database-password",
 }
-
-
-@pytest.fixture
-def inbox() -> Iterator[Mailbox]:
-    with mailbox() as box:
-        yield box
-
-
-@pytest.fixture
-def receiver() -> Iterator[Hook]:
-    with hook() as target:
-        yield target
 
 
 def every_row(engine: Engine) -> str:

@@ -1,0 +1,17 @@
+"""Golden files: what a component gives, kept to be compared with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def compared(name: str, text: str) -> None:
+    """Compare with a file below tests/golden; ROUTEWATCH_REGOLD=1 writes it anew."""
+    path = GOLDEN / name
+    if os.environ.get("ROUTEWATCH_REGOLD"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
