@@ -1,0 +1,311 @@
+"""Any table, query or file becomes selections by what a mapping file says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine, create_engine, text
+
+from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
+from tasks.pull import sql
+from tasks.pull.sql import WITHOUT_PLACE, SqlRows
+from tests.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
+
+TOML = """
+[source]
+table = "{table}"
+cursor = "changed at"
+id = "Pick"
+
+[columns]
+timestamp = "changed at"
+model_id = "model"
+response_time_ms = {{ from = "seconds", multiply = 1000 }}
+cost_usd = {{ from = "cents", multiply = 0.01 }}
+user_satisfaction = {{ from = "stars", minimum = 1, maximum = 5 }}
+error = {{ from = "state", equals = ["failed"] }}
+team = "select"
+"""
+
+COLUMNS = (
+    '("Pick" {text}, "changed at" {time}, model {text}, seconds {number}, cents {number}, stars int, state {text}, '
+    '"select" {text})'
+)
+
+
+class Place:
+    """A database of the user's with a table of names that need quotes."""
+
+    def __init__(self, address: str, kinds: dict[str, str], name: str) -> None:
+        self.address, self.name = address, name
+        self.engine = create_engine(address.replace("postgresql://", "postgresql+psycopg://"))
+        self.run(f"CREATE TABLE {self.quoted} " + COLUMNS.format(**kinds))
+
+    @property
+    def quoted(self) -> str:
+        return ".".join(f'"{part}"' for part in self.name.split("."))
+
+    def run(self, statement: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+    def insert(self, pick: Any, at: Any, **values: Any) -> None:
+        usual = {"model": "m", "seconds": 1.25, "cents": 0.5, "stars": 4, "state": "ok", "team": "search"} | values
+        marks = ":pick, :at, :model, :seconds, :cents, :stars, :state, :team"
+        self.run(f"INSERT INTO {self.quoted} VALUES ({marks})", pick=pick, at=at, **usual)  # noqa: S608
+
+    def mapping(self, folder: Path, toml: str = TOML) -> Path:
+        path = folder / "map.toml"
+        path.write_text(toml.format(table=self.name))
+        return path
+
+
+@pytest.fixture
+def sqlite_place(tmp_path: Path) -> Iterator[Place]:
+    path = tmp_path / "theirs.db"
+    path.touch()
+    place = Place(f"sqlite:///{path}", {"text": "TEXT", "time": "TEXT", "number": "REAL"}, "Route log")
+    yield place
+    place.engine.dispose()
+
+
+@pytest.fixture
+def postgres_place(postgres_server: Any) -> Iterator[Place]:
+    postgres_server.psql("CREATE DATABASE theirs")
+    address = str(postgres_server.get_uri()).replace("/postgres?", "/theirs?")
+    kinds = {"text": "text", "time": "timestamptz", "number": "numeric(12, 6)"}
+    place = Place(address, kinds, "public.Route log")
+    yield place
+    place.engine.dispose()
+    postgres_server.psql("DROP DATABASE theirs WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(f"{request.param}_place")
+    return found
+
+
+WHOLE = {
+    "request_id": "p1", "timestamp": START, "model_id": "m", "response_time_ms": 1250.0, "cost_usd": 0.005,
+    "user_satisfaction": 0.75, "error": False, "team": "search",
+}  # fmt: skip
+
+
+def stamp(instant: datetime) -> str:
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_row_becomes_a_selection_as_the_mapping_says(sqlite_engine: Engine, place: Place, tmp_path: Path) -> None:
+    place.insert("p1", stamp(START))
+    place.insert("p2", stamp(START + MINUTE), state="failed", seconds=None, cents=None, stars=None, team=None)
+    tally = bring(sqlite_engine, "table", place.address, mapping=place.mapping(tmp_path))
+    assert (tally.added, tally.rejected) == (2, {})
+    rows = stored(sqlite_engine)
+    assert rows["p1"] == WHOLE
+    assert rows["p2"] == {"request_id": "p2", "timestamp": START + MINUTE, "model_id": "m", "error": True}
+
+
+def test_a_second_pull_adds_none_and_late_and_changed_rows_are_taken(
+    engine: Engine, sqlite_place: Place, tmp_path: Path
+) -> None:
+    mapping = sqlite_place.mapping(tmp_path)
+    sqlite_place.insert("p1", stamp(START))
+    assert bring(engine, "table", sqlite_place.address, mapping=mapping).added == 1
+    again = bring(engine, "table", sqlite_place.address, mapping=mapping)
+    assert (again.added, again.changed, again.unchanged) == (0, 0, 1)
+    sqlite_place.insert("late", stamp(START - 59 * MINUTE))
+    sqlite_place.insert("too late", stamp(START - 61 * MINUTE))
+    sqlite_place.run(f"UPDATE {sqlite_place.quoted} SET stars = 5 WHERE \"Pick\" = 'p1'")  # noqa: S608
+    third = bring(engine, "table", sqlite_place.address, mapping=mapping)
+    assert (third.added, third.changed, third.late) == (1, 1, 1)
+    whole = bring(engine, "table", sqlite_place.address, mapping=mapping, since=START - timedelta(days=1))
+    assert (whole.added, set(stored(engine))) == (1, {"p1", "late", "too late"})
+
+
+def test_since_reads_from_then_on_and_leaves_no_gap_behind(sqlite_engine: Engine, place: Place, tmp_path: Path) -> None:
+    mapping = place.mapping(tmp_path)
+    for number in range(4):
+        place.insert(f"p{number}", stamp(START + number * timedelta(hours=3)))
+        if number == 0:
+            assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+    since = START + timedelta(hours=5)
+    assert bring(sqlite_engine, "table", place.address, mapping=mapping, since=since).added == 2
+    assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(minutes=st.lists(st.integers(0, 9), min_size=1, max_size=25), rows=st.integers(1, 4))
+def test_whatever_the_size_of_a_page_each_row_is_read_once_in_order(minutes: list[int], rows: int) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sql, "PAGE_ROWS", rows)
+        path = Path(folder) / "theirs.db"
+        engine = create_engine(f"sqlite:///{path}")
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE t (id int, at int)"))
+            values = [{"id": number, "at": minute} for number, minute in enumerate(minutes)]
+            connection.execute(text("INSERT INTO t VALUES (:id, :at)"), values)
+        engine.dispose()
+        source = SqlRows(f"sqlite:///{path}", table="t", cursor="at", key="id", overlap_minutes=0)
+        pages = list(source.pages(None, None))
+        found = [(row["at"], row["id"]) for page in pages for row in page.rows]
+        assert found == sorted((minute, number) for number, minute in enumerate(minutes))
+        assert source.size(None, None) == pages[-1].done == len(minutes)
+
+
+def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_place: Place, tmp_path: Path) -> None:
+    postgres_place.insert("p1", stamp(START))
+    toml = """
+    [source]
+    query = '''SELECT "Pick" AS request_id, "changed at" AS at, model || ':x' AS model_id, '1:2'::text AS note
+               FROM "Route log" WHERE state <> 'a :b';'''
+    cursor = "at"
+
+    [columns]
+    request_id = "request_id"
+    timestamp = "at"
+    """
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(toml)
+    assert bring(sqlite_engine, "table", postgres_place.address, mapping=mapping).added == 1
+    assert stored(sqlite_engine)["p1"]["model_id"] == "m:x"
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("2026-09-07 08:00:00", {"zone": "UTC"}),
+        ("2026-09-07 10:00:00", {"zone": "Europe/Berlin"}),
+        ("2026-09-07T10:00:00+02:00", {}),
+        (1788768000, {"unit": "s"}),
+        (1788768000000, {}),
+    ],
+)
+def test_times_are_read_in_the_form_and_zone_that_they_have(
+    sqlite_engine: Engine, sqlite_place: Place, tmp_path: Path, at: Any, said: dict[str, str]
+) -> None:
+    unit, zone = said.get("unit"), said.get("zone")
+    sqlite_place.run('DROP TABLE "Route log"')
+    sqlite_place.run('CREATE TABLE "Route log" ("Pick", "changed at", model, seconds, cents, stars, state, "select")')
+    sqlite_place.insert("p1", at)
+    toml = TOML.replace('timestamp = "changed at"',
+                        f'timestamp = {{{{ from = "changed at"{f", unit = {unit!r}" if unit else ""} }}}}')  # fmt: skip
+    mapping = sqlite_place.mapping(tmp_path, toml + (f"\n[input]\nzone = {zone!r}\n" if zone else ""))
+    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).added == 1
+    assert stored(sqlite_engine)["p1"]["timestamp"] == START
+    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).unchanged == 1
+    since = START + MINUTE
+    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping, since=since).read == 0
+
+
+def test_a_clock_that_is_ahead_does_not_hide_the_rows_that_follow(
+    sqlite_engine: Engine, place: Place, tmp_path: Path
+) -> None:
+    mapping = place.mapping(tmp_path)
+    place.insert("ahead", stamp(datetime.now(UTC) + timedelta(days=2)))
+    bring(sqlite_engine, "table", place.address, mapping=mapping)
+    place.insert("p1", stamp(datetime.now(UTC)))
+    assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+
+
+def test_rows_without_a_place_and_with_wrong_values_are_counted(
+    sqlite_engine: Engine, place: Place, tmp_path: Path
+) -> None:
+    place.insert("p1", stamp(START))
+    place.insert(None, stamp(START))
+    place.insert("nowhere", None)
+    place.insert("stars", stamp(START), stars=9)
+    place.insert("model", stamp(START), model=None)
+    tally = bring(sqlite_engine, "table", place.address, mapping=place.mapping(tmp_path))
+    assert list(stored(sqlite_engine)) == ["p1"]
+    assert tally.rejected == {
+        WITHOUT_PLACE: 2, "user_satisfaction is outside 1 to 5": 1, "model_id is missing": 1,
+    }  # fmt: skip
+    assert tally.read == 5
+
+
+def test_nothing_can_be_written_to_the_source(place: Place, tmp_path: Path) -> None:
+    writes = f"(SELECT 1) AS x; DROP TABLE {place.quoted}"
+    rows = SqlRows(place.address, query=writes, cursor="x", key="x", overlap_minutes=0)
+    with pytest.raises(SourceUnavailable):
+        rows.size(None, None)
+    with rows._connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
+        connection.execute(text(f"DELETE FROM {place.quoted}"))  # noqa: S608
+    place.insert("p1", stamp(START))
+
+
+def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(TOML.format(table="t"))
+    for address, told in (
+        ("postgresql://me:secret@127.0.0.1:1/x", "refused"),
+        (f"sqlite:///{tmp_path}/none.db", "no such file"),
+        ("nosuch://me:secret@host/x", "Install the driver"),
+    ):
+        with pytest.raises(SourceUnavailable, match=told) as caught:
+            bring(sqlite_engine, "table", address, mapping=mapping)
+        assert "secret" not in str(caught.value)
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
+    sqlite_engine: Engine, sqlite_place: Place, tmp_path: Path
+) -> None:
+    address = sqlite_place.address
+    with pytest.raises(InvalidMapping, match="no table or query"):
+        bring(sqlite_engine, "table", address)
+    cases = {
+        '[source]\ncursor = "x"\n': "either a table or a query",
+        '[source]\ntable = "Route log"\ncursor = "changed at"\n': "tells the rows apart",
+    }
+    for toml, told in cases.items():
+        (tmp_path / "map.toml").write_text(toml)
+        with pytest.raises(InvalidMapping, match=told):
+            bring(sqlite_engine, "table", address, mapping=tmp_path / "map.toml")
+    sqlite_place.insert("p1", stamp(START))
+    wrong = {
+        ('cursor = "changed at"', 'cursor = "nowhere"'): r"no column nowhere \(its columns: Pick, changed at",
+        ('"model"', '"modle"'): "no column modle",
+        ('model_id = "model"', ""): "nothing says which column is model_id",
+    }
+    for (right, instead), told in wrong.items():
+        mapping = sqlite_place.mapping(tmp_path, TOML.replace(right, instead))
+        with pytest.raises((SourceUnavailable, UnreadableInput), match=told):
+            bring(sqlite_engine, "table", address, mapping=mapping)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_files_of_any_shape_are_read_by_a_mapping(engine: Engine, tmp_path: Path) -> None:
+    mapping = tmp_path / "map.toml"
+    mapping.write_text(TOML.format(table="not read of files").replace('team = "select"', 'request_id = "Pick"'))
+    row = {"Pick": "p1", "changed at": "2026-09-07 08:00:00", "model": "m", "seconds": 1.25, "cents": 0.5, "stars": 4,
+           "state": "ok", "meta": {"a": 1}}  # fmt: skip
+    log = write_jsonl(tmp_path / "log" / "a.jsonl", row)
+    write_csv(tmp_path / "log" / "b.csv", {name: json.dumps(value) if name == "meta" else str(value)
+                                           for name, value in (row | {"Pick": "p2"}).items()})  # fmt: skip
+    assert bring(engine, "table", tmp_path / "log", mapping=mapping).added == 2
+    expected = {name: value for name, value in WHOLE.items() if name != "team"}
+    assert stored(engine) == {"p1": expected, "p2": expected | {"request_id": "p2"}}
+    write_jsonl(log, {"Pick": "p3", "changed at": "2026-09-07 08:01:00", "model": "m"}, {"Pick": "p4"})
+    tally = bring(engine, "table", tmp_path / "log", mapping=mapping)
+    assert (tally.read, tally.added, tally.rejected) == (2, 1, {"timestamp is missing": 1})
+
+
+def test_files_in_our_own_names_need_no_mapping_but_an_id(sqlite_engine: Engine, tmp_path: Path) -> None:
+    row = {"timestamp": stamp(START), "model_id": "m"}
+    with pytest.raises(UnreadableInput, match="which column is request_id"):
+        bring(sqlite_engine, "table", write_jsonl(tmp_path / "a.jsonl", row))
+    assert bring(sqlite_engine, "table", write_jsonl(tmp_path / "b.jsonl", row | {"request_id": "p1"})).added == 1
