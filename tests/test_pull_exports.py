@@ -275,6 +275,21 @@ def test_a_file_that_cannot_be_read_is_counted_once_and_stops_nothing(tmp_path: 
     assert reader.numbers() == list(range(1000))
 
 
+def test_a_file_that_may_not_be_opened_is_read_once_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines([1]))
+    reader = Reader(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", _refused)
+        assert reader.rows() == []
+    assert reader.unreadable == {"a.jsonl: Permission denied": 1}
+    assert reader.numbers() == [1]
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
 def test_a_csv_with_long_texts_of_many_lines_is_read(tmp_path: Path) -> None:
     prompt = "\n".join("word " * 20 for _ in range(3000))
     pl.DataFrame({"n": [1], "prompt": [prompt]}).write_csv(tmp_path / "a.csv")

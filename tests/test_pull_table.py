@@ -164,6 +164,30 @@ def test_whatever_the_size_of_a_page_each_row_is_read_once_in_order(minutes: lis
         assert source.size(None, None) == pages[-1].done == len(minutes)
 
 
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("int", ["1", "2", "3"]),
+        ("bigint", [str(2**53 + n) for n in range(3)]),
+        ("numeric(20, 0)", [str(2**53 + n) for n in range(3)]),
+        ("text", ["a", "b", "c"]),
+        ("uuid", [f"01990000-0000-7000-8000-00000000000{n}" for n in range(3)]),
+        ("date", ["2026-09-05", "2026-09-06", "2026-09-07"]),
+        ("timestamp", ["2026-09-07 07:00", "2026-09-07 08:00", "2026-09-07 08:00:00.000001"]),
+        ("timestamptz", ["2026-09-07 07:00Z", "2026-09-07 08:00Z", "2026-09-07 08:00:00.000001Z"]),
+    ],
+)
+def test_a_cursor_of_any_kind_is_gone_on_from(postgres_place: Place, kind: str, values: list[str]) -> None:
+    postgres_place.run(f"CREATE TABLE t (id int, at {kind})")
+    for number, value in enumerate(values):
+        postgres_place.run(f"INSERT INTO t VALUES (:id, '{value}')", id=number)  # noqa: S608
+    source = SqlRows(postgres_place.address, table="t", cursor="at", key="id", overlap_minutes=0)
+    (page,) = source.pages(None, None)
+    assert [row["id"] for row in page.rows] == [0, 1, 2]
+    (again,) = source.pages(page.cursor, None)
+    assert [row["id"] for row in again.rows] == [2]
+
+
 def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_place: Place, tmp_path: Path) -> None:
     postgres_place.insert("p1", stamp(START))
     toml = """
@@ -188,6 +212,7 @@ def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_p
         ("2026-09-07 08:00:00", {"zone": "UTC"}),
         ("2026-09-07 10:00:00", {"zone": "Europe/Berlin"}),
         ("2026-09-07T10:00:00+02:00", {}),
+        ("2026-09-07", {"zone": "UTC"}),
         (1788768000, {"unit": "s"}),
         (1788768000000, {}),
     ],
@@ -203,9 +228,10 @@ def test_times_are_read_in_the_form_and_zone_that_they_have(
                         f'timestamp = {{{{ from = "changed at"{f", unit = {unit!r}" if unit else ""} }}}}')  # fmt: skip
     mapping = sqlite_place.mapping(tmp_path, toml + (f"\n[input]\nzone = {zone!r}\n" if zone else ""))
     assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).added == 1
-    assert stored(sqlite_engine)["p1"]["timestamp"] == START
+    expected = START.replace(hour=0) if at == "2026-09-07" else START
+    assert stored(sqlite_engine)["p1"]["timestamp"] == expected
     assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).unchanged == 1
-    since = START + MINUTE
+    since = START + timedelta(days=1)
     assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping, since=since).read == 0
 
 
@@ -250,6 +276,7 @@ def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engi
     mapping.write_text(TOML.format(table="t"))
     for address, told in (
         ("postgresql://me:secret@127.0.0.1:1/x", "refused"),
+        ("postgresql://me@127.0.0.1:1/x?sslpassword=secret", "refused"),
         (f"sqlite:///{tmp_path}/none.db", "no such file"),
         ("nosuch://me:secret@host/x", "Install the driver"),
     ):

@@ -113,7 +113,8 @@ class Exports:
         held, done = _Part(), 0
         for file in files:
             for part in self._parts(file, places.get(file.name)):
-                places[file.name] = part.place
+                if part.place is not None:
+                    places[file.name] = part.place
                 held.rows += part.rows
                 held.unreadable += part.unreadable
                 held.size += part.size
@@ -146,9 +147,9 @@ class Exports:
                 yield from self._changed(file, place)
         except _FAULTS as error:
             found = error.found if isinstance(error, UnreadableInput) else getattr(error, "strerror", None) or error
-            # Not tried again before it changes.
-            whole = _Place(file.size, file.changed_ns, rows=-1)
-            yield _Part(unreadable=Counter({f"{file.name}: {found}": 1}), place=whole, size=file.size)
+            # What is wrong inside of it stays so until it changes; that it cannot be opened may be over sooner.
+            done = None if _is_passing(error) else _Place(file.size, file.changed_ns, rows=-1)
+            yield _Part(unreadable=Counter({f"{file.name}: {found}": 1}), place=done, size=file.size)
 
     def _grows(self, file: _File) -> bool:
         if file.path.suffix.lower() == ".gz":
@@ -313,8 +314,14 @@ class _Line(NamedTuple):
 class _Part:
     rows: list[Row] = field(default_factory=list)
     unreadable: Counter[str] = field(default_factory=Counter)
-    place: _Place = field(default_factory=lambda: _Place(0, 0))
+    place: _Place | None = None
     size: int = 0
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the system refused a file, rather than its content being wrong."""
+    cause = error.__cause__ or error
+    return isinstance(cause, OSError) and cause.errno is not None
 
 
 def _seen(cursor: str | None) -> dict[str, _Place]:

@@ -35,6 +35,7 @@ PAGES = 20
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=64)
 TIMEOUT_S = 60.0
 ATTEMPTS = 6
+RETRIES: dict[str, Any] = {"attempts": ATTEMPTS, "timeout": None, "wait_initial": 1.0, "wait_max": 30.0}
 LONGEST_WAIT_S = 120.0
 """What the API may ask to wait for within a pull; beyond that the next pull goes on."""
 
@@ -165,7 +166,9 @@ class Api:
     def _asked(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
         if self._client is None:
             raise RuntimeError("the API is used within opened()")
-        for attempt in stamina.retry_context(on=_again, attempts=ATTEMPTS, timeout=None, wait_max=30.0):
+        for attempt in stamina.retry_context(
+            on=_again, attempts=ATTEMPTS, timeout=None, wait_initial=1.0, wait_max=30.0
+        ):
             with attempt:
                 answer = self._client.get(path.lstrip("/"), params=dict(parameters))
                 if answer.status_code in _BUSY or answer.is_server_error:

@@ -216,7 +216,11 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
+    plain = url.difference_update_query([name for name in url.query if _SECRET.search(name)])
+    return plain.render_as_string(hide_password=True)
+
+
+_SECRET = re.compile(r"(?i)pass|pwd|secret|token|key")
 
 
 def _advice(error: Exception) -> str:
@@ -280,7 +284,11 @@ class _Times:
         at = self._instant(other)
         if at is not None and at > now:
             other = self.as_in(now, other)
-        return other if one is None or other > one else one
+        try:
+            return other if one is None or other > one else one
+        except TypeError:
+            # SQLite lets a column have values of several types.
+            return other
 
     def as_in(self, instant: datetime, sample: Any) -> Any:
         """An instant in the form that the column has; None where it has no times."""
@@ -289,15 +297,20 @@ class _Times:
         if isinstance(sample, date):
             return instant.astimezone(self.zone).date()
         if isinstance(sample, str):
-            at = _parsed(sample)
-            if at is None:
-                return None
-            local = instant.astimezone(at.tzinfo or self.zone).replace(tzinfo=None)
-            # To the second: a beginning of the texts that are compared, whatever fraction and offset they end in.
-            return local.isoformat(sep="T" if "T" in sample else " ", timespec="seconds")
+            return self._text(instant, sample)
         if isinstance(sample, int | float) and self.unit is not None:
             return type(sample)(instant.timestamp() * PER_SECOND[self.unit])
         return None
+
+    def _text(self, instant: datetime, sample: str) -> str | None:
+        at = _parsed(sample)
+        if at is None:
+            return None
+        local = instant.astimezone(at.tzinfo or self.zone).replace(tzinfo=None)
+        if len(sample) <= _DATE_LENGTH:
+            return local.date().isoformat()
+        # To the second: a beginning of the texts that are compared, whatever fraction and offset they end in.
+        return local.isoformat(sep="T" if "T" in sample else " ", timespec="seconds")
 
     def _instant(self, value: Any) -> datetime | None:
         if isinstance(value, str):
@@ -309,6 +322,9 @@ class _Times:
         if not isinstance(value, datetime):
             return None
         return (value if value.tzinfo else value.replace(tzinfo=self.zone)).astimezone(UTC)
+
+
+_DATE_LENGTH = len("2026-09-07")
 
 
 def _parsed(value: str) -> datetime | None:
@@ -323,11 +339,17 @@ def _encoded(value: Any) -> str:
         return json.dumps({"time": value.isoformat()})
     if isinstance(value, date):
         return json.dumps({"date": value.isoformat()})
-    return json.dumps({"value": float(value) if isinstance(value, Decimal) else value})
+    if isinstance(value, UUID):
+        return json.dumps({"uuid": str(value)})
+    if isinstance(value, Decimal):
+        return json.dumps({"value": int(value) if value == value.to_integral_value() else float(value)})
+    return json.dumps({"value": value}, default=str)
 
 
 def _decoded(cursor: str | None) -> Any:
     found = json.loads(cursor) if cursor else {}
     if "time" in found:
         return datetime.fromisoformat(found["time"])
+    if "uuid" in found:
+        return UUID(found["uuid"])
     return date.fromisoformat(found["date"]) if "date" in found else found.get("value")
