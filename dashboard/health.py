@@ -18,6 +18,7 @@ from sqlalchemy import Connection, func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.ingest import Intake
+from dashboard.otlp import SpanIntake
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
 from models.database import check_revision, reading
@@ -92,7 +93,7 @@ def measure(app: FastAPI, place: Workplace) -> None:
     answered = Counter(
         "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
     )
-    registry.register(_Numbers(place, app.state.intake))
+    registry.register(_Numbers(place, app.state.intake, app.state.span_intake))
     app.add_middleware(_Counting, answered=answered)
 
 
@@ -102,9 +103,10 @@ def measure(app: FastAPI, place: Workplace) -> None:
 class _Numbers(Collector):
     """What is read from the database when Prometheus asks."""
 
-    def __init__(self, place: Workplace, intake: Intake) -> None:
+    def __init__(self, place: Workplace, intake: Intake, spans: SpanIntake) -> None:
         self._place = place
         self._intake = intake
+        self._spans = spans
 
     def describe(self) -> list[Metric]:
         """Nothing beforehand: registering asks nothing of the database."""
@@ -114,6 +116,7 @@ class _Numbers(Collector):
         """The families, from one snapshot."""
         now = datetime.now(UTC)
         yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
+        yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
         with reading(self._place.engine) as connection:
             yield from self._of_kpis(connection)
             yield _of_models(connection)

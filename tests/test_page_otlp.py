@@ -149,12 +149,12 @@ def test_a_batching_sdk_sends_a_nested_trace_and_each_call_counts_once(engine: E
     for number in range(20):
         with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
             within({"routewatch.internal": "classifier"}, CHAT | {"llm.cost.total": 0.001})
-            outer, inner = {"app.tier": "gold", "llm.cost.total": 9.0}, {"llm.cost.total": float(number)}
+            outer, inner = {"app.tier": "gold", "llm.cost.total": 9.0}, {"llm.cost.total": number + 1.0}
             within(CHAT | outer, {"http.request.method": "POST"}, CHAT | inner)
             within({"gen_ai.operation.name": "execute_tool"})
     provider.shutdown()
     rows = stored(engine)
-    assert sorted(row["cost_usd"] for row in rows.values()) == [float(number) for number in range(20)]
+    assert sorted(row["cost_usd"] for row in rows.values()) == [number + 1.0 for number in range(20)]
     assert {row["complexity"] for row in rows.values()} == {"gold"}
     with reading(engine) as connection:
         overhead = connection.execute(select(OVERHEAD.c.kind, OVERHEAD.c.cost_usd, OVERHEAD.c.source)).all()
@@ -236,6 +236,16 @@ def test_json_is_answered_in_json_and_protobuf_in_protobuf(sqlite_engine: Engine
     assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
     assert told.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
     assert len(stored(sqlite_engine)) == 1
+
+
+def test_what_became_of_spans_is_counted_for_prometheus(sqlite_address: str) -> None:
+    recorder = Recorder()
+    for attributes in (CHAT, CHAT, CHAT | {"routewatch.internal": True}, {}, {"gen_ai.operation.name": "chat"}):
+        recorder.span(attributes)
+    send(sqlite_address, recorder.spans)
+    told = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
+    for status, count in (("stored", 2), ("overhead", 1), ("left out", 1), ("rejected", 1)):
+        assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in told
 
 
 @pytest.mark.parametrize("headers", [PROTOBUF, JSON])

@@ -117,6 +117,9 @@ def test_a_call_by_the_standards_names_is_read_column_by_column() -> None:
         ({"llm.cost.prompt": 0.25}, "cost_usd", None),
         ({"gen_ai.cost.total_cost": 0.25}, "cost_usd", "0.25"),
         ({"operation.cost": 0.25}, "cost_usd", "0.25"),
+        ({"gen_ai.usage.cost": 0.0}, "cost_usd", None),
+        ({"gen_ai.usage.cost": 0.0, "routewatch.cache_hit": True}, "cost_usd", "0.0"),
+        ({"gen_ai.usage.cost": 0.0, "error.type": "timeout"}, "cost_usd", "0.0"),
         ({"gen_ai.usage.cache_creation.input_tokens": 3}, "cache_write_tokens", 3),
         ({"gen_ai.usage.cache_read.input_tokens": 5_000}, "prompt_tokens", "5260"),
         ({"gen_ai.usage.cache_read.input_tokens": 5_000}, "cache_hit", None),
@@ -135,6 +138,12 @@ def test_each_convention_has_its_names(attributes: dict[str, Any], column: str, 
     recorder = Recorder()
     recorder.span({name: said for name, said in (CHAT | attributes).items() if said != ""})
     assert only(recorder.spans).get(column) == value
+
+
+def test_a_cost_of_zero_is_one_where_the_settings_say_so() -> None:
+    recorder = Recorder()
+    recorder.span(CHAT | {"gen_ai.usage.cost": 0})
+    assert only(recorder.spans, SourceSettings(location="here", zero_is_free=True))["cost_usd"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from models.tables import TEXT_LENGTH
 from tasks.pull import conventions as names
 from tasks.pull.conventions import Role
 from tasks.pull.otlp import Group
+from tasks.pull.validate import TRUE
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
@@ -83,6 +84,7 @@ class Reader:
             "internal": (names.INTERNAL,),
         }
         scores = ((settings.accuracy_score, "accuracy"), (settings.satisfaction_score, "user_satisfaction"))
+        self._zero_is_free = settings.zero_is_free
         self._columns = {name: column for name, column in scores if name is not None}
         self._wanted = names.ATTRIBUTES.union(*self._said_by.values())
 
@@ -120,7 +122,7 @@ class Reader:
             parent or None,
             # A call that cannot be counted must not keep the one around it from being counted.
             role=Role.PLAIN if fault else role,
-            row=_row(span, attributes) if role.is_call and not fault else None,
+            row=_row(span, attributes, self._zero_is_free) if role.is_call and not fault else None,
             left_out=left_out,
             fault=fault,
             response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
@@ -212,27 +214,29 @@ def _fault(span: Any, attributes: Attributes) -> str | None:
     return None if _text(attributes, names.MODEL) is not None else "it names no model"
 
 
-def _row(span: Any, attributes: Attributes) -> dict[str, Any]:
+def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
     """As texts, so that whatever is no number is found and told by the check of all picks."""
     named_error = _text(attributes, names.ERROR_TYPE)
     failed = span.status.code == _FAILED or named_error is not None
     elapsed_ms = (span.end_time_unix_nano - span.start_time_unix_nano) / _NS_PER_MS
     read = _count(_text(attributes, names.CACHE_READ_TOKENS))
     written = _count(_text(attributes, names.CACHE_WRITE_TOKENS))
+    completion, hit = _text(attributes, names.COMPLETION_TOKENS), _text(attributes, (names.CACHE_HIT,))
+    free = zero_is_free or failed or (hit or "").lower() in TRUE
     error_type = named_error or (_exception_type(span) if failed else None)
     return {
         "request_id": request_id_of(span.trace_id.hex(), span.span_id.hex()),
         "timestamp": span.start_time_unix_nano // _NS_PER_US,
         "model_id": _text(attributes, names.MODEL),
         "response_time_ms": None if failed else str(elapsed_ms),
-        "cost_usd": _cost_usd(attributes),
-        "cache_hit": _text(attributes, (names.CACHE_HIT,)),
+        "cost_usd": _cost_usd(attributes, free=free),
+        "cache_hit": hit,
         "accuracy": _text(attributes, (names.ACCURACY,)),
         "user_satisfaction": _text(attributes, (names.SATISFACTION,)),
         "error": failed,
         "error_type": None if error_type is None else error_type[:TEXT_LENGTH],
         "prompt_tokens": _with_cached(_text(attributes, names.PROMPT_TOKENS), (read or 0) + (written or 0)),
-        "completion_tokens": _text(attributes, names.COMPLETION_TOKENS),
+        "completion_tokens": completion,
         "provider": _text(attributes, names.PROVIDER),
         "cache_read_tokens": read,
         "cache_write_tokens": written,
@@ -245,7 +249,14 @@ def _with_cached(prompt: str | None, cached: int) -> str | None:
     return str(count + cached) if count is not None and count < cached else prompt
 
 
-def _cost_usd(attributes: Attributes) -> str | None:
+def _cost_usd(attributes: Attributes, *, free: bool) -> str | None:
+    """Instrumentations that have no price for a model say that it cost 0."""
+    cost = _said_cost_usd(attributes)
+    has_tokens = any(_count(_text(attributes, keys)) for keys in (names.PROMPT_TOKENS, names.COMPLETION_TOKENS))
+    return None if cost is not None and has_tokens and not free and _is_zero(cost) else cost
+
+
+def _said_cost_usd(attributes: Attributes) -> str | None:
     amount = _text(attributes, (names.COST_AMOUNT,))
     if amount is not None and str(attributes.get(names.COST_CURRENCY, "USD")).upper() == "USD":
         return amount
@@ -255,6 +266,13 @@ def _cost_usd(attributes: Attributes) -> str | None:
     parts = [attributes.get(name) for name in names.COST_PARTS]
     numbers = [part for part in parts if isinstance(part, int | float)]
     return str(sum(numbers)) if len(numbers) == len(parts) else None
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text) == 0
+    except ValueError:
+        return False
 
 
 def _exception_type(span: Any) -> str | None:
