@@ -199,7 +199,7 @@ def test_openinferences_own_instrumentation_is_read() -> None:
         "cache_write_tokens", "accuracy", "user_satisfaction", "cache_hit",
     )}  # fmt: skip
     assert list(found.values()) == [
-        "claude-sonnet", "anthropic", "0.0125", "500", "20", 90, 10, "0.75", "1", None,
+        "claude-sonnet", "anthropic", "0.0125", "500", "20", 90, 10, 0.75, 1.0, None,
     ]  # fmt: skip
     assert embedding["model_id"] == "text-embedding-3-small"
     assert dict(batch.left_out) == {"an agent's span": 1}
@@ -322,15 +322,30 @@ def test_an_evaluation_is_joined_by_its_span_its_links_or_the_response_id() -> N
     recorder.span(evaluation("Polite", 0.9), parent=calls[3])
     shelf.take(recorder.spans)
     picks = [shelf.picks[request_id(call)] for call in calls]
-    assert [pick.get("accuracy") for pick in picks] == ["0.1", "0.2", "0.3", None]
-    assert picks[3]["user_satisfaction"] == "0.4"
+    assert [pick.get("accuracy") for pick in picks] == [0.1, 0.2, 0.3, None]
+    assert picks[3]["user_satisfaction"] == 0.4
 
 
 def test_of_several_evaluations_the_newest_holds_and_a_label_can_stand_for_a_score() -> None:
     recorder = Recorder()
     events = [evaluation("Correct", 0.9), evaluation("Correct", 0.2), evaluation("Polite", 1)]
     recorder.span(CHAT, events=[*events, evaluation("Liked", None, {"gen_ai.evaluation.score.label": "Pass"})])
-    assert (only(recorder.spans)["accuracy"], only(recorder.spans)["user_satisfaction"]) == ("0.2", "1")
+    assert (only(recorder.spans)["accuracy"], only(recorder.spans)["user_satisfaction"]) == (0.2, 1.0)
+
+
+def test_a_score_of_another_scale_is_told_by_a_mapping_and_one_outside_of_it_is_refused(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "map.toml").write_text('[columns]\naccuracy = { from = "Correct", minimum = 1, maximum = 5 }\n')
+    recorder, shelf = Recorder(), Shelf(SourceSettings(location="here", mapping=tmp_path / "map.toml"))
+    for score in (1, 4, 0.5, "five"):
+        recorder.span(CHAT, events=[{**evaluation("Correct"), "gen_ai.evaluation.score.value": score}])
+    with writing(sqlite_engine) as connection:
+        tally = store(connection, prepare(shelf.take(recorder.spans), "otel", None))
+    with reading(sqlite_engine) as connection:
+        stored = connection.scalars(select(SELECTION.c.accuracy).order_by(SELECTION.c.request_id)).all()
+    assert stored == [0.0, 0.75, None, None]
+    assert dict(tally.rejected) == {"a score outside 0 to 1": 2}
 
 
 def test_an_evaluation_of_a_call_that_is_no_longer_remembered_reaches_what_is_stored(engine: Engine) -> None:

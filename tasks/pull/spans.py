@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 from models.settings import SourceSettings
@@ -12,6 +13,7 @@ from models.tables import TEXT_LENGTH
 from tasks.pull import conventions as names
 from tasks.pull.conventions import Role
 from tasks.pull.otlp import Group
+from tasks.pull.rows import Scale, scales_of
 from tasks.pull.validate import TRUE
 
 Value = str | bool | int | float
@@ -26,11 +28,11 @@ UNIDENTIFIED = "its trace id or span id is none"
 class Score:
     """An evaluation of an answer: of the span `of`, or of the one whose answer has the response id.
 
-    `at` orders several of the same column: the newest holds. `value` is as it was sent.
+    `at` orders several of the same column: the newest holds. `value` is between 0 and 1, or NaN: to be counted as none.
     """
 
     column: str
-    value: str
+    value: float
     at: int
     of: Key | None = None
     response_id: str | None = None
@@ -78,14 +80,14 @@ class Reader:
     """Reads spans, and evaluations beside them, as a source's settings say."""
 
     def __init__(self, settings: SourceSettings) -> None:
+        """Raises InvalidMapping where the settings name a mapping file that is none."""
         self._said_by = {
             "complexity": _either(settings.complexity_key, names.COMPLEXITY),
             "team": _either(settings.team_key, names.TEAM),
             "internal": (names.INTERNAL,),
         }
-        scores = ((settings.accuracy_score, "accuracy"), (settings.satisfaction_score, "user_satisfaction"))
+        self._scales = scales_of(settings)
         self._zero_is_free = settings.zero_is_free
-        self._columns = {name: column for name, column in scores if name is not None}
         self._wanted = names.ATTRIBUTES.union(*self._said_by.values())
 
     def wants(self, attribute: str) -> bool:
@@ -128,7 +130,7 @@ class Reader:
             response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
             said=self._said(attributes),
             origin=origin,
-            scores=tuple(self._scores(span, attributes, role)) if self._columns else (),
+            scores=tuple(self._scores(span, attributes, role)) if self._scales else (),
         )
 
     def _attributes(self, pairs: Iterable[Any]) -> dict[str, Value]:
@@ -159,11 +161,10 @@ class Reader:
             yield from self._score(listed, at, own)
 
     def _score(self, attributes: Attributes, at: int, of: Key | None) -> Iterator[Score]:
-        column = self._columns.get(str(attributes.get(names.EVALUATION_NAME)))
-        label = str(attributes.get(names.SCORE_LABEL)).lower()
-        value = _text(attributes, (names.SCORE_VALUE,)) or _LABELS.get(label)
-        if column is not None and value is not None:
-            yield Score(column, value, at, of, _text(attributes, names.RESPONSE_ID))
+        name, response_id = attributes.get(names.EVALUATION_NAME), _text(attributes, names.RESPONSE_ID)
+        for column, scale in self._scales.items():
+            if scale.name == name and (value := _share(attributes, scale)) is not None:
+                yield Score(column, value, at, of, response_id)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ _SCALARS = ("string_value", "bool_value", "int_value", "double_value")
 _LISTED = re.compile(r"(annotations|evaluations)\.(\d{1,4})\.(?:annotation|evaluation)\.(name|score|label)")
 _STANDARD = {"name": names.EVALUATION_NAME, "score": names.SCORE_VALUE, "label": names.SCORE_LABEL}
 
-_LABELS = {"pass": "1", "passed": "1", "correct": "1", "fail": "0", "failed": "0", "incorrect": "0"}
+_LABELS = {"pass": 1.0, "passed": 1.0, "correct": 1.0, "fail": 0.0, "failed": 0.0, "incorrect": 0.0}
 """Of evaluations that have a label instead of a score; what another label means only its author knows."""
 
 
@@ -287,6 +288,14 @@ def _listed(attributes: Attributes) -> list[dict[str, Value]]:
         if key.startswith(names.JUDGED) and (match := _LISTED.fullmatch(key)):
             found.setdefault((match[1], match[2]), {})[_STANDARD[match[3]]] = value
     return list(found.values())
+
+
+def _share(attributes: Attributes, scale: Scale) -> float | None:
+    """A score between 0 and 1, or NaN where it is none; None where there is neither a score nor a label that is one."""
+    if (value := attributes.get(names.SCORE_VALUE)) is None:
+        return _LABELS.get(str(attributes.get(names.SCORE_LABEL)).lower())
+    share = scale.share(value)
+    return nan if share is None else share
 
 
 def _text(attributes: Attributes, keys: Iterable[str]) -> str | None:

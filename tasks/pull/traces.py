@@ -136,9 +136,9 @@ class Traces:
                     tally.give(span, row)
                 tally.amend(row["request_id"], self._scores_of([span, *outer]))
 
-    def _scores_of(self, calls: list[Span]) -> dict[str, str]:
+    def _scores_of(self, calls: list[Span]) -> dict[str, float]:
         """By column, the newest of the innermost of these calls that was evaluated."""
-        found: dict[str, str] = {}
+        found: dict[str, float] = {}
         for span in calls:
             targets = [span.key] if span.response_id is None else [span.key, _answer(span.response_id)]
             fitting = [
@@ -177,6 +177,7 @@ _PICK_SCHEMA: dict[str, Any] = {
     "timestamp": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "error": pl.Boolean,
     "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64,
 }  # fmt: skip
+_AMENDMENT_SCHEMA = {name: pl.String if name == "request_id" else pl.Float64 for name in AMENDMENTS}
 _OVERHEAD_SCHEMA: dict[str, Any] = {
     name: _PICK_SCHEMA.get(name, pl.String) for name in (*OVERHEAD, *PRICING, "cache_hit")
 }
@@ -221,7 +222,7 @@ class _Tally:
         self.withdrawn.append(request_id_of(*span.key))
         self.stored[span.key] = None
 
-    def amend(self, request_id: str, scores: Mapping[str, str]) -> None:
+    def amend(self, request_id: str, scores: Mapping[str, float]) -> None:
         if scores:
             self.amendments.append({"request_id": request_id, **scores})
 
@@ -229,7 +230,7 @@ class _Tally:
         return Batch(
             picks=_frame(self.picks, _PICK_SCHEMA),
             overhead=_frame(self.overhead, _OVERHEAD_SCHEMA),
-            amendments=pl.DataFrame(self.amendments, schema=dict.fromkeys(AMENDMENTS, pl.String)),
+            amendments=pl.DataFrame(self.amendments, schema=_AMENDMENT_SCHEMA),
             withdrawn=self.withdrawn,
             left_out=+self.left_out,
             unreadable=+self.unreadable,
@@ -277,5 +278,5 @@ def _answer(response_id: str) -> Key:
     return "answer", response_id
 
 
-def _newest(score: Score) -> tuple[int, str]:
+def _newest(score: Score) -> tuple[int, float]:
     return score.at, score.value
