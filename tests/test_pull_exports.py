@@ -99,6 +99,7 @@ def test_an_unfinished_last_line_waits_and_is_told_once_where_its_end_does_not_c
     assert reader.numbers() == []
     assert reader.numbers() == []
     assert reader.unreadable == {NOT_FINISHED: 1}
+    assert reader.exports.size(reader.cursor) == 0
     append(path, b"2}\n")
     assert [(row.line, row.value["n"]) for row in reader.rows()] == [(2, 22)]
 

@@ -95,6 +95,22 @@ def test_a_generation_with_its_scores_becomes_a_selection(
     assert stored(engine) == {"g1": WHOLE}
 
 
+def test_numbered_pages_of_an_older_server_are_all_read(sqlite_engine: Engine, older: Server) -> None:
+    older.observations = [generation(f"g{number}", START + number * MINUTE) for number in range(250)]
+    older.scores = [score(f"g{number}", value=number % 2) for number in range(150)]
+    tally = bring(sqlite_engine, "langfuse", older.address, **SCORES)
+    assert (tally.added, tally.amended) == (250, 150)
+
+
+def test_since_leaves_no_gap_behind(server: Server) -> None:
+    server.observations = [generation("between", START + 5 * MINUTE), generation("later", START + 20 * MINUTE)]
+    source = Langfuse(server.address, SourceSettings(location=server.address, overlap_minutes=0))
+    reached = json.dumps({"observations": START.isoformat()})
+    *_, last = source.batches(reached, START + 10 * MINUTE)
+    found = [row["request_id"] for batch in source.batches(last.cursor, None) for row in batch.picks.to_dicts()]
+    assert found == ["between", "later"]
+
+
 def test_pages_are_all_read_and_a_second_pull_adds_none(engine: Engine, server: Server) -> None:
     server.largest_page = 7
     server.observations = [generation(f"g{number}", START + number * MINUTE) for number in range(40)]

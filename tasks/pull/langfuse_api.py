@@ -45,12 +45,12 @@ CHECK = "Check the address and that the project's keys are valid"
 
 
 Pages = Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]]
-"""What gives the pages of rows from one time to another."""
+"""What gives the pages of rows from one time to another, newest first."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """All rows from one time to another."""
+    """All rows from one time to another, oldest first."""
 
     rows: list[dict[str, Any]]
     end: datetime
@@ -185,7 +185,7 @@ def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[Window]:
         if len(read) > PAGES and until - begin > SHORTEST:
             length = max(SHORTEST, (until - begin) / 8)
             continue
-        rows = [row for page in read for row in page]
+        rows = [row for page in read for row in page][::-1]
         if rows or until == end:
             yield Window(rows, until)
         begin = until
