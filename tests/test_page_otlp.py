@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import random
+import re
 import socket
 import threading
 import zlib
@@ -17,6 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml  # type: ignore[import-untyped]
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -35,9 +37,11 @@ from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from models.workplace import Workplace
+from tasks.pull.conventions import ATTRIBUTES
 from tests.pages import READER, WRITER, bearing, listening, workplace
 from tests.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
+PAGE = (Path(__file__).parent.parent / "docs" / "sources" / "otel.md").read_text(encoding="utf-8")
 SELECTION, OVERHEAD = table_of(Selection), table_of(Overhead)
 PROTOBUF = {"Content-Type": "application/x-protobuf"} | bearing(WRITER)
 JSON = {"Content-Type": "application/json"} | bearing(WRITER)
@@ -393,3 +397,25 @@ def test_the_settings_of_a_source_of_this_kind_hold_or_none_are_needed() -> None
     assert source_settings(parse_settings({"sources": named}, "test")).complexity_key == "tier"
     assert source_settings(parse_settings({"sources": named | SOURCES}, "test")).complexity_key == "app.tier"
     assert otlp.NAME == "otel"
+
+
+def test_an_sdk_that_is_set_up_as_documented_is_heard(
+    sqlite_engine: Engine, sqlite_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in re.findall(r'export (OTEL_\w+)="?(.*?)"?\n', PAGE):
+        there = value.replace("https://routewatch.example.org", sqlite_address)
+        monkeypatch.setenv(name, there.replace("$ROUTEWATCH_TOKEN", WRITER))
+    recorder = Recorder()
+    recorder.span(CHAT)
+    assert OTLPSpanExporter().export(recorder.spans) is SpanExportResult.SUCCESS
+    assert len(stored(sqlite_engine)) == 1
+
+
+def test_every_attribute_that_is_read_is_documented_and_the_examples_are_sound() -> None:
+    assert {name for name in ATTRIBUTES if f"`{name}`" not in PAGE} == set()
+    shown = json.loads(re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[0])
+    assert source_settings(parse_settings(shown, "docs")).team_key == "service.name"
+    collector = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0])
+    pipeline = collector["service"]["pipelines"]["traces/routewatch"]
+    assert set(pipeline["processors"]) <= set(collector["processors"])
+    assert set(pipeline["exporters"]) <= set(collector["exporters"])
