@@ -70,7 +70,7 @@ class Traces:
             judged += span.scores
         for span in fresh.values():
             self._remember(span)
-        touched = {trace for trace, _ in fresh} | {trace for score in judged for trace in self._note(score)}
+        touched = dict.fromkeys([*(trace for trace, _ in fresh), *(it for score in judged for it in self._note(score))])
         for trace in touched:
             if trace in self._traces:
                 self._settle(self._traces[trace], fresh, tally)
@@ -240,7 +240,11 @@ class _Tally:
 
 def _frame(rows: list[dict[str, Any]], schema: Mapping[str, Any]) -> pl.DataFrame:
     instant = pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
-    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema).with_columns(instant)
+    return (
+        pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+        .with_columns(instant)
+        .sort("timestamp", maintain_order=True)
+    )
 
 
 def _outward(call: Span, around: Mapping[str, Span | None]) -> Iterator[Span]:
