@@ -117,9 +117,9 @@ class Exports:
                     places[file.name] = part.place
                 held.rows += part.rows
                 held.unreadable += part.unreadable
-                held.size += part.size
+                held.weight += part.weight
                 done += part.size
-                if len(held.rows) >= CHUNK_ROWS or held.size >= CHUNK_BYTES:
+                if len(held.rows) >= CHUNK_ROWS or held.weight >= CHUNK_BYTES:
                     yield Rows(held.rows, held.unreadable, _cursor(places), done)
                     held = _Part()
         if held.rows or held.unreadable or _cursor(places) != cursor:
@@ -173,6 +173,7 @@ class Exports:
                     Counter(line.reason for line in batch if line.reason),
                     replace(reached, print=_print(stream, reached.read)),
                     reached.read - before.read,
+                    reached.read - before.read,
                 )
                 before = reached
 
@@ -223,6 +224,8 @@ class Exports:
                 [row for row in batch if isinstance(row, Row)],
                 Counter(item.reason for item in batch if isinstance(item, Reject)),
                 _Place(file.size, file.changed_ns, rows=count),
+                # Of a large file that is not read by bytes a few parts make a chunk.
+                weight=CHUNK_BYTES // 5 if file.size > CHUNK_BYTES else 0,
             )
         yield _Part(place=_Place(file.size, file.changed_ns, rows=-1), size=file.size)
 
@@ -312,10 +315,13 @@ class _Line(NamedTuple):
 
 @dataclass
 class _Part:
+    """Rows of a file, how far it is read with them, its bytes that are done with, and those that are held in memory."""
+
     rows: list[Row] = field(default_factory=list)
     unreadable: Counter[str] = field(default_factory=Counter)
     place: _Place | None = None
     size: int = 0
+    weight: int = 0
 
 
 def _is_passing(error: Exception) -> bool:
