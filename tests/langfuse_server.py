@@ -142,7 +142,7 @@ def langfuse(**options: Any) -> Iterator[Langfuse]:
 
     server = ThreadingHTTPServer((HOST, 0), Handler)
     target.port = server.server_address[1]
-    thread = Thread(target=server.serve_forever, daemon=True)
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield target
