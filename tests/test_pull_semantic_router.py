@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, select, text
 
+from models.database import reading
 from models.errors import SourceUnavailable
+from models.tables import Overhead, table_of
 from tests.pulls import MINUTE, START, bring, stored, write_jsonl
 
 
@@ -139,6 +141,22 @@ def test_costs_in_another_currency_are_rejected_and_counted(sqlite_engine: Engin
     assert costs == {"dollar": 0.0123, "unsaid": 0.0123, "none": None, "zero": None, "hit": 0.0}
 
 
+def test_what_the_router_asked_a_model_for_itself_is_overhead_and_no_selection(
+    sqlite_engine: Engine, tmp_path: Path
+) -> None:
+    helper = {
+        "prompt_helper_model": "gpt-4o-mini", "prompt_helper_prompt_tokens": 1_000_000,
+        "prompt_helper_completion_tokens": 0, "prompt_helper_latency_ms": 300,
+    }  # fmt: skip
+    write_jsonl(tmp_path / "a.jsonl", record("r1", route_diagnostics=helper), record("r2", route_diagnostics={}))
+    tally = bring(sqlite_engine, "semantic-router", tmp_path)
+    assert (tally.added, tally.overhead) == (2, 1)
+    with reading(sqlite_engine) as connection:
+        (own,) = connection.execute(select(table_of(Overhead))).mappings()
+    assert (own["request_id"], own["kind"], own["model_id"]) == ("r1:prompt-helper", "prompt-helper", "gpt-4o-mini")
+    assert (own["timestamp"], own["cost_usd"]) == (START.replace(microsecond=250_000), pytest.approx(0.15))
+
+
 def test_a_second_pull_adds_none(engine: Engine, tmp_path: Path) -> None:
     assert len(pulled(engine, tmp_path, record("r1"), record("r2", what_is="new"))) == 2
     assert bring(engine, "semantic-router", tmp_path).read == 0
@@ -152,6 +170,7 @@ CREATE TABLE {name} (
   decision varchar(255), decision_tier int, category varchar(255), original_model varchar(255),
   selected_model varchar(255), signals jsonb, outcomes jsonb, response_status int,
   lifecycle_state varchar(32) NOT NULL DEFAULT 'unknown', duration_ms bigint, terminal_reason text,
+  route_diagnostics jsonb,
   from_cache boolean, prompt text, prompt_tokens int, cached_prompt_tokens int, cache_write_tokens int,
   completion_tokens int, actual_cost double precision, currency varchar(32), created_at timestamp DEFAULT now()
 )"""

@@ -104,7 +104,7 @@ class SemanticRouter(FileSource):
         tokens = number(record.get("completion_tokens"))
         hit = bool(flag(record.get("from_cache")))
         free = hit or failure is not None or self._settings.zero_is_free
-        rows.pick(
+        taken = rows.pick(
             record.get("timestamp"),
             request_id=word(record.get("id")),
             model_id=word(first(record, "selected_model", "original_model")),
@@ -122,6 +122,16 @@ class SemanticRouter(FileSource):
             cache_read_tokens=number(record.get("cached_prompt_tokens")),
             cache_write_tokens=number(record.get("cache_write_tokens")),
         )
+        helper = nested(record.get("route_diagnostics"))
+        if taken and known(helper.get("prompt_helper_model")) is not None:
+            rows.own_call(
+                record.get("timestamp"),
+                request_id=f"{record.get('id')}:prompt-helper",
+                kind="prompt-helper",
+                model_id=word(helper["prompt_helper_model"]),
+                prompt_tokens=number(helper.get("prompt_helper_prompt_tokens")),
+                completion_tokens=number(helper.get("prompt_helper_completion_tokens")),
+            )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -131,7 +141,7 @@ _LISTS = ("data", "records", "items")
 _COLUMNS = (
     "id", "timestamp", "request_id", "session_id", "recipe", "decision", "decision_tier", "category", "original_model",
     "selected_model", "reasoning_mode", "signals", "outcomes", "response_status", "lifecycle_state", "duration_ms",
-    "terminal_reason", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
+    "terminal_reason", "route_diagnostics", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
     "completion_tokens", "actual_cost", "currency",
 )  # fmt: skip
 """Everything but what was asked and answered."""
