@@ -122,8 +122,12 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
     """A body as it was before it was packed. Raises ValueError, and TooLarge as soon as it is known to be."""
     if packing == "identity":
         return body
-    parts, length = [], 0
+    parts: list[bytes] = []
+    length = 0
     while body:
+        # What follows a part is copied each time: many small ones would take for ever.
+        if len(parts) == _MOST_PARTS:
+            raise TooLarge(f"is packed in more than {_MOST_PARTS} parts")
         unpacking = zlib.decompressobj(PACKINGS[packing])
         try:
             parts.append(unpacking.decompress(body, largest_bytes + 1 - length))
@@ -142,6 +146,8 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _MOST_REASONS = 5
+_MOST_PARTS = 16
+"""Of gzip; exporters make one."""
 
 
 class _Route(APIRoute):

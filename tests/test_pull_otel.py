@@ -36,7 +36,7 @@ from tasks.pull.pull import cursor_of, pull
 from tasks.pull.source import Batch
 from tasks.pull.spans import Reader
 from tasks.pull.store import prepare, store
-from tasks.pull.traces import WRAPS, Traces
+from tasks.pull.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
 from tests.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
 SETTINGS = SourceSettings(
@@ -453,6 +453,15 @@ def test_what_is_remembered_has_a_bound() -> None:
         shelf.take([span])
     assert len(shelf.picks) == 80
     assert sum(len(trace.spans) for trace in shelf.traces._traces.values()) <= 10
+
+
+def test_evaluations_without_end_are_not_all_remembered() -> None:
+    recorder, shelf = Recorder(), Shelf()
+    call = recorder.span(CHAT)
+    for number in range(100):
+        recorder.span(evaluation("Correct", 0.5, {"gen_ai.response.id": f"r{number}"}), links=[call])
+    shelf.take(recorder.spans)
+    assert max(map(len, shelf.traces._scores.values())) <= MOST_SCORES_OF_CALL
 
 
 def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from tasks.pull.validate import FALSE, TRUE
 
 MOST_SPANS = 100_000
 MOST_SPANS_OF_TRACE = 5_000
+MOST_SCORES_OF_CALL = 32
 """What is remembered: a call that comes later than so many others is taken for a selection of its own."""
 
 DEFAULT_OVERHEAD = "classifier"
@@ -113,6 +114,8 @@ class Traces:
             self._scores.move_to_end(target)
             key = (score.column, score.response_id)
             known[key] = max(known.get(key, score), score, key=_newest)
+            if len(known) > MOST_SCORES_OF_CALL:
+                del known[min(known, key=lambda key: _newest(known[key]))]
 
     def _settle(self, trace: _Trace, fresh: Collection[Key], tally: _Tally) -> None:
         calls = [span for span in trace.spans.values() if span.role.is_call]
