@@ -334,16 +334,22 @@ def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
         assert post(address, b"").status_code == 200
 
 
-def test_a_database_that_is_away_is_said_without_its_address(sqlite_engine: Engine, sqlite_address: str) -> None:
+def test_a_database_that_is_away_is_said_without_its_address_and_nothing_is_lost_by_it(
+    sqlite_engine: Engine, sqlite_address: str
+) -> None:
+    """Nor what the spans that could not be stored had to say of one that was stored before."""
     recorder = Recorder()
-    recorder.span(CHAT)
+    outer = recorder.span(CHAT | {"app.tier": "gold"})
+    recorder.span(CHAT, parent=outer)
+    later, first = (body_of([span]) for span in recorder.spans)
+    assert post(sqlite_address, first).status_code == 200
     hide(sqlite_engine, "selection", "hidden")
-    told = post(sqlite_address, body_of(recorder.spans))
+    told = post(sqlite_address, later)
     assert (told.status_code, told.headers["retry-after"], Status.FromString(told.content).code) == (503, "5", 14)
     assert b"sqlite" not in told.content
     hide(sqlite_engine, "hidden", "selection")
-    assert post(sqlite_address, body_of(recorder.spans)).status_code == 200
-    assert len(stored(sqlite_engine)) == 1
+    assert post(sqlite_address, later).status_code == 200
+    assert [row["complexity"] for row in stored(sqlite_engine).values()] == ["gold"]
 
 
 def test_without_tokens_this_machine_alone_may_send(sqlite_engine: Engine, tmp_path: Path) -> None:
