@@ -8,7 +8,10 @@ from models.settings import Settings
 
 if TYPE_CHECKING:
     from prefect import Flow
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.deployments.runner import RunnerDeployment
+
+    from tasks.due import Kind
 
 NAME = "routewatch"
 """Of every deployment."""
@@ -19,24 +22,21 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
 
     `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
     """
-    from prefect.schedules import Cron
-
     from flows.backfill import backfill, task_runner
     from flows.custom_report import custom_report
     from flows.daily import daily
     from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
-    from tasks.due import CRONS
     from tasks.request import usual_formats
 
     schedules = settings.reporting.schedules
     plan = (
-        (hourly, schedules.hourly.enabled, Cron(CRONS["hourly"], timezone="UTC", slug="hourly")),
-        (daily, schedules.daily.enabled, Cron(CRONS["daily"], timezone=settings.timezone, slug="daily")),
-        (weekly, schedules.weekly.enabled, Cron(CRONS["weekly"], timezone=settings.timezone, slug="weekly")),
+        (hourly, schedules.hourly.enabled, _schedule("hourly", "UTC")),
+        (daily, schedules.daily.enabled, _schedule("daily", settings.timezone)),
+        (weekly, schedules.weekly.enabled, _schedule("weekly", settings.timezone)),
     )
-    timed = [_deployment(flow, 1, schedules=[cron] if enabled else []) for flow, enabled, cron in plan]
+    timed = [_deployment(flow, 1, schedules=[schedule] if enabled else []) for flow, enabled, schedule in plan]
     backfilling = backfill.with_options(task_runner=task_runner())
     on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfilling, 1, {})]
     custom = settings.reporting.custom_reports
@@ -63,6 +63,16 @@ def _deployment(flow: Flow[..., Any], limit: int | None, **options: Any) -> Runn
     return RunnerDeployment.from_flow(
         flow, name=NAME, concurrency_limit=limit, entrypoint_type=EntrypointType.MODULE_PATH, **options
     )
+
+
+def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
+    """It does not say whether it is active: what a person has paused stays so, and a new one is active anyway."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+
+    from tasks.due import CRONS
+
+    return DeploymentScheduleCreate(schedule=CronSchedule(cron=CRONS[kind], timezone=zone), slug=kind)
 
 
 def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:

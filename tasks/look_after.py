@@ -35,7 +35,7 @@ LONGEST_START = timedelta(minutes=30)
 """How long a run may be on its way from a worker to its first word: an image may have to be fetched."""
 
 UNHEARD = timedelta(hours=6)
-"""A run of which no heartbeat at all is on record is given so long: the record itself may be missing."""
+"""Where no heartbeat of any run is on record, a run is given so long: a proxy may keep them back."""
 
 PAGE = 200
 
@@ -63,9 +63,9 @@ def look_after(place: Workplace, now: datetime) -> Looked:
         dead = [run for run in _under_way(client) if _is_dead(client, run, now)]
         for run in dead:
             _bury(client, run)
+        failed = {client.read_flow(run.flow_id).name for run in dead}
         asked = tuple((kind, due) for kind in FURTHEST for due in _ask(client, place, kind, now))
-    failed = {name for run in dead if (name := _flow_name(client, run)) in SCHEDULES} if dead else set()
-    _tell(place, failed, now)
+    _tell(place, failed & {*SCHEDULES}, now)
     return Looked(tuple(run.id for run in dead), asked)
 
 
@@ -105,19 +105,15 @@ def _is_dead(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
     if now - since <= quiet:
         return False
     heard = _last_heartbeat(client, run.id)
-    return now - since > UNHEARD if heard is None else now - heard > quiet
+    if heard is None and _last_heartbeat(client) is None:
+        return now - since > UNHEARD
+    return heard is None or now - heard > quiet
 
 
-def _last_heartbeat(client: SyncPrefectClient, run_id: UUID) -> datetime | None:
-    """Which the run's own process sends, at its start and every three minutes unless set otherwise."""
-    wanted = {
-        "filter": {
-            "event": {"name": ["prefect.flow-run.heartbeat"]},
-            "resource": {"id": [f"prefect.flow-run.{run_id}"]},
-            "order": "DESC",
-        },
-        "limit": 1,
-    }
+def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> datetime | None:
+    """The newest of a run, or of any: its own process sends one at its start, and every three minutes unless set so."""
+    of_run = {} if run_id is None else {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}
+    wanted = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
     answer = client.request("POST", "/events/filter", json=wanted)
     events = answer.raise_for_status().json()["events"]
     return datetime.fromisoformat(events[0]["occurred"]) if events else None
@@ -126,12 +122,8 @@ def _last_heartbeat(client: SyncPrefectClient, run_id: UUID) -> datetime | None:
 def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
     from prefect.states import Crashed  # noqa: PLC0415
 
-    client.set_flow_run_state(run.id, Crashed(message="No sign of life: its process was killed or lost."), force=True)
+    client.set_flow_run_state(run.id, Crashed(message="No sign of life: its process was killed or lost."))
     logger().warning("the run %s gave no sign of life any more and is marked as crashed", run.name)
-
-
-def _flow_name(client: SyncPrefectClient, run: FlowRun) -> str:
-    return client.read_flow(run.flow_id).name
 
 
 def _tell(place: Workplace, failed: Iterable[str], now: datetime) -> None:
