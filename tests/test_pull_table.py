@@ -271,6 +271,22 @@ def test_nothing_can_be_written_to_the_source(place: Place, tmp_path: Path) -> N
     place.insert("p1", stamp(START))
 
 
+def test_the_role_that_the_docs_create_is_enough(sqlite_engine: Engine, postgres_place: Place, tmp_path: Path) -> None:
+    postgres_place.insert("p1", stamp(START))
+    postgres_place.run("CREATE ROLE routewatch_reader LOGIN PASSWORD 'choose one'")
+    reader = postgres_place.address.replace("//postgres:", "//routewatch_reader:")
+    assert reader != postgres_place.address
+    mapping = postgres_place.mapping(tmp_path)
+    try:
+        with pytest.raises(SourceUnavailable, match="permission denied"):
+            bring(sqlite_engine, "table", reader, mapping=mapping)
+        postgres_place.run(f"GRANT SELECT ON {postgres_place.quoted} TO routewatch_reader")
+        assert bring(sqlite_engine, "table", reader, mapping=mapping).added == 1
+    finally:
+        postgres_place.run("DROP OWNED BY routewatch_reader")
+        postgres_place.run("DROP ROLE routewatch_reader")
+
+
 def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
     mapping = tmp_path / "map.toml"
     mapping.write_text(TOML.format(table="t"))
