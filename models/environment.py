@@ -21,25 +21,38 @@ from models.token import parse_tokens
 class Environment(BaseSettings):
     """The ROUTEWATCH_* variables."""
 
-    model_config = SettingsConfigDict(env_prefix="ROUTEWATCH_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="ROUTEWATCH_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
 
     home: Path = Path("var")
+    """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""
     database_url: SecretStr | None = None
+    """`postgresql://user:password@host/name` or `sqlite:///…`. Without it: `routewatch.db` in `ROUTEWATCH_HOME`."""
     settings: Path | None = None
+    """The settings file, JSON. Without it every key has its default."""
     smtp_host: str = "localhost"
+    """The mail server."""
     smtp_port: int = Field(default=587, ge=1, le=65535)
+    """Its port."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    """How the way to it is encrypted, with its certificate checked; `none`: in the clear."""
     smtp_username: str | None = None
+    """Who logs in there. Without it nobody does."""
     smtp_password: SecretStr | None = None
+    """The password; else the Prefect Secret block `routewatch-smtp-password`."""
     mail_from: str = "routewatch@localhost"
+    """The sender of mails, with a name in front of the address or not."""
     webhook_secret: SecretStr | None = None
+    """What webhooks are signed with, `whsec_…`, several with spaces between them; else a Prefect Secret block."""
     tokens: SecretStr | None = None
-    """Who may use the HTTP interface (models.token), with spaces between them."""
+    """Who may use the page and the HTTP interface: `name:scopes:secret`, several with spaces between them."""
     log_format: Literal["auto", "text", "json"] = "auto"
     """Lines for people on a terminal and JSON elsewhere, or the same everywhere."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
     """From which on something is logged; None: what is usual of the command."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
+    """Where `reports/` in `ROUTEWATCH_HOME` can be opened in a browser. Mails and chats then link to the report."""
 
     @field_validator("mail_from")
     @classmethod

@@ -33,18 +33,23 @@ class KpiState(StrEnum):
 class Thresholds(BaseModel):
     """Target, warning and critical limit of one KPI, in the KPI's unit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     target: float
+    """What is aimed at; beyond it the KPI is off target."""
     warning: float
+    """Beyond it the KPI is in the state *warning*."""
     critical: float
+    """Beyond it the KPI is in the state *critical*, which also alerts by itself."""
     unit: str
+    """Of the three limits; nothing else is accepted."""
 
 
 class MillisecondThresholds(Thresholds):
     """Limits of a duration: lower is better, so they rise from target to critical."""
 
     unit: str = "milliseconds"
+    """Of the three limits; nothing else is accepted."""
 
     @model_validator(mode="after")
     def _rises(self) -> MillisecondThresholds:
@@ -59,6 +64,7 @@ class RatioThresholds(Thresholds):
     """Limits of a ratio in 0..1."""
 
     unit: str = "ratio"
+    """Of the three limits; nothing else is accepted."""
 
     @model_validator(mode="after")
     def _within_bounds(self) -> RatioThresholds:

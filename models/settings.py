@@ -20,8 +20,15 @@ Milliseconds = Annotated[int, Field(gt=0)]
 
 
 class _Block(BaseModel):
+    """What stands below a key is its meaning: docs/configuration.md is made of it."""
+
     model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
     )
 
 
@@ -29,10 +36,15 @@ class PerformanceMetrics(_Block):
     """Limits of the five KPIs; the defaults are the product document's."""
 
     response_time: MillisecondThresholds = MillisecondThresholds(target=2000, warning=3000, critical=5000)
+    """From the pick to the answer, on average over the calls that did not fail."""
     selection_accuracy: FallingRatioThresholds = FallingRatioThresholds(target=0.95, warning=0.90, critical=0.85)
+    """How often the model was the right one for its request, on average."""
     cache_hit_rate: FallingRatioThresholds = FallingRatioThresholds(target=0.90, warning=0.80, critical=0.70)
+    """The share of requests that the router's own cache answered."""
     cost_efficiency: FallingRatioThresholds = FallingRatioThresholds(target=0.80, warning=0.70, critical=0.60)
+    """What the cheapest adequate model would have cost, divided by what was spent."""
     error_rate: RisingRatioThresholds = RisingRatioThresholds(target=0.02, warning=0.05, critical=0.10)
+    """The share of selections that failed."""
 
     def of(self, name: KpiName) -> Thresholds:
         """The limits of one KPI."""
@@ -52,23 +64,35 @@ _FIELD_OF_KPI = {
 class Alerting(_Block):
     """When somebody is told that a KPI went wrong, and how often.
 
-    The product document gives the first three; the others are as on-call people set such rules elsewhere. A window of
-    `window_minutes` is judged each minute; where it has fewer than `minimum_sample` selections it says nothing.
+    The product document gives the first three; the others are as on-call people set such rules elsewhere.
     """
 
     enabled: bool = True
+    """Tell somebody. Without it alerts are judged and on record, and nobody is told."""
     channels: tuple[Literal["console", "webhook", "dashboard", "email"], ...] = ("console", "webhook", "dashboard")
+    """Who is told: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
     thresholds: Literal["auto", "fixed"] = "auto"
+    """`auto` learns what is usual from the four weeks before; `fixed` takes those of `performanceMetrics`."""
     window_minutes: Annotated[int, Field(ge=1, le=120)] = 15
+    """How many minutes are judged together, each minute anew."""
     minimum_sample: Annotated[int, Field(ge=1)] = 30
+    """With fewer selections a window says nothing."""
     hold_minutes: Annotated[int, Field(ge=0)] = 5
+    """A breach lasts this long before the alert fires."""
     resolve_minutes: Annotated[int, Field(ge=0)] = 10
+    """It is well for this long before the alert is over."""
     cool_down_minutes: Annotated[int, Field(ge=0)] = 30
+    """For this long after an alert is over only what is critical fires again."""
     remind_hours: Annotated[float, Field(gt=0)] | None = 24.0
+    """An alert that goes on is told again after this long; `null`: never."""
     group_wait_minutes: Annotated[int, Field(ge=0)] = 2
+    """News wait this long for others, to be told in one message."""
     group_interval_minutes: Annotated[int, Field(ge=0)] = 10
+    """Messages are at least this far apart."""
     no_data_minutes: Annotated[int, Field(ge=1)] = 60
+    """Silence alerts after this long, while it is not yet known how long is usual."""
     single_selections: bool = True
+    """Alert on single selections that hang (the rule `slowSelections`)."""
 
 
 class ChartName(StrEnum):
@@ -80,18 +104,28 @@ class ChartName(StrEnum):
 
 class DashboardSettings(_Block):
     enabled: bool = True
+    """Serve the live page with `routewatch serve`."""
     refresh_rate: Milliseconds = 10_000
+    """How often the live page and the dashboard's file are renewed, in milliseconds."""
     charts: tuple[ChartName, ...] = tuple(ChartName)
+    """Which charts reports, the dashboard and the live page show."""
 
 
 class Monitoring(_Block):
     enabled: bool = True
+    """Count, judge and deliver all the time while the page is served. The timetable does so without it."""
     update_interval: Milliseconds = 5_000
+    """How often the monitor looks, in milliseconds."""
     retention_period: Milliseconds = 2_592_000_000
+    """How long raw selections are kept, in milliseconds: 30 days."""
     archive: bool = False
+    """Write raw selections to `archive/` in `ROUTEWATCH_HOME` before they are removed."""
     aggregation_levels: tuple[Literal["minute", "hour", "day", "week"], ...] = ("minute", "hour", "day", "week")
+    """The levels of the rollups. Reports need all four, so nothing else is accepted."""
     alerting: Alerting = Alerting()
+    """When somebody is told that a KPI went wrong, and how often."""
     dashboard: DashboardSettings = DashboardSettings()
+    """The live page and the dashboard's file."""
 
     @field_validator("aggregation_levels")
     @classmethod
@@ -103,31 +137,45 @@ class Monitoring(_Block):
 
 class Schedule(_Block):
     enabled: bool = True
+    """Run it by the timetable."""
     recipients: tuple[str, ...] = ()
+    """Who gets it: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
     metrics: tuple[Literal["all", "responseTime", "selectionAccuracy", "cacheHitRate", "costEfficiency",
                            "errorRate", "cost", "trends", "optimization"], ...] = ("all",)  # fmt: skip
+    """What the report shows."""
     format: Literal["summary", "detailed"] = "summary"
+    """A page or two, or everything."""
 
 
 class Schedules(_Block):
     hourly: Schedule = Schedule(recipients=("dashboard",), metrics=("responseTime", "errorRate", "cost"))
+    """The last whole hour, five minutes after it."""
     daily: Schedule = Schedule(recipients=("email", "webhook"))
+    """The last whole day, at 06:15."""
     weekly: Schedule = Schedule(recipients=("management",), metrics=("trends", "optimization"), format="detailed")
+    """The last whole week, on Mondays at 06:30."""
 
 
 class CustomReports(_Block):
     enabled: bool = True
+    """Offer the form in Prefect's UI."""
     templates: tuple[Literal["performance", "cost", "usage", "optimization"], ...] = (
         "performance", "cost", "usage", "optimization",
     )  # fmt: skip
+    """Which reports the form offers."""
     export_formats: tuple[Literal["json", "csv", "pdf"], ...] = ("json", "csv", "pdf")
+    """Which files are made, beside the page, where whoever asks does not choose."""
 
 
 class Reporting(_Block):
     schedules: Schedules = Schedules()
+    """The reports of the timetable."""
     custom_reports: CustomReports = CustomReports()
+    """Reports about any period, when somebody asks."""
     locale: str = "en_US"
+    """How numbers and dates are written, such as `en_US` or `de_DE`. The words are English."""
     paper: Literal["A4", "Letter"] = "A4"
+    """The size of a PDF's pages."""
 
     @field_validator("locale")
     @classmethod
@@ -141,14 +189,18 @@ class Reporting(_Block):
 
 class Budget(_Block):
     monthly_usd: Annotated[float, Field(gt=0)] | None = None
+    """What a calendar month may cost, in USD. Without it there is no budget, and no alert on one."""
 
 
 class NumericKnob(_Block):
-    """Bounds of a number that Routewatch may move; one change multiplies it by at most `factor`."""
+    """Bounds of a number that Routewatch may move."""
 
     minimum: Annotated[float, Field(gt=0)]
+    """It is never set lower."""
     maximum: Annotated[float, Field(gt=0)]
+    """It is never set higher."""
     factor: Annotated[float, Field(gt=1)] = 2.0
+    """One change multiplies it by at most this."""
 
     @model_validator(mode="after")
     def _ordered(self) -> NumericKnob:
@@ -158,32 +210,43 @@ class NumericKnob(_Block):
 
 
 class ChoiceKnob(_Block):
-    """The values that a setting may take, from the weakest to the strongest; one change moves one place."""
+    """The values that a setting may take."""
 
     choices: Annotated[tuple[str, ...], Field(min_length=2)]
+    """The values, from the weakest to the strongest; one change moves one place."""
 
 
 class Optimizer(_Block):
     """What the loop may do by itself.
 
     Numbers without a source in the product document are chosen to be careful: a change needs a full day's evidence,
-    and a key is left alone for a day after it was changed, twice as long after each time that it was taken back.
-    A change is observed for at least `observe_hours` and at most `observe_max_hours`; a proposal that nobody decides on
-    and no run finds again expires after `proposal_days`.
+    and a key is left alone for a day after it was changed.
     """
 
     mode: Literal["off", "propose", "auto"] = "auto"
+    """`off` changes nothing, `propose` leaves every decision to a person, `auto` applies by itself what is safe."""
     minimum_sample: Annotated[int, Field(ge=1)] = 100
+    """A change needs at least so many selections as evidence, and as many to be judged by."""
     cool_down_hours: Annotated[float, Field(gt=0)] = 24.0
+    """A key rests this long after a change, twice as long after each time that it was taken back."""
     observe_hours: Annotated[float, Field(gt=0)] = 24.0
+    """A change is observed for at least this long before it is kept."""
     observe_max_hours: Annotated[float, Field(gt=0)] = 168.0
+    """And for at most this long."""
     proposal_days: Annotated[float, Field(gt=0)] = 7.0
+    """A proposal expires this long after a run last found it, if nobody has decided."""
     random_split: bool = False
+    """The router hands out models at random within a complexity class: then savings are not observational."""
     router_usd_per_request: Annotated[float, Field(ge=0)] | None = None
+    """What the router itself costs a request, in USD. It is taken off the savings."""
     cache_max_entries: NumericKnob = NumericKnob(minimum=100, maximum=1_000_000)
+    """The bounds of `cache.max_entries`."""
     cache_ttl_seconds: NumericKnob = NumericKnob(minimum=60, maximum=604_800)
+    """The bounds of `cache.ttl_seconds`."""
     cache_key_strategy: ChoiceKnob = ChoiceKnob(choices=("exact", "normalized", "semantic"))
+    """The bounds of `cache.key_strategy`."""
     cache_eviction_policy: ChoiceKnob = ChoiceKnob(choices=("fifo", "lru", "lfu"))
+    """The bounds of `cache.eviction_policy`."""
 
     @model_validator(mode="after")
     def _observes(self) -> Optimizer:
@@ -193,16 +256,18 @@ class Optimizer(_Block):
 
 
 class Delivery(_Block):
-    """Where reports and messages go, and how.
-
-    `concurrency` is how many receivers are served at the same time; each of them gets one delivery after the other.
-    """
+    """Where reports and messages go, and how."""
 
     mode: Literal["send", "files"] = "send"
+    """`files` writes what would be sent to `outbox/` in `ROUTEWATCH_HOME` instead."""
     allow_private_addresses: bool = False
+    """Allow webhooks within one's own network, also by http."""
     recipients: Annotated[dict[str, tuple[str, ...]], Field(repr=False)] = {}
+    """Names, each with its addresses: `mailto:`, `https:`, a chat's or `secret:NAME`."""
     maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
+    """After so many failed attempts a delivery is given up."""
     concurrency: Annotated[int, Field(ge=1, le=32)] = 4
+    """How many receivers are served at the same time, each one delivery after the other."""
 
     @field_validator("recipients")
     @classmethod
@@ -247,7 +312,9 @@ class ComplexityRule(_Block):
     """
 
     moderate_from_tokens: Annotated[int, Field(gt=0)] = 500
+    """From so many prompt tokens on a request is moderate, below it simple."""
     complex_from_tokens: Annotated[int, Field(gt=0)] = 4_000
+    """From so many on it is complex."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ComplexityRule:
@@ -257,40 +324,51 @@ class ComplexityRule(_Block):
 
 
 class SourceSettings(_Block):
-    """Where picks are pulled from, and what is meant by names that are the user's own.
-
-    `location` is a database's address, an address of an API, or files (a path, a folder, a pattern); `$NAME` stands for
-    an environment variable that holds it. `kind` is the source's name where it is not given. Rows up to
-    `overlap_minutes` before the newest are read again each time, for those that arrive late. The keys and scores name
-    the metadata, property or attribute, and the evaluation, that hold a column; `mapping` is a mapping file. A recorded
-    cost of 0 for an answer with tokens is unknown, as proxies write it for models without a price, unless
-    `zero_is_free`: for models that one hosts oneself.
-    """
+    """Where picks are pulled from, and what is meant by names that are the user's own."""
 
     kind: SourceKind | None = None
+    """Which source it is, where its name does not say."""
     location: Annotated[str, Field(min_length=1, repr=False)]
+    """A database's or an API's address, or files: a path, a folder, a pattern. `$NAME` stands for a variable."""
     enabled: bool = True
+    """Pull it by the timetable."""
     overlap_minutes: Annotated[float, Field(ge=0)] = 60.0
+    """Rows up to this long before the newest are read again each time, for those that arrive late."""
     complexity_key: str | None = None
+    """The metadata, property or attribute that holds the complexity."""
     team_key: str | None = None
+    """The metadata, property or attribute that holds the team."""
     zero_is_free: bool = False
+    """A recorded cost of 0 for an answer with tokens is a cost, for models that one hosts. Else unknown."""
     accuracy_score: str | None = None
+    """The evaluation that holds the accuracy."""
     satisfaction_score: str | None = None
+    """The evaluation that holds the user's satisfaction."""
     mapping: Path | None = None
+    """A mapping file."""
     complexity_rule: ComplexityRule | None = ComplexityRule()
+    """How complexity is told from a prompt's tokens where nobody says it; `null`: it stays unknown."""
 
 
 class Settings(_Block):
     """Everything a settings file may hold; each key optional."""
 
     timezone: str = "UTC"
+    """The zone of days, weeks and the timetable, an IANA name such as `Europe/Berlin`."""
     performance_metrics: PerformanceMetrics = PerformanceMetrics()
+    """The limits of the KPIs. A value exactly at a limit has not crossed it."""
     monitoring: Monitoring = Monitoring()
+    """What is watched and kept."""
     reporting: Reporting = Reporting()
+    """Which reports there are, for whom, and how they look."""
     budget: Budget = Budget()
+    """What the models may cost."""
     optimizer: Optimizer = Optimizer()
+    """What the loop may do by itself."""
     delivery: Delivery = Delivery()
+    """Where reports and messages go, and how."""
     sources: dict[str, SourceSettings] = {}
+    """Where picks are pulled from, by name; a name that is a kind needs no `kind`."""
 
     @field_validator("sources")
     @classmethod
