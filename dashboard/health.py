@@ -1,38 +1,22 @@
-"""Health: whether the server lives, whether its numbers can be believed, and the numbers for Prometheus."""
+"""Health: whether the server lives, and whether its numbers can be believed."""
 
 from __future__ import annotations
 
-from collections import Counter as Tally
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
-from sqlalchemy import Connection, func, select
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from sqlalchemy import Connection
 
-from dashboard.ingest import Intake
-from dashboard.otlp import SpanIntake
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
 from models.database import check_revision, reading
-from models.document import Filters
 from models.errors import SchemaOutdated
-from models.message import Severity
-from models.period import Level, Period, floor_to
-from models.tables import Alert, Delivery, DeliveryState, Rollup, table_of
+from models.tables import Alert, Delivery, Rollup, table_of
 from models.workplace import Workplace
-from tasks.efficiency import measure_efficiency
-from tasks.gather import gather_from
-from tasks.measure import kpis
 from tasks.progress import read_known_state
-from tasks.totals import total
 
 ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
 
@@ -67,127 +51,16 @@ def readyz(request: Request, _name: Reader) -> Alive:
         found = error.found or "none"
         raise _not_ready(f"the database is at revision {found}, not {error.expected}: {error.remedy}") from None
     with reading(place.engine) as connection:
-        lag_s = _lag_s(connection, now)
-    if lag_s is None:
+        behind_s = lag_s(connection, now)
+    if behind_s is None:
         raise _not_ready(f"no selection has been counted yet: {_COUNTING}")
-    if lag_s > OLDEST_FOLD.total_seconds():
+    if behind_s > OLDEST_FOLD.total_seconds():
         oldest_s = OLDEST_FOLD.total_seconds()
-        raise _not_ready(f"selections were counted {lag_s:.0f} s ago, more than {oldest_s:.0f} s: {_COUNTING}")
+        raise _not_ready(f"selections were counted {behind_s:.0f} s ago, more than {oldest_s:.0f} s: {_COUNTING}")
     return Alive()
 
 
-@router.get(
-    "/metrics",
-    response_class=Response,
-    responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}, **problems()},
-)
-def metrics(request: Request, _name: Reader) -> Response:
-    """The numbers for Prometheus. What is unknown is left out."""
-    registry: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-def measure(app: FastAPI, place: Workplace) -> None:
-    """Count the app's requests, and have a registry of its own for /metrics."""
-    registry = app.state.metrics = CollectorRegistry()
-    answered = Counter(
-        "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
-    )
-    registry.register(_Numbers(place, app.state.intake, app.state.span_intake))
-    app.add_middleware(_Counting, answered=answered)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-class _Numbers(Collector):
-    """What is read from the database when Prometheus asks."""
-
-    def __init__(self, place: Workplace, intake: Intake, spans: SpanIntake) -> None:
-        self._place = place
-        self._intake = intake
-        self._spans = spans
-
-    def describe(self) -> list[Metric]:
-        """Nothing beforehand: registering asks nothing of the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The families, from one snapshot."""
-        now = datetime.now(UTC)
-        yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
-        yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
-        with reading(self._place.engine) as connection:
-            yield from self._of_kpis(connection)
-            yield _of_models(connection)
-            lag_s = _lag_s(connection, now)
-            if lag_s is not None:
-                yield _gauge("fold_lag_seconds", "Since selections were counted last", lag_s)
-            yield from _of_alerts(connection)
-            yield from _of_deliveries(connection)
-
-    def _of_kpis(self, connection: Connection) -> Iterator[Metric]:
-        state = read_known_state(connection)
-        if state is None or state.folded_at is None:
-            return
-        end, limits = floor_to(Level.MINUTE, state.folded_at, "UTC"), self._place.settings.performance_metrics
-        parts = gather_from(connection, Period(end - WINDOW, end, state.zone), Filters()).parts
-        measured = total(parts)
-        yield _gauge("window_selections", "Selections of the last 15 whole minutes", measured.count)
-        value = GaugeMetricFamily("routewatch_kpi", "KPIs of the last 15 whole minutes", labels=("kpi", "unit"))
-        share = GaugeMetricFamily("routewatch_kpi_coverage", "The share they are known of", labels=("kpi",))
-        for kpi in kpis(measured, measure_efficiency(parts, limits), limits):
-            share.add_metric((kpi.name.value,), kpi.coverage.share)
-            if kpi.value is not None:
-                value.add_metric((kpi.name.value, kpi.unit), kpi.value)
-        yield value
-        yield share
-
-
-def _of_models(connection: Connection) -> Metric:
-    """The models that served most; whatever names a router writes, there are no more series than that."""
-    counted = func.sum(ROLLUP.c.count)
-    by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
-    rows = connection.execute(
-        by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
-    )
-    told = "Selections in the rollups, of all time"
-    family = GaugeMetricFamily("routewatch_selections_counted", told, labels=("model",))
-    for model_id, count in rows:
-        family.add_metric((model_id,), count)
-    return family
-
-
-def _of_alerts(connection: Connection) -> Iterator[Metric]:
-    firing = select(ALERT.c.severity, func.count()).where(ALERT.c.fired_at.is_not(None), ALERT.c.resolved_at.is_(None))
-    counts = Tally({row[0]: row[1] for row in connection.execute(firing.group_by(ALERT.c.severity))})
-    family = GaugeMetricFamily("routewatch_alerts_firing", "Alerts that fire", labels=("severity",))
-    for severity in get_args(Severity):
-        family.add_metric((severity,), counts[severity])
-    yield family
-
-
-def _of_deliveries(connection: Connection) -> Iterator[Metric]:
-    by_state = select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)
-    counts = Tally({row[0]: row[1] for row in connection.execute(by_state)})
-    family = GaugeMetricFamily("routewatch_deliveries", "Deliveries", labels=("state",))
-    for state in DeliveryState:
-        family.add_metric((state.value,), counts[state.value])
-    yield family
-
-
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"routewatch_{name}", told, value=value)
-
-
-def _counter(name: str, told: str, by_status: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(f"routewatch_{name}", told, labels=("status",))
-    for status, count in by_status.items():
-        family.add_metric((status,), count)
-    return family
-
-
-def _lag_s(connection: Connection, now: datetime) -> float | None:
+def lag_s(connection: Connection, now: datetime) -> float | None:
     """How long ago the fold came by last; None where it never did."""
     state = read_known_state(connection)
     if state is None or state.folded_at is None:
@@ -195,41 +68,10 @@ def _lag_s(connection: Connection, now: datetime) -> float | None:
     return max(0.0, (now - state.folded_at).total_seconds())
 
 
+# ----------------------------------------------------------------------------------------------------------------------
+
 _COUNTING = "let the monitor run (`monitoring.enabled`), or see in the server's log why it does not count"
 
 
 def _not_ready(detail: str) -> Refused:
     return Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
-
-
-class _Counting:
-    """The middleware that counts answers by route: the path as it is declared, so that names make no new series."""
-
-    def __init__(self, app: ASGIApp, answered: Counter) -> None:
-        self._app = app
-        self._answered = answered
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = 500
-
-        async def send_and_see(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_and_see)
-        finally:
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._answered.labels(method, _route_of(scope), str(status)).inc()
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-def _route_of(scope: Any) -> str:
-    return str(getattr(scope.get("route"), "path", "")) or "none"

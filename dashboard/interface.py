@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from dashboard import api, health, ingest, otlp, security, summary
+from dashboard import api, health, ingest, metrics, otlp, security, summary
 from dashboard.ingest import Intake, SentSelection
 from dashboard.otlp import SpanIntake, Status
 from dashboard.problems import answer_with_problems
@@ -17,9 +17,9 @@ def add_to(app: FastAPI, place: Workplace, host: str) -> None:
     app.state.intake = Intake(place)
     app.state.span_intake = SpanIntake(place)
     app.state.summaries = Summaries(place)
-    for routes in (ingest.router, otlp.router, summary.router, api.router, health.router):
+    for routes in (ingest.router, otlp.router, summary.router, api.router, health.router, metrics.router):
         app.include_router(routes)
     security.protect(app, place, host)
     # Added last, it is the outermost, and counts what the gate refuses too.
-    health.measure(app, place)
+    metrics.measure(app, place)
     answer_with_problems(app, SentSelection, Status)

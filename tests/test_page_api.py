@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
+from models.database import writing
+from models.tables import PullState, Report, table_of
 from models.workplace import Workplace
 from tasks.configure import set_by_hand
 from tasks.fold import fold
@@ -108,7 +110,35 @@ def test_prometheus_can_read_the_metrics(client: httpx.Client) -> None:
         "warning",
         "critical",
     }
+    assert {it.labels["state"] for it in families["routewatch_optimizations"].samples} >= {"proposed", "kept"}
     assert any(it.labels["route"] == "/healthz" for it in families["routewatch_http_requests"].samples)
+
+
+def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, engine: Engine) -> None:
+    now = datetime.now(UTC)
+    report = {
+        "kind": "daily", "template": "performance", "period_start": now, "period_end": now, "parameters_hash": "h",
+        "parameters": {}, "document": {}, "created_at": now - timedelta(hours=2),
+    }  # fmt: skip
+    with writing(engine) as connection:
+        connection.execute(table_of(Report).insert(), report)
+        connection.execute(
+            table_of(PullState).insert(),
+            [{"source": "litellm", "kind": "litellm", "pulled_at": now - timedelta(hours=1)},
+             {"source": "never", "kind": "table", "pulled_at": None}],
+        )  # fmt: skip
+    families = {it.name: it for it in text_string_to_metric_families(client.get("/metrics").text)}
+    reports = {it.labels["kind"]: it.value for it in families["routewatch_report_age_seconds"].samples}
+    pulls = {it.labels["source"]: it.value for it in families["routewatch_pull_age_seconds"].samples}
+    assert reports["daily"] == pytest.approx(7_200, abs=60)
+    assert pulls == {"litellm": pytest.approx(3_600, abs=60)}
+
+
+def test_every_metric_is_documented(client: httpx.Client) -> None:
+    page = (Path(__file__).parent.parent / "docs/api.md").read_text()
+    client.get("/healthz")
+    shown = {it.name for it in text_string_to_metric_families(client.get("/metrics").text)}
+    assert [name for name in sorted(shown) if f"`{name}`" not in page and f"`{name}_total`" not in page] == []
 
 
 def test_it_is_ready_once_selections_are_counted(client: httpx.Client) -> None:

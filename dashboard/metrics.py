@@ -1,0 +1,227 @@
+"""Metrics: the numbers for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Row, func, select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.health import lag_s
+from dashboard.ingest import Intake
+from dashboard.otlp import SpanIntake
+from dashboard.problems import problems
+from dashboard.security import requires
+from models.database import reading
+from models.document import Filters
+from models.message import Severity
+from models.period import Level, Period, floor_to
+from models.tables import (
+    Alert,
+    Delivery,
+    DeliveryState,
+    Optimization,
+    OptimizationState,
+    PullState,
+    Report,
+    Rollup,
+    table_of,
+)
+from models.workplace import Workplace
+from tasks.efficiency import measure_efficiency
+from tasks.gather import gather_from
+from tasks.measure import kpis
+from tasks.progress import read_known_state
+from tasks.totals import total
+
+ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
+OPTIMIZATION, REPORT, PULL = table_of(Optimization), table_of(Report), table_of(PullState)
+
+WINDOW = timedelta(minutes=15)
+"""Over how much of what was counted last the KPIs are told."""
+MOST_MODELS = 200
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}, **problems()},
+)
+def metrics(request: Request, _name: Annotated[str, Depends(requires("read"))]) -> Response:
+    """The numbers for Prometheus. What is unknown is left out."""
+    registry: CollectorRegistry = request.app.state.metrics
+    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def measure(app: FastAPI, place: Workplace) -> None:
+    """Count the app's requests, and have a registry of its own for /metrics."""
+    registry = app.state.metrics = CollectorRegistry()
+    answered = Counter(
+        "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
+    )
+    registry.register(_Numbers(place, app.state.intake, app.state.span_intake))
+    app.add_middleware(_Counting, answered=answered)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Numbers(Collector):
+    """What is read from the database when Prometheus asks."""
+
+    def __init__(self, place: Workplace, intake: Intake, spans: SpanIntake) -> None:
+        self._place = place
+        self._intake = intake
+        self._spans = spans
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: registering asks nothing of the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The families, from one snapshot."""
+        now = datetime.now(UTC)
+        yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
+        yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
+        with reading(self._place.engine) as connection:
+            yield from self._of_kpis(connection)
+            yield _of_models(connection)
+            behind_s = lag_s(connection, now)
+            if behind_s is not None:
+                yield _gauge("fold_lag_seconds", "Since selections were counted last", behind_s)
+            yield from _of_alerts(connection)
+            yield from _of_deliveries(connection)
+            yield _of_optimizations(connection)
+            yield _since(
+                "report_age_seconds", "Since the newest report of a kind was made", "kind", _reports(connection), now
+            )
+            yield _since("pull_age_seconds", "Since a source was pulled last", "source", _pulls(connection), now)
+
+    def _of_kpis(self, connection: Connection) -> Iterator[Metric]:
+        state = read_known_state(connection)
+        if state is None or state.folded_at is None:
+            return
+        end, limits = floor_to(Level.MINUTE, state.folded_at, "UTC"), self._place.settings.performance_metrics
+        parts = gather_from(connection, Period(end - WINDOW, end, state.zone), Filters()).parts
+        measured = total(parts)
+        yield _gauge("window_selections", "Selections of the last 15 whole minutes", measured.count)
+        value = GaugeMetricFamily("routewatch_kpi", "KPIs of the last 15 whole minutes", labels=("kpi", "unit"))
+        share = GaugeMetricFamily("routewatch_kpi_coverage", "The share they are known of", labels=("kpi",))
+        for kpi in kpis(measured, measure_efficiency(parts, limits), limits):
+            share.add_metric((kpi.name.value,), kpi.coverage.share)
+            if kpi.value is not None:
+                value.add_metric((kpi.name.value, kpi.unit), kpi.value)
+        yield value
+        yield share
+
+
+def _of_models(connection: Connection) -> Metric:
+    """The models that served most; whatever names a router writes, there are no more series than that."""
+    counted = func.sum(ROLLUP.c.count)
+    by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
+    rows = connection.execute(
+        by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
+    )
+    told = "Selections in the rollups, of all time"
+    family = GaugeMetricFamily("routewatch_selections_counted", told, labels=("model",))
+    for model_id, count in rows:
+        family.add_metric((model_id,), count)
+    return family
+
+
+def _of_alerts(connection: Connection) -> Iterator[Metric]:
+    firing = select(ALERT.c.severity, func.count()).where(ALERT.c.fired_at.is_not(None), ALERT.c.resolved_at.is_(None))
+    counts = Tally({row[0]: row[1] for row in connection.execute(firing.group_by(ALERT.c.severity))})
+    family = GaugeMetricFamily("routewatch_alerts_firing", "Alerts that fire", labels=("severity",))
+    for severity in get_args(Severity):
+        family.add_metric((severity,), counts[severity])
+    yield family
+
+
+def _of_deliveries(connection: Connection) -> Iterator[Metric]:
+    by_state = select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)
+    counts = Tally({row[0]: row[1] for row in connection.execute(by_state)})
+    family = GaugeMetricFamily("routewatch_deliveries", "Deliveries", labels=("state",))
+    for state in DeliveryState:
+        family.add_metric((state.value,), counts[state.value])
+    yield family
+
+
+def _of_optimizations(connection: Connection) -> Metric:
+    by_state = select(OPTIMIZATION.c.state, func.count()).group_by(OPTIMIZATION.c.state)
+    counts = Tally({row[0]: row[1] for row in connection.execute(by_state)})
+    family = GaugeMetricFamily("routewatch_optimizations", "Optimizations", labels=("state",))
+    for state in OptimizationState:
+        family.add_metric((state.value,), counts[state.value])
+    return family
+
+
+def _reports(connection: Connection) -> Sequence[Row[Any]]:
+    newest = select(REPORT.c.kind, func.max(REPORT.c.created_at)).group_by(REPORT.c.kind)
+    return connection.execute(newest.order_by(REPORT.c.kind)).all()
+
+
+def _pulls(connection: Connection) -> Sequence[Row[Any]]:
+    pulled = select(PULL.c.source, PULL.c.pulled_at).where(PULL.c.pulled_at.is_not(None))
+    return connection.execute(pulled.order_by(PULL.c.source)).all()
+
+
+def _since(name: str, told: str, label: str, rows: Sequence[Row[Any]], now: datetime) -> Metric:
+    family = GaugeMetricFamily(f"routewatch_{name}", told, labels=(label,))
+    for what, at in rows:
+        family.add_metric((what,), max(0.0, (now - at).total_seconds()))
+    return family
+
+
+def _gauge(name: str, told: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"routewatch_{name}", told, value=value)
+
+
+def _counter(name: str, told: str, by_status: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"routewatch_{name}", told, labels=("status",))
+    for status, count in by_status.items():
+        family.add_metric((status,), count)
+    return family
+
+
+class _Counting:
+    """The middleware that counts answers by route: the path as it is declared, so that names make no new series."""
+
+    def __init__(self, app: ASGIApp, answered: Counter) -> None:
+        self._app = app
+        self._answered = answered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            self._answered.labels(method, _route_of(scope), str(status)).inc()
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _route_of(scope: Any) -> str:
+    return str(getattr(scope.get("route"), "path", "")) or "none"
