@@ -18,6 +18,7 @@ from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
 from models.period import PeriodName
+from models.template import Template
 
 app = typer.Typer(
     name="routewatch",
@@ -40,13 +41,6 @@ class Schedule(StrEnum):
     HOURLY = "hourly"
     DAILY = "daily"
     WEEKLY = "weekly"
-
-
-class Template(StrEnum):
-    PERFORMANCE = "performance"
-    COST = "cost"
-    USAGE = "usage"
-    OPTIMIZATION = "optimization"
 
 
 def main() -> None:

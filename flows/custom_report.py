@@ -13,15 +13,9 @@ from models.document import Filters
 from models.errors import UsageError
 from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period
+from models.template import Template
 from models.workplace import load_workplace
 from tasks.request import Request, usual_formats
-
-
-class Template(StrEnum):
-    PERFORMANCE = "performance"
-    COST = "cost"
-    USAGE = "usage"
-    OPTIMIZATION = "optimization"
 
 
 class Depth(StrEnum):

@@ -16,14 +16,14 @@ CONSOLE, DASHBOARD, EMAIL, WEBHOOK = "console", "dashboard", "email", "webhook"
 BUILT_IN = (CONSOLE, DASHBOARD)
 """Channels that need no address."""
 
-CHATS = ("slack", "teams", "discord")
-"""Services whose webhooks take a format of their own."""
-
 _CHAT_HOSTS = {
     "slack": re.compile(r"hooks\.slack(-gov)?\.com"),
     "teams": re.compile(r".+\.(webhook\.office\.com|logic\.azure\.com|powerplatform\.com)"),
     "discord": re.compile(r"((ptb|canary)\.)?discord(app)?\.com"),
 }
+CHATS = tuple(_CHAT_HOSTS)
+"""Services whose webhooks take a format of their own."""
+
 _SECRET = "secret:"  # noqa: S105 - what stands before a secret's name
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from models.errors import Fault, SettingsError
 from models.kpi import FallingRatioThresholds, KpiName, MillisecondThresholds, RisingRatioThresholds, Thresholds
 from models.recipient import BUILT_IN, Recipient, is_in_the_clear, is_literally_public, parse_recipient
+from models.template import Template
 
 Milliseconds = Annotated[int, Field(gt=0)]
 
@@ -36,7 +37,7 @@ class PerformanceMetrics(_Block):
     """Limits of the five KPIs; the defaults are the product document's."""
 
     response_time: MillisecondThresholds = MillisecondThresholds(target=2000, warning=3000, critical=5000)
-    """From the pick to the answer, on average over the calls that did not fail."""
+    """From the pick to the answer, on average over the selections of which it is known."""
     selection_accuracy: FallingRatioThresholds = FallingRatioThresholds(target=0.95, warning=0.90, critical=0.85)
     """How often the model was the right one for its request, on average."""
     cache_hit_rate: FallingRatioThresholds = FallingRatioThresholds(target=0.90, warning=0.80, critical=0.70)
@@ -48,17 +49,8 @@ class PerformanceMetrics(_Block):
 
     def of(self, name: KpiName) -> Thresholds:
         """The limits of one KPI."""
-        limits: Thresholds = getattr(self, _FIELD_OF_KPI[name])
+        limits: Thresholds = getattr(self, name.name.lower())
         return limits
-
-
-_FIELD_OF_KPI = {
-    KpiName.RESPONSE_TIME: "response_time",
-    KpiName.SELECTION_ACCURACY: "selection_accuracy",
-    KpiName.CACHE_HIT_RATE: "cache_hit_rate",
-    KpiName.COST_EFFICIENCY: "cost_efficiency",
-    KpiName.ERROR_RATE: "error_rate",
-}
 
 
 class Alerting(_Block):
@@ -117,7 +109,7 @@ class Monitoring(_Block):
     update_interval: Milliseconds = 5_000
     """How often the monitor looks, in milliseconds."""
     retention_period: Milliseconds = 2_592_000_000
-    """How long raw selections are kept, in milliseconds: 30 days."""
+    """How long raw selections are kept, in milliseconds; the default is 30 days."""
     archive: bool = False
     """Write raw selections to `archive/` in `ROUTEWATCH_HOME` before they are removed."""
     aggregation_levels: tuple[Literal["minute", "hour", "day", "week"], ...] = ("minute", "hour", "day", "week")
@@ -151,17 +143,15 @@ class Schedules(_Block):
     hourly: Schedule = Schedule(recipients=("dashboard",), metrics=("responseTime", "errorRate", "cost"))
     """The last whole hour, five minutes after it."""
     daily: Schedule = Schedule(recipients=("email", "webhook"))
-    """The last whole day, at 06:15."""
+    """The last whole day, at 06:15 in the `timezone`."""
     weekly: Schedule = Schedule(recipients=("management",), metrics=("trends", "optimization"), format="detailed")
-    """The last whole week, on Mondays at 06:30."""
+    """The last whole week, on Mondays at 06:30 in the `timezone`."""
 
 
 class CustomReports(_Block):
     enabled: bool = True
     """Offer the form in Prefect's UI."""
-    templates: tuple[Literal["performance", "cost", "usage", "optimization"], ...] = (
-        "performance", "cost", "usage", "optimization",
-    )  # fmt: skip
+    templates: tuple[Template, ...] = tuple(Template)
     """Which reports the form offers."""
     export_formats: tuple[Literal["json", "csv", "pdf"], ...] = ("json", "csv", "pdf")
     """Which files are made, beside the page, where whoever asks does not choose."""
@@ -232,7 +222,7 @@ class Optimizer(_Block):
     observe_hours: Annotated[float, Field(gt=0)] = 24.0
     """A change is observed for at least this long before it is kept."""
     observe_max_hours: Annotated[float, Field(gt=0)] = 168.0
-    """And for at most this long."""
+    """A change is observed for at most this long."""
     proposal_days: Annotated[float, Field(gt=0)] = 7.0
     """A proposal expires this long after a run last found it, if nobody has decided."""
     random_split: bool = False
@@ -314,7 +304,7 @@ class ComplexityRule(_Block):
     moderate_from_tokens: Annotated[int, Field(gt=0)] = 500
     """From so many prompt tokens on a request is moderate, below it simple."""
     complex_from_tokens: Annotated[int, Field(gt=0)] = 4_000
-    """From so many on it is complex."""
+    """From so many prompt tokens on it is complex."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ComplexityRule:

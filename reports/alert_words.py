@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from models.kpi import KpiName
 from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
 from reports.formats import Formats
 from reports.letters import kept_to_itself
 from reports.notice import Item, Notice, cut
+from reports.wording import KPI_LABELS, kpi_value
 
-_KPI_LABELS = {
-    AlertRule.RESPONSE_TIME: "average response time",
-    AlertRule.SELECTION_ACCURACY: "selection accuracy",
-    AlertRule.CACHE_HIT_RATE: "cache hit rate",
-    AlertRule.COST_EFFICIENCY: "cost efficiency",
-    AlertRule.ERROR_RATE: "error rate",
-}
+_KPI_LABELS = {AlertRule(kpi.value): label.lower() for kpi, label in KPI_LABELS.items()}
 _OTHER_LABELS = {
     AlertRule.SLOW_SELECTIONS: "single slow selections",
     AlertRule.BUDGET_USED: "budget used",
@@ -65,8 +61,10 @@ def rule_words(rule: AlertRule) -> str:
 
 def amount(rule: AlertRule, value: float | None, show: Formats) -> str:
     """A rule's value or limit with its unit."""
+    if rule in _KPI_LABELS:
+        return kpi_value(KpiName(rule.value), value, show)
     match rule:
-        case AlertRule.RESPONSE_TIME | AlertRule.SLOW_SELECTIONS:
+        case AlertRule.SLOW_SELECTIONS:
             return show.milliseconds(value)
         case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
             return show.money(value)

@@ -18,7 +18,7 @@ from tasks.efficiency import cheapest_adequate
 from tasks.gather import gather_from
 from tasks.shelve import added_up, between
 from tasks.thresholds import Learning, Usual, learn
-from tasks.windows import COUNTED, OVERALL, PARTS, PRICED, SAMPLES, Cheapest, by_subject, with_slowest
+from tasks.windows import COUNTED, OVERALL, PARTS, PRICED, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 
 CHANGE = table_of(ConfigChange)
 
@@ -61,7 +61,7 @@ class History:
         """What is usual of a KPI of a subject at this hour."""
         if (kpi, subject) not in self._usual:
             above, below = PARTS[kpi]
-            squares = {"above_sq": "response_time_sum_sq"} if kpi is KpiName.RESPONSE_TIME else {}
+            squares = {"above_sq": SQUARES[kpi]} if kpi in SQUARES else {}
             frame = self._about(subject).select("bucket", above=above, below=below, sample=SAMPLES[kpi], **squares)
             self._usual[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
         return self._usual[kpi, subject]

@@ -20,7 +20,7 @@ from tasks.history import History
 from tasks.interval import standard_error
 from tasks.judge import Finding, Window, judge_fixed, judge_learned
 from tasks.thresholds import warning_at
-from tasks.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, by_subject, rolling, slowest
+from tasks.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
 
 BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
 """Parts of the month's budget that are used."""
@@ -137,9 +137,8 @@ def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: i
 def _window(kpi: KpiName, row: dict[str, Any]) -> Window:
     above, below = PARTS[kpi]
     window = Window(row["at"], kpi, row["subject"], row[above] / row[below], int(row[SAMPLES[kpi]]))
-    if kpi is KpiName.RESPONSE_TIME:
-        error = standard_error(row["response_time_count"], row["response_time_sum_ms"], row["response_time_sum_sq"])
-        return replace(window, error=error)
+    if kpi in SQUARES:
+        return replace(window, error=standard_error(row[below], row[above], row[SQUARES[kpi]]))
     if kpi is KpiName.COST_EFFICIENCY:
         # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
         return replace(

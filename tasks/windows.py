@@ -30,6 +30,9 @@ SAMPLES: dict[KpiName, str] = {kpi: below for kpi, (_, below) in PARTS.items()} 
 }
 """Over how many selections each KPI is."""
 
+SQUARES: dict[KpiName, str] = {KpiName.RESPONSE_TIME: "response_time_sum_sq"}
+"""Of a KPI that is a mean of amounts, the sum of their squares; a share of selections needs none."""
+
 COUNTED = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "response_time_sum_sq", "accuracy_count",
     "accuracy_sum", "cache_count", "cache_hit_count",
