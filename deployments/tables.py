@@ -79,7 +79,7 @@ def deliveries_list() -> None:
 
 @deliveries.command("retry")
 def deliveries_retry(
-    delivery_id: Annotated[int | None, typer.Argument(metavar="[ID]", show_default=False)] = None,
+    delivery_id: Annotated[int | None, typer.Argument(metavar="ID", show_default=False)] = None,
     *,
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up, instead of one.")] = False,
 ) -> None:
@@ -101,9 +101,7 @@ def deliveries_retry(
 
 @deliveries.command("sample")
 def deliveries_sample(
-    names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Of delivery.recipients, console or dashboard.")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of delivery.recipients, console or dashboard.")],
 ) -> None:
     """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
     from models.workplace import load_workplace

@@ -17,6 +17,20 @@ from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
 from models.token import parse_tokens
 
+OTHERS = {
+    "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",
+    "ROUTEWATCH_DEBUG": "Set to anything: a defect of Routewatch ends with where in the program it was.",
+    "PREFECT_API_URL": "The Prefect server to use. Without it `routewatch serve` starts one.",
+    "PREFECT_API_AUTH_STRING": "`user:password` for that server.",
+    "PREFECT_SERVER_API_AUTH_STRING": "`user:password` that `routewatch serve` asks for in Prefect's UI and interface.",
+    "PREFECT_SERVER_API_PORT": "The port of the Prefect server that `routewatch serve` starts, as `--ui-port`.",
+    "PREFECT_UI_URL": "Where people open Prefect's UI. Links in mails and chats lead there.",
+    "LANGFUSE_PUBLIC_KEY": "The key of the source `langfuse`, where its address does not hold it.",
+    "LANGFUSE_SECRET_KEY": "The secret key of the source `langfuse`, likewise.",
+    "SSL_CERT_FILE": "A certificate authority of one's own, for mail and webhooks.",
+}
+"""Variables that are read where they are needed, rather than with all the others, and what each means."""
+
 
 class Environment(BaseSettings):
     """The ROUTEWATCH_* variables."""
@@ -34,13 +48,13 @@ class Environment(BaseSettings):
     smtp_host: str = "localhost"
     """The mail server."""
     smtp_port: int = Field(default=587, ge=1, le=65535)
-    """Its port."""
+    """The mail server's port."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    """How the way to it is encrypted, with its certificate checked; `none`: in the clear."""
+    """How the way to the mail server is encrypted, with its certificate checked; `none`: in the clear."""
     smtp_username: str | None = None
-    """Who logs in there. Without it nobody does."""
+    """Who logs in at the mail server. Without it nobody does."""
     smtp_password: SecretStr | None = None
-    """The password; else the Prefect Secret block `routewatch-smtp-password`."""
+    """The password of `ROUTEWATCH_SMTP_USERNAME`; else the Prefect Secret block `routewatch-smtp-password`."""
     mail_from: str = "routewatch@localhost"
     """The sender of mails, with a name in front of the address or not."""
     webhook_secret: SecretStr | None = None
@@ -50,7 +64,7 @@ class Environment(BaseSettings):
     log_format: Literal["auto", "text", "json"] = "auto"
     """Lines for people on a terminal and JSON elsewhere, or the same everywhere."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
-    """From which on something is logged; None: what is usual of the command."""
+    """From which on something is logged. Without it: what is usual of the command."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     """Where `reports/` in `ROUTEWATCH_HOME` can be opened in a browser. Mails and chats then link to the report."""
 

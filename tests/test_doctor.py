@@ -236,7 +236,7 @@ def test_faults_of_the_settings_are_told(tmp_path: Path) -> None:
     scene = Scene(Environment(home=tmp_path), caught.value)
     finding = found("settings", scene)
     assert (finding.state, "Mars/Base" in finding.found) == (State.FAILED, True)
-    assert "docs/settings.md" in finding.remedy
+    assert "docs/configuration.md" in finding.remedy
     assert found("time zone", scene) == Finding(State.SKIPPED, "the settings have faults")
 
 

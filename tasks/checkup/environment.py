@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import version
 
-from models.environment import Environment
+from models.environment import OTHERS, Environment
 from models.errors import SettingsError
 from models.token import parse_tokens
 from tasks.addresses import recipients_for
@@ -18,8 +18,6 @@ from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
 
 PREFIX = "ROUTEWATCH_"
-OTHERS = ("DASK_ADDRESS", "DEBUG")
-"""Variables that are read where they are needed, rather than with all the others."""
 
 SOON = timedelta(days=14)
 
@@ -44,8 +42,8 @@ def _program() -> Finding:
 
 def _environment(scene: Scene, variables: Mapping[str, str]) -> Finding:
     if isinstance(scene.found_environment, SettingsError):
-        return failed(str(scene.found_environment), "correct the variables that are named (README.md, Set-up)")
-    known = {*Environment.model_fields, *(name.lower() for name in OTHERS)}
+        return failed(str(scene.found_environment), "correct the variables that are named (docs/configuration.md)")
+    known = {*Environment.model_fields, *(name.removeprefix(PREFIX).lower() for name in OTHERS)}
     secret_names = () if scene.found_settings is None else _secret_names(scene)
     given = [name for name in variables if name.startswith(PREFIX) and name not in secret_names]
     unknown = sorted(name for name in given if name.removeprefix(PREFIX).lower() not in known)
@@ -71,7 +69,7 @@ def _with_guess(name: str) -> str:
 def _settings(scene: Scene) -> Finding:
     path = scene.environment.settings
     if isinstance(scene.found_settings, SettingsError):
-        return failed(str(scene.found_settings), "correct the keys that are named (docs/settings.md)")
+        return failed(str(scene.found_settings), "correct the keys that are named (docs/configuration.md)")
     if path is None:
         return ok("ROUTEWATCH_SETTINGS names no file: the defaults hold")
     return ok(f"{path} is valid")

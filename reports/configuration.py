@@ -1,0 +1,217 @@
+"""The reference of everything that can be set, made of the models: the settings file's keys, and the variables.
+
+`python -m reports.configuration` writes it to docs/configuration.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from models.environment import OTHERS, Environment
+from models.settings import Settings
+
+Part = Mapping[str, Any]
+"""A part of a JSON Schema."""
+
+PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
+
+_HEAD = """\
+# Configuration
+
+Made of `models/settings.py` and `models/environment.py` by `python -m reports.configuration`; a test holds it against
+them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
+set is right.
+
+## The settings file
+
+JSON, named by `ROUTEWATCH_SETTINGS`. Every key is optional, but for one that is *needed* within a block of yours. A key
+that is not known and a value out of bounds are refused, all of them at once. `NAME` stands for a name of your choice.
+"""
+
+_VARIABLES = """\
+## Variables of the environment
+
+They say where things are, and hold the secrets.
+"""
+
+_OTHERS = """\
+### Others
+
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be set: its path or name, its type in words, its default as JSON, and what it means."""
+
+    path: str
+    kind: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Block:
+    """Entries that belong together, under a path; the outermost one has none."""
+
+    path: str
+    meaning: str
+    entries: tuple[Entry, ...]
+
+
+def page() -> str:
+    """The reference as Markdown."""
+    blocks = [_section(block) for block in settings_blocks()]
+    others = [(f"`{name}`", meaning) for name, meaning in OTHERS.items()]
+    variables = [_VARIABLES, _table(variables_of(), "variable"), _OTHERS + _rows(("variable", "meaning"), others)]
+    return "\n".join([_HEAD, *blocks, *variables])
+
+
+def settings_blocks(model: type[BaseModel] = Settings) -> tuple[Block, ...]:
+    """The settings' blocks, each before those within it. Raises ValueError where a key has no meaning."""
+    return tuple(_blocks(_schema(model), "", "", {}))
+
+
+def variables_of(model: type[BaseModel] = Environment) -> tuple[Entry, ...]:
+    """The variables that a model reads from the environment. Raises ValueError where one has no meaning."""
+    prefix = str(model.model_config.get("env_prefix", ""))
+    parts = {name: _without_null(part) for name, part in _schema(model)["properties"].items()}
+    return tuple(_entry(f"{prefix}{name.upper()}", part, part, show=str) for name, part in parts.items())
+
+
+def write(path: Path = PAGE) -> None:
+    """Write the page anew."""
+    path.write_text(page(), encoding="utf-8")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _schema(model: type[BaseModel]) -> Part:
+    schema = model.model_json_schema(by_alias=True)
+    whole: Part = _resolved(schema, schema.get("$defs", {}))
+    return whole
+
+
+def _resolved(part: Any, definitions: Part) -> Any:
+    """A schema with what it refers to in place of the references; what stands beside a reference wins."""
+    if isinstance(part, list):
+        return [_resolved(it, definitions) for it in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _resolved(value, definitions) for key, value in part.items() if key not in {"$ref", "$defs"}}
+    if "$ref" not in part:
+        return own
+    return _resolved(definitions[part["$ref"].rpartition("/")[2]], definitions) | own
+
+
+def _blocks(block: Part, path: str, meaning: str, default: Part) -> Iterator[Block]:
+    """The block at a path and those within it; `default` is what the block around it gives its keys."""
+    entries, within = [], []
+    for name, part in block["properties"].items():
+        here = f"{path}.{name}" if path else name
+        value = {"default": default[name]} if name in default else part
+        inner, many = _block_in(part)
+        if inner is None:
+            entries.append(_entry(here, part, value))
+        else:
+            where, values = (f"{here}.NAME", {}) if many else (here, value.get("default") or {})
+            within.append((inner, where, _meaning(part, here), values))
+    yield Block(path, meaning, tuple(entries))
+    for inner, where, told, values in within:
+        yield from _blocks(inner, where, told, values)
+
+
+def _block_in(part: Part) -> tuple[Part | None, bool]:
+    """The block that a key holds, if any, and whether it holds many of them by name."""
+    named = part.get("additionalProperties")
+    if isinstance(named, dict) and "properties" in named:
+        return named, True
+    found = [it for it in (part, *part.get("anyOf", ())) if "properties" in it]
+    return (found[0] if found else None), False
+
+
+def _entry(path: str, part: Part, value: Part, show: Callable[[Any], str] = json.dumps) -> Entry:
+    default = value.get("default", ...)
+    shown = "*needed*" if default is ... else "none" if default is None else f"`{show(_whole(default))}`"
+    return Entry(path, _one_of(_kinds(part)), shown, _meaning(part, path))
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _without_null(part: Part) -> Part:
+    """A variable is set or it is not: there is no null."""
+    return {**part, "anyOf": [it for it in part["anyOf"] if it["type"] != "null"]} if "anyOf" in part else part
+
+
+def _meaning(part: Part, path: str) -> str:
+    if "description" not in part:
+        raise ValueError(f"{path} has no meaning: say below it, in its model, what it does")
+    return " ".join(str(part["description"]).split())
+
+
+def _kinds(part: Part) -> list[str]:
+    """What a value may be, in words, one an alternative."""
+    if "anyOf" in part:
+        return [kind for it in part["anyOf"] for kind in _kinds(it)]
+    if "enum" in part:
+        return [f"`{it}`" for it in part["enum"]]
+    return [_kind(part)]
+
+
+def _kind(part: Part) -> str:
+    match part["type"]:
+        case "array":
+            least = f"at least {part['minItems']} " if "minItems" in part else ""
+            return f"list of {least}{_one_of(_kinds(part['items']), many=True)}"
+        case "object":
+            return f"names, each with a {_kind(part['additionalProperties'])}"
+        case "string":
+            pattern = f" that matches `{part['pattern']}`" if "pattern" in part else ""
+            return _STRINGS[part.get("format", "")] + pattern
+        case plain:
+            return _PLAIN[plain] + _bounds(part)
+
+
+_STRINGS = {"": "text", "path": "path", "password": "secret text"}
+_PLAIN = {"integer": "whole number", "number": "number", "boolean": "`true` or `false`", "null": "`null`"}
+_BOUNDS = {"minimum": "of at least", "maximum": "of at most", "exclusiveMinimum": "above", "exclusiveMaximum": "below"}
+
+
+def _bounds(part: Part) -> str:
+    if "minimum" in part and "maximum" in part:
+        return f" from {part['minimum']} to {part['maximum']}"
+    return "".join(f" {words} {part[key]}" for key, words in _BOUNDS.items() if key in part)
+
+
+def _one_of(kinds: Sequence[str], *, many: bool = False) -> str:
+    *first, last = [f"{kind}s" if many and kind == "text" else kind for kind in kinds]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _section(block: Block) -> str:
+    heading = [f"### `{block.path}`\n", f"{block.meaning}\n"] if block.path else []
+    return "\n".join([*heading, _table(block.entries)]) if block.entries else "\n".join(heading)
+
+
+def _table(entries: Sequence[Entry], what: str = "key") -> str:
+    return _rows(
+        (what, "takes", "default", "meaning"), [(f"`{it.path}`", it.kind, it.default, it.meaning) for it in entries]
+    )
+
+
+def _rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [headings, ["---"] * len(headings), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+if __name__ == "__main__":
+    write()
