@@ -22,7 +22,7 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
 
     `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
     """
-    from flows.backfill import backfill, task_runner
+    from flows.backfill import backfill
     from flows.custom_report import custom_report
     from flows.daily import daily
     from flows.decide import decide
@@ -37,8 +37,7 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
         (weekly, schedules.weekly.enabled, _schedule("weekly", settings.timezone)),
     )
     timed = [_deployment(flow, 1, schedules=[schedule] if enabled else []) for flow, enabled, schedule in plan]
-    backfilling = backfill.with_options(task_runner=task_runner())
-    on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfilling, 1, {})]
+    on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfill, 1, {})]
     custom = settings.reporting.custom_reports
     if custom.enabled and custom.templates:
         # What the form is filled with, so that nobody has to know what the settings export.

@@ -42,7 +42,15 @@ def task_runner() -> TaskRunner[Any]:
     return runner
 
 
-@flow(name="backfill", flow_run_name="backfill")
+def _usable_runner() -> TaskRunner[Any]:
+    """A flow's runner is set when its module is read, which must not fail: every other flow is read beside it."""
+    try:
+        return task_runner()
+    except UsageError:
+        return ThreadPoolTaskRunner(max_workers=DAYS_AT_ONCE)
+
+
+@flow(name="backfill", flow_run_name="backfill", task_runner=_usable_runner())
 def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
     """Make the rollups of whole days anew from their raw rows. Days whose raw rows are gone stay as they are.
 
@@ -50,6 +58,8 @@ def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
         start: The first day is the one of this time. Empty: the oldest.
         end: The last day is the one of this time. Empty: the newest.
     """
+    # It raises where Dask is asked for and not there.
+    task_runner()
     place, now = load_workplace(), time_of_run(None)
     fold_selections(place, now)
     period = Period(start or EARLIEST, end or LATEST, place.settings.timezone)

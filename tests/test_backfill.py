@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -172,6 +173,15 @@ def test_dask_may_be_of_this_machine_alone(sqlite_engine: Engine, monkeypatch: p
 def test_a_backfill_without_any_raw_rows_does_nothing(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(sqlite_engine, TEN_DAYS.clear(), monkeypatch)
     assert run() == 0
+
+
+@pytest.mark.parametrize(("address", "runner"), [("", "ThreadPoolTaskRunner"), ("local", "DaskTaskRunner")])
+def test_a_deployed_backfill_runs_where_the_environment_says(address: str, runner: str) -> None:
+    """A worker finds the flow by its module, and takes the runner that it has there."""
+    tell = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
+    environment = os.environ | {"ROUTEWATCH_DASK_ADDRESS": address}
+    done = subprocess.run([sys.executable, "-c", tell], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == runner
 
 
 def test_asking_for_dask_where_it_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,7 +227,7 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(
 
 
 def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
-    from flows.backfill import backfill, task_runner  # noqa: PLC0415
+    from flows.backfill import backfill  # noqa: PLC0415
 
     raw = slow_day(MONDAY, 2_500)
     insert_selections(engine, raw)
@@ -235,7 +235,7 @@ def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
     with writing(engine) as connection:
         lost = table_of(Rollup).c.level.in_(["hour", "day", "week"])
         connection.execute(delete(table_of(Rollup)).where(lost))
-    assert backfill.with_options(task_runner=task_runner())() == 2_500
+    assert backfill() == 2_500
     with reading(engine) as connection:
         rows = connection.execute(select(table_of(Rollup).c.level, table_of(Rollup).c["count"])).all()
     assert {level: sum(row[1] for row in rows if row[0] == level) for level in ("hour", "day", "week")} == {

@@ -137,7 +137,9 @@ def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, en
 def test_every_metric_is_documented(client: httpx.Client) -> None:
     page = (Path(__file__).parent.parent / "docs/api.md").read_text()
     client.get("/healthz")
-    shown = {it.name for it in text_string_to_metric_families(client.get("/metrics").text)}
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    # When each was counted first is told by the library.
+    shown = {it.name for it in families if not it.name.endswith("_created")}
     assert [name for name in sorted(shown) if f"`{name}`" not in page and f"`{name}_total`" not in page] == []
 
 
