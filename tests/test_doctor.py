@@ -30,7 +30,7 @@ from models.database import migrate, writing
 from models.environment import Environment
 from models.errors import SettingsError
 from models.settings import parse_settings
-from models.tables import Delivery, Report, table_of
+from models.tables import Delivery, PullState, Report, table_of
 from models.workplace import Workplace
 from reports import fonts
 from tasks.channels import http
@@ -494,6 +494,34 @@ def test_flows_that_fail_are_told_with_why(engine: Engine, tmp_path: Path) -> No
     finding = found("failed runs", scene_of(place))
     assert (finding.state, finding.found) == (State.WARNING, "daily since 2026-09-08 06:00 UTC: the disk is full")
     assert "routewatch run daily" in finding.remedy
+
+
+def test_a_source_that_cannot_be_opened_or_was_not_pulled_is_told(engine: Engine, tmp_path: Path) -> None:
+    def scene(**sources: Any) -> Scene:
+        place = place_of(engine, tmp_path)
+        settings = parse_settings({"sources": sources}, "test")
+        return Scene(place.environment, settings, clock=lambda: NOW)
+
+    mine = {"kind": "openrouter", "location": str(tmp_path / "activity.csv")}
+    assert found("sources", scene(mine=mine | {"enabled": False})).state is State.SKIPPED
+    unset = found("sources", scene(mine=mine, litellm={"location": "$LITELLM_IS_NOWHERE"}))
+    assert (unset.state, "the variable LITELLM_IS_NOWHERE is not set" in unset.found) == (State.FAILED, True)
+    never = found("sources", scene(mine=mine))
+    assert (never.state, never.found) == (State.WARNING, "mine was never pulled")
+    assert "routewatch pull mine" in never.remedy
+    pulled = {"source": "mine", "kind": "openrouter", "pulled_at": NOW - timedelta(hours=1)}
+    with writing(engine) as connection:
+        connection.execute(table_of(PullState).insert(), pulled)
+    assert found("sources", scene(mine=mine)).state is State.OK
+    with writing(engine) as connection:
+        connection.execute(update(table_of(PullState)).values(pulled_at=NOW - timedelta(hours=3)))
+    assert found("sources", scene(mine=mine)).found == "mine was pulled 180 minutes ago"
+
+
+def test_a_pull_that_failed_is_told_with_the_command_that_tries_it(engine: Engine, tmp_path: Path) -> None:
+    place = place_of(engine, tmp_path)
+    note_failure(place, "pull litellm", "it is away", NOW)
+    assert "`routewatch pull litellm`" in found("failed runs", scene_of(place)).remedy
 
 
 def test_what_waits_and_what_was_given_up_is_told(engine: Engine, tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from tasks.checkup import (
     home,
     mail,
     orchestration,
+    pulling,
     webhooks,
 )
 from tasks.checkup.finding import Check, Checked, Finding, NotLooked, failed, skipped
 from tasks.checkup.scene import Scene
 
 SUBJECTS = (
-    environment, home, database, clock, freshness, deliveries, mail, webhooks, drawing, orchestration,
+    environment, home, database, clock, pulling, freshness, deliveries, mail, webhooks, drawing, orchestration,
 )  # fmt: skip
 
 TIMEOUT_S = 12.0

@@ -90,7 +90,9 @@ def _failed_runs(scene: Scene) -> Finding:
     if not rows:
         return ok("every flow's last run succeeded")
     found = "; ".join(f"{row.subject} since {_shown(row.started_at)}: {row.detail}" for row in rows)
-    return warning(found, f"mend what is told there, then `routewatch run {rows[0].subject}`, or wait for the next run")
+    # What failed may be a flow or, as "pull litellm", what an hourly run does first.
+    command = rows[0].subject if rows[0].subject.startswith("pull ") else f"run {rows[0].subject}"
+    return warning(found, f"mend what is told there, then `routewatch {command}`, or wait for the next run")
 
 
 def _shown(instant: datetime) -> str:
