@@ -18,7 +18,7 @@ from tasks.efficiency import cheapest_adequate
 from tasks.gather import gather_from
 from tasks.shelve import added_up, between
 from tasks.thresholds import Learning, Usual, learn
-from tasks.windows import COUNTED, OVERALL, PARTS, PRICED, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
+from tasks.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 
 CHANGE = table_of(ConfigChange)
 
@@ -114,7 +114,7 @@ def _read(connection: Connection, hour: datetime, settings: Settings) -> History
     days = gather_from(connection, weeks, Filters()).parts
     cheapest = cheapest_adequate(days, settings.performance_metrics)
     where = between(Level.HOUR, weeks.start, weeks.end)
-    hours = added_up(connection, where, ("model_id", "complexity"), (*COUNTED, *PRICED))
+    hours = added_up(connection, where, ("model_id", "complexity"), READ)
     changed = select(func.max(CHANGE.c.changed_at)).where(
         CHANGE.c.key.startswith("cache."), CHANGE.c.changed_at >= weeks.start, CHANGE.c.changed_at < hour
     )

@@ -33,15 +33,17 @@ SAMPLES: dict[KpiName, str] = {kpi: below for kpi, (_, below) in PARTS.items()} 
 SQUARES: dict[KpiName, str] = {KpiName.RESPONSE_TIME: "response_time_sum_sq"}
 """Of a KPI that is a mean of amounts, the sum of their squares; a share of selections needs none."""
 
-COUNTED = (
-    "count", "error_count", "response_time_count", "response_time_sum_ms", "response_time_sum_sq", "accuracy_count",
-    "accuracy_sum", "cache_count", "cache_hit_count",
-)  # fmt: skip
-PRICED = ("cost_count", "cost_sum_usd", "cost_sum_sq", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
-"""What rollups are read for, besides their keys."""
+_PRICED = ("cost_count", "cost_sum_usd", "cost_sum_sq", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
+"""What cost efficiency is made of."""
 
 OF_COSTS = ("needed_usd", "covered_usd", "covered_sq", "covered_count")
-SUMMED = (*COUNTED, *OF_COSTS)
+
+_OF_KPIS = [name for parts in PARTS.values() for name in parts] + list(SQUARES.values())
+_COUNTED = tuple(dict.fromkeys(name for name in ("count", *_OF_KPIS) if name not in OF_COSTS))
+SUMMED = (*_COUNTED, *OF_COSTS)
+
+READ = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
+"""What rollups are read for, besides their keys."""
 
 COST_WINDOWS = 4
 """Costs are judged over so many windows: they scatter more than other KPIs, and nobody need be told within minutes."""

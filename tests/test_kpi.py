@@ -7,7 +7,12 @@ import math
 import pytest
 
 from models.kpi import KpiName, KpiState, judge
-from models.settings import PerformanceMetrics
+from models.message import AlertRule
+from models.settings import PerformanceMetrics, Schedule
+from reports.formats import Formats
+from reports.wording import KPI_LABELS, METRICS_OF_KPI, limit_words
+from tasks.trend import METRICS
+from tasks.windows import PARTS
 
 LIMITS = PerformanceMetrics()
 
@@ -50,3 +55,23 @@ def test_a_limit_is_crossed_only_beyond_it(name: KpiName, limit: int, within: Kp
 def test_no_value_is_no_data(name: KpiName) -> None:
     """A KPI that nothing is known of is neither good nor bad."""
     assert judge(name, None, LIMITS.of(name)) is KpiState.NO_DATA
+
+
+@pytest.mark.parametrize("name", KpiName)
+def test_a_kpi_is_known_wherever_kpis_are_listed(name: KpiName) -> None:
+    """A schedule can ask for it, it is watched and has words; docs/architecture.md says where each list is."""
+    assert Schedule(metrics=(name.value,)).metrics == (name,)
+    assert AlertRule(name.value).name == name.name
+    assert PARTS.keys() == KPI_LABELS.keys() == METRICS_OF_KPI.keys() == set(KpiName)
+
+
+@pytest.mark.parametrize("name", KpiName)
+def test_a_limit_is_shown_in_the_kpis_unit(name: KpiName) -> None:
+    limits = LIMITS.of(name)
+    shown = limit_words(name, limits.target, Formats("en_US", "UTC"))
+    assert shown.endswith({"milliseconds": " s", "ratio": "%"}[limits.unit])
+
+
+@pytest.mark.parametrize("name", [name for name in KpiName if name is not KpiName.COST_EFFICIENCY])
+def test_a_kpi_that_is_one_sum_over_another_has_a_trend(name: KpiName) -> None:
+    assert {metric.name for metric in METRICS} & set(METRICS_OF_KPI[name])
