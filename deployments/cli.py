@@ -46,6 +46,8 @@ class Schedule(StrEnum):
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
     use_logs()
+    # In a terminal Prefect tells its makers when it is first imported, by whatever command, unless this is set before.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         status = app(standalone_mode=False)
     except RoutewatchError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -53,6 +54,24 @@ def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 0)
     assert "created" in first.stdout
     assert "up to date" in second.stdout
+
+
+def test_from_a_terminal_nothing_is_told_to_the_makers_of_prefect(home: Path) -> None:
+    outer, inner = pty.openpty()
+    # A machine of one's own: on a build server Prefect tells nothing anyway.
+    clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    done = subprocess.run(
+        [str(ROUTEWATCH), "optimizations", "list"],
+        env=clean | {"HOME": str(home), "ROUTEWATCH_HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"},
+        stdout=subprocess.PIPE,
+        stderr=inner,
+        timeout=120,
+        check=False,
+    )
+    os.close(inner)
+    os.close(outer)
+    assert done.returncode == 0
+    assert not (home / ".prefect" / ".sdk_telemetry").exists()
 
 
 def test_help_imports_nothing_heavy() -> None:
