@@ -1,6 +1,6 @@
 # Every target does all the set-up it needs. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench serve lock clean
+.PHONY: help setup demo test lint format bench docs serve lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ format: $(READY) ## lay the code out as `make lint` wants it
 bench: $(READY) ## ratios against peers, in one run; BENCH="--rows 1M --only fold" for less
 	@$(BIN)/python -m benchmarks $(BENCH)
 
+docs: $(READY) ## the documentation as a site, in site/
+	@$(BIN)/zensical build --strict
+
 serve: $(READY) ## the timetable, with a Prefect server and its UI
 	@$(BIN)/routewatch init
 	@$(BIN)/routewatch serve
@@ -45,4 +48,4 @@ lock: $(READY) ## requirements.lock anew from pyproject.toml
 		--no-annotate --no-header --group dev --group bench pyproject.toml --output-file requirements.lock
 
 clean: ## everything that the other targets made
-	rm -rf $(VENV) var .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) var site .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

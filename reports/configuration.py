@@ -31,7 +31,8 @@ set is right.
 ## The settings file
 
 JSON, named by `ROUTEWATCH_SETTINGS`. Every key is optional, but for one that is *needed* within a block of yours. A key
-that is not known and a value out of bounds are refused, all of them at once. `NAME` stands for a name of your choice.
+that is not known and a value out of bounds are refused, all of them at once. A heading is the path of the keys below
+it; `NAME` in it is a name of your choice.
 """
 
 _VARIABLES = """\
@@ -69,7 +70,11 @@ def page() -> str:
     """The reference as Markdown."""
     blocks = [_section(block) for block in settings_blocks()]
     others = [(f"`{name}`", meaning) for name, meaning in OTHERS.items()]
-    variables = [_VARIABLES, _table(variables_of(), "variable"), _OTHERS + _rows(("variable", "meaning"), others)]
+    variables = [
+        _VARIABLES,
+        _table(Block("", "", variables_of()), "variable"),
+        _OTHERS + _rows(("variable", "meaning"), others),
+    ]
     return "\n".join([_HEAD, *blocks, *variables])
 
 
@@ -199,13 +204,14 @@ def _one_of(kinds: Sequence[str], *, many: bool = False) -> str:
 
 def _section(block: Block) -> str:
     heading = [f"### `{block.path}`\n", f"{block.meaning}\n"] if block.path else []
-    return "\n".join([*heading, _table(block.entries)]) if block.entries else "\n".join(heading)
+    return "\n".join([*heading, _table(block)] if block.entries else heading)
 
 
-def _table(entries: Sequence[Entry], what: str = "key") -> str:
-    return _rows(
-        (what, "takes", "default", "meaning"), [(f"`{it.path}`", it.kind, it.default, it.meaning) for it in entries]
-    )
+def _table(block: Block, what: str = "key") -> str:
+    """The heading says the path that the keys are under."""
+    before = f"{block.path}." if block.path else ""
+    rows = [(f"`{it.path.removeprefix(before)}`", it.kind, it.default, it.meaning) for it in block.entries]
+    return _rows((what, "takes", "default", "meaning"), rows)
 
 
 def _rows(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
