@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from pydantic import BaseModel
@@ -34,6 +41,29 @@ def test_every_file_that_the_documentation_links_to_is_there() -> None:
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_index_and_in_the_navigation() -> None:
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    index = set(re.findall(r"\]\(([^)#]+\.md)", (ROOT / "docs/README.md").read_text()))
+    assert index == pages - {"README.md"}
+    assert set(_leaves(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"])) == pages
+
+
+def test_the_site_fetches_nothing_and_leads_nowhere_that_is_not_there(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "zensical.toml", tmp_path)
+    command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page: page.read_text() for page in (tmp_path / "site").rglob("*.html") if page.name != "404.html"}
+    assert len(pages) == len(list((ROOT / "docs").rglob("*.md")))
+    dead = [(page.name, link) for page, text in pages.items() for link in _targets(text) if not _leads(page, link)]
+    assert dead == []
+    assert [
+    fetched = re.compile(r"<(?:script|link|img)[^>]+=\"?https?:[^ >]+")
+    assert [link for text in pages.values() for link in fetched.findall(text)] == []
+    ] == []
 
 
 def test_the_reference_of_the_configuration_is_that_of_the_models() -> None:
@@ -85,3 +115,26 @@ def _paths(block: dict[str, object], before: str = "") -> list[str]:
     nested = {name: value for name, value in block.items() if isinstance(value, dict) and value}
     own = [f"{before}{name}" for name in block if name not in nested]
     return own + [path for name, value in nested.items() for path in _paths(value, f"{before}{name}.")]
+
+
+def _leaves(nav: object) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    elif isinstance(nav, dict | list):
+        for part in nav.values() if isinstance(nav, dict) else nav:
+            yield from _leaves(part)
+
+
+def _targets(page: str) -> list[str]:
+    return [unescape(link) for link in re.findall(r"(?:href|src)=\"?(?![a-z]+:)([^\" >]+)", page)]
+
+
+def _leads(page: Path, link: str) -> bool:
+    """Whether a link of a page of the site leads to a file, or to a place within a page."""
+    name, _, place = unquote(link).partition("#")
+    site = next(folder for folder in page.parents if folder.name == "site")
+    target = (page.parent / name).resolve() if name else page
+    if not target.is_relative_to(site):
+        # The site lies where the folder of the pages does: what is beside that is beside the site too.
+        return (ROOT / target.relative_to(site.parent)).exists()
+    return target.exists() and (not place or bool(re.search(rf"id=\"?{re.escape(place)}\"?[ >]", target.read_text())))
