@@ -21,7 +21,10 @@ NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"
 
 
-def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> Workplace:
+def workplace_of(
+    engine: Engine, home: Path, delivery: dict[str, object], *, box: Mailbox | None = None, secret: str = SECRET
+) -> Workplace:
+    """A workplace that may reach this machine, with a block of settings about delivery."""
     environment = Environment(
         home=home,
         database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
@@ -29,10 +32,15 @@ def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = No
         smtp_port=box.port if box else 9,
         smtp_security="none",
         mail_from="Routewatch <routewatch@example.org>",
-        webhook_secret=SecretStr(SECRET),
+        webhook_secret=SecretStr(secret),
     )
-    block = {"allowPrivateAddresses": True, "recipients": {"ops": list(entries)}} | delivery
-    return Workplace(environment, parse_settings({"delivery": block}, "test"))
+    settings = {"delivery": {"allowPrivateAddresses": True} | delivery}
+    return Workplace(environment, parse_settings(settings, "test"))
+
+
+def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> Workplace:
+    """The same with its recipients behind the name `ops`."""
+    return workplace_of(engine, home, {"recipients": {"ops": list(entries)}} | delivery, box=box)
 
 
 def told(place: Workplace, message: AlertMessage | None = None) -> None:

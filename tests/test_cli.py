@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from deployments.cli import main
 from models.database import migrate
 from tests.factories import insert_selections, selections
 
@@ -105,8 +106,22 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "sample", "nobody"),
     ],
 )
-def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
-    fault(home, *arguments, status=2)
+def test_a_wrong_call_ends_with_status_2_and_one_line(
+    home: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, as there are many: what a process of its own makes of an error is tried below."""
+    monkeypatch.setenv("ROUTEWATCH_HOME", str(home))
+    monkeypatch.setattr(sys, "argv", ["routewatch", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (2, "")
+    (line,) = told.err.splitlines()
+    assert line.startswith("routewatch: ")
+
+
+def test_a_process_of_a_wrong_call_ends_so_too(home: Path) -> None:
+    fault(home, "run", "yearly", status=2)
 
 
 def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -> None:

@@ -17,10 +17,9 @@ from standardwebhooks.webhooks import Webhook
 
 from models.database import reading, writing
 from models.document import PerformanceReport
-from models.environment import Environment
 from models.errors import DeliveryFailed, UnknownDelivery
 from models.recipient import parse_recipient
-from models.settings import Settings, parse_settings
+from models.settings import Settings
 from models.tables import Delivery, DeliveryAttempt, Report, table_of
 from models.workplace import Workplace
 from reports.as_mime import build_mail
@@ -30,6 +29,7 @@ from tasks.deliver import deliver_due
 from tasks.ledger import USUAL, back_off, due_ids, next_due, queue, retry
 from tasks.list_deliveries import list_deliveries
 from tests import documents
+from tests.places import workplace_of
 from tests.servers import Hook, Mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
@@ -41,18 +41,8 @@ DELIVERY, ATTEMPT, REPORT = table_of(Delivery), table_of(DeliveryAttempt), table
 def place_of(
     engine: Engine, home: Path, box: Mailbox | None = None, hook: Hook | None = None, **delivery: object
 ) -> Workplace:
-    environment = Environment(
-        home=home,
-        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
-        smtp_host="127.0.0.1",
-        smtp_port=box.port if box else 9,
-        smtp_security="none",
-        mail_from="Routewatch <routewatch@example.org>",
-        webhook_secret=SecretStr(SECRET),
-    )
     recipients = {"mail": [f"mailto:{name}@example.org" for name in MAILBOXES], "hook": [hook.url] if hook else []}
-    block = {"allowPrivateAddresses": True, "recipients": recipients} | delivery
-    return Workplace(environment, parse_settings({"delivery": block}, "test"))
+    return workplace_of(engine, home, {"recipients": recipients} | delivery, box=box, secret=SECRET)
 
 
 def stored(engine: Engine, *addresses: tuple[str, str], document: PerformanceReport | None = None) -> int:

@@ -14,9 +14,7 @@ from sqlalchemy import Engine, select, text
 from standardwebhooks.webhooks import Webhook
 
 from models.database import connect, migrate, reading, writing
-from models.environment import Environment
 from models.recipient import parse_recipient
-from models.settings import parse_settings
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
 from models.workplace import Workplace
 from tasks.channels.webhook import WebhookMessage, signed_headers
@@ -26,6 +24,7 @@ from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all
 from tasks.list_deliveries import list_deliveries
 from tasks.post import post
 from tests import messages
+from tests.places import workplace_of
 from tests.servers import Hook, Mailbox, hook
 
 NOW = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
@@ -35,17 +34,8 @@ DELIVERY, ATTEMPT, MESSAGE = table_of(Delivery), table_of(DeliveryAttempt), tabl
 
 
 def place_of(engine: Engine, home: Path, box: Mailbox | None = None, **recipients: list[str]) -> Workplace:
-    environment = Environment(
-        home=home,
-        database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
-        smtp_host="127.0.0.1",
-        smtp_port=box.port if box else 9,
-        smtp_security="none",
-        mail_from="r@example.org",
-        webhook_secret=SecretStr(" ".join(SECRETS)),
-    )
-    block = {"allowPrivateAddresses": True, "recipients": recipients, "maximumAttempts": 2}
-    return Workplace(environment, parse_settings({"delivery": block}, "test"))
+    delivery = {"recipients": recipients, "maximumAttempts": 2}
+    return workplace_of(engine, home, delivery, box=box, secret=" ".join(SECRETS))
 
 
 def posted(place: Workplace, *names: str, key: str = "k", now: datetime = NOW) -> int | None:

@@ -27,22 +27,22 @@ from tests import documents
 from tests.factories import insert_selections, selections
 from tests.pages import READER, WRITER, bearing, serving, workplace
 
-NOW = datetime.now(UTC)
-
 
 def filled(engine: Engine, home: Path) -> Workplace:
     """A workplace with two hundred counted selections, a config key and a report with its files."""
+    # Not a constant of the module: a long run may come here when that is no longer fresh.
+    now = datetime.now(UTC)
     place = workplace(engine, home)
-    rows = ({"timestamp": NOW - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],
+    rows = ({"timestamp": now - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],
              "response_time_ms": 400.0, "cost_usd": 0.01, "cache_hit": number % 4 == 0, "error": number % 50 == 0}
             for number in range(200))  # fmt: skip
     insert_selections(engine, selections(*rows))
-    fold(engine, basis_of(place.settings), now=NOW)
-    set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=NOW)
+    fold(engine, basis_of(place.settings), now=now)
+    set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=now)
     document = documents.performance()
     period = documents.performance().period
     request = Request("custom", "performance", _period(period))
-    report = store_report(place, request, document, (), now=NOW, queued_at=NOW)
+    report = store_report(place, request, document, (), now=now, queued_at=now)
     write_files(report, place.environment.reports_folder)
     return place
 
@@ -83,7 +83,7 @@ def test_the_config_is_sent_once_and_then_only_when_it_has_changed(client: httpx
     assert first.json()["values"] == {"cache.ttl_seconds": 900}
     same = {"If-None-Match": first.headers["etag"]}
     assert client.get("/config", headers=same).status_code == 304
-    set_by_hand(engine, "cache.ttl_seconds", 1_800, by="ops", reason="longer", now=NOW)
+    set_by_hand(engine, "cache.ttl_seconds", 1_800, by="ops", reason="longer", now=datetime.now(UTC))
     assert client.get("/config", headers=same).json()["versions"] == {"cache.ttl_seconds": 2}
 
 
