@@ -14,6 +14,7 @@ from models.database import migrate, reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
+from models.template import Template
 from models.workplace import load_workplace
 from reports.figures import total_of
 from tasks.configure import set_by_hand
@@ -158,7 +159,7 @@ def test_the_week_goes_to_the_management(engine: Engine, inbox: Mailbox) -> None
 
 
 def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -> None:
-    from flows.custom_report import Depth, Template, custom_report  # noqa: PLC0415
+    from flows.custom_report import Depth, custom_report  # noqa: PLC0415
 
     insert_selections(engine, slow_day(MONDAY))
     outcome = custom_report(

@@ -10,6 +10,7 @@ import pytest
 
 from models.errors import UsageError
 from models.settings import parse_settings
+from models.template import Template
 
 
 def deployments(custom: dict[str, Any]) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def test_without_templates_there_is_no_form() -> None:
 
 def test_a_template_that_is_not_offered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it is asked for beside the form."""
-    from flows.custom_report import Template, custom_report  # noqa: PLC0415
+    from flows.custom_report import custom_report  # noqa: PLC0415
 
     settings = tmp_path / "settings.json"
     settings.write_text(json.dumps({"reporting": {"customReports": {"templates": ["cost"]}}}))
