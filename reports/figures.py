@@ -54,7 +54,7 @@ def trends_of(document: Document) -> tuple[Trend, ...]:
             return document.usage_trend
         case PerformanceReport():
             return document.performance_trends
-        case _:
+        case OptimizationReport():
             return ()
 
 
