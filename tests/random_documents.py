@@ -5,6 +5,7 @@ A template or field that is added to the document is in them from then on.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -146,7 +147,9 @@ class _Thrower:
         if model is Mover and values["count"] == values["before"]:
             values["count"] += 1
         if {"count", "before"} <= values.keys() and values["change"] is not None:
-            values["change"] = self.interval(values["count"] - values["before"])
+            change = values["count"] - values["before"]
+            # What stands among the movers has changed beyond chance: its interval leaves 0 out.
+            values["change"] = self.interval(change, most=0.9 * abs(change) if model is Mover else math.inf)
         return model(**values)
 
     def field(self, name: str, field: FieldInfo) -> object:
@@ -254,10 +257,10 @@ class _Thrower:
         known = int(of * self.chance.random()) if self.dice.unknown < 1 else 0
         return Coverage(known=known, of=of, share=known / of if of else 0.0)
 
-    def interval(self, middle: float | None = None) -> Interval:
-        """Around a number, or around any."""
+    def interval(self, middle: float | None = None, most: float = math.inf) -> Interval:
+        """Around a number, or around any; its bounds no further from it than `most`."""
         middle = self.number(float, "") * self.chance.choice((1, 1, -1)) if middle is None else middle
-        half = self.number(float, "")
+        half = min(most, self.number(float, ""))
         if self.chance.random() < self.dice.unknown:
             return Interval(estimate=middle)
         return Interval(estimate=middle, low=middle - half, high=middle + half)
