@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import typer
+import yaml  # type: ignore[import-untyped]
+from sqlalchemy import Engine
 from typer._click.exceptions import MissingParameter  # Typer's own copy of click, which has no public name
 from typer.core import TyperGroup
 
@@ -30,6 +32,9 @@ from tests.manual import ROOT, Block, Command, blocks, commands, named_files
 
 BIN = Path(sys.executable).parent
 START = ROOT / "docs" / "start.md"
+
+OUR_TABLES = ("docs/router.md", "docs/api.md")
+"""Pages whose SQL is for Routewatch's own database; that of the sources is tried where these are."""
 
 
 def parse(words: tuple[str, ...]) -> None:
@@ -106,6 +111,17 @@ def test_python_that_records_a_pick_records_one(block: Block, tmp_path: Path, mo
     log = names["log"]
     assert isinstance(log, RouterLog)
     assert (log.counts.written, log.counts.refused) == (1, 0)
+
+
+@pytest.mark.parametrize("block", [it for it in blocks("sql") if it.page in OUR_TABLES], ids=shown)
+def test_sql_that_a_page_shows_runs(block: Block, postgres_engine: Engine) -> None:
+    with postgres_engine.begin() as connection:
+        connection.exec_driver_sql(block.text)
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=shown)
+def test_yaml_that_a_page_shows_can_be_read(block: Block) -> None:
+    assert isinstance(yaml.safe_load(block.text), dict)
 
 
 @pytest.mark.parametrize("block", blocks("sh"), ids=shown)
