@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV_VERSION := 0.13.9
+# One more than there are cores, as many tests wait for servers and processes; the order is by name, as the longest
+# files have the fewest tests and would all come last.
+TESTING := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +23,7 @@ demo: $(READY) ## the main job on the simulated router: import, measure, optimiz
 	@$(BIN)/routewatch demo
 
 test: $(READY) ## all tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(BIN)/python -m pytest $(TESTING)
 
 lint: $(READY) ## style, types and the direction of imports
 	@$(BIN)/ruff check .
