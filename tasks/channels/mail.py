@@ -89,6 +89,12 @@ class _Session(smtplib.SMTP):
         plain = socket.create_connection((host, port), timeout)
         # TLS takes the socket over; its copy still reaches the line.
         self.line = plain.dup()
+        if self.is_cut_off:
+            # It was while there was no line yet.
+            plain.close()
+            raise TimeoutError
+        # The watch ends what takes too long: the socket's own time-out, at the same instant, would use other words.
+        plain.settimeout(2 * timeout)
         if self.server.security == "tls":
             return self.context.wrap_socket(plain, server_hostname=host)
         return plain
@@ -125,7 +131,7 @@ def _session(server: MailServer) -> Iterator[_Session]:
         session.ehlo_or_helo_if_needed()
         yield session
     except (smtplib.SMTPException, OSError) as error:
-        if session.is_cut_off:
+        if session.is_cut_off or isinstance(error, TimeoutError):
             raise TimeoutError(f"not done within {server.timeout_s:g} s") from error
         raise
     finally:
