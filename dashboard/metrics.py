@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -12,7 +13,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Column, Connection, Row, func, select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.health import lag_s
@@ -100,8 +101,8 @@ class _Numbers(Collector):
             if behind_s is not None:
                 yield _gauge("fold_lag_seconds", "Since selections were counted last", behind_s)
             yield from _of_alerts(connection)
-            yield from _of_deliveries(connection)
-            yield _of_optimizations(connection)
+            yield _by_state(connection, "deliveries", "Deliveries", DELIVERY.c.state, DeliveryState)
+            yield _by_state(connection, "optimizations", "Optimizations", OPTIMIZATION.c.state, OptimizationState)
             yield _since(
                 "report_age_seconds", "Since the newest report of a kind was made", "kind", _reports(connection), now
             )
@@ -148,21 +149,13 @@ def _of_alerts(connection: Connection) -> Iterator[Metric]:
     yield family
 
 
-def _of_deliveries(connection: Connection) -> Iterator[Metric]:
-    by_state = select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)
-    counts = Tally({row[0]: row[1] for row in connection.execute(by_state)})
-    family = GaugeMetricFamily("routewatch_deliveries", "Deliveries", labels=("state",))
-    for state in DeliveryState:
-        family.add_metric((state.value,), counts[state.value])
-    yield family
-
-
-def _of_optimizations(connection: Connection) -> Metric:
-    by_state = select(OPTIMIZATION.c.state, func.count()).group_by(OPTIMIZATION.c.state)
-    counts = Tally({row[0]: row[1] for row in connection.execute(by_state)})
-    family = GaugeMetricFamily("routewatch_optimizations", "Optimizations", labels=("state",))
-    for state in OptimizationState:
-        family.add_metric((state.value,), counts[state.value])
+def _by_state(connection: Connection, name: str, told: str, state: Column[Any], states: type[StrEnum]) -> Metric:
+    """How many rows are in each state, those that none is in too."""
+    rows = connection.execute(select(state, func.count()).group_by(state))
+    counts = Tally({row[0]: row[1] for row in rows})
+    family = GaugeMetricFamily(f"routewatch_{name}", told, labels=("state",))
+    for one in states:
+        family.add_metric((one.value,), counts[one.value])
     return family
 
 

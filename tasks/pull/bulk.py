@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 from sqlalchemy import Connection
 
 
@@ -79,9 +80,8 @@ def _stage_postgresql(cursor: Any, rows: pl.DataFrame) -> None:
 
 def _copy(cursor: Any, rows: pl.DataFrame, table: str) -> None:
     """As a CSV made by polars: row by row, Python would take longer than the database."""
-    written = rows.with_columns(
-        pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("timestamp",) if name in rows.columns
-    )
+    # An amendment has no time.
+    written = rows.with_columns(cs.by_name("timestamp", require_all=False).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
     with cursor.copy(f"COPY {table} ({', '.join(rows.columns)}) FROM STDIN (FORMAT csv)") as copy:
         # A text stands in quotes, so that an empty one is not NULL.
         copy.write(written.write_csv(include_header=False, quote_style="non_numeric"))
