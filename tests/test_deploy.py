@@ -21,28 +21,16 @@ from sqlalchemy import create_engine, select, text
 from models.database import migrate, reading
 from models.tables import Alert, Report, table_of
 from models.workplace import Workplace, close_engines, load_workplace
+from tests.patience import a_free_port, until
 from tests.servers import Mailbox, mailbox
-from tests.test_serving import a_free_port
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent
-PATIENCE_S = 120
 REPORT, ALERT = table_of(Report), table_of(Alert)
 FLOWS = {"hourly", "daily", "weekly", "backfill", "custom report", "decide"}
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 """Prefect's own clients leave sockets to the garbage collector."""
-
-
-class NotYet(Exception):
-    pass
-
-
-@stamina.retry(on=(NotYet, httpx.HTTPError), attempts=None, timeout=PATIENCE_S, wait_max=0.5)
-def until(condition: Any) -> Any:
-    if not (found := condition()):
-        raise NotYet
-    return found
 
 
 class Site:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,21 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
-import stamina
 
 from models.database import migrate
+from tests.patience import a_free_port, until
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
-PATIENCE_S = 120
 EVERYWHERE = "0.0.0.0"  # noqa: S104
 TOKEN, PASSWORD = "reader-0123456789abcdef", "admin:horse-staple"
-
-
-def a_free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        found: int = listener.getsockname()[1]
-        return found
 
 
 @dataclass
@@ -58,17 +49,6 @@ class Served:
         children = [line.split(None, 2) for line in listed.splitlines() if line.split()[1] == str(self.process.pid)]
         names = {"prefect server": "server", "parts timetable": "timetable", "parts page": "page"}
         return {name: int(pid) for pid, _, args in children for words, name in names.items() if words in args}
-
-
-class NotYet(Exception):
-    pass
-
-
-@stamina.retry(on=(NotYet, httpx.HTTPError), attempts=None, timeout=PATIENCE_S, wait_max=0.5)
-def until(condition: Any) -> Any:
-    if not (found := condition()):
-        raise NotYet
-    return found
 
 
 @contextmanager
