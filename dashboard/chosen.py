@@ -11,7 +11,8 @@ from models.errors import UsageError
 from models.period import Level, Period, floor_to
 from models.workplace import Workplace
 from reports.live import RANGES
-from tasks.compose import Material, compose
+from tasks.compose import compose
+from tasks.material import Material
 from tasks.request import Request
 from tasks.survey import survey
 

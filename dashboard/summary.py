@@ -25,7 +25,7 @@ from models.database import reading
 from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
 from models.period import Level, floor_to
 from models.workplace import Workplace
-from tasks.compose import Material
+from tasks.material import Material
 from tasks.progress import read_known_state
 from tasks.totals import Totals, totals_by
 

@@ -21,7 +21,6 @@ from models.period import EARLIEST, Period
 from models.settings import Optimizer, Settings
 from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from models.workplace import Workplace
-from tasks.compose import Material
 from tasks.lifecycle import (
     ACTOR,
     Step,
@@ -34,6 +33,7 @@ from tasks.lifecycle import (
     why_not_now,
     why_stopped,
 )
+from tasks.material import Material
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.document import (
-    AppliedOptimization,
-    Bottleneck,
     BudgetProjection,
     Charts,
-    ConfigHistoryEntry,
     CostReport,
     CostSummary,
     Document,
-    FiredAlert,
     Freshness,
     Kpi,
     OptimizationReport,
@@ -29,7 +23,6 @@ from models.document import (
     PerformanceReport,
     PerformanceSummary,
     PeriodPart,
-    Recommendation,
     ReportAlert,
     Trend,
     UsageReport,
@@ -41,12 +34,11 @@ from models.workplace import Workplace
 from reports.figures import trend_of
 from reports.wording import SPEND_METRICS
 from tasks.alike import known_end, settled_at
-from tasks.balance import OBSERVATIONAL, Split
 from tasks.baselines import baselines
-from tasks.cause import Spending
-from tasks.efficiency import Candidate, Efficiency, measure_efficiency, optimization_savings
+from tasks.efficiency import Efficiency, measure_efficiency, optimization_savings
 from tasks.forecast import project_budget, recorded_from
 from tasks.gather import Gathered
+from tasks.material import Material
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes
 from tasks.request import Request
@@ -54,34 +46,12 @@ from tasks.totals import Totals, percentiles_by, total
 from tasks.trend import USAGE_METRICS, ComparedWith, against, trends
 from tasks.usage import group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket
-from tasks.volume import MINIMUM_SAMPLE, Before
+from tasks.volume import MINIMUM_SAMPLE
 
 HOURLY_TIMELINE_HOURS = 24.0 * 8
 """Up to this length a period's timeline is by the hour, beyond it by the day."""
 
 LARGEST_TEAMS_SHOWN = 50
-
-
-@dataclass(frozen=True)
-class Material:
-    """Everything that a document is composed of.
-
-    `spent` are hours with tasks.forecast.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
-    """
-
-    current: Gathered
-    previous: Gathered
-    last_week: Gathered
-    spent: pl.DataFrame
-    bottlenecks: Sequence[Bottleneck] = ()
-    recommendations: Sequence[Recommendation] = ()
-    applied: Sequence[AppliedOptimization] = ()
-    split: Split = OBSERVATIONAL
-    cheapest: Mapping[str, Candidate] | None = None
-    config_history: Sequence[ConfigHistoryEntry] = ()
-    before: Before | None = None
-    spending: Spending | None = None
-    fired_alerts: Sequence[FiredAlert] = ()
 
 
 def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:

@@ -12,9 +12,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.workplace import Workplace
-from tasks.compose import Material
 from tasks.decide import pending
 from tasks.log import logger
+from tasks.material import Material
 
 DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"

@@ -18,7 +18,6 @@ from tasks.alike import known_end
 from tasks.apply import applied_in, numbered
 from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.cause import Side, Spending
-from tasks.compose import Material
 from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
@@ -26,6 +25,7 @@ from tasks.evidence import Evidence, read_evidence
 from tasks.forecast import SPENT, basis
 from tasks.gather import Gathered, gather_from, hours_by, total_hours
 from tasks.list_alerts import fired_in
+from tasks.material import Material
 from tasks.recommend import recommend
 from tasks.request import Request
 from tasks.volume import Before, weeks_before

@@ -1,0 +1,43 @@
+"""The report material: everything that a report document is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from models.document import (
+    AppliedOptimization,
+    Bottleneck,
+    ConfigHistoryEntry,
+    FiredAlert,
+    Recommendation,
+)
+from tasks.balance import OBSERVATIONAL, Split
+from tasks.cause import Spending
+from tasks.efficiency import Candidate
+from tasks.gather import Gathered
+from tasks.volume import Before
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that a document is composed of.
+
+    `spent` are hours with tasks.forecast.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
+    """
+
+    current: Gathered
+    previous: Gathered
+    last_week: Gathered
+    spent: pl.DataFrame
+    bottlenecks: Sequence[Bottleneck] = ()
+    recommendations: Sequence[Recommendation] = ()
+    applied: Sequence[AppliedOptimization] = ()
+    split: Split = OBSERVATIONAL
+    cheapest: Mapping[str, Candidate] | None = None
+    config_history: Sequence[ConfigHistoryEntry] = ()
+    before: Before | None = None
+    spending: Spending | None = None
+    fired_alerts: Sequence[FiredAlert] = ()
