@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from models.workplace import Workplace
-from tasks.apply import apply_optimizations
 from tasks.compose import compose_report
 from tasks.deliver import Receipt, deliver_reports
 from tasks.fold import fold_selections
-from tasks.offer import offer_decisions, with_links
+from tasks.offer import offer_decisions
+from tasks.optimize import apply_optimizations, with_links
 from tasks.publish import StoredReport, find_told, show_report, store, write_report
 from tasks.request import Request
 from tasks.survey import survey_period

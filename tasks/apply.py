@@ -6,12 +6,10 @@ A recommendation becomes an optimization row: one open row per type and subject,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
 from models.database import reading, writing
@@ -20,7 +18,6 @@ from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
 from models.settings import Optimizer, Settings
 from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
-from models.workplace import Workplace
 from tasks.lifecycle import (
     ACTOR,
     Step,
@@ -33,7 +30,6 @@ from tasks.lifecycle import (
     why_not_now,
     why_stopped,
 )
-from tasks.material import Material
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
@@ -281,13 +277,3 @@ def _record(connection: Connection, item: Recommendation, evidence: Evidence) ->
 
 def _noted(item: Recommendation, status: str, note: str | None) -> Recommendation:
     return item.model_copy(update={"status": status, "note": note})
-
-
-@task(name="apply", cache_policy=NO_CACHE)
-def apply_optimizations(place: Workplace, material: Material, now: datetime) -> Material:
-    """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
-    current = material.current
-    evidence = Evidence(current.period, current.last_selection_at, now)
-    settled = apply(place.engine, material.recommendations, place.settings, evidence)
-    applied = applied_in(place.engine, current.period.start, now)
-    return replace(material, recommendations=settled, applied=applied)

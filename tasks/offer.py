@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,6 @@ from prefect.cache_policies import NO_CACHE
 from models.workplace import Workplace
 from tasks.decide import pending
 from tasks.log import logger
-from tasks.material import Material
 
 DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"
@@ -46,17 +44,6 @@ def offer_decisions(place: Workplace) -> dict[int, str]:
     command line.
     """
     return _offer(pending(place.engine))
-
-
-def with_links(material: Material, links: dict[int, str]) -> Material:
-    """The same with the links on the recommendations that wait."""
-    linked = (
-        item.model_copy(update={"decide_url": links.get(item.optimization_id or 0)})
-        if item.status == "waiting"
-        else item
-        for item in material.recommendations
-    )
-    return replace(material, recommendations=tuple(linked))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
