@@ -20,6 +20,7 @@ import typer
 from sqlalchemy import Engine, insert, select
 
 from examples.simulated_router import DEFAULT_CONFIG, simulate
+from models.attribution import Attribution
 from models.database import migrate, open_database, reading, writing
 from models.document import ConfigMove, Recommendation
 from models.kpi import LOWER_IS_BETTER, KpiName
@@ -28,7 +29,7 @@ from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
 from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import read_config, set_by_hand
-from tasks.decide import Word, approve, pending
+from tasks.decide import approve, pending
 from tasks.efficiency import measure_efficiency
 from tasks.fold import fold
 from tasks.lifecycle import Step, propose
@@ -154,7 +155,7 @@ def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
     _decide_daily(engine, morning)
     for optimization_id, label in pending(engine):
         if " model_selection " in label:
-            approve(engine, optimization_id, SETTINGS, Word("person", "looks good", morning))
+            approve(engine, optimization_id, SETTINGS, Attribution("person", "looks good", morning))
     if day == PLANTED_ON:
         _plant(engine, HARMS[seed % len(HARMS)], morning)
     return rows
@@ -190,7 +191,7 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
     }  # fmt: skip
     with writing(engine) as connection:
         optimization_id = propose(connection, values, Step("person", "planted", now))
-    approve(engine, optimization_id, SETTINGS, Word("person", "in a hurry", now))
+    approve(engine, optimization_id, SETTINGS, Attribution("person", "in a hurry", now))
 
 
 def _kpis(rows: pl.DataFrame) -> Values:

@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from dashboard.chosen import USUAL_RANGE, Chosen, names
 from dashboard.live import LiveViews
 from dashboard.security import requires
+from models.attribution import Attribution
 from models.message import AlertRule
 from models.workplace import Workplace
 from reports.live import live_style
 from tasks import decide
-from tasks.decide import Word
 from tasks.silence import Wanted, end_silence, silence
 
 LONGEST_BY = 80
@@ -37,10 +37,10 @@ class _Said(BaseModel):
     by: Annotated[str, Field(min_length=1, max_length=LONGEST_BY)]
     note: Annotated[str, Field(max_length=500)] = ""
 
-    def word(self, request: Request, token: str) -> Word:
+    def word(self, request: Request, token: str) -> Attribution:
         """The word for the record: where tokens are asked for, the name that was typed is of one token's bearer."""
         is_known = request.app.state.gate.is_open or self.by.strip() == token
-        return Word(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
+        return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
 
 
 class _Silence(_Said):

@@ -52,10 +52,10 @@ def silence(
     by: By = None,
 ) -> None:
     """Tell nobody of alerts for a while. They stay on record, and what still fires afterwards is told then."""
+    from models.attribution import Attribution
     from models.errors import UsageError
     from models.message import AlertRule
     from models.workplace import load_workplace
-    from tasks.decide import Word
     from tasks.silence import Wanted
     from tasks.silence import silence as silence_them
 
@@ -63,7 +63,7 @@ def silence(
     if rule is not None and rule not in known:
         raise UsageError(f"{rule!r} is no rule; expected one of {', '.join(known)}")
     wanted = Wanted(known[rule] if rule else None, subject, timedelta(hours=hours))
-    word = Word(by or getpass.getuser(), reason, datetime.now(UTC))
+    word = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
     number = silence_them(load_workplace().engine, wanted, word)
     until = _stamp(word.at + wanted.length)
     say(f"silence {number} holds until {until}; `routewatch alerts unsilence {number}` ends it")

@@ -11,7 +11,7 @@ import typer
 from deployments.tell import say, table
 
 if TYPE_CHECKING:
-    from tasks.decide import Word
+    from models.attribution import Attribution
 
 optimizations = typer.Typer(help="What Routewatch proposes and has applied.", no_args_is_help=True)
 
@@ -122,10 +122,10 @@ def preview() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _word(by: str | None, note: str) -> Word:
-    from tasks.decide import Word
+def _word(by: str | None, note: str) -> Attribution:
+    from models.attribution import Attribution
 
-    return Word(by or getpass.getuser(), note, datetime.now(UTC))
+    return Attribution(by or getpass.getuser(), note, datetime.now(UTC))
 
 
 def _say_verdict(verdict: dict[str, Any]) -> None:

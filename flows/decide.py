@@ -8,9 +8,10 @@ from enum import StrEnum
 from prefect import flow
 
 from flows.clock import time_of_run
+from models.attribution import Attribution
 from models.errors import UsageError
 from models.workplace import load_workplace
-from tasks.decide import Word, decide_on
+from tasks.decide import decide_on
 from tasks.offer import offer_decisions
 
 
@@ -33,6 +34,6 @@ def decide(optimization: str, decision: Decision, name: str, note: str = "") -> 
     number = re.match(r"#?(\d+)\b", optimization)
     if number is None:
         raise UsageError(f"{optimization!r} names no optimization: expected one such as #12")
-    came_of_it = decide_on(place, int(number[1]), Word(name, note, now), approved=decision is Decision.APPROVE)
+    came_of_it = decide_on(place, int(number[1]), Attribution(name, note, now), approved=decision is Decision.APPROVE)
     offer_decisions(place)
     return came_of_it

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine, Row, select
 
+from models.attribution import Attribution
 from models.database import reading, writing
-from models.errors import ConfigConflict, UsageError
+from models.errors import ConfigConflict
 from models.settings import Settings
 from models.tables import Optimization, OptimizationTransition, table_of
 from models.workplace import Workplace
@@ -34,26 +33,8 @@ from tasks.lifecycle import (
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 
-LONGEST_NAME = 200
 
-
-@dataclass(frozen=True)
-class Word:
-    """A person's word: whose, with what note, and when."""
-
-    by: str
-    note: str
-    at: datetime
-
-    def __post_init__(self) -> None:
-        if not self.by.strip() or len(self.by) > LONGEST_NAME:
-            raise UsageError(f"a name of 1 to {LONGEST_NAME} letters is needed: it goes on record with the decision")
-
-    def step(self, otherwise: str) -> Step:
-        return Step(self.by.strip(), self.note.strip() or otherwise, self.at)
-
-
-def approve(engine: Engine, optimization_id: int, settings: Settings, word: Word) -> str:
+def approve(engine: Engine, optimization_id: int, settings: Settings, word: Attribution) -> str:
     """Approve a proposal and apply it where that can be done at once; what came of it, in a sentence.
 
     Raises UnknownOptimization where it is not proposed, and OptimizerStopped. A key that was changed since the proposal
@@ -63,7 +44,7 @@ def approve(engine: Engine, optimization_id: int, settings: Settings, word: Word
         alone(connection)
         refuse_if_stopped(connection, settings.optimizer)
         item = recommendation_of(found(connection, optimization_id))
-        step = word.step("approved")
+        step = _step(word, "approved")
         advance(connection, optimization_id, State.APPROVED, step)
         if not item.moves:
             reason = "no key of the router's config carries it out: it is left to the router's own people"
@@ -81,32 +62,32 @@ def approve(engine: Engine, optimization_id: int, settings: Settings, word: Word
     return f"#{optimization_id} is applied ({moves}) and is observed from now on"
 
 
-def reject(engine: Engine, optimization_id: int, word: Word) -> str:
+def reject(engine: Engine, optimization_id: int, word: Attribution) -> str:
     """Reject a proposal; the same is not proposed again for a while. Raises UnknownOptimization."""
     with writing(engine) as connection:
         alone(connection)
-        advance(connection, optimization_id, State.REJECTED, word.step("rejected"))
+        advance(connection, optimization_id, State.REJECTED, _step(word, "rejected"))
     return f"#{optimization_id} is rejected"
 
 
-def revert(engine: Engine, optimization_id: int, word: Word) -> str:
+def revert(engine: Engine, optimization_id: int, word: Attribution) -> str:
     """Take an applied optimization back.
 
     Raises UnknownOptimization where it is not applied, and ConfigConflict where a key was changed since.
     """
     with writing(engine) as connection:
         alone(connection)
-        take_back(connection, optimization_id, word.step("taken back by hand"))
+        take_back(connection, optimization_id, _step(word, "taken back by hand"))
     return f"#{optimization_id} is taken back: its keys have the values from before"
 
 
-def stop(engine: Engine, word: Word) -> str:
+def stop(engine: Engine, word: Attribution) -> str:
     """Pull the kill switch: Routewatch changes nothing any more until it may resume."""
     set_by_hand(engine, STOPPED_KEY, True, by=word.by, reason=word.note or "stopped", now=word.at)
     return "stopped: nothing is applied or taken back until `routewatch optimizations resume`"
 
 
-def resume(engine: Engine, word: Word) -> str:
+def resume(engine: Engine, word: Attribution) -> str:
     """Let Routewatch go on."""
     set_by_hand(engine, STOPPED_KEY, False, by=word.by, reason=word.note or "resumed", now=word.at)
     return "resumed: the next run goes on"
@@ -136,8 +117,15 @@ def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[R
         return row, connection.execute(steps).fetchall()
 
 
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _step(word: Attribution, otherwise: str) -> Step:
+    return Step(word.by.strip(), word.note.strip() or otherwise, word.at)
+
+
 @task(name="decide", cache_policy=NO_CACHE)
-def decide_on(place: Workplace, optimization_id: int, word: Word, *, approved: bool) -> str:
+def decide_on(place: Workplace, optimization_id: int, word: Attribution, *, approved: bool) -> str:
     """Carry out a person's decision; what came of it, in a sentence."""
     if approved:
         return approve(place.engine, optimization_id, place.settings, word)

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
 
+from models.attribution import Attribution
 from models.database import reading, writing
 from models.errors import UnknownSilence, UsageError
 from models.message import AlertRule
 from models.tables import AlertSilence, table_of
 from tasks.alert_news import Silence
-from tasks.decide import Word
 
 SILENCE = table_of(AlertSilence)
 
@@ -31,7 +31,7 @@ class Wanted:
     length: timedelta
 
 
-def silence(engine: Engine, wanted: Wanted, word: Word) -> int:
+def silence(engine: Engine, wanted: Wanted, word: Attribution) -> int:
     """Silence alerts from now on; the silence's number. Raises UsageError for a length that cannot be meant."""
     if not timedelta() < wanted.length <= LONGEST:
         raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted.length}")

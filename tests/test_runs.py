@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from models.attribution import Attribution
 from models.database import migrate, reading
 from models.environment import Environment
 from models.errors import DatabaseUnavailable
@@ -17,7 +18,6 @@ from models.message import AlertMessage
 from models.settings import parse_settings
 from models.tables import Alert, table_of
 from models.workplace import Workplace
-from tasks.decide import Word
 from tasks.runs import note_failure, note_success, shown_cause
 from tasks.silence import Wanted, silence
 from tests.factories import MONDAY
@@ -56,7 +56,7 @@ def test_flows_fail_each_by_itself(place: Workplace) -> None:
 
 
 def test_a_silenced_failure_stays_on_record(place: Workplace) -> None:
-    silence(place.engine, Wanted(None, "hourly", timedelta(hours=1)), Word("ops", "upgrade", MONDAY))
+    silence(place.engine, Wanted(None, "hourly", timedelta(hours=1)), Attribution("ops", "upgrade", MONDAY))
     assert note_failure(place, "hourly", "upgrade", MONDAY + MINUTE) is None
     with reading(place.engine) as connection:
         assert connection.execute(select(ALERT.c.state)).scalars().all() == ["firing"]

@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, select
 
+from models.attribution import Attribution
 from models.database import reading
 from models.document import ConfigMove, Recommendation, Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
@@ -24,7 +25,7 @@ from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import history, read_config, set_by_hand
-from tasks.decide import Word, approve, pending, reject, resume, revert, stop, story_of
+from tasks.decide import approve, pending, reject, resume, revert, stop, story_of
 from tasks.fold import fold
 from tasks.lifecycle import overlap, why_not_now
 from tasks.progress import basis_of
@@ -36,7 +37,7 @@ SETTINGS = Settings()
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 APPLIED_AT = MONDAY + 2 * WEEK
 CONFIG = {"cache.max_entries": 1000, "routing.simple": "costly", "routing.complex": "strong"}
-ANNA = Word("anna", "saves money", APPLIED_AT)
+ANNA = Attribution("anna", "saves money", APPLIED_AT)
 
 
 def traffic(start: datetime, length: timedelta, seed: int = 1, **given: float) -> pl.DataFrame:
@@ -305,7 +306,7 @@ def test_a_decision_has_a_name_and_a_note_on_record(router: Engine) -> None:
         ("applied", "anna", "saves money"),
     ]
     with pytest.raises(UsageError, match="a name of 1 to 200 letters"):
-        Word(" ", "", APPLIED_AT)
+        Attribution(" ", "", APPLIED_AT)
 
 
 def test_what_is_rejected_is_not_proposed_again_for_a_while(router: Engine) -> None:

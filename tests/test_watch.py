@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
+from models.attribution import Attribution
 from models.database import reading
 from models.document import Filters
 from models.errors import UnknownSilence, UsageError
@@ -22,7 +23,6 @@ from models.tables import Alert, Delivery, StoredMessage, table_of
 from tasks.alert_book import Book
 from tasks.alert_life import AlertState, Life
 from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.decide import Word
 from tasks.fold import fold
 from tasks.list_alerts import fired_in, list_alerts
 from tasks.progress import basis_of
@@ -206,7 +206,7 @@ def test_a_report_tells_what_fired_in_its_period(engine: Engine) -> None:
 
 
 def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | None = None) -> int:
-    return silence(engine, Wanted(rule, None, length), Word("ops", "planned work", at))
+    return silence(engine, Wanted(rule, None, length), Attribution("ops", "planned work", at))
 
 
 def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
@@ -228,9 +228,9 @@ def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> N
 
 def test_a_silence_has_a_reason_and_an_end_and_can_be_ended(engine: Engine) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
-        silence(engine, Wanted(None, None, timedelta(hours=1)), Word("ops", " ", NOON))
+        silence(engine, Wanted(None, None, timedelta(hours=1)), Attribution("ops", " ", NOON))
     with pytest.raises(UsageError, match="lasts up to"):
-        silence(engine, Wanted(None, None, LONGEST + MINUTE), Word("ops", "why", NOON))
+        silence(engine, Wanted(None, None, LONGEST + MINUTE), Attribution("ops", "why", NOON))
     one = silenced(engine, NOON, timedelta(hours=1))
     assert [row.reason for row in list_silences(engine, NOON)] == ["planned work"]
     end_silence(engine, one, NOON + MINUTE)
