@@ -20,8 +20,8 @@ from models.database import reading
 from models.document import ReportDocument
 from models.tables import Report, table_of
 from models.workplace import Workplace
+from reports.file_names import file_stem
 from tasks.configure import read_config
-from tasks.files import file_stem
 
 REPORT = table_of(Report)
 

@@ -22,8 +22,8 @@ def list_(
     """Show the alerts that are not over: since when, the value and its limit."""
     from models.message import AlertRule
     from models.workplace import load_workplace
-    from reports.alert_words import amount
     from reports.formats import Formats
+    from reports.rule_words import amount
     from tasks.list_alerts import learning, list_alerts
 
     place, now = load_workplace(), datetime.now(UTC)

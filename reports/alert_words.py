@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.kpi import KpiName
 from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
 from reports.formats import Formats
 from reports.letters import kept_to_itself
 from reports.notice import Item, Notice, cut
-from reports.wording import KPI_LABELS, kpi_value
+from reports.rule_words import KPI_RULE_LABELS, amount
 
-_KPI_LABELS = {AlertRule(kpi.value): label.lower() for kpi, label in KPI_LABELS.items()}
-_OTHER_LABELS = {
-    AlertRule.SLOW_SELECTIONS: "single slow selections",
-    AlertRule.BUDGET_USED: "budget used",
-    AlertRule.BUDGET_PROJECTED: "budget projected",
-    AlertRule.NO_DATA: "no data",
-    AlertRule.FAILED_FLOW: "failed flow",
-    AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
-}
 _OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
 
 _LONGEST_NAME = 80
@@ -54,25 +44,6 @@ def dead_sentence(delivery: DeadDelivery) -> str:
     )
 
 
-def rule_words(rule: AlertRule) -> str:
-    """A rule's name for people."""
-    return _KPI_LABELS.get(rule) or _OTHER_LABELS[rule]
-
-
-def amount(rule: AlertRule, value: float | None, show: Formats) -> str:
-    """A rule's value or limit with its unit."""
-    if rule in _KPI_LABELS:
-        return kpi_value(KpiName(rule.value), value, show)
-    match rule:
-        case AlertRule.SLOW_SELECTIONS:
-            return show.milliseconds(value)
-        case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
-            return show.money(value)
-        case AlertRule.NO_DATA:
-            return show.count(value) if value is None else f"{show.count(value)} min"
-    return show.percent(value)
-
-
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
@@ -91,7 +62,7 @@ def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
 def _item(news: AlertNews, message: AlertMessage) -> Item:
     is_resolved = news.event is AlertEvent.RESOLVED
     tone, word = ("good", "resolved") if is_resolved else (news.severity, str(news.severity))
-    if is_resolved and news.value is None and news.rule in _KPI_LABELS:
+    if is_resolved and news.value is None and news.rule in KPI_RULE_LABELS:
         tone, word = "unknown", "no data"
     return Item(tone, word, news_sentence(news, message), "" if _is_budget(news) else kept_to_itself(news.detail))
 
@@ -142,7 +113,7 @@ def _what(news: AlertNews) -> str:
         what = "spend" if news.rule is AlertRule.BUDGET_USED else "projected spend"
         detail = kept_to_itself(news.detail)
         return f"{what} {detail}{',' if ',' in detail else ''}" if detail else f"{what} of the month"
-    label = _KPI_LABELS[news.rule]
+    label = KPI_RULE_LABELS[news.rule]
     return f"{label} of {_name(news.subject)}" if news.subject else f"{label} over all models"
 
 
@@ -153,7 +124,7 @@ def _limit(news: AlertNews, show: Formats) -> str:
 
 
 def _over(news: AlertNews, message: AlertMessage, show: Formats) -> str:
-    if news.sample is None or news.rule not in {*_KPI_LABELS, AlertRule.SLOW_SELECTIONS}:
+    if news.sample is None or news.rule not in {*KPI_RULE_LABELS, AlertRule.SLOW_SELECTIONS}:
         return ""
     selections = "selection" if news.sample == 1 else "selections"
     verb = "among" if news.rule is AlertRule.SLOW_SELECTIONS else "over"

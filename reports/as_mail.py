@@ -13,6 +13,7 @@ from reports.as_file import as_file
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.decisions import link_to
+from reports.file_names import file_stem
 from reports.formats import Formats
 from reports.letters import printable, readable
 from reports.pages import fill, style
@@ -120,8 +121,7 @@ def _attached(document: Document) -> tuple[FileFormat, ...]:
 
 
 def _attachments(document: Document) -> tuple[tuple[FileFormat, str], ...]:
-    start = Formats(document.locale, document.period.zone).local(document.period.start)
-    stem = f"routewatch-{document.kind}-{document.template}-{start:%Y-%m-%d}"
+    stem = file_stem(document)
     return tuple((form, f"{stem}.{as_file(document, form).suffix}") for form in _attached(document))
 
 

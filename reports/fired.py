@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from models.document import FiredAlert, PerformanceReport
-from reports.alert_words import amount, rule_words
 from reports.blocks import Cell, Table, Text, table
 from reports.formats import Formats
 from reports.letters import kept_to_itself
+from reports.rule_words import amount, rule_words
 
 MOST_NAMED = 3
 

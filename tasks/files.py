@@ -7,17 +7,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
-from zoneinfo import ZoneInfo
-
-from models.document import Document
-
-
-def file_stem(document: Document, report_id: int) -> str:
-    """A file name that tells a report by its kind, template and period alone: nothing in it comes from data."""
-    start = document.period.start.astimezone(ZoneInfo(document.period.zone))
-    stamp = f"{start:%Y-%m-%dT%H%M}" if document.kind in ("hourly", "custom") else f"{start:%Y-%m-%d}"
-    unique = f"-{report_id}" if document.kind == "custom" else ""
-    return f"routewatch-{document.kind}-{document.template}-{stamp}{unique}"
 
 
 def write_atomically(path: Path, content: bytes) -> None:

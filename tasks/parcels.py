@@ -20,9 +20,10 @@ from reports.as_message_json import render_message_json
 from reports.as_mime import build_mail, build_message_mail
 from reports.as_page import render_dashboard
 from reports.as_webhook import render_webhook
+from reports.file_names import file_stem
 from reports.notice import Notice
 from reports.report_notice import notice_of_report
-from tasks.files import file_stem, write_atomically
+from tasks.files import write_atomically
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 

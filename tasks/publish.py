@@ -23,9 +23,10 @@ from models.workplace import Workplace
 from reports.as_file import as_file
 from reports.as_markdown import render_markdown
 from reports.decisions import link_to
+from reports.file_names import file_stem
 from reports.headline import headline
 from tasks.addresses import recipients_for
-from tasks.files import file_stem, write_in_pieces
+from tasks.files import write_in_pieces
 from tasks.ledger import queue
 from tasks.request import Request
 

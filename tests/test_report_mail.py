@@ -16,7 +16,7 @@ from models.environment import Environment
 from models.file_format import FileFormat
 from reports.as_mail import MOST_BYTES, MailContent, render_mail
 from reports.as_mime import build_mail
-from tasks.files import file_stem
+from reports.file_names import file_stem
 from tasks.publish import StoredReport, write_files
 from tests import documents
 

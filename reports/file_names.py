@@ -1,0 +1,15 @@
+"""How a report's files are named."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from models.document import Document
+
+
+def file_stem(document: Document, report_id: int | None = None) -> str:
+    """A file name that tells a report by its kind, template and period alone: nothing in it comes from data."""
+    start = document.period.start.astimezone(ZoneInfo(document.period.zone))
+    stamp = f"{start:%Y-%m-%dT%H%M}" if document.kind in ("hourly", "custom") else f"{start:%Y-%m-%d}"
+    unique = f"-{report_id}" if report_id is not None and document.kind == "custom" else ""
+    return f"routewatch-{document.kind}-{document.template}-{stamp}{unique}"

@@ -1,0 +1,39 @@
+"""Names of the alert rules, and their values with their units."""
+
+from __future__ import annotations
+
+from models.kpi import KpiName
+from models.message import AlertRule
+from reports.formats import Formats
+from reports.wording import KPI_LABELS, kpi_value
+
+KPI_RULE_LABELS = {AlertRule(kpi.value): label.lower() for kpi, label in KPI_LABELS.items()}
+
+
+_OTHER_LABELS = {
+    AlertRule.SLOW_SELECTIONS: "single slow selections",
+    AlertRule.BUDGET_USED: "budget used",
+    AlertRule.BUDGET_PROJECTED: "budget projected",
+    AlertRule.NO_DATA: "no data",
+    AlertRule.FAILED_FLOW: "failed flow",
+    AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
+}
+
+
+def rule_words(rule: AlertRule) -> str:
+    """A rule's name for people."""
+    return KPI_RULE_LABELS.get(rule) or _OTHER_LABELS[rule]
+
+
+def amount(rule: AlertRule, value: float | None, show: Formats) -> str:
+    """A rule's value or limit with its unit."""
+    if rule in KPI_RULE_LABELS:
+        return kpi_value(KpiName(rule.value), value, show)
+    match rule:
+        case AlertRule.SLOW_SELECTIONS:
+            return show.milliseconds(value)
+        case AlertRule.BUDGET_USED | AlertRule.BUDGET_PROJECTED:
+            return show.money(value)
+        case AlertRule.NO_DATA:
+            return show.count(value) if value is None else f"{show.count(value)} min"
+    return show.percent(value)
