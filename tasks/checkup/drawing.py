@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.home import amount
+from tasks.checkup.finding import Check, Finding, NotLooked, amount, failed, ok, warning
 from tasks.checkup.scene import Scene
 
 _LIBRARIES = (

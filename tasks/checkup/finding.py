@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tasks.checkup.finding import Check, Finding, failed, ok, warning
+
 
 class State(StrEnum):
     OK = "ok"
@@ -66,3 +68,12 @@ def failed(found: str, remedy: str) -> Finding:
 def skipped(reason: str) -> Finding:
     """It was not looked at, for a reason."""
     return Finding(State.SKIPPED, reason)
+
+
+def amount(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1_000:  # noqa: PLR2004 - to the next unit
+            return f"{count:.0f} {unit}"
+        count /= 1_000
+    return f"{count:,.1f} GB"

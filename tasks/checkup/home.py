@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tasks.checkup.finding import Check, Finding, failed, ok, warning
+from tasks.checkup.finding import Check, Finding, amount, failed, ok, warning
 from tasks.checkup.scene import Scene
 
 LEAST_BYTES = 100_000_000
@@ -23,15 +23,6 @@ def checks(scene: Scene) -> list[Check]:
 def nearest(path: Path) -> Path:
     """The path itself, or the nearest folder above it that is there."""
     return next(it for it in (path.absolute(), *path.absolute().parents) if it.exists())
-
-
-def amount(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1_000:  # noqa: PLR2004 - to the next unit
-            return f"{count:.0f} {unit}"
-        count /= 1_000
-    return f"{count:,.1f} GB"
 
 
 # ----------------------------------------------------------------------------------------------------------------------
