@@ -33,8 +33,8 @@ from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionCha
 from tasks import fold as fold_module
 from tasks import shelve
 from tasks.fold import fold
-from tasks.mend import reconcile
 from tasks.progress import Basis
+from tasks.reconcile import reconcile
 from tasks.retain import retain
 from tasks.rollup import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
 from tasks.settle import settle

@@ -16,8 +16,8 @@ from models.database import reading, writing
 from models.period import Level
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks.fold import fold
-from tasks.mend import reconcile
 from tasks.progress import Basis
+from tasks.reconcile import reconcile
 from tasks.rollup import KEYS, merge
 from tests.factories import MONDAY, insert_selections, selections
 from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic

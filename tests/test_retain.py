@@ -14,7 +14,7 @@ from models.period import Level
 from models.tables import Rollup, Selection, table_of
 from tasks import retain as retain_module
 from tasks.fold import fold
-from tasks.mend import reconcile
+from tasks.reconcile import reconcile
 from tasks.retain import retain
 from tests.factories import MONDAY, insert_selections
 from tests.test_fold import NOW, UTC_BASIS, traffic
