@@ -27,9 +27,9 @@ from reports.live import (
     render_sections,
 )
 from tasks.apply import list_optimizations
+from tasks.contents import list_deliveries
 from tasks.decide import label
 from tasks.list_alerts import learning, list_alerts
-from tasks.list_deliveries import list_deliveries
 from tasks.shelve import ROLLUP
 from tasks.silence import list_silences
 

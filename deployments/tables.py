@@ -68,7 +68,7 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
     from models.workplace import load_workplace
-    from tasks.list_deliveries import list_deliveries
+    from tasks.contents import list_deliveries
 
     rows = [
         (str(row.id), row.what, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Engine, Row, Select, func, select
 
+from models.database import reading
 from models.tables import Delivery, DeliveryAttempt, Report, StoredMessage, table_of
+from tasks.contents import DELIVERY, what_is_carried, with_contents
 
 DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
 REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
@@ -35,3 +39,29 @@ def what_is_carried(row: Row[Any]) -> str:
     if row.content is not None:
         return _MESSAGES.get(row.content["kind"], "message")
     return f"{row.kind} {row.template} {row.period_start:%Y-%m-%d %H:%M}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One delivery; `answer` is the last attempt's."""
+
+    id: int
+    what: str
+    channel: str
+    recipient: str
+    state: str
+    attempts: int
+    next_attempt_at: datetime
+    answer: str | None
+
+
+def list_deliveries(engine: Engine, *, limit: int = 200) -> list[Listed]:
+    """The deliveries, the newest first."""
+    query = with_contents().order_by(DELIVERY.c.id.desc()).limit(limit)
+    with reading(engine) as connection:
+        return [_listed(row) for row in connection.execute(query)]
+
+
+def _listed(row: Row[Any]) -> Listed:
+    what = what_is_carried(row)
+    return Listed(row.id, what, row.channel, row.recipient, row.state, row.attempts, row.next_attempt_at, row.answer)

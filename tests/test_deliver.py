@@ -25,9 +25,9 @@ from models.workplace import Workplace
 from reports.as_mime import build_mail
 from tasks.addresses import recipients_for
 from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.contents import list_deliveries
 from tasks.deliver import deliver_due
 from tasks.ledger import USUAL, back_off, due_ids, next_due, queue, retry
-from tasks.list_deliveries import list_deliveries
 from tests import documents
 from tests.places import workplace_of
 from tests.servers import Hook, Mailbox

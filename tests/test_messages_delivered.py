@@ -18,10 +18,10 @@ from models.recipient import parse_recipient
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
 from models.workplace import Workplace
 from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.contents import list_deliveries
 from tasks.deaths import tell_of_deaths
 from tasks.deliver import Receipt, deliver_due
 from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all_dead
-from tasks.list_deliveries import list_deliveries
 from tasks.post import post
 from tests import messages
 from tests.places import workplace_of
