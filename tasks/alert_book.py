@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from models.message import AlertEvent, AlertNews, AlertRule
 from models.settings import Alerting
@@ -139,6 +139,34 @@ def news_of(entry: Entry, window_minutes: int) -> AlertNews:
         started_at=life.started_at, fired_at=life.fired_at, resolved_at=life.resolved_at, detail=finding.detail,
         window_minutes=window_minutes * COST_WINDOWS if finding.rule is AlertRule.COST_EFFICIENCY else None,
     )  # fmt: skip
+
+
+def record_event(
+    connection: Connection,
+    rule: AlertRule,
+    subject: str,
+    detail: str,
+    *,
+    sample: int | None,
+    started_at: datetime,
+    at: datetime,
+) -> None:
+    """Put on record what is over as soon as it fires, within the caller's transaction; it is told with the next news."""
+    connection.execute(
+        insert(ALERT).values(
+            rule=rule.value,
+            subject=subject,
+            severity="warning",
+            state=AlertState.RESOLVED.value,
+            detail=detail,
+            news=AlertEvent.FIRED.value,
+            news_since=at,
+            sample=sample,
+            started_at=started_at,
+            fired_at=at,
+            resolved_at=at,
+        )
+    )
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------

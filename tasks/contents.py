@@ -10,7 +10,6 @@ from sqlalchemy import Engine, Row, Select, func, select
 
 from models.database import reading
 from models.tables import Delivery, DeliveryAttempt, Report, StoredMessage, table_of
-from tasks.contents import DELIVERY, what_is_carried, with_contents
 
 DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
 REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)

@@ -10,19 +10,20 @@ from typing import Any, Literal
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from models.database import reading, writing
 from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
-from models.message import AlertEvent, AlertRule
+from models.message import AlertRule
 from models.period import Level, floor_to, next_start
 from models.settings import PerformanceMetrics, Settings
 from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace
 from reports.formats import Formats
 from reports.wording import metric_label, metric_value
+from tasks.alert_book import record_event
 from tasks.bursts import burst_hours
 from tasks.compare import SUMS, Metric, compare, match, saved
 from tasks.lifecycle import (
@@ -270,7 +271,17 @@ def _act(engine: Engine, scene: Scene, verdict: Verdict, now: datetime) -> Verdi
         if verdict.state == "reverted":
             step = Step(ACTOR, verdict.reason, now, verdict.model_dump(mode="json", by_alias=True))
             take_back(connection, scene.row.id, step, verdict=step.evidence)
-            _alert(connection, scene, verdict, now)
+            subject = f"#{scene.row.id} {', '.join(move.key for move in scene.item.moves)}"
+            logger().warning("optimization %s was taken back: %s", subject, verdict.reason)
+            record_event(
+                connection,
+                AlertRule.OPTIMIZATION_REVERTED,
+                subject,
+                verdict.reason,
+                sample=verdict.goal.sample_after if verdict.goal else None,
+                started_at=verdict.observed_from,
+                at=now,
+            )
             return verdict
         if verdict.state != "observing":
             return _close(connection, scene, verdict, State(verdict.state))
@@ -290,27 +301,6 @@ def _close(connection: Connection, scene: Scene, verdict: Verdict, to: State) ->
 def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
     reason = f"the router or a person has changed {conflict.key} since: it is theirs now"
     return verdict.model_copy(update={"state": "expired", "reason": reason})
-
-
-def _alert(connection: Connection, scene: Scene, verdict: Verdict, now: datetime) -> None:
-    """An event that is over as soon as it is told: the config is as it was."""
-    subject = f"#{scene.row.id} {', '.join(move.key for move in scene.item.moves)}"
-    logger().warning("optimization %s was taken back: %s", subject, verdict.reason)
-    connection.execute(
-        insert(ALERT).values(
-            rule=AlertRule.OPTIMIZATION_REVERTED.value,
-            subject=subject,
-            severity="warning",
-            state="resolved",
-            detail=verdict.reason,
-            news=AlertEvent.FIRED.value,
-            news_since=now,
-            sample=verdict.goal.sample_after if verdict.goal else None,
-            started_at=verdict.observed_from,
-            fired_at=now,
-            resolved_at=now,
-        )
-    )
 
 
 @task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])

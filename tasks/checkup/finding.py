@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from tasks.checkup.finding import Check, Finding, failed, ok, warning
-
 
 class State(StrEnum):
     OK = "ok"
