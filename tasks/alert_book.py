@@ -151,7 +151,7 @@ def record_event(
     started_at: datetime,
     at: datetime,
 ) -> None:
-    """Put on record what is over as soon as it fires, within the caller's transaction; it is told with the next news."""
+    """Put on record what is over as soon as it fires, within the caller's transaction; and told with the next news."""
     connection.execute(
         insert(ALERT).values(
             rule=rule.value,
