@@ -17,7 +17,7 @@ from pypdf import PdfReader
 
 from reports.as_pdf import render_pdf
 from reports.charts import draw
-from tests import documents
+from tests.support import documents
 
 MODELS = 4
 """The fewest that make ten pages."""

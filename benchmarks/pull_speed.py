@@ -17,7 +17,7 @@ from benchmarks.scene import Scene
 from models.settings import SourceSettings
 from tasks.pull.litellm import LiteLLM, query_of
 from tasks.pull.pull import pull
-from tests import spend_logs
+from tests.support import spend_logs
 
 GOAL = Goal(1.5, at_least=False)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

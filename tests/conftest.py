@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from models.database import migrate, open_database
 from models.workplace import close_engines
-from tests.servers import Hook, Mailbox, hook, mailbox
+from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.message import AlertEvent as Event
 from tasks.alert_life import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 MINUTE = timedelta(minutes=1)
 POLICY = Policy()

@@ -22,7 +22,7 @@ from tasks.fold import fold
 from tasks.lifecycle import Step, advance
 from tasks.progress import basis_of
 from tasks.recommend import recommend
-from tests.factories import MONDAY, hours, insert_selections, selections
+from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 DAY = timedelta(days=1)
 NOW = MONDAY + DAY

@@ -22,7 +22,7 @@ from tasks.fold import fold, rebuild
 from tasks.progress import Basis
 from tasks.retain import retain
 from tasks.rollup import KEYS, roll_up
-from tests.factories import MONDAY, insert_selections
+from tests.support.factories import MONDAY, insert_selections
 from tests.test_fold import NOW, UTC_BASIS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)

@@ -22,7 +22,7 @@ from models.database import reading, writing
 from models.errors import RoutewatchError, UsageError
 from models.period import Level
 from tasks.fold import fold
-from tests.factories import insert_selections
+from tests.support.factories import insert_selections
 from tests.test_fold import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
 
 PATIENCE_S = 120

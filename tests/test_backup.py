@@ -30,13 +30,14 @@ from tasks.fold import fold
 from tasks.publish import find_report, store_report, write_files
 from tasks.request import Request
 from tasks.survey import survey
-from tests.factories import MONDAY, insert_selections
-from tests.places import SECRET, told
-from tests.servers import HOST, Hook, Mailbox
+from tests.support.contexts import SECRET, told
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.paths import ROOT
+from tests.support.servers import HOST, Hook, Mailbox
 from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, traffic
 from tests.test_mend import raw_of
 
-PAGE = Path(__file__).parent.parent / "docs" / "backup.md"
+PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)
 REQUEST = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), formats=(FileFormat.CSV,))
 

@@ -17,7 +17,7 @@ from tasks.progress import basis_of
 from tasks.request import Request
 from tasks.rollup import SELECTION_SCHEMA, roll_up
 from tasks.survey import survey
-from tests.factories import DEFAULTS, MONDAY, insert_selections, selections
+from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
 DECLARED = Optimizer(random_split=True)
 COUNT = 6_000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.document import Baseline, Interval
 from tasks.balance import Split
 from tasks.baselines import NO_ACCURACY, NO_COST, ONE_MODEL, UNCOMPARED, UNMATCHED, UNRATED, baselines
-from tests.factories import hours
+from tests.support.factories import hours
 
 Numbers = npt.NDArray[np.float64]
 

@@ -24,8 +24,8 @@ from models.workplace import Workplace, load_workplace
 from tasks.catch_up import FURTHEST, CaughtUp, missed
 from tasks.due import SKIPPED, due_times, is_overdue
 from tasks.runs import note_failure
-from tests.factories import insert_selections, selections
-from tests.servers import Mailbox
+from tests.support.factories import insert_selections, selections
+from tests.support.servers import Mailbox
 
 BERLIN = ZoneInfo("Europe/Berlin")
 REPORT = table_of(Report)

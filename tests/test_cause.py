@@ -22,8 +22,8 @@ from tasks.cause import COSTING, Side, Spending, _parted, spend_cause
 from tasks.gather import Gathered
 from tasks.rollup import empty, rollup_schema
 from tasks.trend import trends
-from tests import documents
-from tests.factories import MONDAY
+from tests.support import documents
+from tests.support.factories import MONDAY
 
 DAY = timedelta(days=1)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from deployments.cli import main
 from models.database import migrate
-from tests.factories import insert_selections, selections
+from tests.support.factories import insert_selections, selections
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
 

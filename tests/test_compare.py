@@ -10,7 +10,7 @@ import pytest
 
 from models.kpi import KpiName
 from tasks.compare import SUMS, Metric, compare, match, saved
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 ERRORS = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=0.005)
 HITS = Metric(KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", lower_is_better=False, margin=0.01)

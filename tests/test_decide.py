@@ -22,7 +22,7 @@ from tasks.decide import pending, story_of
 from tasks.fold import fold
 from tasks.offer import NOTHING_PENDING, choices, link_to
 from tasks.progress import basis_of
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 from tests.test_cli import call, fault
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -28,9 +28,9 @@ from tasks.channels.webhook import WebhookMessage, signed_headers
 from tasks.contents import list_deliveries
 from tasks.deliver import deliver_due
 from tasks.ledger import USUAL, back_off, due_ids, next_due, queue, retry
-from tests import documents
-from tests.places import workplace_of
-from tests.servers import Hook, Mailbox
+from tests.support import documents
+from tests.support.contexts import workplace_of
+from tests.support.servers import Hook, Mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="

@@ -22,8 +22,9 @@ from models.database import reading, writing
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
 from tasks.post import post
-from tests import messages
-from tests.unruly import Unruly, unruly_hook, unruly_mailbox
+from tests.support import messages
+from tests.support.misbehaving_servers import Unruly, unruly_hook, unruly_mailbox
+from tests.support.paths import ROOT
 
 DELIVERIES = int(os.environ.get("ROUTEWATCH_CHAOS", "300"))
 HOOKS, MAILBOXES = 10, 10
@@ -97,10 +98,10 @@ def nursery(engine: Engine, home: Path, mail: Unruly, settings: dict[str, Any]) 
         "ROUTEWATCH_MAIL_FROM": "routewatch@example.org",
         "ROUTEWATCH_WEBHOOK_SECRET": SECRET,
     }
-    command = [sys.executable, "-m", "tests.chaos_worker"]
+    command = [sys.executable, "-m", "tests.support.chaos_worker"]
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
     )  # fmt: skip
     with process:
         workers = Nursery(process, [])

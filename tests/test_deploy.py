@@ -21,11 +21,12 @@ from sqlalchemy import create_engine, select, text
 from models.database import migrate, reading
 from models.tables import Alert, Report, table_of
 from models.workplace import Workplace, close_engines, load_workplace
-from tests.patience import a_free_port, until
-from tests.servers import Mailbox, mailbox
+from tests.support.paths import ROOT
+from tests.support.servers import Mailbox, mailbox
+from tests.support.waiting import a_free_port, until
 
 BIN = Path(sys.executable).parent
-ROOT = Path(__file__).parent.parent
+
 REPORT, ALERT = table_of(Report), table_of(Alert)
 FLOWS = {"hourly", "daily", "weekly", "backfill", "custom report", "decide"}
 

@@ -18,8 +18,8 @@ import yaml  # type: ignore[import-untyped]
 from models.environment import Environment
 from models.settings import load_settings
 from models.token import parse_tokens
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 FILES = ROOT / "deployments"
 UNITS = sorted((FILES / "systemd").glob("*.service"))
 BIN = Path(sys.executable).parent

@@ -18,7 +18,7 @@ from models.settings import PerformanceMetrics
 from tasks.diagnose import diagnose
 from tasks.places import Measure, placed, places
 from tasks.rollup import SELECTION_SCHEMA, roll_up
-from tests.factories import MONDAY, hours
+from tests.support.factories import MONDAY, hours
 
 LIMITS = PerformanceMetrics()
 

@@ -21,8 +21,7 @@ from models.environment import OTHERS, Environment
 from models.settings import Settings, parse_settings
 from reports import configuration
 from tasks.pull.mapping import load_mapping
-
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
 
 
 def test_the_settings_shown_are_the_defaults_but_for_the_examples() -> None:

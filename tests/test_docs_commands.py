@@ -27,8 +27,8 @@ from models.settings import parse_settings
 from models.workplace import close_engines
 from routewatch import RouterLog
 from tasks.pull.mapping import load_mapping
-from tests.factories import insert_selections, selections
-from tests.manual import ROOT, Block, Command, blocks, commands, named_files
+from tests.support.doc_pages import ROOT, Block, Command, blocks, commands, named_files
+from tests.support.factories import insert_selections, selections
 
 BIN = Path(sys.executable).parent
 START = ROOT / "docs" / "start.md"

@@ -43,10 +43,10 @@ from tasks.checkup.scene import Scene, scene_here
 from tasks.fold import fold
 from tasks.progress import basis_of
 from tasks.runs import note_failure
-from tests.factories import insert_selections, selections
-from tests.pages import TOKENS
-from tests.places import NOW, SECRET, place_of, told
-from tests.servers import HOST, Hook, Mailbox, mailbox
+from tests.support.contexts import NOW, SECRET, place_of, told
+from tests.support.factories import insert_selections, selections
+from tests.support.page_server import TOKENS
+from tests.support.servers import HOST, Hook, Mailbox, mailbox
 from tests.test_cli import call
 from tests.test_security_lines import LOGIN, serving, unknown_issuer
 

@@ -18,7 +18,7 @@ from tasks.efficiency import (
     measure_efficiency,
     optimization_savings,
 )
-from tests.factories import hours
+from tests.support.factories import hours
 
 LIMITS = PerformanceMetrics()
 

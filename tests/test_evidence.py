@@ -25,7 +25,7 @@ from tasks.request import Request
 from tasks.rollup import SELECTION_SCHEMA, SUMS, roll_up
 from tasks.spikes import SPENDING
 from tasks.survey import survey
-from tests.factories import MONDAY, insert_selections
+from tests.support.factories import MONDAY, insert_selections
 
 ZONE = "Asia/Kolkata"
 LIMITS = PerformanceMetrics()

@@ -20,9 +20,9 @@ from reports.figures import total_of
 from tasks.configure import set_by_hand
 from tasks.fold import fold
 from tasks.progress import Basis
-from tests import spend_logs
-from tests.factories import insert_selections, selections
-from tests.servers import Hook, Mailbox
+from tests.support import spend_logs
+from tests.support.factories import insert_selections, selections
+from tests.support.servers import Hook, Mailbox
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 MORNING = MONDAY + timedelta(days=1, hours=6, minutes=15)

@@ -21,7 +21,7 @@ from tasks.fold import fold, rebuild
 from tasks.mend import mend
 from tasks.progress import MINUTES_KEPT, Basis
 from tasks.rollup import COLUMNS, KEYS, merge, roll_up
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 
 UTC_BASIS = Basis("UTC", 2000.0)
 NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)

@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, func, select
@@ -15,10 +14,10 @@ from sqlalchemy import Engine, func, select
 from models.database import reading
 from models.tables import Selection, table_of
 from tasks.fold import fold
+from tests.support.paths import ROOT
 from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of
 from tests.test_mend import raw_of
 
-ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("ROUTEWATCH_KILLS", "6"))
 """50 take a few minutes."""
 
@@ -28,7 +27,7 @@ WRITER = """
     from sqlalchemy import text
     from models.database import connect
     from models.tables import Selection, table_of
-    from tests.factories import MONDAY
+    from tests.support.factories import MONDAY
     address, seed, batches = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     chance = random.Random(seed)
     engine = connect(address)

@@ -19,7 +19,7 @@ from tasks.forecast import SPENT, basis, month_of, project_budget
 from tasks.interval import Z_80
 from tasks.outlook import outlook, weekday_factors
 from tasks.rollup import rollup_schema
-from tests.factories import hours
+from tests.support.factories import hours
 
 START, END = datetime(2026, 8, 15, tzinfo=UTC), datetime(2026, 9, 11, tzinfo=UTC)
 SHOW = Formats("en_US", "UTC")

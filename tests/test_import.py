@@ -23,7 +23,7 @@ from models.tables import Selection, table_of
 from tasks.pull import read
 from tasks.pull.files import ImportResult, import_file
 from tasks.pull.mapping import COLUMNS, Mapping, load_mapping
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 SELECTION = table_of(Selection)
 SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")

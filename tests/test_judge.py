@@ -14,7 +14,7 @@ from models.settings import PerformanceMetrics
 from tasks.judge import Finding, Window, judge_fixed, judge_learned
 from tasks.look import judge_budget
 from tasks.thresholds import Learning, Usual
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 LIMITS = PerformanceMetrics()
 ERRORS, HITS = KpiName.ERROR_RATE, KpiName.CACHE_HIT_RATE

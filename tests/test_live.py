@@ -20,7 +20,7 @@ from models.workplace import Workplace
 from reports.live import SECTIONS, hashes, live_style, render_page, render_sections
 from tasks.fold import fold
 from tasks.progress import basis_of
-from tests.factories import insert_selections, selections
+from tests.support.factories import insert_selections, selections
 
 NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)
 NAME = "</td><script>alert(1)</script>"

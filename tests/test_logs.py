@@ -22,10 +22,9 @@ from deployments.logs import CONFIGURATION, IDS, formatter, use_logs
 from models.database import migrate
 from models.environment import load_environment
 from models.errors import SettingsError
-from tests.places import SECRET
+from tests.support.contexts import SECRET
+from tests.support.paths import ROOT
 from tests.test_cli import call
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from tasks.gather import Gathered, gather
 from tasks.measure import distribution, heatmap, kpis, model_breakdown, timeline
 from tasks.progress import Basis
 from tasks.totals import total
-from tests.factories import MONDAY, hours, insert_selections, selections
+from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 TRAFFIC = selections(
     *(

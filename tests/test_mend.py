@@ -19,7 +19,7 @@ from tasks.fold import fold
 from tasks.progress import Basis
 from tasks.reconcile import reconcile
 from tasks.rollup import KEYS, merge
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)

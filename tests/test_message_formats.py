@@ -32,8 +32,8 @@ from reports.as_mime import build_message_mail
 from reports.as_notice_mail import render_notice_mail
 from reports.report_notice import notice_of_report
 from tasks.send import log_notice
-from tests import documents, messages
-from tests.golden_files import compared
+from tests.support import documents, messages
+from tests.support.golden_files import compared
 
 MESSAGES: dict[str, Message] = {
     "alert": messages.alerts(),

@@ -23,9 +23,9 @@ from tasks.deaths import tell_of_deaths
 from tasks.deliver import Receipt, deliver_due
 from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all_dead
 from tasks.post import post
-from tests import messages
-from tests.places import workplace_of
-from tests.servers import Hook, Mailbox, hook
+from tests.support import messages
+from tests.support.contexts import workplace_of
+from tests.support.servers import Hook, Mailbox, hook
 
 NOW = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)

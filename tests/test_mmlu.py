@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,10 @@ from tasks.baselines import baselines
 from tasks.efficiency import cheapest_adequate, measure_efficiency
 from tasks.recommend import recommend
 from tasks.rollup import SELECTION_SCHEMA, roll_up
-from tests.factories import DEFAULTS, MONDAY
+from tests.support.factories import DEFAULTS, MONDAY
+from tests.support.paths import ROOT
 
-MMLU = Path(__file__).parents[2] / "shared/data/mmlu_outcomes.parquet"
+MMLU = ROOT.parent / "shared/data/mmlu_outcomes.parquet"
 STRONG, WEAK = "gpt-4-1106", "mixtral-8x7b"
 
 DRAWS, SEED = 200, 20_260_907

@@ -17,7 +17,7 @@ from models.environment import Environment
 from models.settings import parse_settings
 from models.tables import Rollup, StoredMessage, table_of
 from models.workplace import Workplace
-from tests.factories import insert_selections, selections
+from tests.support.factories import insert_selections, selections
 
 ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)
 PATIENCE_S = 30

@@ -17,7 +17,7 @@ from tasks.gather import Gathered, gather
 from tasks.notes import notes
 from tasks.progress import Basis
 from tasks.totals import total
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 
 DAY = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
 AFTER = MONDAY + timedelta(days=2)

@@ -23,9 +23,10 @@ from tasks.fold import fold
 from tasks.progress import basis_of
 from tasks.publish import store_report, write_files
 from tasks.request import Request
-from tests import documents
-from tests.factories import insert_selections, selections
-from tests.pages import READER, WRITER, bearing, serving, workplace
+from tests.support import documents
+from tests.support.factories import insert_selections, selections
+from tests.support.page_server import READER, WRITER, bearing, serving, workplace
+from tests.support.paths import ROOT
 
 
 def filled(engine: Engine, home: Path) -> Workplace:
@@ -135,7 +136,7 @@ def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, en
 
 
 def test_every_metric_is_documented(client: httpx.Client) -> None:
-    page = (Path(__file__).parent.parent / "docs/api.md").read_text()
+    page = (ROOT / "docs/api.md").read_text()
     client.get("/healthz")
     families = text_string_to_metric_families(client.get("/metrics").text)
     # When each was counted first is told by the library.

@@ -14,9 +14,10 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading, writing
 from models.tables import Selection, table_of
-from tests.pages import WRITER, listening, workplace
+from tests.support.page_server import WRITER, listening, workplace
+from tests.support.paths import ROOT
 
-PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
 def example(language: str) -> str:

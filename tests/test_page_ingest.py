@@ -17,7 +17,7 @@ from sqlalchemy import Engine, func, select
 from dashboard.connections import ImpatientProtocol
 from models.database import reading, writing
 from models.tables import Selection, table_of
-from tests.pages import READER, WRITER, bearing, listening, serving, workplace
+from tests.support.page_server import READER, WRITER, bearing, listening, serving, workplace
 
 SELECTION = table_of(Selection)
 FULL: dict[str, Any] = {

@@ -38,10 +38,11 @@ from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from models.workplace import Workplace
 from tasks.pull.conventions import ATTRIBUTES
-from tests.pages import READER, WRITER, bearing, listening, workplace
-from tests.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
+from tests.support.page_server import READER, WRITER, bearing, listening, workplace
+from tests.support.paths import ROOT
+from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
-PAGE = (Path(__file__).parent.parent / "docs" / "sources" / "otel.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "sources" / "otel.md").read_text(encoding="utf-8")
 SELECTION, OVERHEAD = table_of(Selection), table_of(Overhead)
 PROTOBUF = {"Content-Type": "application/x-protobuf"} | bearing(WRITER)
 JSON = {"Content-Type": "application/json"} | bearing(WRITER)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from models.database import writing
 from tasks.fold import fold
 from tasks.progress import basis_of
-from tests.pages import READER, bearing, serving, workplace
+from tests.support.page_server import READER, bearing, serving, workplace
 
 
 def why_not(client: httpx.Client) -> str:

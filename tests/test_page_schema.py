@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.pages import ADMIN, READER, listening
+from tests.support.page_server import ADMIN, READER, listening
 from tests.test_page_api import filled
 
 PROGRAM = Path(sys.executable).parent / "st"

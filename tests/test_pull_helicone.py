@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from tests.pulls import START, bring, stored, write_csv, write_jsonl
+from tests.support.pulls import START, bring, stored, write_csv, write_jsonl
 
 ZERO = "00000000-0000-0000-0000-000000000000"
 

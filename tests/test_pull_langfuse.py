@@ -21,9 +21,9 @@ from models.errors import SettingsError, SourceUnavailable
 from models.settings import SourceSettings
 from tasks.pull import langfuse_api
 from tasks.pull.langfuse import Langfuse
-from tests.langfuse_server import Langfuse as Server
-from tests.langfuse_server import langfuse
-from tests.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
+from tests.support.langfuse_server import Langfuse as Server
+from tests.support.langfuse_server import langfuse
+from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 SCORES: dict[str, Any] = {"accuracy_score": "right", "satisfaction_score": "thumb"}
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -22,8 +21,9 @@ from tasks.pull import litellm
 from tasks.pull.litellm import LiteLLM
 from tasks.pull.pull import preview, pull
 from tasks.pull.tally import Tally
-from tests import spend_logs
-from tests.spend_logs import START, insert, row
+from tests.support import spend_logs
+from tests.support.paths import ROOT
+from tests.support.spend_logs import START, insert, row
 
 SELECTION, OVERHEAD, STATE = table_of(Selection), table_of(Overhead), table_of(PullState)
 NOW = START + timedelta(days=1)
@@ -308,7 +308,7 @@ def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgr
 
 
 def test_the_role_that_the_documentation_makes_is_enough(engine: Engine, proxy: str) -> None:
-    page = (Path(__file__).parent.parent / "docs/sources/litellm.md").read_text()
+    page = (ROOT / "docs/sources/litellm.md").read_text()
     (statements,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     insert(proxy, [row("one")])
     owner = create_engine(spend_logs.driver(proxy), isolation_level="AUTOCOMMIT")

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.errors import UnreadableInput
-from tests.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
+from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 COLUMNS = (
     "generation_id", "created_at", "cost_total", "cost_web_search", "cost_cache", "cost_file_processing",

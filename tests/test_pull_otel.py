@@ -37,7 +37,7 @@ from tasks.pull.source import Batch
 from tasks.pull.spans import Reader
 from tasks.pull.store import prepare, store
 from tasks.pull.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
-from tests.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
+from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
 SETTINGS = SourceSettings(
     location="here", accuracy_score="Correct", satisfaction_score="Liked", team_key="service.name"

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from models.database import reading
 from models.errors import SourceUnavailable
 from models.tables import Overhead, table_of
-from tests.pulls import MINUTE, START, bring, stored, write_jsonl
+from tests.support.pulls import MINUTE, START, bring, stored, write_jsonl
 
 
 def record(name: str, **values: Any) -> dict[str, Any]:

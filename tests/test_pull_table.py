@@ -17,7 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
 from tasks.pull import sql
 from tasks.pull.sql import WITHOUT_PLACE, SqlRows
-from tests.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
+from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 TOML = """
 [source]

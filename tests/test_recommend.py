@@ -13,7 +13,7 @@ from tasks.configure import Setting
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.recommend import recommend
-from tests.factories import hours
+from tests.support.factories import hours
 
 CONFIG = {
     "cache.max_entries": Setting(1000, 1),

@@ -13,7 +13,7 @@ from models.kpi import KpiName
 from models.settings import PerformanceMetrics
 from tasks.regress import REGRESSING, regressions
 from tasks.rollup import INSTANT
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 LIMITS = PerformanceMetrics()
 CLASSES = ("simple", "moderate", "complex")

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import zipfile
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 
@@ -27,8 +26,9 @@ from reports.as_webhook import render_webhook
 from reports.charts import draw
 from reports.decisions import link_to
 from reports.headline import headline
-from tests import documents, optimizations
-from tests.golden_files import compared
+from tests.support import documents, optimizations
+from tests.support.golden_files import compared
+from tests.support.paths import ROOT
 
 REPORTS = (
     documents.performance(),
@@ -372,7 +372,7 @@ def test_equal_documents_give_equal_bytes_in_another_process() -> None:
     told = {
         subprocess.run(
             [sys.executable, "-c", code],
-            cwd=Path(__file__).parent.parent,
+            cwd=ROOT,
             env=os.environ | {"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,

@@ -33,9 +33,9 @@ from reports.as_webhook import render_webhook
 from reports.charts import Chart, draw, png
 from reports.letters import printable
 from reports.verdicts import CHANGES_CHART
-from tests.chart_text import chart_texts, chart_width
-from tests.pdf_text import Sheet, Text, sheets_of
-from tests.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown
+from tests.support.chart_text import chart_texts, chart_width
+from tests.support.pdf_text import Sheet, Text, sheets_of
+from tests.support.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown
 
 MM = 72 / 25.4
 SIDE, TOP, FOOT = 15 * MM - 0.5, 8 * MM, 5 * MM

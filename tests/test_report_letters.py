@@ -9,8 +9,8 @@ from reports.as_pdf import _rendered, render_pdf
 from reports.as_webhook import render_webhook
 from reports.charts import draw
 from reports.letters import NOTE, needs_shaping, printable, readable
-from tests import documents
-from tests.pdf_text import sheets_of
+from tests.support import documents
+from tests.support.pdf_text import sheets_of
 
 HEBREW, ROCKET = "מודל 7", "🚀"
 

@@ -14,7 +14,7 @@ from pypdf import PdfReader
 from models.document import Document
 from reports.as_pdf import render_pdf
 from reports.view import view_of
-from tests import documents, optimizations
+from tests.support import documents, optimizations
 
 MM = 72 / 25.4
 

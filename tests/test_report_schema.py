@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator, ValidationError
 from models.document import SCHEMA_VERSION
 from reports import schema
 from reports.as_json import render_json
-from tests import documents
-from tests.random_documents import CASES, TEMPLATES, thrown
+from tests.support import documents
+from tests.support.random_documents import CASES, TEMPLATES, thrown
 
 FIXTURES = (
     documents.performance(),

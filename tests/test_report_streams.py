@@ -17,7 +17,7 @@ import pytest
 from models.document import CostReport, Document
 from reports.as_csv import csv_suffix, render_csv, write_csv
 from reports.as_json import render_json, write_json
-from tests import documents
+from tests.support import documents
 
 FEW, MANY = 1_000, 6_000
 MOST_GROWTH = 0.2

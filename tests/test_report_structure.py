@@ -13,8 +13,8 @@ from pypdf.generic import DictionaryObject, IndirectObject
 
 from models.document import Document
 from reports.as_pdf import render_pdf
-from tests import documents
-from tests.pdf_text import Sheet, sheets_of
+from tests.support import documents
+from tests.support.pdf_text import Sheet, sheets_of
 
 REPORTS = (
     documents.performance(),

@@ -14,7 +14,7 @@ from reports.headline import headline
 from reports.verdicts import drawable, improvement, trials_of, verdict_words
 from reports.view import view_of
 from reports.view_optimization import routing_text
-from tests import documents, optimizations
+from tests.support import documents, optimizations
 
 SHOW = Formats("en_US", documents.ZONE)
 

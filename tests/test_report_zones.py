@@ -20,7 +20,7 @@ from tasks.fold import fold
 from tasks.progress import basis_of
 from tasks.request import scheduled
 from tasks.survey import survey
-from tests.factories import insert_selections, selections
+from tests.support.factories import insert_selections, selections
 
 TEMPLATES = sorted(kind.model_fields["template"].default for kind in get_args(Document))
 EVERY = timedelta(minutes=10)

@@ -16,7 +16,7 @@ from tasks import retain as retain_module
 from tasks.fold import fold
 from tasks.reconcile import reconcile
 from tasks.retain import retain
-from tests.factories import MONDAY, insert_selections
+from tests.support.factories import MONDAY, insert_selections
 from tests.test_fold import NOW, UTC_BASIS, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)

@@ -15,7 +15,7 @@ from models.sketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.tables import OTHER_TEAMS
 from tasks.histogram import bin_index, pack, percentiles, tally
 from tasks.rollup import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
-from tests.factories import hours, selections
+from tests.support.factories import hours, selections
 
 ZONES = st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 # Both changes of New York's clocks lie within.

@@ -20,7 +20,7 @@ from models.tables import Alert, table_of
 from models.workplace import Workplace
 from tasks.runs import note_failure, note_success, shown_cause
 from tasks.silence import Wanted, silence
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 ALERT = table_of(Alert)
 MINUTE = timedelta(minutes=1)

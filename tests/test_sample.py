@@ -14,8 +14,8 @@ from standardwebhooks.webhooks import Webhook
 
 from deployments.checking import test_delivery as run_test_delivery
 from models.errors import UsageError
-from tests.places import SECRET
-from tests.servers import HOST, Hook, Mailbox, mailbox
+from tests.support.contexts import SECRET
+from tests.support.servers import HOST, Hook, Mailbox, mailbox
 from tests.test_cli import call, fault
 from tests.test_security_lines import LOGIN, unknown_issuer
 

@@ -44,10 +44,10 @@ from tasks.progress import basis_of
 from tasks.publish import store_report, write_files
 from tasks.request import Request
 from tasks.survey import survey
-from tests import documents, messages
-from tests.factories import MONDAY, insert_selections, selections
-from tests.places import NOW, place_of, told
-from tests.servers import Mailbox
+from tests.support import documents, messages
+from tests.support.contexts import NOW, place_of, told
+from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.servers import Mailbox
 
 DELIVERY = table_of(Delivery)
 TEMPLATES = (documents.performance(), documents.cost(), documents.optimization(), documents.usage())

@@ -25,7 +25,7 @@ from models.recipient import parse_recipient
 from models.settings import parse_settings
 from tasks.channels.http import MOST_BYTES, is_public, post_body
 from tasks.channels.mail import MailServer, send_mail
-from tests.servers import HOST, Hook, hook, mailbox
+from tests.support.servers import HOST, Hook, hook, mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 PATIENCE_S = 0.6

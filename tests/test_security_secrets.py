@@ -17,9 +17,9 @@ from models.settings import parse_settings
 from models.tables import Delivery, table_of
 from models.workplace import Workplace
 from tasks.deliver import deliver_due
-from tests.factories import MONDAY, insert_selections, selections
-from tests.places import NOW, SECRET, place_of, told
-from tests.servers import Hook, Mailbox
+from tests.support.contexts import NOW, SECRET, place_of, told
+from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.servers import Hook, Mailbox
 
 DELIVERY = table_of(Delivery)
 

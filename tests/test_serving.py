@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from models.database import migrate
-from tests.patience import a_free_port, until
+from tests.support.waiting import a_free_port, until
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
 EVERYWHERE = "0.0.0.0"  # noqa: S104

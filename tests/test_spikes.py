@@ -13,7 +13,7 @@ import pytest
 from models.document import SpendSpike
 from tasks.rollup import INSTANT
 from tasks.spikes import find_spikes, spend_spikes
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 WEEK = timedelta(weeks=1)
 TEAMS = ("red", "green", "blue")

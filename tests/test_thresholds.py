@@ -12,7 +12,7 @@ import pytest
 
 from models.kpi import KpiName
 from tasks.thresholds import CRITICAL_BEYOND, Learning, Usual, learn, warning_at
-from tests.factories import MONDAY
+from tests.support.factories import MONDAY
 
 WEEKS = 4
 WARNING = warning_at(25, 96)

@@ -19,7 +19,7 @@ from tasks.notes import notes
 from tasks.rollup import SUMS, empty
 from tasks.totals import total
 from tasks.trend import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
-from tests.factories import MONDAY, hours
+from tests.support.factories import MONDAY, hours
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 

@@ -13,7 +13,7 @@ from reports.blocks import Notes, Table
 from reports.formats import Formats
 from reports.trend_words import trend_sentence
 from reports.view import view_of
-from tests import documents
+from tests.support import documents
 
 SHOW = Formats("en_US", "Europe/Berlin")
 ERRORS: dict[str, Any] = {

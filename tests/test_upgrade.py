@@ -31,12 +31,12 @@ from tasks.ledger import due_ids
 from tasks.request import Request
 from tasks.rollup import KEYS, merge, roll_up
 from tasks.survey import survey
-from tests.factories import MONDAY, insert_selections
-from tests.optimizations import KEPT
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.optimizations import KEPT
+from tests.support.paths import ROOT
 from tests.test_cli import call, fault
 from tests.test_fold import NOW, UTC_BASIS, stored, totals_of, traffic
 
-ROOT = Path(__file__).parent.parent
 SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
 
 REVISIONS = [it.revision for it in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
@@ -203,7 +203,7 @@ def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, re
 
 @contextmanager
 def migrator() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-W", "ignore", "-m", "tests.migrator"]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.support.migrator"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
         assert process.stdin is not None

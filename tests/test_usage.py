@@ -29,8 +29,8 @@ from tasks.survey import survey
 from tasks.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket
 from tasks.volume import Before, weeks_before
-from tests.factories import MONDAY, hours, insert_selections, selections
-from tests.usages import period_part
+from tests.support.factories import MONDAY, hours, insert_selections, selections
+from tests.support.usage_documents import period_part
 
 ZONE = "Europe/Berlin"
 FIRST = datetime(2026, 8, 31, tzinfo=ZoneInfo(ZONE)).astimezone(UTC)

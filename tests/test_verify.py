@@ -31,7 +31,7 @@ from tasks.lifecycle import overlap, why_not_now
 from tasks.progress import basis_of
 from tasks.verify import verify
 from tasks.watch import watch
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 
 SETTINGS = Settings()
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)

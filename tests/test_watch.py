@@ -28,7 +28,7 @@ from tasks.list_alerts import fired_in, list_alerts
 from tasks.progress import basis_of
 from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
 from tasks.watch import Watched, watch
-from tests.factories import MONDAY, insert_selections, selections
+from tests.support.factories import MONDAY, insert_selections, selections
 
 ALERT, MESSAGE, DELIVERY = table_of(Alert), table_of(StoredMessage), table_of(Delivery)
 NOON = MONDAY + timedelta(hours=12)

@@ -18,7 +18,7 @@ from dashboard.connections import config_of
 from models.environment import Environment
 from models.settings import parse_settings
 from models.workplace import Workplace
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 WRITER, READER, ADMIN, OVER = (f"{name}-0123456789abcdef" for name in ("writer", "reader", "admin", "over"))
 TOKENS = f"router:write:{WRITER} eye:read:{READER} chief:admin:{ADMIN} former:read+write:{OVER}:2026-01-31"

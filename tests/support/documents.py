@@ -54,7 +54,8 @@ from models.document import (
 from models.kpi import KpiName, KpiState, judge
 from models.message import AlertRule
 from models.settings import PerformanceMetrics
-from tests import optimizations, usages
+from tests.support import optimizations
+from tests.support import usage_documents as usages
 
 ZONE = "Europe/Berlin"
 MARKUP = '<script>alert(1)</script>&"m'

@@ -14,8 +14,8 @@ from models.message import AlertMessage
 from models.settings import parse_settings
 from models.workplace import Workplace
 from tasks.post import post
-from tests import messages
-from tests.servers import Mailbox
+from tests.support import messages
+from tests.support.servers import Mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 PUBLIC, SECRET = "pk-lf-1", "sk-lf-1"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
-from tests.servers import HOST
+from tests.support.servers import HOST
 
 STALL_S = 2.0
 """Longer than a sender of the tests waits."""

@@ -17,7 +17,7 @@ from reports.as_message_json import render_message_json
 from reports.as_mime import build_message_mail
 from tasks.deliver import deliver_due
 from tasks.ledger import Pace, due_ids
-from tests import messages
+from tests.support import messages
 
 PACE = Pace(mail_s=0.8, webhook_s=0.8, lease=timedelta(seconds=3), back_off_s=(0.05, 0.1, 0.2, 0.3), run_s=60.0)
 """As in earnest, some hundred times as fast."""
