@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.interval import Z_80
 from tasks.outlook import WEEK, Floats, outlook, weekday_factors
+from tasks.statistics.intervals import Z_80
 
 SMOOTHING = 0.2
 """Of simple exponential smoothing: close to what is best here over all variants."""

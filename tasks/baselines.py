@@ -18,9 +18,9 @@ import numpy.typing as npt
 import polars as pl
 
 from models.document import CONFIDENCE, Baseline, Baselines, Interval
-from tasks.balance import OBSERVATIONAL, Split
 from tasks.efficiency import MINIMUM_SAMPLE, uncached
-from tasks.interval import around, share_interval, standard_deviation, z
+from tasks.statistics.intervals import around, share_interval, standard_deviation, z
+from tasks.statistics.randomization import OBSERVATIONAL, Split
 from tasks.totals import Totals, total, totals_by
 
 Numbers = npt.NDArray[np.float64]

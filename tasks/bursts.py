@@ -8,8 +8,8 @@ import polars as pl
 
 from models.document import ErrorBurst
 from models.settings import PerformanceMetrics
-from tasks.interval import share_interval
 from tasks.places import PARTS, Measure, Placed, places, stretches
+from tasks.statistics.intervals import share_interval
 
 BURST_FACTOR = 3.0
 """An hour is a burst when even the lower bound of its error rate is so many times the median's, and above critical."""

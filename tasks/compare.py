@@ -18,7 +18,7 @@ import polars as pl
 
 from models.document import CONFIDENCE, Interval, MetricChange
 from models.kpi import KpiName
-from tasks.interval import share_interval
+from tasks.statistics.intervals import share_interval
 
 RESAMPLES = 2_000
 

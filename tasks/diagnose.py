@@ -13,10 +13,10 @@ from models.document import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
 from models.settings import PerformanceMetrics
 from tasks.bursts import error_bursts
 from tasks.evidence import Evidence
-from tasks.interval import mean_interval, share_interval
 from tasks.places import Measure, Placed, placed, places
 from tasks.regress import regressions
 from tasks.spikes import spend_spikes
+from tasks.statistics.intervals import mean_interval, share_interval
 from tasks.totals import Totals, total
 
 SLOW_SHARE = 0.10

@@ -13,8 +13,8 @@ import polars as pl
 
 from models.document import BudgetProjection, Interval
 from models.period import Level, Period, floor_to
-from tasks.interval import Z_80
 from tasks.outlook import WEEK, Floats, outlook
+from tasks.statistics.intervals import Z_80
 
 BASIS_DAYS = 56
 """Up to eight whole weeks are looked back on: with four, the backtest's errors are a tenth larger."""

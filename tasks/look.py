@@ -17,8 +17,8 @@ from models.period import Level, floor_to
 from models.settings import Alerting, Settings
 from tasks.alert_life import Look
 from tasks.history import History
-from tasks.interval import standard_error
 from tasks.judge import Finding, Window, judge_fixed, judge_learned
+from tasks.statistics.intervals import standard_error
 from tasks.thresholds import warning_at
 from tasks.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
 

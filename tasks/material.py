@@ -14,10 +14,10 @@ from models.document import (
     FiredAlert,
     Recommendation,
 )
-from tasks.balance import OBSERVATIONAL, Split
 from tasks.cause import Spending
 from tasks.efficiency import Candidate
 from tasks.gather import Gathered
+from tasks.statistics.randomization import OBSERVATIONAL, Split
 from tasks.volume import Before
 
 

@@ -29,11 +29,11 @@ from models.document import (
     SlowResponse,
 )
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
-from tasks.balance import Split, split_of
 from tasks.configure import Setting
 from tasks.diagnose import SLOW_SHARE
 from tasks.efficiency import Candidate, shown_class, uncached
-from tasks.interval import less, z
+from tasks.statistics.intervals import less, z
+from tasks.statistics.randomization import Split, split_of
 from tasks.totals import Totals, total, totals_by
 
 ROUTING_PREFIX = "routing."

@@ -17,7 +17,7 @@ import polars as pl
 from models.document import Interval, ModelRegression
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
-from tasks.interval import Z_95
+from tasks.statistics.intervals import Z_95
 from tasks.trend import METRICS, MINIMUM_BUCKETS, ratio_error
 
 REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_ms", "accuracy_count", "accuracy_sum")

@@ -16,7 +16,6 @@ from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.alike import known_end
 from tasks.apply import applied_in, numbered
-from tasks.balance import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.cause import Side, Spending
 from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
@@ -28,6 +27,7 @@ from tasks.list_alerts import fired_in
 from tasks.material import Material
 from tasks.recommend import recommend
 from tasks.request import Request
+from tasks.statistics.randomization import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.volume import Before, weeks_before
 
 

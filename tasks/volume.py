@@ -20,7 +20,7 @@ import polars as pl
 from models.document import CONFIDENCE, Interval
 from models.period import Level, Period, floor_to, next_start
 from tasks.gather import Gathered
-from tasks.interval import around, student
+from tasks.statistics.intervals import around, student
 from tasks.totals import total
 
 Numbers = npt.NDArray[np.float64]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from models.document import Interval
 from models.settings import Optimizer, PerformanceMetrics
-from tasks.balance import Split
 from tasks.efficiency import (
     MINIMUM_SAMPLE,
     NO_ADEQUATE_MODEL,
@@ -18,6 +17,7 @@ from tasks.efficiency import (
     measure_efficiency,
     optimization_savings,
 )
+from tasks.statistics.randomization import Split
 from tests.support.factories import hours
 
 LIMITS = PerformanceMetrics()

@@ -16,9 +16,9 @@ from models.period import Level, floor_to
 from reports.formats import Formats
 from reports.panels import budget_text
 from tasks.forecast import SPENT, basis, month_of, project_budget
-from tasks.interval import Z_80
 from tasks.outlook import outlook, weekday_factors
 from tasks.rollup import rollup_schema
+from tasks.statistics.intervals import Z_80
 from tests.support.factories import hours
 
 START, END = datetime(2026, 8, 15, tzinfo=UTC), datetime(2026, 9, 11, tzinfo=UTC)

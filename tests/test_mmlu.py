@@ -17,11 +17,11 @@ from models.document import HighCost, Interval, Recommendation
 from models.kpi import FallingRatioThresholds
 from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics
-from tasks.balance import Split, split_of
 from tasks.baselines import baselines
 from tasks.efficiency import cheapest_adequate, measure_efficiency
 from tasks.recommend import recommend
 from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.statistics.randomization import Split, split_of
 from tests.support.factories import DEFAULTS, MONDAY
 from tests.support.paths import ROOT
 

@@ -21,10 +21,10 @@ from reports.headline import headline
 from tasks.compose import compose
 from tasks.fold import fold
 from tasks.gather import Gathered
-from tasks.interval import student
 from tasks.progress import Basis
 from tasks.request import Request
 from tasks.rollup import empty, rollup_schema
+from tasks.statistics.intervals import student
 from tasks.survey import survey
 from tasks.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket

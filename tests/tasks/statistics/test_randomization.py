@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 
 from models.period import Level, Period
 from models.settings import Optimizer, Settings
-from tasks.balance import chi_square_chance, split_of, student_chance
 from tasks.fold import fold
 from tasks.progress import basis_of
 from tasks.request import Request
 from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
 from tasks.survey import survey
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
