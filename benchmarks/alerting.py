@@ -23,7 +23,7 @@ from tasks.alert_book import Book, rhythm_of
 from tasks.efficiency import cheapest_adequate
 from tasks.history import LENGTH, History, slowest_by_model
 from tasks.look import Seen, looks
-from tasks.rollup import merge, roll_up
+from tasks.rollups.aggregate import merge, roll_up
 from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
 
 LATE = timedelta(minutes=30)

@@ -31,14 +31,14 @@ from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import read_config, set_by_hand
 from tasks.decide import approve, pending
 from tasks.efficiency import measure_efficiency
-from tasks.fold import fold
 from tasks.lifecycle import Step, propose
 from tasks.measure import kpis
-from tasks.progress import basis_of
 from tasks.request import scheduled
-from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.totals import total
+from tasks.rollups.update import fold
 from tasks.survey import survey
-from tasks.totals import total
 from tasks.verify import verify
 
 START = datetime(2026, 9, 7, tzinfo=UTC)

@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 from benchmarks.scene import BASIS, NOW
 from models.database import open_database
-from tasks.fold import fold
+from tasks.rollups.update import fold
 
 EVERY_S = 0.05
 

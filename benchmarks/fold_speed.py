@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from benchmarks.databases import forget
 from benchmarks.line import Goal, Line, in_turns, seconds_of
 from benchmarks.scene import BASIS, NOW, Scene, address_of, in_own_process
-from tasks.fold import fold
+from tasks.rollups.update import fold
 
 GOAL = Goal(0.8)
 

@@ -19,7 +19,7 @@ from benchmarks.scene import BASIS, Scene, address_of
 from benchmarks.traffic import PERIOD, traffic
 from models.database import reading
 from models.tables import Selection, table_of
-from tasks.fold import fold
+from tasks.rollups.update import fold
 
 SELECTION = table_of(Selection)
 

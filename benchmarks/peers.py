@@ -18,10 +18,10 @@ from models.database import reading
 from models.document import Filters
 from models.period import Level, Period
 from models.tables import Selection
-from tasks.gather import gather
 from tasks.measure import heatmap, model_breakdown, timeline
-from tasks.rollup import SELECTION_SCHEMA
-from tasks.totals import percentiles_by, total
+from tasks.rollups.aggregate import SELECTION_SCHEMA
+from tasks.rollups.query import gather
+from tasks.rollups.totals import percentiles_by, total
 
 SHARES = (0.5, 0.95, 0.99)
 _SUMS = (

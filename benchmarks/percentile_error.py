@@ -9,8 +9,8 @@ from benchmarks.peers import exact_percentiles
 from benchmarks.scene import Scene
 from benchmarks.traffic import PERIOD
 from models.document import Filters
-from tasks.gather import gather
-from tasks.totals import PERCENTILES, percentiles_by
+from tasks.rollups.query import gather
+from tasks.rollups.totals import PERCENTILES, percentiles_by
 
 GOAL = Goal(1.0, at_least=False)
 

@@ -20,9 +20,9 @@ from benchmarks.scene import BASIS, NOW, Scene, address_of
 from benchmarks.traffic import PERIOD
 from models.database import open_database, reading
 from models.tables import Rollup, table_of
-from tasks.backfill import days_of, rebuild_day, rebuild_weeks
-from tasks.progress import State, read_state
-from tasks.rollup import COLUMNS
+from tasks.rollups.aggregate import COLUMNS
+from tasks.rollups.backfill import days_of, rebuild_day, rebuild_weeks
+from tasks.rollups.checkpoint import State, read_state
 
 GOAL = Goal(1.7)
 NAME = "backfill on Dask, 2 workers against 1"

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 
 from benchmarks.databases import KINDS, Databases, Kind, fill
 from benchmarks.traffic import PERIOD, traffic
-from tasks.fold import fold
-from tasks.progress import Basis
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.update import fold
 
 ROOT = Path(__file__).parents[1]
 BASIS = Basis("UTC", 2000.0)

@@ -16,7 +16,7 @@ from models.database import check_revision, reading
 from models.errors import SchemaOutdated
 from models.tables import Alert, Delivery, Rollup, table_of
 from models.workplace import Workplace
-from tasks.progress import read_known_state
+from tasks.rollups.checkpoint import read_known_state
 
 ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
 

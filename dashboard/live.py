@@ -30,7 +30,7 @@ from tasks.apply import list_optimizations
 from tasks.contents import list_deliveries
 from tasks.decide import label
 from tasks.list_alerts import learning, list_alerts
-from tasks.shelve import ROLLUP
+from tasks.rollups.store import ROLLUP
 from tasks.silence import list_silences
 
 KEPT_VIEWS = 64

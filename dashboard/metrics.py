@@ -38,10 +38,10 @@ from models.tables import (
 )
 from models.workplace import Workplace
 from tasks.efficiency import measure_efficiency
-from tasks.gather import gather_from
 from tasks.measure import kpis
-from tasks.progress import read_known_state
-from tasks.totals import total
+from tasks.rollups.checkpoint import read_known_state
+from tasks.rollups.query import gather_from
+from tasks.rollups.totals import total
 
 ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
 OPTIMIZATION, REPORT, PULL = table_of(Optimization), table_of(Report), table_of(PullState)

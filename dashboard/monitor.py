@@ -9,8 +9,8 @@ from threading import Event, Thread
 
 from models.workplace import Workplace
 from tasks.deliver import deliver_due, log_receipts
-from tasks.fold import fold
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.watch import watch
 
 logger = logging.getLogger("routewatch")

@@ -26,8 +26,8 @@ from models.document import CoverageByColumn, Filters, Freshness, PerformanceRep
 from models.period import Level, floor_to
 from models.workplace import Workplace
 from tasks.material import Material
-from tasks.progress import read_known_state
-from tasks.totals import Totals, totals_by
+from tasks.rollups.checkpoint import read_known_state
+from tasks.rollups.totals import Totals, totals_by
 
 CHECKED_EVERY_S = 1.0
 """How often it is looked whether a kept answer is still what would be answered."""

@@ -19,10 +19,10 @@ from tasks.archive import rebuild_from_archive
 from tasks.compose import compose
 from tasks.deliver import deliver_due
 from tasks.files import write_in_pieces
-from tasks.fold import fold, rebuild
-from tasks.progress import basis_of
 from tasks.publish import find_report, store_report, write_files
 from tasks.request import Request, usual_formats
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold, rebuild
 from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"

@@ -13,8 +13,8 @@ from flows.clock import time_of_run
 from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period
 from models.workplace import load_workplace
-from tasks.backfill import backfill_day, backfill_weeks, plan_backfill
-from tasks.fold import fold_selections
+from tasks.rollups.backfill import backfill_day, backfill_weeks, plan_backfill
+from tasks.rollups.update import fold_selections
 
 DAYS_AT_ONCE = 4
 

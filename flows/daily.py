@@ -11,9 +11,9 @@ from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.look_after import look_after_runs
-from tasks.reconcile import reconcile_rollups
 from tasks.request import scheduled
 from tasks.retain import retain_what_is_kept
+from tasks.rollups.reconcile import reconcile_rollups
 
 
 @flow(

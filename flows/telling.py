@@ -9,11 +9,11 @@ from pathlib import Path
 from models.workplace import Workplace
 from tasks.compose import compose_report
 from tasks.deliver import Receipt, deliver_reports
-from tasks.fold import fold_selections
 from tasks.offer import offer_decisions
 from tasks.optimize import apply_optimizations, with_links
 from tasks.publish import StoredReport, find_told, show_report, store, write_report
 from tasks.request import Request
+from tasks.rollups.update import fold_selections
 from tasks.survey import survey_period
 from tasks.verify import verify_optimizations
 from tasks.watch import watch_alerts

@@ -15,7 +15,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from models.period import Level, Period, floor_to, next_start
-from tasks.gather import Gathered
+from tasks.rollups.query import Gathered
 
 SETTLING = timedelta(minutes=2)
 """How long the last rows of a minute may take to come: a router writes within seconds, a batch of it later."""

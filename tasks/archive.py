@@ -23,10 +23,10 @@ from models.errors import UnreadableArchive
 from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from tasks.files import write_atomically
-from tasks.mend import derive
-from tasks.progress import State, lock_state, read_known_state
-from tasks.rollup import SELECTION_SCHEMA, roll_up
-from tasks.shelve import ROLLUP, between, replace
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
+from tasks.rollups.checkpoint import State, lock_state, read_known_state
+from tasks.rollups.rebuild import derive
+from tasks.rollups.store import ROLLUP, between, replace
 
 SELECTION = table_of(Selection)
 

@@ -19,9 +19,9 @@ import polars as pl
 
 from models.document import CONFIDENCE, Baseline, Baselines, Interval
 from tasks.efficiency import MINIMUM_SAMPLE, uncached
+from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import around, share_interval, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split
-from tasks.totals import Totals, total, totals_by
 
 Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -37,12 +37,12 @@ from tasks.alike import known_end, settled_at
 from tasks.baselines import baselines
 from tasks.efficiency import Efficiency, measure_efficiency, optimization_savings
 from tasks.forecast import project_budget, recorded_from
-from tasks.gather import Gathered
 from tasks.material import Material
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes
 from tasks.request import Request
-from tasks.totals import Totals, percentiles_by, total
+from tasks.rollups.query import Gathered
+from tasks.rollups.totals import Totals, percentiles_by, total
 from tasks.trend import USAGE_METRICS, ComparedWith, against, trends
 from tasks.usage import group_usage, usage_summary, volume_trend
 from tasks.usual import hours_of_week, volume, volume_bucket

@@ -15,9 +15,9 @@ from tasks.bursts import error_bursts
 from tasks.evidence import Evidence
 from tasks.places import Measure, Placed, placed, places
 from tasks.regress import regressions
+from tasks.rollups.totals import Totals, total
 from tasks.spikes import spend_spikes
 from tasks.statistics.intervals import mean_interval, share_interval
-from tasks.totals import Totals, total
 
 SLOW_SHARE = 0.10
 HIGH_AVERAGE_COST_USD = 0.05

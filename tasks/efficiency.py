@@ -19,9 +19,9 @@ import polars as pl
 from models.document import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
 from models.settings import Optimizer, PerformanceMetrics
 from models.tables import UNKNOWN
+from tasks.rollups.totals import Totals, percentiles_by, totals_by
 from tasks.statistics.intervals import added, around, less, share_interval, shifted, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split
-from tasks.totals import Totals, percentiles_by, totals_by
 
 MINIMUM_SAMPLE = 30
 """Known accuracies and uncached costs below which nothing is said of a model: the usual floor of a normal interval."""

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from models.settings import PerformanceMetrics
 from tasks.bursts import burst_hours
 from tasks.cause import COSTING
-from tasks.gather import Gathered, hours_before, hours_by, these_hours
 from tasks.regress import REGRESSING
-from tasks.rollup import SUMS
+from tasks.rollups.aggregate import SUMS
+from tasks.rollups.query import Gathered, hours_before, hours_by, these_hours
 from tasks.spikes import HISTORY, SPENDING, find_spikes
 
 KEYS = ("model_id", "complexity")

@@ -15,8 +15,8 @@ from models.period import Level, Period, floor_to
 from models.settings import Settings
 from models.tables import ConfigChange, table_of
 from tasks.efficiency import cheapest_adequate
-from tasks.gather import gather_from
-from tasks.shelve import added_up, between
+from tasks.rollups.query import gather_from
+from tasks.rollups.store import added_up, between
 from tasks.thresholds import Learning, Usual, learn
 from tasks.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 

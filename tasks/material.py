@@ -16,7 +16,7 @@ from models.document import (
 )
 from tasks.cause import Spending
 from tasks.efficiency import Candidate
-from tasks.gather import Gathered
+from tasks.rollups.query import Gathered
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 from tasks.volume import Before
 

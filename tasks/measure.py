@@ -24,10 +24,10 @@ from models.period import Level, Period, floor_to, next_start
 from models.settings import PerformanceMetrics
 from models.tables import UNKNOWN
 from tasks.efficiency import Efficiency
-from tasks.gather import UNCLASSIFIED
-from tasks.histogram import tally
-from tasks.rollup import start_of
-from tasks.totals import NOTHING, Totals, percentiles_by, total, totals_by
+from tasks.rollups.aggregate import start_of
+from tasks.rollups.histogram import tally
+from tasks.rollups.query import UNCLASSIFIED
+from tasks.rollups.totals import NOTHING, Totals, percentiles_by, total, totals_by
 
 DISTRIBUTION_EDGES_MS = (0, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 15000, 20000, 30000,
                          60000, 120000, 300000)  # fmt: skip

@@ -7,8 +7,8 @@ from datetime import datetime
 from models.period import Period
 from models.tables import OTHER_TEAMS
 from tasks.alike import known_end
-from tasks.gather import Gathered
-from tasks.totals import COVERED, Totals
+from tasks.rollups.query import Gathered
+from tasks.rollups.totals import COVERED, Totals
 
 _SHOWN_KINDS = 3
 

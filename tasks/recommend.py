@@ -32,9 +32,9 @@ from models.settings import ChoiceKnob, NumericKnob, Optimizer
 from tasks.configure import Setting
 from tasks.diagnose import SLOW_SHARE
 from tasks.efficiency import Candidate, shown_class, uncached
+from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of
-from tasks.totals import Totals, total, totals_by
 
 ROUTING_PREFIX = "routing."
 """The config key that names a complexity class's model is this and the class."""

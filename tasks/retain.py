@@ -20,9 +20,9 @@ from models.period import EARLIEST, Level, floor_to
 from models.tables import Rollup, Selection, table_of
 from models.workplace import Workplace
 from tasks.archive import ARCHIVE_SCHEMA, read_rows, write_archive
-from tasks.mend import mend
-from tasks.progress import MINUTES_KEPT, STATE, State, lock_state
-from tasks.shelve import remove
+from tasks.rollups.checkpoint import MINUTES_KEPT, STATE, State, lock_state
+from tasks.rollups.rebuild import mend
+from tasks.rollups.store import remove
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 

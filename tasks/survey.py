@@ -22,11 +22,11 @@ from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.evidence import Evidence, read_evidence
 from tasks.forecast import SPENT, basis
-from tasks.gather import Gathered, gather_from, hours_by, total_hours
 from tasks.list_alerts import fired_in
 from tasks.material import Material
 from tasks.recommend import recommend
 from tasks.request import Request
+from tasks.rollups.query import Gathered, gather_from, hours_by, total_hours
 from tasks.statistics.randomization import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 from tasks.volume import Before, weeks_before
 

@@ -27,9 +27,9 @@ from models.document import (
     VolumeChange,
 )
 from models.tables import OTHER_TEAMS, UNKNOWN
-from tasks.gather import Gathered
 from tasks.measure import group_name
-from tasks.totals import NOTHING, Totals, total, totals_by
+from tasks.rollups.query import Gathered
+from tasks.rollups.totals import NOTHING, Totals, total, totals_by
 from tasks.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
 
 LEAST_DAYS_BEFORE = 7

@@ -42,7 +42,7 @@ from tasks.lifecycle import (
 from tasks.log import logger
 from tasks.places import stretches
 from tasks.recommend import ROUTING_PREFIX
-from tasks.rollup import rollup_schema
+from tasks.rollups.aggregate import rollup_schema
 
 ROLLUP = table_of(Rollup)
 OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)

@@ -19,9 +19,9 @@ import polars as pl
 
 from models.document import CONFIDENCE, Interval
 from models.period import Level, Period, floor_to, next_start
-from tasks.gather import Gathered
+from tasks.rollups.query import Gathered
+from tasks.rollups.totals import total
 from tasks.statistics.intervals import around, student
-from tasks.totals import total
 
 Numbers = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]

@@ -22,12 +22,12 @@ from models.workplace import Workplace
 from tasks.alert_book import read_book, rhythm_of
 from tasks.announce import AT_ONCE, announced, moved
 from tasks.forecast import SPENT, basis, project_budget
-from tasks.gather import total_hours
 from tasks.history import known_at
 from tasks.judge import Finding
 from tasks.look import Seen, judge_budget, looks
-from tasks.progress import read_known_state
-from tasks.shelve import ROLLUP, between, stored
+from tasks.rollups.checkpoint import read_known_state
+from tasks.rollups.query import total_hours
+from tasks.rollups.store import ROLLUP, between, stored
 from tasks.windows import COST_WINDOWS, MINUTE
 
 WATCH = table_of(AlertWatch)

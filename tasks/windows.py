@@ -9,7 +9,7 @@ import polars as pl
 from models.kpi import KpiName
 from models.sketch import value_of
 from tasks.efficiency import Candidate
-from tasks.rollup import INSTANT
+from tasks.rollups.aggregate import INSTANT
 
 OVERALL = ""
 """The subject of what is over all models."""

@@ -18,10 +18,10 @@ from tasks.apply import Evidence, applied_in, apply, list_optimizations
 from tasks.configure import Setting, history, read_config, set_by_hand
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
-from tasks.fold import fold
 from tasks.lifecycle import Step, advance
-from tasks.progress import basis_of
 from tasks.recommend import recommend
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 DAY = timedelta(days=1)

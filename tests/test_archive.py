@@ -18,12 +18,12 @@ from models.tables import Rollup, Selection, table_of
 from tasks import archive as archive_module
 from tasks import retain as retain_module
 from tasks.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
-from tasks.fold import fold, rebuild
-from tasks.progress import Basis
 from tasks.retain import retain
-from tasks.rollup import KEYS, roll_up
+from tasks.rollups.aggregate import KEYS, roll_up
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.update import fold, rebuild
 from tests.support.factories import MONDAY, insert_selections
-from tests.test_fold import NOW, UTC_BASIS, stored, traffic
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)

@@ -21,9 +21,9 @@ from sqlalchemy import Engine, select, text, update
 from models.database import reading, writing
 from models.errors import RoutewatchError, UsageError
 from models.period import Level
-from tasks.fold import fold
+from tasks.rollups.update import fold
 from tests.support.factories import insert_selections
-from tests.test_fold import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.tasks.rollups.test_update import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
 
 PATIENCE_S = 120
 WORKERS = 2

@@ -26,16 +26,16 @@ from models.tables import Selection, table_of
 from models.workplace import Workplace, close_engines
 from tasks.compose import compose
 from tasks.deliver import deliver_due
-from tasks.fold import fold
 from tasks.publish import find_report, store_report, write_files
 from tasks.request import Request
+from tasks.rollups.update import fold
 from tasks.survey import survey
 from tests.support.contexts import SECRET, told
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
 from tests.support.servers import HOST, Hook, Mailbox
-from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, traffic
-from tests.test_mend import raw_of
+from tests.tasks.rollups.test_rebuild import raw_of
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, traffic
 
 PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)

@@ -19,8 +19,8 @@ from reports.cause_words import because, cause_text
 from reports.formats import Formats
 from reports.headline import headline
 from tasks.cause import COSTING, Side, Spending, _parted, spend_cause
-from tasks.gather import Gathered
-from tasks.rollup import empty, rollup_schema
+from tasks.rollups.aggregate import empty, rollup_schema
+from tasks.rollups.query import Gathered
 from tasks.trend import trends
 from tests.support import documents
 from tests.support.factories import MONDAY

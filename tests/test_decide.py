@@ -19,9 +19,9 @@ from models.workplace import load_workplace
 from tasks.apply import Evidence, apply
 from tasks.configure import read_config, set_by_hand
 from tasks.decide import pending, story_of
-from tasks.fold import fold
 from tasks.offer import NOTHING_PENDING, choices, link_to
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.test_cli import call, fault
 

@@ -17,7 +17,7 @@ from models.period import Level
 from models.settings import PerformanceMetrics
 from tasks.diagnose import diagnose
 from tasks.places import Measure, placed, places
-from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tests.support.factories import MONDAY, hours
 
 LIMITS = PerformanceMetrics()

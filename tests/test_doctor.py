@@ -40,8 +40,8 @@ from tasks.checkup import webhooks as webhook_check
 from tasks.checkup.examine import checks_of, examine
 from tasks.checkup.finding import Check, Finding, NotLooked, State, ok
 from tasks.checkup.scene import Scene, scene_here
-from tasks.fold import fold
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.runs import note_failure
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import insert_selections, selections

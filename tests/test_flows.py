@@ -18,8 +18,8 @@ from models.template import Template
 from models.workplace import load_workplace
 from reports.figures import total_of
 from tasks.configure import set_by_hand
-from tasks.fold import fold
-from tasks.progress import Basis
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.update import fold
 from tests.support import spend_logs
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Hook, Mailbox

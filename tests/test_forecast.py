@@ -17,7 +17,7 @@ from reports.formats import Formats
 from reports.panels import budget_text
 from tasks.forecast import SPENT, basis, month_of, project_budget
 from tasks.outlook import outlook, weekday_factors
-from tasks.rollup import rollup_schema
+from tasks.rollups.aggregate import rollup_schema
 from tasks.statistics.intervals import Z_80
 from tests.support.factories import hours
 

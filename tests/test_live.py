@@ -18,8 +18,8 @@ from models.errors import UsageError
 from models.settings import parse_settings
 from models.workplace import Workplace
 from reports.live import SECTIONS, hashes, live_style, render_page, render_sections
-from tasks.fold import fold
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tests.support.factories import insert_selections, selections
 
 NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)

@@ -16,11 +16,11 @@ from models.document import Filters
 from models.period import Level, Period
 from models.settings import PerformanceMetrics
 from tasks.efficiency import measure_efficiency
-from tasks.fold import fold
-from tasks.gather import Gathered, gather
 from tasks.measure import distribution, heatmap, kpis, model_breakdown, timeline
-from tasks.progress import Basis
-from tasks.totals import total
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.query import Gathered, gather
+from tasks.rollups.totals import total
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 TRAFFIC = selections(

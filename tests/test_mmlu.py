@@ -20,7 +20,7 @@ from models.settings import Optimizer, PerformanceMetrics
 from tasks.baselines import baselines
 from tasks.efficiency import cheapest_adequate, measure_efficiency
 from tasks.recommend import recommend
-from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.statistics.randomization import Split, split_of
 from tests.support.factories import DEFAULTS, MONDAY
 from tests.support.paths import ROOT

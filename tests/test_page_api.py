@@ -19,10 +19,10 @@ from models.database import writing
 from models.tables import PullState, Report, table_of
 from models.workplace import Workplace
 from tasks.configure import set_by_hand
-from tasks.fold import fold
-from tasks.progress import basis_of
 from tasks.publish import store_report, write_files
 from tasks.request import Request
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tests.support import documents
 from tests.support.factories import insert_selections, selections
 from tests.support.page_server import READER, WRITER, bearing, serving, workplace

@@ -9,8 +9,8 @@ import httpx
 from sqlalchemy import Engine
 
 from models.database import writing
-from tasks.fold import fold
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tests.support.page_server import READER, bearing, serving, workplace
 
 

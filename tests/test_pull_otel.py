@@ -27,9 +27,6 @@ from models.database import reading, writing
 from models.period import Level
 from models.settings import SourceSettings
 from models.tables import Overhead, Rollup, Selection, table_of
-from tasks.fold import fold
-from tasks.mend import mend
-from tasks.progress import Basis
 from tasks.pull.otel import OTel
 from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
 from tasks.pull.pull import cursor_of, pull
@@ -37,6 +34,9 @@ from tasks.pull.source import Batch
 from tasks.pull.spans import Reader
 from tasks.pull.store import prepare, store
 from tasks.pull.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.rebuild import mend
+from tasks.rollups.update import fold
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
 SETTINGS = SourceSettings(

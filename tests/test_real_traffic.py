@@ -19,11 +19,11 @@ from models.settings import Settings
 from models.tables import UNKNOWN, Rollup, table_of
 from reports.as_json import render_json
 from tasks.compose import compose
-from tasks.fold import fold
-from tasks.progress import basis_of
 from tasks.pull.files import import_file
 from tasks.pull.mapping import Mapping
 from tasks.request import Request
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.survey import survey
 
 SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")

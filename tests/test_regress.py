@@ -12,7 +12,7 @@ import pytest
 from models.kpi import KpiName
 from models.settings import PerformanceMetrics
 from tasks.regress import REGRESSING, regressions
-from tasks.rollup import INSTANT
+from tasks.rollups.aggregate import INSTANT
 from tests.support.factories import MONDAY
 
 LIMITS = PerformanceMetrics()

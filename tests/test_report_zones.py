@@ -16,9 +16,9 @@ from models.period import Level, last_complete
 from models.settings import Settings
 from reports.figures import total_of
 from tasks.compose import compose
-from tasks.fold import fold
-from tasks.progress import basis_of
 from tasks.request import scheduled
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.survey import survey
 from tests.support.factories import insert_selections, selections
 

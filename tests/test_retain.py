@@ -13,11 +13,11 @@ from models.database import reading, writing
 from models.period import Level
 from models.tables import Rollup, Selection, table_of
 from tasks import retain as retain_module
-from tasks.fold import fold
-from tasks.reconcile import reconcile
 from tasks.retain import retain
+from tasks.rollups.reconcile import reconcile
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections
-from tests.test_fold import NOW, UTC_BASIS, traffic
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)

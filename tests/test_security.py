@@ -37,12 +37,12 @@ from reports.fonts import FONT_SCHEME
 from tasks.compose import compose
 from tasks.configure import read_config, set_by_hand
 from tasks.deliver import deliver_due
-from tasks.fold import fold
 from tasks.ledger import queue
 from tasks.post import post
-from tasks.progress import basis_of
 from tasks.publish import store_report, write_files
 from tasks.request import Request
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.survey import survey
 from tests.support import documents, messages
 from tests.support.contexts import NOW, place_of, told

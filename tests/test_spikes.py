@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from models.document import SpendSpike
-from tasks.rollup import INSTANT
+from tasks.rollups.aggregate import INSTANT
 from tasks.spikes import find_spikes, spend_spikes
 from tests.support.factories import MONDAY
 

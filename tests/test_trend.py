@@ -14,10 +14,10 @@ import pytest
 from models.document import Direction, Filters, Trend
 from models.period import Period
 from tasks.alike import SETTLING
-from tasks.gather import Gathered
 from tasks.notes import notes
-from tasks.rollup import SUMS, empty
-from tasks.totals import total
+from tasks.rollups.aggregate import SUMS, empty
+from tasks.rollups.query import Gathered
+from tasks.rollups.totals import total
 from tasks.trend import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
 from tests.support.factories import MONDAY, hours
 

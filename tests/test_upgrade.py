@@ -26,16 +26,16 @@ from models.period import Level, Period
 from models.settings import Settings
 from models.tables import HOUR_TOTAL, UtcDateTime
 from tasks.compose import compose
-from tasks.fold import fold
 from tasks.ledger import due_ids
 from tasks.request import Request
-from tasks.rollup import KEYS, merge, roll_up
+from tasks.rollups.aggregate import KEYS, merge, roll_up
+from tasks.rollups.update import fold
 from tasks.survey import survey
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
 from tests.support.paths import ROOT
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, totals_of, traffic
 from tests.test_cli import call, fault
-from tests.test_fold import NOW, UTC_BASIS, stored, totals_of, traffic
 
 SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
 

@@ -19,11 +19,11 @@ from models.period import Period
 from models.settings import Settings
 from reports.headline import headline
 from tasks.compose import compose
-from tasks.fold import fold
-from tasks.gather import Gathered
-from tasks.progress import Basis
 from tasks.request import Request
-from tasks.rollup import empty, rollup_schema
+from tasks.rollups.aggregate import empty, rollup_schema
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.query import Gathered
+from tasks.rollups.update import fold
 from tasks.statistics.intervals import student
 from tasks.survey import survey
 from tasks.usage import Groups, group_usage, usage_summary, volume_trend

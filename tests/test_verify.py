@@ -26,9 +26,9 @@ from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import history, read_config, set_by_hand
 from tasks.decide import approve, pending, reject, resume, revert, stop, story_of
-from tasks.fold import fold
 from tasks.lifecycle import overlap, why_not_now
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.verify import verify
 from tasks.watch import watch
 from tests.support.factories import MONDAY, insert_selections, selections

@@ -23,9 +23,9 @@ from models.tables import Alert, Delivery, StoredMessage, table_of
 from tasks.alert_book import Book
 from tasks.alert_life import AlertState, Life
 from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.fold import fold
 from tasks.list_alerts import fired_in, list_alerts
-from tasks.progress import basis_of
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
 from tasks.watch import Watched, watch
 from tests.support.factories import MONDAY, insert_selections, selections

@@ -13,7 +13,7 @@ from models.period import Level, last_complete
 from models.tables import Alert, Report, table_of
 from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
-from tasks.progress import read_known_state
+from tasks.rollups.checkpoint import read_known_state
 
 ALERT, REPORT = table_of(Alert), table_of(Report)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert
 from models.database import writing
 from models.period import Level
 from models.tables import Selection, table_of
-from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 

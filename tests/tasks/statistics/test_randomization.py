@@ -11,10 +11,10 @@ from sqlalchemy import Engine
 
 from models.period import Level, Period
 from models.settings import Optimizer, Settings
-from tasks.fold import fold
-from tasks.progress import basis_of
 from tasks.request import Request
-from tasks.rollup import SELECTION_SCHEMA, roll_up
+from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
 from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
 from tasks.survey import survey
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections

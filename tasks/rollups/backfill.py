@@ -13,11 +13,11 @@ from models.database import reading, writing
 from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from models.workplace import Workplace
-from tasks.mend import derive
-from tasks.progress import State, basis_of, is_as_read, lock_state, read_state
-from tasks.rollup import roll_up
-from tasks.scan import scan_period
-from tasks.shelve import replace
+from tasks.rollups.aggregate import roll_up
+from tasks.rollups.checkpoint import State, basis_of, is_as_read, lock_state, read_state
+from tasks.rollups.rebuild import derive
+from tasks.rollups.selection_reader import scan_period
+from tasks.rollups.store import replace
 
 SELECTION = table_of(Selection)
 

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from models.database import reaching
 from models.errors import DatabaseUnavailable, RoutewatchError
-from tasks.rollup import SELECTION_SCHEMA
+from tasks.rollups.aggregate import SELECTION_SCHEMA
 
 RANGE_ROWS = 100_000
 """Ids read at a time, while the ones before are worked on."""
@@ -125,7 +125,7 @@ def _read_sqlite(engine: Engine, where: str) -> pl.DataFrame:
 def _from_own_process(path: str, after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
     from pyarrow import ArrowInvalid, ipc  # noqa: PLC0415
 
-    command = [sys.executable, "-m", "tasks.scan_sqlite", path, str(after), str(upto), *_COLUMNS]
+    command = [sys.executable, "-m", "tasks.rollups.sqlite_reader_process", path, str(after), str(upto), *_COLUMNS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
         try:
             for batch in ipc.open_stream(process.stdout):

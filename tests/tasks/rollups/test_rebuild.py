@@ -15,12 +15,12 @@ from sqlalchemy import Engine, delete, select, update
 from models.database import reading, writing
 from models.period import Level
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
-from tasks.fold import fold
-from tasks.progress import Basis
-from tasks.reconcile import reconcile
-from tasks.rollup import KEYS, merge
+from tasks.rollups.aggregate import KEYS, merge
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.reconcile import reconcile
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections, selections
-from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
 

@@ -12,11 +12,11 @@ from models.database import writing
 from models.document import Filters
 from models.period import Period
 from models.tables import Overhead, PullState, Selection, table_of
-from tasks.fold import fold
-from tasks.gather import Gathered, gather
 from tasks.notes import notes
-from tasks.progress import Basis
-from tasks.totals import total
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.query import Gathered, gather
+from tasks.rollups.totals import total
+from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections, selections
 
 DAY = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")

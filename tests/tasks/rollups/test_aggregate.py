@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from models.period import Level, floor_to
 from models.sketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.tables import OTHER_TEAMS
-from tasks.histogram import bin_index, pack, percentiles, tally
-from tasks.rollup import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
+from tasks.rollups.aggregate import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
+from tasks.rollups.histogram import bin_index, pack, percentiles, tally
 from tests.support.factories import hours, selections
 
 ZONES = st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])

@@ -2,8 +2,8 @@
 
 Progress is the id of the last folded selection. It and the rollups change in one transaction, which holds the lock on
 the progress row and goes ahead only where the progress is what the work began with: neither a crash nor a second fold
-can count a row twice. Writers may commit their ids out of order; tasks.settle says up to which id nothing can appear
-any more. Rows that change later leave a note, and tasks.mend makes their hours anew.
+can count a row twice. Writers may commit their ids out of order; tasks.rollups.watermark says up to which id nothing can appear
+any more. Rows that change later leave a note, and tasks.rollups.rebuild makes their hours anew.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
 from models.workplace import Workplace
-from tasks.mend import HOURS_AT_ONCE, mend, rebuild_hours
-from tasks.progress import STATE, Basis, State, basis_of, is_as_read, lock_state, read_state
-from tasks.rollup import INSTANT, limit_teams, merge, roll_up, start_of
-from tasks.scan import scan_ids
-from tasks.settle import settle
-from tasks.shelve import ROLLUP, add, between, put, remove, stored
+from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
+from tasks.rollups.checkpoint import STATE, Basis, State, basis_of, is_as_read, lock_state, read_state
+from tasks.rollups.rebuild import HOURS_AT_ONCE, mend, rebuild_hours
+from tasks.rollups.selection_reader import scan_ids
+from tasks.rollups.store import ROLLUP, add, between, put, remove, stored
+from tasks.rollups.watermark import settle
 
 SELECTION = table_of(Selection)
 

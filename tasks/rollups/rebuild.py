@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
 from models.tables import SelectionChange, table_of
-from tasks.progress import STATE, State, lock_state
-from tasks.rollup import INSTANT, KEYS, merge, roll_up
-from tasks.scan import scan_period
-from tasks.shelve import between, replace, stored
+from tasks.rollups.aggregate import INSTANT, KEYS, merge, roll_up
+from tasks.rollups.checkpoint import STATE, State, lock_state
+from tasks.rollups.selection_reader import scan_period
+from tasks.rollups.store import between, replace, stored
 
 CHANGE = table_of(SelectionChange)
 

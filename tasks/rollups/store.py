@@ -12,7 +12,7 @@ from sqlalchemy import cast as sql_cast
 
 from models.period import Level
 from models.tables import HOUR_TOTAL, UNKNOWN, Rollup, table_of
-from tasks.rollup import COLUMNS, KEYS, limit_teams, merge, rollup_schema
+from tasks.rollups.aggregate import COLUMNS, KEYS, limit_teams, merge, rollup_schema
 
 ROLLUP = table_of(Rollup)
 

@@ -14,13 +14,14 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from models.database import reading, writing
 from models.period import Level, Period
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, table_of
-from tasks import fold as fold_module
-from tasks import scan, shelve
-from tasks import settle as settle_module
-from tasks.fold import fold, rebuild
-from tasks.mend import mend
-from tasks.progress import MINUTES_KEPT, Basis
-from tasks.rollup import COLUMNS, KEYS, merge, roll_up
+from tasks.rollups import selection_reader as scan
+from tasks.rollups import store as shelve
+from tasks.rollups import update as fold_module
+from tasks.rollups import watermark as settle_module
+from tasks.rollups.aggregate import COLUMNS, KEYS, merge, roll_up
+from tasks.rollups.checkpoint import MINUTES_KEPT, Basis
+from tasks.rollups.rebuild import mend
+from tasks.rollups.update import fold, rebuild
 from tests.support.factories import MONDAY, insert_selections, selections
 
 UTC_BASIS = Basis("UTC", 2000.0)
@@ -159,7 +160,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
     def look(_seconds: float) -> None:
         waits.set()
 
-    monkeypatch.setattr("tasks.settle.time.sleep", look)
+    monkeypatch.setattr("tasks.rollups.watermark.time.sleep", look)
     results = []
     with postgres_engine.connect() as early:
         transaction = early.begin()

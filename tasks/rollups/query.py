@@ -13,10 +13,10 @@ from models.database import reading
 from models.document import Filters
 from models.period import Level, Period, floor_to, next_start
 from models.tables import UNKNOWN, FoldState, Rollup, table_of
-from tasks.own_calls import NOTHING_FILLED, Filled, OwnCalls, filled, own_calls
-from tasks.rollup import empty as no_rollups
-from tasks.rollup import hour_of, merge
-from tasks.shelve import added_up, hour_totals, stored
+from tasks.rollups.aggregate import empty as no_rollups
+from tasks.rollups.aggregate import hour_of, merge
+from tasks.rollups.overhead import NOTHING_FILLED, Filled, OwnCalls, filled, own_calls
+from tasks.rollups.store import added_up, hour_totals, stored
 
 ROLLUP = table_of(Rollup)
 
@@ -26,7 +26,7 @@ UNCLASSIFIED = "unclassified"
 
 @dataclass(frozen=True)
 class Gathered:
-    """The rollups of a period, with COLUMNS of tasks.rollup.
+    """The rollups of a period, with COLUMNS of tasks.rollups.aggregate.
 
     `parts` are by model, complexity and team, but not by any one length of time: days, and hours around them. `hours`
     are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an

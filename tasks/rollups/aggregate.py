@@ -11,7 +11,7 @@ import polars as pl
 
 from models.period import Level, floor_to
 from models.tables import OTHER_TEAMS, UNKNOWN
-from tasks.histogram import add_up, bin_index, pack
+from tasks.rollups.histogram import add_up, bin_index, pack
 
 KEYS = ("bucket", "model_id", "complexity", "team")
 

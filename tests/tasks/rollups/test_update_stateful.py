@@ -30,15 +30,15 @@ from sqlalchemy import Connection, Engine, delete, select, update
 from models.database import migrate, open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
-from tasks import fold as fold_module
-from tasks import shelve
-from tasks.fold import fold
-from tasks.progress import Basis
-from tasks.reconcile import reconcile
 from tasks.retain import retain
-from tasks.rollup import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
-from tasks.settle import settle
-from tests.test_fold import totals_of
+from tasks.rollups import store as shelve
+from tasks.rollups import update as fold_module
+from tasks.rollups.aggregate import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
+from tasks.rollups.checkpoint import Basis
+from tasks.rollups.reconcile import reconcile
+from tasks.rollups.update import fold
+from tasks.rollups.watermark import settle
+from tests.tasks.rollups.test_update import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)

@@ -13,10 +13,10 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading
 from models.tables import Selection, table_of
-from tasks.fold import fold
+from tasks.rollups.update import fold
 from tests.support.paths import ROOT
-from tests.test_fold import NOW, UTC_BASIS, assert_rollups_are_of
-from tests.test_mend import raw_of
+from tests.tasks.rollups.test_rebuild import raw_of
+from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of
 
 KILLS = int(os.environ.get("ROUTEWATCH_KILLS", "6"))
 """50 take a few minutes."""
@@ -47,8 +47,8 @@ WRITER = """
 FOLDER = """
     import sys
     from models.database import connect
-    from tasks.fold import fold
-    from tests.test_fold import NOW, UTC_BASIS
+    from tasks.rollups.update import fold
+    from tests.tasks.rollups.test_update import NOW, UTC_BASIS
     engine = connect(sys.argv[1])
     print("ready", flush=True)
     while True:

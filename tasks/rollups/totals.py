@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from models.document import Coverage, CoverageByColumn
-from tasks.histogram import percentiles
-from tasks.rollup import SUMS
+from tasks.rollups.aggregate import SUMS
+from tasks.rollups.histogram import percentiles
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 

@@ -1,0 +1,1 @@
+"""From selections to rollups, exactly once: update, query, rebuild, reconcile, backfill."""
