@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from benchmarks.line import Goal, Line, shown
 from benchmarks.scene import NOW, ROOT, Scene, address_of
-from tasks.retain import Retained, retain
+from tasks.retention.purge import Retained, retain
 
 GOAL = Goal(200.0, at_least=False)
 GOAL_ROWS = 5_000_000

@@ -15,12 +15,12 @@ from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_file import ReportFile, as_file
 from tasks.addresses import recipients_for
-from tasks.archive import rebuild_from_archive
 from tasks.compose import compose
 from tasks.deliver import deliver_due
 from tasks.files import write_in_pieces
 from tasks.publish import find_report, store_report, write_files
 from tasks.request import Request, usual_formats
+from tasks.retention.archive import rebuild_from_archive
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold, rebuild
 from tasks.survey import survey

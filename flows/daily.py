@@ -12,7 +12,7 @@ from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.look_after import look_after_runs
 from tasks.request import scheduled
-from tasks.retain import retain_what_is_kept
+from tasks.retention.purge import retain_what_is_kept
 from tasks.rollups.reconcile import reconcile_rollups
 
 

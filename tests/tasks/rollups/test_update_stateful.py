@@ -30,7 +30,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 from models.database import migrate, open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
-from tasks.retain import retain
+from tasks.retention.purge import retain
 from tasks.rollups import store as shelve
 from tasks.rollups import update as fold_module
 from tasks.rollups.aggregate import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up

@@ -19,7 +19,7 @@ from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
 from models.tables import Rollup, Selection, table_of
 from models.workplace import Workplace
-from tasks.archive import ARCHIVE_SCHEMA, read_rows, write_archive
+from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.rollups.checkpoint import MINUTES_KEPT, STATE, State, lock_state
 from tasks.rollups.rebuild import mend
 from tasks.rollups.store import remove
@@ -49,7 +49,7 @@ class Retained:
 def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path | None = None) -> Retained:
     """Remove raw rows older than `raw_kept` that are counted, by whole days; minutes after 48 h, hours after 90 days.
 
-    With `archive`, rows are first written there (tasks.archive).
+    With `archive`, rows are first written there (tasks.retention.archive).
     """
     state = _mark(engine, raw_kept, now)
     if state is None:

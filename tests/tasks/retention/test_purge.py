@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Engine, func, select, update
 from models.database import reading, writing
 from models.period import Level
 from models.tables import Rollup, Selection, table_of
-from tasks import retain as retain_module
-from tasks.retain import retain
+from tasks.retention import purge as retain_module
+from tasks.retention.purge import retain
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections

@@ -15,10 +15,10 @@ from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period
 from models.tables import Rollup, Selection, table_of
-from tasks import archive as archive_module
-from tasks import retain as retain_module
-from tasks.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
-from tasks.retain import retain
+from tasks.retention import archive as archive_module
+from tasks.retention import purge as retain_module
+from tasks.retention.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
+from tasks.retention.purge import retain
 from tasks.rollups.aggregate import KEYS, roll_up
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold, rebuild

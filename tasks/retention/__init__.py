@@ -1,0 +1,1 @@
+"""Expired rows: archived as Parquet, then deleted."""
