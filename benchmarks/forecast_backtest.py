@@ -20,8 +20,8 @@ import typer
 
 from benchmarks.forecast_methods import METHODS, Method
 from examples.simulated_router import DEFAULT_CONFIG, simulate
-from tasks.forecast import BASIS_DAYS, MINIMUM_DAYS
-from tasks.outlook import Floats
+from tasks.forecasting.budget import BASIS_DAYS, MINIMUM_DAYS
+from tasks.forecasting.daily_model import Floats
 
 START, DAYS = datetime(2026, 1, 1, tzinfo=UTC), 181
 FIRST_SEED = 100

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.forecast_methods import Method, Told, mean_of_four_weeks
-from tasks.outlook import WEEK, Floats
+from tasks.forecasting.daily_model import WEEK, Floats
 
 PATHS, SEED = 500, 1
 

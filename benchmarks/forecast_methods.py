@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.outlook import WEEK, Floats, outlook, weekday_factors
+from tasks.forecasting.daily_model import WEEK, Floats, outlook, weekday_factors
 from tasks.statistics.intervals import Z_80
 
 SMOOTHING = 0.2
@@ -72,7 +72,7 @@ def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> T
 
 
 def chosen(days: Floats, weekday: int, over: int, left: int) -> Told:
-    """tasks.outlook."""
+    """tasks.forecasting.daily_model."""
     coming = outlook(days, weekday, np.ones(left))
     return _told(float(coming.expected[-1]), float(coming.spread[-1]) ** 2)
 

@@ -36,7 +36,7 @@ from reports.wording import SPEND_METRICS
 from tasks.alike import known_end, settled_at
 from tasks.baselines import baselines
 from tasks.efficiency import Efficiency, measure_efficiency, optimization_savings
-from tasks.forecast import project_budget, recorded_from
+from tasks.forecasting.budget import project_budget, recorded_from
 from tasks.material import Material
 from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes

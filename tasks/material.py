@@ -25,7 +25,7 @@ from tasks.volume import Before
 class Material:
     """Everything that a document is composed of.
 
-    `spent` are hours with tasks.forecast.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
+    `spent` are hours with tasks.forecasting.budget.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
     """
 
     current: Gathered

@@ -21,7 +21,7 @@ from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.efficiency import cheapest_adequate
 from tasks.evidence import Evidence, read_evidence
-from tasks.forecast import SPENT, basis
+from tasks.forecasting.budget import SPENT, basis
 from tasks.list_alerts import fired_in
 from tasks.material import Material
 from tasks.recommend import recommend

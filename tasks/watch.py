@@ -21,7 +21,7 @@ from models.tables import AlertWatch, table_of
 from models.workplace import Workplace
 from tasks.alert_book import read_book, rhythm_of
 from tasks.announce import AT_ONCE, announced, moved
-from tasks.forecast import SPENT, basis, project_budget
+from tasks.forecasting.budget import SPENT, basis, project_budget
 from tasks.history import known_at
 from tasks.judge import Finding
 from tasks.look import Seen, judge_budget, looks

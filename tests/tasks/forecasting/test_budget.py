@@ -15,8 +15,8 @@ from models.document import BudgetProjection
 from models.period import Level, floor_to
 from reports.formats import Formats
 from reports.panels import budget_text
-from tasks.forecast import SPENT, basis, month_of, project_budget
-from tasks.outlook import outlook, weekday_factors
+from tasks.forecasting.budget import SPENT, basis, month_of, project_budget
+from tasks.forecasting.daily_model import outlook, weekday_factors
 from tasks.rollups.aggregate import rollup_schema
 from tasks.statistics.intervals import Z_80
 from tests.support.factories import hours

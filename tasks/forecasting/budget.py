@@ -13,7 +13,7 @@ import polars as pl
 
 from models.document import BudgetProjection, Interval
 from models.period import Level, Period, floor_to
-from tasks.outlook import WEEK, Floats, outlook
+from tasks.forecasting.daily_model import WEEK, Floats, outlook
 from tasks.statistics.intervals import Z_80
 
 BASIS_DAYS = 56

@@ -1,0 +1,1 @@
+"""The daily spend model, and the month's projection against the budget."""
