@@ -20,8 +20,8 @@ from models.message import AlertEvent
 from models.period import Level
 from models.settings import Settings
 from tasks.alert_book import Book, rhythm_of
-from tasks.efficiency import cheapest_adequate
 from tasks.history import LENGTH, History, slowest_by_model
+from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.look import Seen, looks
 from tasks.rollups.aggregate import merge, roll_up
 from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling

@@ -30,9 +30,9 @@ from models.tables import ConfigChange, Selection, table_of
 from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import read_config, set_by_hand
 from tasks.decide import approve, pending
-from tasks.efficiency import measure_efficiency
+from tasks.kpis.cost_efficiency import measure_efficiency
+from tasks.kpis.measures import kpis
 from tasks.lifecycle import Step, propose
-from tasks.measure import kpis
 from tasks.request import scheduled
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import basis_of

@@ -18,7 +18,7 @@ from models.database import reading
 from models.document import Filters
 from models.period import Level, Period
 from models.tables import Selection
-from tasks.measure import heatmap, model_breakdown, timeline
+from tasks.kpis.measures import heatmap, model_breakdown, timeline
 from tasks.rollups.aggregate import SELECTION_SCHEMA
 from tasks.rollups.query import gather
 from tasks.rollups.totals import percentiles_by, total

@@ -37,8 +37,8 @@ from models.tables import (
     table_of,
 )
 from models.workplace import Workplace
-from tasks.efficiency import measure_efficiency
-from tasks.measure import kpis
+from tasks.kpis.cost_efficiency import measure_efficiency
+from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.query import gather_from
 from tasks.rollups.totals import total

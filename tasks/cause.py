@@ -22,7 +22,7 @@ import polars as pl
 
 from models.document import CONFIDENCE, Direction, SpendCause, Trend
 from models.tables import OTHER_TEAMS, UNKNOWN
-from tasks.measure import group_name
+from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import total
 from tasks.statistics.intervals import around, student

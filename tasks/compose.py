@@ -34,11 +34,11 @@ from models.workplace import Workplace
 from reports.figures import trend_of
 from reports.wording import SPEND_METRICS
 from tasks.alike import known_end, settled_at
-from tasks.baselines import baselines
-from tasks.efficiency import Efficiency, measure_efficiency, optimization_savings
 from tasks.forecasting.budget import project_budget, recorded_from
+from tasks.kpis.cost_efficiency import Efficiency, measure_efficiency, optimization_savings
+from tasks.kpis.measures import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
+from tasks.kpis.routing_baselines import baselines
 from tasks.material import Material
-from tasks.measure import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.notes import notes
 from tasks.request import Request
 from tasks.rollups.query import Gathered

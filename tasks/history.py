@@ -14,7 +14,7 @@ from models.kpi import KpiName
 from models.period import Level, Period, floor_to
 from models.settings import Settings
 from models.tables import ConfigChange, table_of
-from tasks.efficiency import cheapest_adequate
+from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import gather_from
 from tasks.rollups.store import added_up, between
 from tasks.thresholds import Learning, Usual, learn

@@ -15,7 +15,7 @@ from models.document import (
     Recommendation,
 )
 from tasks.cause import Spending
-from tasks.efficiency import Candidate
+from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.query import Gathered
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 from tasks.volume import Before

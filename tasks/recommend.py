@@ -31,7 +31,7 @@ from models.document import (
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
 from tasks.configure import Setting
 from tasks.diagnose import SLOW_SHARE
-from tasks.efficiency import Candidate, shown_class, uncached
+from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of

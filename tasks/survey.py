@@ -19,9 +19,9 @@ from tasks.apply import applied_in, numbered
 from tasks.cause import Side, Spending
 from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
-from tasks.efficiency import cheapest_adequate
 from tasks.evidence import Evidence, read_evidence
 from tasks.forecasting.budget import SPENT, basis
+from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.list_alerts import fired_in
 from tasks.material import Material
 from tasks.recommend import recommend

@@ -27,7 +27,7 @@ from models.document import (
     VolumeChange,
 )
 from models.tables import OTHER_TEAMS, UNKNOWN
-from tasks.measure import group_name
+from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import NOTHING, Totals, total, totals_by
 from tasks.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of

@@ -12,7 +12,7 @@ import polars as pl
 
 from models.document import CONFIDENCE, HourOfWeek, Interval, VolumePoint
 from models.period import Level, Period, floor_to
-from tasks.measure import buckets
+from tasks.kpis.measures import buckets
 from tasks.rollups.query import Gathered
 from tasks.statistics.intervals import student
 from tasks.volume import MINIMUM_FREEDOM, WEEK_DAYS, WEEKS_BEFORE, Before, Numbers, scatter

@@ -8,7 +8,7 @@ import polars as pl
 
 from models.kpi import KpiName
 from models.sketch import value_of
-from tasks.efficiency import Candidate
+from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.aggregate import INSTANT
 
 OVERALL = ""
@@ -55,7 +55,7 @@ def by_subject(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
     """Rollups of any one level by `bucket` and `subject`, each model and all of them: SUMMED.
 
     Of a cost, `covered_usd` is what was spent where the cheapest adequate model of the class is known, `needed_usd`
-    what that model would have cost (tasks.efficiency), `covered_sq` the sum of squares of what was spent.
+    what that model would have cost (tasks.kpis.cost_efficiency), `covered_sq` the sum of squares of what was spent.
     """
     models = priced(rollups, cheapest).group_by("bucket", subject="model_id").agg(pl.col(SUMMED).sum())
     everything = models.group_by("bucket").agg(pl.col(SUMMED).sum()).with_columns(subject=pl.lit(OVERALL))

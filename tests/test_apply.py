@@ -17,7 +17,7 @@ from models.tables import ConfigChange, OptimizationState, OptimizationTransitio
 from tasks.apply import Evidence, applied_in, apply, list_optimizations
 from tasks.configure import Setting, history, read_config, set_by_hand
 from tasks.diagnose import diagnose
-from tasks.efficiency import cheapest_adequate
+from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.lifecycle import Step, advance
 from tasks.recommend import recommend
 from tasks.rollups.checkpoint import basis_of

@@ -17,8 +17,8 @@ from models.document import HighCost, Interval, Recommendation
 from models.kpi import FallingRatioThresholds
 from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics
-from tasks.baselines import baselines
-from tasks.efficiency import cheapest_adequate, measure_efficiency
+from tasks.kpis.cost_efficiency import cheapest_adequate, measure_efficiency
+from tasks.kpis.routing_baselines import baselines
 from tasks.recommend import recommend
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.statistics.randomization import Split, split_of

@@ -10,7 +10,7 @@ from models.document import Recommendation
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.configure import Setting
 from tasks.diagnose import diagnose
-from tasks.efficiency import cheapest_adequate
+from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.recommend import recommend
 from tasks.statistics.randomization import Split
 from tests.support.factories import hours

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from models.document import CONFIDENCE, Baseline, Baselines, Interval
-from tasks.efficiency import MINIMUM_SAMPLE, uncached
+from tasks.kpis.cost_efficiency import MINIMUM_SAMPLE, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import around, share_interval, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split

@@ -23,7 +23,7 @@ from models.kpi import KpiName, judge
 from models.period import Level, Period, floor_to, next_start
 from models.settings import PerformanceMetrics
 from models.tables import UNKNOWN
-from tasks.efficiency import Efficiency
+from tasks.kpis.cost_efficiency import Efficiency
 from tasks.rollups.aggregate import start_of
 from tasks.rollups.histogram import tally
 from tasks.rollups.query import UNCLASSIFIED

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.document import Interval
 from models.settings import Optimizer, PerformanceMetrics
-from tasks.efficiency import (
+from tasks.kpis.cost_efficiency import (
     MINIMUM_SAMPLE,
     NO_ADEQUATE_MODEL,
     cheapest_adequate,

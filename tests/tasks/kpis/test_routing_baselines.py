@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.document import Baseline, Interval
-from tasks.baselines import NO_ACCURACY, NO_COST, ONE_MODEL, UNCOMPARED, UNMATCHED, UNRATED, baselines
+from tasks.kpis.routing_baselines import NO_ACCURACY, NO_COST, ONE_MODEL, UNCOMPARED, UNMATCHED, UNRATED, baselines
 from tasks.statistics.randomization import Split
 from tests.support.factories import hours
 

@@ -15,8 +15,8 @@ from models.database import migrate, open_database
 from models.document import Filters
 from models.period import Level, Period
 from models.settings import PerformanceMetrics
-from tasks.efficiency import measure_efficiency
-from tasks.measure import distribution, heatmap, kpis, model_breakdown, timeline
+from tasks.kpis.cost_efficiency import measure_efficiency
+from tasks.kpis.measures import distribution, heatmap, kpis, model_breakdown, timeline
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import Gathered, gather
 from tasks.rollups.totals import total

@@ -1,0 +1,1 @@
+"""The values of the KPIs, their breakdowns, cost efficiency and routing baselines."""
