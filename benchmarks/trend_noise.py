@@ -21,9 +21,9 @@ from examples import simulated_router
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.document import Direction, Filters
 from models.period import Level, Period
+from tasks.comparison.trends import METRICS, trends
 from tasks.rollups.aggregate import SELECTION_SCHEMA, empty, roll_up
 from tasks.rollups.query import Gathered
-from tasks.trend import METRICS, trends
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 """The Monday whose level the simulated router's growth is counted from."""

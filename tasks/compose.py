@@ -33,7 +33,11 @@ from models.settings import Settings
 from models.workplace import Workplace
 from reports.figures import trend_of
 from reports.wording import SPEND_METRICS
-from tasks.alike import known_end, settled_at
+from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
+from tasks.comparison.periods import known_end, settled_at
+from tasks.comparison.trends import USAGE_METRICS, ComparedWith, against, trends
+from tasks.comparison.usage import group_usage, usage_summary, volume_trend
+from tasks.comparison.volume import MINIMUM_SAMPLE
 from tasks.forecasting.budget import project_budget, recorded_from
 from tasks.kpis.cost_efficiency import Efficiency, measure_efficiency, optimization_savings
 from tasks.kpis.measures import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
@@ -43,10 +47,6 @@ from tasks.notes import notes
 from tasks.request import Request
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import Totals, percentiles_by, total
-from tasks.trend import USAGE_METRICS, ComparedWith, against, trends
-from tasks.usage import group_usage, usage_summary, volume_trend
-from tasks.usual import hours_of_week, volume, volume_bucket
-from tasks.volume import MINIMUM_SAMPLE
 
 HOURLY_TIMELINE_HOURS = 24.0 * 8
 """Up to this length a period's timeline is by the hour, beyond it by the day."""

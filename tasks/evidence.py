@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from models.settings import PerformanceMetrics
 from tasks.bursts import burst_hours
-from tasks.cause import COSTING
+from tasks.comparison.spend_drivers import COSTING
 from tasks.regress import REGRESSING
 from tasks.rollups.aggregate import SUMS
 from tasks.rollups.query import Gathered, hours_before, hours_by, these_hours

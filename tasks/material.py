@@ -14,18 +14,18 @@ from models.document import (
     FiredAlert,
     Recommendation,
 )
-from tasks.cause import Spending
+from tasks.comparison.spend_drivers import Spending
+from tasks.comparison.volume import Before
 from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.query import Gathered
 from tasks.statistics.randomization import OBSERVATIONAL, Split
-from tasks.volume import Before
 
 
 @dataclass(frozen=True)
 class Material:
     """Everything that a document is composed of.
 
-    `spent` are hours with tasks.forecasting.budget.SPENT over its basis at tasks.alike.known_end, and `before` is for usage.
+    `spent` are hours with tasks.forecasting.budget.SPENT over its basis at tasks.comparison.periods.known_end, and `before` is for usage.
     """
 
     current: Gathered

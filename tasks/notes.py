@@ -6,7 +6,7 @@ from datetime import datetime
 
 from models.period import Period
 from models.tables import OTHER_TEAMS
-from tasks.alike import known_end
+from tasks.comparison.periods import known_end
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import COVERED, Totals
 

@@ -2,7 +2,7 @@
 
 A model is compared with itself over the complexity classes that it served in both periods, the earlier one weighted to
 the later one's mix of them: a model that is given harder requests than before has not become worse. The unit of chance
-is the hour (the minute in short periods), as for tasks.trend.
+is the hour (the minute in short periods), as for tasks.comparison.trends.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import polars as pl
 from models.document import Interval, ModelRegression
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
+from tasks.comparison.trends import METRICS, MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
-from tasks.trend import METRICS, MINIMUM_BUCKETS, ratio_error
 
 REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_ms", "accuracy_count", "accuracy_sum")
 """The columns of rollups that are looked at here."""

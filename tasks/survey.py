@@ -14,9 +14,10 @@ from models.document import Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
-from tasks.alike import known_end
 from tasks.apply import applied_in, numbered
-from tasks.cause import Side, Spending
+from tasks.comparison.periods import known_end
+from tasks.comparison.spend_drivers import Side, Spending
+from tasks.comparison.volume import Before, weeks_before
 from tasks.configure import config_history, read_config
 from tasks.diagnose import diagnose
 from tasks.evidence import Evidence, read_evidence
@@ -28,7 +29,6 @@ from tasks.recommend import recommend
 from tasks.request import Request
 from tasks.rollups.query import Gathered, gather_from, hours_by, total_hours
 from tasks.statistics.randomization import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
-from tasks.volume import Before, weeks_before
 
 
 def survey(engine: Engine, request: Request, settings: Settings, now: datetime) -> Material:

@@ -13,12 +13,12 @@ import pytest
 
 from models.document import Direction, Filters, Trend
 from models.period import Period
-from tasks.alike import SETTLING
+from tasks.comparison.periods import SETTLING
+from tasks.comparison.trends import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
 from tasks.notes import notes
 from tasks.rollups.aggregate import SUMS, empty
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import total
-from tasks.trend import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
 from tests.support.factories import MONDAY, hours
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

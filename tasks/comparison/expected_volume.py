@@ -12,10 +12,10 @@ import polars as pl
 
 from models.document import CONFIDENCE, HourOfWeek, Interval, VolumePoint
 from models.period import Level, Period, floor_to
+from tasks.comparison.volume import MINIMUM_FREEDOM, WEEK_DAYS, WEEKS_BEFORE, Before, Numbers, scatter
 from tasks.kpis.measures import buckets
 from tasks.rollups.query import Gathered
 from tasks.statistics.intervals import student
-from tasks.volume import MINIMUM_FREEDOM, WEEK_DAYS, WEEKS_BEFORE, Before, Numbers, scatter
 
 DAY_HOURS = 24
 WEEK_HOURS = WEEK_DAYS * DAY_HOURS

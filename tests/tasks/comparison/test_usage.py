@@ -18,6 +18,9 @@ from models.document import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.settings import Settings
 from reports.headline import headline
+from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
+from tasks.comparison.usage import Groups, group_usage, usage_summary, volume_trend
+from tasks.comparison.volume import Before, weeks_before
 from tasks.compose import compose
 from tasks.request import Request
 from tasks.rollups.aggregate import empty, rollup_schema
@@ -26,9 +29,6 @@ from tasks.rollups.query import Gathered
 from tasks.rollups.update import fold
 from tasks.statistics.intervals import student
 from tasks.survey import survey
-from tasks.usage import Groups, group_usage, usage_summary, volume_trend
-from tasks.usual import hours_of_week, volume, volume_bucket
-from tasks.volume import Before, weeks_before
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 from tests.support.usage_documents import period_part
 

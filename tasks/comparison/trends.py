@@ -22,7 +22,7 @@ import polars as pl
 from models.document import CONFIDENCE, Direction, Interval, Trend
 from models.kpi import KpiName
 from models.period import Level, Period, floor_to
-from tasks.alike import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
+from tasks.comparison.periods import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
 from tasks.rollups.query import Gathered
 from tasks.statistics.intervals import around, student
 

@@ -18,10 +18,10 @@ from models.period import Period
 from reports.cause_words import because, cause_text
 from reports.formats import Formats
 from reports.headline import headline
-from tasks.cause import COSTING, Side, Spending, _parted, spend_cause
+from tasks.comparison.spend_drivers import COSTING, Side, Spending, _parted, spend_cause
+from tasks.comparison.trends import trends
 from tasks.rollups.aggregate import empty, rollup_schema
 from tasks.rollups.query import Gathered
-from tasks.trend import trends
 from tests.support import documents
 from tests.support.factories import MONDAY
 

@@ -27,10 +27,10 @@ from models.document import (
     VolumeChange,
 )
 from models.tables import OTHER_TEAMS, UNKNOWN
+from tasks.comparison.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
 from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import NOTHING, Totals, total, totals_by
-from tasks.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
 
 LEAST_DAYS_BEFORE = 7
 """Whole days before the period that must be known to call a model new."""

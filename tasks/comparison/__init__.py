@@ -1,0 +1,1 @@
+"""One period against another: trends, volume, usage, what drove the spend."""
