@@ -29,8 +29,8 @@ from models.document import (
     SlowResponse,
 )
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
+from tasks.bottlenecks.detect import SLOW_SHARE
 from tasks.configure import Setting
-from tasks.diagnose import SLOW_SHARE
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z

@@ -15,12 +15,12 @@ from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.apply import applied_in, numbered
+from tasks.bottlenecks.detect import diagnose
+from tasks.bottlenecks.inputs import Evidence, read_evidence
 from tasks.comparison.periods import known_end
 from tasks.comparison.spend_drivers import Side, Spending
 from tasks.comparison.volume import Before, weeks_before
 from tasks.configure import config_history, read_config
-from tasks.diagnose import diagnose
-from tasks.evidence import Evidence, read_evidence
 from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.list_alerts import fired_in

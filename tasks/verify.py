@@ -24,7 +24,8 @@ from models.workplace import Workplace
 from reports.formats import Formats
 from reports.wording import metric_label, metric_value
 from tasks.alert_book import record_event
-from tasks.bursts import burst_hours
+from tasks.bottlenecks.error_bursts import burst_hours
+from tasks.bottlenecks.hotspots import stretches
 from tasks.compare import SUMS, Metric, compare, match, saved
 from tasks.lifecycle import (
     ACTOR,
@@ -40,7 +41,6 @@ from tasks.lifecycle import (
     why_stopped,
 )
 from tasks.log import logger
-from tasks.places import stretches
 from tasks.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 

@@ -15,8 +15,8 @@ from models.period import Period
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
 from tasks.apply import Evidence, applied_in, apply, list_optimizations
+from tasks.bottlenecks.detect import diagnose
 from tasks.configure import Setting, history, read_config, set_by_hand
-from tasks.diagnose import diagnose
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.lifecycle import Step, advance
 from tasks.recommend import recommend

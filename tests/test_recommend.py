@@ -8,8 +8,8 @@ import pytest
 
 from models.document import Recommendation
 from models.settings import Optimizer, PerformanceMetrics
+from tasks.bottlenecks.detect import diagnose
 from tasks.configure import Setting
-from tasks.diagnose import diagnose
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.recommend import recommend
 from tasks.statistics.randomization import Split

@@ -16,7 +16,7 @@ import polars as pl
 
 from models.document import Place, SpendSpike
 from models.tables import UNKNOWN
-from tasks.places import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
+from tasks.bottlenecks.hotspots import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
 
 SPENDING = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")
 """The columns of rollups that are looked at here."""

@@ -11,7 +11,7 @@ import pytest
 
 from models.kpi import KpiName
 from models.settings import PerformanceMetrics
-from tasks.regress import REGRESSING, regressions
+from tasks.bottlenecks.model_regressions import REGRESSING, regressions
 from tasks.rollups.aggregate import INSTANT
 from tests.support.factories import MONDAY
 

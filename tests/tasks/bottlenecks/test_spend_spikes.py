@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from models.document import SpendSpike
+from tasks.bottlenecks.spend_spikes import find_spikes, spend_spikes
 from tasks.rollups.aggregate import INSTANT
-from tasks.spikes import find_spikes, spend_spikes
 from tests.support.factories import MONDAY
 
 WEEK = timedelta(weeks=1)

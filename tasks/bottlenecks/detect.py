@@ -11,12 +11,12 @@ import polars as pl
 
 from models.document import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
 from models.settings import PerformanceMetrics
-from tasks.bursts import error_bursts
-from tasks.evidence import Evidence
-from tasks.places import Measure, Placed, placed, places
-from tasks.regress import regressions
+from tasks.bottlenecks.error_bursts import error_bursts
+from tasks.bottlenecks.hotspots import Measure, Placed, placed, places
+from tasks.bottlenecks.inputs import Evidence
+from tasks.bottlenecks.model_regressions import regressions
+from tasks.bottlenecks.spend_spikes import spend_spikes
 from tasks.rollups.totals import Totals, total
-from tasks.spikes import spend_spikes
 from tasks.statistics.intervals import mean_interval, share_interval
 
 SLOW_SHARE = 0.10

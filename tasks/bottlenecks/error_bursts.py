@@ -8,7 +8,7 @@ import polars as pl
 
 from models.document import ErrorBurst
 from models.settings import PerformanceMetrics
-from tasks.places import PARTS, Measure, Placed, places, stretches
+from tasks.bottlenecks.hotspots import PARTS, Measure, Placed, places, stretches
 from tasks.statistics.intervals import share_interval
 
 BURST_FACTOR = 3.0

@@ -9,12 +9,12 @@ import polars as pl
 from sqlalchemy import Connection
 
 from models.settings import PerformanceMetrics
-from tasks.bursts import burst_hours
+from tasks.bottlenecks.error_bursts import burst_hours
+from tasks.bottlenecks.model_regressions import REGRESSING
+from tasks.bottlenecks.spend_spikes import HISTORY, SPENDING, find_spikes
 from tasks.comparison.spend_drivers import COSTING
-from tasks.regress import REGRESSING
 from tasks.rollups.aggregate import SUMS
 from tasks.rollups.query import Gathered, hours_before, hours_by, these_hours
-from tasks.spikes import HISTORY, SPENDING, find_spikes
 
 KEYS = ("model_id", "complexity")
 COLUMNS = (*REGRESSING, *COSTING)

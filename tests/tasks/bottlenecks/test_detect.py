@@ -15,8 +15,8 @@ from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, INCIDENT_MODEL, 
 from models.document import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
 from models.period import Level
 from models.settings import PerformanceMetrics
-from tasks.diagnose import diagnose
-from tasks.places import Measure, placed, places
+from tasks.bottlenecks.detect import diagnose
+from tasks.bottlenecks.hotspots import Measure, placed, places
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tests.support.factories import MONDAY, hours
 

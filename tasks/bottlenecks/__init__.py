@@ -1,0 +1,1 @@
+"""The rules that detect bottlenecks, and where each is concentrated."""
