@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tasks.record import RouterLog
+from tasks.ingestion.router_log import RouterLog
 
 __all__ = ["RouterLog"]

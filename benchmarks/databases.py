@@ -13,7 +13,7 @@ from sqlalchemy import Engine, delete, text
 
 from models.database import migrate, open_database, writing
 from models.tables import FoldState, Rollup, table_of
-from tasks.pull.mapping import COLUMNS
+from tasks.ingestion.column_mapping import COLUMNS
 
 Kind = Literal["sqlite", "postgresql"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")

@@ -9,8 +9,8 @@ from benchmarks.databases import Kind, prepare, store
 from benchmarks.line import Line, in_turns, seconds_of
 from benchmarks.scene import Scene
 from benchmarks.traffic import traffic
-from tasks.pull.files import import_file
-from tasks.pull.mapping import Mapping
+from tasks.ingestion.column_mapping import Mapping
+from tasks.ingestion.file_import import import_file
 
 
 def lines(scene: Scene) -> Iterator[Line]:

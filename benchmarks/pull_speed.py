@@ -15,8 +15,8 @@ from benchmarks.databases import Kind
 from benchmarks.line import Goal, Line, seconds_of
 from benchmarks.scene import Scene
 from models.settings import SourceSettings
+from tasks.ingestion.pull import pull
 from tasks.pull.litellm import LiteLLM, query_of
-from tasks.pull.pull import pull
 from tests.support import spend_logs
 
 GOAL = Goal(1.5, at_least=False)

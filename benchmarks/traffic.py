@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.period import Period
-from tasks.pull.mapping import COLUMNS
+from tasks.ingestion.column_mapping import COLUMNS
 
 DAYS = 30
 PERIOD = Period(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=DAYS))
@@ -35,7 +35,7 @@ WEEKEND, LATE_MS_SIGMA = 0.45, 0.55
 
 
 def traffic(rows: int) -> Iterator[pl.DataFrame]:
-    """Frames of up to CHUNK_ROWS with tasks.pull.mapping.COLUMNS, in order of time, `rows` in all."""
+    """Frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.COLUMNS, in order of time, `rows` in all."""
     made = 0
     for day, count in enumerate(_rows_by_day(rows)):
         frame = _day(day, int(count), made)

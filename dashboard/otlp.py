@@ -25,9 +25,9 @@ from models.database import writing
 from models.errors import RoutewatchError
 from models.settings import Settings, SourceKind, SourceSettings
 from models.workplace import Workplace
+from tasks.ingestion.store_batch import prepare, store
 from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
 from tasks.pull.spans import Reader
-from tasks.pull.store import prepare, store
 from tasks.pull.traces import Traces
 
 NAME = SourceKind.OTEL.value

@@ -165,7 +165,7 @@ def _watch(place: Workplace) -> list[Outcome]:
 def _serve(place: Workplace, start: datetime, end: datetime) -> None:
     """The router at work: it reads its config from the table, picks models, and records each pick."""
     from tasks.configure import read_config
-    from tasks.record import RouterLog
+    from tasks.ingestion.router_log import RouterLog
 
     config = {key: setting.value for key, setting in read_config(place.engine).items()}
     with RouterLog(capacity=100_000) as log:

@@ -8,8 +8,8 @@ from pathlib import Path
 from deployments.tell import complain, progress, say
 from models.errors import RoutewatchError
 from models.workplace import Workplace
-from tasks.pull.files import ImportResult, import_file
-from tasks.pull.mapping import Mapping, load_mapping
+from tasks.ingestion.column_mapping import Mapping, load_mapping
+from tasks.ingestion.file_import import ImportResult, import_file
 
 SHOWN_REASONS = 5
 

@@ -8,8 +8,8 @@ from typing import Any
 from deployments.tell import complain, note, progress, say, table
 from models.errors import RoutewatchError, UsageError
 from models.workplace import Workplace
-from tasks.pull.mapping import COLUMNS
-from tasks.pull.tally import Tally
+from tasks.ingestion.column_mapping import COLUMNS
+from tasks.ingestion.pull_stats import Tally
 
 SHOWN_REASONS = 5
 LONGEST_EXAMPLE = 40
@@ -17,7 +17,7 @@ LONGEST_EXAMPLE = 40
 
 def pull_one(place: Workplace, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
     """Pull a source and tell what became of its rows."""
-    from tasks.pull.pull import pull
+    from tasks.ingestion.pull import pull
     from tasks.pull.sources import open_source, settings_of
 
     settings = settings_of(place.settings, name, location)
@@ -47,7 +47,7 @@ def pull_all(place: Workplace, since: datetime | None, now: datetime) -> int:
 
 def preview_one(place: Workplace, name: str, location: str | None, since: datetime | None) -> None:
     """Show what a pull would make of the source's first rows; nothing is written."""
-    from tasks.pull.pull import cursor_of, preview
+    from tasks.ingestion.pull import cursor_of, preview
     from tasks.pull.sources import open_source, settings_of
 
     settings = settings_of(place.settings, name, location)
@@ -75,7 +75,7 @@ def preview_one(place: Workplace, name: str, location: str | None, since: dateti
 
 def list_sources(place: Workplace) -> None:
     """Show how far each source has been pulled."""
-    from tasks.pull.pull import states
+    from tasks.ingestion.pull import states
 
     rows = [
         (

@@ -20,7 +20,7 @@ from deployments import commands
 from models.environment import OTHERS, Environment
 from models.settings import Settings, parse_settings
 from reports import configuration
-from tasks.pull.mapping import load_mapping
+from tasks.ingestion.column_mapping import load_mapping
 from tests.support.paths import ROOT
 
 

@@ -26,7 +26,7 @@ from models.database import migrate, open_database
 from models.settings import parse_settings
 from models.workplace import close_engines
 from routewatch import RouterLog
-from tasks.pull.mapping import load_mapping
+from tasks.ingestion.column_mapping import load_mapping
 from tests.support.doc_pages import ROOT, Block, Command, blocks, commands, named_files
 from tests.support.factories import insert_selections, selections
 

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import SourceUnavailable, UnreadableInput
+from tasks.ingestion.file_reader import Reject
 from tasks.pull import exports
 from tasks.pull.exports import NOT_FINISHED, Exports, Row, json_object
-from tasks.pull.read import Reject
 
 
 class Reader:

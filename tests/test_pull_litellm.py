@@ -17,10 +17,10 @@ from models.database import reading, writing
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceSettings
 from models.tables import Overhead, PullState, Selection, table_of
+from tasks.ingestion.pull import preview, pull
+from tasks.ingestion.pull_stats import Tally
 from tasks.pull import litellm
 from tasks.pull.litellm import LiteLLM
-from tasks.pull.pull import preview, pull
-from tasks.pull.tally import Tally
 from tests.support import spend_logs
 from tests.support.paths import ROOT
 from tests.support.spend_logs import START, insert, row

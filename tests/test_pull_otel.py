@@ -27,12 +27,12 @@ from models.database import reading, writing
 from models.period import Level
 from models.settings import SourceSettings
 from models.tables import Overhead, Rollup, Selection, table_of
+from tasks.ingestion.pull import cursor_of, pull
+from tasks.ingestion.source import Batch
+from tasks.ingestion.store_batch import prepare, store
 from tasks.pull.otel import OTel
 from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
-from tasks.pull.pull import cursor_of, pull
-from tasks.pull.source import Batch
 from tasks.pull.spans import Reader
-from tasks.pull.store import prepare, store
 from tasks.pull.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.rebuild import mend

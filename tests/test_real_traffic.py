@@ -19,8 +19,8 @@ from models.settings import Settings
 from models.tables import UNKNOWN, Rollup, table_of
 from reports.as_json import render_json
 from tasks.compose import compose
-from tasks.pull.files import import_file
-from tasks.pull.mapping import Mapping
+from tasks.ingestion.column_mapping import Mapping
+from tasks.ingestion.file_import import import_file
 from tasks.request import Request
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold

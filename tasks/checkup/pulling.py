@@ -9,7 +9,7 @@ from models.errors import RoutewatchError
 from models.settings import SourceSettings
 from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
-from tasks.pull.pull import states
+from tasks.ingestion.pull import states
 from tasks.pull.sources import open_source
 
 LATE = timedelta(minutes=75)

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from models.errors import SourceUnavailable, UnreadableInput
-from tasks.pull.read import Limits, Reject, opened
+from tasks.ingestion.file_reader import Limits, Reject, opened
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".parquet")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
+from tasks.ingestion.source import Batch
 from tasks.pull.exports import Exports, Row
 from tasks.pull.langfuse_api import FIRST, Api
 from tasks.pull.rows import (
@@ -28,7 +29,6 @@ from tasks.pull.rows import (
     scales_of,
     word,
 )  # fmt: skip
-from tasks.pull.source import Batch
 
 PICKED = "GENERATION"
 """The type of an observation that is a pick; what contains it, such as a span or an agent, only adds it up again."""
@@ -73,7 +73,7 @@ class Langfuse(FileSource):
         return int((datetime.now(UTC) - self._begin(_cursor(cursor), since)).total_seconds())
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """Observations by rising time, then the scores of that time; see tasks.pull.source.Source."""
+        """Observations by rising time, then the scores of that time; see tasks.ingestion.source.Source."""
         self._reader.forget()
         if self._api is None:
             yield from super().batches(cursor, since)

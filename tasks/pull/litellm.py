@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceKind, SourceSettings
-from tasks.pull.source import Batch
+from tasks.ingestion.source import Batch
 
 TABLE = '"LiteLLM_SpendLogs"'
 BATCH_ROWS = 50_000
@@ -71,7 +71,7 @@ class LiteLLM:
             return int(found.fetchone()[0])
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """The rows by rising startTime, in batches of BATCH_ROWS; see tasks.pull.source.Source."""
+        """The rows by rising startTime, in batches of BATCH_ROWS; see tasks.ingestion.source.Source."""
         where = _from(_floor(cursor, since, self._overlap))
         newest, done = _newest(cursor), 0
         with self.connected() as connection:

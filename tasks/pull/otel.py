@@ -15,10 +15,10 @@ import polars as pl
 
 from models.errors import UnreadableInput
 from models.settings import SourceKind, SourceSettings
+from tasks.ingestion.file_reader import Reject
+from tasks.ingestion.source import Batch
 from tasks.pull.exports import Exports, json_object
 from tasks.pull.otlp import Signal, from_object, from_protobuf
-from tasks.pull.read import Reject
-from tasks.pull.source import Batch
 from tasks.pull.spans import Reader, Score, Span
 from tasks.pull.traces import Traces
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from models.settings import SourceSettings
 from models.tables import TEXT_LENGTH
+from tasks.ingestion.column_mapping import COUNTS, load_mapping
+from tasks.ingestion.file_reader import frame_of
+from tasks.ingestion.source import Batch
 from tasks.pull.exports import Exports, Row
-from tasks.pull.mapping import COUNTS, load_mapping
-from tasks.pull.read import frame_of
-from tasks.pull.source import Batch
 
 BEFORE = "is from before the time that was asked for"
 
@@ -85,7 +85,7 @@ class FileSource:
         return self._exports.size(None if since else cursor)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """The rows of files that are new or have grown; see tasks.pull.source.Source."""
+        """The rows of files that are new or have grown; see tasks.ingestion.source.Source."""
         for chunk in self._exports.chunks(None if since else cursor):
             rows = Sorted(since, unreadable=Counter(chunk.unreadable))
             for row in chunk.rows:

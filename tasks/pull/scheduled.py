@@ -10,9 +10,9 @@ from prefect.cache_policies import NO_CACHE
 from models.errors import RoutewatchError
 from models.workplace import Workplace
 from tasks.deliver import deliver_due
-from tasks.pull.pull import pull
+from tasks.ingestion.pull import pull
+from tasks.ingestion.pull_stats import Tally
 from tasks.pull.sources import open_source
-from tasks.pull.tally import Tally
 from tasks.runs import note_failure, note_success, shown_cause
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
+from tasks.ingestion.source import Batch
 from tasks.pull.exports import Exports, Row
 from tasks.pull.rows import (
     FileSource,
@@ -23,7 +24,6 @@ from tasks.pull.rows import (
     paid,
     word,
 )
-from tasks.pull.source import Batch
 from tasks.pull.sql import SqlRows, is_address, with_table
 
 TABLE = "router_replay_records"
@@ -77,7 +77,7 @@ class SemanticRouter(FileSource):
         return self._table.size(cursor, since) if self._table else super().size(cursor, since)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """Records by rising time, or of new files; see tasks.pull.source.Source."""
+        """Records by rising time, or of new files; see tasks.ingestion.source.Source."""
         if self._table is None:
             yield from super().batches(cursor, since)
             return

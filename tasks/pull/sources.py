@@ -7,7 +7,7 @@ from importlib import import_module
 
 from models.errors import Fault, SettingsError, UsageError
 from models.settings import Settings, SourceKind, SourceSettings
-from tasks.pull.source import Source
+from tasks.ingestion.source import Source
 
 _MODULES = {
     SourceKind.LITELLM: ("tasks.pull.litellm", "LiteLLM"),

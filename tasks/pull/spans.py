@@ -10,11 +10,11 @@ from typing import Any
 
 from models.settings import SourceSettings
 from models.tables import TEXT_LENGTH
+from tasks.ingestion.validation import TRUE
 from tasks.pull import conventions as names
 from tasks.pull.conventions import Role
 from tasks.pull.otlp import Group
 from tasks.pull.rows import Scale, scales_of
-from tasks.pull.validate import TRUE
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]

@@ -36,8 +36,8 @@ from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.expression import FromClause, TextClause
 
 from models.errors import SourceUnavailable
-from tasks.pull.mapping import Unit
-from tasks.pull.validate import PER_SECOND
+from tasks.ingestion.column_mapping import Unit
+from tasks.ingestion.validation import PER_SECOND
 
 PAGE_ROWS = 20_000
 CONNECT_TIMEOUT_S = 10

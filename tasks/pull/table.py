@@ -11,14 +11,14 @@ import polars as pl
 
 from models.errors import Fault, InvalidMapping, UnreadableInput
 from models.settings import SourceKind, SourceSettings
+from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source, TableFormat, load_mapping
+from tasks.ingestion.column_mapping import Mapping as MappingFile
+from tasks.ingestion.file_reader import frame_of
+from tasks.ingestion.source import Batch
+from tasks.ingestion.validation import DEFAULT_UNIT, check
 from tasks.pull.exports import Exports
-from tasks.pull.mapping import COLUMNS, REQUIRED, Source, TableFormat, load_mapping
-from tasks.pull.mapping import Mapping as MappingFile
-from tasks.pull.read import frame_of
 from tasks.pull.rows import BEFORE
-from tasks.pull.source import Batch
 from tasks.pull.sql import SqlRows, is_address
-from tasks.pull.validate import DEFAULT_UNIT, check
 
 NEEDED = (*REQUIRED, "request_id")
 """What a row cannot be without: without an id it would be another selection at each pull."""
@@ -50,7 +50,7 @@ class SqlTable:
         return self._table.size(cursor, since) if self._table else self._files.size(None if since else cursor)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """Rows by the cursor column, or of new files; see tasks.pull.source.Source."""
+        """Rows by the cursor column, or of new files; see tasks.ingestion.source.Source."""
         begins = cursor is None or since is not None
         if self._table is not None:
             for page in self._table.pages(cursor, since):

@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
+from tasks.ingestion.validation import FALSE, TRUE
 from tasks.pull.conventions import Role
-from tasks.pull.source import AMENDMENTS, OVERHEAD, PRICING, Batch
 from tasks.pull.spans import Key, Score, Span, request_id_of
-from tasks.pull.validate import FALSE, TRUE
 
 MOST_SPANS = 100_000
 MOST_SPANS_OF_TRACE = 5_000

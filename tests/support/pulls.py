@@ -14,9 +14,9 @@ from sqlalchemy import Engine, select
 from models.database import reading
 from models.settings import SourceSettings
 from models.tables import Selection, table_of
-from tasks.pull.pull import pull
+from tasks.ingestion.pull import pull
+from tasks.ingestion.pull_stats import Tally
 from tasks.pull.sources import open_source
-from tasks.pull.tally import Tally
 
 SELECTION = table_of(Selection)
 START = datetime(2026, 9, 7, 8, tzinfo=UTC)

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, Row, select
 from models.database import insert_into, reading, writing
 from models.settings import SourceSettings
 from models.tables import PullState, table_of
-from tasks.pull.source import Batch, Source
-from tasks.pull.store import Prepared, prepare, store
-from tasks.pull.tally import Tally
+from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.source import Batch, Source
+from tasks.ingestion.store_batch import Prepared, prepare, store
 
 STATE = table_of(PullState)
 

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection
 
-from tasks.pull.bulk import insert_new, insert_staged, staged
-from tasks.pull.mapping import COLUMNS
+from tasks.ingestion.bulk_insert import insert_new, insert_staged, staged
+from tasks.ingestion.column_mapping import COLUMNS
 
 DERIVED = ("cost_priced_on", "complexity_derived")
 STORED = (*COLUMNS, *DERIVED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 from sqlalchemy import Connection
 
-from tasks.pull.bulk import insert_new, insert_staged, staged
-from tasks.pull.mapping import COLUMNS
+from tasks.ingestion.bulk_insert import insert_new, insert_staged, staged
+from tasks.ingestion.column_mapping import COLUMNS
 
 
 def load(connection: Connection, selections: pl.DataFrame) -> int:

@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Engine
 from models.database import writing
 from models.errors import UnreadableInput
 from tasks.files import write_atomically
-from tasks.pull.load import load
-from tasks.pull.mapping import REQUIRED, Mapping
-from tasks.pull.read import Chunk, Opened, Reject, opened
-from tasks.pull.validate import check
+from tasks.ingestion.column_mapping import REQUIRED, Mapping
+from tasks.ingestion.file_reader import Chunk, Opened, Reject, opened
+from tasks.ingestion.insert import load
+from tasks.ingestion.validation import check
 
 SHOWN_CHARACTERS = 200
 SHOWN_COLUMNS = 20

@@ -22,8 +22,8 @@ from sqlalchemy import Engine, select, text
 from models.database import migrate, open_database, reading
 from models.errors import UsageError
 from models.tables import Selection, table_of
-from tasks import record as record_module
-from tasks.record import RouterLog
+from tasks.ingestion import router_log as record_module
+from tasks.ingestion.router_log import RouterLog
 
 SELECTION = table_of(Selection)
 AT = datetime(2026, 9, 7, 8, tzinfo=UTC)

@@ -13,14 +13,14 @@ from sqlalchemy import Connection
 from models.database import insert_into
 from models.settings import ComplexityRule
 from models.tables import LARGEST_AMOUNT, TEXT_LENGTH, Overhead, table_of
-from tasks.pull.complexity import derive_complexity
-from tasks.pull.mapping import COLUMNS, REQUIRED, Source
-from tasks.pull.prices import price_missing
-from tasks.pull.source import AMENDMENTS, OVERHEAD, PRICING, Batch
-from tasks.pull.tally import Tally
-from tasks.pull.upsert import STORED, amend, upsert
-from tasks.pull.validate import check
-from tasks.pull.withdraw import withdraw
+from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source
+from tasks.ingestion.complexity_rule import derive_complexity
+from tasks.ingestion.pricing import price_missing
+from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.retract import withdraw
+from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
+from tasks.ingestion.upsert import STORED, amend, upsert
+from tasks.ingestion.validation import check
 
 OVERHEAD_TABLE = table_of(Overhead)
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from models.period import EARLIEST, LATEST
 from models.tables import LARGEST_AMOUNT, TEXT_LENGTH
-from tasks.pull.mapping import COLUMNS, COUNTS, FLAGS, RATIOS, REQUIRED, TEXTS, Source, Unit
+from tasks.ingestion.column_mapping import COLUMNS, COUNTS, FLAGS, RATIOS, REQUIRED, TEXTS, Source, Unit
 
 INSTANT = pl.Datetime("us", "UTC")
 PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -27,7 +27,7 @@ TRUE, FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 @dataclass(frozen=True)
 class Checked:
-    """`good` has COLUMNS of tasks.pull.mapping and `line`; `bad` has line, reason, column, value."""
+    """`good` has COLUMNS of tasks.ingestion.column_mapping and `line`; `bad` has line, reason, column, value."""
 
     good: pl.DataFrame
     bad: pl.DataFrame

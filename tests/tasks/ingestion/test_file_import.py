@@ -20,9 +20,9 @@ from sqlalchemy import Engine, func, select
 from models.database import migrate, open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
-from tasks.pull import read
-from tasks.pull.files import ImportResult, import_file
-from tasks.pull.mapping import COLUMNS, Mapping, load_mapping
+from tasks.ingestion import file_reader as read
+from tasks.ingestion.column_mapping import COLUMNS, Mapping, load_mapping
+from tasks.ingestion.file_import import ImportResult, import_file
 from tests.support.factories import MONDAY
 
 SELECTION = table_of(Selection)

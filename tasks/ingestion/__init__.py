@@ -1,0 +1,1 @@
+"""Selections from files, sources and the router client: validated, imputed, stored."""
