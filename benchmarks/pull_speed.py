@@ -16,7 +16,7 @@ from benchmarks.line import Goal, Line, seconds_of
 from benchmarks.scene import Scene
 from models.settings import SourceSettings
 from tasks.ingestion.pull import pull
-from tasks.pull.litellm import LiteLLM, query_of
+from tasks.sources.litellm import LiteLLM, query_of
 from tests.support import spend_logs
 
 GOAL = Goal(1.5, at_least=False)

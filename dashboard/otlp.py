@@ -26,9 +26,9 @@ from models.errors import RoutewatchError
 from models.settings import Settings, SourceKind, SourceSettings
 from models.workplace import Workplace
 from tasks.ingestion.store_batch import prepare, store
-from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
-from tasks.pull.spans import Reader
-from tasks.pull.traces import Traces
+from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
+from tasks.sources.otel.spans import Reader
+from tasks.sources.otel.traces import Traces
 
 NAME = SourceKind.OTEL.value
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import Response
 from starlette.datastructures import Headers
 
-from tasks.pull.otlp import Signal
+from tasks.sources.otel.otlp import Signal
 
 PATHS: Mapping[str, Signal] = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}
 PROTOBUF, JSON = "application/x-protobuf", "application/json"

@@ -18,7 +18,7 @@ LONGEST_EXAMPLE = 40
 def pull_one(place: Workplace, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
     """Pull a source and tell what became of its rows."""
     from tasks.ingestion.pull import pull
-    from tasks.pull.sources import open_source, settings_of
+    from tasks.sources.registry import open_source, settings_of
 
     settings = settings_of(place.settings, name, location)
     source = open_source(name, settings)
@@ -48,7 +48,7 @@ def pull_all(place: Workplace, since: datetime | None, now: datetime) -> int:
 def preview_one(place: Workplace, name: str, location: str | None, since: datetime | None) -> None:
     """Show what a pull would make of the source's first rows; nothing is written."""
     from tasks.ingestion.pull import cursor_of, preview
-    from tasks.pull.sources import open_source, settings_of
+    from tasks.sources.registry import open_source, settings_of
 
     settings = settings_of(place.settings, name, location)
     source = open_source(name, settings)

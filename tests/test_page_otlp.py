@@ -37,7 +37,7 @@ from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from models.workplace import Workplace
-from tasks.pull.conventions import ATTRIBUTES
+from tasks.sources.otel.conventions import ATTRIBUTES
 from tests.support.page_server import READER, WRITER, bearing, listening, workplace
 from tests.support.paths import ROOT
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id

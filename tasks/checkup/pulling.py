@@ -10,7 +10,7 @@ from models.settings import SourceSettings
 from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
 from tasks.ingestion.pull import states
-from tasks.pull.sources import open_source
+from tasks.sources.registry import open_source
 
 LATE = timedelta(minutes=75)
 """Since the last pull: longer than from one hourly run to the next."""

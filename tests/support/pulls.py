@@ -16,7 +16,7 @@ from models.settings import SourceSettings
 from models.tables import Selection, table_of
 from tasks.ingestion.pull import pull
 from tasks.ingestion.pull_stats import Tally
-from tasks.pull.sources import open_source
+from tasks.sources.registry import open_source
 
 SELECTION = table_of(Selection)
 START = datetime(2026, 9, 7, 8, tzinfo=UTC)

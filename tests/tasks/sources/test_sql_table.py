@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, text
 
 from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
-from tasks.pull import sql
-from tasks.pull.sql import WITHOUT_PLACE, SqlRows
+from tasks.sources import sql_reader as sql
+from tasks.sources.sql_reader import WITHOUT_PLACE, SqlRows
 from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 TOML = """

@@ -12,8 +12,8 @@ from models.workplace import Workplace
 from tasks.deliver import deliver_due
 from tasks.ingestion.pull import pull
 from tasks.ingestion.pull_stats import Tally
-from tasks.pull.sources import open_source
 from tasks.runs import note_failure, note_success, shown_cause
+from tasks.sources.registry import open_source
 
 
 @task(name="pull", cache_policy=NO_CACHE)

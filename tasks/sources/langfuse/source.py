@@ -10,9 +10,9 @@ from typing import Any
 
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch
-from tasks.pull.exports import Exports, Row
-from tasks.pull.langfuse_api import FIRST, Api
-from tasks.pull.rows import (
+from tasks.sources.export_files import Exports, Row
+from tasks.sources.langfuse.api import FIRST, Api
+from tasks.sources.record_parser import (
     FileSource,
     Scale,
     Sorted,

@@ -10,8 +10,20 @@ from typing import Any
 
 from models.errors import UnreadableInput
 from models.settings import SourceKind, SourceSettings
-from tasks.pull.exports import Exports, Row
-from tasks.pull.rows import FileSource, Sorted, at, duration, first, flag, known, label, nested, number, word
+from tasks.sources.export_files import Exports, Row
+from tasks.sources.record_parser import (
+    FileSource,
+    Sorted,
+    at,
+    duration,
+    first,
+    flag,
+    known,
+    label,
+    nested,
+    number,
+    word,
+)
 
 ORIGINS = {
     "timestamp": "created_at, which is UTC",

@@ -30,13 +30,13 @@ from models.tables import Overhead, Rollup, Selection, table_of
 from tasks.ingestion.pull import cursor_of, pull
 from tasks.ingestion.source import Batch
 from tasks.ingestion.store_batch import prepare, store
-from tasks.pull.otel import OTel
-from tasks.pull.otlp import Signal, TooLarge, from_json, from_protobuf
-from tasks.pull.spans import Reader
-from tasks.pull.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.rebuild import mend
 from tasks.rollups.update import fold
+from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
+from tasks.sources.otel.source import OTel
+from tasks.sources.otel.spans import Reader
+from tasks.sources.otel.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
 SETTINGS = SourceSettings(

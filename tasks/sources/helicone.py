@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
-from tasks.pull.exports import Exports, Row
-from tasks.pull.rows import (
+from tasks.sources.export_files import Exports, Row
+from tasks.sources.record_parser import (
     FileSource,
     Scale,
     Sorted,

@@ -19,8 +19,8 @@ from models.settings import SourceSettings
 from models.tables import Overhead, PullState, Selection, table_of
 from tasks.ingestion.pull import preview, pull
 from tasks.ingestion.pull_stats import Tally
-from tasks.pull import litellm
-from tasks.pull.litellm import LiteLLM
+from tasks.sources import litellm
+from tasks.sources.litellm import LiteLLM
 from tests.support import spend_logs
 from tests.support.paths import ROOT
 from tests.support.spend_logs import START, insert, row

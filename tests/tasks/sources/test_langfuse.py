@@ -19,8 +19,8 @@ from sqlalchemy import Engine
 
 from models.errors import SettingsError, SourceUnavailable
 from models.settings import SourceSettings
-from tasks.pull import langfuse_api
-from tasks.pull.langfuse import Langfuse
+from tasks.sources.langfuse import api as langfuse_api
+from tasks.sources.langfuse.source import Langfuse
 from tests.support.langfuse_server import Langfuse as Server
 from tests.support.langfuse_server import langfuse
 from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl

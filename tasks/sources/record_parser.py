@@ -15,7 +15,7 @@ from models.tables import TEXT_LENGTH
 from tasks.ingestion.column_mapping import COUNTS, load_mapping
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch
-from tasks.pull.exports import Exports, Row
+from tasks.sources.export_files import Exports, Row
 
 BEFORE = "is from before the time that was asked for"
 

@@ -16,9 +16,9 @@ from tasks.ingestion.column_mapping import Mapping as MappingFile
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch
 from tasks.ingestion.validation import DEFAULT_UNIT, check
-from tasks.pull.exports import Exports
-from tasks.pull.rows import BEFORE
-from tasks.pull.sql import SqlRows, is_address
+from tasks.sources.export_files import Exports
+from tasks.sources.record_parser import BEFORE
+from tasks.sources.sql_reader import SqlRows, is_address
 
 NEEDED = (*REQUIRED, "request_id")
 """What a row cannot be without: without an id it would be another selection at each pull."""

@@ -11,8 +11,8 @@ import polars as pl
 
 from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
 from tasks.ingestion.validation import FALSE, TRUE
-from tasks.pull.conventions import Role
-from tasks.pull.spans import Key, Score, Span, request_id_of
+from tasks.sources.otel.conventions import Role
+from tasks.sources.otel.spans import Key, Score, Span, request_id_of
 
 MOST_SPANS = 100_000
 MOST_SPANS_OF_TRACE = 5_000
@@ -26,7 +26,7 @@ WRAPS = "a call that wraps another one"
 AGAIN = "the same span again"
 
 OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
-"""What a call that wraps another one says of it; what is said of everything below, see tasks.pull.spans.Span."""
+"""What a call that wraps another one says of it; what is said of everything below, see tasks.sources.otel.spans.Span."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 from models.settings import SourceSettings
 from models.tables import TEXT_LENGTH
 from tasks.ingestion.validation import TRUE
-from tasks.pull import conventions as names
-from tasks.pull.conventions import Role
-from tasks.pull.otlp import Group
-from tasks.pull.rows import Scale, scales_of
+from tasks.sources.otel import conventions as names
+from tasks.sources.otel.conventions import Role
+from tasks.sources.otel.otlp import Group
+from tasks.sources.record_parser import Scale, scales_of
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
@@ -95,7 +95,7 @@ class Reader:
         return attribute in self._wanted or attribute.startswith(names.JUDGED)
 
     def spans(self, groups: Iterable[Group]) -> Iterator[Span]:
-        """The spans of a request that was read by tasks.pull.otlp."""
+        """The spans of a request that was read by tasks.sources.otel.otlp."""
         for resource, spans in groups:
             origin = self._said(self._attributes(resource.attributes))
             for span in spans:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from models.errors import SourceUnavailable, UnreadableInput
 from tasks.ingestion.file_reader import Reject
-from tasks.pull import exports
-from tasks.pull.exports import NOT_FINISHED, Exports, Row, json_object
+from tasks.sources import export_files as exports
+from tasks.sources.export_files import NOT_FINISHED, Exports, Row, json_object
 
 
 class Reader:

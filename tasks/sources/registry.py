@@ -10,13 +10,13 @@ from models.settings import Settings, SourceKind, SourceSettings
 from tasks.ingestion.source import Source
 
 _MODULES = {
-    SourceKind.LITELLM: ("tasks.pull.litellm", "LiteLLM"),
-    SourceKind.LANGFUSE: ("tasks.pull.langfuse", "Langfuse"),
-    SourceKind.HELICONE: ("tasks.pull.helicone", "Helicone"),
-    SourceKind.OTEL: ("tasks.pull.otel", "OTel"),
-    SourceKind.SEMANTIC_ROUTER: ("tasks.pull.semantic_router", "SemanticRouter"),
-    SourceKind.OPENROUTER: ("tasks.pull.openrouter", "OpenRouter"),
-    SourceKind.TABLE: ("tasks.pull.table", "SqlTable"),
+    SourceKind.LITELLM: ("tasks.sources.litellm", "LiteLLM"),
+    SourceKind.LANGFUSE: ("tasks.sources.langfuse.source", "Langfuse"),
+    SourceKind.HELICONE: ("tasks.sources.helicone", "Helicone"),
+    SourceKind.OTEL: ("tasks.sources.otel.source", "OTel"),
+    SourceKind.SEMANTIC_ROUTER: ("tasks.sources.semantic_router", "SemanticRouter"),
+    SourceKind.OPENROUTER: ("tasks.sources.openrouter", "OpenRouter"),
+    SourceKind.TABLE: ("tasks.sources.sql_table", "SqlTable"),
 }
 """Imported when they are used; each class takes its location, without `$`, and its settings."""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch
-from tasks.pull.exports import Exports, Row
-from tasks.pull.rows import (
+from tasks.sources.export_files import Exports, Row
+from tasks.sources.record_parser import (
     FileSource,
     Sorted,
     at,
@@ -24,7 +24,7 @@ from tasks.pull.rows import (
     paid,
     word,
 )
-from tasks.pull.sql import SqlRows, is_address, with_table
+from tasks.sources.sql_reader import SqlRows, is_address, with_table
 
 TABLE = "router_replay_records"
 """The router's name for its table, where its config gives no other."""

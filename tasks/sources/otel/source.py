@@ -17,10 +17,10 @@ from models.errors import UnreadableInput
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.file_reader import Reject
 from tasks.ingestion.source import Batch
-from tasks.pull.exports import Exports, json_object
-from tasks.pull.otlp import Signal, from_object, from_protobuf
-from tasks.pull.spans import Reader, Score, Span
-from tasks.pull.traces import Traces
+from tasks.sources.export_files import Exports, json_object
+from tasks.sources.otel.otlp import Signal, from_object, from_protobuf
+from tasks.sources.otel.spans import Reader, Score, Span
+from tasks.sources.otel.traces import Traces
 
 PROTOBUF = (".pb", ".binpb", ".proto", ".otlp")
 LARGEST_MESSAGE = 64 * 1024 * 1024

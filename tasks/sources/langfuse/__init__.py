@@ -1,0 +1,1 @@
+"""Langfuse: the adapter and its HTTP client."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry: OTLP decoding, spans, traces and the semantic conventions."""
