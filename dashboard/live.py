@@ -27,8 +27,8 @@ from reports.live import (
     render_sections,
 )
 from tasks.apply import list_optimizations
-from tasks.contents import list_deliveries
 from tasks.decide import label
+from tasks.delivery.queries import list_deliveries
 from tasks.list_alerts import learning, list_alerts
 from tasks.rollups.store import ROLLUP
 from tasks.silence import list_silences

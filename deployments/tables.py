@@ -68,7 +68,7 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
     from models.workplace import load_workplace
-    from tasks.contents import list_deliveries
+    from tasks.delivery.queries import list_deliveries
 
     rows = [
         (str(row.id), row.what, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
@@ -86,7 +86,7 @@ def deliveries_retry(
     """Queue a delivery again that was given up or is uncertain; the next run sends it."""
     from models.errors import UsageError
     from models.workplace import load_workplace
-    from tasks.ledger import retry, retry_all_dead
+    from tasks.delivery.queue import retry, retry_all_dead
 
     if (delivery_id is None) is not all_dead:
         raise UsageError("name one delivery by its id, or all that were given up by --all-dead")
@@ -105,7 +105,7 @@ def deliveries_sample(
 ) -> None:
     """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
     from models.workplace import load_workplace
-    from tasks.sample import send_sample
+    from tasks.delivery.sample import send_sample
 
     receipts = send_sample(load_workplace(), names, datetime.now(UTC))
     for receipt in receipts:

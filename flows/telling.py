@@ -8,7 +8,7 @@ from pathlib import Path
 
 from models.workplace import Workplace
 from tasks.compose import compose_report
-from tasks.deliver import Receipt, deliver_reports
+from tasks.delivery.worker import Receipt, deliver_reports
 from tasks.offer import offer_decisions
 from tasks.optimize import apply_optimizations, with_links
 from tasks.publish import StoredReport, find_told, show_report, store, write_report

@@ -11,8 +11,8 @@ from models.message import AlertMessage
 from models.settings import Alerting, Settings
 from tasks.alert_book import Book, news_of, read_book, write_book
 from tasks.alert_news import Rhythm
+from tasks.delivery.outbox import post
 from tasks.judge import Finding
-from tasks.post import post
 from tasks.silence import read_silences
 
 AT_ONCE = Rhythm(timedelta(), timedelta())

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from models.workplace import Workplace
 from tasks.catch_up import FURTHEST, CaughtUp, missed
-from tasks.deliver import deliver_due
+from tasks.delivery.worker import deliver_due
 from tasks.due import SCHEDULES
 from tasks.log import logger
 from tasks.runs import note_failure

@@ -25,7 +25,7 @@ from models.settings import load_settings
 from models.tables import Selection, table_of
 from models.workplace import Workplace, close_engines
 from tasks.compose import compose
-from tasks.deliver import deliver_due
+from tasks.delivery.worker import deliver_due
 from tasks.publish import find_report, store_report, write_files
 from tasks.request import Request
 from tasks.rollups.update import fold

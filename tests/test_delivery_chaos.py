@@ -21,7 +21,7 @@ from sqlalchemy import Engine, func, select
 from models.database import reading, writing
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
-from tasks.post import post
+from tasks.delivery.outbox import post
 from tests.support import messages
 from tests.support.misbehaving_servers import Unruly, unruly_hook, unruly_mailbox
 from tests.support.paths import ROOT

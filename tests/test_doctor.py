@@ -33,13 +33,13 @@ from models.settings import parse_settings
 from models.tables import Delivery, PullState, Report, table_of
 from models.workplace import Workplace
 from reports import fonts
-from tasks.channels import http
 from tasks.checkup import database, orchestration
 from tasks.checkup import mail as mail_check
 from tasks.checkup import webhooks as webhook_check
 from tasks.checkup.examine import checks_of, examine
 from tasks.checkup.finding import Check, Finding, NotLooked, State, ok
 from tasks.checkup.scene import Scene, scene_here
+from tasks.delivery.channels import http
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tasks.runs import note_failure

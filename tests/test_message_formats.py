@@ -31,7 +31,7 @@ from reports.as_message_json import MOST_BYTES, render_message_json
 from reports.as_mime import build_message_mail
 from reports.as_notice_mail import render_notice_mail
 from reports.report_notice import notice_of_report
-from tasks.send import log_notice
+from tasks.delivery.sender import log_notice
 from tests.support import documents, messages
 from tests.support.golden_files import compared
 

@@ -23,8 +23,8 @@ from pydantic import SecretStr
 from models.errors import DeliveryFailed, SettingsError
 from models.recipient import parse_recipient
 from models.settings import parse_settings
-from tasks.channels.http import MOST_BYTES, is_public, post_body
-from tasks.channels.mail import MailServer, send_mail
+from tasks.delivery.channels.http import MOST_BYTES, is_public, post_body
+from tasks.delivery.channels.smtp import MailServer, send_mail
 from tests.support.servers import HOST, Hook, hook, mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)

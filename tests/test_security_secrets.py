@@ -16,7 +16,7 @@ from models.recipient import parse_recipient
 from models.settings import parse_settings
 from models.tables import Delivery, table_of
 from models.workplace import Workplace
-from tasks.deliver import deliver_due
+from tasks.delivery.worker import deliver_due
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Hook, Mailbox

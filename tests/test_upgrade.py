@@ -26,7 +26,7 @@ from models.period import Level, Period
 from models.settings import Settings
 from models.tables import HOUR_TOTAL, UtcDateTime
 from tasks.compose import compose
-from tasks.ledger import due_ids
+from tasks.delivery.queue import due_ids
 from tasks.request import Request
 from tasks.rollups.aggregate import KEYS, merge, roll_up
 from tasks.rollups.update import fold

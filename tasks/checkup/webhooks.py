@@ -7,11 +7,11 @@ from functools import partial
 
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL, WEBHOOK, Recipient
-from tasks.channels.http import Knocked, knock
-from tasks.channels.webhook import WebhookMessage, signed_headers
 from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
 from tasks.checkup.scene import Scene
-from tasks.keys import Keys
+from tasks.delivery.channels.http import Knocked, knock
+from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
+from tasks.delivery.secrets import Keys
 
 TIMEOUT_S = 6.0
 

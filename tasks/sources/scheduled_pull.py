@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models.errors import RoutewatchError
 from models.workplace import Workplace
-from tasks.deliver import deliver_due
+from tasks.delivery.worker import deliver_due
 from tasks.ingestion.pull import pull
 from tasks.ingestion.pull_stats import Tally
 from tasks.runs import note_failure, note_success, shown_cause

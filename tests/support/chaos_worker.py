@@ -15,8 +15,8 @@ from models.environment import load_environment
 from models.workplace import Workplace, close_engines
 from reports.as_message_json import render_message_json
 from reports.as_mime import build_message_mail
-from tasks.deliver import deliver_due
-from tasks.ledger import Pace, due_ids
+from tasks.delivery.queue import Pace, due_ids
+from tasks.delivery.worker import deliver_due
 from tests.support import messages
 
 PACE = Pace(mail_s=0.8, webhook_s=0.8, lease=timedelta(seconds=3), back_off_s=(0.05, 0.1, 0.2, 0.3), run_s=60.0)

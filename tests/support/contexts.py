@@ -13,7 +13,7 @@ from models.environment import Environment
 from models.message import AlertMessage
 from models.settings import parse_settings
 from models.workplace import Workplace
-from tasks.post import post
+from tasks.delivery.outbox import post
 from tests.support import messages
 from tests.support.servers import Mailbox
 

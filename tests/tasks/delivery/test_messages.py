@@ -17,12 +17,12 @@ from models.database import connect, migrate, reading, writing
 from models.recipient import parse_recipient
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
 from models.workplace import Workplace
-from tasks.channels.webhook import WebhookMessage, signed_headers
-from tasks.contents import list_deliveries
-from tasks.deaths import tell_of_deaths
-from tasks.deliver import Receipt, deliver_due
-from tasks.ledger import USUAL, Pace, claim, note_handing_over, retry, retry_all_dead
-from tasks.post import post
+from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
+from tasks.delivery.dead_letters import tell_of_deaths
+from tasks.delivery.outbox import post
+from tasks.delivery.queries import list_deliveries
+from tasks.delivery.queue import USUAL, Pace, claim, note_handing_over, retry, retry_all_dead
+from tasks.delivery.worker import Receipt, deliver_due
 from tests.support import messages
 from tests.support.contexts import workplace_of
 from tests.support.servers import Hook, Mailbox, hook

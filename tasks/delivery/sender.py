@@ -14,14 +14,14 @@ from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_chat import render_discord, render_slack, render_teams
 from reports.notice import Notice
-from tasks.channels.http import post_body
-from tasks.channels.mail import send_mail, server_of
-from tasks.channels.webhook import WebhookMessage, signed_headers
+from tasks.delivery.channels.http import post_body
+from tasks.delivery.channels.smtp import send_mail, server_of
+from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
+from tasks.delivery.payloads import Parcel
+from tasks.delivery.queue import Pace, Verdict
+from tasks.delivery.secrets import Keys
 from tasks.files import write_atomically
-from tasks.keys import Keys
-from tasks.ledger import Pace, Verdict
 from tasks.log import logger
-from tasks.parcels import Parcel
 
 CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
 
@@ -34,7 +34,7 @@ class Sending:
     """A parcel on its way to one recipient.
 
     `name` is what the dry run's file is called, and `message_id` what a webhook's receiver knows it by; both stay the
-    same over every attempt. `before_handing_over` is tasks.channels.mail's.
+    same over every attempt. `before_handing_over` is tasks.delivery.channels.smtp's.
     """
 
     parcel: Parcel

@@ -23,11 +23,11 @@ from models.settings import Settings
 from models.tables import Delivery, DeliveryAttempt, Report, table_of
 from models.workplace import Workplace
 from reports.as_mime import build_mail
-from tasks.addresses import recipients_for
-from tasks.channels.webhook import WebhookMessage, signed_headers
-from tasks.contents import list_deliveries
-from tasks.deliver import deliver_due
-from tasks.ledger import USUAL, back_off, due_ids, next_due, queue, retry
+from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
+from tasks.delivery.queries import list_deliveries
+from tasks.delivery.queue import USUAL, back_off, due_ids, next_due, queue, retry
+from tasks.delivery.recipients import recipients_for
+from tasks.delivery.worker import deliver_due
 from tests.support import documents
 from tests.support.contexts import workplace_of
 from tests.support.servers import Hook, Mailbox

@@ -13,12 +13,12 @@ from models.message import Sample
 from models.recipient import Recipient
 from models.tables import Delivery, table_of
 from models.workplace import Workplace
-from tasks.addresses import recipients_for
-from tasks.deliver import Receipt, deliver_due
-from tasks.ledger import USUAL, Verdict
-from tasks.parcels import parcel_of_message
-from tasks.post import post_to
-from tasks.send import Sender, Sending
+from tasks.delivery.outbox import post_to
+from tasks.delivery.payloads import parcel_of_message
+from tasks.delivery.queue import USUAL, Verdict
+from tasks.delivery.recipients import recipients_for
+from tasks.delivery.sender import Sender, Sending
+from tasks.delivery.worker import Receipt, deliver_due
 
 DELIVERY = table_of(Delivery)
 

@@ -12,9 +12,9 @@ from sqlalchemy import Row
 from models.errors import DeliveryFailed
 from models.tables import DeliveryState
 from models.workplace import Workplace
-from tasks.ledger import Pace, Verdict, note_handing_over
-from tasks.parcels import Parcel, parcel_of
-from tasks.send import Sender, Sending
+from tasks.delivery.payloads import Parcel, parcel_of
+from tasks.delivery.queue import Pace, Verdict, note_handing_over
+from tasks.delivery.sender import Sender, Sending
 
 
 class Dispatch:

@@ -14,9 +14,9 @@ from models.message import DeadDeliveries, DeadDelivery
 from models.recipient import CONSOLE
 from models.tables import DeliveryState
 from models.workplace import Workplace
-from tasks.addresses import recipients_for
-from tasks.contents import DELIVERY, what_is_carried, with_contents
-from tasks.post import post_to
+from tasks.delivery.outbox import post_to
+from tasks.delivery.queries import DELIVERY, what_is_carried, with_contents
+from tasks.delivery.recipients import recipients_for
 
 MOST_IN_ONE = 100
 """Deaths that one notice names; the next run tells of the others."""

@@ -16,10 +16,10 @@ from prefect.cache_policies import NO_CACHE
 from models.recipient import EMAIL
 from models.tables import DeliveryState
 from models.workplace import Workplace
-from tasks.addresses import Address
-from tasks.deaths import tell_of_deaths
-from tasks.dispatch import Dispatch
-from tasks.ledger import USUAL, Pace, claim, due_ids, next_due, settle
+from tasks.delivery.attempt import Dispatch
+from tasks.delivery.dead_letters import tell_of_deaths
+from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle
+from tasks.delivery.recipients import Address
 from tasks.log import logger
 
 SOON = timedelta(seconds=10)

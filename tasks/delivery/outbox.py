@@ -11,8 +11,8 @@ from models.database import insert_into
 from models.message import Message
 from models.settings import Settings
 from models.tables import StoredMessage, table_of
-from tasks.addresses import Address, recipients_for
-from tasks.ledger import queue
+from tasks.delivery.queue import queue
+from tasks.delivery.recipients import Address, recipients_for
 from tasks.log import logger
 
 MESSAGE = table_of(StoredMessage)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 from models.database import insert_into, reading, writing
 from models.errors import UnknownDelivery
 from models.tables import Delivery, DeliveryAttempt, DeliveryState, Report, StoredMessage, table_of
-from tasks.addresses import Address
+from tasks.delivery.recipients import Address
 
 DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
 REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)

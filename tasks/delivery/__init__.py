@@ -1,0 +1,1 @@
+"""Reports and messages on their way: queue, worker, payloads, dead letters, secrets."""
