@@ -14,9 +14,9 @@ import vl_convert
 from benchmarks.alert_incidents import INCIDENTS, settings_of, traffic
 from benchmarks.alerting import HOUR, Rollups, histories, rollups_of
 from models.message import AlertEvent, AlertRule
-from tasks.alert_book import Book, rhythm_of
-from tasks.look import Seen, looks
-from tasks.windows import COST_WINDOWS, MINUTE
+from tasks.alerts.registry import Book, rhythm_of
+from tasks.alerts.rules import Seen, looks
+from tasks.alerts.windows import COST_WINDOWS, MINUTE
 
 INCIDENT = INCIDENTS[0]
 WATCHED = (AlertRule.ERROR_RATE, "atlas-medium")

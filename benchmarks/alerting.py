@@ -19,12 +19,12 @@ from models.kpi import LOWER_IS_BETTER, KpiName
 from models.message import AlertEvent
 from models.period import Level
 from models.settings import Settings
-from tasks.alert_book import Book, rhythm_of
-from tasks.history import LENGTH, History, slowest_by_model
+from tasks.alerts.history import LENGTH, History, slowest_by_model
+from tasks.alerts.registry import Book, rhythm_of
+from tasks.alerts.rules import Seen, looks
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.look import Seen, looks
 from tasks.rollups.aggregate import merge, roll_up
-from tasks.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
 
 LATE = timedelta(minutes=30)
 """How long after its end something may still be laid to an incident."""
@@ -77,7 +77,7 @@ def rollups_of(rows: pl.DataFrame) -> Rollups:
 
 
 def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, History]]:
-    """What is known at each hour, as tasks.history reads it."""
+    """What is known at each hour, as tasks.alerts.history reads it."""
     for number in range(int((rollups.days["bucket"].n_unique()) * 24)):
         hour = START + number * HOUR
         days = rollups.days.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") + DAY <= hour)

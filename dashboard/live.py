@@ -26,12 +26,12 @@ from reports.live import (
     render_page,
     render_sections,
 )
+from tasks.alerts.queries import learning, list_alerts
+from tasks.alerts.silences import list_silences
 from tasks.apply import list_optimizations
 from tasks.decide import label
 from tasks.delivery.queries import list_deliveries
-from tasks.list_alerts import learning, list_alerts
 from tasks.rollups.store import ROLLUP
-from tasks.silence import list_silences
 
 KEPT_VIEWS = 64
 """Of ranges, models and teams that somebody looks at."""

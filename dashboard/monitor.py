@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from models.workplace import Workplace
+from tasks.alerts.evaluate import watch
 from tasks.delivery.worker import deliver_due, log_receipts
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.watch import watch
 
 logger = logging.getLogger("routewatch")
 

@@ -24,7 +24,7 @@ def list_(
     from models.workplace import load_workplace
     from reports.formats import Formats
     from reports.rule_words import amount
-    from tasks.list_alerts import learning, list_alerts
+    from tasks.alerts.queries import learning, list_alerts
 
     place, now = load_workplace(), datetime.now(UTC)
     show = Formats(place.settings.reporting.locale, place.settings.timezone)
@@ -56,8 +56,8 @@ def silence(
     from models.errors import UsageError
     from models.message import AlertRule
     from models.workplace import load_workplace
-    from tasks.silence import Wanted
-    from tasks.silence import silence as silence_them
+    from tasks.alerts.silences import Wanted
+    from tasks.alerts.silences import silence as silence_them
 
     known = {it.value: it for it in AlertRule}
     if rule is not None and rule not in known:
@@ -73,7 +73,7 @@ def silence(
 def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """End a silence now."""
     from models.workplace import load_workplace
-    from tasks.silence import end_silence
+    from tasks.alerts.silences import end_silence
 
     end_silence(load_workplace().engine, silence_id, datetime.now(UTC))
     say(f"silence {silence_id} is over")
@@ -83,7 +83,7 @@ def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
 def silences() -> None:
     """Show the silences that are not over."""
     from models.workplace import load_workplace
-    from tasks.silence import list_silences
+    from tasks.alerts.silences import list_silences
 
     rows = [
         (str(row.id), row.rule or "every rule", _subject(row.subject), _stamp(row.ends_at), row.by, row.reason)

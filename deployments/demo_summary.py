@@ -87,7 +87,7 @@ def _measured(place: Workplace, period: Period) -> PerformanceReport:
 def _fired(place: Workplace, period: Period) -> Iterable[FiredAlert]:
     from models.database import reading
     from models.document import Filters
-    from tasks.list_alerts import fired_in
+    from tasks.alerts.queries import fired_in
 
     with reading(place.engine) as connection:
         return fired_in(connection, Period(period.start - timedelta(weeks=1), period.end), Filters())

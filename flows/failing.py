@@ -11,9 +11,9 @@ from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
 from models.workplace import load_workplace
+from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.due import SKIPPED
-from tasks.runs import note_failure, note_success, shown_cause
 
 logger = logging.getLogger("routewatch")
 

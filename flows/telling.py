@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.workplace import Workplace
+from tasks.alerts.evaluate import watch_alerts
 from tasks.compose import compose_report
 from tasks.delivery.worker import Receipt, deliver_reports
 from tasks.offer import offer_decisions
@@ -16,7 +17,6 @@ from tasks.request import Request
 from tasks.rollups.update import fold_selections
 from tasks.survey import survey_period
 from tasks.verify import verify_optimizations
-from tasks.watch import watch_alerts
 
 
 @dataclass(frozen=True)

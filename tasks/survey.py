@@ -14,6 +14,7 @@ from models.document import Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
+from tasks.alerts.queries import fired_in
 from tasks.apply import applied_in, numbered
 from tasks.bottlenecks.detect import diagnose
 from tasks.bottlenecks.inputs import Evidence, read_evidence
@@ -23,7 +24,6 @@ from tasks.comparison.volume import Before, weeks_before
 from tasks.configure import config_history, read_config
 from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.list_alerts import fired_in
 from tasks.material import Material
 from tasks.recommend import recommend
 from tasks.request import Request

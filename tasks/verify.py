@@ -23,7 +23,7 @@ from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Ro
 from models.workplace import Workplace
 from reports.formats import Formats
 from reports.wording import metric_label, metric_value
-from tasks.alert_book import record_event
+from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.hotspots import stretches
 from tasks.compare import SUMS, Metric, compare, match, saved

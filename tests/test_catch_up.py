@@ -21,9 +21,9 @@ from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
 from models.workplace import Workplace, load_workplace
+from tasks.alerts.flow_failures import note_failure
 from tasks.catch_up import FURTHEST, CaughtUp, missed
 from tasks.due import SKIPPED, due_times, is_overdue
-from tasks.runs import note_failure
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Mailbox
 

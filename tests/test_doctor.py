@@ -33,6 +33,7 @@ from models.settings import parse_settings
 from models.tables import Delivery, PullState, Report, table_of
 from models.workplace import Workplace
 from reports import fonts
+from tasks.alerts.flow_failures import note_failure
 from tasks.checkup import database, orchestration
 from tasks.checkup import mail as mail_check
 from tasks.checkup import webhooks as webhook_check
@@ -42,7 +43,6 @@ from tasks.checkup.scene import Scene, scene_here
 from tasks.delivery.channels import http
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.runs import note_failure
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import insert_selections, selections
 from tests.support.page_server import TOKENS

@@ -11,8 +11,8 @@ from models.message import AlertRule
 from models.settings import PerformanceMetrics, Schedule
 from reports.formats import Formats
 from reports.wording import KPI_LABELS, METRICS_OF_KPI, limit_words
+from tasks.alerts.windows import PARTS
 from tasks.comparison.trends import METRICS
-from tasks.windows import PARTS
 
 LIMITS = PerformanceMetrics()
 

@@ -15,7 +15,7 @@ from dashboard.app import create_app
 from dashboard.headers import HEADERS
 from models.errors import TokensNeeded
 from models.token import parse_tokens
-from tasks.silence import list_silences
+from tasks.alerts.silences import list_silences
 from tests.support.page_server import ADMIN, OVER, READER, WRITER, bearing, serving, workplace
 
 ACTS = {"by": "Ada", "note": "why", "hours": 1, "rule": "noData"}

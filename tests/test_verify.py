@@ -23,6 +23,7 @@ from models.document import ConfigMove, Recommendation, Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
 from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
+from tasks.alerts.evaluate import watch
 from tasks.apply import Evidence, apply, list_optimizations
 from tasks.configure import history, read_config, set_by_hand
 from tasks.decide import approve, pending, reject, resume, revert, stop, story_of
@@ -30,7 +31,6 @@ from tasks.lifecycle import overlap, why_not_now
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tasks.verify import verify
-from tasks.watch import watch
 from tests.support.factories import MONDAY, insert_selections, selections
 
 SETTINGS = Settings()

@@ -9,10 +9,10 @@ from prefect.cache_policies import NO_CACHE
 
 from models.errors import RoutewatchError
 from models.workplace import Workplace
+from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.ingestion.pull import pull
 from tasks.ingestion.pull_stats import Tally
-from tasks.runs import note_failure, note_success, shown_cause
 from tasks.sources.registry import open_source
 
 

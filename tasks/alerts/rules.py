@@ -15,12 +15,12 @@ from models.kpi import KpiName
 from models.message import AlertRule, Severity
 from models.period import Level, floor_to
 from models.settings import Alerting, Settings
-from tasks.alert_life import Look
-from tasks.history import History
-from tasks.judge import Finding, Window, judge_fixed, judge_learned
+from tasks.alerts.history import History
+from tasks.alerts.learned_limits import warning_at
+from tasks.alerts.lifecycle import Look
+from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
 from tasks.statistics.intervals import standard_error
-from tasks.thresholds import warning_at
-from tasks.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
 
 BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
 """Parts of the month's budget that are used."""

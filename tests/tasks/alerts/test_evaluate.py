@@ -20,14 +20,14 @@ from models.message import AlertEvent, AlertMessage, AlertRule
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Delivery, StoredMessage, table_of
-from tasks.alert_book import Book
-from tasks.alert_life import AlertState, Life
-from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.list_alerts import fired_in, list_alerts
+from tasks.alerts.evaluate import Watched, watch
+from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
+from tasks.alerts.lifecycle import AlertState, Life
+from tasks.alerts.queries import fired_in, list_alerts
+from tasks.alerts.registry import Book
+from tasks.alerts.silences import LONGEST, Wanted, end_silence, list_silences, silence
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.silence import LONGEST, Wanted, end_silence, list_silences, silence
-from tasks.watch import Watched, watch
 from tests.support.factories import MONDAY, insert_selections, selections
 
 ALERT, MESSAGE, DELIVERY = table_of(Alert), table_of(StoredMessage), table_of(Delivery)

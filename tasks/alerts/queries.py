@@ -14,9 +14,9 @@ from models.kpi import KpiName
 from models.period import Period
 from models.tables import Alert, table_of
 from models.workplace import Workplace
-from tasks.history import known_at
-from tasks.thresholds import Learning
-from tasks.windows import OVERALL
+from tasks.alerts.history import known_at
+from tasks.alerts.learned_limits import Learning
+from tasks.alerts.windows import OVERALL
 
 ALERT = table_of(Alert)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.message import AlertEvent as Event
-from tasks.alert_life import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
+from tasks.alerts.lifecycle import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
 from tests.support.factories import MONDAY
 
 MINUTE = timedelta(minutes=1)

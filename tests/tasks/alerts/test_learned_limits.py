@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from models.kpi import KpiName
-from tasks.thresholds import CRITICAL_BEYOND, Learning, Usual, learn, warning_at
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, Learning, Usual, learn, warning_at
 from tests.support.factories import MONDAY
 
 WEEKS = 4

@@ -13,10 +13,10 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from models.message import AlertEvent, AlertNews, AlertRule
 from models.settings import Alerting
 from models.tables import Alert, table_of
-from tasks.alert_life import AlertState, Life, Look, Policy, step
-from tasks.alert_news import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.judge import Finding, unknown
-from tasks.windows import COST_WINDOWS
+from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
+from tasks.alerts.lifecycle import AlertState, Life, Look, Policy, step
+from tasks.alerts.limits import Finding, unknown
+from tasks.alerts.windows import COST_WINDOWS
 
 ALERT = table_of(Alert)
 

@@ -11,9 +11,9 @@ from models.document import BudgetProjection, Interval
 from models.kpi import KpiName
 from models.message import AlertRule
 from models.settings import PerformanceMetrics
-from tasks.judge import Finding, Window, judge_fixed, judge_learned
-from tasks.look import judge_budget
-from tasks.thresholds import Learning, Usual
+from tasks.alerts.learned_limits import Learning, Usual
+from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned
+from tasks.alerts.rules import judge_budget
 from tests.support.factories import MONDAY
 
 LIMITS = PerformanceMetrics()

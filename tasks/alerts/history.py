@@ -14,11 +14,11 @@ from models.kpi import KpiName
 from models.period import Level, Period, floor_to
 from models.settings import Settings
 from models.tables import ConfigChange, table_of
+from tasks.alerts.learned_limits import Learning, Usual, learn
+from tasks.alerts.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import gather_from
 from tasks.rollups.store import added_up, between
-from tasks.thresholds import Learning, Usual, learn
-from tasks.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 
 CHANGE = table_of(ConfigChange)
 
@@ -35,7 +35,7 @@ NEAR = (-1, 0, 1)
 
 
 class History:
-    """What is known at `hour`: `hours` by bucket and subject (tasks.windows.by_subject) over the four weeks before.
+    """What is known at `hour`: `hours` by bucket and subject (tasks.alerts.windows.by_subject) over the four weeks before.
 
     `slowest_ms` is per model the median of the days' slowest selections. `cache_changed_at` is when a key of the cache
     was last changed in these weeks, if one was.

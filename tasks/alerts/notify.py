@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from models.message import AlertMessage
 from models.settings import Alerting, Settings
-from tasks.alert_book import Book, news_of, read_book, write_book
-from tasks.alert_news import Rhythm
+from tasks.alerts.grouping import Rhythm
+from tasks.alerts.limits import Finding
+from tasks.alerts.registry import Book, news_of, read_book, write_book
+from tasks.alerts.silences import read_silences
 from tasks.delivery.outbox import post
-from tasks.judge import Finding
-from tasks.silence import read_silences
 
 AT_ONCE = Rhythm(timedelta(), timedelta())
 

@@ -18,8 +18,8 @@ from models.message import AlertMessage
 from models.settings import parse_settings
 from models.tables import Alert, table_of
 from models.workplace import Workplace
-from tasks.runs import note_failure, note_success, shown_cause
-from tasks.silence import Wanted, silence
+from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
+from tasks.alerts.silences import Wanted, silence
 from tests.support.factories import MONDAY
 
 ALERT = table_of(Alert)

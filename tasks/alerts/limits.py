@@ -1,7 +1,7 @@
 """Judge: what a window of a KPI says against its limits, the fixed ones of the settings and the learned ones. Pure.
 
 A limit is crossed where the value is surely beyond it: so few selections could not stray as far by chance. A learned
-limit is of the KPI's own history (tasks.thresholds); the fixed critical one holds beside it, so that nothing critical
+limit is of the KPI's own history (tasks.alerts.learned_limits); the fixed critical one holds beside it, so that nothing critical
 becomes usual.
 """
 
@@ -13,8 +13,8 @@ from datetime import datetime
 
 from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
 from models.message import AlertRule, Severity
-from tasks.alert_life import Look
-from tasks.thresholds import CRITICAL_BEYOND, Learning, Usual
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, Learning, Usual
+from tasks.alerts.lifecycle import Look
 
 SURE = 3.0
 """Standard deviations: of windows at the very limit, one in 700 is surely beyond."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from models.message import AlertEvent
-from tasks.alert_life import AlertState, Life
+from tasks.alerts.lifecycle import AlertState, Life
 
 
 @dataclass(frozen=True)

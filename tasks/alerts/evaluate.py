@@ -19,16 +19,16 @@ from models.period import Level, Period, floor_to
 from models.settings import Settings
 from models.tables import AlertWatch, table_of
 from models.workplace import Workplace
-from tasks.alert_book import read_book, rhythm_of
-from tasks.announce import AT_ONCE, announced, moved
+from tasks.alerts.history import known_at
+from tasks.alerts.limits import Finding
+from tasks.alerts.notify import AT_ONCE, announced, moved
+from tasks.alerts.registry import read_book, rhythm_of
+from tasks.alerts.rules import Seen, judge_budget, looks
+from tasks.alerts.windows import COST_WINDOWS, MINUTE
 from tasks.forecasting.budget import SPENT, basis, project_budget
-from tasks.history import known_at
-from tasks.judge import Finding
-from tasks.look import Seen, judge_budget, looks
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.query import total_hours
 from tasks.rollups.store import ROLLUP, between, stored
-from tasks.windows import COST_WINDOWS, MINUTE
 
 WATCH = table_of(AlertWatch)
 

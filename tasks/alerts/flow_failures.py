@@ -8,9 +8,9 @@ from models.database import writing
 from models.errors import RoutewatchError
 from models.message import AlertMessage, AlertRule
 from models.workplace import Workplace
-from tasks.alert_life import Look
-from tasks.announce import AT_ONCE, announced, moved
-from tasks.judge import Finding
+from tasks.alerts.lifecycle import Look
+from tasks.alerts.limits import Finding
+from tasks.alerts.notify import AT_ONCE, announced, moved
 
 
 def note_failure(place: Workplace, flow_name: str, cause: str, now: datetime) -> AlertMessage | None:

@@ -14,7 +14,7 @@ from models.database import reading, writing
 from models.errors import UnknownSilence, UsageError
 from models.message import AlertRule
 from models.tables import AlertSilence, table_of
-from tasks.alert_news import Silence
+from tasks.alerts.grouping import Silence
 
 SILENCE = table_of(AlertSilence)
 

@@ -1,0 +1,1 @@
+"""Windows, limits, lifecycle, grouping, silences and notifications."""
