@@ -27,19 +27,19 @@ from models.kpi import LOWER_IS_BETTER, KpiName
 from models.period import Level
 from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
-from tasks.apply import Evidence, apply, list_optimizations
-from tasks.configure import read_config, set_by_hand
-from tasks.decide import approve, pending
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
-from tasks.lifecycle import Step, propose
+from tasks.optimizer.apply import Evidence, apply, list_optimizations
+from tasks.optimizer.decisions import approve, pending
+from tasks.optimizer.lifecycle import Step, propose
+from tasks.optimizer.router_config import read_config, set_by_hand
+from tasks.optimizer.verify import verify
 from tasks.request import scheduled
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.totals import total
 from tasks.rollups.update import fold
 from tasks.survey import survey
-from tasks.verify import verify
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 DAYS, JUDGED_DAYS = 60, 14

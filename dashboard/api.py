@@ -21,7 +21,7 @@ from models.document import ReportDocument
 from models.tables import Report, table_of
 from models.workplace import Workplace
 from reports.file_names import file_stem
-from tasks.configure import read_config
+from tasks.optimizer.router_config import read_config
 
 REPORT = table_of(Report)
 

@@ -28,9 +28,9 @@ from reports.live import (
 )
 from tasks.alerts.queries import learning, list_alerts
 from tasks.alerts.silences import list_silences
-from tasks.apply import list_optimizations
-from tasks.decide import label
 from tasks.delivery.queries import list_deliveries
+from tasks.optimizer.apply import list_optimizations
+from tasks.optimizer.decisions import label
 from tasks.rollups.store import ROLLUP
 
 KEPT_VIEWS = 64

@@ -16,8 +16,8 @@ from models.attribution import Attribution
 from models.message import AlertRule
 from models.workplace import Workplace
 from reports.live import live_style
-from tasks import decide
 from tasks.alerts.silences import Wanted, end_silence, silence
+from tasks.optimizer import decisions as decide
 
 LONGEST_BY = 80
 """What is typed and the name of a token that may stand beside it are together no longer than a name on record."""

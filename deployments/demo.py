@@ -99,7 +99,7 @@ def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
 def _prepared() -> Workplace:
     """A database with the router's first config."""
     from models.database import migrate
-    from tasks.configure import set_by_hand
+    from tasks.optimizer.router_config import set_by_hand
 
     migrate(load_environment().database_address)
     place = load_workplace()
@@ -164,8 +164,8 @@ def _watch(place: Workplace) -> list[Outcome]:
 
 def _serve(place: Workplace, start: datetime, end: datetime) -> None:
     """The router at work: it reads its config from the table, picks models, and records each pick."""
-    from tasks.configure import read_config
     from tasks.ingestion.router_log import RouterLog
+    from tasks.optimizer.router_config import read_config
 
     config = {key: setting.value for key, setting in read_config(place.engine).items()}
     with RouterLog(capacity=100_000) as log:

@@ -32,7 +32,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
     from prefect.client.orchestration import get_client
 
     from deployments.timetable import timetable
-    from tasks.decide import pending
+    from tasks.optimizer.decisions import pending
 
     deployments = timetable(place.settings, pending(place.engine))
     try:

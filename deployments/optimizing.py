@@ -24,8 +24,8 @@ Note = Annotated[str, typer.Option(help="Why, for the record.")]
 def list_() -> None:
     """Show the optimizations, the newest first."""
     from models.workplace import load_workplace
-    from tasks.apply import list_optimizations
-    from tasks.decide import label
+    from tasks.optimizer.apply import list_optimizations
+    from tasks.optimizer.decisions import label
 
     rows = [
         (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
@@ -38,7 +38,7 @@ def list_() -> None:
 def show(optimization_id: Id) -> None:
     """Show every step of one optimization's life."""
     from models.workplace import load_workplace
-    from tasks.decide import label, story_of
+    from tasks.optimizer.decisions import label, story_of
 
     row, steps = story_of(load_workplace().engine, optimization_id)
     say(label(row))
@@ -53,7 +53,7 @@ def show(optimization_id: Id) -> None:
 def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Approve a proposal: it is applied, observed, and kept or taken back."""
     from models.workplace import load_workplace
-    from tasks.decide import approve as approve_it
+    from tasks.optimizer.decisions import approve as approve_it
 
     place = load_workplace()
     say(approve_it(place.engine, optimization_id, place.settings, _word(by, note)))
@@ -63,7 +63,7 @@ def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Reject a proposal; the same is not proposed again for 30 days."""
     from models.workplace import load_workplace
-    from tasks.decide import reject as reject_it
+    from tasks.optimizer.decisions import reject as reject_it
 
     say(reject_it(load_workplace().engine, optimization_id, _word(by, note)))
 
@@ -72,7 +72,7 @@ def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Take an applied optimization back: its keys get the values from before."""
     from models.workplace import load_workplace
-    from tasks.decide import revert as revert_it
+    from tasks.optimizer.decisions import revert as revert_it
 
     say(revert_it(load_workplace().engine, optimization_id, _word(by, note)))
 
@@ -81,7 +81,7 @@ def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 def stop(by: Name = None, note: Note = "") -> None:
     """The kill switch: nothing is applied or taken back any more, at once and in every process."""
     from models.workplace import load_workplace
-    from tasks.decide import stop as stop_all
+    from tasks.optimizer.decisions import stop as stop_all
 
     say(stop_all(load_workplace().engine, _word(by, note)))
 
@@ -90,7 +90,7 @@ def stop(by: Name = None, note: Note = "") -> None:
 def resume(by: Name = None, note: Note = "") -> None:
     """Undo `stop`."""
     from models.workplace import load_workplace
-    from tasks.decide import resume as resume_all
+    from tasks.optimizer.decisions import resume as resume_all
 
     say(resume_all(load_workplace().engine, _word(by, note)))
 
@@ -99,7 +99,7 @@ def resume(by: Name = None, note: Note = "") -> None:
 def preview() -> None:
     """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
     from models.workplace import load_workplace
-    from tasks.apply import Evidence, apply
+    from tasks.optimizer.apply import Evidence, apply
     from tasks.request import scheduled
     from tasks.survey import survey
 

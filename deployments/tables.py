@@ -20,7 +20,7 @@ def config_get(key: Annotated[str | None, typer.Argument(help="One key; all with
     """Show the config, as JSON."""
     from models.errors import UsageError
     from models.workplace import load_workplace
-    from tasks.configure import read_config
+    from tasks.optimizer.router_config import read_config
 
     settings = read_config(load_workplace().engine)
     if key is not None and key not in settings:
@@ -37,7 +37,7 @@ def config_set(
 ) -> None:
     """Give a key a value."""
     from models.workplace import load_workplace
-    from tasks.configure import set_by_hand
+    from tasks.optimizer.router_config import set_by_hand
 
     place, now = load_workplace(), datetime.now(UTC)
     version = set_by_hand(place.engine, key, _json_or_text(value), by=getpass.getuser(), reason=reason, now=now)
@@ -48,7 +48,7 @@ def config_set(
 def config_history(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
     """Show who changed what, when and why, the newest first."""
     from models.workplace import load_workplace
-    from tasks.configure import history
+    from tasks.optimizer.router_config import history
 
     rows = [
         (

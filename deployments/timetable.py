@@ -76,7 +76,7 @@ def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
 
 def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:
     """With the optimizations that wait as choices; the choices change with every run, so the server does not check."""
-    from tasks.offer import with_choices
+    from tasks.optimizer.decision_form import with_choices
 
     schema = deployment._parameter_openapi_schema
     schema.properties = with_choices(schema.model_dump(), waiting)["properties"]

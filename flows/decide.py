@@ -11,8 +11,8 @@ from flows.clock import time_of_run
 from models.attribution import Attribution
 from models.errors import UsageError
 from models.workplace import load_workplace
-from tasks.decide import decide_on
-from tasks.offer import offer_decisions
+from tasks.optimizer.decision_form import offer_decisions
+from tasks.optimizer.decisions import decide_on
 
 
 class Decision(StrEnum):

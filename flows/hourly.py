@@ -12,9 +12,9 @@ from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.look_after import look_after_runs
+from tasks.optimizer.verify import verify_optimizations
 from tasks.request import scheduled
 from tasks.sources.scheduled_pull import pull_sources
-from tasks.verify import verify_optimizations
 
 
 @flow(

@@ -15,17 +15,17 @@ from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from models.workplace import Workplace
 from tasks.alerts.queries import fired_in
-from tasks.apply import applied_in, numbered
 from tasks.bottlenecks.detect import diagnose
 from tasks.bottlenecks.inputs import Evidence, read_evidence
 from tasks.comparison.periods import known_end
 from tasks.comparison.spend_drivers import Side, Spending
 from tasks.comparison.volume import Before, weeks_before
-from tasks.configure import config_history, read_config
 from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.material import Material
-from tasks.recommend import recommend
+from tasks.optimizer.apply import applied_in, numbered
+from tasks.optimizer.recommend import recommend
+from tasks.optimizer.router_config import config_history, read_config
 from tasks.request import Request
 from tasks.rollups.query import Gathered, gather_from, hours_by, total_hours
 from tasks.statistics.randomization import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of

@@ -17,7 +17,7 @@ from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from models.template import Template
 from models.workplace import load_workplace
 from reports.figures import total_of
-from tasks.configure import set_by_hand
+from tasks.optimizer.router_config import set_by_hand
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold
 from tests.support import spend_logs

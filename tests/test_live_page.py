@@ -33,9 +33,9 @@ from models.settings import parse_settings
 from models.tables import Selection, table_of
 from models.workplace import Workplace
 from tasks.alerts.silences import list_silences
-from tasks.apply import Evidence, apply
-from tasks.configure import set_by_hand
-from tasks.decide import story_of
+from tasks.optimizer.apply import Evidence, apply
+from tasks.optimizer.decisions import story_of
+from tasks.optimizer.router_config import set_by_hand
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")

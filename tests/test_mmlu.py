@@ -19,7 +19,7 @@ from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import cheapest_adequate, measure_efficiency
 from tasks.kpis.routing_baselines import baselines
-from tasks.recommend import recommend
+from tasks.optimizer.recommend import recommend
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.statistics.randomization import Split, split_of
 from tests.support.factories import DEFAULTS, MONDAY

@@ -18,7 +18,7 @@ from dashboard.app import create_app
 from models.database import writing
 from models.tables import PullState, Report, table_of
 from models.workplace import Workplace
-from tasks.configure import set_by_hand
+from tasks.optimizer.router_config import set_by_hand
 from tasks.publish import store_report, write_files
 from tasks.request import Request
 from tasks.rollups.checkpoint import basis_of

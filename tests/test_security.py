@@ -35,10 +35,10 @@ from reports.as_page import render_dashboard
 from reports.as_pdf import OwnFontsOnly, render_pdf
 from reports.fonts import FONT_SCHEME
 from tasks.compose import compose
-from tasks.configure import read_config, set_by_hand
 from tasks.delivery.outbox import post
 from tasks.delivery.queue import queue
 from tasks.delivery.worker import deliver_due
+from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.publish import store_report, write_files
 from tasks.request import Request
 from tasks.rollups.checkpoint import basis_of

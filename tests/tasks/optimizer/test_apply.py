@@ -14,12 +14,12 @@ from models.document import Recommendation
 from models.period import Period
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
-from tasks.apply import Evidence, applied_in, apply, list_optimizations
 from tasks.bottlenecks.detect import diagnose
-from tasks.configure import Setting, history, read_config, set_by_hand
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.lifecycle import Step, advance
-from tasks.recommend import recommend
+from tasks.optimizer.apply import Evidence, applied_in, apply, list_optimizations
+from tasks.optimizer.lifecycle import Step, advance
+from tasks.optimizer.recommend import recommend
+from tasks.optimizer.router_config import Setting, history, read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, hours, insert_selections, selections

@@ -9,9 +9,9 @@ import pytest
 from models.document import Recommendation
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.bottlenecks.detect import diagnose
-from tasks.configure import Setting
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.recommend import recommend
+from tasks.optimizer.recommend import recommend
+from tasks.optimizer.router_config import Setting
 from tasks.statistics.randomization import Split
 from tests.support.factories import hours
 

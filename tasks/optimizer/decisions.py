@@ -15,8 +15,7 @@ from models.errors import ConfigConflict
 from models.settings import Settings
 from models.tables import Optimization, OptimizationTransition, table_of
 from models.workplace import Workplace
-from tasks.configure import set_by_hand
-from tasks.lifecycle import (
+from tasks.optimizer.lifecycle import (
     STOPPED_KEY,
     State,
     Step,
@@ -30,6 +29,7 @@ from tasks.lifecycle import (
     take_back,
     why_not_now,
 )
+from tasks.optimizer.router_config import set_by_hand
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 

@@ -24,13 +24,13 @@ from models.errors import OptimizerStopped, UnknownOptimization, UsageError
 from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.alerts.evaluate import watch
-from tasks.apply import Evidence, apply, list_optimizations
-from tasks.configure import history, read_config, set_by_hand
-from tasks.decide import approve, pending, reject, resume, revert, stop, story_of
-from tasks.lifecycle import overlap, why_not_now
+from tasks.optimizer.apply import Evidence, apply, list_optimizations
+from tasks.optimizer.decisions import approve, pending, reject, resume, revert, stop, story_of
+from tasks.optimizer.lifecycle import overlap, why_not_now
+from tasks.optimizer.router_config import history, read_config, set_by_hand
+from tasks.optimizer.verify import verify
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.verify import verify
 from tests.support.factories import MONDAY, insert_selections, selections
 
 SETTINGS = Settings()
@@ -398,7 +398,7 @@ CRASH = """
     from datetime import datetime, timedelta
     from sqlalchemy import event
     from models.database import open_database
-    from tests.test_verify import propose, proposal
+    from tests.tasks.optimizer.test_verify import propose, proposal
 
     engine = open_database(sys.argv[1])
     items = (proposal("cache.max_entries", 2000, engine),)

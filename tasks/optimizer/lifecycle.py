@@ -29,8 +29,8 @@ from models.tables import (
     Rollup,
     table_of,
 )
-from tasks.compare import will_match
-from tasks.configure import Change, set_value
+from tasks.optimizer.matched_hours import will_match
+from tasks.optimizer.router_config import Change, set_value
 
 OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 CONFIG, CHANGE, ROLLUP = table_of(Config), table_of(ConfigChange), table_of(Rollup)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from models.kpi import KpiName
-from tasks.compare import SUMS, Metric, compare, match, saved
+from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
 from tests.support.factories import MONDAY
 
 ERRORS = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=0.005)

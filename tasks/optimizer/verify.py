@@ -26,8 +26,8 @@ from reports.wording import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.hotspots import stretches
-from tasks.compare import SUMS, Metric, compare, match, saved
-from tasks.lifecycle import (
+from tasks.log import logger
+from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
     Step,
@@ -40,8 +40,8 @@ from tasks.lifecycle import (
     unchanged_since,
     why_stopped,
 )
-from tasks.log import logger
-from tasks.recommend import ROUTING_PREFIX
+from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
+from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 
 ROLLUP = table_of(Rollup)

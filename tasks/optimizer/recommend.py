@@ -30,8 +30,8 @@ from models.document import (
 )
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
 from tasks.bottlenecks.detect import SLOW_SHARE
-from tasks.configure import Setting
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
+from tasks.optimizer.router_config import Setting
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of

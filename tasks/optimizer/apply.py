@@ -18,7 +18,7 @@ from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
 from models.settings import Optimizer, Settings
 from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
-from tasks.lifecycle import (
+from tasks.optimizer.lifecycle import (
     ACTOR,
     Step,
     advance,

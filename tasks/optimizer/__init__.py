@@ -1,0 +1,1 @@
+"""Recommend, apply, verify and decide; the router's config with its audit trail."""
