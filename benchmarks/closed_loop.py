@@ -34,12 +34,12 @@ from tasks.optimizer.decisions import approve, pending
 from tasks.optimizer.lifecycle import Step, propose
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.optimizer.verify import verify
-from tasks.request import scheduled
+from tasks.reporting.collect import survey
+from tasks.reporting.request import scheduled
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.totals import total
 from tasks.rollups.update import fold
-from tasks.survey import survey
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 DAYS, JUDGED_DAYS = 60, 14

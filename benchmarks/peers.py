@@ -61,7 +61,7 @@ def read_to_arrow(engine: Engine) -> int:
 
 
 def from_rollups(engine: Engine, period: Period) -> Numbers:
-    """Ours: the numbers as tasks.compose works them out."""
+    """Ours: the numbers as tasks.reporting.compose works them out."""
     gathered = gather(engine, period, Filters())
     parts, hours = gathered.parts, gathered.hours
     whole, models = total(parts), model_breakdown(parts, {})

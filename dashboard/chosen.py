@@ -11,10 +11,10 @@ from models.errors import UsageError
 from models.period import Level, Period, floor_to
 from models.workplace import Workplace
 from reports.live import RANGES
-from tasks.compose import compose
-from tasks.material import Material
-from tasks.request import Request
-from tasks.survey import survey
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.material import Material
+from tasks.reporting.request import Request
 
 USUAL_RANGE = "24h"
 

@@ -25,7 +25,7 @@ from models.database import reading
 from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
 from models.period import Level, floor_to
 from models.workplace import Workplace
-from tasks.material import Material
+from tasks.reporting.material import Material
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.totals import Totals, totals_by
 

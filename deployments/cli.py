@@ -172,7 +172,7 @@ def report(
     from deployments.reporting import formats_of, period_of, send_report, write_report
     from models.document import Filters
     from models.workplace import load_workplace
-    from tasks.request import Request
+    from tasks.reporting.request import Request
 
     if period_name is not None and last is not None:
         raise UsageError("--period and --last name the period both: give one of them")

@@ -44,7 +44,7 @@ def write_optimization_report(place: Workplace, home: Path, period: Period) -> N
     """The report about the loop, as PDF."""
     from deployments.reporting import write_report
     from models.file_format import FileFormat
-    from tasks.request import Request
+    from tasks.reporting.request import Request
 
     request = Request("custom", "optimization", period, "detailed", formats=(FileFormat.PDF,))
     write_report(place, request, home / OPTIMIZATION_PDF, period.end)
@@ -74,9 +74,9 @@ def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook
 
 
 def _measured(place: Workplace, period: Period) -> PerformanceReport:
-    from tasks.compose import compose
-    from tasks.request import Request
-    from tasks.survey import survey
+    from tasks.reporting.collect import survey
+    from tasks.reporting.compose import compose
+    from tasks.reporting.request import Request
 
     request = Request("custom", "performance", period)
     document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)

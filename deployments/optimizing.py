@@ -100,8 +100,8 @@ def preview() -> None:
     """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
     from models.workplace import load_workplace
     from tasks.optimizer.apply import Evidence, apply
-    from tasks.request import scheduled
-    from tasks.survey import survey
+    from tasks.reporting.collect import survey
+    from tasks.reporting.request import scheduled
 
     place, now = load_workplace(), datetime.now(UTC)
     request, _ = scheduled("daily", place.settings, now)

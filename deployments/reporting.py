@@ -14,16 +14,16 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_file import ReportFile, as_file
-from tasks.compose import compose
 from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due
 from tasks.files import write_in_pieces
-from tasks.publish import find_report, store_report, write_files
-from tasks.request import Request, usual_formats
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.publish import find_report, store_report, write_files
+from tasks.reporting.request import Request, usual_formats
 from tasks.retention.archive import rebuild_from_archive
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold, rebuild
-from tasks.survey import survey
 
 DEFAULT_SPAN = "7d"
 

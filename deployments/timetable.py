@@ -28,7 +28,7 @@ def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> 
     from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
-    from tasks.request import usual_formats
+    from tasks.reporting.request import usual_formats
 
     schedules = settings.reporting.schedules
     plan = (

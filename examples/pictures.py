@@ -23,9 +23,9 @@ from models.period import Period
 from models.settings import load_settings
 from reports.as_mail import render_mail
 from reports.as_pdf import render_pdf
-from tasks.compose import compose
-from tasks.request import Request
-from tasks.survey import survey
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.request import Request
 
 HOME = Path("var/demo")
 ZONE = ZoneInfo("Europe/Berlin")

@@ -15,7 +15,7 @@ from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period
 from models.template import Template
 from models.workplace import load_workplace
-from tasks.request import Request, usual_formats
+from tasks.reporting.request import Request, usual_formats
 
 
 class Depth(StrEnum):

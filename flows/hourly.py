@@ -13,7 +13,7 @@ from flows.telling import Outcome, tell
 from models.workplace import load_workplace
 from tasks.look_after import look_after_runs
 from tasks.optimizer.verify import verify_optimizations
-from tasks.request import scheduled
+from tasks.reporting.request import scheduled
 from tasks.sources.scheduled_pull import pull_sources
 
 

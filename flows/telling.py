@@ -8,15 +8,15 @@ from pathlib import Path
 
 from models.workplace import Workplace
 from tasks.alerts.evaluate import watch_alerts
-from tasks.compose import compose_report
 from tasks.delivery.worker import Receipt, deliver_reports
-from tasks.optimize import apply_optimizations, with_links
 from tasks.optimizer.decision_form import offer_decisions
 from tasks.optimizer.verify import verify_optimizations
-from tasks.publish import StoredReport, find_told, show_report, store, write_report
-from tasks.request import Request
+from tasks.reporting.collect import survey_period
+from tasks.reporting.compose import compose_report
+from tasks.reporting.optimize import apply_optimizations, with_links
+from tasks.reporting.publish import StoredReport, find_told, show_report, store, write_report
+from tasks.reporting.request import Request
 from tasks.rollups.update import fold_selections
-from tasks.survey import survey_period
 
 
 @dataclass(frozen=True)

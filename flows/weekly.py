@@ -10,7 +10,7 @@ from flows.clock import time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.request import scheduled
+from tasks.reporting.request import scheduled
 
 
 @flow(

@@ -16,7 +16,7 @@ from models.period import Period
 from models.settings import Settings
 from models.tables import Report, table_of
 from tasks.due import due_times
-from tasks.request import scheduled
+from tasks.reporting.request import scheduled
 
 REPORT = table_of(Report)
 

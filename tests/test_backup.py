@@ -24,12 +24,12 @@ from models.period import Period
 from models.settings import load_settings
 from models.tables import Selection, table_of
 from models.workplace import Workplace, close_engines
-from tasks.compose import compose
 from tasks.delivery.worker import deliver_due
-from tasks.publish import find_report, store_report, write_files
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.publish import find_report, store_report, write_files
+from tasks.reporting.request import Request
 from tasks.rollups.update import fold
-from tasks.survey import survey
 from tests.support.contexts import SECRET, told
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT

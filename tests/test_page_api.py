@@ -19,8 +19,8 @@ from models.database import writing
 from models.tables import PullState, Report, table_of
 from models.workplace import Workplace
 from tasks.optimizer.router_config import set_by_hand
-from tasks.publish import store_report, write_files
-from tasks.request import Request
+from tasks.reporting.publish import store_report, write_files
+from tasks.reporting.request import Request
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support import documents

@@ -18,13 +18,13 @@ from models.period import Level, Period
 from models.settings import Settings
 from models.tables import UNKNOWN, Rollup, table_of
 from reports.as_json import render_json
-from tasks.compose import compose
 from tasks.ingestion.column_mapping import Mapping
 from tasks.ingestion.file_import import import_file
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.request import Request
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.survey import survey
 
 SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")
 START, END = datetime(2026, 9, 6, 16, tzinfo=UTC), datetime(2026, 9, 20, 16, tzinfo=UTC)

@@ -17,7 +17,7 @@ from models.file_format import FileFormat
 from reports.as_mail import MOST_BYTES, MailContent, render_mail
 from reports.as_mime import build_mail
 from reports.file_names import file_stem
-from tasks.publish import StoredReport, write_files
+from tasks.reporting.publish import StoredReport, write_files
 from tests.support import documents
 
 LINK = "https://reports.example.org/weekly/routewatch-weekly-performance-2026-09-28.html"

@@ -15,11 +15,11 @@ from models.document import Document
 from models.period import Level, last_complete
 from models.settings import Settings
 from reports.figures import total_of
-from tasks.compose import compose
-from tasks.request import scheduled
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.request import scheduled
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.survey import survey
 from tests.support.factories import insert_selections, selections
 
 TEMPLATES = sorted(kind.model_fields["template"].default for kind in get_args(Document))

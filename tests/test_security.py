@@ -34,16 +34,16 @@ from reports.as_mime import build_mail, build_message_mail
 from reports.as_page import render_dashboard
 from reports.as_pdf import OwnFontsOnly, render_pdf
 from reports.fonts import FONT_SCHEME
-from tasks.compose import compose
 from tasks.delivery.outbox import post
 from tasks.delivery.queue import queue
 from tasks.delivery.worker import deliver_due
 from tasks.optimizer.router_config import read_config, set_by_hand
-from tasks.publish import store_report, write_files
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.publish import store_report, write_files
+from tasks.reporting.request import Request
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tasks.survey import survey
 from tests.support import documents, messages
 from tests.support.contexts import NOW, place_of, told
 from tests.support.factories import MONDAY, insert_selections, selections

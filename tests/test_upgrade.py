@@ -25,12 +25,12 @@ from models.errors import SchemaOutdated
 from models.period import Level, Period
 from models.settings import Settings
 from models.tables import HOUR_TOTAL, UtcDateTime
-from tasks.compose import compose
 from tasks.delivery.queue import due_ids
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.request import Request
 from tasks.rollups.aggregate import KEYS, merge, roll_up
 from tasks.rollups.update import fold
-from tasks.survey import survey
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
 from tests.support.paths import ROOT

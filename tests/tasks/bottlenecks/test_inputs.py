@@ -19,12 +19,12 @@ from models.settings import PerformanceMetrics, Settings
 from models.tables import UNKNOWN
 from tasks.bottlenecks.inputs import COLUMNS, Evidence, read_evidence
 from tasks.bottlenecks.spend_spikes import SPENDING
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.request import Request
 from tasks.rollups.aggregate import SELECTION_SCHEMA, SUMS, roll_up
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import gather_from
 from tasks.rollups.update import fold
-from tasks.survey import survey
 from tests.support.factories import MONDAY, insert_selections
 
 ZONE = "Asia/Kolkata"

@@ -15,7 +15,7 @@ from models.document import Direction, Filters, Trend
 from models.period import Period
 from tasks.comparison.periods import SETTLING
 from tasks.comparison.trends import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
-from tasks.notes import notes
+from tasks.reporting.data_notes import notes
 from tasks.rollups.aggregate import SUMS, empty
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import total

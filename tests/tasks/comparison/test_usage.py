@@ -21,14 +21,14 @@ from reports.headline import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.comparison.volume import Before, weeks_before
-from tasks.compose import compose
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.compose import compose
+from tasks.reporting.request import Request
 from tasks.rollups.aggregate import empty, rollup_schema
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import Gathered
 from tasks.rollups.update import fold
 from tasks.statistics.intervals import student
-from tasks.survey import survey
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 from tests.support.usage_documents import period_part
 

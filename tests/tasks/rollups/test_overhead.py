@@ -12,7 +12,7 @@ from models.database import writing
 from models.document import Filters
 from models.period import Period
 from models.tables import Overhead, PullState, Selection, table_of
-from tasks.notes import notes
+from tasks.reporting.data_notes import notes
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import Gathered, gather
 from tasks.rollups.totals import total

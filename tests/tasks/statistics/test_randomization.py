@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 
 from models.period import Level, Period
 from models.settings import Optimizer, Settings
-from tasks.request import Request
+from tasks.reporting.collect import survey
+from tasks.reporting.request import Request
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
-from tasks.survey import survey
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
 DECLARED = Optimizer(random_split=True)

@@ -22,11 +22,11 @@ from tasks.comparison.spend_drivers import Side, Spending
 from tasks.comparison.volume import Before, weeks_before
 from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.material import Material
 from tasks.optimizer.apply import applied_in, numbered
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import config_history, read_config
-from tasks.request import Request
+from tasks.reporting.material import Material
+from tasks.reporting.request import Request
 from tasks.rollups.query import Gathered, gather_from, hours_by, total_hours
 from tasks.statistics.randomization import COLUMNS, KEYS, OBSERVATIONAL, Split, split_of
 

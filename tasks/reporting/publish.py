@@ -28,7 +28,7 @@ from reports.headline import headline
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import recipients_for
 from tasks.files import write_in_pieces
-from tasks.request import Request
+from tasks.reporting.request import Request
 
 REPORT = table_of(Report)
 

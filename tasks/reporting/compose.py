@@ -42,9 +42,9 @@ from tasks.forecasting.budget import project_budget, recorded_from
 from tasks.kpis.cost_efficiency import Efficiency, measure_efficiency, optimization_savings
 from tasks.kpis.measures import distribution, group_costs, heatmap, kpis, model_breakdown, model_costs, timeline
 from tasks.kpis.routing_baselines import baselines
-from tasks.material import Material
-from tasks.notes import notes
-from tasks.request import Request
+from tasks.reporting.data_notes import notes
+from tasks.reporting.material import Material
+from tasks.reporting.request import Request
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import Totals, percentiles_by, total
 

@@ -9,8 +9,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.workplace import Workplace
-from tasks.material import Material
 from tasks.optimizer.apply import Evidence, applied_in, apply
+from tasks.reporting.material import Material
 
 
 @task(name="apply", cache_policy=NO_CACHE)

@@ -1,0 +1,1 @@
+"""From a report request to a stored report: collect, compose, publish."""
