@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 
 from models.token import parse_tokens
 from models.workplace import Workplace
-from tasks.due import SCHEDULES, Kind
+from tasks.orchestration.schedules import SCHEDULES, Kind
 
 if TYPE_CHECKING:
     import httpx

@@ -30,7 +30,7 @@ def keep_timetable(place: Workplace) -> None:
     """
     use_embedded_prefect(place.environment.home)
     _wait_for_server(os.environ["PREFECT_API_URL"])
-    import tasks.look_after  # noqa: F401 - before its thread does: two that import at once can lock each other
+    import tasks.orchestration.run_monitor  # noqa: F401 - before its thread does: two that import at once can lock each other
 
     stopping = Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
@@ -63,7 +63,7 @@ async def _run(place: Workplace, stopping: Event) -> None:
 
 
 def _look_after(place: Workplace, stopping: Event) -> None:
-    from tasks.look_after import look_after
+    from tasks.orchestration.run_monitor import look_after
 
     while not stopping.is_set():
         try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.deployments.runner import RunnerDeployment
 
-    from tasks.due import Kind
+    from tasks.orchestration.schedules import Kind
 
 NAME = "routewatch"
 """Of every deployment."""
@@ -69,7 +69,7 @@ def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
 
-    from tasks.due import CRONS
+    from tasks.orchestration.schedules import CRONS
 
     return DeploymentScheduleCreate(schedule=CronSchedule(cron=CRONS[kind], timezone=zone), slug=kind)
 

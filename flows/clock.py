@@ -8,7 +8,7 @@ from prefect import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from tasks.due import SKIPPED, is_overdue
+from tasks.orchestration.schedules import SKIPPED, is_overdue
 
 
 def time_of_run(as_of: datetime | None) -> datetime:

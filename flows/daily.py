@@ -10,7 +10,7 @@ from flows.clock import time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
 from models.workplace import load_workplace
-from tasks.look_after import look_after_runs
+from tasks.orchestration.run_monitor import look_after_runs
 from tasks.reporting.request import scheduled
 from tasks.retention.purge import retain_what_is_kept
 from tasks.rollups.reconcile import reconcile_rollups

@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun
 from models.workplace import load_workplace
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
-from tasks.due import SKIPPED
+from tasks.orchestration.schedules import SKIPPED
 
 logger = logging.getLogger("routewatch")
 

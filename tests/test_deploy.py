@@ -203,7 +203,7 @@ def test_without_a_server_it_says_what_to_set(site: Site) -> None:
 
 def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(site: Site, place: Workplace) -> None:
     """kill -9 of both in the middle of a daily run: it is found and told of, and a later run makes its report, once."""
-    from tasks.look_after import look_after  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
 
     now = datetime.now(UTC)
     yesterday, before = (_due(place, now, days) for days in (1, 2))

@@ -22,8 +22,8 @@ from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
 from models.workplace import Workplace, load_workplace
 from tasks.alerts.flow_failures import note_failure
-from tasks.catch_up import FURTHEST, CaughtUp, missed
-from tasks.due import SKIPPED, due_times, is_overdue
+from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
+from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -177,7 +177,7 @@ def run_what_is_due() -> list[tuple[str, str]]:
     from flows.daily import daily  # noqa: PLC0415
     from flows.hourly import hourly  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.look_after import _runs  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import _runs  # noqa: PLC0415
 
     ended = []
     with get_client(sync_client=True) as client:
@@ -204,7 +204,7 @@ def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(
     """Stopped on Friday; Prefect had Saturday's run ahead, and never made the others. On Sunday the clocks changed."""
     from flows.daily import daily  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.look_after import look_after  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
 
     weekly(as_of=berlin(2026, 3, 23, 6, 30))
     daily(as_of=berlin(2026, 3, 27, 6, 15))

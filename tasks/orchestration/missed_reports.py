@@ -15,7 +15,7 @@ from models.database import reading
 from models.period import Period
 from models.settings import Settings
 from models.tables import Report, table_of
-from tasks.due import due_times
+from tasks.orchestration.schedules import due_times
 from tasks.reporting.request import scheduled
 
 REPORT = table_of(Report)

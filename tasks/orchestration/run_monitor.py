@@ -18,10 +18,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from models.workplace import Workplace
 from tasks.alerts.flow_failures import note_failure
-from tasks.catch_up import FURTHEST, CaughtUp, missed
 from tasks.delivery.worker import deliver_due
-from tasks.due import SCHEDULES
 from tasks.log import logger
+from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
+from tasks.orchestration.schedules import SCHEDULES
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -1,0 +1,1 @@
+"""Schedules, missed reports and crashed runs."""
