@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from deployments.tell import say
-from tasks.checkup.examine import checks_of, examine
-from tasks.checkup.finding import Checked, State
-from tasks.checkup.scene import scene_here
+from tasks.health.check import Checked, State
+from tasks.health.context import scene_here
+from tasks.health.runner import checks_of, examine
 
 _STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.SKIPPED: "dim"}
 

@@ -34,13 +34,14 @@ from models.tables import Delivery, PullState, Report, table_of
 from models.workplace import Workplace
 from reports import fonts
 from tasks.alerts.flow_failures import note_failure
-from tasks.checkup import database, orchestration
-from tasks.checkup import mail as mail_check
-from tasks.checkup import webhooks as webhook_check
-from tasks.checkup.examine import checks_of, examine
-from tasks.checkup.finding import Check, Finding, NotLooked, State, ok
-from tasks.checkup.scene import Scene, scene_here
 from tasks.delivery.channels import http
+from tasks.health.check import Check, Finding, NotLooked, State, ok
+from tasks.health.checks import database
+from tasks.health.checks import prefect_server as orchestration
+from tasks.health.checks import smtp as mail_check
+from tasks.health.checks import webhooks as webhook_check
+from tasks.health.context import Scene, scene_here
+from tasks.health.runner import checks_of, examine
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.contexts import NOW, SECRET, place_of, told
@@ -347,7 +348,7 @@ def test_a_library_that_is_missing_is_told_with_how_to_install_it() -> None:
                 raise OSError(f"cannot load library '{name}'")
             return load(self, name, flags)
         cffi.FFI.dlopen = dlopen
-        from tasks.checkup.drawing import _pdf
+        from tasks.health.checks.rendering import _pdf
         print(_pdf())
     """
     done = subprocess.run(

@@ -10,21 +10,15 @@ from threading import Thread
 
 from models.errors import RoutewatchError
 from models.hiding import hidden, secrets_of
-from tasks.checkup import (
-    clock,
-    database,
-    deliveries,
-    drawing,
-    environment,
-    freshness,
-    home,
-    mail,
-    orchestration,
-    pulling,
-    webhooks,
-)
-from tasks.checkup.finding import Check, Checked, Finding, NotLooked, failed, skipped
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Checked, Finding, NotLooked, failed, skipped
+from tasks.health.checks import clock, database, environment, freshness, webhooks
+from tasks.health.checks import delivery_queue as deliveries
+from tasks.health.checks import home_directory as home
+from tasks.health.checks import prefect_server as orchestration
+from tasks.health.checks import rendering as drawing
+from tasks.health.checks import smtp as mail
+from tasks.health.checks import sources as pulling
+from tasks.health.context import Scene
 
 SUBJECTS = (
     environment, home, database, clock, pulling, freshness, deliveries, mail, webhooks, drawing, orchestration,

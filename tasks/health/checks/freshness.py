@@ -11,8 +11,8 @@ from models.database import reading
 from models.message import AlertRule
 from models.period import Level, last_complete
 from models.tables import Alert, Report, table_of
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 from tasks.rollups.checkpoint import read_known_state
 
 ALERT, REPORT = table_of(Alert), table_of(Report)

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from models.database import check_revision, reaching
 from models.errors import DatabaseUnavailable, SchemaOutdated
 from models.tables import Selection
-from tasks.checkup.finding import Check, Finding, NotLooked, amount, failed, ok, warning
-from tasks.checkup.scene import NO_FILE, Scene
+from tasks.health.check import Check, Finding, NotLooked, amount, failed, ok, warning
+from tasks.health.context import NO_FILE, Scene
 
 OLDEST_SQLITE = (3, 35)
 """RETURNING."""

@@ -7,11 +7,11 @@ from functools import partial
 
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL, WEBHOOK, Recipient
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
 from tasks.delivery.channels.http import Knocked, knock
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.secrets import Keys
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 
 TIMEOUT_S = 6.0
 

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from models.environment import OTHERS, Environment
 from models.errors import SettingsError
 from models.token import parse_tokens
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
 from tasks.delivery.recipients import recipients_for
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 
 PREFIX = "ROUTEWATCH_"
 

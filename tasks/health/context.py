@@ -16,7 +16,7 @@ from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
 from models.recipient import Recipient
 from models.settings import Settings
 from models.workplace import Workplace
-from tasks.checkup.finding import NotLooked
+from tasks.health.check import NotLooked
 
 
 def _clock() -> datetime:

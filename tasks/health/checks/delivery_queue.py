@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 
 from models.database import reading
 from models.tables import Delivery, DeliveryState, table_of
-from tasks.checkup.finding import Check, Finding, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, ok, warning
+from tasks.health.context import Scene
 
 DELIVERY = table_of(Delivery)
 

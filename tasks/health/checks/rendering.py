@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from tasks.checkup.finding import Check, Finding, NotLooked, amount, failed, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, NotLooked, amount, failed, ok, warning
+from tasks.health.context import Scene
 
 _LIBRARIES = (
     "install Pango and HarfBuzz: "

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tasks.checkup.finding import Check, Finding, amount, failed, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, amount, failed, ok, warning
+from tasks.health.context import Scene
 
 LEAST_BYTES = 100_000_000
 """Below, a day's reports and a database that grows may no longer find room."""

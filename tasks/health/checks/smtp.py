@@ -7,10 +7,10 @@ from functools import partial
 from models.environment import Environment
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
 from tasks.delivery.channels.smtp import greet, server_of
 from tasks.delivery.secrets import SMTP_BLOCK, Keys
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 
 TIMEOUT_S = 6.0
 

@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from models.database import reaching
 from models.errors import DatabaseUnavailable
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 
 WITNESS = "Europe/Berlin"
 """A zone that is known to change its clocks."""

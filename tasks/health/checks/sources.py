@@ -7,8 +7,8 @@ from functools import partial
 
 from models.errors import RoutewatchError
 from models.settings import SourceSettings
-from tasks.checkup.finding import Check, Finding, NotLooked, failed, ok, warning
-from tasks.checkup.scene import Scene
+from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
+from tasks.health.context import Scene
 from tasks.ingestion.pull import states
 from tasks.sources.registry import open_source
 

@@ -1,0 +1,1 @@
+"""The doctor: checks, their context and their runner."""
