@@ -14,9 +14,9 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_file import ReportFile, as_file
+from tasks.atomic_files import write_in_pieces
 from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due
-from tasks.files import write_in_pieces
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
 from tasks.reporting.publish import find_report, store_report, write_files

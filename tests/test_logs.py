@@ -143,7 +143,7 @@ def test_the_pages_server_logs_like_everything_else() -> None:
         use_logs("INFO")
         import logging
         from fastapi import FastAPI
-        import tasks.log
+        import tasks.run_logger
         from dashboard.connections import config_of
         config_of(FastAPI())
         logging.getLogger("uvicorn.error").error("gone")

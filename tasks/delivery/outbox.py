@@ -13,7 +13,7 @@ from models.settings import Settings
 from models.tables import StoredMessage, table_of
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import Address, recipients_for
-from tasks.log import logger
+from tasks.run_logger import logger
 
 MESSAGE = table_of(StoredMessage)
 

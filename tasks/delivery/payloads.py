@@ -23,7 +23,7 @@ from reports.as_webhook import render_webhook
 from reports.file_names import file_stem
 from reports.notice import Notice
 from reports.report_notice import notice_of_report
-from tasks.files import write_atomically
+from tasks.atomic_files import write_atomically
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 

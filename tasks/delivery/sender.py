@@ -14,14 +14,14 @@ from models.tables import DeliveryState
 from models.workplace import Workplace
 from reports.as_chat import render_discord, render_slack, render_teams
 from reports.notice import Notice
+from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.payloads import Parcel
 from tasks.delivery.queue import Pace, Verdict
 from tasks.delivery.secrets import Keys
-from tasks.files import write_atomically
-from tasks.log import logger
+from tasks.run_logger import logger
 
 CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
 

@@ -20,7 +20,7 @@ from tasks.delivery.attempt import Dispatch
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle
 from tasks.delivery.recipients import Address
-from tasks.log import logger
+from tasks.run_logger import logger
 
 SOON = timedelta(seconds=10)
 """An attempt that is due within this time is waited for, rather than left to the next run."""

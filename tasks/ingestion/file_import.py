@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from models.database import writing
 from models.errors import UnreadableInput
-from tasks.files import write_atomically
+from tasks.atomic_files import write_atomically
 from tasks.ingestion.column_mapping import REQUIRED, Mapping
 from tasks.ingestion.file_reader import Chunk, Opened, Reject, opened
 from tasks.ingestion.insert import load

@@ -11,8 +11,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.workplace import Workplace
-from tasks.log import logger
 from tasks.optimizer.decisions import pending
+from tasks.run_logger import logger
 
 DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"

@@ -26,7 +26,6 @@ from reports.wording import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.hotspots import stretches
-from tasks.log import logger
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -43,6 +42,7 @@ from tasks.optimizer.lifecycle import (
 from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
+from tasks.run_logger import logger
 
 ROLLUP = table_of(Rollup)
 OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)

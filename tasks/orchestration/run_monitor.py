@@ -19,9 +19,9 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from models.workplace import Workplace
 from tasks.alerts.flow_failures import note_failure
 from tasks.delivery.worker import deliver_due
-from tasks.log import logger
 from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
 from tasks.orchestration.schedules import SCHEDULES
+from tasks.run_logger import logger
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -25,9 +25,9 @@ from reports.as_markdown import render_markdown
 from reports.decisions import link_to
 from reports.file_names import file_stem
 from reports.headline import headline
+from tasks.atomic_files import write_in_pieces
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import recipients_for
-from tasks.files import write_in_pieces
 from tasks.reporting.request import Request
 
 REPORT = table_of(Report)

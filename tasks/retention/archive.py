@@ -22,7 +22,7 @@ from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
-from tasks.files import write_atomically
+from tasks.atomic_files import write_atomically
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import State, lock_state, read_known_state
 from tasks.rollups.rebuild import derive
