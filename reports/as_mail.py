@@ -10,13 +10,13 @@ import css_inline
 from models.document import Document, OptimizationReport, UsageReport
 from models.file_format import FileFormat
 from reports.as_file import as_file
+from reports.assets.template_engine import fill, style
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
 from reports.decisions import link_to
 from reports.file_names import file_stem
 from reports.formats import Formats
 from reports.letters import printable, readable
-from reports.pages import fill, style
 from reports.usage_words import volume_state
 from reports.view import view_of
 from reports.wording import number_word, sentence

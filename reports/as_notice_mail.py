@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from reports.as_mail import MailContent, inlined
+from reports.assets.template_engine import fill, style
 from reports.notice import Notice, cut, more_words
-from reports.pages import fill, style
 
 MOST_ITEMS = 50
 LONGEST_SUBJECT = 150

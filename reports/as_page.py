@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from models.document import Document
+from reports.assets.fonts import web_faces
+from reports.assets.template_engine import fill, style
 from reports.blocks import capped
 from reports.charts import draw
-from reports.fonts import web_faces
 from reports.letters import readable
-from reports.pages import fill, style
 from reports.view import view_of
 
 MOST_ROWS = 50

@@ -15,12 +15,12 @@ from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 from models.document import Document
+from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
+from reports.assets.template_engine import fill, style
 from reports.blocks import capped
 from reports.charts import draw
 from reports.columns import laid_out
-from reports.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.letters import printable
-from reports.pages import fill, style
 from reports.tags import complete_tags
 from reports.view import view_of
 

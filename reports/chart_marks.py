@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from models.document import Document
+from reports.assets.fonts import text_em
 from reports.chart_style import MUTED, Layer, at_y, layer, words
 from reports.figures import applied_of
-from reports.fonts import text_em
 from reports.verdicts import trials_of
 
 Mark = tuple[datetime, str]

@@ -10,6 +10,7 @@ import altair as alt
 
 from models.document import CostReport, DistributionBin, Document, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
+from reports.assets.fonts import text_em
 from reports.chart_style import (
     AMBER,
     BLUE,
@@ -31,7 +32,6 @@ from reports.chart_style import (
     to_x,
     words,
 )
-from reports.fonts import text_em
 from reports.formats import Formats
 
 MOST_MODELS = 10

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import altair as alt
 from altair.utils.schemapi import debug_mode
 
-from reports.fonts import FAMILY, shortened, text_em
+from reports.assets.fonts import FAMILY, shortened, text_em
 
 INK = "#1f2933"
 MUTED = "#5b6775"

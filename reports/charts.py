@@ -17,13 +17,13 @@ from models.document import CostReport, Document, OptimizationReport, Performanc
 from models.settings import ChartName
 from reports import chart_change, chart_shape, chart_style, chart_time, chart_usage, chart_week
 from reports.alt_texts import alt_text, changes_text
+from reports.assets.fonts import register_for_charts
+from reports.assets.template_engine import svg_url
 from reports.chart_paper import for_paper
 from reports.drawing import svg_of
 from reports.figures import total_of
-from reports.fonts import register_for_charts
 from reports.formats import Formats
 from reports.letters import needs_shaping
-from reports.pages import svg_url
 from reports.verdicts import CHANGES_CHART, drawable
 
 Layout = Literal["page", "halves", "board"]

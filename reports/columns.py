@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from reports.assets.fonts import text_em
 from reports.blocks import Block, Cell, Findings, Table, View
-from reports.fonts import text_em
 
 _PAGE_EM = 58.0
 _DENSE_FROM, _DENSE_EM = 8, 64.0

@@ -15,7 +15,7 @@ from typing import IO
 
 import vl_convert
 
-from reports.fonts import register_for_charts
+from reports.assets.fonts import register_for_charts
 
 
 def svg_of(specification: str) -> str:

@@ -17,7 +17,7 @@ from weasyprint.text.fonts import FontConfiguration
 from weasyprint.text.line_break import Layout
 
 from models.document import Document
-from reports.fonts import FAMILY, is_in_font
+from reports.assets.fonts import FAMILY, is_in_font
 
 NOTE = (
     "Letters that no font of this machine has stand here by their names or numbers, in brackets. "

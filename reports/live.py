@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from models.document import PerformanceReport
 from models.kpi import KpiName
 from models.message import AlertRule
+from reports.assets.fonts import web_faces
+from reports.assets.template_engine import fill, style
 from reports.blocks import Section, View, capped
 from reports.charts import draw
-from reports.fonts import web_faces
 from reports.formats import Formats
 from reports.letters import readable
-from reports.pages import fill, style
 from reports.panels import kpi_tiles
 from reports.rule_words import amount, rule_words
 from reports.view import view_of

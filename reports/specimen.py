@@ -9,7 +9,7 @@ from weasyprint import HTML
 from weasyprint.text.ffi import harfbuzz_subset, pango
 
 from reports.as_pdf import OwnFontsOnly
-from reports.fonts import FAMILY, print_faces
+from reports.assets.fonts import FAMILY, print_faces
 
 LINE = "Routewatch can draw: 0123456789 − ≤ × ▲"
 

@@ -25,7 +25,6 @@ from models.errors import SettingsError
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
-from reports import pages
 from reports.alert_words import notice_of
 from reports.as_chat import render_discord, render_slack, render_teams
 from reports.as_html import render_html
@@ -33,7 +32,8 @@ from reports.as_mail import render_mail
 from reports.as_mime import build_mail, build_message_mail
 from reports.as_page import render_dashboard
 from reports.as_pdf import OwnFontsOnly, render_pdf
-from reports.fonts import FONT_SCHEME
+from reports.assets import template_engine as pages
+from reports.assets.fonts import FONT_SCHEME
 from tasks.delivery.outbox import post
 from tasks.delivery.queue import queue
 from tasks.delivery.worker import deliver_due

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from reports.fonts import text_em
+from reports.assets.fonts import text_em
 
 _TRANSLATED = re.compile(r"translate\(([-\d.e]+),([-\d.e]+)\)")
 _SHARES = {"start": 0.0, "middle": 0.5, "end": 1.0}

@@ -25,7 +25,7 @@ def checks(_scene: Scene) -> list[Check]:
 
 def _fonts() -> Finding:
     try:
-        from reports import fonts  # noqa: PLC0415 - what is checked is also whether it can be imported
+        from reports.assets import fonts  # noqa: PLC0415 - what is checked is also whether it can be imported
 
         missing = [letter for letter in "Aé0%−≤▲" if not fonts.is_in_font(letter)]
     except (ImportError, OSError) as error:

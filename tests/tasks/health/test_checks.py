@@ -32,7 +32,7 @@ from models.errors import SettingsError
 from models.settings import parse_settings
 from models.tables import Delivery, PullState, Report, table_of
 from models.workplace import Workplace
-from reports import fonts
+from reports.assets import fonts
 from tasks.alerts.flow_failures import note_failure
 from tasks.delivery.channels import http
 from tasks.health.check import Check, Finding, NotLooked, State, ok

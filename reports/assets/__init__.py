@@ -1,0 +1,1 @@
+"""The bundled font and the template engine."""
