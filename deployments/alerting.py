@@ -22,8 +22,8 @@ def list_(
     """Show the alerts that are not over: since when, the value and its limit."""
     from models.message import AlertRule
     from models.workplace import load_workplace
-    from reports.formats import Formats
-    from reports.rule_words import amount
+    from reports.text.alerts import amount
+    from reports.text.formatting import Formats
     from tasks.alerts.queries import learning, list_alerts
 
     place, now = load_workplace(), datetime.now(UTC)

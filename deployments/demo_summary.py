@@ -13,9 +13,9 @@ from models.document import FiredAlert, PerformanceReport
 from models.period import Period
 from models.workplace import Workplace
 from reports.fired import fired_words
-from reports.formats import Formats
 from reports.panels import actions_of, findings_of
-from reports.wording import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
+from reports.text.formatting import Formats
+from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
 
 if TYPE_CHECKING:
     from flows.telling import Outcome

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
-from reports.formats import Formats
-from reports.letters import kept_to_itself
 from reports.notice import Item, Notice, cut
-from reports.rule_words import KPI_RULE_LABELS, amount
+from reports.text.alerts import KPI_RULE_LABELS, amount
+from reports.text.formatting import Formats
+from reports.text.unicode_names import kept_to_itself
 
 _OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
 

@@ -19,8 +19,8 @@ from models.settings import ChartName
 from reports.alt_usage import usage_text
 from reports.chart_marks import marks_of
 from reports.figures import bottlenecks_of
-from reports.formats import Formats
-from reports.verdicts import drawable, goal_words, state_word
+from reports.text.formatting import Formats
+from reports.text.verdicts import drawable, goal_words, state_word
 
 
 def alt_text(document: Document, name: ChartName, show: Formats) -> str:

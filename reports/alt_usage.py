@@ -7,8 +7,8 @@ from models.settings import ChartName
 from reports.chart_marks import marks_of
 from reports.chart_usage import is_unusual
 from reports.chart_week import weekday_name
-from reports.formats import Formats
-from reports.usage_words import signed_count
+from reports.text.formatting import Formats
+from reports.text.usage import signed_count
 
 
 def usage_text(document: UsageReport, name: ChartName, show: Formats) -> str:

@@ -7,7 +7,7 @@ from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.blocks import capped
 from reports.charts import draw
-from reports.letters import readable
+from reports.text.unicode_names import readable
 from reports.view import view_of
 
 MOST_ROWS = 500

@@ -13,13 +13,13 @@ from reports.as_file import as_file
 from reports.assets.template_engine import fill, style
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts import Chart, draw, png
-from reports.decisions import link_to
 from reports.file_names import file_stem
-from reports.formats import Formats
-from reports.letters import printable, readable
-from reports.usage_words import volume_state
+from reports.text.decisions import link_to
+from reports.text.formatting import Formats
+from reports.text.labels import number_word, sentence
+from reports.text.unicode_names import printable, readable
+from reports.text.usage import volume_state
 from reports.view import view_of
-from reports.wording import number_word, sentence
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""

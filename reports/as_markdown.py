@@ -6,9 +6,9 @@ import re
 
 from models.document import Document
 from reports.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
-from reports.letters import readable
+from reports.text.labels import sentence
+from reports.text.unicode_names import readable
 from reports.view import view_of
-from reports.wording import sentence
 
 MOST_ROWS = 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")

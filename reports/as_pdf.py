@@ -20,8 +20,8 @@ from reports.assets.template_engine import fill, style
 from reports.blocks import capped
 from reports.charts import draw
 from reports.columns import laid_out
-from reports.letters import printable
 from reports.tags import complete_tags
+from reports.text.unicode_names import printable
 from reports.view import view_of
 
 MOST_ROWS = {"summary": 10, "detailed": 100}

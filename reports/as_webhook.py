@@ -8,10 +8,10 @@ from typing import Any
 from models.document import Document
 from reports.blocks import Action
 from reports.figures import applied_of, bottlenecks_of, summary_of
-from reports.formats import Formats
-from reports.headline import headline
 from reports.panels import actions_of, findings_of
-from reports.verdicts import trial_words, trials_of
+from reports.text.formatting import Formats
+from reports.text.headline import headline
+from reports.text.verdicts import trial_words, trials_of
 from reports.view import view_of
 
 MOST_BYTES = 20_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar
 
-from reports.wording import MARKS
+from reports.text.labels import MARKS
 
 Tone = Literal["good", "off", "warning", "critical", "unknown", "plain"]
 

@@ -9,7 +9,7 @@ import altair as alt
 
 from models.document import Document, PeriodPart
 from reports.chart_style import number_labels
-from reports.formats import Formats
+from reports.text.formatting import Formats
 
 
 def time_axis(period: PeriodPart, ticks: dict[float, str], *, labels: bool = True, legend: str = "") -> alt.X:

@@ -26,9 +26,9 @@ from reports.chart_style import (
     layered,
     words,
 )
-from reports.formats import Formats
-from reports.verdicts import Trial, before_after, drawable, improvement, is_drawable, state_tone, state_word
-from reports.wording import MARKS, metric_label
+from reports.text.formatting import Formats
+from reports.text.labels import MARKS, metric_label
+from reports.text.verdicts import Trial, before_after, drawable, improvement, is_drawable, state_tone, state_word
 
 MOST_TRIALS = 8
 """The newest of them; more are no picture any more, and the table has them all."""

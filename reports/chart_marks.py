@@ -10,7 +10,7 @@ from models.document import Document
 from reports.assets.fonts import text_em
 from reports.chart_style import MUTED, Layer, at_y, layer, words
 from reports.figures import applied_of
-from reports.verdicts import trials_of
+from reports.text.verdicts import trials_of
 
 Mark = tuple[datetime, str]
 

@@ -32,7 +32,7 @@ from reports.chart_style import (
     to_x,
     words,
 )
-from reports.formats import Formats
+from reports.text.formatting import Formats
 
 MOST_MODELS = 10
 """More rows than this are no picture any more; the table has them all."""

@@ -35,7 +35,7 @@ from reports.chart_style import (
     words,
 )
 from reports.figures import bottlenecks_of
-from reports.formats import Formats
+from reports.text.formatting import Formats
 
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _MARGINS = 118

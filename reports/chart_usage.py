@@ -30,8 +30,8 @@ from reports.chart_style import (
     words,
 )
 from reports.chart_week import weekday_name
-from reports.formats import Formats
-from reports.usage_words import change_words, signed_count
+from reports.text.formatting import Formats
+from reports.text.usage import change_words, signed_count
 
 _HEIGHT, _LOW_HEIGHT = 170, 150
 _MARGIN = 62

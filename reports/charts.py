@@ -22,9 +22,9 @@ from reports.assets.template_engine import svg_url
 from reports.chart_paper import for_paper
 from reports.drawing import svg_of
 from reports.figures import total_of
-from reports.formats import Formats
-from reports.letters import needs_shaping
-from reports.verdicts import CHANGES_CHART, drawable
+from reports.text.formatting import Formats
+from reports.text.unicode_names import needs_shaping
+from reports.text.verdicts import CHANGES_CHART, drawable
 
 Layout = Literal["page", "halves", "board"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from models.document import FiredAlert, PerformanceReport
 from reports.blocks import Cell, Table, Text, table
-from reports.formats import Formats
-from reports.letters import kept_to_itself
-from reports.rule_words import amount, rule_words
+from reports.text.alerts import amount, rule_words
+from reports.text.formatting import Formats
+from reports.text.unicode_names import kept_to_itself
 
 MOST_NAMED = 3
 

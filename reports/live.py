@@ -14,12 +14,12 @@ from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.blocks import Section, View, capped
 from reports.charts import draw
-from reports.formats import Formats
-from reports.letters import readable
 from reports.panels import kpi_tiles
-from reports.rule_words import amount, rule_words
+from reports.text.alerts import amount, rule_words
+from reports.text.formatting import Formats
+from reports.text.labels import KPI_LABELS
+from reports.text.unicode_names import readable
 from reports.view import view_of
-from reports.wording import KPI_LABELS
 
 RANGES: Mapping[str, tuple[str, timedelta]] = {
     "15m": ("15 minutes", timedelta(minutes=15)),

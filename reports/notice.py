@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.wording import MARKS
+from reports.text.labels import MARKS
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
 from reports.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
-from reports.decisions import decide_words, link_to, score_words
 from reports.figures import bottlenecks_of, spent_of, total_of, trend_of
-from reports.formats import Formats
-from reports.stories import (
+from reports.tables import places_table, trends_table
+from reports.text.decisions import decide_words, link_to, score_words
+from reports.text.findings import (
     SEVERITY_TONES,
     STATUS_TONES,
     STATUS_WORDS,
@@ -21,10 +21,8 @@ from reports.stories import (
     recommendation_text,
     recommendation_title,
 )
-from reports.tables import places_table, trends_table
-from reports.trend_words import trend_sentence
-from reports.verdicts import number_of
-from reports.wording import (
+from reports.text.formatting import Formats
+from reports.text.labels import (
     COMPARED,
     DIRECTION_TONES,
     KPI_LABELS,
@@ -36,6 +34,8 @@ from reports.wording import (
     limit_words,
     sentence,
 )
+from reports.text.trends import trend_sentence
+from reports.text.verdicts import number_of
 
 
 def wants(document: Document, *metrics: str) -> bool:

@@ -15,10 +15,9 @@ from models.document import (
 )
 from models.kpi import LOWER_IS_BETTER, KpiName
 from reports.blocks import Cell, Table, table
-from reports.formats import Formats
-from reports.stories import place_name, place_rate, rate_label, share_words
-from reports.trend_words import is_news, trend_sentence
-from reports.wording import (
+from reports.text.findings import place_name, place_rate, rate_label, share_words
+from reports.text.formatting import Formats
+from reports.text.labels import (
     COMPARED,
     DIRECTION_TONES,
     KPI_LABELS,
@@ -29,6 +28,7 @@ from reports.wording import (
     metric_label,
     metric_value,
 )
+from reports.text.trends import is_news, trend_sentence
 
 
 def models_table(document: PerformanceReport, show: Formats) -> Table:

@@ -15,9 +15,10 @@ from models.document import (
 )
 from reports.blocks import Cell, Table, table
 from reports.figures import applied_of, total_of
-from reports.formats import Formats
-from reports.stories import config_value
-from reports.verdicts import (
+from reports.text.findings import config_value
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words, metric_change, metric_label, metric_value
+from reports.text.verdicts import (
     Trial,
     goal_words,
     margin_words,
@@ -28,7 +29,6 @@ from reports.verdicts import (
     trials_of,
     verdict_words,
 )
-from reports.wording import bounds_words, metric_change, metric_label, metric_value
 
 # --- what was changed -------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from models.document import GroupUsage, UsageReport
 from reports.blocks import Cell, Table, table
-from reports.formats import Formats
-from reports.usage_words import change_words, compared_words, signed_count
-from reports.wording import bounds_words
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words
+from reports.text.usage import change_words, compared_words, signed_count
 
 
 def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Formats) -> Table:

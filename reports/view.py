@@ -5,10 +5,7 @@ from __future__ import annotations
 from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
 from reports.blocks import Block, Section, Text, Tile, Tiles, View
-from reports.cause_words import cause_text
 from reports.fired import fired_table, fired_text
-from reports.formats import Formats
-from reports.headline import headline
 from reports.panels import (
     action_blocks,
     budget_text,
@@ -34,9 +31,12 @@ from reports.tables import (
     token_table,
 )
 from reports.tables_optimization import trials_table
+from reports.text.formatting import Formats
+from reports.text.headline import headline
+from reports.text.labels import alert_text
+from reports.text.spend_drivers import cause_text
 from reports.view_optimization import optimization_sections
 from reports.view_usage import usage_sections
-from reports.wording import alert_text
 
 
 def view_of(document: Document) -> View:

@@ -6,7 +6,6 @@ from models.document import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
 from reports.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.figures import total_of
-from reports.formats import Formats
 from reports.panels import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
 from reports.tables import savings_table
 from reports.tables_optimization import (
@@ -18,8 +17,9 @@ from reports.tables_optimization import (
     trials_table,
     verdicts_table,
 )
-from reports.verdicts import CHANGES_CHART, drawable
-from reports.wording import bounds_words, metric_change
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words, metric_change
+from reports.text.verdicts import CHANGES_CHART, drawable
 
 
 def optimization_sections(document: OptimizationReport, show: Formats) -> list[Section]:

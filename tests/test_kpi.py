@@ -9,8 +9,8 @@ import pytest
 from models.kpi import KpiName, KpiState, judge
 from models.message import AlertRule
 from models.settings import PerformanceMetrics, Schedule
-from reports.formats import Formats
-from reports.wording import KPI_LABELS, METRICS_OF_KPI, limit_words
+from reports.text.formatting import Formats
+from reports.text.labels import KPI_LABELS, METRICS_OF_KPI, limit_words
 from tasks.alerts.windows import PARTS
 from tasks.comparison.trends import METRICS
 

@@ -24,8 +24,8 @@ from reports.as_markdown import render_markdown
 from reports.as_page import render_dashboard
 from reports.as_webhook import render_webhook
 from reports.charts import draw
-from reports.decisions import link_to
-from reports.headline import headline
+from reports.text.decisions import link_to
+from reports.text.headline import headline
 from tests.support import documents, optimizations
 from tests.support.golden_files import compared
 from tests.support.paths import ROOT

@@ -31,8 +31,8 @@ from reports.as_page import render_dashboard
 from reports.as_pdf import render_pdf
 from reports.as_webhook import render_webhook
 from reports.charts import Chart, draw, png
-from reports.letters import printable
-from reports.verdicts import CHANGES_CHART
+from reports.text.unicode_names import printable
+from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width
 from tests.support.pdf_text import Sheet, Text, sheets_of
 from tests.support.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown

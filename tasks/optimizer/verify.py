@@ -21,8 +21,8 @@ from models.period import Level, floor_to, next_start
 from models.settings import PerformanceMetrics, Settings
 from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from models.workplace import Workplace
-from reports.formats import Formats
-from reports.wording import metric_label, metric_value
+from reports.text.formatting import Formats
+from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.hotspots import stretches

@@ -22,9 +22,9 @@ from models.tables import Report, table_of
 from models.workplace import Workplace
 from reports.as_file import as_file
 from reports.as_markdown import render_markdown
-from reports.decisions import link_to
 from reports.file_names import file_stem
-from reports.headline import headline
+from reports.text.decisions import link_to
+from reports.text.headline import headline
 from tasks.atomic_files import write_in_pieces
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import recipients_for

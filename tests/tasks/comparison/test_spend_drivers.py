@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as npst
 
 from models.document import Direction, Filters, SpendCause, Trend
 from models.period import Period
-from reports.cause_words import because, cause_text
-from reports.formats import Formats
-from reports.headline import headline
+from reports.text.formatting import Formats
+from reports.text.headline import headline
+from reports.text.spend_drivers import because, cause_text
 from tasks.comparison.spend_drivers import COSTING, Side, Spending, _parted, spend_cause
 from tasks.comparison.trends import trends
 from tasks.rollups.aggregate import empty, rollup_schema

@@ -8,10 +8,10 @@ from models.document import AppliedOptimization, Interval, OptimizationReport, R
 from reports.as_pdf import render_pdf
 from reports.chart_marks import marks_of
 from reports.charts import draw
-from reports.decisions import score_words
-from reports.formats import Formats
-from reports.headline import headline
-from reports.verdicts import drawable, improvement, trials_of, verdict_words
+from reports.text.decisions import score_words
+from reports.text.formatting import Formats
+from reports.text.headline import headline
+from reports.text.verdicts import drawable, improvement, trials_of, verdict_words
 from reports.view import view_of
 from reports.view_optimization import routing_text
 from tests.support import documents, optimizations

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from models.document import Direction, Mover, Trend, UsageReport, VolumeChange
 from reports.figures import trend_of
-from reports.formats import Formats, sign
-from reports.wording import number_word
+from reports.text.formatting import Formats, sign
+from reports.text.labels import number_word
 
 _CARRIES = 0.5
 """What makes at least so much of a change is told as where it comes from."""

@@ -6,7 +6,7 @@ import re
 
 from models.document import Direction, Interval, ReportAlert, Trend
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
-from reports.formats import Formats, sign
+from reports.text.formatting import Formats, sign
 
 KPI_LABELS = {
     KpiName.RESPONSE_TIME: "Average response time",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote, urlsplit
 
 from models.document import Recommendation
-from reports.formats import Formats
-from reports.verdicts import number_of
+from reports.text.formatting import Formats
+from reports.text.verdicts import number_of
 
 _SAFE_IN_ADDRESS = ":/?#[]@!&*+,;=%~-._"
 """What an address may hold as it is. Brackets of Markdown, quotes and what may start a sum of money are none of it."""

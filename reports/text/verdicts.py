@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from models.document import AppliedOptimization, Interval, MetricChange, OptimizationReport, Verdict
 from models.kpi import LOWER_IS_BETTER
-from reports.formats import Formats
-from reports.stories import between, move_text, negated
-from reports.wording import bounds_words, metric_change, metric_label, metric_value
+from reports.text.findings import between, move_text, negated
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words, metric_change, metric_label, metric_value
 
 CHANGES_CHART = "changes"
 """The chart of what came of the changes, which only the report about optimizations has."""

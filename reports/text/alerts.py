@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from models.kpi import KpiName
 from models.message import AlertRule
-from reports.formats import Formats
-from reports.wording import KPI_LABELS, kpi_value
+from reports.text.formatting import Formats
+from reports.text.labels import KPI_LABELS, kpi_value
 
 KPI_RULE_LABELS = {AlertRule(kpi.value): label.lower() for kpi, label in KPI_LABELS.items()}
 

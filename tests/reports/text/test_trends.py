@@ -10,8 +10,8 @@ import pytest
 from models.document import Direction, Interval, Trend
 from reports.as_mail import render_mail
 from reports.blocks import Notes, Table
-from reports.formats import Formats
-from reports.trend_words import trend_sentence
+from reports.text.formatting import Formats
+from reports.text.trends import trend_sentence
 from reports.view import view_of
 from tests.support import documents
 

@@ -8,7 +8,7 @@ from models.document import Document
 from reports.as_pdf import _rendered, render_pdf
 from reports.as_webhook import render_webhook
 from reports.charts import draw
-from reports.letters import NOTE, needs_shaping, printable, readable
+from reports.text.unicode_names import NOTE, needs_shaping, printable, readable
 from tests.support import documents
 from tests.support.pdf_text import sheets_of
 
@@ -44,7 +44,9 @@ def test_an_override_of_the_reading_direction_ends_with_its_name() -> None:
 
 
 def test_what_no_font_can_draw_is_named_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reports.letters._missing", lambda letters: frozenset(set(letters) & {ROCKET, "模", "型"}))
+    monkeypatch.setattr(
+        "reports.text.unicode_names._missing", lambda letters: frozenset(set(letters) & {ROCKET, "模", "型"})
+    )
     document = printable(named(f"{ROCKET} 模型-7"))
     assert name_in(document) == "[rocket] [U+6A21 U+578B]-7"
     assert document.notes[-1] == NOTE
@@ -58,7 +60,7 @@ def test_what_the_layout_engine_has_no_font_for_is_known_beforehand(caplog: pyte
 
 def test_a_locale_whose_letters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printable(named("swift-mini", locale="de_DE")).locale == "de_DE"
-    monkeypatch.setattr("reports.letters._missing", frozenset)
+    monkeypatch.setattr("reports.text.unicode_names._missing", frozenset)
     assert printable(named("swift-mini", locale="zh_CN")).locale == "en_US"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from models.document import SpendCause
-from reports.formats import Formats
-from reports.stories import between
-from reports.wording import COMPARED
+from reports.text.findings import between
+from reports.text.formatting import Formats
+from reports.text.labels import COMPARED
 
 _ALL_BUT_ALONE = 0.8
 """From this part of a change on, a cause is told as its cause and not as most of it."""

@@ -18,8 +18,8 @@ from models.document import (
     SlowResponse,
     SpendSpike,
 )
-from reports.formats import Formats
-from reports.wording import KPI_LABELS, bounds_words, kpi_value, metric_change
+from reports.text.formatting import Formats
+from reports.text.labels import KPI_LABELS, bounds_words, kpi_value, metric_change
 
 _BOTTLENECK_TITLES = {
     "slow_response": "Slow responses",

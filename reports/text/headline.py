@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
-from reports.cause_words import because
 from reports.figures import applied_of, spent_of, total_of, trend_of
-from reports.formats import Formats
-from reports.usage_words import usage_clauses
-from reports.wording import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
+from reports.text.formatting import Formats
+from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
+from reports.text.spend_drivers import because
+from reports.text.usage import usage_clauses
 
 DAYS_PER_MONTH = 365.25 / 12
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from models.document import Direction, Trend
-from reports.formats import Formats
-from reports.wording import COMPARED, bounds_words, metric_change, metric_label, metric_value
+from reports.text.formatting import Formats
+from reports.text.labels import COMPARED, bounds_words, metric_change, metric_label, metric_value
 
 
 def trend_sentence(trend: Trend, show: Formats) -> str:
