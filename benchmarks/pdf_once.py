@@ -16,7 +16,7 @@ from pathlib import Path
 from pypdf import PdfReader
 
 from reports.as_pdf import render_pdf
-from reports.charts import draw
+from reports.charts.build import draw
 from tests.support import documents
 
 MODELS = 4

@@ -13,7 +13,7 @@ from dashboard import interface, page
 from dashboard.live import LiveViews
 from dashboard.monitor import Monitor
 from models.workplace import Workplace
-from reports.drawing import drawn_apart
+from reports.charts.vega import drawn_apart
 
 STATIC = Path(__file__).parent / "static"
 

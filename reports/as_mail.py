@@ -12,7 +12,7 @@ from models.file_format import FileFormat
 from reports.as_file import as_file
 from reports.assets.template_engine import fill, style
 from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
-from reports.charts import Chart, draw, png
+from reports.charts.build import Chart, draw, png
 from reports.file_names import file_stem
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats

@@ -6,7 +6,7 @@ from models.document import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.blocks import capped
-from reports.charts import draw
+from reports.charts.build import draw
 from reports.text.unicode_names import readable
 from reports.view import view_of
 

@@ -18,7 +18,7 @@ from models.document import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
 from reports.blocks import capped
-from reports.charts import draw
+from reports.charts.build import draw
 from reports.columns import laid_out
 from reports.tags import complete_tags
 from reports.text.unicode_names import printable

@@ -13,7 +13,7 @@ from models.message import AlertRule
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.blocks import Section, View, capped
-from reports.charts import draw
+from reports.charts.build import draw
 from reports.panels import kpi_tiles
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats

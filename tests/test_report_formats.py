@@ -23,7 +23,7 @@ from reports.as_mail import MailContent, render_mail
 from reports.as_markdown import render_markdown
 from reports.as_page import render_dashboard
 from reports.as_webhook import render_webhook
-from reports.charts import draw
+from reports.charts.build import draw
 from reports.text.decisions import link_to
 from reports.text.headline import headline
 from tests.support import documents, optimizations

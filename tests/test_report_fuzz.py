@@ -30,7 +30,7 @@ from reports.as_markdown import render_markdown
 from reports.as_page import render_dashboard
 from reports.as_pdf import render_pdf
 from reports.as_webhook import render_webhook
-from reports.charts import Chart, draw, png
+from reports.charts.build import Chart, draw, png
 from reports.text.unicode_names import printable
 from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width

@@ -7,7 +7,7 @@ import pytest
 from models.document import Document
 from reports.as_pdf import _rendered, render_pdf
 from reports.as_webhook import render_webhook
-from reports.charts import draw
+from reports.charts.build import draw
 from reports.text.unicode_names import NOTE, needs_shaping, printable, readable
 from tests.support import documents
 from tests.support.pdf_text import sheets_of
@@ -78,7 +78,7 @@ def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines(
 
 def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = texts_on_paper()
-    monkeypatch.setattr("reports.charts.for_paper", lambda svg: svg)
+    monkeypatch.setattr("reports.charts.build.for_paper", lambda svg: svg)
     theirs = texts_on_paper()
     assert ours.keys() == theirs.keys()
     assert all(ours[words] == pytest.approx(theirs[words], abs=0.1) for words in ours)

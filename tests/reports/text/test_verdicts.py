@@ -6,8 +6,8 @@ import pytest
 
 from models.document import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
 from reports.as_pdf import render_pdf
-from reports.chart_marks import marks_of
-from reports.charts import draw
+from reports.charts.build import draw
+from reports.charts.change_markers import marks_of
 from reports.text.decisions import score_words
 from reports.text.formatting import Formats
 from reports.text.headline import headline

@@ -11,9 +11,9 @@ import altair as alt
 
 from models.document import CostReport, Document, ErrorBurst, Kpi, TimelinePoint
 from models.kpi import KpiName
-from reports.chart_axes import epoch, time_axis, time_ticks_for, value_axis
-from reports.chart_marks import change_marks
-from reports.chart_style import (
+from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
+from reports.charts.change_markers import change_marks
+from reports.charts.style import (
     AMBER,
     BLUE,
     INK,

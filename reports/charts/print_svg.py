@@ -6,7 +6,7 @@ import html
 import re
 
 from reports.assets.fonts import is_in_font, text_em
-from reports.chart_style import EDGE_ATTRIBUTES
+from reports.charts.style import EDGE_ATTRIBUTES
 
 _BOLD = ("600", "bold")
 _SHIFT = {"start": 0.0, "middle": 0.5, "end": 1.0}

@@ -12,7 +12,7 @@ from babel.dates import format_date
 
 from models.document import CostReport, Document, UsageReport
 from reports.assets.fonts import FAMILY, text_em
-from reports.chart_style import INK, MUTED, NARROW, NOTHING, WIDE
+from reports.charts.style import INK, MUTED, NARROW, NOTHING, WIDE
 from reports.text.formatting import Formats
 
 _SCALE = ["#eef5fa", "#c3dcec", "#8fbfdd", "#4f98c6", "#1f70a8", "#0b4a7a"]

@@ -7,8 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from reports import drawing
-from reports.drawing import drawn_apart, svg_of
+from reports.charts import vega as drawing
+from reports.charts.vega import drawn_apart, svg_of
 
 BARS = json.dumps(
     {
@@ -22,7 +22,7 @@ BARS = json.dumps(
 def drawers() -> list[int]:
     """The processes of ours that draw."""
     ours = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(child) for child in ours if b"reports.drawing" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in ours if b"reports.charts.vega" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def test_a_chart_looks_the_same_wherever_it_is_drawn() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.document import Document
 from reports.assets.fonts import text_em
-from reports.chart_style import MUTED, Layer, at_y, layer, words
+from reports.charts.style import MUTED, Layer, at_y, layer, words
 from reports.figures import applied_of
 from reports.text.verdicts import trials_of
 

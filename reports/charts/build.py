@@ -15,12 +15,17 @@ from altair.utils.schemapi import debug_mode
 
 from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.settings import ChartName
-from reports import chart_change, chart_shape, chart_style, chart_time, chart_usage, chart_week
-from reports.alt_texts import alt_text, changes_text
 from reports.assets.fonts import register_for_charts
 from reports.assets.template_engine import svg_url
-from reports.chart_paper import for_paper
-from reports.drawing import svg_of
+from reports.charts import distributions as chart_shape
+from reports.charts import heatmap as chart_week
+from reports.charts import optimization_effects as chart_change
+from reports.charts import style as chart_style
+from reports.charts import timelines as chart_time
+from reports.charts import usage as chart_usage
+from reports.charts.alt_text import alt_text, changes_text
+from reports.charts.print_svg import for_paper
+from reports.charts.vega import svg_of
 from reports.figures import total_of
 from reports.text.formatting import Formats
 from reports.text.unicode_names import needs_shaping

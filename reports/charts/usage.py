@@ -11,10 +11,11 @@ from typing import Any
 import altair as alt
 
 from models.document import GroupUsage, Mover, UsageReport, VolumePoint
-from reports.chart_axes import epoch, time_axis, time_ticks_for, value_axis
-from reports.chart_marks import change_marks
-from reports.chart_shape import MOST_MODELS, Bar, bars
-from reports.chart_style import (
+from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
+from reports.charts.change_markers import change_marks
+from reports.charts.distributions import MOST_MODELS, Bar, bars
+from reports.charts.heatmap import weekday_name
+from reports.charts.style import (
     BLUE,
     INK,
     NARROW,
@@ -29,7 +30,6 @@ from reports.chart_style import (
     ticks_to,
     words,
 )
-from reports.chart_week import weekday_name
 from reports.text.formatting import Formats
 from reports.text.usage import change_words, signed_count
 

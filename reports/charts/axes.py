@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import altair as alt
 
 from models.document import Document, PeriodPart
-from reports.chart_style import number_labels
+from reports.charts.style import number_labels
 from reports.text.formatting import Formats
 
 

@@ -11,7 +11,7 @@ import altair as alt
 from models.document import CostReport, DistributionBin, Document, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.assets.fonts import text_em
-from reports.chart_style import (
+from reports.charts.style import (
     AMBER,
     BLUE,
     GRID,

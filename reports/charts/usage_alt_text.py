@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from models.document import UsageReport
 from models.settings import ChartName
-from reports.chart_marks import marks_of
-from reports.chart_usage import is_unusual
-from reports.chart_week import weekday_name
+from reports.charts.change_markers import marks_of
+from reports.charts.heatmap import weekday_name
+from reports.charts.usage import is_unusual
 from reports.text.formatting import Formats
 from reports.text.usage import signed_count
 

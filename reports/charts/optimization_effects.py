@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 
 from models.document import MetricChange, OptimizationReport
-from reports.chart_style import (
+from reports.charts.style import (
     AMBER,
     BLUE,
     GRID,

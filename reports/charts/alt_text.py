@@ -16,8 +16,8 @@ from models.document import (
 )
 from models.kpi import KpiName
 from models.settings import ChartName
-from reports.alt_usage import usage_text
-from reports.chart_marks import marks_of
+from reports.charts.change_markers import marks_of
+from reports.charts.usage_alt_text import usage_text
 from reports.figures import bottlenecks_of
 from reports.text.formatting import Formats
 from reports.text.verdicts import drawable, goal_words, state_word
