@@ -12,10 +12,10 @@ from examples.receivers import Hook, Inbox
 from models.document import FiredAlert, PerformanceReport
 from models.period import Period
 from models.workplace import Workplace
-from reports.fired import fired_words
-from reports.panels import actions_of, findings_of
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
+from reports.view.alert_tables import fired_words
+from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:
     from flows.telling import Outcome

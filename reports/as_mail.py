@@ -11,7 +11,6 @@ from models.document import Document, OptimizationReport, UsageReport
 from models.file_format import FileFormat
 from reports.as_file import as_file
 from reports.assets.template_engine import fill, style
-from reports.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 from reports.charts.build import Chart, draw, png
 from reports.file_names import file_stem
 from reports.text.decisions import link_to
@@ -19,7 +18,8 @@ from reports.text.formatting import Formats
 from reports.text.labels import number_word, sentence
 from reports.text.unicode_names import printable, readable
 from reports.text.usage import volume_state
-from reports.view import view_of
+from reports.view.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
+from reports.view.build import view_of
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""

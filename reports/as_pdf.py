@@ -17,12 +17,12 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 from models.document import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
-from reports.blocks import capped
 from reports.charts.build import draw
 from reports.columns import laid_out
 from reports.tags import complete_tags
 from reports.text.unicode_names import printable
-from reports.view import view_of
+from reports.view.blocks import capped
+from reports.view.build import view_of
 
 MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 from models.document import Document
-from reports.blocks import Action
 from reports.figures import applied_of, bottlenecks_of, summary_of
-from reports.panels import actions_of, findings_of
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.verdicts import trial_words, trials_of
-from reports.view import view_of
+from reports.view.blocks import Action
+from reports.view.build import view_of
+from reports.view.sections import actions_of, findings_of
 
 MOST_BYTES = 20_000
 """Standard Webhooks asks for payloads under 20 KB."""

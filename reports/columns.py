@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from reports.assets.fonts import text_em
-from reports.blocks import Block, Cell, Findings, Table, View
+from reports.view.blocks import Block, Cell, Findings, Table, View
 
 _PAGE_EM = 58.0
 _DENSE_FROM, _DENSE_EM = 8, 64.0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from models.document import Document
-from reports.blocks import Tile
 from reports.notice import Item, Notice
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.unicode_names import readable
-from reports.view import view_of
+from reports.view.blocks import Tile
+from reports.view.build import view_of
 
 _WORST_FIRST = ("critical", "warning", "off", "unknown", "good")
 

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from models.document import Document
 from reports.as_pdf import render_pdf
-from reports.view import view_of
+from reports.view.build import view_of
 from tests.support import documents, optimizations
 
 MM = 72 / 25.4

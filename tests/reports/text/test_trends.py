@@ -9,10 +9,10 @@ import pytest
 
 from models.document import Direction, Interval, Trend
 from reports.as_mail import render_mail
-from reports.blocks import Notes, Table
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence
-from reports.view import view_of
+from reports.view.blocks import Notes, Table
+from reports.view.build import view_of
 from tests.support import documents
 
 SHOW = Formats("en_US", "Europe/Berlin")

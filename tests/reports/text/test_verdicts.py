@@ -12,8 +12,8 @@ from reports.text.decisions import score_words
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.verdicts import drawable, improvement, trials_of, verdict_words
-from reports.view import view_of
-from reports.view_optimization import routing_text
+from reports.view.build import view_of
+from reports.view.optimization import routing_text
 from tests.support import documents, optimizations
 
 SHOW = Formats("en_US", documents.ZONE)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from models.document import BudgetProjection
 from models.period import Level, floor_to
-from reports.panels import budget_text
 from reports.text.formatting import Formats
+from reports.view.sections import budget_text
 from tasks.forecasting.budget import SPENT, basis, month_of, project_budget
 from tasks.forecasting.daily_model import outlook, weekday_factors
 from tasks.rollups.aggregate import rollup_schema

@@ -13,7 +13,6 @@ from models.document import (
     OptimizationSavings,
     Verdict,
 )
-from reports.blocks import Cell, Table, table
 from reports.figures import applied_of, total_of
 from reports.text.findings import config_value
 from reports.text.formatting import Formats
@@ -29,6 +28,7 @@ from reports.text.verdicts import (
     trials_of,
     verdict_words,
 )
+from reports.view.blocks import Cell, Table, table
 
 # --- what was changed -------------------------------------------------------------------------------------------------
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
-from reports.blocks import Block, Section, Text, Tile, Tiles, View
-from reports.fired import fired_table, fired_text
-from reports.panels import (
+from reports.text.formatting import Formats
+from reports.text.headline import headline
+from reports.text.labels import alert_text
+from reports.text.spend_drivers import cause_text
+from reports.view.alert_tables import fired_table, fired_text
+from reports.view.blocks import Block, Section, Text, Tile, Tiles, View
+from reports.view.optimization import optimization_sections
+from reports.view.optimization_tables import trials_table
+from reports.view.sections import (
     action_blocks,
     budget_text,
     budget_tone,
@@ -21,7 +27,7 @@ from reports.panels import (
     trend_blocks,
     wants,
 )
-from reports.tables import (
+from reports.view.tables import (
     alerts_table,
     coverage_table,
     group_table,
@@ -30,13 +36,7 @@ from reports.tables import (
     savings_table,
     token_table,
 )
-from reports.tables_optimization import trials_table
-from reports.text.formatting import Formats
-from reports.text.headline import headline
-from reports.text.labels import alert_text
-from reports.text.spend_drivers import cause_text
-from reports.view_optimization import optimization_sections
-from reports.view_usage import usage_sections
+from reports.view.usage import usage_sections
 
 
 def view_of(document: Document) -> View:

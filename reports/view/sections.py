@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
-from reports.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
 from reports.figures import bottlenecks_of, spent_of, total_of, trend_of
-from reports.tables import places_table, trends_table
 from reports.text.decisions import decide_words, link_to, score_words
 from reports.text.findings import (
     SEVERITY_TONES,
@@ -36,6 +34,8 @@ from reports.text.labels import (
 )
 from reports.text.trends import trend_sentence
 from reports.text.verdicts import number_of
+from reports.view.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
+from reports.view.tables import places_table, trends_table
 
 
 def wants(document: Document, *metrics: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from models.document import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
-from reports.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.figures import total_of
-from reports.panels import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
-from reports.tables import savings_table
-from reports.tables_optimization import (
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words, metric_change
+from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
+from reports.view.optimization_tables import (
     applied_table,
     balance_table,
     baselines_table,
@@ -17,9 +18,8 @@ from reports.tables_optimization import (
     trials_table,
     verdicts_table,
 )
-from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, metric_change
-from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.view.sections import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
+from reports.view.tables import savings_table
 
 
 def optimization_sections(document: OptimizationReport, show: Formats) -> list[Section]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from models.document import FiredAlert, PerformanceReport
-from reports.blocks import Cell, Table, Text, table
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats
 from reports.text.unicode_names import kept_to_itself
+from reports.view.blocks import Cell, Table, Text, table
 
 MOST_NAMED = 3
 

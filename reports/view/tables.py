@@ -14,7 +14,6 @@ from models.document import (
     Trend,
 )
 from models.kpi import LOWER_IS_BETTER, KpiName
-from reports.blocks import Cell, Table, table
 from reports.text.findings import place_name, place_rate, rate_label, share_words
 from reports.text.formatting import Formats
 from reports.text.labels import (
@@ -29,6 +28,7 @@ from reports.text.labels import (
     metric_value,
 )
 from reports.text.trends import is_news, trend_sentence
+from reports.view.blocks import Cell, Table, table
 
 
 def models_table(document: PerformanceReport, show: Formats) -> Table:

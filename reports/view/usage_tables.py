@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from models.document import GroupUsage, UsageReport
-from reports.blocks import Cell, Table, table
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words
 from reports.text.usage import change_words, compared_words, signed_count
+from reports.view.blocks import Cell, Table, table
 
 
 def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Formats) -> Table:

@@ -1,0 +1,1 @@
+"""From a report document to blocks, which every format renders."""
