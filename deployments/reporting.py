@@ -13,7 +13,7 @@ from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
 from models.tables import DeliveryState
 from models.workplace import Workplace
-from reports.as_file import ReportFile, as_file
+from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
 from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due

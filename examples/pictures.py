@@ -21,8 +21,8 @@ from models.database import open_database
 from models.document import Document
 from models.period import Period
 from models.settings import load_settings
-from reports.as_mail import render_mail
-from reports.as_pdf import render_pdf
+from reports.renderers.email import render_mail
+from reports.renderers.pdf import render_pdf
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request

@@ -12,9 +12,9 @@ from email.utils import format_datetime, parseaddr
 from models.document import Document
 from models.message import Message
 from reports.alert_words import notice_of
-from reports.as_file import as_file
-from reports.as_mail import MailContent, render_mail
 from reports.as_notice_mail import render_notice_mail
+from reports.renderers.email import MailContent, render_mail
+from reports.renderers.report_file import as_file
 
 
 def build_mail(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from reports.as_mail import MailContent, inlined
 from reports.assets.template_engine import fill, style
 from reports.notice import Notice, cut, more_words
+from reports.renderers.email import MailContent, inlined
 
 MOST_ITEMS = 50
 LONGEST_SUBJECT = 150

@@ -26,10 +26,10 @@ from reports.as_chat import (
     render_slack,
     render_teams,
 )
-from reports.as_mail import MOST_BYTES as MOST_MAIL_BYTES
 from reports.as_message_json import MOST_BYTES, render_message_json
 from reports.as_mime import build_message_mail
 from reports.as_notice_mail import render_notice_mail
+from reports.renderers.email import MOST_BYTES as MOST_MAIL_BYTES
 from reports.report_notice import notice_of_report
 from tasks.delivery.sender import log_notice
 from tests.support import documents, messages

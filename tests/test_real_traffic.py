@@ -17,7 +17,7 @@ from models.database import migrate, open_database, reading
 from models.period import Level, Period
 from models.settings import Settings
 from models.tables import UNKNOWN, Rollup, table_of
-from reports.as_json import render_json
+from reports.renderers.json_document import render_json
 from tasks.ingestion.column_mapping import Mapping
 from tasks.ingestion.file_import import import_file
 from tasks.reporting.collect import survey

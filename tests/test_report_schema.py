@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from models.document import SCHEMA_VERSION
 from reports import schema
-from reports.as_json import render_json
+from reports.renderers.json_document import render_json
 from tests.support import documents
 from tests.support.random_documents import CASES, TEMPLATES, thrown
 

@@ -27,13 +27,13 @@ from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
 from reports.alert_words import notice_of
 from reports.as_chat import render_discord, render_slack, render_teams
-from reports.as_html import render_html
-from reports.as_mail import render_mail
 from reports.as_mime import build_mail, build_message_mail
-from reports.as_page import render_dashboard
-from reports.as_pdf import OwnFontsOnly, render_pdf
 from reports.assets import template_engine as pages
 from reports.assets.fonts import FONT_SCHEME
+from reports.renderers.dashboard_page import render_dashboard
+from reports.renderers.email import render_mail
+from reports.renderers.html_page import render_html
+from reports.renderers.pdf import OwnFontsOnly, render_pdf
 from tasks.delivery.outbox import post
 from tasks.delivery.queue import queue
 from tasks.delivery.worker import deliver_due

@@ -18,10 +18,10 @@ from models.workplace import Workplace
 from reports.alert_words import notice_of
 from reports.as_message_json import render_message_json
 from reports.as_mime import build_mail, build_message_mail
-from reports.as_page import render_dashboard
-from reports.as_webhook import render_webhook
 from reports.file_names import file_stem
 from reports.notice import Notice
+from reports.renderers.dashboard_page import render_dashboard
+from reports.renderers.webhook_payload import render_webhook
 from reports.report_notice import notice_of_report
 from tasks.atomic_files import write_atomically
 

@@ -20,9 +20,9 @@ from models.document import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
 from models.workplace import Workplace
-from reports.as_file import as_file
-from reports.as_markdown import render_markdown
 from reports.file_names import file_stem
+from reports.renderers.markdown import render_markdown
+from reports.renderers.report_file import as_file
 from reports.text.decisions import link_to
 from reports.text.headline import headline
 from tasks.atomic_files import write_in_pieces

@@ -39,7 +39,7 @@ def _pdf() -> Finding:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            from reports.specimen import draw_specimen  # noqa: PLC0415
+            from reports.renderers.pdf_probe import draw_specimen  # noqa: PLC0415
     except OSError as error:
         return failed(f"WeasyPrint cannot load a library: {str(error).splitlines()[0]}", _LIBRARIES)
     except ImportError as error:

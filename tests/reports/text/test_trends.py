@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.document import Direction, Interval, Trend
-from reports.as_mail import render_mail
+from reports.renderers.email import render_mail
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence
 from reports.view.blocks import Notes, Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from models.document import Document
-from reports.as_pdf import _rendered, render_pdf
-from reports.as_webhook import render_webhook
 from reports.charts.build import draw
+from reports.renderers.pdf import _rendered, render_pdf
+from reports.renderers.webhook_payload import render_webhook
 from reports.text.unicode_names import NOTE, needs_shaping, printable, readable
 from tests.support import documents
 from tests.support.pdf_text import sheets_of

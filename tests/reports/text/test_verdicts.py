@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from models.document import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
-from reports.as_pdf import render_pdf
 from reports.charts.build import draw
 from reports.charts.change_markers import marks_of
+from reports.renderers.pdf import render_pdf
 from reports.text.decisions import score_words
 from reports.text.formatting import Formats
 from reports.text.headline import headline

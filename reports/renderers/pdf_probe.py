@@ -8,8 +8,8 @@ import weasyprint
 from weasyprint import HTML
 from weasyprint.text.ffi import harfbuzz_subset, pango
 
-from reports.as_pdf import OwnFontsOnly
 from reports.assets.fonts import FAMILY, print_faces
+from reports.renderers.pdf import OwnFontsOnly
 
 LINE = "Routewatch can draw: 0123456789 − ≤ × ▲"
 

@@ -9,10 +9,10 @@ import css_inline
 
 from models.document import Document, OptimizationReport, UsageReport
 from models.file_format import FileFormat
-from reports.as_file import as_file
 from reports.assets.template_engine import fill, style
 from reports.charts.build import Chart, draw, png
 from reports.file_names import file_stem
+from reports.renderers.report_file import as_file
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
 from reports.text.labels import number_word, sentence

@@ -23,20 +23,20 @@ def as_file(document: Document, form: FileFormat) -> ReportFile:
     """What writes a report in a format, and how such a file is named."""
     match form:
         case FileFormat.HTML:
-            from reports.as_html import render_html  # noqa: PLC0415
+            from reports.renderers.html_page import render_html  # noqa: PLC0415
 
             return ReportFile("html", "text/html", lambda file: file.write(render_html(document).encode()))
         case FileFormat.PDF:
-            from reports.as_pdf import render_pdf  # noqa: PLC0415
+            from reports.renderers.pdf import render_pdf  # noqa: PLC0415
 
             return ReportFile("pdf", "application/pdf", lambda file: file.write(render_pdf(document)))
         case FileFormat.CSV:
-            from reports.as_csv import csv_suffix, write_csv  # noqa: PLC0415
+            from reports.renderers.csv_tables import csv_suffix, write_csv  # noqa: PLC0415
 
             suffix = csv_suffix(document)
             content_type = "application/zip" if suffix == "zip" else "text/csv"
             return ReportFile(suffix, content_type, lambda file: write_csv(document, file))
         case FileFormat.JSON:
-            from reports.as_json import write_json  # noqa: PLC0415
+            from reports.renderers.json_document import write_json  # noqa: PLC0415
 
             return ReportFile("json", "application/json", lambda file: write_json(document, file))

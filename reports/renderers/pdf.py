@@ -18,8 +18,8 @@ from models.document import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw
-from reports.columns import laid_out
-from reports.tags import complete_tags
+from reports.renderers.pdf_accessibility import complete_tags
+from reports.renderers.pdf_columns import laid_out
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
 from reports.view.build import view_of

@@ -12,7 +12,7 @@ import pytest
 from pypdf import PdfReader
 
 from models.document import Document
-from reports.as_pdf import render_pdf
+from reports.renderers.pdf import render_pdf
 from reports.view.build import view_of
 from tests.support import documents, optimizations
 

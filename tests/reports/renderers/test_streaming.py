@@ -15,8 +15,8 @@ from typing import BinaryIO
 import pytest
 
 from models.document import CostReport, Document
-from reports.as_csv import csv_suffix, render_csv, write_csv
-from reports.as_json import render_json, write_json
+from reports.renderers.csv_tables import csv_suffix, render_csv, write_csv
+from reports.renderers.json_document import render_json, write_json
 from tests.support import documents
 
 FEW, MANY = 1_000, 6_000

@@ -16,14 +16,14 @@ import pytest
 
 from models.document import Document, PerformanceReport
 from models.settings import ChartName
-from reports.as_csv import render_csv
-from reports.as_html import render_html
-from reports.as_json import render_json
-from reports.as_mail import MailContent, render_mail
-from reports.as_markdown import render_markdown
-from reports.as_page import render_dashboard
-from reports.as_webhook import render_webhook
 from reports.charts.build import draw
+from reports.renderers.csv_tables import render_csv
+from reports.renderers.dashboard_page import render_dashboard
+from reports.renderers.email import MailContent, render_mail
+from reports.renderers.html_page import render_html
+from reports.renderers.json_document import render_json
+from reports.renderers.markdown import render_markdown
+from reports.renderers.webhook_payload import render_webhook
 from reports.text.decisions import link_to
 from reports.text.headline import headline
 from tests.support import documents, optimizations
@@ -363,8 +363,8 @@ def test_equal_documents_give_equal_bytes_in_another_process() -> None:
     code = (
         "import hashlib, sys\n"
         "from tests import documents\n"
-        "from reports.as_html import render_html\n"
-        "from reports.as_pdf import render_pdf\n"
+        "from reports.renderers.html_page import render_html\n"
+        "from reports.renderers.pdf import render_pdf\n"
         "told = [documents.performance('summary'), documents.optimization()]\n"
         "parts = [part for it in told for part in (render_html(it).encode(), render_pdf(it))]\n"
         "print([hashlib.sha256(part).hexdigest() for part in parts])\n"

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from pypdf.generic import DictionaryObject, IndirectObject
 
 from models.document import Document
-from reports.as_pdf import render_pdf
+from reports.renderers.pdf import render_pdf
 from tests.support import documents
 from tests.support.pdf_text import Sheet, sheets_of
 

@@ -22,15 +22,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.as_csv import render_csv
-from reports.as_html import render_html
-from reports.as_json import render_json
-from reports.as_mail import MailContent, render_mail
-from reports.as_markdown import render_markdown
-from reports.as_page import render_dashboard
-from reports.as_pdf import render_pdf
-from reports.as_webhook import render_webhook
 from reports.charts.build import Chart, draw, png
+from reports.renderers.csv_tables import render_csv
+from reports.renderers.dashboard_page import render_dashboard
+from reports.renderers.email import MailContent, render_mail
+from reports.renderers.html_page import render_html
+from reports.renderers.json_document import render_json
+from reports.renderers.markdown import render_markdown
+from reports.renderers.pdf import render_pdf
+from reports.renderers.webhook_payload import render_webhook
 from reports.text.unicode_names import printable
 from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width
