@@ -25,11 +25,11 @@ from models.errors import SettingsError
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
-from reports.alert_words import notice_of
-from reports.as_chat import render_discord, render_slack, render_teams
-from reports.as_mime import build_mail, build_message_mail
 from reports.assets import template_engine as pages
 from reports.assets.fonts import FONT_SCHEME
+from reports.notices.alert_notice import notice_of
+from reports.notices.chat import render_discord, render_slack, render_teams
+from reports.notices.mime import build_mail, build_message_mail
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import render_mail
 from reports.renderers.html_page import render_html

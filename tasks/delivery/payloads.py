@@ -15,14 +15,14 @@ from models.message import AnyMessage, Message
 from models.recipient import DASHBOARD
 from models.tables import Delivery, DeliveryState, Report, table_of
 from models.workplace import Workplace
-from reports.alert_words import notice_of
-from reports.as_message_json import render_message_json
-from reports.as_mime import build_mail, build_message_mail
 from reports.file_names import file_stem
-from reports.notice import Notice
+from reports.notices.alert_notice import notice_of
+from reports.notices.mime import build_mail, build_message_mail
+from reports.notices.notice import Notice
+from reports.notices.report_notice import notice_of_report
+from reports.notices.webhook_payload import render_message_json
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.webhook_payload import render_webhook
-from reports.report_notice import notice_of_report
 from tasks.atomic_files import write_atomically
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)

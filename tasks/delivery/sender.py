@@ -12,8 +12,8 @@ from models.errors import DeliveryFailed, DeliveryUncertain
 from models.recipient import Recipient
 from models.tables import DeliveryState
 from models.workplace import Workplace
-from reports.as_chat import render_discord, render_slack, render_teams
-from reports.notice import Notice
+from reports.notices.chat import render_discord, render_slack, render_teams
+from reports.notices.notice import Notice
 from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from models.environment import load_environment
 from models.workplace import Workplace, close_engines
-from reports.as_message_json import render_message_json
-from reports.as_mime import build_message_mail
+from reports.notices.mime import build_message_mail
+from reports.notices.webhook_payload import render_message_json
 from tasks.delivery.queue import Pace, due_ids
 from tasks.delivery.worker import deliver_due
 from tests.support import messages

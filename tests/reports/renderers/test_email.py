@@ -14,8 +14,8 @@ import pytest
 from models.document import Document
 from models.environment import Environment
 from models.file_format import FileFormat
-from reports.as_mime import build_mail
 from reports.file_names import file_stem
+from reports.notices.mime import build_mail
 from reports.renderers.email import MOST_BYTES, MailContent, render_mail
 from tasks.reporting.publish import StoredReport, write_files
 from tests.support import documents

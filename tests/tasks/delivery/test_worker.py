@@ -22,7 +22,7 @@ from models.recipient import parse_recipient
 from models.settings import Settings
 from models.tables import Delivery, DeliveryAttempt, Report, table_of
 from models.workplace import Workplace
-from reports.as_mime import build_mail
+from reports.notices.mime import build_mail
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.queries import list_deliveries
 from tasks.delivery.queue import USUAL, back_off, due_ids, next_due, queue, retry

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from models.message import AlertEvent, AlertRule, Message
-from reports.alert_words import notice_of
-from reports.as_chat import (
+from reports.notices.alert_notice import notice_of
+from reports.notices.chat import (
     DISCORD_DESCRIPTION,
     DISCORD_EMBED,
     DISCORD_FOOTER,
@@ -26,11 +26,11 @@ from reports.as_chat import (
     render_slack,
     render_teams,
 )
-from reports.as_message_json import MOST_BYTES, render_message_json
-from reports.as_mime import build_message_mail
-from reports.as_notice_mail import render_notice_mail
+from reports.notices.email import render_notice_mail
+from reports.notices.mime import build_message_mail
+from reports.notices.report_notice import notice_of_report
+from reports.notices.webhook_payload import MOST_BYTES, render_message_json
 from reports.renderers.email import MOST_BYTES as MOST_MAIL_BYTES
-from reports.report_notice import notice_of_report
 from tasks.delivery.sender import log_notice
 from tests.support import documents, messages
 from tests.support.golden_files import compared

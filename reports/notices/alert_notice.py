@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
-from reports.notice import Item, Notice, cut
+from reports.notices.notice import Item, Notice, cut
 from reports.text.alerts import KPI_RULE_LABELS, amount
 from reports.text.formatting import Formats
 from reports.text.unicode_names import kept_to_itself

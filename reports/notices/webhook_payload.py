@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from models.message import AlertMessage, AlertNews, DeadDeliveries, DeadDelivery, Message
-from reports.alert_words import dead_sentence, news_sentence, notice_of
-from reports.notice import cut
+from reports.notices.alert_notice import dead_sentence, news_sentence, notice_of
+from reports.notices.notice import cut
 
 MOST_BYTES = 20_000
 """Standard Webhooks asks for payloads under 20 KB."""

@@ -11,8 +11,8 @@ from email.utils import format_datetime, parseaddr
 
 from models.document import Document
 from models.message import Message
-from reports.alert_words import notice_of
-from reports.as_notice_mail import render_notice_mail
+from reports.notices.alert_notice import notice_of
+from reports.notices.email import render_notice_mail
 from reports.renderers.email import MailContent, render_mail
 from reports.renderers.report_file import as_file
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.document import Document
-from reports.notice import Item, Notice
+from reports.notices.notice import Item, Notice
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
 from reports.text.headline import headline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from reports.assets.template_engine import fill, style
-from reports.notice import Notice, cut, more_words
+from reports.notices.notice import Notice, cut, more_words
 from reports.renderers.email import MailContent, inlined
 
 MOST_ITEMS = 50

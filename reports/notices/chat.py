@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from reports.notice import COLOURS, LINK_WORDS, Notice, cut, fitting, more_words
+from reports.notices.notice import COLOURS, LINK_WORDS, Notice, cut, fitting, more_words
 
 SLACK_BLOCKS, SLACK_SECTION, SLACK_HEADER, SLACK_TEXT = 50, 3_000, 150, 4_000
 TEAMS_BYTES = 28_000

@@ -1,0 +1,1 @@
+"""Short messages: chat cards, notice mails, MIME."""
