@@ -16,7 +16,7 @@ from models.file_format import FileFormat
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from models.template import Template
 from models.workplace import load_workplace
-from reports.figures import total_of
+from reports.document_access import total_of
 from tasks.optimizer.router_config import set_by_hand
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold

@@ -18,7 +18,7 @@ from models.kpi import KpiName
 from models.settings import ChartName
 from reports.charts.change_markers import marks_of
 from reports.charts.usage_alt_text import usage_text
-from reports.figures import bottlenecks_of
+from reports.document_access import bottlenecks_of
 from reports.text.formatting import Formats
 from reports.text.verdicts import drawable, goal_words, state_word
 

@@ -26,7 +26,7 @@ from reports.charts import usage as chart_usage
 from reports.charts.alt_text import alt_text, changes_text
 from reports.charts.print_svg import for_paper
 from reports.charts.vega import svg_of
-from reports.figures import total_of
+from reports.document_access import total_of
 from reports.text.formatting import Formats
 from reports.text.unicode_names import needs_shaping
 from reports.text.verdicts import CHANGES_CHART, drawable

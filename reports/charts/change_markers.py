@@ -9,7 +9,7 @@ from typing import Any
 from models.document import Document
 from reports.assets.fonts import text_em
 from reports.charts.style import MUTED, Layer, at_y, layer, words
-from reports.figures import applied_of
+from reports.document_access import applied_of
 from reports.text.verdicts import trials_of
 
 Mark = tuple[datetime, str]

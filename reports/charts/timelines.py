@@ -34,7 +34,7 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
-from reports.figures import bottlenecks_of
+from reports.document_access import bottlenecks_of
 from reports.text.formatting import Formats
 
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}

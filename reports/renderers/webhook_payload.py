@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from models.document import Document
-from reports.figures import applied_of, bottlenecks_of, summary_of
+from reports.document_access import applied_of, bottlenecks_of, summary_of
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.verdicts import trial_words, trials_of

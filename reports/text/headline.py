@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
-from reports.figures import applied_of, spent_of, total_of, trend_of
+from reports.document_access import applied_of, spent_of, total_of, trend_of
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
 from reports.text.spend_drivers import because

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.document import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
-from reports.figures import total_of
+from reports.document_access import total_of
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words, metric_change
 from reports.text.verdicts import CHANGES_CHART, drawable

@@ -13,7 +13,7 @@ from models.document import (
     OptimizationSavings,
     Verdict,
 )
-from reports.figures import applied_of, total_of
+from reports.document_access import applied_of, total_of
 from reports.text.findings import config_value
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words, metric_change, metric_label, metric_value

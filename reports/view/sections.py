@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
-from reports.figures import bottlenecks_of, spent_of, total_of, trend_of
+from reports.document_access import bottlenecks_of, spent_of, total_of, trend_of
 from reports.text.decisions import decide_words, link_to, score_words
 from reports.text.findings import (
     SEVERITY_TONES,

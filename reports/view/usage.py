@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from models.document import Coverage, UsageReport
 from models.settings import ChartName
-from reports.figures import total_of
+from reports.document_access import total_of
 from reports.text.formatting import Formats
 from reports.text.labels import number_word
 from reports.text.usage import compared_words

@@ -31,7 +31,7 @@ from models.kpi import KpiState
 from models.period import Level
 from models.settings import Settings
 from models.workplace import Workplace
-from reports.figures import trend_of
+from reports.document_access import trend_of
 from reports.text.labels import SPEND_METRICS
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.periods import known_end, settled_at

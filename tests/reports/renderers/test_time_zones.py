@@ -14,7 +14,7 @@ from models.database import migrate, open_database
 from models.document import Document
 from models.period import Level, last_complete
 from models.settings import Settings
-from reports.figures import total_of
+from reports.document_access import total_of
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
 from tasks.reporting.request import scheduled
