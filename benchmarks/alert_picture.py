@@ -13,7 +13,7 @@ import vl_convert
 
 from benchmarks.alert_incidents import INCIDENTS, settings_of, traffic
 from benchmarks.alerting import HOUR, Rollups, histories, rollups_of
-from models.message import AlertEvent, AlertRule
+from models.notifications import AlertEvent, AlertRule
 from tasks.alerts.registry import Book, rhythm_of
 from tasks.alerts.rules import Seen, looks
 from tasks.alerts.windows import COST_WINDOWS, MINUTE

@@ -16,7 +16,7 @@ import typer
 
 from benchmarks.alert_incidents import DAYS, INCIDENTS, START, settings_of, traffic
 from models.kpi import LOWER_IS_BETTER, KpiName
-from models.message import AlertEvent
+from models.notifications import AlertEvent
 from models.period import Level
 from models.settings import Settings
 from tasks.alerts.history import LENGTH, History, slowest_by_model

@@ -16,10 +16,10 @@ from sqlalchemy import select
 
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import reading
 from models.document import ReportDocument
 from models.tables import Report, table_of
-from models.workplace import Workplace
 from reports.file_names import file_stem
 from tasks.optimizer.router_config import read_config
 

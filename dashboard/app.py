@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from dashboard import interface, page
 from dashboard.live import LiveViews
 from dashboard.monitor import Monitor
-from models.workplace import Workplace
+from models.context import Workplace
 from reports.charts.vega import drawn_apart
 
 STATIC = Path(__file__).parent / "static"

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from models.context import Workplace
 from models.document import Filters, PerformanceReport
 from models.errors import UsageError
 from models.period import Level, Period, floor_to
-from models.workplace import Workplace
 from reports.live import RANGES
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose

@@ -17,8 +17,8 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
 from dashboard.problems import Refused
+from models.access_token import Scope, Token, token_of
 from models.errors import TokensNeeded
-from models.token import Scope, Token, token_of
 
 COOKIE = "routewatch_session"
 SESSION_LENGTH = timedelta(hours=12)

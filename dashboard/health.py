@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import check_revision, reading
 from models.errors import SchemaOutdated
 from models.tables import Alert, Delivery, Rollup, table_of
-from models.workplace import Workplace
 from tasks.rollups.checkpoint import read_known_state
 
 ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)

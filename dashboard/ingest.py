@@ -22,10 +22,10 @@ from sqlalchemy.exc import DataError, IntegrityError
 from dashboard.body import read_body
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import insert_into, writing
-from models.pick import Pick
+from models.selection_input import Pick
 from models.tables import Selection, table_of
-from models.workplace import Workplace
 
 SELECTION = table_of(Selection)
 

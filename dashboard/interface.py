@@ -9,7 +9,7 @@ from dashboard.ingest import Intake, SentSelection
 from dashboard.otlp import SpanIntake, Status
 from dashboard.problems import answer_with_problems
 from dashboard.summary import Summaries
-from models.workplace import Workplace
+from models.context import Workplace
 
 
 def add_to(app: FastAPI, place: Workplace, host: str) -> None:

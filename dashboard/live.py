@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, select
 
 from dashboard.chosen import Chosen, measured
+from models.context import Workplace
 from models.database import reading
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.period import Level
 from models.tables import UNKNOWN, FoldState, table_of
-from models.workplace import Workplace
 from reports.live import (
     Live,
     LiveAlert,

@@ -21,9 +21,10 @@ from dashboard.ingest import Intake
 from dashboard.otlp import SpanIntake
 from dashboard.problems import problems
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import reading
 from models.document import Filters
-from models.message import Severity
+from models.notifications import Severity
 from models.period import Level, Period, floor_to
 from models.tables import (
     Alert,
@@ -36,7 +37,6 @@ from models.tables import (
     Rollup,
     table_of,
 )
-from models.workplace import Workplace
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_state

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event, Thread
 
-from models.workplace import Workplace
+from models.context import Workplace
 from tasks.alerts.evaluate import watch
 from tasks.delivery.worker import deliver_due, log_receipts
 from tasks.rollups.checkpoint import basis_of

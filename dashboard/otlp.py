@@ -21,10 +21,10 @@ from dashboard.body import read_body
 from dashboard.otlp_answers import JSON, PROTOBUF, kind_of, refusal, success
 from dashboard.problems import Refused, of_the_family
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import writing
 from models.errors import RoutewatchError
 from models.settings import Settings, SourceKind, SourceSettings
-from models.workplace import Workplace
 from tasks.ingestion.store_batch import prepare, store
 from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
 from tasks.sources.otel.spans import Reader

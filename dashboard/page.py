@@ -13,8 +13,8 @@ from dashboard.chosen import USUAL_RANGE, Chosen, names
 from dashboard.live import LiveViews
 from dashboard.security import requires
 from models.attribution import Attribution
-from models.message import AlertRule
-from models.workplace import Workplace
+from models.context import Workplace
+from models.notifications import AlertRule
 from reports.live import live_style
 from tasks.alerts.silences import Wanted, end_silence, silence
 from tasks.optimizer import decisions as decide

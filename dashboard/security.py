@@ -19,9 +19,9 @@ from dashboard.body import Lingering, read_body
 from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
 from dashboard.headers import HEADERS
 from dashboard.problems import Refused, problem
-from models.token import Scope as TokenScope
-from models.token import parse_tokens
-from models.workplace import Workplace
+from models.access_token import Scope as TokenScope
+from models.access_token import parse_tokens
+from models.context import Workplace
 
 LARGEST_FORM_BYTES = 8 * 1024
 FORM_TIMEOUT_S = 10.0

@@ -21,10 +21,10 @@ from pydantic.alias_generators import to_camel
 from dashboard.chosen import Chosen, measured, names
 from dashboard.problems import Refused, problems
 from dashboard.security import requires
+from models.context import Workplace
 from models.database import reading
 from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
 from models.period import Level, floor_to
-from models.workplace import Workplace
 from tasks.reporting.material import Material
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.totals import Totals, totals_by

@@ -20,8 +20,8 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also what is over, the newest 200.")] = False,
 ) -> None:
     """Show the alerts that are not over: since when, the value and its limit."""
-    from models.message import AlertRule
-    from models.workplace import load_workplace
+    from models.context import load_workplace
+    from models.notifications import AlertRule
     from reports.text.alerts import amount
     from reports.text.formatting import Formats
     from tasks.alerts.queries import learning, list_alerts
@@ -53,9 +53,9 @@ def silence(
 ) -> None:
     """Tell nobody of alerts for a while. They stay on record, and what still fires afterwards is told then."""
     from models.attribution import Attribution
+    from models.context import load_workplace
     from models.errors import UsageError
-    from models.message import AlertRule
-    from models.workplace import load_workplace
+    from models.notifications import AlertRule
     from tasks.alerts.silences import Wanted
     from tasks.alerts.silences import silence as silence_them
 
@@ -72,7 +72,7 @@ def silence(
 @alerts.command()
 def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """End a silence now."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.alerts.silences import end_silence
 
     end_silence(load_workplace().engine, silence_id, datetime.now(UTC))
@@ -82,7 +82,7 @@ def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
 @alerts.command()
 def silences() -> None:
     """Show the silences that are not over."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.alerts.silences import list_silences
 
     rows = [

@@ -28,7 +28,7 @@ def test_delivery(
     ],
 ) -> None:
     """Send a sample to one address, in the settings or not, and tell the answer; exit status 1 where it is not sent."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.delivery.sample import try_recipient
 
     recipient = _recipient(target)

@@ -18,7 +18,7 @@ from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
 from models.period import PeriodName
-from models.template import Template
+from models.report_template import Template
 
 app = typer.Typer(
     name="routewatch",
@@ -87,7 +87,7 @@ def import_(
 ) -> None:
     """Import selections. Bad rows are listed, good ones kept; importing again adds nothing."""
     from deployments.importing import import_files
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     raise typer.Exit(import_files(load_workplace(), files, mapping))
 
@@ -112,8 +112,8 @@ def pull(
 ) -> None:
     """Pull selections from where the router's picks are logged already, from where the last pull left off."""
     from deployments.pulling import list_sources, preview_one, pull_all, pull_one
+    from models.context import load_workplace
     from models.period import parse_instant
-    from models.workplace import load_workplace
 
     place, now = load_workplace(), datetime.now(UTC)
     start = parse_instant(since, place.settings.timezone) if since else None
@@ -136,8 +136,8 @@ def run(
 ) -> None:
     """Run one flow, here and now."""
     from deployments.running import run_schedule
+    from models.context import load_workplace
     from models.period import parse_instant
-    from models.workplace import load_workplace
 
     place = load_workplace()
     at = parse_instant(as_of, place.settings.timezone) if as_of else None
@@ -170,8 +170,8 @@ def report(
 ) -> None:
     """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
     from deployments.reporting import formats_of, period_of, send_report, write_report
+    from models.context import load_workplace
     from models.document import Filters
-    from models.workplace import load_workplace
     from tasks.reporting.request import Request
 
     if period_name is not None and last is not None:
@@ -194,7 +194,7 @@ def rebuild(
 ) -> None:
     """Make the rollups anew from the raw rows."""
     from deployments.reporting import rebuild_rollups
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     rebuild_rollups(load_workplace(), start, end, datetime.now(UTC))
 
@@ -222,7 +222,7 @@ def page(
 ) -> None:
     """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
     from deployments.paging import serve_page
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     serve_page(load_workplace(), host, port, is_proxied=proxied)
 
@@ -242,7 +242,7 @@ def serve(
 ) -> None:
     """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
     from deployments.serving import Where, serve_all
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     raise typer.Exit(serve_all(load_workplace(), Where(host, ui_port, page_port, is_proxied=proxied)))
 
@@ -265,7 +265,7 @@ def deploy(
 ) -> None:
     """Apply the timetable to the Prefect server that PREFECT_API_URL names, for workers; again after each upgrade."""
     from deployments.deploying import deploy_timetable
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     deploy_timetable(load_workplace(), pool, None if kind is None else kind.value, image)
 

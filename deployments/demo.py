@@ -21,10 +21,10 @@ from deployments.importing import import_files
 from deployments.tell import note, progress
 from examples.receivers import HOST, mail_receiver, webhook_receiver
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, simulate
+from models.context import Workplace, load_workplace
 from models.environment import load_environment
 from models.errors import RoutewatchError
 from models.period import Period
-from models.workplace import Workplace, load_workplace
 
 if TYPE_CHECKING:
     import polars as pl

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.tell import say, table
 from examples.receivers import Hook, Inbox
+from models.context import Workplace
 from models.document import FiredAlert, PerformanceReport
 from models.period import Period
-from models.workplace import Workplace
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
 from reports.view.alert_tables import fired_words

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.embedded import use_embedded_prefect
 from deployments.tell import say, table
+from models.context import Workplace
 from models.errors import RoutewatchError, UsageError
-from models.workplace import Workplace
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

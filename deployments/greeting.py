@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import make_url
 
-from models.token import parse_tokens
-from models.workplace import Workplace
+from models.access_token import parse_tokens
+from models.context import Workplace
 from tasks.orchestration.schedules import SCHEDULES, Kind
 
 if TYPE_CHECKING:

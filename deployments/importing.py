@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.tell import complain, progress, say
+from models.context import Workplace
 from models.errors import RoutewatchError
-from models.workplace import Workplace
 from tasks.ingestion.column_mapping import Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.hiding import hidden, secrets_of
+from models.redaction import hidden, secrets_of
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor

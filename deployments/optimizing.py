@@ -23,7 +23,7 @@ Note = Annotated[str, typer.Option(help="Why, for the record.")]
 @optimizations.command("list")
 def list_() -> None:
     """Show the optimizations, the newest first."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.apply import list_optimizations
     from tasks.optimizer.decisions import label
 
@@ -37,7 +37,7 @@ def list_() -> None:
 @optimizations.command()
 def show(optimization_id: Id) -> None:
     """Show every step of one optimization's life."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import label, story_of
 
     row, steps = story_of(load_workplace().engine, optimization_id)
@@ -52,7 +52,7 @@ def show(optimization_id: Id) -> None:
 @optimizations.command()
 def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Approve a proposal: it is applied, observed, and kept or taken back."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import approve as approve_it
 
     place = load_workplace()
@@ -62,7 +62,7 @@ def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 @optimizations.command()
 def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Reject a proposal; the same is not proposed again for 30 days."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import reject as reject_it
 
     say(reject_it(load_workplace().engine, optimization_id, _word(by, note)))
@@ -71,7 +71,7 @@ def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 @optimizations.command()
 def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Take an applied optimization back: its keys get the values from before."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import revert as revert_it
 
     say(revert_it(load_workplace().engine, optimization_id, _word(by, note)))
@@ -80,7 +80,7 @@ def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 @optimizations.command()
 def stop(by: Name = None, note: Note = "") -> None:
     """The kill switch: nothing is applied or taken back any more, at once and in every process."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import stop as stop_all
 
     say(stop_all(load_workplace().engine, _word(by, note)))
@@ -89,7 +89,7 @@ def stop(by: Name = None, note: Note = "") -> None:
 @optimizations.command()
 def resume(by: Name = None, note: Note = "") -> None:
     """Undo `stop`."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.decisions import resume as resume_all
 
     say(resume_all(load_workplace().engine, _word(by, note)))
@@ -98,7 +98,7 @@ def resume(by: Name = None, note: Note = "") -> None:
 @optimizations.command()
 def preview() -> None:
     """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.apply import Evidence, apply
     from tasks.reporting.collect import survey
     from tasks.reporting.request import scheduled

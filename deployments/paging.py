@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from deployments.logs import use_logs
 from deployments.ports import ANYWHERE, as_url, is_free
 from deployments.tell import note, say
+from models.context import Workplace
 from models.errors import RoutewatchError
-from models.workplace import Workplace
 
 if TYPE_CHECKING:
     from uvicorn import Server

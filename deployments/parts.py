@@ -39,14 +39,14 @@ def _server(host: str, port: str) -> None:
 
 def _timetable() -> None:
     from deployments.timekeeping import keep_timetable
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     keep_timetable(load_workplace())
 
 
 def _page(host: str, port: str, reach: str) -> None:
     from deployments.paging import page_server
-    from models.workplace import load_workplace
+    from models.context import load_workplace
 
     page_server(load_workplace(), host, int(port), is_proxied=reach == "proxied").run()
 

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from deployments.tell import complain, note, progress, say, table
+from models.context import Workplace
 from models.errors import RoutewatchError, UsageError
-from models.workplace import Workplace
 from tasks.ingestion.column_mapping import COLUMNS
 from tasks.ingestion.pull_stats import Tally
 

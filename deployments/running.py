@@ -6,7 +6,7 @@ from datetime import datetime
 
 from deployments.embedded import use_embedded_prefect, without_heartbeat
 from deployments.tell import complain, say
-from models.workplace import Workplace
+from models.context import Workplace
 
 
 def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int:

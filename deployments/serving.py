@@ -14,8 +14,8 @@ from deployments.parts import command_of
 from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
 from deployments.supervising import Part, supervise
 from deployments.tell import complain, say
+from models.context import Workplace
 from models.errors import Fault, PasswordNeeded, RoutewatchError, SettingsError, TokensNeeded
-from models.workplace import Workplace
 
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
 START_TIMEOUT_S = 180.0

@@ -18,8 +18,8 @@ deliveries = typer.Typer(help="Reports and messages on their way to their recipi
 @config.command("get")
 def config_get(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
     """Show the config, as JSON."""
+    from models.context import load_workplace
     from models.errors import UsageError
-    from models.workplace import load_workplace
     from tasks.optimizer.router_config import read_config
 
     settings = read_config(load_workplace().engine)
@@ -36,7 +36,7 @@ def config_set(
     reason: Annotated[str, typer.Option(help="Why, for the history.")] = "set by hand",
 ) -> None:
     """Give a key a value."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.router_config import set_by_hand
 
     place, now = load_workplace(), datetime.now(UTC)
@@ -47,7 +47,7 @@ def config_set(
 @config.command("history")
 def config_history(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
     """Show who changed what, when and why, the newest first."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.optimizer.router_config import history
 
     rows = [
@@ -67,7 +67,7 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 @deliveries.command("list")
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.delivery.queries import list_deliveries
 
     rows = [
@@ -84,8 +84,8 @@ def deliveries_retry(
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up, instead of one.")] = False,
 ) -> None:
     """Queue a delivery again that was given up or is uncertain; the next run sends it."""
+    from models.context import load_workplace
     from models.errors import UsageError
-    from models.workplace import load_workplace
     from tasks.delivery.queue import retry, retry_all_dead
 
     if (delivery_id is None) is not all_dead:
@@ -104,7 +104,7 @@ def deliveries_sample(
     names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of delivery.recipients, console or dashboard.")],
 ) -> None:
     """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
-    from models.workplace import load_workplace
+    from models.context import load_workplace
     from tasks.delivery.sample import send_sample
 
     receipts = send_sample(load_workplace(), names, datetime.now(UTC))

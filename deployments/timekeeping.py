@@ -12,8 +12,8 @@ from threading import Event, Thread
 
 from deployments.embedded import use_embedded_prefect
 from deployments.timetable import NAME
+from models.context import Workplace
 from models.errors import RoutewatchError
-from models.workplace import Workplace
 
 logger = logging.getLogger("routewatch")
 

@@ -10,9 +10,9 @@ from prefect import State, flow, unmapped
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.clock import time_of_run
+from models.context import load_workplace
 from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period
-from models.workplace import load_workplace
 from tasks.rollups.backfill import backfill_day, backfill_weeks, plan_backfill
 from tasks.rollups.update import fold_selections
 

@@ -9,12 +9,12 @@ from prefect import flow
 
 from flows.clock import time_of_run
 from flows.telling import Outcome, tell
+from models.context import load_workplace
 from models.document import Filters
 from models.errors import UsageError
 from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period
-from models.template import Template
-from models.workplace import load_workplace
+from models.report_template import Template
 from tasks.reporting.request import Request, usual_formats
 
 

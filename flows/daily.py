@@ -9,7 +9,7 @@ from prefect import flow
 from flows.clock import time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
-from models.workplace import load_workplace
+from models.context import load_workplace
 from tasks.orchestration.run_monitor import look_after_runs
 from tasks.reporting.request import scheduled
 from tasks.retention.purge import retain_what_is_kept

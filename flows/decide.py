@@ -9,8 +9,8 @@ from prefect import flow
 
 from flows.clock import time_of_run
 from models.attribution import Attribution
+from models.context import load_workplace
 from models.errors import UsageError
-from models.workplace import load_workplace
 from tasks.optimizer.decision_form import offer_decisions
 from tasks.optimizer.decisions import decide_on
 

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
-from models.workplace import load_workplace
+from models.context import load_workplace
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.orchestration.schedules import SKIPPED

@@ -10,7 +10,7 @@ from prefect import flow
 from flows.clock import skipped_where_late, time_of_run
 from flows.failing import tell_failure, tell_success
 from flows.telling import Outcome, tell
-from models.workplace import load_workplace
+from models.context import load_workplace
 from tasks.optimizer.verify import verify_optimizations
 from tasks.orchestration.run_monitor import look_after_runs
 from tasks.reporting.request import scheduled

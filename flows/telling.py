@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from models.workplace import Workplace
+from models.context import Workplace
 from tasks.alerts.evaluate import watch_alerts
 from tasks.delivery.worker import Receipt, deliver_reports
 from tasks.optimizer.decision_form import offer_decisions

@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from models.file_format import FileFormat
 from models.kpi import KpiName, KpiState
-from models.message import AlertRule, Severity
+from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
 SCHEMA_VERSION = "1.0"
@@ -414,7 +414,7 @@ class ReportAlert(_Part):
 class FiredAlert(_Part):
     """An alert that fired at some time of the period. `subject` is a model, a flow, or empty: over all.
 
-    `value` and `threshold` are of its last look, in the rule's unit (models.message). Without `resolved_at` it still
+    `value` and `threshold` are of its last look, in the rule's unit (models.notifications). Without `resolved_at` it still
     fires.
     """
 

@@ -13,9 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from models.access_token import parse_tokens
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
-from models.token import parse_tokens
 
 OTHERS = {
     "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",

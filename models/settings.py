@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from models.errors import Fault, SettingsError
 from models.kpi import FallingRatioThresholds, KpiName, MillisecondThresholds, RisingRatioThresholds, Thresholds
 from models.recipient import BUILT_IN, Recipient, is_in_the_clear, is_literally_public, parse_recipient
-from models.template import Template
+from models.report_template import Template
 
 Milliseconds = Annotated[int, Field(gt=0)]
 

@@ -174,7 +174,7 @@ class Rollup(_Table, table=True):
     """What merges exactly, per level × bucket × model × complexity × team. Every `_count` is a coverage.
 
     A level is one of models.period.Level, or HOUR_TOTAL: the hours once more, with model, complexity and team UNKNOWN.
-    `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.sketch).
+    `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.ddsketch).
     `_sum_sq` are sums of squares, for intervals.
     """
 
@@ -402,7 +402,7 @@ class AlertSilence(_Table, table=True):
 
 
 class StoredMessage(_Table, table=True):
-    """What is sent beside reports (models.message), once per `key`."""
+    """What is sent beside reports (models.notifications), once per `key`."""
 
     __tablename__ = "message"
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from models.document import PerformanceReport
 from models.kpi import KpiName
-from models.message import AlertRule
+from models.notifications import AlertRule
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from models.context import close_engines
 from models.database import migrate, open_database
-from models.workplace import close_engines
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 

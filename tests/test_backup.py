@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
+from models.context import Workplace, close_engines
 from models.database import connect, migrate, reading
 from models.environment import Environment
 from models.file_format import FileFormat
 from models.period import Period
 from models.settings import load_settings
 from models.tables import Selection, table_of
-from models.workplace import Workplace, close_engines
 from tasks.delivery.worker import deliver_due
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose

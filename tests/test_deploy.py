@@ -18,9 +18,9 @@ import pytest
 import stamina
 from sqlalchemy import create_engine, select, text
 
+from models.context import Workplace, close_engines, load_workplace
 from models.database import migrate, reading
 from models.tables import Alert, Report, table_of
-from models.workplace import Workplace, close_engines, load_workplace
 from tests.support.paths import ROOT
 from tests.support.servers import Mailbox, mailbox
 from tests.support.waiting import a_free_port, until

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from models.access_token import parse_tokens
 from models.environment import Environment
 from models.settings import load_settings
-from models.token import parse_tokens
 from tests.support.paths import ROOT
 
 FILES = ROOT / "deployments"

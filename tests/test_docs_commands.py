@@ -22,9 +22,9 @@ from typer._click.exceptions import MissingParameter  # Typer's own copy of clic
 from typer.core import TyperGroup
 
 from deployments.cli import app
+from models.context import close_engines
 from models.database import migrate, open_database
 from models.settings import parse_settings
-from models.workplace import close_engines
 from routewatch import RouterLog
 from tasks.ingestion.column_mapping import load_mapping
 from tests.support.doc_pages import ROOT, Block, Command, blocks, commands, named_files

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, func, select
 
+from models.context import load_workplace
 from models.database import migrate, reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
+from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
-from models.template import Template
-from models.workplace import load_workplace
 from reports.document_access import total_of
 from tasks.optimizer.router_config import set_by_hand
 from tasks.rollups.checkpoint import Basis

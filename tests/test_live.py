@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from dashboard import live
 from dashboard.chosen import Chosen
 from dashboard.live import LiveViews, look
+from models.context import Workplace
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings
-from models.workplace import Workplace
 from reports.live import SECTIONS, hashes, live_style, render_page, render_sections
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold

@@ -25,13 +25,13 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import Engine, insert
 
 from dashboard.app import create_app
+from models.context import Workplace
 from models.database import writing
 from models.document import ConfigMove, Recommendation
 from models.environment import Environment
 from models.period import Period
 from models.settings import parse_settings
 from models.tables import Selection, table_of
-from models.workplace import Workplace
 from tasks.alerts.silences import list_silences
 from tasks.optimizer.apply import Evidence, apply
 from tasks.optimizer.decisions import story_of

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from dashboard.monitor import Monitor
+from models.context import Workplace
 from models.database import reading
 from models.environment import Environment
 from models.settings import parse_settings
 from models.tables import Rollup, StoredMessage, table_of
-from models.workplace import Workplace
 from tests.support.factories import insert_selections, selections
 
 ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)

@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
+from models.context import Workplace
 from models.database import writing
 from models.tables import PullState, Report, table_of
-from models.workplace import Workplace
 from tasks.optimizer.router_config import set_by_hand
 from tasks.reporting.publish import store_report, write_files
 from tasks.reporting.request import Request

@@ -33,10 +33,10 @@ from sqlalchemy import Engine, select
 
 from dashboard import otlp
 from dashboard.otlp import LARGEST_BODY_BYTES, LARGEST_UNPACKED_BYTES, source_settings
+from models.context import Workplace
 from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
-from models.workplace import Workplace
 from tasks.sources.otel.conventions import ATTRIBUTES
 from tests.support.page_server import READER, WRITER, bearing, listening, workplace
 from tests.support.paths import ROOT

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from dashboard.app import create_app
 from dashboard.headers import HEADERS
+from models.access_token import parse_tokens
 from models.errors import TokensNeeded
-from models.token import parse_tokens
 from tasks.alerts.silences import list_silences
 from tests.support.page_server import ADMIN, OVER, READER, WRITER, bearing, serving, workplace
 

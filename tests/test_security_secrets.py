@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect
 
+from models.context import Workplace
 from models.database import connect, reading
 from models.errors import DatabaseUnavailable, SettingsError
 from models.recipient import parse_recipient
 from models.settings import parse_settings
 from models.tables import Delivery, table_of
-from models.workplace import Workplace
 from tasks.delivery.worker import deliver_due
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import MONDAY, insert_selections, selections
@@ -66,8 +66,8 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
 
     from flows.daily import daily  # noqa: PLC0415
+    from models.context import load_workplace  # noqa: PLC0415
     from models.database import migrate  # noqa: PLC0415
-    from models.workplace import load_workplace  # noqa: PLC0415
 
     receiver.answers = [(500, {}), (410, {})]
     at = f"127.0.0.1:{receiver.port}"

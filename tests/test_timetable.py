@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from models.errors import UsageError
+from models.report_template import Template
 from models.settings import parse_settings
-from models.template import Template
 
 
 def deployments(custom: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.message import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
+from models.notifications import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
 from reports.notices.notice import Item, Notice, cut
 from reports.text.alerts import KPI_RULE_LABELS, amount
 from reports.text.formatting import Formats

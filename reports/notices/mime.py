@@ -10,7 +10,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
 from models.document import Document
-from models.message import Message
+from models.notifications import Message
 from reports.notices.alert_notice import notice_of
 from reports.notices.email import render_notice_mail
 from reports.renderers.email import MailContent, render_mail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.message import AlertMessage, AlertNews, DeadDeliveries, DeadDelivery, Message
+from models.notifications import AlertMessage, AlertNews, DeadDeliveries, DeadDelivery, Message
 from reports.notices.alert_notice import dead_sentence, news_sentence, notice_of
 from reports.notices.notice import cut
 

@@ -13,12 +13,12 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, func, select, update
 
+from models.context import Workplace
 from models.database import insert_into, reading, writing
-from models.message import AlertMessage
+from models.notifications import AlertMessage
 from models.period import Level, Period, floor_to
 from models.settings import Settings
 from models.tables import AlertWatch, table_of
-from models.workplace import Workplace
 from tasks.alerts.history import known_at
 from tasks.alerts.limits import Finding
 from tasks.alerts.notify import AT_ONCE, announced, moved

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from models.context import Workplace
 from models.database import writing
 from models.errors import RoutewatchError
-from models.message import AlertMessage, AlertRule
-from models.workplace import Workplace
+from models.notifications import AlertMessage, AlertRule
 from tasks.alerts.lifecycle import Look
 from tasks.alerts.limits import Finding
 from tasks.alerts.notify import AT_ONCE, announced, moved

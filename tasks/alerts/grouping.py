@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from models.message import AlertEvent
+from models.notifications import AlertEvent
 from tasks.alerts.lifecycle import AlertState, Life
 
 

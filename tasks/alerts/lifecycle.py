@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from models.message import AlertEvent, Severity
+from models.notifications import AlertEvent, Severity
 
 ENDS_WITHOUT_DATA = timedelta(hours=6)
 """A model that serves no more can no longer get well."""

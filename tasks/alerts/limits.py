@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
-from models.message import AlertRule, Severity
+from models.notifications import AlertRule, Severity
 from tasks.alerts.learned_limits import CRITICAL_BEYOND, Learning, Usual
 from tasks.alerts.lifecycle import Look
 

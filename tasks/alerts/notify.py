@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from models.message import AlertMessage
+from models.notifications import AlertMessage
 from models.settings import Alerting, Settings
 from tasks.alerts.grouping import Rhythm
 from tasks.alerts.limits import Finding

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, and_, or_, select
 
+from models.context import Workplace
 from models.database import reading
 from models.document import Filters, FiredAlert
 from models.kpi import KpiName
 from models.period import Period
 from models.tables import Alert, table_of
-from models.workplace import Workplace
 from tasks.alerts.history import known_at
 from tasks.alerts.learned_limits import Learning
 from tasks.alerts.windows import OVERALL

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from models.message import AlertEvent, AlertNews, AlertRule
+from models.notifications import AlertEvent, AlertNews, AlertRule
 from models.settings import Alerting
 from models.tables import Alert, table_of
 from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold

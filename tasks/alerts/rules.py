@@ -12,7 +12,7 @@ import polars as pl
 
 from models.document import BudgetProjection
 from models.kpi import KpiName
-from models.message import AlertRule, Severity
+from models.notifications import AlertRule, Severity
 from models.period import Level, floor_to
 from models.settings import Alerting, Settings
 from tasks.alerts.history import History

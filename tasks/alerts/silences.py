@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 from models.attribution import Attribution
 from models.database import reading, writing
 from models.errors import UnknownSilence, UsageError
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.tables import AlertSilence, table_of
 from tasks.alerts.grouping import Silence
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from models.ddsketch import value_of
 from models.kpi import KpiName
-from models.sketch import value_of
 from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.aggregate import INSTANT
 

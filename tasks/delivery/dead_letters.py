@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from models.context import Workplace
 from models.database import reading, writing
-from models.message import DeadDeliveries, DeadDelivery
+from models.notifications import DeadDeliveries, DeadDelivery
 from models.recipient import CONSOLE
 from models.tables import DeliveryState
-from models.workplace import Workplace
 from tasks.delivery.outbox import post_to
 from tasks.delivery.queries import DELIVERY, what_is_carried, with_contents
 from tasks.delivery.recipients import recipients_for

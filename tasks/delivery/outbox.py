@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from models.database import insert_into
-from models.message import Message
+from models.notifications import Message
 from models.settings import Settings
 from models.tables import StoredMessage, table_of
 from tasks.delivery.queue import queue

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 from sqlalchemy import Row, func, select
 
+from models.context import Workplace
 from models.database import reading
 from models.document import Document, ReportDocument
 from models.environment import Environment
-from models.message import AnyMessage, Message
+from models.notifications import AnyMessage, Message
 from models.recipient import DASHBOARD
 from models.tables import Delivery, DeliveryState, Report, table_of
-from models.workplace import Workplace
 from reports.file_names import file_stem
 from reports.notices.alert_notice import notice_of
 from reports.notices.mime import build_mail, build_message_mail

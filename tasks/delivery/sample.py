@@ -7,12 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.errors import UsageError
-from models.message import Sample
+from models.notifications import Sample
 from models.recipient import Recipient
 from models.tables import Delivery, table_of
-from models.workplace import Workplace
 from tasks.delivery.outbox import post_to
 from tasks.delivery.payloads import parcel_of_message
 from tasks.delivery.queue import USUAL, Verdict

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
+from models.context import Workplace
 from models.errors import DeliveryFailed, DeliveryUncertain
 from models.recipient import Recipient
 from models.tables import DeliveryState
-from models.workplace import Workplace
 from reports.notices.chat import render_discord, render_slack, render_teams
 from reports.notices.notice import Notice
 from tasks.atomic_files import write_atomically

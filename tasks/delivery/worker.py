@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.context import Workplace
 from models.recipient import EMAIL
 from models.tables import DeliveryState
-from models.workplace import Workplace
 from tasks.delivery.attempt import Dispatch
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from models.context import Workplace
 from models.database import check_revision, connect
 from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
 from models.recipient import Recipient
 from models.settings import Settings
-from models.workplace import Workplace
 from tasks.health.check import NotLooked
 
 

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from models.errors import RoutewatchError
-from models.hiding import hidden, secrets_of
+from models.redaction import hidden, secrets_of
 from tasks.health.check import Check, Checked, Finding, NotLooked, failed, skipped
 from tasks.health.checks import clock, database, environment, freshness, webhooks
 from tasks.health.checks import delivery_queue as deliveries

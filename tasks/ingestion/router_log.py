@@ -25,7 +25,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from models.database import connect, insert_into, writing
 from models.environment import load_environment
 from models.errors import RoutewatchError, UsageError
-from models.pick import Pick
+from models.selection_input import Pick
 from models.tables import Selection, table_of
 
 SELECTION = table_of(Selection)

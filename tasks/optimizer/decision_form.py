@@ -10,7 +10,7 @@ import httpx
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.workplace import Workplace
+from models.context import Workplace
 from tasks.optimizer.decisions import pending
 from tasks.run_logger import logger
 

@@ -10,11 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine, Row, select
 
 from models.attribution import Attribution
+from models.context import Workplace
 from models.database import reading, writing
 from models.errors import ConfigConflict
 from models.settings import Settings
 from models.tables import Optimization, OptimizationTransition, table_of
-from models.workplace import Workplace
 from tasks.optimizer.lifecycle import (
     STOPPED_KEY,
     State,

@@ -16,7 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from models.workplace import Workplace
+from models.context import Workplace
 from tasks.alerts.flow_failures import note_failure
 from tasks.delivery.worker import deliver_due
 from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed

@@ -9,11 +9,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine
 
+from models.context import Workplace
 from models.database import reading
 from models.document import Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
-from models.workplace import Workplace
 from tasks.alerts.queries import fired_in
 from tasks.bottlenecks.detect import diagnose
 from tasks.bottlenecks.inputs import Evidence, read_evidence

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from models.context import Workplace
 from models.document import (
     BudgetProjection,
     Charts,
@@ -30,7 +31,6 @@ from models.document import (
 from models.kpi import KpiState
 from models.period import Level
 from models.settings import Settings
-from models.workplace import Workplace
 from reports.document_access import trend_of
 from reports.text.labels import SPEND_METRICS
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket

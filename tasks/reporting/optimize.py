@@ -8,7 +8,7 @@ from datetime import datetime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.workplace import Workplace
+from models.context import Workplace
 from tasks.optimizer.apply import Evidence, applied_in, apply
 from tasks.reporting.material import Material
 

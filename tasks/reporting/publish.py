@@ -15,11 +15,11 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 from sqlalchemy import Engine, select
 
+from models.context import Workplace
 from models.database import insert_into, reading, writing
 from models.document import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
-from models.workplace import Workplace
 from reports.file_names import file_stem
 from reports.renderers.markdown import render_markdown
 from reports.renderers.report_file import as_file

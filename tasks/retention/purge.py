@@ -15,10 +15,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
 from models.tables import Rollup, Selection, table_of
-from models.workplace import Workplace
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.rollups.checkpoint import MINUTES_KEPT, STATE, State, lock_state
 from tasks.rollups.rebuild import mend

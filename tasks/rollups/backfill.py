@@ -9,10 +9,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine, func, select
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.period import Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
-from models.workplace import Workplace
 from tasks.rollups.aggregate import roll_up
 from tasks.rollups.checkpoint import State, basis_of, is_as_read, lock_state, read_state
 from tasks.rollups.rebuild import derive

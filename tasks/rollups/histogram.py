@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.sketch import GAMMA, LOG_GAMMA, SMALLEST_MS, ZERO_BIN
+from models.ddsketch import GAMMA, LOG_GAMMA, SMALLEST_MS, ZERO_BIN
 
 _PAIR = np.dtype([("bin", "<i4"), ("bin_count", "<u4")])
 
@@ -28,13 +28,13 @@ class Tally:
 
     @property
     def values_ms(self) -> Any:
-        """As models.sketch.value_of has them."""
+        """As models.ddsketch.value_of has them."""
         inside = 2 * np.power(GAMMA, np.maximum(self.bins, _LOWEST_BIN).astype(float)) / (GAMMA + 1)
         return np.where(self.bins == ZERO_BIN, 0.0, inside)
 
 
 def bin_index(value_ms: str) -> pl.Expr:
-    """The bin of each duration in the named column (models.sketch); NULL stays NULL."""
+    """The bin of each duration in the named column (models.ddsketch); NULL stays NULL."""
     value = pl.col(value_ms)
     inside = (value.clip(lower_bound=SMALLEST_MS).log() / LOG_GAMMA).ceil()
     return pl.when(value < SMALLEST_MS).then(ZERO_BIN).otherwise(inside).cast(pl.Int32)

@@ -10,10 +10,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BigInteger, Connection, Engine, Float, func, select, text
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
 from models.tables import HOUR_TOTAL
-from models.workplace import Workplace
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
 from tasks.rollups.checkpoint import State, lock_state, read_known_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours

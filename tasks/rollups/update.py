@@ -21,11 +21,11 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
 from models.tables import Selection, table_of
-from models.workplace import Workplace
 from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
 from tasks.rollups.checkpoint import STATE, Basis, State, basis_of, is_as_read, lock_state, read_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, mend, rebuild_hours

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from models.context import Workplace
 from models.errors import RoutewatchError
-from models.workplace import Workplace
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.ingestion.pull import pull

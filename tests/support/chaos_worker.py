@@ -11,8 +11,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from models.context import Workplace, close_engines
 from models.environment import load_environment
-from models.workplace import Workplace, close_engines
 from reports.notices.mime import build_message_mail
 from reports.notices.webhook_payload import render_message_json
 from tasks.delivery.queue import Pace, due_ids

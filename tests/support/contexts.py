@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from models.context import Workplace
 from models.database import writing
 from models.environment import Environment
-from models.message import AlertMessage
+from models.notifications import AlertMessage
 from models.settings import parse_settings
-from models.workplace import Workplace
 from tasks.delivery.outbox import post
 from tests.support import messages
 from tests.support.servers import Mailbox

@@ -52,7 +52,7 @@ from models.document import (
     VolumePoint,
 )
 from models.kpi import KpiName, KpiState, judge
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tests.support import optimizations
 from tests.support import usage_documents as usages

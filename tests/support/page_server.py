@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 
 from dashboard.app import create_app
 from dashboard.connections import config_of
+from models.context import Workplace
 from models.environment import Environment
 from models.settings import parse_settings
-from models.workplace import Workplace
 from tests.support.servers import HOST
 
 WRITER, READER, ADMIN, OVER = (f"{name}-0123456789abcdef" for name in ("writer", "reader", "admin", "over"))

@@ -10,9 +10,9 @@ from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import version
 
+from models.access_token import parse_tokens
 from models.environment import OTHERS, Environment
 from models.errors import SettingsError
-from models.token import parse_tokens
 from tasks.delivery.recipients import recipients_for
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
 from tasks.health.context import Scene

@@ -8,7 +8,7 @@ from functools import partial
 from sqlalchemy import func, select
 
 from models.database import reading
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.tables import Alert, Report, table_of
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning

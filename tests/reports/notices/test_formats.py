@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.message import AlertEvent, AlertRule, Message
+from models.notifications import AlertEvent, AlertRule, Message
 from reports.notices.alert_notice import notice_of
 from reports.notices.chat import (
     DISCORD_DESCRIPTION,

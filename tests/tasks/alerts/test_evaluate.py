@@ -16,7 +16,7 @@ from models.attribution import Attribution
 from models.database import reading
 from models.document import Filters
 from models.errors import UnknownSilence, UsageError
-from models.message import AlertEvent, AlertMessage, AlertRule
+from models.notifications import AlertEvent, AlertMessage, AlertRule
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Delivery, StoredMessage, table_of

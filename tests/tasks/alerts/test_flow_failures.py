@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 from models.attribution import Attribution
+from models.context import Workplace
 from models.database import migrate, reading
 from models.environment import Environment
 from models.errors import DatabaseUnavailable
-from models.message import AlertMessage
+from models.notifications import AlertMessage
 from models.settings import parse_settings
 from models.tables import Alert, table_of
-from models.workplace import Workplace
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.alerts.silences import Wanted, silence
 from tests.support.factories import MONDAY

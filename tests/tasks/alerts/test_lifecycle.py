@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.message import AlertEvent as Event
+from models.notifications import AlertEvent as Event
 from tasks.alerts.lifecycle import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
 from tests.support.factories import MONDAY
 

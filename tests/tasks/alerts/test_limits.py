@@ -9,7 +9,7 @@ import pytest
 
 from models.document import BudgetProjection, Interval
 from models.kpi import KpiName
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tasks.alerts.learned_limits import Learning, Usual
 from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, select, text
 from standardwebhooks.webhooks import Webhook
 
+from models.context import Workplace
 from models.database import connect, migrate, reading, writing
 from models.recipient import parse_recipient
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
-from models.workplace import Workplace
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.outbox import post

@@ -15,13 +15,13 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, insert, select, update
 from standardwebhooks.webhooks import Webhook
 
+from models.context import Workplace
 from models.database import reading, writing
 from models.document import PerformanceReport
 from models.errors import DeliveryFailed, UnknownDelivery
 from models.recipient import parse_recipient
 from models.settings import Settings
 from models.tables import Delivery, DeliveryAttempt, Report, table_of
-from models.workplace import Workplace
 from reports.notices.mime import build_mail
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.queries import list_deliveries

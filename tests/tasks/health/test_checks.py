@@ -26,12 +26,12 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, insert, text, update
 
 from deployments.doctor import tell_check_up
+from models.context import Workplace
 from models.database import migrate, writing
 from models.environment import Environment
 from models.errors import SettingsError
 from models.settings import parse_settings
 from models.tables import Delivery, PullState, Report, table_of
-from models.workplace import Workplace
 from reports.assets import fonts
 from tasks.alerts.flow_failures import note_failure
 from tasks.delivery.channels import http

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import Engine
 
+from models.context import load_workplace
 from models.database import migrate
 from models.document import ConfigMove, Recommendation
 from models.errors import UsageError
 from models.period import Period
-from models.workplace import load_workplace
 from tasks.optimizer.apply import Evidence, apply
 from tasks.optimizer.decision_form import NOTHING_PENDING, choices, link_to
 from tasks.optimizer.decisions import pending, story_of

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
 from deployments.embedded import without_heartbeat
+from models.context import Workplace, load_workplace
 from models.database import migrate, reading, writing
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
-from models.workplace import Workplace, load_workplace
 from tasks.alerts.flow_failures import note_failure
 from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue

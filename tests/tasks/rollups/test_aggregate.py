@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.ddsketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.period import Level, floor_to
-from models.sketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.tables import OTHER_TEAMS
 from tasks.rollups.aggregate import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
 from tasks.rollups.histogram import bin_index, pack, percentiles, tally

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from models.kpi import KpiName, KpiState, judge
-from models.message import AlertRule
+from models.notifications import AlertRule
 from models.settings import PerformanceMetrics, Schedule
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, METRICS_OF_KPI, limit_words
