@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from pydantic.alias_generators import to_camel
 from sqlalchemy import select
 
-from dashboard.problems import Refused, problems
-from dashboard.security import requires
+from dashboard.middleware import requires
+from dashboard.problem_details import Refused, problems
 from models.context import Workplace
 from models.database import reading
 from models.document import ReportDocument

@@ -9,8 +9,9 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from dashboard import interface, page
-from dashboard.live import LiveViews
+from dashboard import page
+from dashboard import routes as interface
+from dashboard.live_views import LiveViews
 from dashboard.monitor import Monitor
 from models.context import Workplace
 from reports.charts.vega import drawn_apart

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from sqlalchemy import Connection
 
-from dashboard.problems import Refused, problems
-from dashboard.security import requires
+from dashboard.middleware import requires
+from dashboard.problem_details import Refused, problems
 from models.context import Workplace
 from models.database import check_revision, reading
 from models.errors import SchemaOutdated

@@ -19,9 +19,9 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
-from dashboard.body import read_body
-from dashboard.problems import Refused, problems
-from dashboard.security import requires
+from dashboard.middleware import requires
+from dashboard.problem_details import Refused, problems
+from dashboard.request_body import read_body
 from models.context import Workplace
 from models.database import insert_into, writing
 from models.selection_input import Pick

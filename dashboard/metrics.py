@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.health import lag_s
 from dashboard.ingest import Intake
+from dashboard.middleware import requires
 from dashboard.otlp import SpanIntake
-from dashboard.problems import problems
-from dashboard.security import requires
+from dashboard.problem_details import problems
 from models.context import Workplace
 from models.database import reading
 from models.document import Filters

@@ -17,10 +17,10 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from dashboard.body import read_body
-from dashboard.otlp_answers import JSON, PROTOBUF, kind_of, refusal, success
-from dashboard.problems import Refused, of_the_family
-from dashboard.security import requires
+from dashboard.middleware import requires
+from dashboard.otlp_responses import JSON, PROTOBUF, kind_of, refusal, success
+from dashboard.problem_details import Refused, of_the_family
+from dashboard.request_body import read_body
 from models.context import Workplace
 from models.database import writing
 from models.errors import RoutewatchError

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from dashboard.chosen import USUAL_RANGE, Chosen, names
-from dashboard.live import LiveViews
-from dashboard.security import requires
+from dashboard.live_views import LiveViews
+from dashboard.middleware import requires
+from dashboard.render import live_style
+from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
 from models.context import Workplace
 from models.notifications import AlertRule
-from reports.live import live_style
 from tasks.alerts.silences import Wanted, end_silence, silence
 from tasks.optimizer import decisions as decide
 

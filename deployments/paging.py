@@ -32,7 +32,7 @@ def page_server(place: Workplace, host: str, port: int, *, is_proxied: bool = Fa
     import uvicorn
 
     from dashboard.app import create_app
-    from dashboard.connections import config_of
+    from dashboard.server_config import config_of
 
     if not is_free(host, port):
         raise RoutewatchError(f"port {port} is taken; choose another with --page-port or, of `routewatch page`, --port")

@@ -58,7 +58,7 @@ def serve_all(place: Workplace, where: Where) -> int:
 
 
 def _check(place: Workplace, where: Where, *, has_server: bool, has_page: bool) -> None:
-    from dashboard.gate import is_loopback
+    from dashboard.authentication import is_loopback
 
     is_public = where.is_proxied or not is_loopback(where.host)
     shown = f"the proxy before {where.host}" if where.is_proxied else where.host

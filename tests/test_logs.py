@@ -144,7 +144,7 @@ def test_the_pages_server_logs_like_everything_else() -> None:
         import logging
         from fastapi import FastAPI
         import tasks.run_logger
-        from dashboard.connections import config_of
+        from dashboard.server_config import config_of
         config_of(FastAPI())
         logging.getLogger("uvicorn.error").error("gone")
         logging.getLogger("uvicorn.access").info("unheard of")

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
-from dashboard.connections import config_of
+from dashboard.server_config import config_of
 from models.context import Workplace
 from models.environment import Environment
 from models.settings import parse_settings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from dashboard import api, health, ingest, metrics, otlp, security, summary
+from dashboard import api, health, ingest, metrics, otlp
+from dashboard import middleware as security
+from dashboard import summary_api as summary
 from dashboard.ingest import Intake, SentSelection
 from dashboard.otlp import SpanIntake, Status
-from dashboard.problems import answer_with_problems
-from dashboard.summary import Summaries
+from dashboard.problem_details import answer_with_problems
+from dashboard.summary_api import Summaries
 from models.context import Workplace
 
 

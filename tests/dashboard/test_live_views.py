@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from dashboard import live
-from dashboard.chosen import Chosen
-from dashboard.live import LiveViews, look
+from dashboard import live_views as live
+from dashboard.live_views import LiveViews, look
+from dashboard.render import SECTIONS, hashes, live_style, render_page, render_sections
+from dashboard.view_filter import Chosen
 from models.context import Workplace
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings
-from reports.live import SECTIONS, hashes, live_style, render_page, render_sections
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.factories import insert_selections, selections

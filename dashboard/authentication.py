@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from dashboard.problems import Refused
+from dashboard.problem_details import Refused
 from models.access_token import Scope, Token, token_of
 from models.errors import TokensNeeded
 

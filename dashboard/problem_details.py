@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from dashboard.headers import HEADERS
+from dashboard.security_headers import HEADERS
 from models.errors import ConfigConflict, DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
 
 logger = logging.getLogger("routewatch")

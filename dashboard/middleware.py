@@ -14,11 +14,12 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import gate, otlp_answers
-from dashboard.body import Lingering, read_body
-from dashboard.gate import COOKIE, SESSION_LENGTH, Gate, Person
-from dashboard.headers import HEADERS
-from dashboard.problems import Refused, problem
+from dashboard import authentication as gate
+from dashboard import otlp_responses as otlp_answers
+from dashboard.authentication import COOKIE, SESSION_LENGTH, Gate, Person
+from dashboard.problem_details import Refused, problem
+from dashboard.request_body import Lingering, read_body
+from dashboard.security_headers import HEADERS
 from models.access_token import Scope as TokenScope
 from models.access_token import parse_tokens
 from models.context import Workplace

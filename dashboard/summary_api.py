@@ -18,9 +18,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from dashboard.chosen import Chosen, measured, names
-from dashboard.problems import Refused, problems
-from dashboard.security import requires
+from dashboard.middleware import requires
+from dashboard.problem_details import Refused, problems
+from dashboard.view_filter import Chosen, measured, names
 from models.context import Workplace
 from models.database import reading
 from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend

@@ -195,7 +195,7 @@ def test_an_exporter_that_is_told_to_come_back_does(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is away for its first try, and there again for its second."""
-    monkeypatch.setattr("dashboard.problems.RETRY_AFTER_S", 1)
+    monkeypatch.setattr("dashboard.problem_details.RETRY_AFTER_S", 1)
     recorder = Recorder()
     recorder.span(CHAT)
     tries = threading.Semaphore(0)

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
-from dashboard.headers import HEADERS
+from dashboard.security_headers import HEADERS
 from models.access_token import parse_tokens
 from models.errors import TokensNeeded
 from tasks.alerts.silences import list_silences

@@ -10,13 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from dashboard.chosen import Chosen, measured
-from models.context import Workplace
-from models.database import reading
-from models.notifications import AlertRule
-from models.period import Level
-from models.tables import UNKNOWN, FoldState, table_of
-from reports.live import (
+from dashboard.render import (
     Live,
     LiveAlert,
     LiveDelivery,
@@ -26,6 +20,12 @@ from reports.live import (
     render_page,
     render_sections,
 )
+from dashboard.view_filter import Chosen, measured
+from models.context import Workplace
+from models.database import reading
+from models.notifications import AlertRule
+from models.period import Level
+from models.tables import UNKNOWN, FoldState, table_of
 from tasks.alerts.queries import learning, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dashboard.render import RANGES
 from models.context import Workplace
 from models.document import Filters, PerformanceReport
 from models.errors import UsageError
 from models.period import Level, Period, floor_to
-from reports.live import RANGES
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
 from tasks.reporting.material import Material

@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 
-from dashboard.problems import Refused
+from dashboard.problem_details import Refused
 
 LINGERS_S = 5.0
 LINGERS_BYTES = 32 * 1024 * 1024

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select
 
-from dashboard.connections import ImpatientProtocol
+from dashboard.server_config import ImpatientProtocol
 from models.database import reading, writing
 from models.tables import Selection, table_of
 from tests.support.page_server import READER, WRITER, bearing, listening, serving, workplace
