@@ -29,7 +29,7 @@ from models.period import Period
 if TYPE_CHECKING:
     import polars as pl
 
-    from flows.telling import Outcome
+    from flows.report_pipeline import Outcome
 
 ZONE = ZoneInfo("Europe/Berlin")
 FIRST_DAY = datetime(2026, 9, 7, tzinfo=ZONE)

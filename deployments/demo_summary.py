@@ -18,7 +18,7 @@ from reports.view.alert_tables import fired_words
 from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:
-    from flows.telling import Outcome
+    from flows.report_pipeline import Outcome
 
 
 OPTIMIZATION_PDF = "optimization.pdf"

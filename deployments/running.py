@@ -16,7 +16,7 @@ def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int
     use_embedded_prefect(place.environment.home)
     from flows.daily import daily
     from flows.hourly import hourly
-    from flows.telling import Outcome
+    from flows.report_pipeline import Outcome
     from flows.weekly import weekly
     from reports.text.headline import headline
 

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import State, flow, unmapped
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from flows.clock import time_of_run
+from flows.run_time import time_of_run
 from models.context import load_workplace
 from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period

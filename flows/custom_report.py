@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from prefect import flow
 
-from flows.clock import time_of_run
-from flows.telling import Outcome, tell
+from flows.report_pipeline import Outcome, tell
+from flows.run_time import time_of_run
 from models.context import load_workplace
 from models.document import Filters
 from models.errors import UsageError

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from prefect import flow
 
-from flows.clock import time_of_run
-from flows.failing import tell_failure, tell_success
-from flows.telling import Outcome, tell
+from flows.hooks import tell_failure, tell_success
+from flows.report_pipeline import Outcome, tell
+from flows.run_time import time_of_run
 from models.context import load_workplace
 from tasks.orchestration.run_monitor import look_after_runs
 from tasks.reporting.request import scheduled

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from prefect import flow
 
-from flows.clock import time_of_run
+from flows.run_time import time_of_run
 from models.attribution import Attribution
 from models.context import load_workplace
 from models.errors import UsageError

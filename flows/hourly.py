@@ -7,9 +7,9 @@ from typing import cast
 
 from prefect import flow
 
-from flows.clock import skipped_where_late, time_of_run
-from flows.failing import tell_failure, tell_success
-from flows.telling import Outcome, tell
+from flows.hooks import tell_failure, tell_success
+from flows.report_pipeline import Outcome, tell
+from flows.run_time import skipped_where_late, time_of_run
 from models.context import load_workplace
 from tasks.optimizer.verify import verify_optimizations
 from tasks.orchestration.run_monitor import look_after_runs
