@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 from typer.core import TyperGroup
 
-from deployments.cli import app
+from deployments.cli.app import app
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 

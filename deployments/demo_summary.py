@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployments.tell import say, table
+from deployments.cli.console import say, table
 from examples.receivers import Hook, Inbox
 from models.context import Workplace
 from models.document import FiredAlert, PerformanceReport
@@ -42,7 +42,7 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
 
 def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
     """The report about the loop, as PDF."""
-    from deployments.reporting import write_report
+    from deployments.cli.report import write_report
     from models.file_format import FileFormat
     from tasks.reporting.request import Request
 

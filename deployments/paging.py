@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deployments.cli.console import note, say
 from deployments.logs import use_logs
 from deployments.ports import ANYWHERE, as_url, is_free
-from deployments.tell import note, say
 from models.context import Workplace
 from models.errors import RoutewatchError
 

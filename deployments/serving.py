@@ -7,13 +7,13 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from deployments.cli.console import complain, say
 from deployments.embedded import use_embedded_prefect
 from deployments.greeting import Greeting, greet
 from deployments.logs import use_logs
 from deployments.parts import command_of
 from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
 from deployments.supervising import Part, supervise
-from deployments.tell import complain, say
 from models.context import Workplace
 from models.errors import Fault, PasswordNeeded, RoutewatchError, SettingsError, TokensNeeded
 

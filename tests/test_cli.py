@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from deployments.cli import main
+from deployments.cli.app import main
 from models.database import migrate
 from tests.support.factories import insert_selections, selections
 
@@ -77,7 +77,7 @@ def test_from_a_terminal_nothing_is_told_to_the_makers_of_prefect(home: Path) ->
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, deployments.cli as cli\n"
+        "import sys, deployments.cli.app as cli\n"
         "try: cli.app(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'polars', 'prefect', 'altair', 'weasyprint', 'sqlalchemy', 'numpy', 'httpx'} & set(sys.modules)\n"

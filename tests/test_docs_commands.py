@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from typer._click.exceptions import MissingParameter  # Typer's own copy of click, which has no public name
 from typer.core import TyperGroup
 
-from deployments.cli import app
+from deployments.cli.app import app
 from models.context import close_engines
 from models.database import migrate, open_database
 from models.settings import parse_settings

@@ -12,7 +12,7 @@ import pytest
 import typer
 from standardwebhooks.webhooks import Webhook
 
-from deployments.checking import test_delivery as run_test_delivery
+from deployments.cli.doctor_commands import test_delivery as run_test_delivery
 from models.errors import UsageError
 from tests.support.contexts import SECRET
 from tests.support.servers import HOST, Hook, Mailbox, mailbox

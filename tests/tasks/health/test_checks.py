@@ -25,7 +25,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, insert, text, update
 
-from deployments.doctor import tell_check_up
+from deployments.cli.doctor_output import tell_check_up
 from models.context import Workplace
 from models.database import migrate, writing
 from models.environment import Environment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from deployments.cli.console import complain, say
 from deployments.embedded import use_embedded_prefect, without_heartbeat
-from deployments.tell import complain, say
 from models.context import Workplace
 
 

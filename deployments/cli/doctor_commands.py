@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.tell import say
+from deployments.cli.console import say
 
 if TYPE_CHECKING:
     from models.recipient import Recipient
@@ -17,7 +17,7 @@ _OUTCOMES = {"sent": "sent", "queued": "not accepted for now", "dead": "refused"
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Check all that Routewatch needs, and say how to mend what is wrong. Nothing is sent, nothing is changed."""
-    from deployments.doctor import tell_check_up
+    from deployments.cli.doctor_output import tell_check_up
 
     raise typer.Exit(tell_check_up(as_json=as_json))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from deployments.cli.console import say, table
 from deployments.embedded import use_embedded_prefect
-from deployments.tell import say, table
 from models.context import Workplace
 from models.errors import RoutewatchError, UsageError
 

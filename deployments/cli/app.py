@@ -11,10 +11,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from deployments import alerting, checking, optimizing, tables
+from deployments.cli import alerts as alerting
+from deployments.cli import config_and_deliveries as tables
+from deployments.cli import doctor_commands as checking
+from deployments.cli import optimizations as optimizing
+from deployments.cli.console import complain, say
 from deployments.logs import use_logs
 from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT
-from deployments.tell import complain, say
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
 from models.period import PeriodName
@@ -86,7 +89,7 @@ def import_(
     mapping: Annotated[Path | None, typer.Option("--map", help="A mapping file; see docs/import.md.")] = None,
 ) -> None:
     """Import selections. Bad rows are listed, good ones kept; importing again adds nothing."""
-    from deployments.importing import import_files
+    from deployments.cli.import_files import import_files
     from models.context import load_workplace
 
     raise typer.Exit(import_files(load_workplace(), files, mapping))
@@ -111,7 +114,7 @@ def pull(
     listed: Annotated[bool, typer.Option("--list", help="Show how far each source was pulled.")] = False,
 ) -> None:
     """Pull selections from where the router's picks are logged already, from where the last pull left off."""
-    from deployments.pulling import list_sources, preview_one, pull_all, pull_one
+    from deployments.cli.pull import list_sources, preview_one, pull_all, pull_one
     from models.context import load_workplace
     from models.period import parse_instant
 
@@ -135,7 +138,7 @@ def run(
     as_of: Annotated[str | None, typer.Option(help="Act as though it were this time (ISO 8601).")] = None,
 ) -> None:
     """Run one flow, here and now."""
-    from deployments.running import run_schedule
+    from deployments.cli.run import run_schedule
     from models.context import load_workplace
     from models.period import parse_instant
 
@@ -169,7 +172,7 @@ def report(
     summary: Annotated[bool, typer.Option("--summary", help="A page or two instead of everything.")] = False,
 ) -> None:
     """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
-    from deployments.reporting import formats_of, period_of, send_report, write_report
+    from deployments.cli.report import formats_of, period_of, send_report, write_report
     from models.context import load_workplace
     from models.document import Filters
     from tasks.reporting.request import Request
@@ -193,7 +196,7 @@ def rebuild(
     end: Annotated[str | None, typer.Option("--to", help="Only the weeks up to this time.")] = None,
 ) -> None:
     """Make the rollups anew from the raw rows."""
-    from deployments.reporting import rebuild_rollups
+    from deployments.cli.report import rebuild_rollups
     from models.context import load_workplace
 
     rebuild_rollups(load_workplace(), start, end, datetime.now(UTC))
@@ -264,7 +267,7 @@ def deploy(
     ] = None,
 ) -> None:
     """Apply the timetable to the Prefect server that PREFECT_API_URL names, for workers; again after each upgrade."""
-    from deployments.deploying import deploy_timetable
+    from deployments.cli.deploy import deploy_timetable
     from models.context import load_workplace
 
     deploy_timetable(load_workplace(), pool, None if kind is None else kind.value, image)
