@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.supervising import Part, Patience, supervise
+from deployments.service.supervisor import Part, Patience, supervise
 
 QUICK = Patience(pauses_s=(0.01, 0.02), steady_s=60.0, stop_s=30.0)
 

@@ -14,7 +14,7 @@ from models.settings import parse_settings
 
 
 def deployments(custom: dict[str, Any]) -> dict[str, Any]:
-    from deployments.timetable import timetable  # noqa: PLC0415 - importing Prefect takes seconds
+    from deployments.service.deployments import timetable  # noqa: PLC0415 - importing Prefect takes seconds
 
     return {str(it.flow_name): it for it in timetable(parse_settings({"reporting": {"customReports": custom}}, "test"))}
 

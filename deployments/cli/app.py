@@ -17,7 +17,7 @@ from deployments.cli import doctor_commands as checking
 from deployments.cli import optimizations as optimizing
 from deployments.cli.console import complain, say
 from deployments.logs import use_logs
-from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT
+from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
 from models.period import PeriodName
@@ -224,7 +224,7 @@ def page(
     proxied: Proxied = False,
 ) -> None:
     """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
-    from deployments.paging import serve_page
+    from deployments.service.page_server import serve_page
     from models.context import load_workplace
 
     serve_page(load_workplace(), host, port, is_proxied=proxied)
@@ -244,7 +244,7 @@ def serve(
     proxied: Proxied = False,
 ) -> None:
     """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
-    from deployments.serving import Where, serve_all
+    from deployments.service.serve import Where, serve_all
     from models.context import load_workplace
 
     raise typer.Exit(serve_all(load_workplace(), Where(host, ui_port, page_port, is_proxied=proxied)))

@@ -31,7 +31,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
     import httpx
     from prefect.client.orchestration import get_client
 
-    from deployments.timetable import timetable
+    from deployments.service.deployments import timetable
     from tasks.optimizer.decisions import pending
 
     deployments = timetable(place.settings, pending(place.engine))

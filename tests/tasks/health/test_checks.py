@@ -761,7 +761,7 @@ def test_without_a_server_nothing_is_asked_of_it(tmp_path: Path, monkeypatch: py
 def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
 
-    from deployments.timetable import timetable  # noqa: PLC0415
+    from deployments.service.deployments import timetable  # noqa: PLC0415
 
     scene = of(tmp_path)
     assert found("Prefect API", scene).state is State.OK

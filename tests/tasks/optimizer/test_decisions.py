@@ -59,7 +59,7 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
     """The deployment's schema names the pending ones; once decided, nothing is left to choose."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
-    from deployments.timetable import timetable  # noqa: PLC0415
+    from deployments.service.deployments import timetable  # noqa: PLC0415
     from flows.decide import Decision, decide  # noqa: PLC0415
     from tasks.optimizer.decision_form import offer_decisions  # noqa: PLC0415
 

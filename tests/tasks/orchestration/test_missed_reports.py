@@ -150,7 +150,7 @@ def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefe
     first = berlin(2026, 3, 16)
     rows = ({"timestamp": first + number * HOUR, "response_time_ms": 500.0} for number in range(14 * 24))
     insert_selections(place.engine, selections(*rows))
-    from deployments.timetable import timetable  # noqa: PLC0415 - importing Prefect takes seconds
+    from deployments.service.deployments import timetable  # noqa: PLC0415 - importing Prefect takes seconds
 
     for deployment in timetable(place.settings):
         deployment.apply()

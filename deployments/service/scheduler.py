@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 
 from deployments.embedded import use_embedded_prefect
-from deployments.timetable import NAME
+from deployments.service.deployments import NAME
 from models.context import Workplace
 from models.errors import RoutewatchError
 
@@ -45,7 +45,7 @@ def keep_timetable(place: Workplace) -> None:
 async def _run(place: Workplace, stopping: Event) -> None:
     from prefect.runner import Runner
 
-    from deployments.timetable import timetable
+    from deployments.service.deployments import timetable
     from tasks.optimizer.decisions import pending
 
     # Left running when stopped: a pause would have to be undone by hand at every start.

@@ -1,4 +1,4 @@
-"""The processes of `routewatch serve`: `python -m deployments.parts server|timetable|page …`.
+"""The processes of `routewatch serve`: `python -m deployments.service.processes server|timetable|page …`.
 
 Each ends when its supervisor dies, also where that had no time to say so.
 """
@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1
 
 def command_of(part: str, *arguments: str) -> tuple[str, ...]:
     """What starts a part."""
-    return (sys.executable, "-m", "deployments.parts", part, *arguments)
+    return (sys.executable, "-m", "deployments.service.processes", part, *arguments)
 
 
 def main() -> None:
@@ -38,14 +38,14 @@ def _server(host: str, port: str) -> None:
 
 
 def _timetable() -> None:
-    from deployments.timekeeping import keep_timetable
+    from deployments.service.scheduler import keep_timetable
     from models.context import load_workplace
 
     keep_timetable(load_workplace())
 
 
 def _page(host: str, port: str, reach: str) -> None:
-    from deployments.paging import page_server
+    from deployments.service.page_server import page_server
     from models.context import load_workplace
 
     page_server(load_workplace(), host, int(port), is_proxied=reach == "proxied").run()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from deployments.cli.console import complain, say
 from deployments.embedded import use_embedded_prefect
-from deployments.greeting import Greeting, greet
 from deployments.logs import use_logs
-from deployments.parts import command_of
-from deployments.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
-from deployments.supervising import Part, supervise
+from deployments.service.banner import Greeting, greet
+from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
+from deployments.service.processes import command_of
+from deployments.service.supervisor import Part, supervise
 from models.context import Workplace
 from models.errors import Fault, PasswordNeeded, RoutewatchError, SettingsError, TokensNeeded
 

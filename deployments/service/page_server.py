@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from deployments.cli.console import note, say
 from deployments.logs import use_logs
-from deployments.ports import ANYWHERE, as_url, is_free
+from deployments.service.ports import ANYWHERE, as_url, is_free
 from models.context import Workplace
 from models.errors import RoutewatchError
 

@@ -1,0 +1,1 @@
+"""`routewatch serve`: supervisor, processes, scheduler and page server."""
