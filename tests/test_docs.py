@@ -16,10 +16,10 @@ from urllib.parse import unquote
 import pytest
 from pydantic import BaseModel
 
-from deployments import commands
+from deployments.reference import cli as commands
+from deployments.reference import settings as configuration
 from models.environment import OTHERS, Environment
 from models.settings import Settings, parse_settings
-from reports import configuration
 from tasks.ingestion.column_mapping import load_mapping
 from tests.support.paths import ROOT
 
@@ -64,11 +64,11 @@ def test_the_site_fetches_nothing_and_leads_nowhere_that_is_not_there(tmp_path: 
 
 
 def test_the_reference_of_the_configuration_is_that_of_the_models() -> None:
-    assert configuration.PAGE.read_text() == configuration.page(), "run `python -m reports.configuration`"
+    assert configuration.PAGE.read_text() == configuration.page(), "run `python -m deployments.reference.settings`"
 
 
 def test_the_reference_of_the_commands_is_that_of_the_command_line() -> None:
-    assert commands.PAGE.read_text() == commands.page(), "run `python -m deployments.commands`"
+    assert commands.PAGE.read_text() == commands.page(), "run `python -m deployments.reference.cli`"
 
 
 def test_a_key_without_a_meaning_has_no_reference() -> None:

@@ -1,6 +1,6 @@
 """The reference of the command line, made of the commands themselves.
 
-`python -m deployments.commands` writes it to docs/commands.md.
+`python -m deployments.reference.cli` writes it to docs/commands.md.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 _HEAD = """\
 # Commands
 
-Made of the commands by `python -m deployments.commands`; a test holds it against them. Each also says this by `--help`.
+Made of the commands by `python -m deployments.reference.cli`; a test holds it against them. Each also says this by `--help`.
 
 Exit status 0 is done, 1 failed, 2 used wrongly. An error is one line on stderr. A time is ISO 8601; one without an
 offset is in the `timezone` of the [settings](configuration.md). All obey the

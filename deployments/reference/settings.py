@@ -1,6 +1,6 @@
 """The reference of everything that can be set, made of the models: the settings file's keys, and the variables.
 
-`python -m reports.configuration` writes it to docs/configuration.md.
+`python -m deployments.reference.settings` writes it to docs/configuration.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 _HEAD = """\
 # Configuration
 
-Made of `models/settings.py` and `models/environment.py` by `python -m reports.configuration`; a test holds it against
+Made of `models/settings.py` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it against
 them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
 set is right.
 

@@ -1,6 +1,6 @@
 """JSON Schemas of the reports, one a template, for whoever reads them by a program.
 
-`python -m reports.schema` writes them to docs/schemas.
+`python -m deployments.reference.json_schemas` writes them to docs/schemas.
 """
 
 from __future__ import annotations

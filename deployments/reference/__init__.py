@@ -1,0 +1,1 @@
+"""Generators of docs/commands.md, docs/configuration.md and docs/schemas."""
