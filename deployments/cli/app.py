@@ -205,7 +205,7 @@ def rebuild(
 @app.command()
 def demo() -> None:
     """Show all of it on the simulated router; nothing else is needed."""
-    from deployments.demo import run_demo
+    from deployments.demo.run import run_demo
 
     raise typer.Exit(run_demo())
 
