@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from deployments.cli.console import say, table
-from deployments.embedded import use_embedded_prefect
+from deployments.embedded_prefect import use_embedded_prefect
 from models.context import Workplace
 from models.errors import RoutewatchError, UsageError
 

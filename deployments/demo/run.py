@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from deployments.cli.console import note, progress
 from deployments.cli.import_files import import_files
 from deployments.demo.summary import tell_summary, tell_where, write_optimization_report
-from deployments.embedded import use_embedded_prefect, without_heartbeat
+from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
 from examples.receivers import HOST, mail_receiver, webhook_receiver
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, simulate
 from models.context import Workplace, load_workplace

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from threading import Event, Thread
 
-from deployments.embedded import use_embedded_prefect
+from deployments.embedded_prefect import use_embedded_prefect
 from deployments.service.deployments import NAME
 from models.context import Workplace
 from models.errors import RoutewatchError

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from deployments.cli.console import complain, say
-from deployments.embedded import use_embedded_prefect
-from deployments.logs import use_logs
+from deployments.embedded_prefect import use_embedded_prefect
+from deployments.log_config import use_logs
 from deployments.service.banner import Greeting, greet
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
 from deployments.service.processes import command_of

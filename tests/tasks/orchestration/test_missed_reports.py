@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
-from deployments.embedded import without_heartbeat
+from deployments.embedded_prefect import without_heartbeat
 from models.context import Workplace, load_workplace
 from models.database import migrate, reading, writing
 from models.period import Period

@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from deployments.logs import CONFIGURATION, IDS, formatter, use_logs
+from deployments.log_config import CONFIGURATION, IDS, formatter, use_logs
 from models.database import migrate
 from models.environment import load_environment
 from models.errors import SettingsError
+from tests.deployments.test_cli import call
 from tests.support.contexts import SECRET
 from tests.support.paths import ROOT
-from tests.test_cli import call
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_prefect_logs_what_it_logs_by_itself_and_to_the_same_places() -> None:
 
 def test_the_pages_server_logs_like_everything_else() -> None:
     code = """
-        from deployments.logs import use_logs
+        from deployments.log_config import use_logs
         use_logs("INFO")
         import logging
         from fastapi import FastAPI
