@@ -15,9 +15,9 @@ from standardwebhooks.webhooks import Webhook
 from deployments.cli.doctor_commands import test_delivery as run_test_delivery
 from models.errors import UsageError
 from tests.deployments.test_cli import call, fault
+from tests.security.test_network import LOGIN, unknown_issuer
 from tests.support.contexts import SECRET
 from tests.support.servers import HOST, Hook, Mailbox, mailbox
-from tests.test_security_lines import LOGIN, unknown_issuer
 
 __all__ = ["unknown_issuer"]
 

@@ -45,11 +45,11 @@ from tasks.health.runner import checks_of, examine
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.deployments.test_cli import call
+from tests.security.test_network import LOGIN, serving, unknown_issuer
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import insert_selections, selections
 from tests.support.page_server import TOKENS
 from tests.support.servers import HOST, Hook, Mailbox, mailbox
-from tests.test_security_lines import LOGIN, serving, unknown_issuer
 
 __all__ = ["unknown_issuer"]
 
