@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from deployments.cli.app import app
 
-PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
+PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 
 _HEAD = """\
 # Commands

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from models.document import SCHEMA_VERSION, Document
 
-FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
+FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 _MAJOR = SCHEMA_VERSION.partition(".")[0]
 
 

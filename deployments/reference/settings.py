@@ -19,7 +19,7 @@ from models.settings import Settings
 Part = Mapping[str, Any]
 """A part of a JSON Schema."""
 
-PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 _HEAD = """\
 # Configuration
