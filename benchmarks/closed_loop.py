@@ -22,7 +22,7 @@ from sqlalchemy import Engine, insert, select
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.attribution import Attribution
 from models.database import migrate, open_database, reading, writing
-from models.document import ConfigMove, Recommendation
+from models.documents import ConfigMove, Recommendation
 from models.kpi import LOWER_IS_BETTER, KpiName
 from models.period import Level
 from models.settings import Settings

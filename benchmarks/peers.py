@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlmodel import Session, select
 
 from models.database import reading
-from models.document import Filters
+from models.documents import Filters
 from models.period import Level, Period
 from models.tables import Selection
 from tasks.kpis.measures import heatmap, model_breakdown, timeline

@@ -8,7 +8,7 @@ from benchmarks.line import Goal, Line
 from benchmarks.peers import exact_percentiles
 from benchmarks.scene import Scene
 from benchmarks.traffic import PERIOD
-from models.document import Filters
+from models.documents import Filters
 from tasks.rollups.query import gather
 from tasks.rollups.totals import PERCENTILES, percentiles_by
 

@@ -19,7 +19,7 @@ import typer
 
 from examples import simulated_router
 from examples.simulated_router import DEFAULT_CONFIG, simulate
-from models.document import Direction, Filters
+from models.documents import Direction, Filters
 from models.period import Level, Period
 from tasks.comparison.trends import METRICS, trends
 from tasks.rollups.aggregate import SELECTION_SCHEMA, empty, roll_up

@@ -18,7 +18,7 @@ from dashboard.middleware import requires
 from dashboard.problem_details import Refused, problems
 from models.context import Workplace
 from models.database import reading
-from models.document import ReportDocument
+from models.documents import ReportDocument
 from models.tables import Report, table_of
 from reports.file_names import file_stem
 from tasks.optimizer.router_config import read_config

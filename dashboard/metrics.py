@@ -23,7 +23,7 @@ from dashboard.otlp import SpanIntake
 from dashboard.problem_details import problems
 from models.context import Workplace
 from models.database import reading
-from models.document import Filters
+from models.documents import Filters
 from models.notifications import Severity
 from models.period import Level, Period, floor_to
 from models.tables import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.document import PerformanceReport
+from models.documents import PerformanceReport
 from models.kpi import KpiName
 from models.notifications import AlertRule
 from reports.assets.fonts import web_faces

@@ -23,7 +23,7 @@ from dashboard.problem_details import Refused, problems
 from dashboard.view_filter import Chosen, measured, names
 from models.context import Workplace
 from models.database import reading
-from models.document import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
+from models.documents import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
 from models.period import Level, floor_to
 from tasks.reporting.material import Material
 from tasks.rollups.checkpoint import read_known_state

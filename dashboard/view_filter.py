@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from dashboard.render import RANGES
 from models.context import Workplace
-from models.document import Filters, PerformanceReport
+from models.documents import Filters, PerformanceReport
 from models.errors import UsageError
 from models.period import Level, Period, floor_to
 from tasks.reporting.collect import survey

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from PIL import Image
 
 from models.database import open_database
-from models.document import Document
+from models.documents import Document
 from models.period import Period
 from models.settings import load_settings
 from reports.renderers.email import render_mail

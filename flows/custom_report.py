@@ -10,7 +10,7 @@ from prefect import flow
 from flows.report_pipeline import Outcome, tell
 from flows.run_time import time_of_run
 from models.context import load_workplace
-from models.document import Filters
+from models.documents import Filters
 from models.errors import UsageError
 from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period

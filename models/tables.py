@@ -291,7 +291,7 @@ class OptimizationState(StrEnum):
 class Optimization(_Table, table=True):
     """A recommendation through its life. `subject` names what it would change, so that one is open at a time.
 
-    `verdict` is the newest of its observation (models.document.Verdict).
+    `verdict` is the newest of its observation (models.documents.Verdict).
     """
 
     __tablename__ = "optimization"

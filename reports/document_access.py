@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.document import (
+from models.documents import (
     AppliedOptimization,
     Bottleneck,
     CostReport,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from models.document import Document
+from models.documents import Document
 
 
 def file_stem(document: Document, report_id: int | None = None) -> str:

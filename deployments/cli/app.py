@@ -174,7 +174,7 @@ def report(
     """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
     from deployments.cli.report import formats_of, period_of, send_report, write_report
     from models.context import load_workplace
-    from models.document import Filters
+    from models.documents import Filters
     from tasks.reporting.request import Request
 
     if period_name is not None and last is not None:

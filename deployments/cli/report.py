@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deployments.cli.console import complain, note, progress, say
 from models.context import Workplace
-from models.document import Document
+from models.documents import Document
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span

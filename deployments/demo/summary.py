@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deployments.cli.console import say, table
 from examples.receivers import Hook, Inbox
 from models.context import Workplace
-from models.document import FiredAlert, PerformanceReport
+from models.documents import FiredAlert, PerformanceReport
 from models.period import Period
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
@@ -86,7 +86,7 @@ def _measured(place: Workplace, period: Period) -> PerformanceReport:
 
 def _fired(place: Workplace, period: Period) -> Iterable[FiredAlert]:
     from models.database import reading
-    from models.document import Filters
+    from models.documents import Filters
     from tasks.alerts.queries import fired_in
 
     with reading(place.engine) as connection:

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from models.document import SCHEMA_VERSION, Document
+from models.documents import SCHEMA_VERSION, Document
 
 FOLDER = Path(__file__).parents[2] / "docs" / "schemas"
 _MAJOR = SCHEMA_VERSION.partition(".")[0]

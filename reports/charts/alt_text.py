@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from models.document import (
+from models.documents import (
     CostReport,
     Document,
     ErrorBurst,

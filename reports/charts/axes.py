@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import altair as alt
 
-from models.document import Document, PeriodPart
+from models.documents import Document, PeriodPart
 from reports.charts.style import number_labels
 from reports.text.formatting import Formats
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
+from models.documents import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.settings import ChartName
 from reports.assets.fonts import register_for_charts
 from reports.assets.template_engine import svg_url

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from models.document import Document
+from models.documents import Document
 from reports.assets.fonts import text_em
 from reports.charts.style import MUTED, Layer, at_y, layer, words
 from reports.document_access import applied_of

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from models.document import CostReport, DistributionBin, Document, GroupCost, Kpi, ModelStats, PerformanceReport
+from models.documents import CostReport, DistributionBin, Document, GroupCost, Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.assets.fonts import text_em
 from reports.charts.style import (

@@ -10,7 +10,7 @@ from datetime import date
 
 from babel.dates import format_date
 
-from models.document import CostReport, Document, UsageReport
+from models.documents import CostReport, Document, UsageReport
 from reports.assets.fonts import FAMILY, text_em
 from reports.charts.style import INK, MUTED, NARROW, NOTHING, WIDE
 from reports.text.formatting import Formats

@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import MetricChange, OptimizationReport
+from models.documents import MetricChange, OptimizationReport
 from reports.charts.style import (
     AMBER,
     BLUE,

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import CostReport, Document, ErrorBurst, Kpi, TimelinePoint
+from models.documents import CostReport, Document, ErrorBurst, Kpi, TimelinePoint
 from models.kpi import KpiName
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.charts.change_markers import change_marks

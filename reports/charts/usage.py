@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from models.document import GroupUsage, Mover, UsageReport, VolumePoint
+from models.documents import GroupUsage, Mover, UsageReport, VolumePoint
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.charts.change_markers import change_marks
 from reports.charts.distributions import MOST_MODELS, Bar, bars

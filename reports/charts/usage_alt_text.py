@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import UsageReport
+from models.documents import UsageReport
 from models.settings import ChartName
 from reports.charts.change_markers import marks_of
 from reports.charts.heatmap import weekday_name

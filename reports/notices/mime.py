@@ -9,7 +9,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
 
-from models.document import Document
+from models.documents import Document
 from models.notifications import Message
 from reports.notices.alert_notice import notice_of
 from reports.notices.email import render_notice_mail

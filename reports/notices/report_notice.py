@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import Document
+from models.documents import Document
 from reports.notices.notice import Item, Notice
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats

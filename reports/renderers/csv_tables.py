@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol, cast
 
 from pydantic import BaseModel
 
-from models.document import CostReport, Document, OptimizationReport, UsageReport
+from models.documents import CostReport, Document, OptimizationReport, UsageReport
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.document import Document, OptimizationReport, UsageReport
+from models.documents import Document, OptimizationReport, UsageReport
 from models.file_format import FileFormat
 from reports.assets.template_engine import fill, style
 from reports.charts.build import Chart, draw, png

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import Document
+from models.documents import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw

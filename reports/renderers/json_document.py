@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel
 
-from models.document import Document
+from models.documents import Document
 
 _STEP = "  "
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.document import Document
+from models.documents import Document
 from reports.text.labels import sentence
 from reports.text.unicode_names import readable
 from reports.view.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped

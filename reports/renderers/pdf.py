@@ -14,7 +14,7 @@ from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.urls import URLFetcher, URLFetcherResponse
 
-from models.document import Document
+from models.documents import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from models.document import Document
+from models.documents import Document
 from models.file_format import FileFormat
 
 

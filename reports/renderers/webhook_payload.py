@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.document import Document
+from models.documents import Document
 from reports.document_access import applied_of, bottlenecks_of, summary_of
 from reports.text.formatting import Formats
 from reports.text.headline import headline

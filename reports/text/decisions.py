@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-from models.document import Recommendation
+from models.documents import Recommendation
 from reports.text.formatting import Formats
 from reports.text.verdicts import number_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.document import (
+from models.documents import (
     AppliedOptimization,
     Bottleneck,
     ConfigMove,

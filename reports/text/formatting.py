@@ -12,7 +12,7 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal, format_percent
 
-from models.document import Coverage, Interval, PeriodPart
+from models.documents import Coverage, Interval, PeriodPart
 
 NO_DATA = "no data"
 _MS_PER_S = 1_000

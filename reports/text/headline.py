@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.document import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
+from models.documents import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
 from reports.document_access import applied_of, spent_of, total_of, trend_of
 from reports.text.formatting import Formats

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.document import Direction, Interval, ReportAlert, Trend
+from models.documents import Direction, Interval, ReportAlert, Trend
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
 from reports.text.formatting import Formats, sign
 

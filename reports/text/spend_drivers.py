@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import SpendCause
+from models.documents import SpendCause
 from reports.text.findings import between
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import Direction, Trend
+from models.documents import Direction, Trend
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, bounds_words, metric_change, metric_label, metric_value
 

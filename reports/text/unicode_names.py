@@ -16,7 +16,7 @@ from weasyprint.text.ffi import ffi, pango
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.text.line_break import Layout
 
-from models.document import Document
+from models.documents import Document
 from reports.assets.fonts import FAMILY, is_in_font
 
 NOTE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.document import Direction, Mover, Trend, UsageReport, VolumeChange
+from models.documents import Direction, Mover, Trend, UsageReport, VolumeChange
 from reports.document_access import trend_of
 from reports.text.formatting import Formats, sign
 from reports.text.labels import number_word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.document import AppliedOptimization, Interval, MetricChange, OptimizationReport, Verdict
+from models.documents import AppliedOptimization, Interval, MetricChange, OptimizationReport, Verdict
 from models.kpi import LOWER_IS_BETTER
 from reports.text.findings import between, move_text, negated
 from reports.text.formatting import Formats

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import FiredAlert, PerformanceReport
+from models.documents import FiredAlert, PerformanceReport
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats
 from reports.text.unicode_names import kept_to_itself

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
+from models.documents import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
 from reports.text.formatting import Formats
 from reports.text.headline import headline

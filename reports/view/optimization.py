@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import Baselines, Interval, OptimizationReport
+from models.documents import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
 from reports.document_access import total_of
 from reports.text.formatting import Formats

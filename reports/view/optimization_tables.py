@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import (
+from models.documents import (
     Baseline,
     Baselines,
     ConfigHistoryEntry,

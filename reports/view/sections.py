@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.document import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
+from models.documents import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
 from reports.document_access import bottlenecks_of, spent_of, total_of, trend_of
 from reports.text.decisions import decide_words, link_to, score_words

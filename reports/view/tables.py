@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from models.document import (
+from models.documents import (
     Bottleneck,
     CostReport,
     GroupCost,

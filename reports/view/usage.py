@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from models.document import Coverage, UsageReport
+from models.documents import Coverage, UsageReport
 from models.settings import ChartName
 from reports.document_access import total_of
 from reports.text.formatting import Formats

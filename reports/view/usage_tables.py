@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from models.document import GroupUsage, UsageReport
+from models.documents import GroupUsage, UsageReport
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words
 from reports.text.usage import change_words, compared_words, signed_count

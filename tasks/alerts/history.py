@@ -9,7 +9,7 @@ from threading import Lock
 import polars as pl
 from sqlalchemy import Connection, func, select
 
-from models.document import Filters
+from models.documents import Filters
 from models.kpi import KpiName
 from models.period import Level, Period, floor_to
 from models.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from models.document import BudgetProjection
+from models.documents import BudgetProjection
 from models.kpi import KpiName
 from models.notifications import AlertRule, Severity
 from models.period import Level, floor_to

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from models.document import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
+from models.documents import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.error_bursts import error_bursts
 from tasks.bottlenecks.hotspots import Measure, Placed, placed, places

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from models.document import ErrorBurst
+from models.documents import ErrorBurst
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.hotspots import PARTS, Measure, Placed, places, stretches
 from tasks.statistics.intervals import share_interval

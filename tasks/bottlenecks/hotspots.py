@@ -15,7 +15,7 @@ from typing import Literal
 
 import polars as pl
 
-from models.document import Place
+from models.documents import Place
 from models.tables import UNKNOWN
 
 MINIMUM_SAMPLE = 10

@@ -14,7 +14,7 @@ from typing import TypeGuard
 
 import polars as pl
 
-from models.document import Interval, ModelRegression
+from models.documents import Interval, ModelRegression
 from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
 from models.settings import PerformanceMetrics
 from tasks.comparison.trends import METRICS, MINIMUM_BUCKETS, ratio_error

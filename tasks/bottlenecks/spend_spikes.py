@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from models.document import Place, SpendSpike
+from models.documents import Place, SpendSpike
 from models.tables import UNKNOWN
 from tasks.bottlenecks.hotspots import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
 

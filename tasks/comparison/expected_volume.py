@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from models.document import CONFIDENCE, HourOfWeek, Interval, VolumePoint
+from models.documents import CONFIDENCE, HourOfWeek, Interval, VolumePoint
 from models.period import Level, Period, floor_to
 from tasks.comparison.volume import MINIMUM_FREEDOM, WEEK_DAYS, WEEKS_BEFORE, Before, Numbers, scatter
 from tasks.kpis.measures import buckets

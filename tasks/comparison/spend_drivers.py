@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.document import CONFIDENCE, Direction, SpendCause, Trend
+from models.documents import CONFIDENCE, Direction, SpendCause, Trend
 from models.tables import OTHER_TEAMS, UNKNOWN
 from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered

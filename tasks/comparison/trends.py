@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.document import CONFIDENCE, Direction, Interval, Trend
+from models.documents import CONFIDENCE, Direction, Interval, Trend
 from models.kpi import KpiName
 from models.period import Level, Period, floor_to
 from tasks.comparison.periods import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at

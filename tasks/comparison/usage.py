@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from models.document import (
+from models.documents import (
     Direction,
     GroupUsage,
     Interval,

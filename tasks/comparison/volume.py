@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.document import CONFIDENCE, Interval
+from models.documents import CONFIDENCE, Interval
 from models.period import Level, Period, floor_to, next_start
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import total

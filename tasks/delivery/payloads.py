@@ -10,7 +10,7 @@ from sqlalchemy import Row, func, select
 
 from models.context import Workplace
 from models.database import reading
-from models.document import Document, ReportDocument
+from models.documents import Document, ReportDocument
 from models.environment import Environment
 from models.notifications import AnyMessage, Message
 from models.recipient import DASHBOARD

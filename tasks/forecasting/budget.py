@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
-from models.document import BudgetProjection, Interval
+from models.documents import BudgetProjection, Interval
 from models.period import Level, Period, floor_to
 from tasks.forecasting.daily_model import WEEK, Floats, outlook
 from tasks.statistics.intervals import Z_80

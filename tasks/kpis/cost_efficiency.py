@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from models.document import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
+from models.documents import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
 from models.settings import Optimizer, PerformanceMetrics
 from models.tables import UNKNOWN
 from tasks.rollups.totals import Totals, percentiles_by, totals_by

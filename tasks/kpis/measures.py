@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from models.document import (
+from models.documents import (
     Coverage,
     DistributionBin,
     GroupCost,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from models.document import CONFIDENCE, Baseline, Baselines, Interval
+from models.documents import CONFIDENCE, Baseline, Baselines, Interval
 from tasks.kpis.cost_efficiency import MINIMUM_SAMPLE, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import around, share_interval, standard_deviation, z

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
 from models.database import reading, writing
-from models.document import AppliedOptimization, Recommendation, Verdict
+from models.documents import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
 from models.settings import Optimizer, Settings

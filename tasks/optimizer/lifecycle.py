@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, text, update
 
-from models.document import Recommendation
+from models.documents import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
 from models.period import EARLIEST
 from models.settings import Optimizer, Settings

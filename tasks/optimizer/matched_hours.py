@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from models.document import CONFIDENCE, Interval, MetricChange
+from models.documents import CONFIDENCE, Interval, MetricChange
 from models.kpi import KpiName
 from tasks.statistics.intervals import share_interval
 

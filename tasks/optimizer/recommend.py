@@ -18,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from models.document import (
+from models.documents import (
     CONFIDENCE,
     Bottleneck,
     ConfigMove,

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from models.database import insert_into, reading, writing
-from models.document import ConfigHistoryEntry
+from models.documents import ConfigHistoryEntry
 from models.errors import ConfigConflict
 from models.tables import Config, ConfigChange, table_of
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from models.context import Workplace
 from models.database import reading, writing
-from models.document import CONFIDENCE, MetricChange, Recommendation, Verdict
+from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
 from models.notifications import AlertRule

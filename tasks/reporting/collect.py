@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from models.context import Workplace
 from models.database import reading
-from models.document import Filters
+from models.documents import Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from tasks.alerts.queries import fired_in

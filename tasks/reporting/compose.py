@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.context import Workplace
-from models.document import (
+from models.documents import (
     BudgetProjection,
     Charts,
     CostReport,

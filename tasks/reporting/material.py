@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from models.document import (
+from models.documents import (
     AppliedOptimization,
     Bottleneck,
     ConfigHistoryEntry,

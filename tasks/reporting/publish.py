@@ -17,7 +17,7 @@ from sqlalchemy import Engine, select
 
 from models.context import Workplace
 from models.database import insert_into, reading, writing
-from models.document import Document, ReportDocument
+from models.documents import Document, ReportDocument
 from models.settings import Settings
 from models.tables import Report, table_of
 from reports.file_names import file_stem

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from models.document import Filters
+from models.documents import Filters
 from models.file_format import FileFormat, in_order
 from models.period import Level, Period, last_complete
 from models.settings import Schedule, Settings

@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select
 
 from models.database import reading
-from models.document import Filters
+from models.documents import Filters
 from models.period import Level, Period, floor_to, next_start
 from models.tables import UNKNOWN, FoldState, Rollup, table_of
 from tasks.rollups.aggregate import empty as no_rollups

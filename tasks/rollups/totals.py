@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from models.document import Coverage, CoverageByColumn
+from models.documents import Coverage, CoverageByColumn
 from tasks.rollups.aggregate import SUMS
 from tasks.rollups.histogram import percentiles
 

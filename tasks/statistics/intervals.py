@@ -1,4 +1,4 @@
-"""Intervals for shares, means and sums, from counts and sums. Two-sided at models.document.CONFIDENCE unless told."""
+"""Intervals for shares, means and sums, from counts and sums. Two-sided at models.documents.CONFIDENCE unless told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import NormalDist
 
-from models.document import CONFIDENCE, Interval
+from models.documents import CONFIDENCE, Interval
 
 
 def z(level: float = CONFIDENCE) -> float:

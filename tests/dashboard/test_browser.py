@@ -27,7 +27,7 @@ from sqlalchemy import Engine, insert
 from dashboard.app import create_app
 from models.context import Workplace
 from models.database import writing
-from models.document import ConfigMove, Recommendation
+from models.documents import ConfigMove, Recommendation
 from models.environment import Environment
 from models.period import Period
 from models.settings import parse_settings

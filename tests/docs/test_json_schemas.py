@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
 from deployments.reference import json_schemas as schema
-from models.document import SCHEMA_VERSION
+from models.documents import SCHEMA_VERSION
 from reports.renderers.json_document import render_json
 from tests.support import documents
 from tests.support.random_documents import CASES, TEMPLATES, thrown

@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import DateTime, Engine, MetaData, insert, select, text
 
 from models.database import MIGRATIONS, connect, migrate, reading, writing
-from models.document import PerformanceReport
+from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
 from models.settings import Settings

@@ -19,7 +19,7 @@ from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError
 
 from models.database import reading, writing
-from models.document import Document, Filters
+from models.documents import Document, Filters
 from models.environment import load_environment
 from models.errors import SettingsError
 from models.period import Period

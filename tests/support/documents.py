@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from models.document import (
+from models.documents import (
     AppliedOptimization,
     Bottleneck,
     BudgetProjection,

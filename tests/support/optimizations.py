@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from models.document import (
+from models.documents import (
     AppliedOptimization,
     Baseline,
     Baselines,

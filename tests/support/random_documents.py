@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from models.document import (
+from models.documents import (
     Charts,
     Coverage,
     DistributionBin,

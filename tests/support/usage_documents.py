@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from models.document import (
+from models.documents import (
     Coverage,
     Direction,
     GroupUsage,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from models.document import HighCost, Interval, Recommendation
+from models.documents import HighCost, Interval, Recommendation
 from models.kpi import FallingRatioThresholds
 from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from models.document import Document
+from models.documents import Document
 from models.environment import Environment
 from models.file_format import FileFormat
 from reports.file_names import file_stem

@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from models.document import Document, PerformanceReport
+from models.documents import Document, PerformanceReport
 from models.settings import ChartName
 from reports.charts.build import draw
 from reports.renderers.csv_tables import render_csv

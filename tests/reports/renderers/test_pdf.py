@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from models.document import Document
+from models.documents import Document
 from reports.renderers.pdf import render_pdf
 from reports.view.build import view_of
 from tests.support import documents, optimizations

@@ -11,7 +11,7 @@ import pytest
 from pypdf import PdfReader
 from pypdf.generic import DictionaryObject, IndirectObject
 
-from models.document import Document
+from models.documents import Document
 from reports.renderers.pdf import render_pdf
 from tests.support import documents
 from tests.support.pdf_text import Sheet, sheets_of

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import pytest
 
-from models.document import CostReport, Document
+from models.documents import CostReport, Document
 from reports.renderers.csv_tables import csv_suffix, render_csv, write_csv
 from reports.renderers.json_document import render_json, write_json
 from tests.support import documents

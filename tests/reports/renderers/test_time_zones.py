@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from models.database import migrate, open_database
-from models.document import Document
+from models.documents import Document
 from models.period import Level, last_complete
 from models.settings import Settings
 from reports.document_access import total_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.document import Direction, Interval, Trend
+from models.documents import Direction, Interval, Trend
 from reports.renderers.email import render_mail
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence

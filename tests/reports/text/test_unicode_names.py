@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.document import Document
+from models.documents import Document
 from reports.charts.build import draw
 from reports.renderers.pdf import _rendered, render_pdf
 from reports.renderers.webhook_payload import render_webhook

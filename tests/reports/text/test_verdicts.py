@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.document import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
+from models.documents import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
 from reports.charts.build import draw
 from reports.charts.change_markers import marks_of
 from reports.renderers.pdf import render_pdf

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from models.attribution import Attribution
 from models.database import reading
-from models.document import Filters
+from models.documents import Filters
 from models.errors import UnknownSilence, UsageError
 from models.notifications import AlertEvent, AlertMessage, AlertRule
 from models.period import Period

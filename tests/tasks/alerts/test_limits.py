@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from models.document import BudgetProjection, Interval
+from models.documents import BudgetProjection, Interval
 from models.kpi import KpiName
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics

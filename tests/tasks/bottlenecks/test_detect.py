@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, INCIDENT_MODEL, simulate
-from models.document import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
+from models.documents import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
 from models.period import Level
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.detect import diagnose

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import Engine
 
 from models.database import migrate, open_database, reading
-from models.document import ErrorBurst, Filters, ModelRegression, SpendSpike
+from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
 from models.kpi import KpiName
 from models.period import Level, Period
 from models.settings import PerformanceMetrics, Settings

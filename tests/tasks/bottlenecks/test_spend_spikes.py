@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.document import SpendSpike
+from models.documents import SpendSpike
 from tasks.bottlenecks.spend_spikes import find_spikes, spend_spikes
 from tasks.rollups.aggregate import INSTANT
 from tests.support.factories import MONDAY

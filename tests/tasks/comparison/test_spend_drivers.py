@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from models.document import Direction, Filters, SpendCause, Trend
+from models.documents import Direction, Filters, SpendCause, Trend
 from models.period import Period
 from reports.text.formatting import Formats
 from reports.text.headline import headline

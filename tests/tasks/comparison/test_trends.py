@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.document import Direction, Filters, Trend
+from models.documents import Direction, Filters, Trend
 from models.period import Period
 from tasks.comparison.periods import SETTLING
 from tasks.comparison.trends import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends

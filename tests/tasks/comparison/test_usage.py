@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.database import migrate, open_database
-from models.document import Direction, Filters, Mover, UsageReport
+from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.settings import Settings
 from reports.text.headline import headline

@@ -17,7 +17,7 @@ from standardwebhooks.webhooks import Webhook
 
 from models.context import Workplace
 from models.database import reading, writing
-from models.document import PerformanceReport
+from models.documents import PerformanceReport
 from models.errors import DeliveryFailed, UnknownDelivery
 from models.recipient import parse_recipient
 from models.settings import Settings

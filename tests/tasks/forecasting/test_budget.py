@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.document import BudgetProjection
+from models.documents import BudgetProjection
 from models.period import Level, floor_to
 from reports.text.formatting import Formats
 from reports.view.sections import budget_text

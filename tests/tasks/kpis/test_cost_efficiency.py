@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.document import Interval
+from models.documents import Interval
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import (
     MINIMUM_SAMPLE,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from models.database import migrate, open_database
-from models.document import Filters
+from models.documents import Filters
 from models.period import Level, Period
 from models.settings import PerformanceMetrics
 from tasks.kpis.cost_efficiency import measure_efficiency

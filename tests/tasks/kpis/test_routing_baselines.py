@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.document import Baseline, Interval
+from models.documents import Baseline, Interval
 from tasks.kpis.routing_baselines import NO_ACCURACY, NO_COST, ONE_MODEL, UNCOMPARED, UNMATCHED, UNRATED, baselines
 from tasks.statistics.randomization import Split
 from tests.support.factories import hours

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from models.database import reading, writing
-from models.document import Recommendation
+from models.documents import Recommendation
 from models.period import Period
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from models.context import load_workplace
 from models.database import migrate
-from models.document import ConfigMove, Recommendation
+from models.documents import ConfigMove, Recommendation
 from models.errors import UsageError
 from models.period import Period
 from tasks.optimizer.apply import Evidence, apply

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from models.document import Recommendation
+from models.documents import Recommendation
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.bottlenecks.detect import diagnose
 from tasks.kpis.cost_efficiency import cheapest_adequate

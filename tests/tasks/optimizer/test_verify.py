@@ -19,7 +19,7 @@ from sqlalchemy import Engine, select
 
 from models.attribution import Attribution
 from models.database import reading
-from models.document import ConfigMove, Recommendation, Verdict
+from models.documents import ConfigMove, Recommendation, Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
 from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of

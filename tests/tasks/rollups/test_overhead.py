@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.database import writing
-from models.document import Filters
+from models.documents import Filters
 from models.period import Period
 from models.tables import Overhead, PullState, Selection, table_of
 from tasks.reporting.data_notes import notes

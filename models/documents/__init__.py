@@ -1,0 +1,1 @@
+"""The report documents, one module for each template."""
