@@ -1,1 +1,140 @@
-"""The report documents, one module for each template."""
+"""The report document: every number of a report, computed and not yet rendered.
+
+One document is stored per report, and HTML, PDF, mail, CSV and JSON are made from it alone. Its JSON names are the
+product document's (camelCase). None is "unknown", never zero. One module describes each template.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from models.documents.bottlenecks import (
+    Bottleneck,
+    ErrorBurst,
+    HighCost,
+    LowCacheHitRate,
+    ModelRegression,
+    Place,
+    SlowResponse,
+    SpendSpike,
+)
+from models.documents.changes import (
+    AppliedOptimization,
+    ConfigHistoryEntry,
+    ConfigMove,
+    MetricChange,
+    Recommendation,
+    Verdict,
+)
+from models.documents.common import (
+    CONFIDENCE,
+    SCHEMA_VERSION,
+    Charts,
+    Coverage,
+    CoverageByColumn,
+    Direction,
+    DistributionBin,
+    DocumentHeader,
+    Filters,
+    FiredAlert,
+    Freshness,
+    HeatmapCell,
+    Interval,
+    Kpi,
+    PeriodPart,
+    ReportAlert,
+    TimelinePoint,
+    Trend,
+)
+from models.documents.cost import CostReport, CostSummary, GroupCost, ModelCost
+from models.documents.optimization import OptimizationReport, OptimizationSummary
+from models.documents.performance import ModelStats, PerformanceReport, PerformanceSummary
+from models.documents.spending import (
+    Baseline,
+    Baselines,
+    BudgetProjection,
+    OptimizationSavings,
+    Savings,
+    SavingsByClass,
+    SpendCause,
+)
+from models.documents.usage import (
+    GroupUsage,
+    HourOfWeek,
+    Mover,
+    NewModel,
+    PeakHour,
+    UsageReport,
+    UsageSummary,
+    VanishedModel,
+    VolumeChange,
+    VolumePoint,
+)
+
+__all__ = [
+    "CONFIDENCE",
+    "SCHEMA_VERSION",
+    "AppliedOptimization",
+    "Baseline",
+    "Baselines",
+    "Bottleneck",
+    "BudgetProjection",
+    "Charts",
+    "ConfigHistoryEntry",
+    "ConfigMove",
+    "CostReport",
+    "CostSummary",
+    "Coverage",
+    "CoverageByColumn",
+    "Direction",
+    "DistributionBin",
+    "Document",
+    "DocumentHeader",
+    "ErrorBurst",
+    "Filters",
+    "FiredAlert",
+    "Freshness",
+    "GroupCost",
+    "GroupUsage",
+    "HeatmapCell",
+    "HighCost",
+    "HourOfWeek",
+    "Interval",
+    "Kpi",
+    "LowCacheHitRate",
+    "MetricChange",
+    "ModelCost",
+    "ModelRegression",
+    "ModelStats",
+    "Mover",
+    "NewModel",
+    "OptimizationReport",
+    "OptimizationSavings",
+    "OptimizationSummary",
+    "PeakHour",
+    "PerformanceReport",
+    "PerformanceSummary",
+    "PeriodPart",
+    "Place",
+    "Recommendation",
+    "ReportAlert",
+    "ReportDocument",
+    "Savings",
+    "SavingsByClass",
+    "SlowResponse",
+    "SpendCause",
+    "SpendSpike",
+    "TimelinePoint",
+    "Trend",
+    "UsageReport",
+    "UsageSummary",
+    "VanishedModel",
+    "Verdict",
+    "VolumeChange",
+    "VolumePoint",
+]
+
+Document = PerformanceReport | CostReport | OptimizationReport | UsageReport
+ReportDocument = Annotated[Document, Field(discriminator="template")]

@@ -27,8 +27,9 @@ from models.database import migrate, open_database
 from models.settings import parse_settings
 from routewatch import RouterLog
 from tasks.ingestion.column_mapping import load_mapping
-from tests.support.doc_pages import ROOT, Block, Command, blocks, commands, named_files
+from tests.support.doc_pages import Block, Command, blocks, commands, named_files
 from tests.support.factories import insert_selections, selections
+from tests.support.paths import ROOT
 
 BIN = Path(sys.executable).parent
 START = ROOT / "docs" / "start.md"

@@ -1,0 +1,121 @@
+"""What could be changed, what was, and how it was judged."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from models.base import ApiModel
+from models.documents.common import Interval
+from models.kpi import KpiName
+
+
+class ConfigMove(ApiModel):
+    """One bounded change of one key of the router's config, from the value and version that were read."""
+
+    key: str
+    from_value: Any
+    to_value: Any
+    version: int
+
+
+class Recommendation(ApiModel):
+    """What to do about a bottleneck.
+
+    `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it: waiting is for
+    a person's word, deferred until evidence or time has passed.
+    The fields from `complexity` on are those of model_selection.
+    """
+
+    type: Literal["cache_optimization", "cache_strategy", "model_selection"]
+    bottleneck: str
+    description: str
+    impact: Literal["high", "medium", "low"]
+    effort: Literal["high", "medium", "low"]
+    auto_apply: bool
+    moves: tuple[ConfigMove, ...] = ()
+    status: Literal["proposed", "applied", "waiting", "deferred", "impossible"] = "proposed"
+    note: str | None = None
+    optimization_id: int | None = None
+    decide_url: str | None = None
+    worth: float | None = None
+    confidence: float | None = None
+    score: float | None = None
+    complexity: str | None = None
+    from_model: str | None = None
+    to_model: str | None = None
+    savings_usd: Interval | None = None
+    accuracy_after: Interval | None = None
+    sample: int | None = None
+    observational: bool = False
+
+
+class MetricChange(ApiModel):
+    """One KPI over matched hours before and after a change of the config. `change` is after - before, in its unit.
+
+    It is judged worse where the whole interval is on the worse side and the change is beyond `margin`, and better or
+    same where even the interval's worse end is within the margin.
+    """
+
+    metric: KpiName | Literal["averageCost", "slowShare"]
+    before: float | None
+    after: float | None
+    change: Interval | None
+    margin: float
+    sample_before: int
+    sample_after: int
+    judgement: Literal["better", "same", "worse", "unclear", "unknown"]
+    reason: str | None = None
+
+
+class Verdict(ApiModel):
+    """What was found of a change of the config by comparing the hours after it with matched hours before.
+
+    `goal` is what the change was to better, `guards` what it must not harm. `hours` is how many hours were matched, and
+    `incident_hours` how many of both sides were left out because a passing incident made most of their errors.
+    `savings_usd` is measured: what the observed selections cost less than before; a loss is negative.
+    """
+
+    state: Literal["observing", "kept", "reverted", "expired"]
+    reason: str
+    judged_at: datetime
+    observed_from: datetime
+    observed_to: datetime
+    matched_by: Literal["hour of the week", "hour of the day"] | None
+    hours: int
+    incident_hours: int = 0
+    goal: MetricChange | None
+    guards: tuple[MetricChange, ...] = ()
+    savings_usd: Interval | None = None
+
+
+class AppliedOptimization(ApiModel):
+    """One change of the router's config by an optimization, or its being taken back.
+
+    `state` is that of the optimization, of which `verdict` is the newest. `estimated_savings_usd` stood in its
+    recommendation, over the period that it was made from; the verdict has the measured one.
+    """
+
+    type: str
+    key: str
+    from_value: Any
+    to_value: Any
+    applied_at: datetime
+    reason: str
+    state: str
+    optimization_id: int | None = None
+    by: str = "routewatch"
+    verdict: Verdict | None = None
+    estimated_savings_usd: Interval | None = None
+
+
+class ConfigHistoryEntry(ApiModel):
+    """One change of the router's config by anybody."""
+
+    key: str
+    from_value: Any
+    to_value: Any
+    changed_at: datetime
+    changed_by: str
+    reason: str
+    reverted: bool = False

@@ -1,0 +1,36 @@
+"""The optimization report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from models.base import ApiModel
+from models.documents.bottlenecks import Bottleneck
+from models.documents.changes import AppliedOptimization, ConfigHistoryEntry, Recommendation
+from models.documents.common import DocumentHeader, PeriodPart
+from models.documents.spending import Baselines, OptimizationSavings
+
+
+class OptimizationSummary(ApiModel):
+    """How many optimizations of the period are in which state, beside the headline numbers."""
+
+    period: PeriodPart
+    total_selections: int
+    total_cost: float | None
+    waiting: int
+    observing: int
+    kept: int
+    reverted: int
+
+
+class OptimizationReport(DocumentHeader):
+    """`recommendations` come by score, the best first; `applied_optimizations` by time."""
+
+    template: Literal["optimization"] = "optimization"
+    summary: OptimizationSummary
+    bottlenecks: tuple[Bottleneck, ...]
+    recommendations: tuple[Recommendation, ...]
+    applied_optimizations: tuple[AppliedOptimization, ...]
+    savings: OptimizationSavings
+    baselines: Baselines
+    config_history: tuple[ConfigHistoryEntry, ...]

@@ -1,0 +1,136 @@
+"""The usage report."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from models.base import ApiModel
+from models.documents.changes import AppliedOptimization, Recommendation
+from models.documents.common import Coverage, Direction, DocumentHeader, Interval, PeriodPart, Trend
+
+
+class PeakHour(ApiModel):
+    """The hour of the period with the most selections."""
+
+    start: datetime
+    count: int
+
+
+class UsageSummary(ApiModel):
+    """The size of it. Tokens are added up where they are known; `teams` is None where no team is recorded.
+
+    `tokens_per_selection` is the average of both kinds, each over the selections for which it is known.
+    """
+
+    period: PeriodPart
+    total_selections: int
+    selections_per_day: float | None
+    total_cost: float | None
+    models: int
+    teams: int | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_per_selection: float | None
+    user_satisfaction: float | None
+    peak_hour: PeakHour | None
+
+
+class VolumeChange(ApiModel):
+    """Selections of one model, complexity class or team against the same weekdays before.
+
+    `change` is count - before. Its bounds hold for everything in the report at once, and the direction tells whether
+    they leave 0 out: of many groups none is told as changed because it was looked at. Shares are of all selections.
+    """
+
+    name: str
+    count: int
+    share: float | None
+    before: int
+    share_before: float | None
+    change: Interval | None
+    change_share: float | None
+    direction: Direction
+    reason: str | None = None
+
+
+class GroupUsage(VolumeChange):
+    """The same with what its selections were like."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    tokens_per_selection: float | None
+    user_satisfaction: float | None
+    satisfaction_coverage: Coverage
+    error_rate: float | None
+
+
+class Mover(VolumeChange):
+    """One of those whose volume changed most beyond chance."""
+
+    dimension: Literal["model", "complexity", "team"]
+
+
+class NewModel(ApiModel):
+    """A model that served nothing in the weeks before; `since` is the start of the first hour or day with it."""
+
+    model_id: str
+    count: int
+    share: float
+    since: datetime
+
+
+class VanishedModel(ApiModel):
+    """A model that served nothing in the period, which beyond chance it would have; `last` as `since`."""
+
+    model_id: str
+    before: int
+    share_before: float
+    last: datetime
+
+
+class VolumePoint(ApiModel):
+    """Selections of one hour or day, and how many are usual then by the four weeks before.
+
+    Chance leaves the interval of `usual` in one of twenty periods, wherever in it.
+    """
+
+    start: datetime
+    count: int
+    usual: Interval | None
+
+
+class HourOfWeek(ApiModel):
+    """One hour of the week in the report's zone, weekday 0 is Monday, and its selections on average."""
+
+    weekday: int
+    hour: int
+    selections: float
+
+
+class UsageReport(DocumentHeader):
+    """Groups come by volume, movers by the size of their change.
+
+    Everything is compared with `compared_from` to `compared_to`, which has the same weekdays. A model is new or has
+    vanished from `least_selections` on; `days_before` is how many days before the period that was told from.
+    """
+
+    template: Literal["usage"] = "usage"
+    usage_summary: UsageSummary
+    compared_from: datetime
+    compared_to: datetime
+    model_usage: tuple[GroupUsage, ...]
+    complexity_usage: tuple[GroupUsage, ...]
+    team_usage: tuple[GroupUsage, ...]
+    teams_left_out: int = 0
+    top_movers: tuple[Mover, ...]
+    new_models: tuple[NewModel, ...]
+    vanished_models: tuple[VanishedModel, ...]
+    least_selections: int
+    days_before: int
+    usage_trend: tuple[Trend, ...]
+    volume_bucket: Literal["hour", "day"]
+    volume: tuple[VolumePoint, ...]
+    hours_of_week: tuple[HourOfWeek, ...]
+    applied_optimizations: tuple[AppliedOptimization, ...] = ()
+    recommendations: tuple[Recommendation, ...] = ()
