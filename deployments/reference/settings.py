@@ -24,7 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 _HEAD = """\
 # Configuration
 
-Made of `models/settings.py` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it against
+Made of `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it against
 them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
 set is right.
 
