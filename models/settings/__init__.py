@@ -1,0 +1,40 @@
+"""The settings file: the product document's blocks as they stand, and Routewatch's own beside them.
+
+One module describes each block; `root` has the whole and reads the file.
+"""
+
+from __future__ import annotations
+
+from models.settings.block import Milliseconds, SettingsBlock
+from models.settings.delivery import Delivery
+from models.settings.monitoring import Alerting, ChartName, DashboardSettings, Monitoring, PerformanceMetrics
+from models.settings.optimizer import ChoiceKnob, NumericKnob, Optimizer
+from models.settings.reporting import Budget, CustomReports, Reporting, Schedule, Schedules
+from models.settings.root import Settings, faults_of, load_settings, parse_settings
+from models.settings.sources import ComplexityRule, SourceKind, SourceSettings
+
+__all__ = [
+    "Alerting",
+    "Budget",
+    "ChartName",
+    "ChoiceKnob",
+    "ComplexityRule",
+    "CustomReports",
+    "DashboardSettings",
+    "Delivery",
+    "Milliseconds",
+    "Monitoring",
+    "NumericKnob",
+    "Optimizer",
+    "PerformanceMetrics",
+    "Reporting",
+    "Schedule",
+    "Schedules",
+    "Settings",
+    "SettingsBlock",
+    "SourceKind",
+    "SourceSettings",
+    "faults_of",
+    "load_settings",
+    "parse_settings",
+]

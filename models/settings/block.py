@@ -1,0 +1,23 @@
+"""What every block of the settings file is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Milliseconds = Annotated[int, Field(gt=0)]
+
+
+class SettingsBlock(BaseModel):
+    """What stands below a key is its meaning: docs/configuration.md is made of it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
