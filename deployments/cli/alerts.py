@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deployments.cli.console import say, table
+from deployments.console import say, table
 
 alerts = typer.Typer(help="What fires, what did, and silences.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from deployments.cli import alerts as alerting
 from deployments.cli import config_and_deliveries as tables
 from deployments.cli import doctor_commands as checking
 from deployments.cli import optimizations as optimizing
-from deployments.cli.console import complain, say
+from deployments.console import complain, say
 from deployments.log_config import use_logs
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from models.errors import RoutewatchError, UsageError

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.cli.console import say, table
+from deployments.console import say, table
 
 config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
 deliveries = typer.Typer(help="Reports and messages on their way to their recipients.", no_args_is_help=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from deployments.cli.console import say, table
+from deployments.console import say, table
 from deployments.embedded_prefect import use_embedded_prefect
 from models.context import Workplace
 from models.errors import RoutewatchError, UsageError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deployments.cli.console import say
+from deployments.console import say
 
 if TYPE_CHECKING:
     from models.recipient import Recipient

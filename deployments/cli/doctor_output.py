@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from deployments.cli.console import say
+from deployments.console import say
 from tasks.health.check import Checked, State
 from tasks.health.context import scene_here
 from tasks.health.runner import checks_of, examine

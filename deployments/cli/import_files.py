@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deployments.cli.console import complain, progress, say
+from deployments.console import complain, progress, say
 from models.context import Workplace
 from models.errors import RoutewatchError
 from tasks.ingestion.column_mapping import Mapping, load_mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.cli.console import say, table
+from deployments.console import say, table
 
 if TYPE_CHECKING:
     from models.attribution import Attribution

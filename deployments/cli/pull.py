@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from deployments.cli.console import complain, note, progress, say, table
+from deployments.console import complain, note, progress, say, table
 from models.context import Workplace
 from models.errors import RoutewatchError, UsageError
 from tasks.ingestion.column_mapping import COLUMNS

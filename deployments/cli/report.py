@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.cli.console import complain, note, progress, say
+from deployments.console import complain, note, progress, say
 from models.context import Workplace
 from models.documents import Document
 from models.errors import UsageError

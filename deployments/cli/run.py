@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployments.cli.console import complain, say
+from deployments.console import complain, say
 from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
 from models.context import Workplace
 

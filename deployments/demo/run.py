@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from deployments.cli.console import note, progress
-from deployments.cli.import_files import import_files
+from deployments.console import note, progress, say
 from deployments.demo.summary import tell_summary, tell_where, write_optimization_report
 from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
 from examples.receivers import HOST, mail_receiver, webhook_receiver
@@ -109,12 +108,24 @@ def _prepared() -> Workplace:
 
 
 def _import_log(place: Workplace, folder: Path) -> None:
+    from tasks.ingestion.column_mapping import Mapping
+    from tasks.ingestion.file_import import import_file
+
     note(f"1/4  The router's log of {LOGGED_WEEKS} weeks comes in, as Parquet, JSONL and CSV")
     folder.mkdir()
     for week in range(LOGGED_WEEKS):
         start = FIRST_DAY + week * WEEK
         path = _write_log(simulate(start, start + WEEK, DEFAULT_CONFIG), folder / f"week-{week + 1}")
-        import_files(place, [path], None)
+        with progress(f"importing {path.name}") as bar:
+            result = import_file(
+                place.engine,
+                path,
+                mapping=Mapping(),
+                zone=ZONE.key,
+                rejects_folder=place.environment.home / "rejects",
+                progress=bar,
+            )
+        say(f"{result.path}: {result.read:,} rows read, {result.added:,} added, {result.rejected:,} rejected")
 
 
 def _write_log(rows: pl.DataFrame, stem: Path) -> Path:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deployments.cli.console import say, table
+from deployments.console import say, table
 from examples.receivers import Hook, Inbox
 from models.context import Workplace
 from models.documents import FiredAlert, PerformanceReport
@@ -42,12 +42,17 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
 
 def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
     """The report about the loop, as PDF."""
-    from deployments.cli.report import write_report
     from models.file_format import FileFormat
+    from reports.renderers.report_file import as_file
+    from tasks.atomic_files import write_in_pieces
+    from tasks.reporting.collect import survey
+    from tasks.reporting.compose import compose
     from tasks.reporting.request import Request
 
     request = Request("custom", "optimization", period, "detailed", formats=(FileFormat.PDF,))
-    write_report(place, request, home / OPTIMIZATION_PDF, period.end)
+    document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
+    write_in_pieces(home / OPTIMIZATION_PDF, as_file(document, FileFormat.PDF).write)
+    say(str(home / OPTIMIZATION_PDF))
 
 
 def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:

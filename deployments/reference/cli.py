@@ -18,7 +18,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _HEAD = """\
 # Commands
 
-Made of the commands by `python -m deployments.reference.cli`; a test holds it against them. Each also says this by `--help`.
+Made of the commands by `python -m deployments.reference.cli`; a test holds it against them. Each also says this by
+`--help`.
 
 Exit status 0 is done, 1 failed, 2 used wrongly. An error is one line on stderr. A time is ISO 8601; one without an
 offset is in the `timezone` of the [settings](configuration.md). All obey the

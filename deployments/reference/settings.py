@@ -24,8 +24,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 _HEAD = """\
 # Configuration
 
-Made of `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it against
-them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
+Made of `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it
+against them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
 set is right.
 
 ## The settings file

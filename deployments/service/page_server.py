@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deployments.cli.console import note, say
+from deployments.console import note, say
 from deployments.log_config import use_logs
 from deployments.service.ports import ANYWHERE, as_url, is_free
 from models.context import Workplace

@@ -19,7 +19,7 @@ def command_of(part: str, *arguments: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Be the part that the command line names; an error of Routewatch's own is one line, and status 1."""
-    from deployments.cli.console import complain
+    from deployments.console import complain
     from models.errors import RoutewatchError
 
     _end_with_parent()

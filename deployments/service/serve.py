@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from deployments.cli.console import complain, say
+from deployments.console import complain, say
 from deployments.embedded_prefect import use_embedded_prefect
 from deployments.log_config import use_logs
 from deployments.service.banner import Greeting, greet

@@ -17,7 +17,7 @@ class Delivery(SettingsBlock):
     """`files` writes what would be sent to `outbox/` in `ROUTEWATCH_HOME` instead."""
     allow_private_addresses: bool = False
     """Allow webhooks within one's own network, also by http."""
-    recipients: Annotated[dict[str, tuple[str, ...]], Field(repr=False)] = {}
+    recipients: Annotated[dict[str, tuple[str, ...]], Field(repr=False)] = Field(default={})
     """Names, each with its addresses: `mailto:`, `https:`, a chat's or `secret:NAME`."""
     maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
     """After so many failed attempts a delivery is given up."""

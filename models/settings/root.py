@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from models.errors import Fault, SettingsError
 from models.settings.block import SettingsBlock
@@ -35,7 +35,7 @@ class Settings(SettingsBlock):
     """What the loop may do by itself."""
     delivery: Delivery = Delivery()
     """Where reports and messages go, and how."""
-    sources: dict[str, SourceSettings] = {}
+    sources: dict[str, SourceSettings] = Field(default={})
     """Where picks are pulled from, by name; a name that is a kind needs no `kind`."""
 
     @field_validator("sources")

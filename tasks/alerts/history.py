@@ -35,7 +35,8 @@ NEAR = (-1, 0, 1)
 
 
 class History:
-    """What is known at `hour`: `hours` by bucket and subject (tasks.alerts.windows.by_subject) over the four weeks before.
+    """What is known at `hour`: `hours` by bucket and subject (tasks.alerts.windows.by_subject) over the four weeks
+    before.
 
     `slowest_ms` is per model the median of the days' slowest selections. `cache_changed_at` is when a key of the cache
     was last changed in these weeks, if one was.

@@ -1,8 +1,8 @@
 """Judge: what a window of a KPI says against its limits, the fixed ones of the settings and the learned ones. Pure.
 
 A limit is crossed where the value is surely beyond it: so few selections could not stray as far by chance. A learned
-limit is of the KPI's own history (tasks.alerts.learned_limits); the fixed critical one holds beside it, so that nothing critical
-becomes usual.
+limit is of the KPI's own history (tasks.alerts.learned_limits); the fixed critical one holds beside it, so that nothing
+critical becomes usual.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ MINUTES_PER_DAY = 1440
 class Seen:
     """What looks are made of.
 
-    `minutes` are rollups (tasks.rollups.aggregate.COLUMNS) by the minute, from COST_WINDOWS windows before the first look on;
-    `last_before` is when the last selection before them came. `histories` are by hour.
+    `minutes` are rollups (tasks.rollups.aggregate.COLUMNS) by the minute, from COST_WINDOWS windows before the first
+    look on; `last_before` is when the last selection before them came. `histories` are by hour.
     """
 
     minutes: pl.DataFrame

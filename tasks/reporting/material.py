@@ -25,7 +25,8 @@ from tasks.statistics.randomization import OBSERVATIONAL, Split
 class Material:
     """Everything that a document is composed of.
 
-    `spent` are hours with tasks.forecasting.budget.SPENT over its basis at tasks.comparison.periods.known_end, and `before` is for usage.
+    `spent` are hours with tasks.forecasting.budget.SPENT over its basis at
+    tasks.comparison.periods.known_end, and `before` is for usage.
     """
 
     current: Gathered

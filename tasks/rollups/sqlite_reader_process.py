@@ -1,4 +1,6 @@
-"""A SQLite file to Arrow on stdout, for tasks.rollups.selection_reader: `python -m tasks.rollups.sqlite_reader_process FILE AFTER UPTO COLUMN...`.
+"""A SQLite file to Arrow on stdout, for tasks.rollups.selection_reader.
+
+Called as `python -m tasks.rollups.sqlite_reader_process FILE AFTER UPTO COLUMN...`.
 
 A process of its own, because ADBC brings a SQLite of its own, and two of them in one process break each other's locks.
 """

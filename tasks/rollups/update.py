@@ -2,8 +2,8 @@
 
 Progress is the id of the last folded selection. It and the rollups change in one transaction, which holds the lock on
 the progress row and goes ahead only where the progress is what the work began with: neither a crash nor a second fold
-can count a row twice. Writers may commit their ids out of order; tasks.rollups.watermark says up to which id nothing can appear
-any more. Rows that change later leave a note, and tasks.rollups.rebuild makes their hours anew.
+can count a row twice. Writers may commit their ids out of order; tasks.rollups.watermark says up to which id nothing
+can appear any more. Rows that change later leave a note, and tasks.rollups.rebuild makes their hours anew.
 """
 
 from __future__ import annotations

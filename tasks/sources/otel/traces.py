@@ -26,7 +26,7 @@ WRAPS = "a call that wraps another one"
 AGAIN = "the same span again"
 
 OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
-"""What a call that wraps another one says of it; what is said of everything below, see tasks.sources.otel.spans.Span."""
+"""What a call that wraps another one says of it; what is said of all below, see tasks.sources.otel.spans.Span."""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,0 @@
-"""How a report gets to a recipient, one module a channel."""

@@ -1,1 +1,0 @@
-"""Whether everything that Routewatch needs is there and works, one module a subject."""

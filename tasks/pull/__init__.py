@@ -1,1 +1,0 @@
-"""Sources of selections, one module each."""
