@@ -25,8 +25,8 @@ _HEAD = """\
 # Configuration
 
 Made of `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it
-against them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what you have
-set is right.
+against them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what
+you have set is right.
 
 ## The settings file
 
