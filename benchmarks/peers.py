@@ -18,6 +18,7 @@ from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period
 from models.tables import Selection
+from routewatch.selection import SELECTION
 from tasks.kpis.measures import heatmap, model_breakdown, timeline
 from tasks.rollups.aggregate import SELECTION_SCHEMA
 from tasks.rollups.query import gather
@@ -120,11 +121,11 @@ def by_pandas(parquet: Path) -> Numbers:
 
 def naively(engine: Engine, rows: int) -> Numbers:
     """From the first `rows` rows, as objects, into dictionaries of lists, in Python alone."""
-    models: dict[str, list[Selection]] = defaultdict(list)
+    models: dict[str, list[Any]] = defaultdict(list)
     hours: dict[datetime, list[float]] = defaultdict(list)
     cells: dict[tuple[int, int], list[float]] = defaultdict(list)
     with Session(engine) as session:
-        for row in session.exec(select(Selection).order_by(Selection.id).limit(rows)):  # type: ignore[arg-type]
+        for row in session.exec(select(Selection).order_by(SELECTION.c.id).limit(rows)):
             models[row.model_id].append(row)
             if row.response_time_ms is not None:
                 hours[row.timestamp.replace(minute=0, second=0, microsecond=0)].append(row.response_time_ms)
@@ -157,7 +158,7 @@ def _numbers(whole: list[Any], models: list[Any], hours: list[Any], cells: list[
     return Numbers(int(whole[0][0]), {row[0]: row[-1][1] for row in models}, len(hours), len(cells))
 
 
-def _of_model(selections: list[Selection]) -> float:
+def _of_model(selections: list[Any]) -> float:
     """All numbers of some selections, of which the p95 is given."""
     times = sorted(row.response_time_ms for row in selections if row.response_time_ms is not None)
     hits = [row.cache_hit for row in selections if row.cache_hit is not None]

@@ -10,12 +10,11 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from models.access_token import parse_tokens
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
+from routewatch.database import DEFAULT_HOME, checked_address, default_address
 
 OTHERS = {
     "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",
@@ -39,7 +38,7 @@ class Environment(BaseSettings):
         env_prefix="ROUTEWATCH_", frozen=True, extra="ignore", use_attribute_docstrings=True
     )
 
-    home: Path = Path("var")
+    home: Path = DEFAULT_HOME
     """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""
     database_url: SecretStr | None = None
     """`postgresql://user:password@host/name` or `sqlite:///…`. Without it: `routewatch.db` in `ROUTEWATCH_HOME`."""
@@ -95,7 +94,7 @@ class Environment(BaseSettings):
     def database_address(self) -> str:
         """The SQLAlchemy URL of the database, password and all: for connecting, never for showing."""
         if self.database_url is None:
-            return f"sqlite:///{(self.home / 'routewatch.db').absolute()}"
+            return default_address(self.home)
         return self.database_url.get_secret_value()
 
     @property
@@ -130,9 +129,5 @@ def load_environment() -> Environment:
     except ValidationError as error:
         faults = [Fault(f"ROUTEWATCH_{fault.path.upper()}", fault.problem) for fault in faults_of(error)]
         raise SettingsError("the environment", faults) from None
-    try:
-        make_url(environment.database_address)
-    except ArgumentError:
-        problem = "is no database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
-        raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
+    checked_address(environment.database_address)
     return environment

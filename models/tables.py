@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
@@ -11,11 +11,8 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKey,
-    Identity,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     Table,
@@ -23,16 +20,9 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
-LARGEST_AMOUNT = 1e12
-"""Above every duration in ms or cost in USD that can be meant; as a bound it also keeps NaN and infinity out."""
-
-MODEL_ID_LENGTH = 200
-TEXT_LENGTH = 200
-"""Longest complexity, team and error type; a longer one is a payload in the wrong column."""
+from routewatch.selection import LARGEST_AMOUNT, METADATA, SELECTION, UtcDateTime, identity_column, within
 
 UNKNOWN = ""
 """A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""
@@ -43,49 +33,12 @@ HOUR_TOTAL = "hour_total"
 """The level of rollups of an hour over all models, complexities and teams, which time series are made of."""
 
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: takes only times with an offset, stores UTC, gives UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no offset")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
 class _Table(SQLModel):
-    metadata: ClassVar[MetaData] = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-def _id() -> Any:
-    """A 64-bit identity; in SQLite an INTEGER PRIMARY KEY, which alone counts by itself there."""
-    return Column(BigInteger().with_variant(Integer(), "sqlite"), Identity(), primary_key=True)
+    metadata: ClassVar[MetaData] = METADATA
 
 
 def _instant(*, nullable: bool = False) -> Any:
     return Column(UtcDateTime(), nullable=nullable)
-
-
-def _within(column: str, low: float, high: float) -> CheckConstraint:
-    return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -95,49 +48,9 @@ def table_of(model: type[SQLModel]) -> Table:
 
 
 class Selection(_Table, table=True):
-    """One row a pick of the router. NULL is unknown.
+    """One row a pick of the router, as routewatch.selection describes it."""
 
-    `cost_priced_on` is the date of the list prices that `cost_usd` was worked out with, and NULL where it is as it was
-    recorded; `complexity_derived` tells that `complexity` was told by rule from the tokens.
-    """
-
-    __tablename__ = "selection"
-    __table_args__ = (
-        _within("response_time_ms", 0, LARGEST_AMOUNT),
-        _within("cost_usd", 0, LARGEST_AMOUNT),
-        _within("accuracy", 0, 1),
-        _within("user_satisfaction", 0, 1),
-        _within("prompt_tokens", 0, LARGEST_AMOUNT),
-        _within("completion_tokens", 0, LARGEST_AMOUNT),
-        CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
-        Index(None, "timestamp"),
-        Index(
-            "ix_selection_priced",
-            "timestamp",
-            sqlite_where=text("cost_priced_on IS NOT NULL"),
-            postgresql_where=text("cost_priced_on IS NOT NULL"),
-        ),
-        # Ids must never be used again: the fold's progress is the last id that it has counted.
-        {"sqlite_autoincrement": True},
-    )
-
-    id: int | None = Field(default=None, sa_column=_id())
-    request_id: str | None = Field(default=None, sa_column=Column(Text, unique=True))
-    timestamp: datetime = Field(sa_column=_instant())
-    model_id: str = Field(sa_type=Text)
-    response_time_ms: float | None = None
-    complexity: str | None = Field(default=None, sa_type=Text)
-    cost_usd: float | None = None
-    cache_hit: bool | None = None
-    accuracy: float | None = None
-    user_satisfaction: float | None = None
-    error: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    error_type: str | None = Field(default=None, sa_type=Text)
-    prompt_tokens: int | None = Field(default=None, sa_type=BigInteger)
-    completion_tokens: int | None = Field(default=None, sa_type=BigInteger)
-    team: str | None = Field(default=None, sa_type=Text)
-    cost_priced_on: date | None = None
-    complexity_derived: bool | None = None
+    __table__: ClassVar[Table] = SELECTION
 
 
 class Overhead(_Table, table=True):
@@ -147,7 +60,7 @@ class Overhead(_Table, table=True):
     """
 
     __tablename__ = "overhead"
-    __table_args__ = (_within("cost_usd", 0, LARGEST_AMOUNT), Index(None, "timestamp"))
+    __table_args__ = (within("cost_usd", 0, LARGEST_AMOUNT), Index(None, "timestamp"))
 
     request_id: str = Field(primary_key=True, sa_type=Text)
     timestamp: datetime = Field(sa_column=_instant())
@@ -217,7 +130,7 @@ class SelectionChange(_Table, table=True):
     __tablename__ = "selection_change"
     __table_args__ = (Index(None, "at"),)
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     at: datetime = Field(sa_column=_instant())
 
 
@@ -261,7 +174,7 @@ class ConfigChange(_Table, table=True):
     __tablename__ = "config_change"
     __table_args__ = (UniqueConstraint("key", "version"),)
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     key: str = Field(sa_type=Text)
     version: int
     from_value: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
@@ -306,7 +219,7 @@ class Optimization(_Table, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     type: str = Field(sa_type=Text)
     subject: str = Field(sa_type=Text)
     state: str = Field(sa_type=Text)
@@ -324,7 +237,7 @@ class OptimizationTransition(_Table, table=True):
 
     __tablename__ = "optimization_transition"
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     optimization_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("optimization.id"), nullable=False, index=True)
     )
@@ -356,7 +269,7 @@ class Alert(_Table, table=True):
         Index(None, "resolved_at"),
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     rule: str = Field(sa_type=Text)
     subject: str = Field(sa_type=Text)
     severity: str = Field(sa_type=Text)
@@ -392,7 +305,7 @@ class AlertSilence(_Table, table=True):
 
     __tablename__ = "alert_silence"
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     rule: str | None = Field(default=None, sa_type=Text)
     subject: str | None = Field(default=None, sa_type=Text)
     starts_at: datetime = Field(sa_column=_instant())
@@ -406,7 +319,7 @@ class StoredMessage(_Table, table=True):
 
     __tablename__ = "message"
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     content: Any = Field(sa_column=Column(JSON, nullable=False))
     created_at: datetime = Field(sa_column=_instant())
@@ -418,7 +331,7 @@ class Report(_Table, table=True):
     __tablename__ = "report"
     __table_args__ = (UniqueConstraint("kind", "period_start", "period_end", "parameters_hash"),)
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     kind: str = Field(sa_type=Text)
     template: str = Field(sa_type=Text)
     period_start: datetime = Field(sa_column=_instant())
@@ -456,7 +369,7 @@ class Delivery(_Table, table=True):
         Index(None, "state", "next_attempt_at"),
     )
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     report_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("report.id")))
     message_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("message.id")))
     channel: str = Field(sa_type=Text)
@@ -475,7 +388,7 @@ class DeliveryAttempt(_Table, table=True):
 
     __tablename__ = "delivery_attempt"
 
-    id: int | None = Field(default=None, sa_column=_id())
+    id: int | None = Field(default=None, sa_column=identity_column())
     delivery_id: int = Field(sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=False, index=True))
     at: datetime = Field(sa_column=_instant())
     outcome: str = Field(sa_type=Text)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tasks.ingestion.router_log import RouterLog
+from routewatch.client import Counts, RouterLog
 
-__all__ = ["RouterLog"]
+__all__ = ["Counts", "RouterLog"]

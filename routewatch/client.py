@@ -1,6 +1,6 @@
 """Record: a Python router's picks into the selection table, without ever holding the router up.
 
-Light on purpose: a router imports this, so neither Prefect nor polars comes with it.
+Light on purpose, and alone: a router imports this, whose own modules may be called as the rest of Routewatch's folders.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from models.database import connect, insert_into, writing
-from models.environment import load_environment
-from models.errors import RoutewatchError, UsageError
-from models.selection_input import Pick
-from models.tables import Selection, table_of
+from routewatch.database import connect, database_address_of, insert_into, writing
+from routewatch.errors import RoutewatchError, UsageError
+from routewatch.selection import SELECTION, Pick
 
-SELECTION = table_of(Selection)
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Between two attempts to reach a database that is away; the wait doubles, with jitter."""
 EXIT_TIMEOUT_S = 5.0
@@ -72,7 +69,7 @@ class RouterLog:
         """
         if capacity < 1 or batch_size < 1:
             raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
-        address = load_environment().database_address if database_url is None else database_url
+        address = database_address_of() if database_url is None else database_url
         self._writer = _Writer(address, capacity, batch_size, flush_every_s)
         weakref.finalize(self, self._writer.finish).atexit = False
 

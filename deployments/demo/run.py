@@ -175,7 +175,7 @@ def _watch(place: Workplace) -> list[Outcome]:
 
 def _serve(place: Workplace, start: datetime, end: datetime) -> None:
     """The router at work: it reads its config from the table, picks models, and records each pick."""
-    from tasks.ingestion.router_log import RouterLog
+    from routewatch import RouterLog
     from tasks.optimizer.router_config import read_config
 
     config = {key: setting.value for key, setting in read_config(place.engine).items()}

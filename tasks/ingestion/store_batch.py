@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 
 from models.database import insert_into
 from models.settings import ComplexityRule
-from models.tables import LARGEST_AMOUNT, TEXT_LENGTH, Overhead, table_of
+from models.tables import Overhead, table_of
+from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
 from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source
 from tasks.ingestion.complexity_rule import derive_complexity
 from tasks.ingestion.pricing import price_missing

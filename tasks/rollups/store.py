@@ -129,7 +129,7 @@ def _put(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
     rows = rollups.sort(KEYS).select(pl.lit(level).alias("level"), *COLUMNS)
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
-        # As models.tables.UtcDateTime stores an instant.
+        # As routewatch.selection.UtcDateTime stores an instant.
         texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
         marks = ", ".join("?" * len(_NAMES))
         cursor.executemany(f"INSERT INTO rollup ({_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608

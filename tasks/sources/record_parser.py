@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.settings import SourceSettings
-from models.tables import TEXT_LENGTH
+from routewatch.selection import TEXT_LENGTH
 from tasks.ingestion.column_mapping import COUNTS, load_mapping
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch

@@ -24,7 +24,8 @@ from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
 from models.settings import Settings
-from models.tables import HOUR_TOTAL, UtcDateTime
+from models.tables import HOUR_TOTAL
+from routewatch.selection import UtcDateTime
 from tasks.delivery.queue import due_ids
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose

@@ -21,11 +21,10 @@ from sqlalchemy import Engine, select, text
 
 from models.database import migrate, open_database, reading
 from models.errors import UsageError
-from models.tables import Selection, table_of
-from tasks.ingestion import router_log as record_module
-from tasks.ingestion.router_log import RouterLog
+from routewatch import RouterLog
+from routewatch import client as record_module
+from routewatch.selection import SELECTION
 
-SELECTION = table_of(Selection)
 AT = datetime(2026, 9, 7, 8, tzinfo=UTC)
 FULL: dict[str, Any] = {
     "timestamp": AT, "request_id": "r1", "model_id": "m", "complexity": "simple", "error_type": "timeout",

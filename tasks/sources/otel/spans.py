@@ -9,7 +9,7 @@ from math import nan
 from typing import Any
 
 from models.settings import SourceSettings
-from models.tables import TEXT_LENGTH
+from routewatch.selection import TEXT_LENGTH
 from tasks.ingestion.validation import TRUE
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role
