@@ -6,7 +6,9 @@ RUN pip install --no-cache-dir uv==${UV_VERSION} && python -m venv /opt/routewat
 ENV VIRTUAL_ENV=/opt/routewatch
 
 WORKDIR /src
-COPY requirements.lock pyproject.toml README.md routewatch.py ./
+COPY requirements.lock pyproject.toml README.md ./
+COPY routewatch ./routewatch
+COPY routewatch_server ./routewatch_server
 COPY models ./models
 COPY tasks ./tasks
 COPY reports ./reports
@@ -14,8 +16,10 @@ COPY flows ./flows
 COPY dashboard ./dashboard
 COPY deployments ./deployments
 COPY examples ./examples
+COPY docs/schemas ./docs/schemas
 # The lock's versions, without what only its tests need.
-RUN uv pip install --no-cache --constraint requirements.lock .
+RUN uv pip install --no-cache --constraint requirements.lock . \
+    && ln -s "$(/opt/routewatch/bin/python -P -c 'import routewatch_server; print(routewatch_server.FOLDER)')" /opt/routewatch/folders
 
 
 FROM python:3.13-slim-bookworm
@@ -28,7 +32,10 @@ RUN apt-get update \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/routewatch routewatch
 
 COPY --from=build /opt/routewatch /opt/routewatch
+# Prefect's own commands and the runs of workers elsewhere find the flows as `routewatch` does.
 ENV PATH=/opt/routewatch/bin:$PATH \
+    PYTHONPATH=/opt/routewatch/folders \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     ROUTEWATCH_HOME=/var/lib/routewatch \
     PREFECT_HOME=/var/lib/routewatch/prefect \
@@ -39,5 +46,5 @@ WORKDIR /var/lib/routewatch
 VOLUME /var/lib/routewatch
 EXPOSE 4200 4280
 
-# One of: serve, page, deploy, init; a worker is `prefect worker start --pool routewatch`.
+# One of: serve, page, deploy, init; worker.
 CMD ["routewatch", "--help"]

@@ -125,7 +125,8 @@ def naively(engine: Engine, rows: int) -> Numbers:
     hours: dict[datetime, list[float]] = defaultdict(list)
     cells: dict[tuple[int, int], list[float]] = defaultdict(list)
     with Session(engine) as session:
-        for row in session.exec(select(Selection).order_by(SELECTION.c.id).limit(rows)):
+        stored: Any = session.exec(select(Selection).order_by(SELECTION.c.id).limit(rows))
+        for row in stored:
             models[row.model_id].append(row)
             if row.response_time_ms is not None:
                 hours[row.timestamp.replace(minute=0, second=0, microsecond=0)].append(row.response_time_ms)

@@ -1,6 +1,7 @@
 """Record: a Python router's picks into the selection table, without ever holding the router up.
 
-Light on purpose, and alone: a router imports this, whose own modules may be called as the rest of Routewatch's folders.
+Alone on purpose: a router imports this, whose own modules may be called as the rest of Routewatch's folders. And light:
+SQLAlchemy and pydantic are loaded by a process's first RouterLog, so that one which makes none does not wait for them.
 """
 
 from __future__ import annotations
@@ -16,15 +17,12 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-
-from routewatch.database import connect, database_address_of, insert_into, writing
 from routewatch.errors import RoutewatchError, UsageError
-from routewatch.selection import SELECTION, Pick
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Between two attempts to reach a database that is away; the wait doubles, with jitter."""
@@ -69,6 +67,10 @@ class RouterLog:
         """
         if capacity < 1 or batch_size < 1:
             raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
+        from routewatch.database import database_address_of
+        from routewatch.selection import checked_pick
+
+        self._checked = checked_pick
         address = database_address_of() if database_url is None else database_url
         self._writer = _Writer(address, capacity, batch_size, flush_every_s)
         weakref.finalize(self, self._writer.finish).atexit = False
@@ -96,16 +98,15 @@ class RouterLog:
         Gives the request id, a new one where none is given; None where the row is refused: a value that the table
         does not take, or a closed log. Never raises for a value and never waits for the database.
         """
-        row = {name: value for name, value in locals().items() if name in Pick.model_fields}
+        row = {name: value for name, value in locals().items() if name != "self"}
         row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
         row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
         try:
-            pick = Pick.model_validate(row)
-        except ValidationError as problem:
-            fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
-            self._writer.refuse(f"{fault['loc'][0]}: {fault['msg']}")
+            pick = self._checked(row)
+        except ValueError as fault:
+            self._writer.refuse(str(fault))
             return None
-        return pick.request_id if self._writer.add(pick.model_dump()) else None
+        return str(pick["request_id"]) if self._writer.add(pick) else None
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until no pick recorded before waits any more; False if that took too long or any was dropped meanwhile.
@@ -143,6 +144,8 @@ class _Writer:
         _writers.add(self)
 
     def start_empty(self) -> None:
+        from routewatch.database import connect
+
         self._engine = connect(self._address)
         self._changed = threading.Condition()
         self._rows: deque[tuple[int, dict[str, Any]]] = deque()
@@ -309,6 +312,8 @@ def _back_off_s(failures: int) -> float:
 
 def _cause(error: Exception) -> str:
     """One line, without the statement and its values, which SQLAlchemy would add."""
+    from sqlalchemy.exc import DBAPIError
+
     if isinstance(error, RoutewatchError):
         return str(error)
     shown = error.orig if isinstance(error, DBAPIError) else type(error).__name__
@@ -317,6 +322,11 @@ def _cause(error: Exception) -> str:
 
 def _write(engine: Engine, batch: list[dict[str, Any]]) -> list[str]:
     """Write the rows; gives why the refused ones were. A batch that is written again counts once."""
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    from routewatch.database import insert_into, writing
+    from routewatch.selection import SELECTION
+
     try:
         with writing(engine) as connection:
             insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -157,3 +157,12 @@ class Pick(BaseModel):
     prompt_tokens: _Tokens | None
     completion_tokens: _Tokens | None
     team: _Text | None
+
+
+def checked_pick(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as the table takes it. Raises ValueError, which tells the first column at fault and why."""
+    try:
+        return Pick.model_validate(row).model_dump()
+    except ValidationError as problem:
+        fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ValueError(f"{fault['loc'][0]}: {fault['msg']}") from None

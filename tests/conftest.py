@@ -13,7 +13,11 @@ from sqlalchemy import Engine
 
 from models.context import close_engines
 from models.database import migrate, open_database
+from routewatch_server import use_own_folders
 from tests.support.servers import Hook, Mailbox, hook, mailbox
+
+# As the command does it, for the processes that tests start in other folders.
+use_own_folders()
 
 
 @pytest.fixture(scope="session")

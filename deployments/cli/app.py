@@ -273,6 +273,17 @@ def deploy(
     deploy_timetable(load_workplace(), pool, None if kind is None else kind.value, image)
 
 
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Option(help="The work pool whose runs it starts.")] = "routewatch",
+    limit: Annotated[int | None, typer.Option(help="How many runs it starts at once.", min=1)] = None,
+) -> None:
+    """Start a Prefect worker that runs what `routewatch deploy` applied; PREFECT_API_URL names the server."""
+    from deployments.cli.worker import start_worker
+
+    start_worker(pool, limit)
+
+
 def _misuse_or_defect(error: Exception) -> int:
     if hasattr(error, "format_message"):
         complain(f"{error.format_message()} (`routewatch --help` tells the ways to call it)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from deployments.cli.worker import check_server_is_named
 from deployments.console import say, table
 from deployments.embedded_prefect import use_embedded_prefect
 from models.context import Workplace
@@ -23,10 +24,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
     A second time changes nothing: deployments are known by their names, schedules by their slugs, so that what was
     paused in the UI stays so. Raises UsageError where no server is named or the pool is of another kind than asked for.
     """
-    if "PREFECT_API_URL" not in os.environ:
-        raise UsageError(
-            "no Prefect server is named: set PREFECT_API_URL=http://host:4200/api (`routewatch serve` needs no deploy)"
-        )
+    check_server_is_named("`routewatch serve` needs no deploy")
     use_embedded_prefect(place.environment.home)
     import httpx
     from prefect.client.orchestration import get_client
@@ -49,7 +47,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
         deployment.work_pool_name, deployment.job_variables = pool, variables
         deployment.apply()
     table(("deployment", "runs at", "time zone"), [_row(deployment) for deployment in deployments], "nothing to deploy")
-    say(f"start a worker with `prefect worker start --pool {pool}` (type {found}), where ROUTEWATCH_* are set")
+    say(f"start a worker with `routewatch worker --pool {pool}` (type {found}), where ROUTEWATCH_* are set")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ class Site:
             "ROUTEWATCH_SMTP_HOST": "127.0.0.1", "ROUTEWATCH_SMTP_PORT": str(inbox.port),
             "ROUTEWATCH_SMTP_SECURITY": "none",
         }  # fmt: skip
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
+        own = ("ROUTEWATCH_", "PREFECT_", "PYTHON")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = clean | self.routewatch | {
             "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": self.api, "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -164,7 +165,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
     paused = f"{site.api}/deployments/{before['weekly'][0]}/schedules/{schedule['id']}"
     httpx.patch(paused, json={"active": False}).raise_for_status()
     said = site.command("routewatch", "deploy", "--pool", "routewatch", "--type", "process")
-    assert "prefect worker start --pool routewatch" in said
+    assert "routewatch worker --pool routewatch" in said
     [after] = site.deployment("weekly")["schedules"]
     assert (after["id"], after["active"]) == (schedule["id"], False)
     httpx.patch(paused, json={"active": True}).raise_for_status()
@@ -174,7 +175,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
 def test_prefects_own_deploy_makes_the_same_of_prefect_yaml(site: Site) -> None:
     """But for what the settings say, which it does not know."""
     before = site.shape()
-    site.command("prefect", "--no-prompt", "deploy", "--all")
+    site.command("python", "-m", "prefect", "--no-prompt", "deploy", "--all")
     assert site.shape() == before
     assert site.deployment("daily")["schedules"][0]["schedule"]["timezone"] == "UTC"
     site.command("routewatch", "deploy")
@@ -207,7 +208,7 @@ def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(site: Si
 
     now = datetime.now(UTC)
     yesterday, before = (_due(place, now, days) for days in (1, 2))
-    worker = ("prefect", "worker", "start", "--pool", "routewatch", "--type", "process")
+    worker = ("routewatch", "worker", "--pool", "routewatch")
     stamina.instrumentation.set_on_retry_hooks([])
     locking = create_engine(place.engine.url)
     lock = locking.connect()
