@@ -29,8 +29,13 @@ def use_own_folders() -> None:
 
 
 def main() -> None:
-    """Be the command `routewatch`."""
+    """Be the command `routewatch`; exit status 1 where what it needs was not installed with it."""
     use_own_folders()
-    from deployments.cli.app import main as run  # noqa: PLC0415 - it is found from here on
-
+    try:
+        from deployments.cli.app import main as run  # noqa: PLC0415 - it is found from here on
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"routewatch: {error.name} is not installed: this environment has the router's client alone. "
+            "Install Routewatch with its dependencies, best in an environment of its own"
+        )
     run()

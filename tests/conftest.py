@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from models.context import close_engines
 from models.database import migrate, open_database
 from routewatch_server import use_own_folders
+from tests.support.installations import build_wheel, install
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 # As the command does it, for the processes that tests start in other folders.
@@ -31,6 +32,18 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     )
     yield server
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that the wheel is installed in."""
+    return install(wheel, tmp_path_factory.mktemp("installed") / "venv")
 
 
 @pytest.fixture
