@@ -53,7 +53,8 @@ class Served:
 
 @contextmanager
 def serving(home: Path, *arguments: str, **environment: str) -> Iterator[Served]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_", "PYTHON"))}
+    own = ("ROUTEWATCH_", "PREFECT_", "PYTHON")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     ui_port, page_port = a_free_port(), a_free_port()
     ports = {"PREFECT_SERVER_API_PORT": str(ui_port), "ROUTEWATCH_HOME": str(home)}
     log = home / f"log-{ui_port}"
