@@ -70,7 +70,9 @@ from routewatch_server import use_own_folders
 use_own_folders()
 use_own_folders()
 import tasks
-child = [sys.executable, "-c", "import models, os; print(models.__file__, os.environ['PYTHONPATH'])"]
+# As Prefect does it when it imports a flow.
+first = "import os, sys; sys.path.insert(0, os.getcwd()); import models; print(models.__file__, *sys.path[1:4])"
+child = [sys.executable, "-c", first]
 grandchild = [sys.executable, "-m", "deployments.service.processes"]
 print(subprocess.run(child, capture_output=True, text=True, check=True).stdout)
 print(subprocess.run(grandchild, capture_output=True, text=True, check=False).stderr)
@@ -81,9 +83,21 @@ print(subprocess.run(grandchild, capture_output=True, text=True, check=False).st
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     [folder] = wheel_python.parents[1].glob("lib/python*/site-packages/routewatch_server")
-    assert done.stdout.startswith(f"{folder}/models/__init__.py {folder}:/others\n")
+    assert done.stdout.startswith(f"{folder}/models/__init__.py {folder}/startup {folder} /others\n")
     # No part was named, which it came to miss: it is ours that ran.
     assert "not enough values to unpack" in done.stdout
+
+
+def test_a_process_of_ours_runs_what_its_environment_starts_with_too(wheel_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.customized = True")
+    code = "import sys; from routewatch_server import use_own_folders; use_own_folders()\n"
+    child = "import sys, models; print(customized, sys.modules['sitecustomize'].__file__)"
+    (tmp_path / "asks.py").write_text(f"{code}import subprocess; subprocess.run([sys.executable, '-c', {child!r}])")
+    done = subprocess.run(
+        [wheel_python, "asks.py"], cwd=tmp_path, env=clean_environment({"PYTHONPATH": str(tmp_path)}),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"True {tmp_path}/sitecustomize.py\n"
 
 
 def test_a_command_without_its_dependencies_says_so(wheel_python: Path, tmp_path: Path) -> None:
