@@ -20,7 +20,7 @@ from pathlib import Path
 
 ABOUT = {
     "requirements.lock": ("running", 240, 800),
-    "requirements-test.lock": ("tests and checks of style", 130, 420),
+    "requirements-test.lock": ("tests and checks of style", 150, 500),
     "requirements-bench.lock": ("benchmarks", 35, 150),
     "requirements-docs.lock": ("the documentation", 15, 50),
     "requirements-uv.lock": ("locking", 25, 60),
@@ -59,6 +59,10 @@ def missing(lock: Path) -> tuple[set[str], set[str]]:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _counted(packages: set[str]) -> str:
+    return f"{len(packages)} package{'s' if len(packages) != 1 else ''}"
 
 
 def has_index_of_its_own() -> bool:
@@ -156,17 +160,17 @@ def install(lock: Path) -> bool:
     pinned, absent = missing(lock)
     purpose, fetch_mb, disk_mb = ABOUT.get(lock.name, (lock.name, 0, 0))
     if not absent:
-        say(f"All {len(pinned)} packages for {purpose} are there.")
+        say(f"There already for {purpose}: {_counted(pinned)}.")
         return True
     # Of a few that have changed it is not known.
     whole = fetch_mb and len(absent) * 4 > len(pinned)
     size = f" (about {fetch_mb} MB to fetch, {disk_mb} MB on disk)" if whole else ""
-    say(f"Installing {len(absent)} packages for {purpose}{size} ...")
+    say(f"Installing {_counted(absent)} for {purpose}{size} ...")
     with tempfile.TemporaryDirectory(prefix=".installing-", dir=sys.prefix) as scratch:
         told = (lock, Path(scratch), len(absent))
         done = (not has_index_of_its_own() and by_uv(*told)) or by_pip(*told)
     if done:
-        say(f"{len(absent)} packages installed in {time.monotonic() - began:.0f} s.")
+        say(f"{_counted(absent)} installed in {time.monotonic() - began:.0f} s.")
     return done
 
 

@@ -97,10 +97,10 @@ def test_it_says_how_many_it_installs_and_that_they_are_there(python: Path, tmp_
         f"never==1.0 ; sys_platform == 'nowhere' \\\n    --hash=sha256:{digest}\n"
     )
     status, told = said(python, lock, tmp_path / "wheels")
-    assert (status, told.splitlines()[0]) == (0, "Installing 1 packages for tiny.lock ...")
-    assert re.fullmatch(r"1 packages installed in \d+ s[.]", told.splitlines()[-1])
+    assert (status, told.splitlines()[0]) == (0, "Installing 1 package for tiny.lock ...")
+    assert re.fullmatch(r"1 package installed in \d+ s[.]", told.splitlines()[-1])
     assert "is ignored" not in told
-    assert said(python, lock, tmp_path / "wheels") == (0, "All 1 packages for tiny.lock are there.\n")
+    assert said(python, lock, tmp_path / "wheels") == (0, "There already for tiny.lock: 1 package.\n")
 
 
 @pytest.mark.parametrize(
