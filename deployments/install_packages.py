@@ -125,7 +125,7 @@ def complaints(log: Path, levels: tuple[str, ...] = ("WARNING", "ERROR", "error"
 
 def by_uv(lock: Path, scratch: Path, total: int) -> bool:
     """Installs with uv, which is fetched for that alone; False if that did not work."""
-    quietly = [*INSTALL, UV_LOCK, "--quiet", "--target", scratch / "uv"]
+    quietly: list[str | Path] = [*INSTALL, UV_LOCK, "--quiet", "--target", scratch / "uv"]
     if subprocess.run(quietly, capture_output=True, check=False).returncode:  # noqa: S603
         return False
     log, cache = scratch / "uv.log", scratch / "cache"
