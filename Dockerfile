@@ -1,12 +1,16 @@
 # Routewatch, for the page, for workers and for the runs that they start. Built by: docker build -t routewatch .
 FROM python:3.13-slim-bookworm AS build
 
-ARG UV_VERSION=0.13.9
-RUN pip install --no-cache-dir uv==${UV_VERSION} && python -m venv /opt/routewatch
+WORKDIR /src
+COPY requirements-uv.lock ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-uv.lock && python -m venv /opt/routewatch
 ENV VIRTUAL_ENV=/opt/routewatch
 
-WORKDIR /src
-COPY requirements.lock pyproject.toml README.md ./
+# The packages before the code, so that a change of the code fetches nothing. Compiled, as whom it runs as may not write.
+COPY requirements.lock ./
+RUN uv pip install --no-cache --compile-bytecode --require-hashes --no-deps --requirement requirements.lock
+
+COPY pyproject.toml README.md ./
 COPY routewatch ./routewatch
 COPY routewatch_server ./routewatch_server
 COPY models ./models
@@ -17,8 +21,7 @@ COPY dashboard ./dashboard
 COPY deployments ./deployments
 COPY examples ./examples
 COPY docs/schemas ./docs/schemas
-# The lock's versions, without what only its tests need.
-RUN uv pip install --no-cache --constraint requirements.lock . \
+RUN uv pip install --no-cache --compile-bytecode --no-deps --no-build-isolation . \
     && ln -s "$(/opt/routewatch/bin/python -P -c 'import routewatch_server; print(routewatch_server.FOLDER)')" /opt/routewatch/folders
 
 

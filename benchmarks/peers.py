@@ -79,7 +79,8 @@ def by_duckdb(parquet: Path) -> Numbers:
         weekly = "isodow(timestamp), hour(timestamp)"
 
         def rows(query: str) -> list[Any]:
-            return connection.execute(query).fetchall()
+            found: list[Any] = connection.execute(query).fetchall()
+            return found
 
         return _numbers(
             rows(f"SELECT {_SUMS}, {p95} FROM {source}"),  # noqa: S608

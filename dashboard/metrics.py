@@ -159,17 +159,17 @@ def _by_state(connection: Connection, name: str, told: str, state: Column[Any], 
     return family
 
 
-def _reports(connection: Connection) -> Sequence[Row[Any]]:
+def _reports(connection: Connection) -> Sequence[Row[Any, Any]]:
     newest = select(REPORT.c.kind, func.max(REPORT.c.created_at)).group_by(REPORT.c.kind)
     return connection.execute(newest.order_by(REPORT.c.kind)).all()
 
 
-def _pulls(connection: Connection) -> Sequence[Row[Any]]:
+def _pulls(connection: Connection) -> Sequence[Row[Any, Any]]:
     pulled = select(PULL.c.source, PULL.c.pulled_at).where(PULL.c.pulled_at.is_not(None))
     return connection.execute(pulled.order_by(PULL.c.source)).all()
 
 
-def _since(name: str, told: str, label: str, rows: Sequence[Row[Any]], now: datetime) -> Metric:
+def _since(name: str, told: str, label: str, rows: Sequence[Row[Any, Any]], now: datetime) -> Metric:
     family = GaugeMetricFamily(f"routewatch_{name}", told, labels=(label,))
     for what, at in rows:
         family.add_metric((what,), max(0.0, (now - at).total_seconds()))

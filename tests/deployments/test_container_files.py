@@ -70,7 +70,7 @@ def test_the_image_has_every_package_and_nothing_else_of_this_folder() -> None:
     packages = {*wheel["packages"], *FOLDERS}
     copied = re.findall(r"^COPY (?!--)(.+) \./\S*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     taken = {name for line in copied for name in line.split()}
-    files = {"requirements.lock", "pyproject.toml", "README.md"}
+    files = {"requirements.lock", "requirements-uv.lock", "pyproject.toml", "README.md"}
     assert taken == packages | files
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
     assert allowed == taken

@@ -55,7 +55,7 @@ def queued(engine: Engine, settings: Settings) -> None:
 
 def waiting(engine: Engine) -> int:
     with reading(engine) as connection:
-        states = dict(
+        states: dict[str, int] = dict(
             connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all()
         )
     return sum(states.get(state, 0) for state in ("queued", "sending", "handing over"))
