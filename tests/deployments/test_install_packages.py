@@ -15,8 +15,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deployments import install_packages
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 INSTALLER = ROOT / "deployments" / "install_packages.py"
 

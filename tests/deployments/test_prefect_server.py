@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from tests.patience import a_free_port, until
+from tests.support.waiting import a_free_port, until
 
 PREFECT = Path(sys.executable).with_name("prefect")
 BERLIN = ZoneInfo("Europe/Berlin")
