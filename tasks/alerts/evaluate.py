@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, func, select, update
 
-from models.context import Workplace
 from models.database import insert_into, reading, writing
 from models.notifications import AlertMessage
 from models.period import Level, Period, floor_to
@@ -121,12 +118,3 @@ def _each_hour(first: datetime, last: datetime) -> list[datetime]:
 def _budget(connection: Connection, at: datetime, settings: Settings) -> list[Finding]:
     hours = total_hours(connection, Period(basis(at, settings.timezone).start, at, settings.timezone), SPENT)
     return judge_budget(at, project_budget(hours, at, settings.timezone, settings.budget.monthly_usd))
-
-
-@task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def watch_alerts(place: Workplace, now: datetime) -> Watched:
-    """Judge what has settled since the last run, and queue the news for delivery."""
-    watched = watch(place.engine, place.settings, now, flush=True)
-    told = len(watched.message.news) if watched.message else 0
-    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, told)
-    return watched

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine, Row, select
 
 from models.attribution import Attribution
-from models.context import Workplace
 from models.database import reading, writing
 from models.errors import ConfigConflict
 from models.settings import Settings
@@ -122,11 +119,3 @@ def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[R
 
 def _step(word: Attribution, otherwise: str) -> Step:
     return Step(word.by.strip(), word.note.strip() or otherwise, word.at)
-
-
-@task(name="decide", cache_policy=NO_CACHE)
-def decide_on(place: Workplace, optimization_id: int, word: Attribution, *, approved: bool) -> str:
-    """Carry out a person's decision; what came of it, in a sentence."""
-    if approved:
-        return approve(place.engine, optimization_id, place.settings, word)
-    return reject(place.engine, optimization_id, word)

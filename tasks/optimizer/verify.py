@@ -8,11 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, Row, func, select, update
 
-from models.context import Workplace
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
@@ -301,9 +298,3 @@ def _close(connection: Connection, scene: Scene, verdict: Verdict, to: State) ->
 def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
     reason = f"the router or a person has changed {conflict.key} since: it is theirs now"
     return verdict.model_copy(update={"state": "expired", "reason": reason})
-
-
-@task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def verify_optimizations(place: Workplace, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
-    """Judge what was changed, and take back what clearly harms."""
-    return verify(place.engine, place.settings, now, early=early)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
 from models.context import Workplace
@@ -65,6 +63,14 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
             rollups += remove(connection, level, EARLIEST, kept_from)
     return Retained(removed, rollups, state.raw_from)
+
+
+def retain_by_settings(place: Workplace, now: datetime) -> Retained:
+    """Remove what is older than the settings keep."""
+    kept = timedelta(milliseconds=place.settings.monitoring.retention_period)
+    archive = place.environment.archive_folder if place.settings.monitoring.archive else None
+    # A run that acts as a later time must not remove what is kept today.
+    return retain(place.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -122,16 +128,3 @@ def _delete(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
         with writing(engine) as connection:
             removed += connection.execute(delete(SELECTION).where(batch)).rowcount
     return removed
-
-
-@task(name="retain", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
-def retain_what_is_kept(place: Workplace, now: datetime) -> Retained:
-    """Remove what is older than the settings keep."""
-    kept = timedelta(milliseconds=place.settings.monitoring.retention_period)
-    archive = place.environment.archive_folder if place.settings.monitoring.archive else None
-    # A run that acts as a later time must not remove what is kept today.
-    result = retain(place.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
-    if result.selections or result.rollups:
-        told = f"{result.selections:,}", f"{result.rollups:,}"
-        get_run_logger().info("retention removed %s selections and %s rollups", *told)
-    return result

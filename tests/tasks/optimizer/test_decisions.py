@@ -61,7 +61,7 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
 
     from deployments.service.deployments import timetable  # noqa: PLC0415
     from flows.decide import Decision, decide  # noqa: PLC0415
-    from tasks.optimizer.decision_form import offer_decisions  # noqa: PLC0415
+    from tasks.optimizer.prefect_tasks import offer_decisions  # noqa: PLC0415
 
     place = load_workplace()
     (form,) = [it for it in timetable(place.settings, pending(engine)) if it.flow_name == "decide"]
