@@ -24,10 +24,8 @@ from dashboard.problem_details import Refused, problems
 from dashboard.request_body import read_body
 from models.context import Workplace
 from models.database import insert_into, writing
+from models.schema import SELECTION
 from models.selection_input import Pick
-from models.tables import Selection, table_of
-
-SELECTION = table_of(Selection)
 
 MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024

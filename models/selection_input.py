@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
-from models.tables import LARGEST_AMOUNT, MODEL_ID_LENGTH, TEXT_LENGTH
+from models.schema import LARGEST_AMOUNT, MODEL_ID_LENGTH, TEXT_LENGTH
 
 
 def _storable(text: str) -> str:

@@ -12,7 +12,7 @@ from models.documents import Document
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
 from tasks.delivery.recipients import recipients_for

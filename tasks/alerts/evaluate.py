@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Engine, func, select, update
 from models.database import insert_into, reading, writing
 from models.notifications import AlertMessage
 from models.period import Level, Period, floor_to
+from models.schema import ALERT_WATCH, ROLLUP
 from models.settings import Settings
-from models.tables import AlertWatch, table_of
 from tasks.alerts.history import known_at
 from tasks.alerts.limits import Finding
 from tasks.alerts.notify import AT_ONCE, announced, moved
@@ -25,9 +25,7 @@ from tasks.alerts.windows import COST_WINDOWS, MINUTE
 from tasks.forecasting.budget import SPENT, basis, project_budget
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.query import total_hours
-from tasks.rollups.store import ROLLUP, between, stored
-
-WATCH = table_of(AlertWatch)
+from tasks.rollups.store import between, stored
 
 SETTLES_AFTER = timedelta(minutes=1)
 """How long after its end a minute is judged: routers write their rows a moment later."""
@@ -64,7 +62,7 @@ def watch(engine: Engine, settings: Settings, now: datetime, *, flush: bool = Fa
         rhythm = AT_ONCE if flush else rhythm_of(alerting)
         message = announced(connection, book, settings, at, rhythm, told_at=told_at)
         told = told_at if message is None else at
-        connection.execute(update(WATCH).values(judged_until=span[1] if span else judged_until, told_at=told))
+        connection.execute(update(ALERT_WATCH).values(judged_until=span[1] if span else judged_until, told_at=told))
     return Watched(len(found), message, len(book.firing()))
 
 
@@ -72,13 +70,13 @@ def watch(engine: Engine, settings: Settings, now: datetime, *, flush: bool = Fa
 
 
 def _state(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at)).one_or_none()
+    row = connection.execute(select(ALERT_WATCH.c.judged_until, ALERT_WATCH.c.told_at)).one_or_none()
     return (None, None) if row is None else (row.judged_until, row.told_at)
 
 
 def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    connection.execute(insert_into(connection, WATCH).values(id=1).on_conflict_do_nothing())
-    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at).with_for_update()).one()
+    connection.execute(insert_into(connection, ALERT_WATCH).values(id=1).on_conflict_do_nothing())
+    row = connection.execute(select(ALERT_WATCH.c.judged_until, ALERT_WATCH.c.told_at).with_for_update()).one()
     return row.judged_until, row.told_at
 
 

@@ -13,12 +13,10 @@ from models.database import reading
 from models.documents import Filters, FiredAlert
 from models.kpi import KpiName
 from models.period import Period
-from models.tables import Alert, table_of
+from models.schema import ALERT
 from tasks.alerts.history import known_at
 from tasks.alerts.learned_limits import Learning
 from tasks.alerts.windows import OVERALL
-
-ALERT = table_of(Alert)
 
 
 def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -> Sequence[Row[Any]]:

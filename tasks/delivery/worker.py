@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from models.context import Workplace
 from models.recipient import EMAIL
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from tasks.delivery.attempt import Dispatch
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle

@@ -25,10 +25,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from models.database import connect, insert_into, writing
 from models.environment import load_environment
 from models.errors import RoutewatchError, UsageError
+from models.schema import SELECTION
 from models.selection_input import Pick
-from models.tables import Selection, table_of
 
-SELECTION = table_of(Selection)
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Between two attempts to reach a database that is away; the wait doubles, with jitter."""
 EXIT_TIMEOUT_S = 5.0

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from models.period import EARLIEST, LATEST
-from models.tables import LARGEST_AMOUNT, TEXT_LENGTH
+from models.schema import LARGEST_AMOUNT, TEXT_LENGTH
 from tasks.ingestion.column_mapping import COLUMNS, COUNTS, FLAGS, RATIOS, REQUIRED, TEXTS, Source, Unit
 
 INSTANT = pl.Datetime("us", "UTC")

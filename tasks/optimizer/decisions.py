@@ -10,8 +10,8 @@ from sqlalchemy import Engine, Row, select
 from models.attribution import Attribution
 from models.database import reading, writing
 from models.errors import ConfigConflict
+from models.schema import OPTIMIZATION_TRANSITION
 from models.settings import Settings
-from models.tables import Optimization, OptimizationTransition, table_of
 from tasks.optimizer.lifecycle import (
     STOPPED_KEY,
     State,
@@ -27,8 +27,6 @@ from tasks.optimizer.lifecycle import (
     why_not_now,
 )
 from tasks.optimizer.router_config import set_by_hand
-
-OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 
 
 def approve(engine: Engine, optimization_id: int, settings: Settings, word: Attribution) -> str:
@@ -110,7 +108,11 @@ def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[R
     """An optimization and every step of its life, the first first. Raises UnknownOptimization."""
     with reading(engine) as connection:
         row = found(connection, optimization_id)
-        steps = select(TRANSITION).where(TRANSITION.c.optimization_id == optimization_id).order_by(TRANSITION.c.id)
+        steps = (
+            select(OPTIMIZATION_TRANSITION)
+            .where(OPTIMIZATION_TRANSITION.c.optimization_id == optimization_id)
+            .order_by(OPTIMIZATION_TRANSITION.c.id)
+        )
         return row, connection.execute(steps).fetchall()
 
 

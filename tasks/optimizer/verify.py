@@ -16,8 +16,8 @@ from models.errors import ConfigConflict
 from models.kpi import KpiName
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
+from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, OptimizationState
 from models.settings import PerformanceMetrics, Settings
-from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
@@ -40,9 +40,6 @@ from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger
-
-ROLLUP = table_of(Rollup)
-OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)
 
 State = OptimizationState
 

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, select
 from models.context import Workplace
 from models.database import insert_into, reading, writing
 from models.documents import Document, ReportDocument
+from models.schema import REPORT
 from models.settings import Settings
-from models.tables import Report, table_of
 from reports.file_names import file_stem
 from reports.renderers.markdown import render_markdown
 from reports.renderers.report_file import as_file
@@ -26,8 +26,6 @@ from tasks.atomic_files import write_in_pieces
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import recipients_for
 from tasks.reporting.request import Request
-
-REPORT = table_of(Report)
 
 _LABELS = {"zip": "CSV, zipped"}
 """What a suffix does not say."""

@@ -9,14 +9,12 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading, writing
 from models.period import Level, Period, floor_to, next_start
-from models.tables import Selection, table_of
+from models.schema import SELECTION
 from tasks.rollups.aggregate import roll_up
 from tasks.rollups.checkpoint import State, is_as_read, lock_state
 from tasks.rollups.rebuild import derive
 from tasks.rollups.selection_reader import scan_period
 from tasks.rollups.store import replace
-
-SELECTION = table_of(Selection)
 
 
 def days_of(engine: Engine, period: Period) -> list[datetime]:

@@ -10,11 +10,10 @@ from sqlalchemy import BigInteger, Connection, Engine, Float, func, select, text
 
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
-from models.tables import HOUR_TOTAL
+from models.schema import HOUR_TOTAL, ROLLUP
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
 from tasks.rollups.checkpoint import State, lock_state, read_known_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
-from tasks.rollups.store import ROLLUP
 
 SUM_TOLERANCE = 1e-9
 """Relative: what the order of adding floats up may make of a sum."""

@@ -11,10 +11,8 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Text, and_
 from sqlalchemy import cast as sql_cast
 
 from models.period import Level
-from models.tables import HOUR_TOTAL, UNKNOWN, Rollup, table_of
+from models.schema import HOUR_TOTAL, ROLLUP, UNKNOWN
 from tasks.rollups.aggregate import COLUMNS, KEYS, limit_teams, merge, rollup_schema
-
-ROLLUP = table_of(Rollup)
 
 _NAMES = ("level", *COLUMNS)
 _COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
@@ -129,7 +127,7 @@ def _put(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
     rows = rollups.sort(KEYS).select(pl.lit(level).alias("level"), *COLUMNS)
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
-        # As models.tables.UtcDateTime stores an instant.
+        # As models.schema.UtcDateTime stores an instant.
         texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
         marks = ", ".join("?" * len(_NAMES))
         cursor.executemany(f"INSERT INTO rollup ({_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608

@@ -22,15 +22,13 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 from models.database import reading, writing
 from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
-from models.tables import Selection, table_of
+from models.schema import FOLD_STATE, ROLLUP, SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
-from tasks.rollups.checkpoint import STATE, Basis, State, is_as_read, lock_state, read_state
+from tasks.rollups.checkpoint import Basis, State, is_as_read, lock_state, read_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, mend, rebuild_hours
 from tasks.rollups.selection_reader import scan_ids
-from tasks.rollups.store import ROLLUP, add, between, put, remove, stored
+from tasks.rollups.store import add, between, put, remove, stored
 from tasks.rollups.watermark import settle
-
-SELECTION = table_of(Selection)
 
 COMMIT_ROWS = 500_000
 """Rows that are rolled up in memory before their rollups are written."""
@@ -175,7 +173,7 @@ def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now
             for level in Level:
                 add(connection, level, pending.at(level))
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        connection.execute(update(STATE).values(last_id=last_id, last_selection_at=newest, folded_at=now))
+        connection.execute(update(FOLD_STATE).values(last_id=last_id, last_selection_at=newest, folded_at=now))
     return True
 
 
@@ -196,7 +194,7 @@ def _fold_anew(engine: Engine, basis: Basis, now: datetime, progress: ProgressBa
                 fresh.take(_kept(selections, state), state)
             _put_anew(connection, fresh, before, basis.zone)
             moved = {"zone": basis.zone, "target_ms": basis.target_ms, "folded_at": now}
-            connection.execute(update(STATE).values(moved))
+            connection.execute(update(FOLD_STATE).values(moved))
         return fresh.rows
     raise RollupsBusy(REBUILD_TRIES)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from models.schema import TEXT_LENGTH
 from models.settings import SourceSettings
-from models.tables import TEXT_LENGTH
 from tasks.ingestion.column_mapping import COUNTS, load_mapping
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
+from models.schema import TEXT_LENGTH
 from models.settings import SourceSettings
-from models.tables import TEXT_LENGTH
 from tasks.ingestion.validation import TRUE
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role

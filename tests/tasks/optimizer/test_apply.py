@@ -12,8 +12,9 @@ from sqlalchemy import Engine, select
 from models.database import reading, writing
 from models.documents import Recommendation
 from models.period import Period
+from models.schema import OptimizationState
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
-from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
+from models.tables import ConfigChange, OptimizationTransition, table_of
 from tasks.bottlenecks.detect import diagnose
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import Evidence, applied_in, apply, list_optimizations
