@@ -29,8 +29,7 @@ from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
 from tasks.alerts.queries import learning, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
-from tasks.optimizer.apply import list_optimizations
-from tasks.optimizer.decisions import label
+from tasks.optimizer.queries import label, list_optimizations
 
 KEPT_VIEWS = 64
 """Of ranges, models and teams that somebody looks at."""

@@ -27,13 +27,13 @@ def complain(text: str) -> None:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """A table on stdout, or the sentence `empty` where there are no rows."""
+    if not rows:
+        say(empty)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
-        say(empty)
-        return
     drawn = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As Text, a value from data is never read as markup.

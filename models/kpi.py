@@ -30,6 +30,17 @@ class KpiState(StrEnum):
     NO_DATA = "no data"
 
 
+class Direction(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    MORE = "more"
+    LESS = "less"
+    """More and less are for what is neither good nor bad, such as the number of selections."""
+    SAME = "no clear change"
+    """The difference is within what chance would do."""
+    UNKNOWN = "unknown"
+
+
 class Thresholds(BaseModel):
     """Target, warning and critical limit of one KPI, in the KPI's unit."""
 

@@ -14,13 +14,12 @@ from models.kpi import KpiName
 from models.period import Level, Period, floor_to
 from models.schema import CONFIG_CHANGE
 from models.settings import Settings
-from tasks.alerts.learned_limits import Learning, Usual, learn
+from tasks.alerts.learned_limits import Usual, learn
+from tasks.alerts.learning import LENGTH, Learning
 from tasks.alerts.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import gather_from
 from tasks.rollups.store import added_up, between
-
-LENGTH = timedelta(weeks=4)
 
 DAYS_OF_SLOWEST = 7
 """Days below which nothing is said of how slow single selections usually get."""

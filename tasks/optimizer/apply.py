@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
 
 from models.database import reading, writing
 from models.documents import AppliedOptimization, Recommendation, Verdict
@@ -24,12 +24,12 @@ from tasks.optimizer.lifecycle import (
     advance,
     alone,
     carry_out,
-    in_states,
     propose,
     recommendation_of,
     why_not_now,
     why_stopped,
 )
+from tasks.optimizer.queries import in_states
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -132,12 +132,6 @@ def numbered(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple
     return tuple(
         item.model_copy(update={"optimization_id": ids.get((item.type, _subject(item)))}) for item in recommendations
     )
-
-
-def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
-    """Every optimization, the newest first: rows of models.schema.OPTIMIZATION."""
-    with reading(engine) as connection:
-        return connection.execute(select(OPTIMIZATION).order_by(OPTIMIZATION.c.id.desc())).fetchall()
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from models.schema import (
 )
 from models.settings import Optimizer, Settings
 from tasks.optimizer.matched_hours import will_match
+from tasks.optimizer.queries import found, in_states
 from tasks.optimizer.router_config import Change, set_value
 
 State = OptimizationState
@@ -86,20 +87,6 @@ def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
     """Raises OptimizerStopped."""
     if why := why_stopped(connection, optimizer):
         raise OptimizerStopped(why)
-
-
-def found(connection: Connection, optimization_id: int) -> Row[Any]:
-    """One optimization. Raises UnknownOptimization."""
-    row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
-    if row is None:
-        raise UnknownOptimization(optimization_id, "is not there")
-    return row
-
-
-def in_states(connection: Connection, states: Iterable[State]) -> Sequence[Row[Any]]:
-    """The optimizations that are in one of some states, the oldest first."""
-    wanted = OPTIMIZATION.c.state.in_(list(states))
-    return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
 
 
 def recommendation_of(row: Row[Any]) -> Recommendation:

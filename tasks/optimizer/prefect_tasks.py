@@ -11,7 +11,8 @@ from models.attribution import Attribution
 from models.context import Workplace
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
-from tasks.optimizer.decisions import approve, pending, reject
+from tasks.optimizer.decisions import approve, reject
+from tasks.optimizer.queries import pending
 from tasks.optimizer.verify import verify
 
 

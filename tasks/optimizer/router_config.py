@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from models.database import insert_into, reading, writing
-from models.documents import ConfigHistoryEntry
 from models.errors import ConfigConflict
 from models.schema import CONFIG, CONFIG_CHANGE
+
+if TYPE_CHECKING:
+    from models.documents import ConfigHistoryEntry
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
 
 def config_history(engine: Engine, start: datetime, end: datetime) -> list[ConfigHistoryEntry]:
     """What anybody changed in [start, end], the oldest first; what was taken back later is marked."""
+    from models.documents import ConfigHistoryEntry  # noqa: PLC0415 - reading the config needs none of a report's classes
+
     query = (
         select(CONFIG_CHANGE)
         .where(CONFIG_CHANGE.c.changed_at.between(start, end))

@@ -30,13 +30,13 @@ from tasks.optimizer.lifecycle import (
     advance,
     alone,
     conflict_of,
-    in_states,
     recommendation_of,
     take_back,
     unchanged_since,
     why_stopped,
 )
 from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
+from tasks.optimizer.queries import in_states
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger

@@ -18,7 +18,7 @@ from models.errors import UsageError
 from models.period import Period
 from tasks.optimizer.apply import Evidence, apply
 from tasks.optimizer.decision_form import NOTHING_PENDING, choices, link_to
-from tasks.optimizer.decisions import pending, story_of
+from tasks.optimizer.queries import pending, story_of
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
