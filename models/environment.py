@@ -9,11 +9,12 @@ from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from models.access_token import parse_tokens
+from models.base import DescribedModel
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
 
@@ -35,10 +36,10 @@ OTHERS = {
 """Variables that are read where they are needed, rather than with all the others, and what each means."""
 
 
-class Environment(BaseModel):
+class Environment(DescribedModel):
     """The ROUTEWATCH_* variables. Others of that prefix are none of its business: PREFIX and OTHERS."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     home: Path = Path("var")
     """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
+
+from models.base import DescribedModel
 
 
 class KpiName(StrEnum):
@@ -41,10 +43,10 @@ class Direction(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Thresholds(BaseModel):
+class Thresholds(DescribedModel):
     """Target, warning and critical limit of one KPI, in the KPI's unit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     target: float
     """What is aimed at; beyond it the KPI is off target."""

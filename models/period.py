@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
+
+import tzdata
 
 from models.errors import InvalidPeriod
 
@@ -19,7 +21,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 def is_zone(name: str) -> bool:
     """Whether it is the name of an IANA time zone, such as Europe/Berlin."""
     # The list of the package tzdata is one file; to list the system's zones, every one of its files is opened.
-    known = importlib.resources.files("tzdata").joinpath("zones").read_text(encoding="utf-8").split()
+    known = (Path(tzdata.__file__).parent / "zones").read_text(encoding="utf-8").split()
     return name in known or name in available_timezones()
 
 
