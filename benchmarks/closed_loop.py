@@ -29,9 +29,10 @@ from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
-from tasks.optimizer.apply import Evidence, apply, list_optimizations
-from tasks.optimizer.decisions import approve, pending
+from tasks.optimizer.apply import Evidence, apply
+from tasks.optimizer.decisions import approve
 from tasks.optimizer.lifecycle import Step, propose
+from tasks.optimizer.queries import list_optimizations, pending
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.optimizer.verify import verify
 from tasks.reporting.collect import survey

@@ -19,11 +19,9 @@ from dashboard.problem_details import Refused, problems
 from models.context import Workplace
 from models.database import reading
 from models.documents import ReportDocument
-from models.tables import Report, table_of
+from models.schema import REPORT
 from reports.file_names import file_stem
 from tasks.optimizer.router_config import read_config
-
-REPORT = table_of(Report)
 
 LARGEST_ID = 2**63 - 1
 

@@ -15,10 +15,7 @@ from dashboard.problem_details import Refused, problems
 from models.context import Workplace
 from models.database import check_revision, reading
 from models.errors import SchemaOutdated
-from models.tables import Alert, Delivery, Rollup, table_of
 from tasks.rollups.checkpoint import read_known_state
-
-ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
 
 OLDEST_FOLD = timedelta(minutes=10)
 WINDOW = timedelta(minutes=15)

@@ -25,13 +25,11 @@ from models.context import Workplace
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level
-from models.tables import UNKNOWN, FoldState, table_of
+from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
 from tasks.alerts.queries import learning, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
-from tasks.optimizer.apply import list_optimizations
-from tasks.optimizer.decisions import label
-from tasks.rollups.store import ROLLUP
+from tasks.optimizer.queries import label, list_optimizations
 
 KEPT_VIEWS = 64
 """Of ranges, models and teams that somebody looks at."""
@@ -114,7 +112,7 @@ def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
     """Everything that the page shows of a range up to `now`, the running minute included."""
     _, document = measured(place, chosen, now)
     with reading(place.engine) as connection:
-        counted_at = connection.scalar(select(table_of(FoldState).c.folded_at))
+        counted_at = connection.scalar(select(FOLD_STATE.c.folded_at))
         models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
     return Live(
         document=document,

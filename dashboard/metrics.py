@@ -26,25 +26,21 @@ from models.database import reading
 from models.documents import Filters
 from models.notifications import Severity
 from models.period import Level, Period, floor_to
-from models.tables import (
-    Alert,
-    Delivery,
+from models.schema import (
+    ALERT,
+    DELIVERY,
+    OPTIMIZATION,
+    PULL_STATE,
+    REPORT,
+    ROLLUP,
     DeliveryState,
-    Optimization,
     OptimizationState,
-    PullState,
-    Report,
-    Rollup,
-    table_of,
 )
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.query import gather_from
 from tasks.rollups.totals import total
-
-ALERT, DELIVERY, ROLLUP = table_of(Alert), table_of(Delivery), table_of(Rollup)
-OPTIMIZATION, REPORT, PULL = table_of(Optimization), table_of(Report), table_of(PullState)
 
 WINDOW = timedelta(minutes=15)
 """Over how much of what was counted last the KPIs are told."""
@@ -165,8 +161,8 @@ def _reports(connection: Connection) -> Sequence[Row[Any, Any]]:
 
 
 def _pulls(connection: Connection) -> Sequence[Row[Any, Any]]:
-    pulled = select(PULL.c.source, PULL.c.pulled_at).where(PULL.c.pulled_at.is_not(None))
-    return connection.execute(pulled.order_by(PULL.c.source)).all()
+    pulled = select(PULL_STATE.c.source, PULL_STATE.c.pulled_at).where(PULL_STATE.c.pulled_at.is_not(None))
+    return connection.execute(pulled.order_by(PULL_STATE.c.source)).all()
 
 
 def _since(name: str, told: str, label: str, rows: Sequence[Row[Any, Any]], now: datetime) -> Metric:

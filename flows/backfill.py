@@ -13,8 +13,7 @@ from flows.run_time import time_of_run
 from models.context import load_workplace
 from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period
-from tasks.rollups.backfill import backfill_day, backfill_weeks, plan_backfill
-from tasks.rollups.update import fold_selections
+from tasks.rollups.prefect_tasks import backfill_day, backfill_weeks, fold_selections, plan_backfill
 
 DAYS_AT_ONCE = 4
 

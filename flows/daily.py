@@ -10,10 +10,10 @@ from flows.hooks import tell_failure, tell_success
 from flows.report_pipeline import Outcome, tell
 from flows.run_time import time_of_run
 from models.context import load_workplace
-from tasks.orchestration.run_monitor import look_after_runs
+from tasks.orchestration.prefect_tasks import look_after_runs
 from tasks.reporting.request import scheduled
-from tasks.retention.purge import retain_what_is_kept
-from tasks.rollups.reconcile import reconcile_rollups
+from tasks.retention.prefect_tasks import retain_what_is_kept
+from tasks.rollups.prefect_tasks import reconcile_rollups
 
 
 @flow(

@@ -11,8 +11,7 @@ from flows.run_time import time_of_run
 from models.attribution import Attribution
 from models.context import load_workplace
 from models.errors import UsageError
-from tasks.optimizer.decision_form import offer_decisions
-from tasks.optimizer.decisions import decide_on
+from tasks.optimizer.prefect_tasks import decide_on, offer_decisions
 
 
 class Decision(StrEnum):

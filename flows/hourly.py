@@ -11,10 +11,10 @@ from flows.hooks import tell_failure, tell_success
 from flows.report_pipeline import Outcome, tell
 from flows.run_time import skipped_where_late, time_of_run
 from models.context import load_workplace
-from tasks.optimizer.verify import verify_optimizations
-from tasks.orchestration.run_monitor import look_after_runs
+from tasks.optimizer.prefect_tasks import verify_optimizations
+from tasks.orchestration.prefect_tasks import look_after_runs
 from tasks.reporting.request import scheduled
-from tasks.sources.scheduled_pull import pull_sources
+from tasks.sources.prefect_tasks import pull_sources
 
 
 @flow(

@@ -7,16 +7,23 @@ from datetime import datetime
 from pathlib import Path
 
 from models.context import Workplace
-from tasks.alerts.evaluate import watch_alerts
-from tasks.delivery.worker import Receipt, deliver_reports
-from tasks.optimizer.decision_form import offer_decisions
-from tasks.optimizer.verify import verify_optimizations
-from tasks.reporting.collect import survey_period
-from tasks.reporting.compose import compose_report
-from tasks.reporting.optimize import apply_optimizations, with_links
-from tasks.reporting.publish import StoredReport, find_told, show_report, store, write_report
+from tasks.alerts.prefect_tasks import watch_alerts
+from tasks.delivery.prefect_tasks import deliver_reports
+from tasks.delivery.worker import Receipt
+from tasks.optimizer.prefect_tasks import offer_decisions, verify_optimizations
+from tasks.reporting.optimize import with_links
+from tasks.reporting.prefect_tasks import (
+    apply_optimizations,
+    compose_report,
+    find_told,
+    show_report,
+    store,
+    survey_period,
+    write_report,
+)
+from tasks.reporting.publish import StoredReport
 from tasks.reporting.request import Request
-from tasks.rollups.update import fold_selections
+from tasks.rollups.prefect_tasks import fold_selections
 
 
 @dataclass(frozen=True)

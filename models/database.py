@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event, func, select
+from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 
 from models.errors import SchemaOutdated
 from routewatch.database import BUSY_TIMEOUT_MS, CONNECT_TIMEOUT_S, connect, insert_into, reaching, shown, writing
@@ -29,6 +26,9 @@ __all__ = [
     "steps_between",
     "writing",
 ]
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -52,8 +52,8 @@ def check_revision(engine: Engine) -> str:
     Raises DatabaseUnavailable or SchemaOutdated where the database is not there, or not as this program needs it.
     """
     with reaching(engine.url), engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
-    expected = _scripts().get_current_head() or ""
+        found = _revision_of(connection)
+    expected = _newest_revision()
     if found != expected:
         raise SchemaOutdated(shown(engine.url), found, expected)
     return found
@@ -67,6 +67,8 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
 
     Raises DatabaseUnavailable, or SchemaOutdated where a newer Routewatch made the tables.
     """
+    from alembic import command  # noqa: PLC0415 - takes as long to import as the database to be read
+
     engine = connect(address)
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -77,14 +79,13 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
         with writing(engine) as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
-            before = MigrationContext.configure(connection).get_current_revision()
-            head = _scripts().get_current_head() or ""
+            before, head = _revision_of(connection), _newest_revision()
             if before is not None and before > head:
                 raise SchemaOutdated(shown(engine.url), before, head)
             configuration = _alembic()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
-            after = MigrationContext.configure(connection).get_current_revision()
+            after = _revision_of(connection)
     finally:
         engine.dispose()
     return before, after or ""
@@ -92,7 +93,9 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
 
 def steps_between(before: str | None, after: str) -> list[tuple[str, str]]:
     """The revisions after one and up to another, the oldest first, each with what it does."""
-    scripts = list(_scripts().iterate_revisions(after, before or "base"))
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    scripts = list(ScriptDirectory.from_config(_alembic()).iterate_revisions(after, before or "base"))
     return [(it.revision, (it.doc or "").splitlines()[0]) for it in reversed(scripts)]
 
 
@@ -107,11 +110,22 @@ def reading(engine: Engine) -> Iterator[Connection]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _alembic() -> AlembicConfig:
-    configuration = AlembicConfig()
+def _revision_of(connection: Connection) -> str | None:
+    """What Alembic has noted in the database; None where it has made no tables there."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _newest_revision() -> str:
+    """This program's: migrations are numbered, and the number stands in front of each one's file name."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _alembic() -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
+    configuration = Config()
     configuration.set_main_option("script_location", str(MIGRATIONS))
     return configuration
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_alembic())

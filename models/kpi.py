@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import ConfigDict, model_validator
+
+from models.base import DescribedModel
 
 
 class KpiName(StrEnum):
@@ -30,10 +32,21 @@ class KpiState(StrEnum):
     NO_DATA = "no data"
 
 
-class Thresholds(BaseModel):
+class Direction(StrEnum):
+    BETTER = "better"
+    WORSE = "worse"
+    MORE = "more"
+    LESS = "less"
+    """More and less are for what is neither good nor bad, such as the number of selections."""
+    SAME = "no clear change"
+    """The difference is within what chance would do."""
+    UNKNOWN = "unknown"
+
+
+class Thresholds(DescribedModel):
     """Target, warning and critical limit of one KPI, in the KPI's unit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     target: float
     """What is aimed at; beyond it the KPI is off target."""

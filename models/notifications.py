@@ -9,9 +9,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from models.base import DescribedModel
 from models.kpi import KpiName
 
 Severity = Literal["warning", "critical"]
@@ -44,10 +45,9 @@ class AlertEvent(StrEnum):
     RESOLVED = "resolved"
 
 
-class _Part(BaseModel):
+class _Part(DescribedModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )  # fmt: skip
 
 

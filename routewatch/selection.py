@@ -88,7 +88,7 @@ SELECTION = Table(
     Column("cache_hit", Boolean),
     Column("accuracy", Float),
     Column("user_satisfaction", Float),
-    Column("error", Boolean, nullable=False, server_default=text("false")),
+    Column("error", Boolean, nullable=False, default=False, server_default=text("false")),
     Column("error_type", Text),
     Column("prompt_tokens", BigInteger),
     Column("completion_tokens", BigInteger),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deployments.console import say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Row
+
+    from models.settings import Settings
 
 alerts = typer.Typer(help="What fires, what did, and silences.", no_args_is_help=True)
 
@@ -21,22 +28,12 @@ def list_(
 ) -> None:
     """Show the alerts that are not over: since when, the value and its limit."""
     from models.context import load_workplace
-    from models.notifications import AlertRule
-    from reports.text.alerts import amount
-    from reports.text.formatting import Formats
     from tasks.alerts.queries import learning, list_alerts
 
     place, now = load_workplace(), datetime.now(UTC)
-    show = Formats(place.settings.reporting.locale, place.settings.timezone)
-    rows = [
-        (
-            str(row.id), row.state, row.severity, row.rule, row.subject or "all models",
-            amount(AlertRule(row.rule), row.value, show), amount(AlertRule(row.rule), row.threshold, show),
-            "learned" if row.learned else "fixed", _stamp(row.started_at), _stamp(row.resolved_at),
-        )
-        for row in list_alerts(place.engine, everything=everything)
-    ]  # fmt: skip
+    found = list_alerts(place.engine, everything=everything)
     headings = ("id", "state", "severity", "rule", "subject", "value", "limit", "limit is", "since", "over at")
+    rows = _alert_rows(found, place.settings) if found else []
     table(headings, rows, "no alert is on record" if everything else "nothing fires")
     reason = learning(place, now)
     if reason:
@@ -93,6 +90,23 @@ def silences() -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _alert_rows(found: Sequence[Row[Any]], settings: Settings) -> list[tuple[str, ...]]:
+    """Alerts as rows of a table; the locale's numbers are only read where there are any to show."""
+    from models.notifications import AlertRule
+    from reports.text.alerts import amount
+    from reports.text.formatting import Formats
+
+    show = Formats(settings.reporting.locale, settings.timezone)
+    return [
+        (
+            str(row.id), row.state, row.severity, row.rule, row.subject or "all models",
+            amount(AlertRule(row.rule), row.value, show), amount(AlertRule(row.rule), row.threshold, show),
+            "learned" if row.learned else "fixed", _stamp(row.started_at), _stamp(row.resolved_at),
+        )
+        for row in found
+    ]  # fmt: skip
 
 
 def _subject(subject: str | None) -> str:

@@ -30,7 +30,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
     from prefect.client.orchestration import get_client
 
     from deployments.service.deployments import timetable
-    from tasks.optimizer.decisions import pending
+    from tasks.optimizer.queries import pending
 
     deployments = timetable(place.settings, pending(place.engine))
     try:

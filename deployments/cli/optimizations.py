@@ -24,8 +24,7 @@ Note = Annotated[str, typer.Option(help="Why, for the record.")]
 def list_() -> None:
     """Show the optimizations, the newest first."""
     from models.context import load_workplace
-    from tasks.optimizer.apply import list_optimizations
-    from tasks.optimizer.decisions import label
+    from tasks.optimizer.queries import label, list_optimizations
 
     rows = [
         (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
@@ -38,7 +37,7 @@ def list_() -> None:
 def show(optimization_id: Id) -> None:
     """Show every step of one optimization's life."""
     from models.context import load_workplace
-    from tasks.optimizer.decisions import label, story_of
+    from tasks.optimizer.queries import label, story_of
 
     row, steps = story_of(load_workplace().engine, optimization_id)
     say(label(row))

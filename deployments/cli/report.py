@@ -12,18 +12,14 @@ from models.documents import Document
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
-from tasks.delivery.recipients import recipients_for
-from tasks.delivery.worker import deliver_due
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
-from tasks.reporting.publish import find_report, store_report, write_files
 from tasks.reporting.request import Request, usual_formats
-from tasks.retention.archive import rebuild_from_archive
 from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold, rebuild
+from tasks.rollups.update import fold
 
 DEFAULT_SPAN = "7d"
 
@@ -64,6 +60,10 @@ def send_report(
     place: Workplace, request: Request, recipients: tuple[str, ...], output: Path | None, now: datetime
 ) -> int:
     """Store a report and deliver it, with all else that is due; the exit status, 1 where a delivery is given up."""
+    from tasks.delivery.recipients import recipients_for
+    from tasks.delivery.worker import deliver_due
+    from tasks.reporting.publish import find_report, store_report, write_files
+
     _, without = recipients_for(recipients, place.settings)
     if without:
         raise UsageError(f"no address is set for {', '.join(without)} (delivery.recipients in the settings)")
@@ -82,6 +82,9 @@ def send_report(
 
 def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
     """Make the rollups anew, all of them or those of a period; from the archive where raw rows are only there."""
+    from tasks.retention.archive import rebuild_from_archive
+    from tasks.rollups.update import rebuild
+
     zone = place.settings.timezone
     first = parse_instant(start, zone) if start else EARLIEST
     upto = parse_instant(end, zone) if end else LATEST

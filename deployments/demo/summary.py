@@ -122,13 +122,13 @@ def _money_rows(before: PerformanceReport, after: PerformanceReport, show: Forma
 
 
 def _changed(place: Workplace) -> Iterable[Any]:
-    from tasks.optimizer.apply import list_optimizations
+    from tasks.optimizer.queries import list_optimizations
 
     return (row for row in reversed(list_optimizations(place.engine)) if row.applied_at is not None)
 
 
 def _change(row: Any, show: Formats) -> str:
-    from tasks.optimizer.decisions import label
+    from tasks.optimizer.queries import label
 
     verdict = row.verdict["reason"] if row.verdict else "not judged yet"
     return f"{show.day(row.applied_at)}  {label(row)}: {row.state} ({verdict})"

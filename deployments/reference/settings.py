@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from models.environment import OTHERS, Environment
+from models.environment import OTHERS, PREFIX, Environment
 from models.settings import Settings
 
 Part = Mapping[str, Any]
@@ -83,11 +83,10 @@ def settings_blocks(model: type[BaseModel] = Settings) -> tuple[Block, ...]:
     return tuple(_blocks(_schema(model), "", "", {}))
 
 
-def variables_of(model: type[BaseModel] = Environment) -> tuple[Entry, ...]:
-    """The variables that a model reads from the environment. Raises ValueError where one has no meaning."""
-    prefix = str(model.model_config.get("env_prefix", ""))
-    parts = {name: _without_null(part) for name, part in _schema(model)["properties"].items()}
-    return tuple(_entry(f"{prefix}{name.upper()}", part, part, show=str) for name, part in parts.items())
+def variables_of() -> tuple[Entry, ...]:
+    """The variables that are read from the environment. Raises ValueError where one has no meaning."""
+    parts = {name: _without_null(part) for name, part in _schema(Environment)["properties"].items()}
+    return tuple(_entry(f"{PREFIX}{name.upper()}", part, part, show=str) for name, part in parts.items())
 
 
 def write(path: Path = PAGE) -> None:

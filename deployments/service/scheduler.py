@@ -46,7 +46,7 @@ async def _run(place: Workplace, stopping: Event) -> None:
     from prefect.runner import Runner
 
     from deployments.service.deployments import timetable
-    from tasks.optimizer.decisions import pending
+    from tasks.optimizer.queries import pending
 
     # Left running when stopped: a pause would have to be undone by hand at every start.
     runner = Runner(name=NAME, limit=CONCURRENT_RUNS, pause_on_shutdown=False)

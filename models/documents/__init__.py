@@ -34,7 +34,6 @@ from models.documents.common import (
     Charts,
     Coverage,
     CoverageByColumn,
-    Direction,
     DistributionBin,
     DocumentHeader,
     Filters,
@@ -72,6 +71,7 @@ from models.documents.usage import (
     VolumeChange,
     VolumePoint,
 )
+from models.kpi import Direction
 
 __all__ = [
     "CONFIDENCE",

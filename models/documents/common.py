@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from models.base import ApiModel
 from models.file_format import FileFormat
-from models.kpi import KpiName, KpiState
+from models.kpi import Direction, KpiName, KpiState
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
@@ -76,17 +75,6 @@ class Interval(ApiModel):
     estimate: float
     low: float | None = None
     high: float | None = None
-
-
-class Direction(StrEnum):
-    BETTER = "better"
-    WORSE = "worse"
-    MORE = "more"
-    LESS = "less"
-    """More and less are for what is neither good nor bad, such as the number of selections."""
-    SAME = "no clear change"
-    """The difference is within what chance would do."""
-    UNKNOWN = "unknown"
 
 
 class Trend(ApiModel):

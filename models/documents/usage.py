@@ -7,7 +7,8 @@ from typing import Literal
 
 from models.base import ApiModel
 from models.documents.changes import AppliedOptimization, Recommendation
-from models.documents.common import Coverage, Direction, DocumentHeader, Interval, PeriodPart, Trend
+from models.documents.common import Coverage, DocumentHeader, Interval, PeriodPart, Trend
+from models.kpi import Direction
 
 
 class PeakHour(ApiModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from babel import Locale, UnknownLocaleError
 from pydantic import Field, field_validator
 
 from models.report_template import Template
@@ -54,6 +53,8 @@ class Reporting(SettingsBlock):
     @field_validator("locale")
     @classmethod
     def _known_locale(cls, name: str) -> str:
+        from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - only where one is named
+
         try:
             Locale.parse(name.replace("-", "_"))
         except (UnknownLocaleError, ValueError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
 
 from models.errors import Fault, SettingsError
+from models.period import is_zone
 from models.settings.block import SettingsBlock
 from models.settings.delivery import Delivery
 from models.settings.monitoring import Monitoring, PerformanceMetrics
@@ -51,7 +52,7 @@ class Settings(SettingsBlock):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
+        if not is_zone(name):
             raise ValueError(f"{name!r} is no IANA time zone such as Europe/Berlin")
         ZoneInfo(name)
         return name

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from models.documents import Direction, Interval, ReportAlert, Trend
-from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
+from models.kpi import LOWER_IS_BETTER, Direction, KpiName, KpiState
 from reports.text.formatting import Formats, sign
+
+if TYPE_CHECKING:
+    from models.documents import Interval, ReportAlert, Trend
 
 KPI_LABELS = {
     KpiName.RESPONSE_TIME: "Average response time",

@@ -9,16 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, func, select, update
 
-from models.context import Workplace
 from models.database import insert_into, reading, writing
 from models.notifications import AlertMessage
 from models.period import Level, Period, floor_to
+from models.schema import ALERT_WATCH, ROLLUP
 from models.settings import Settings
-from models.tables import AlertWatch, table_of
 from tasks.alerts.history import known_at
 from tasks.alerts.limits import Finding
 from tasks.alerts.notify import AT_ONCE, announced, moved
@@ -28,9 +25,7 @@ from tasks.alerts.windows import COST_WINDOWS, MINUTE
 from tasks.forecasting.budget import SPENT, basis, project_budget
 from tasks.rollups.checkpoint import read_known_state
 from tasks.rollups.query import total_hours
-from tasks.rollups.store import ROLLUP, between, stored
-
-WATCH = table_of(AlertWatch)
+from tasks.rollups.store import between, stored
 
 SETTLES_AFTER = timedelta(minutes=1)
 """How long after its end a minute is judged: routers write their rows a moment later."""
@@ -67,7 +62,7 @@ def watch(engine: Engine, settings: Settings, now: datetime, *, flush: bool = Fa
         rhythm = AT_ONCE if flush else rhythm_of(alerting)
         message = announced(connection, book, settings, at, rhythm, told_at=told_at)
         told = told_at if message is None else at
-        connection.execute(update(WATCH).values(judged_until=span[1] if span else judged_until, told_at=told))
+        connection.execute(update(ALERT_WATCH).values(judged_until=span[1] if span else judged_until, told_at=told))
     return Watched(len(found), message, len(book.firing()))
 
 
@@ -75,13 +70,13 @@ def watch(engine: Engine, settings: Settings, now: datetime, *, flush: bool = Fa
 
 
 def _state(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at)).one_or_none()
+    row = connection.execute(select(ALERT_WATCH.c.judged_until, ALERT_WATCH.c.told_at)).one_or_none()
     return (None, None) if row is None else (row.judged_until, row.told_at)
 
 
 def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    connection.execute(insert_into(connection, WATCH).values(id=1).on_conflict_do_nothing())
-    row = connection.execute(select(WATCH.c.judged_until, WATCH.c.told_at).with_for_update()).one()
+    connection.execute(insert_into(connection, ALERT_WATCH).values(id=1).on_conflict_do_nothing())
+    row = connection.execute(select(ALERT_WATCH.c.judged_until, ALERT_WATCH.c.told_at).with_for_update()).one()
     return row.judged_until, row.told_at
 
 
@@ -121,12 +116,3 @@ def _each_hour(first: datetime, last: datetime) -> list[datetime]:
 def _budget(connection: Connection, at: datetime, settings: Settings) -> list[Finding]:
     hours = total_hours(connection, Period(basis(at, settings.timezone).start, at, settings.timezone), SPENT)
     return judge_budget(at, project_budget(hours, at, settings.timezone, settings.budget.monthly_usd))
-
-
-@task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def watch_alerts(place: Workplace, now: datetime) -> Watched:
-    """Judge what has settled since the last run, and queue the news for delivery."""
-    watched = watch(place.engine, place.settings, now, flush=True)
-    told = len(watched.message.news) if watched.message else 0
-    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, told)
-    return watched

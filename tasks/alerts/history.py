@@ -12,17 +12,14 @@ from sqlalchemy import Connection, func, select
 from models.documents import Filters
 from models.kpi import KpiName
 from models.period import Level, Period, floor_to
+from models.schema import CONFIG_CHANGE
 from models.settings import Settings
-from models.tables import ConfigChange, table_of
-from tasks.alerts.learned_limits import Learning, Usual, learn
+from tasks.alerts.learned_limits import Usual, learn
+from tasks.alerts.learning import LENGTH, Learning
 from tasks.alerts.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import gather_from
 from tasks.rollups.store import added_up, between
-
-CHANGE = table_of(ConfigChange)
-
-LENGTH = timedelta(weeks=4)
 
 DAYS_OF_SLOWEST = 7
 """Days below which nothing is said of how slow single selections usually get."""
@@ -116,8 +113,10 @@ def _read(connection: Connection, hour: datetime, settings: Settings) -> History
     cheapest = cheapest_adequate(days, settings.performance_metrics)
     where = between(Level.HOUR, weeks.start, weeks.end)
     hours = added_up(connection, where, ("model_id", "complexity"), READ)
-    changed = select(func.max(CHANGE.c.changed_at)).where(
-        CHANGE.c.key.startswith("cache."), CHANGE.c.changed_at >= weeks.start, CHANGE.c.changed_at < hour
+    changed = select(func.max(CONFIG_CHANGE.c.changed_at)).where(
+        CONFIG_CHANGE.c.key.startswith("cache."),
+        CONFIG_CHANGE.c.changed_at >= weeks.start,
+        CONFIG_CHANGE.c.changed_at < hour,
     )
     slowest_ms = slowest_by_model(days)
     return History(

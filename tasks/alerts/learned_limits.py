@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 
 from models.kpi import LOWER_IS_BETTER, KpiName
-
-LEARNING_DAYS = 14
-"""History below which nothing is called unusual: each hour of the week must have come twice."""
-
-LEAST_HOUR = 20
-"""Selections in an hour below which its value tells nothing of what is usual."""
+from tasks.alerts.learning import LEAST_HOUR, NEIGHBOURS, Learning, is_enough, known_days
 
 FALSE_IN_FOUR_WEEKS = 1.0
 """Warnings that chance alone may give in four weeks, over everything that is watched."""
@@ -40,8 +35,6 @@ LOOKS_PER_WINDOW = 3.0
 
 MAD_TO_SD = 1.4826
 """Of a normal distribution: its standard deviation is so many median absolute deviations."""
-
-NEIGHBOURS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -87,17 +80,6 @@ class Usual:
         return chance / (chance / max(1, sample) + self.hour_sd**2)
 
 
-@dataclass(frozen=True)
-class Learning:
-    """Too little is known of the KPI yet: so many days of LEARNING_DAYS."""
-
-    days: int
-
-    @property
-    def reason(self) -> str:
-        return f"still learning what is usual: {self.days} of {LEARNING_DAYS} days are known"
-
-
 def warning_at(series: int, windows_a_day: float) -> float:
     """Standard deviations at which a window is unusual, where so many series are watched.
 
@@ -118,10 +100,14 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual
     value = pl.col("above") / pl.col("below")
     value = value.clip(upper_bound=1.0) if kpi is KpiName.COST_EFFICIENCY else value
     known = known.with_columns(value=value, place=_hour_of_week(pl.col("bucket"), zone))
-    days, near = _days(known, at, zone), known.filter(_is_near(at, zone))
+    hours = known["bucket"].to_list()
+    days = known_days(hours, at, zone)
+    if not is_enough(hours, at, zone):
+        return Learning(days)
+    near = known.filter(_is_near(at, zone))
     is_share = kpi is not KpiName.COST_EFFICIENCY and "above_sq" not in known.columns
     usual = _usual_share(known, near) if is_share else near["value"].median()
-    if days < LEARNING_DAYS or not isinstance(usual, float):
+    if not isinstance(usual, float):
         return Learning(days)
     expected = known.join(known.group_by("place").agg(pl.col("value").median().alias("usual")), on="place")
     stray = (expected["value"] - expected["usual"]).abs().median()
@@ -162,14 +148,6 @@ def _distance(share: float, other: float) -> float:
     heads = share * math.log(share / other) if share > 0 else 0.0
     tails = (1 - share) * math.log((1 - share) / (1 - other)) if share < 1 else 0.0
     return heads + tails
-
-
-def _days(known: pl.DataFrame, at: datetime, zone: str) -> int:
-    """Whole days from the first known hour on, or days that have one where those are fewer."""
-    if known.is_empty():
-        return 0
-    first: datetime = known["bucket"].sort()[0]
-    return min((at - first).days, known["bucket"].dt.convert_time_zone(zone).dt.date().n_unique())
 
 
 def _hour_of_week(instant: pl.Expr, zone: str) -> pl.Expr:

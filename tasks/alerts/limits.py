@@ -13,7 +13,8 @@ from datetime import datetime
 
 from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
 from models.notifications import AlertRule, Severity
-from tasks.alerts.learned_limits import CRITICAL_BEYOND, Learning, Usual
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual
+from tasks.alerts.learning import Learning
 from tasks.alerts.lifecycle import Look
 
 SURE = 3.0

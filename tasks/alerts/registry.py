@@ -11,14 +11,12 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from models.notifications import AlertEvent, AlertNews, AlertRule
+from models.schema import ALERT
 from models.settings import Alerting
-from models.tables import Alert, table_of
 from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
 from tasks.alerts.lifecycle import AlertState, Life, Look, Policy, step
 from tasks.alerts.limits import Finding, unknown
 from tasks.alerts.windows import COST_WINDOWS
-
-ALERT = table_of(Alert)
 
 AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
                      AlertRule.FAILED_FLOW})  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Literal
 import polars as pl
 
 from models.documents import Place
-from models.tables import UNKNOWN
+from models.schema import UNKNOWN
 
 MINIMUM_SAMPLE = 10
 """Selections with a known value that a place has at least: chance is not normal over fewer."""

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from models.documents import Place, SpendSpike
-from models.tables import UNKNOWN
+from models.schema import UNKNOWN
 from tasks.bottlenecks.hotspots import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
 
 SPENDING = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")

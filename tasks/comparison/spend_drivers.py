@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Direction, SpendCause, Trend
-from models.tables import OTHER_TEAMS, UNKNOWN
+from models.schema import OTHER_TEAMS, UNKNOWN
 from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import total

@@ -26,7 +26,7 @@ from models.documents import (
     VanishedModel,
     VolumeChange,
 )
-from models.tables import OTHER_TEAMS, UNKNOWN
+from models.schema import OTHER_TEAMS, UNKNOWN
 from tasks.comparison.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
 from tasks.kpis.measures import group_name
 from tasks.rollups.query import Gathered

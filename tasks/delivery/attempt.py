@@ -11,7 +11,7 @@ from sqlalchemy import Row
 
 from models.context import Workplace
 from models.errors import DeliveryFailed
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from tasks.delivery.payloads import Parcel, parcel_of
 from tasks.delivery.queue import Pace, Verdict, note_handing_over
 from tasks.delivery.sender import Sender, Sending

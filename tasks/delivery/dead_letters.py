@@ -13,9 +13,9 @@ from models.context import Workplace
 from models.database import reading, writing
 from models.notifications import DeadDeliveries, DeadDelivery
 from models.recipient import CONSOLE
-from models.tables import DeliveryState
+from models.schema import DELIVERY, DeliveryState
 from tasks.delivery.outbox import post_to
-from tasks.delivery.queries import DELIVERY, what_is_carried, with_contents
+from tasks.delivery.queries import what_is_carried, with_contents
 from tasks.delivery.recipients import recipients_for
 
 MOST_IN_ONE = 100

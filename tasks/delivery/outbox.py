@@ -9,13 +9,11 @@ from sqlalchemy import Connection
 
 from models.database import insert_into
 from models.notifications import Message
+from models.schema import MESSAGE
 from models.settings import Settings
-from models.tables import StoredMessage, table_of
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import Address, recipients_for
 from tasks.run_logger import logger
-
-MESSAGE = table_of(StoredMessage)
 
 _complained: set[str] = set()
 

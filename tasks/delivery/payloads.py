@@ -14,7 +14,7 @@ from models.documents import Document, ReportDocument
 from models.environment import Environment
 from models.notifications import AnyMessage, Message
 from models.recipient import DASHBOARD
-from models.tables import Delivery, DeliveryState, Report, table_of
+from models.schema import DELIVERY, REPORT, DeliveryState
 from reports.file_names import file_stem
 from reports.notices.alert_notice import notice_of
 from reports.notices.mime import build_mail, build_message_mail
@@ -24,8 +24,6 @@ from reports.notices.webhook_payload import render_message_json
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.webhook_payload import render_webhook
 from tasks.atomic_files import write_atomically
-
-DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 
 _DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)

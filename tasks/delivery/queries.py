@@ -9,10 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, func, select
 
 from models.database import reading
-from models.tables import Delivery, DeliveryAttempt, Report, StoredMessage, table_of
-
-DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
-REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
+from models.schema import DELIVERY, DELIVERY_ATTEMPT, MESSAGE, REPORT
 
 _MESSAGES = {"alerts": "alerts", "deadDeliveries": "notice of deliveries given up", "sample": "sample"}
 
@@ -22,14 +19,14 @@ def with_contents() -> Select[Any]:
     last attempt's answer and attempt_id; NULL is none.
     """
     # Looked up by delivery: adding all attempts up would take longer with each that was ever made.
-    made = ATTEMPT.c.delivery_id == DELIVERY.c.id
-    last = select(func.max(ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
+    made = DELIVERY_ATTEMPT.c.delivery_id == DELIVERY.c.id
+    last = select(func.max(DELIVERY_ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
     return (
-        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
-               ATTEMPT.c.id.label("attempt_id"))
+        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content,
+               DELIVERY_ATTEMPT.c.answer, DELIVERY_ATTEMPT.c.id.label("attempt_id"))
         .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
         .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
-        .outerjoin(ATTEMPT, ATTEMPT.c.id == last)
+        .outerjoin(DELIVERY_ATTEMPT, DELIVERY_ATTEMPT.c.id == last)
     )  # fmt: skip
 
 

@@ -12,11 +12,8 @@ from sqlalchemy import Connection, Engine, Row, func, or_, select, update
 
 from models.database import insert_into, reading, writing
 from models.errors import UnknownDelivery
-from models.tables import Delivery, DeliveryAttempt, DeliveryState, Report, StoredMessage, table_of
+from models.schema import DELIVERY, DELIVERY_ATTEMPT, MESSAGE, REPORT, DeliveryState
 from tasks.delivery.recipients import Address
-
-DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
-REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
 
 JITTER = 0.2
 MOST_WAIT_ASKED_S = 86_400.0
@@ -211,7 +208,7 @@ def _settle_abandoned(connection: Connection, delivery_id: int, now: datetime, m
 def _write_attempt(connection: Connection, delivery_id: int, verdict: Verdict, now: datetime) -> None:
     answer = " ".join(verdict.answer.split())[:LONGEST_ANSWER]
     values = {"delivery_id": delivery_id, "at": now, "outcome": verdict.outcome, "answer": answer}
-    connection.execute(ATTEMPT.insert().values(values))
+    connection.execute(DELIVERY_ATTEMPT.insert().values(values))
 
 
 def _anew(now: datetime) -> dict[str, Any]:

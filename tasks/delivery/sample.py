@@ -12,15 +12,13 @@ from models.database import reading, writing
 from models.errors import UsageError
 from models.notifications import Sample
 from models.recipient import Recipient
-from models.tables import Delivery, table_of
+from models.schema import DELIVERY
 from tasks.delivery.outbox import post_to
 from tasks.delivery.payloads import parcel_of_message
 from tasks.delivery.queue import USUAL, Verdict
 from tasks.delivery.recipients import recipients_for
 from tasks.delivery.sender import Sender, Sending
 from tasks.delivery.worker import Receipt, deliver_due
-
-DELIVERY = table_of(Delivery)
 
 
 def send_sample(place: Workplace, names: Sequence[str], now: datetime) -> list[Receipt]:

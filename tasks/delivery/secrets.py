@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from prefect.blocks.system import Secret
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.settings import get_current_settings
 from pydantic import SecretStr
 
 from models.environment import Environment
@@ -69,6 +66,10 @@ class Keys:
 
 def _block(name: str) -> SecretStr | None:
     """The value of a Secret block; None where there is none, or no Prefect server to ask."""
+    from prefect.blocks.system import Secret  # noqa: PLC0415 - importing Prefect takes seconds
+    from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
     in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
     if not in_run and get_current_settings().api.url is None:
         return None

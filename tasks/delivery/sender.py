@@ -11,7 +11,7 @@ from threading import Lock
 from models.context import Workplace
 from models.errors import DeliveryFailed, DeliveryUncertain
 from models.recipient import Recipient
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from reports.notices.chat import render_discord, render_slack, render_teams
 from reports.notices.notice import Notice
 from tasks.atomic_files import write_atomically

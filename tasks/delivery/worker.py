@@ -10,12 +10,9 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from models.context import Workplace
 from models.recipient import EMAIL
-from models.tables import DeliveryState
+from models.schema import DeliveryState
 from tasks.delivery.attempt import Dispatch
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle
@@ -61,6 +58,19 @@ def deliver_due(place: Workplace, *, now: datetime, pace: Pace = USUAL) -> list[
     return sorted((it for future in served for it in future.result()), key=lambda it: it.delivery_id)
 
 
+def deliver_until_quiet(place: Workplace) -> tuple[Receipt, ...]:
+    """Deliver what is due, and once more where that is due in a moment; the last word on each that was tried.
+
+    Times are the clock's, whatever time a run acts as: a recipient answers now.
+    """
+    last = {receipt.delivery_id: receipt for receipt in deliver_due(place, now=datetime.now(UTC))}
+    due = next_due(place.engine)
+    if due is not None and due <= datetime.now(UTC) + SOON:
+        time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
+        last |= {receipt.delivery_id: receipt for receipt in deliver_due(place, now=datetime.now(UTC))}
+    return tuple(last.values())
+
+
 def log_receipts(receipts: Iterable[Receipt]) -> None:
     """A line a delivery, louder where it was not sent."""
     for receipt in receipts:
@@ -95,18 +105,3 @@ def _deliver(dispatch: Dispatch, delivery_id: int) -> Receipt | None:
     verdict = dispatch.attempt(row)
     state = settle(place.engine, row, verdict, dispatch.clock(), maximum_attempts=maximum, pace=pace)
     return Receipt(delivery_id, row.channel, row.recipient, state.value, verdict.answer)
-
-
-@task(name="deliver reports", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[5, 30])
-def deliver_reports(place: Workplace) -> tuple[Receipt, ...]:
-    """Deliver what is due, also of earlier runs; the last word on each delivery that was tried.
-
-    Times are the clock's, whatever time the run acts as: a recipient answers now.
-    """
-    last = {receipt.delivery_id: receipt for receipt in deliver_due(place, now=datetime.now(UTC))}
-    due = next_due(place.engine)
-    if due is not None and due <= datetime.now(UTC) + SOON:
-        time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
-        last |= {receipt.delivery_id: receipt for receipt in deliver_due(place, now=datetime.now(UTC))}
-    log_receipts(last.values())
-    return tuple(last.values())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from models.errors import Fault, InvalidMapping
+from models.period import is_zone
 from models.settings import faults_of
 
 TEXTS = ("request_id", "model_id", "complexity", "error_type", "team")
@@ -89,7 +89,7 @@ class InputFormat(BaseModel):
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, name: str | None) -> str | None:
-        if name is not None and name not in available_timezones():
+        if name is not None and not is_zone(name):
             raise ValueError(f"{name!r} is no IANA time zone")
         return name
 

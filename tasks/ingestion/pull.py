@@ -15,13 +15,11 @@ import polars as pl
 from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import insert_into, reading, writing
+from models.schema import PULL_STATE
 from models.settings import SourceSettings
-from models.tables import PullState, table_of
 from tasks.ingestion.pull_stats import Tally
 from tasks.ingestion.source import Batch, Source
 from tasks.ingestion.store_batch import Prepared, prepare, store
-
-STATE = table_of(PullState)
 
 READ_AHEAD = 2
 """Batches that are read and prepared while the one before is written."""
@@ -92,9 +90,9 @@ def cursor_of(engine: Engine, name: str) -> str | None:
 
 
 def states(engine: Engine) -> Sequence[Row[Any]]:
-    """Of every source that was pulled how far it was, by name: the rows of models.tables.PullState."""
+    """Of every source that was pulled how far it was, by name: the rows of models.schema.PULL_STATE."""
     with reading(engine) as connection:
-        return connection.execute(select(STATE).order_by(STATE.c.source)).all()
+        return connection.execute(select(PULL_STATE).order_by(PULL_STATE.c.source)).all()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -105,7 +103,7 @@ _CLOSE = 0.8
 
 def _state(engine: Engine, name: str) -> Any:
     with reading(engine) as connection:
-        return connection.execute(select(STATE).where(STATE.c.source == name)).one_or_none()
+        return connection.execute(select(PULL_STATE).where(PULL_STATE.c.source == name)).one_or_none()
 
 
 def _newest(state: Any) -> datetime | None:
@@ -139,9 +137,9 @@ def _ahead(
 
 def _lock(connection: Connection, name: str, kind: str) -> None:
     """Hold the source's row: a second pull of it waits, so that two do not write the same rows crosswise."""
-    insertion = insert_into(connection, STATE).on_conflict_do_nothing(index_elements=["source"])
+    insertion = insert_into(connection, PULL_STATE).on_conflict_do_nothing(index_elements=["source"])
     connection.execute(insertion, {"source": name, "kind": kind})
-    connection.execute(select(STATE.c.source).where(STATE.c.source == name).with_for_update())
+    connection.execute(select(PULL_STATE.c.source).where(PULL_STATE.c.source == name).with_for_update())
 
 
 def _save(connection: Connection, name: str, cursor: str | None, now: datetime, tally: Tally) -> None:
@@ -149,4 +147,4 @@ def _save(connection: Connection, name: str, cursor: str | None, now: datetime, 
     values: dict[str, Any] = {"pulled_at": now, "last": tally.as_json()}
     if cursor is not None:
         values["cursor"] = cursor
-    connection.execute(STATE.update().where(STATE.c.source == name).values(values))
+    connection.execute(PULL_STATE.update().where(PULL_STATE.c.source == name).values(values))

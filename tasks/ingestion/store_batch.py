@@ -11,8 +11,8 @@ import polars as pl
 from sqlalchemy import Connection
 
 from models.database import insert_into
+from models.schema import OVERHEAD as OVERHEAD_TABLE
 from models.settings import ComplexityRule
-from models.tables import Overhead, table_of
 from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
 from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source
 from tasks.ingestion.complexity_rule import derive_complexity
@@ -22,8 +22,6 @@ from tasks.ingestion.retract import withdraw
 from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
 from tasks.ingestion.upsert import STORED, amend, upsert
 from tasks.ingestion.validation import check
-
-OVERHEAD_TABLE = table_of(Overhead)
 
 
 @dataclass(frozen=True)

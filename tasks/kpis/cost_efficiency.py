@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.documents import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
+from models.schema import UNKNOWN
 from models.settings import Optimizer, PerformanceMetrics
-from models.tables import UNKNOWN
 from tasks.rollups.totals import Totals, percentiles_by, totals_by
 from tasks.statistics.intervals import added, around, less, share_interval, shifted, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split

@@ -21,8 +21,8 @@ from models.documents import (
 )
 from models.kpi import KpiName, judge
 from models.period import Level, Period, floor_to, next_start
+from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics
-from models.tables import UNKNOWN
 from tasks.kpis.cost_efficiency import Efficiency
 from tasks.rollups.aggregate import start_of
 from tasks.rollups.histogram import tally

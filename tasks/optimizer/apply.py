@@ -8,31 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
 
 from models.database import reading, writing
 from models.documents import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
+from models.schema import CONFIG, CONFIG_CHANGE, OPTIMIZATION, OPTIMIZATION_TRANSITION, OptimizationState
 from models.settings import Optimizer, Settings
-from models.tables import Config, ConfigChange, Optimization, OptimizationState, OptimizationTransition, table_of
 from tasks.optimizer.lifecycle import (
     ACTOR,
     Step,
     advance,
     alone,
     carry_out,
-    in_states,
     propose,
     recommendation_of,
     why_not_now,
     why_stopped,
 )
-
-OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
-CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
+from tasks.optimizer.queries import in_states
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -91,15 +88,21 @@ def apply(
 def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedOptimization, ...]:
     """The config changes of optimizations that were changed or judged in [start, end], oldest first."""
     query = (
-        select(OPTIMIZATION.c.type, OPTIMIZATION.c.state, OPTIMIZATION.c.verdict, OPTIMIZATION.c.recommendation, CHANGE)
-        .join(CHANGE, CHANGE.c.optimization_id == OPTIMIZATION.c.id)
+        select(
+            OPTIMIZATION.c.type,
+            OPTIMIZATION.c.state,
+            OPTIMIZATION.c.verdict,
+            OPTIMIZATION.c.recommendation,
+            CONFIG_CHANGE,
+        )
+        .join(CONFIG_CHANGE, CONFIG_CHANGE.c.optimization_id == OPTIMIZATION.c.id)
         .where(
             or_(
-                CHANGE.c.changed_at.between(start, end),
+                CONFIG_CHANGE.c.changed_at.between(start, end),
                 OPTIMIZATION.c.applied_at.is_not(None) & OPTIMIZATION.c.updated_at.between(start, end),
             )
         )
-        .order_by(CHANGE.c.changed_at, CHANGE.c.id)
+        .order_by(CONFIG_CHANGE.c.changed_at, CONFIG_CHANGE.c.id)
     )
     with reading(engine) as connection:
         rows = connection.execute(query).fetchall()
@@ -131,12 +134,6 @@ def numbered(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple
     )
 
 
-def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
-    """Every optimization, the newest first: rows of models.tables.Optimization."""
-    with reading(engine) as connection:
-        return connection.execute(select(OPTIMIZATION).order_by(OPTIMIZATION.c.id.desc())).fetchall()
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -155,9 +152,12 @@ def _carry_out_approved(connection: Connection, settings: Settings, now: datetim
         if why_not_now(connection, [move.key for move in item.moves], settings, now) is not None:
             continue
         approval = connection.execute(
-            select(TRANSITION)
-            .where(TRANSITION.c.optimization_id == row.id, TRANSITION.c.to_state == State.APPROVED)
-            .order_by(TRANSITION.c.id.desc())
+            select(OPTIMIZATION_TRANSITION)
+            .where(
+                OPTIMIZATION_TRANSITION.c.optimization_id == row.id,
+                OPTIMIZATION_TRANSITION.c.to_state == State.APPROVED,
+            )
+            .order_by(OPTIMIZATION_TRANSITION.c.id.desc())
         ).first()
         by = approval.by if approval else ACTOR
         try:
@@ -205,8 +205,10 @@ def _why_not(
 
 def _why_too_early(connection: Connection, keys: Sequence[str], evidence: Evidence) -> str | None:
     """Where the period began before the last change of the keys, it does not tell how they do now."""
-    by_optimization = CHANGE.c.key.in_(keys), CHANGE.c.optimization_id.is_not(None)
-    changed_at: datetime = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_optimization)) or EARLIEST
+    by_optimization = CONFIG_CHANGE.c.key.in_(keys), CONFIG_CHANGE.c.optimization_id.is_not(None)
+    changed_at: datetime = (
+        connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_optimization)) or EARLIEST
+    )
     if changed_at <= evidence.period.start:
         return None
     shown = evidence.period.local(changed_at).isoformat(sep=" ", timespec="minutes")
@@ -225,12 +227,12 @@ def _outdated(connection: Connection, item: Recommendation) -> str | None:
 def _refusal(connection: Connection, item: Recommendation, evidence: Evidence) -> str | None:
     """Who has lately rejected the same, or approved what only they can carry out, in words; None where nobody has."""
     rows = connection.execute(
-        select(OPTIMIZATION.c.recommendation, TRANSITION)
-        .join(TRANSITION, TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
+        select(OPTIMIZATION.c.recommendation, OPTIMIZATION_TRANSITION)
+        .join(OPTIMIZATION_TRANSITION, OPTIMIZATION_TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
         .where(OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item))
-        .where(TRANSITION.c.to_state.in_([State.REJECTED, State.APPROVED]))
-        .where(TRANSITION.c.at > evidence.now - REJECTED_FOR)
-        .order_by(TRANSITION.c.id.desc())
+        .where(OPTIMIZATION_TRANSITION.c.to_state.in_([State.REJECTED, State.APPROVED]))
+        .where(OPTIMIZATION_TRANSITION.c.at > evidence.now - REJECTED_FOR)
+        .order_by(OPTIMIZATION_TRANSITION.c.id.desc())
     ).fetchall()
     for row in rows:
         earlier = recommendation_of(row)

@@ -7,11 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
-from tasks.optimizer.decisions import pending
 from tasks.run_logger import logger
 
 DECISION_DEPLOYMENT = "decide/routewatch"
@@ -36,21 +32,12 @@ def link_to(ui_url: str, deployment_id: str, label: str) -> str:
     return f"{ui_url.rstrip('/')}/deployments/deployment/{deployment_id}/run?parameters={chosen}"
 
 
-@task(name="offer decisions", cache_policy=NO_CACHE)
-def offer_decisions(place: Workplace) -> dict[int, str]:
+def update_form(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     """Bring the form's choices up to date; the links that lead to it, by optimization.
 
     Where no Prefect server is configured or none has the form, there is nothing to link to: people decide on the
     command line.
     """
-    return _offer(pending(place.engine))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _offer(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
-    """The links by optimization."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
     from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415

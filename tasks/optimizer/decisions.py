@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from sqlalchemy import Engine, Row, select
+from sqlalchemy import Engine
 
 from models.attribution import Attribution
-from models.context import Workplace
-from models.database import reading, writing
+from models.database import writing
 from models.errors import ConfigConflict
 from models.settings import Settings
-from models.tables import Optimization, OptimizationTransition, table_of
 from tasks.optimizer.lifecycle import (
     STOPPED_KEY,
     State,
@@ -22,16 +15,13 @@ from tasks.optimizer.lifecycle import (
     advance,
     alone,
     carry_out,
-    found,
-    in_states,
     recommendation_of,
     refuse_if_stopped,
     take_back,
     why_not_now,
 )
+from tasks.optimizer.queries import found
 from tasks.optimizer.router_config import set_by_hand
-
-OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
 
 
 def approve(engine: Engine, optimization_id: int, settings: Settings, word: Attribution) -> str:
@@ -93,40 +83,8 @@ def resume(engine: Engine, word: Attribution) -> str:
     return "resumed: the next run goes on"
 
 
-def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
-    """The proposals that wait for a person: id and what it is about, the oldest first."""
-    with reading(engine) as connection:
-        rows = in_states(connection, [State.PROPOSED])
-    return tuple((row.id, label(row)) for row in rows)
-
-
-def label(row: Row[Any]) -> str:
-    """An optimization in a few words: "#12 model_selection simple: atlas-large → swift-mini"."""
-    item = recommendation_of(row)
-    if item.from_model and item.to_model:
-        return f"#{row.id} {row.type} {row.subject}: {item.from_model} → {item.to_model}"
-    moves = ", ".join(f"{move.key} {move.from_value} → {move.to_value}" for move in item.moves)
-    return f"#{row.id} {row.type}: {moves or row.subject}"
-
-
-def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[Row[Any]]]:
-    """An optimization and every step of its life, the first first. Raises UnknownOptimization."""
-    with reading(engine) as connection:
-        row = found(connection, optimization_id)
-        steps = select(TRANSITION).where(TRANSITION.c.optimization_id == optimization_id).order_by(TRANSITION.c.id)
-        return row, connection.execute(steps).fetchall()
-
-
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _step(word: Attribution, otherwise: str) -> Step:
     return Step(word.by.strip(), word.note.strip() or otherwise, word.at)
-
-
-@task(name="decide", cache_policy=NO_CACHE)
-def decide_on(place: Workplace, optimization_id: int, word: Attribution, *, approved: bool) -> str:
-    """Carry out a person's decision; what came of it, in a sentence."""
-    if approved:
-        return approve(place.engine, optimization_id, place.settings, word)
-    return reject(place.engine, optimization_id, word)

@@ -18,22 +18,19 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 from models.documents import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
 from models.period import EARLIEST
-from models.settings import Optimizer, Settings
-from models.tables import (
+from models.schema import (
+    CONFIG,
+    CONFIG_CHANGE,
     HOUR_TOTAL,
-    Config,
-    ConfigChange,
-    Optimization,
+    OPTIMIZATION,
+    OPTIMIZATION_TRANSITION,
+    ROLLUP,
     OptimizationState,
-    OptimizationTransition,
-    Rollup,
-    table_of,
 )
+from models.settings import Optimizer, Settings
 from tasks.optimizer.matched_hours import will_match
+from tasks.optimizer.queries import found, in_states
 from tasks.optimizer.router_config import Change, set_value
-
-OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
-CONFIG, CHANGE, ROLLUP = table_of(Config), table_of(ConfigChange), table_of(Rollup)
 
 State = OptimizationState
 
@@ -92,20 +89,6 @@ def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
         raise OptimizerStopped(why)
 
 
-def found(connection: Connection, optimization_id: int) -> Row[Any]:
-    """One optimization. Raises UnknownOptimization."""
-    row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
-    if row is None:
-        raise UnknownOptimization(optimization_id, "is not there")
-    return row
-
-
-def in_states(connection: Connection, states: Iterable[State]) -> Sequence[Row[Any]]:
-    """The optimizations that are in one of some states, the oldest first."""
-    wanted = OPTIMIZATION.c.state.in_(list(states))
-    return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
-
-
 def recommendation_of(row: Row[Any]) -> Recommendation:
     """What an optimization was recorded with."""
     return Recommendation.model_validate(row.recommendation)
@@ -145,24 +128,24 @@ def carry_out(connection: Connection, optimization_id: int, item: Recommendation
 
 def take_back(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
     """Give the keys of an optimization the values from before. Raises ConfigConflict where one was changed since."""
-    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
-    changes = connection.execute(select(CHANGE).where(*made).order_by(CHANGE.c.id.desc())).fetchall()
+    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
+    changes = connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id.desc())).fetchall()
     with connection.begin_nested():
         for change in changes:
             back = Change(step.by, step.reason, step.at, optimization_id)
             version = set_value(connection, change.key, change.from_value, change.version, back)
-            same = CHANGE.c.key == change.key, CHANGE.c.version == version
-            new_id = connection.execute(select(CHANGE.c.id).where(*same)).scalar_one()
+            same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
+            new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
             # The one that takes back is no change to be taken back itself.
-            both = CHANGE.c.id.in_([change.id, new_id])
-            connection.execute(update(CHANGE).where(both).values(reverted_by=new_id))
+            both = CONFIG_CHANGE.c.id.in_([change.id, new_id])
+            connection.execute(update(CONFIG_CHANGE).where(both).values(reverted_by=new_id))
         advance(connection, optimization_id, State.REVERTED, step, **values)
 
 
 def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict | None:
     """Which key of an applied optimization somebody else has changed since; None where they stand as it left them."""
-    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
-    for change in connection.execute(select(CHANGE).where(*made)).fetchall():
+    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
+    for change in connection.execute(select(CONFIG_CHANGE).where(*made)).fetchall():
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == change.key))
         if version != change.version:
             return ConfigConflict(change.key, change.version, version)
@@ -190,14 +173,14 @@ def unchanged_since(
 
     A key's first value is no change, and neither is what the optimization `own_id` did.
     """
-    earlier = select(CHANGE.c.key, func.max(CHANGE.c.changed_at).label("at")).where(
-        CHANGE.c.changed_at <= until,
-        CHANGE.c.from_value.is_not(None),
-        func.coalesce(CHANGE.c.optimization_id, -1) != (own_id or -2),
+    earlier = select(CONFIG_CHANGE.c.key, func.max(CONFIG_CHANGE.c.changed_at).label("at")).where(
+        CONFIG_CHANGE.c.changed_at <= until,
+        CONFIG_CHANGE.c.from_value.is_not(None),
+        func.coalesce(CONFIG_CHANGE.c.optimization_id, -1) != (own_id or -2),
     )
     times = [
         change.at
-        for change in connection.execute(earlier.group_by(CHANGE.c.key)).fetchall()
+        for change in connection.execute(earlier.group_by(CONFIG_CHANGE.c.key)).fetchall()
         if change.key != STOPPED_KEY and overlap(keys, [change.key])
     ]
     return max(times, default=EARLIEST)
@@ -229,13 +212,13 @@ def _can_be_judged(connection: Connection, keys: Sequence[str], settings: Settin
 
 def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:
     """When a key may be changed again; the wait doubles with each time that it was taken back since it was kept."""
-    by_us = CHANGE.c.key == key, CHANGE.c.optimization_id.is_not(None)
-    last: datetime | None = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_us))
+    by_us = CONFIG_CHANGE.c.key == key, CONFIG_CHANGE.c.optimization_id.is_not(None)
+    last: datetime | None = connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_us))
     if last is None:
         return None
     states = (
         select(OPTIMIZATION.c.state)
-        .where(OPTIMIZATION.c.id.in_(select(CHANGE.c.optimization_id).where(*by_us)))
+        .where(OPTIMIZATION.c.id.in_(select(CONFIG_CHANGE.c.optimization_id).where(*by_us)))
         .order_by(OPTIMIZATION.c.id.desc())
     )
     reverts = 0
@@ -249,7 +232,7 @@ def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> dateti
 
 def _put_on_record(connection: Connection, optimization_id: int, before: State | None, to: State, step: Step) -> None:
     connection.execute(
-        insert(TRANSITION).values(
+        insert(OPTIMIZATION_TRANSITION).values(
             optimization_id=optimization_id,
             at=step.at,
             from_state=before,

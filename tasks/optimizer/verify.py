@@ -8,19 +8,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, Row, func, select, update
 
-from models.context import Workplace
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.kpi import KpiName
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
+from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, OptimizationState
 from models.settings import PerformanceMetrics, Settings
-from models.tables import HOUR_TOTAL, Alert, Optimization, OptimizationState, Rollup, table_of
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
@@ -33,19 +30,16 @@ from tasks.optimizer.lifecycle import (
     advance,
     alone,
     conflict_of,
-    in_states,
     recommendation_of,
     take_back,
     unchanged_since,
     why_stopped,
 )
 from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
+from tasks.optimizer.queries import in_states
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger
-
-ROLLUP = table_of(Rollup)
-OPTIMIZATION, ALERT = table_of(Optimization), table_of(Alert)
 
 State = OptimizationState
 
@@ -301,9 +295,3 @@ def _close(connection: Connection, scene: Scene, verdict: Verdict, to: State) ->
 def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
     reason = f"the router or a person has changed {conflict.key} since: it is theirs now"
     return verdict.model_copy(update={"state": "expired", "reason": reason})
-
-
-@task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def verify_optimizations(place: Workplace, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
-    """Judge what was changed, and take back what clearly harms."""
-    return verify(place.engine, place.settings, now, early=early)

@@ -13,12 +13,10 @@ from sqlalchemy import Engine, select
 
 from models.database import reading
 from models.period import Period
+from models.schema import REPORT
 from models.settings import Settings
-from models.tables import Report, table_of
 from tasks.orchestration.schedules import due_times
 from tasks.reporting.request import scheduled
-
-REPORT = table_of(Report)
 
 CaughtUp = Literal["daily", "weekly"]
 

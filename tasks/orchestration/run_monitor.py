@@ -11,10 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import httpx
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 
 from models.context import Workplace
 from tasks.alerts.flow_failures import note_failure
@@ -167,13 +164,3 @@ def _due_of(run: FlowRun) -> datetime | None:
 def _instant(moment: Any) -> datetime:
     """Prefect's own kind of datetime does not compare and count like the standard library's."""
     return datetime.fromtimestamp(moment.timestamp(), UTC)
-
-
-@task(name="look after runs", cache_policy=NO_CACHE)
-def look_after_runs(place: Workplace, now: datetime) -> Looked:
-    """Look after the runs of this server, at the time that the run acts as."""
-    try:
-        return look_after(place, now)
-    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        logger().warning("runs could not be looked after, which the next run tries again: %s", error)
-        return Looked()

@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import polars as pl
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine
 
-from models.context import Workplace
 from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period, floor_to
@@ -102,9 +99,3 @@ def _split(connection: Connection, current: Gathered, optimizer: Optimizer) -> S
     if not optimizer.random_split:
         return OBSERVATIONAL
     return split_of(hours_by(connection, current, KEYS, COLUMNS), optimizer)
-
-
-@task(name="survey", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def survey_period(place: Workplace, request: Request, now: datetime) -> Material:
-    """Measure the period, find its bottlenecks and what could be done about them."""
-    return survey(place.engine, request, place.settings, now)

@@ -7,10 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
-from models.context import Workplace
 from models.documents import (
     BudgetProjection,
     Charts,
@@ -271,9 +267,3 @@ def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:
         for kpi in measured
         if kpi.value is not None and kpi.state in (KpiState.CRITICAL, KpiState.WARNING)
     )
-
-
-@task(name="compose", cache_policy=NO_CACHE)
-def compose_report(place: Workplace, request: Request, material: Material, now: datetime) -> Document:
-    """The report's document."""
-    return compose(request, material, place.settings, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from models.period import Period
-from models.tables import OTHER_TEAMS
+from models.schema import OTHER_TEAMS
 from tasks.comparison.periods import known_end
 from tasks.rollups.query import Gathered
 from tasks.rollups.totals import COVERED, Totals

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from models.context import Workplace
 from tasks.optimizer.apply import Evidence, applied_in, apply
 from tasks.reporting.material import Material
 
 
-@task(name="apply", cache_policy=NO_CACHE)
-def apply_optimizations(place: Workplace, material: Material, now: datetime) -> Material:
+def apply_recommendations(place: Workplace, material: Material, now: datetime) -> Material:
     """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
     current = material.current
     evidence = Evidence(current.period, current.last_selection_at, now)

@@ -21,14 +21,13 @@ from sqlalchemy import Connection, Engine, Select, func, select
 from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period, floor_to, next_start
-from models.tables import Selection, table_of
+from models.schema import ROLLUP
+from routewatch.selection import SELECTION
 from tasks.atomic_files import write_atomically
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import State, lock_state, read_known_state
 from tasks.rollups.rebuild import derive
-from tasks.rollups.store import ROLLUP, between, replace
-
-SELECTION = table_of(Selection)
+from tasks.rollups.store import between, replace
 
 ARCHIVE_SCHEMA = {
     "id": pl.Int64(), **SELECTION_SCHEMA, "request_id": pl.String(), "error_type": pl.String(),

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from models.period import Level, floor_to
-from models.tables import OTHER_TEAMS, UNKNOWN
+from models.schema import OTHER_TEAMS, UNKNOWN
 from tasks.rollups.histogram import add_up, bin_index, pack
 
 KEYS = ("bucket", "model_id", "complexity", "team")
@@ -22,7 +22,7 @@ SUMS = (
     "satisfaction_count", "satisfaction_sum", "prompt_token_count", "prompt_token_sum", "completion_token_count",
     "completion_token_sum",
 )  # fmt: skip
-"""Every column that adds up, in the order of models.tables.Rollup."""
+"""Every column that adds up, in the order of models.schema.ROLLUP."""
 
 COLUMNS = (*KEYS, *SUMS, "latency_histogram")
 

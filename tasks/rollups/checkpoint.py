@@ -9,10 +9,8 @@ from sqlalchemy import Connection, Engine, select
 
 from models.database import insert_into, reading, writing
 from models.period import Level, floor_to
+from models.schema import FOLD_STATE
 from models.settings import Settings
-from models.tables import FoldState, table_of
-
-STATE = table_of(FoldState)
 
 MINUTES_KEPT = timedelta(hours=48)
 
@@ -43,7 +41,7 @@ class State:
         return Basis(self.zone, self.target_ms)
 
 
-_COLUMNS = [STATE.c[name] for name in State.__dataclass_fields__]
+_COLUMNS = [FOLD_STATE.c[name] for name in State.__dataclass_fields__]
 
 
 def is_as_read(locked: State, before: State) -> bool:
@@ -69,7 +67,7 @@ def read_state(engine: Engine, basis: Basis, now: datetime) -> State:
     minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
     start = {"id": 1, "last_id": 0, "zone": basis.zone, "target_ms": basis.target_ms, "minutes_from": minutes_from}
     with writing(engine) as connection:
-        connection.execute(insert_into(connection, STATE).values(start).on_conflict_do_nothing())
+        connection.execute(insert_into(connection, FOLD_STATE).values(start).on_conflict_do_nothing())
         return lock_state(connection)
 
 

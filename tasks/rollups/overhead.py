@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, exists, func, select
 
 from models.period import Period
-from models.tables import Overhead, PullState, Selection, table_of
-
-OVERHEAD, STATE, SELECTION = table_of(Overhead), table_of(PullState), table_of(Selection)
+from models.schema import OVERHEAD, PULL_STATE
+from routewatch.selection import SELECTION
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,6 @@ def filled(connection: Connection, period: Period) -> Filled:
         SELECTION.c.timestamp >= period.start,
         SELECTION.c.timestamp < period.end,
     )
-    states = connection.execute(select(STATE.c.source, STATE.c.last).order_by(STATE.c.source)).all()
+    states = connection.execute(select(PULL_STATE.c.source, PULL_STATE.c.last).order_by(PULL_STATE.c.source)).all()
     by_tokens = tuple(source for source, last in states if (last or {}).get("complexityDerived"))
     return Filled(bool(connection.scalar(select(priced))), by_tokens)

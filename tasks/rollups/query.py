@@ -12,13 +12,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, selec
 from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period, floor_to, next_start
-from models.tables import UNKNOWN, FoldState, Rollup, table_of
+from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
 from tasks.rollups.aggregate import empty as no_rollups
 from tasks.rollups.aggregate import hour_of, merge
 from tasks.rollups.overhead import NOTHING_FILLED, Filled, OwnCalls, filled, own_calls
 from tasks.rollups.store import added_up, hour_totals, stored
-
-ROLLUP = table_of(Rollup)
 
 UNCLASSIFIED = "unclassified"
 """How people name the complexity class of selections without one."""
@@ -60,7 +58,7 @@ def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
 
 def gather_from(connection: Connection, asked: Period, filters: Filters) -> Gathered:
     """The same within a transaction, where several periods are to be of one snapshot."""
-    state = connection.execute(select(table_of(FoldState))).one_or_none()
+    state = connection.execute(select(FOLD_STATE)).one_or_none()
     period = _coverable(connection, asked, filters)
     edges = _edges(connection, period, filters)
     by_day = state is not None and state.zone == period.zone

@@ -16,13 +16,11 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
-from models.tables import SelectionChange, table_of
+from models.schema import FOLD_STATE, SELECTION_CHANGE
 from tasks.rollups.aggregate import INSTANT, KEYS, merge, roll_up
-from tasks.rollups.checkpoint import STATE, State, lock_state
+from tasks.rollups.checkpoint import State, lock_state
 from tasks.rollups.selection_reader import scan_period
 from tasks.rollups.store import between, replace, stored
-
-CHANGE = table_of(SelectionChange)
 
 HOUR = timedelta(hours=1)
 HOURS_AT_ONCE = 6
@@ -48,9 +46,13 @@ def mend(engine: Engine) -> Mended:
             state = lock_state(connection)
             start = floor_to(Level.HOUR, oldest, state.zone)
             since = start + HOURS_AT_ONCE * HOUR
-            taken = delete(CHANGE).where(CHANGE.c.at >= start, CHANGE.c.at < since).returning(CHANGE.c.at)
+            taken = (
+                delete(SELECTION_CHANGE)
+                .where(SELECTION_CHANGE.c.at >= start, SELECTION_CHANGE.c.at < since)
+                .returning(SELECTION_CHANGE.c.at)
+            )
             hours = {floor_to(Level.HOUR, at, state.zone) for at in connection.execute(taken).scalars()}
-            connection.execute(update(STATE).values(notes_taken=state.notes_taken + 1))
+            connection.execute(update(FOLD_STATE).values(notes_taken=state.notes_taken + 1))
             done = rebuild_hours(connection, engine, hours, state)
             mended, left = mended + done, left + len(hours) - done
     return Mended(mended, left)
@@ -99,5 +101,7 @@ def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
 
 def _oldest_note(engine: Engine, since: datetime) -> datetime | None:
     with reading(engine) as connection:
-        oldest: datetime | None = connection.scalar(select(func.min(CHANGE.c.at)).where(CHANGE.c.at >= since))
+        oldest: datetime | None = connection.scalar(
+            select(func.min(SELECTION_CHANGE.c.at)).where(SELECTION_CHANGE.c.at >= since)
+        )
     return oldest

@@ -6,18 +6,14 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BigInteger, Connection, Engine, Float, func, select, text
 
-from models.context import Workplace
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
-from models.tables import HOUR_TOTAL
+from models.schema import HOUR_TOTAL, ROLLUP
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
 from tasks.rollups.checkpoint import State, lock_state, read_known_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
-from tasks.rollups.store import ROLLUP
 
 SUM_TOLERANCE = 1e-9
 """Relative: what the order of adding floats up may make of a sum."""
@@ -122,12 +118,3 @@ def _raw_sums(connection: Connection, state: State) -> pl.DataFrame:
     if sqlite:
         return frame.with_columns(pl.col("quarter").str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", time_zone="UTC"))
     return frame
-
-
-@task(name="reconcile", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def reconcile_rollups(place: Workplace) -> int:
-    """Hold the rollups against the raw rows, and mend what differs."""
-    mended = reconcile(place.engine)
-    if mended:
-        get_run_logger().warning("%s hours of rollups differed from their raw rows and were made anew", mended)
-    return mended

@@ -11,10 +11,8 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Text, and_
 from sqlalchemy import cast as sql_cast
 
 from models.period import Level
-from models.tables import HOUR_TOTAL, UNKNOWN, Rollup, table_of
+from models.schema import HOUR_TOTAL, ROLLUP, UNKNOWN
 from tasks.rollups.aggregate import COLUMNS, KEYS, limit_teams, merge, rollup_schema
-
-ROLLUP = table_of(Rollup)
 
 _NAMES = ("level", *COLUMNS)
 _COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)

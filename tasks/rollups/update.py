@@ -17,23 +17,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
-from models.context import Workplace
 from models.database import reading, writing
 from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
-from models.tables import Selection, table_of
+from models.schema import FOLD_STATE, ROLLUP
+from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
-from tasks.rollups.checkpoint import STATE, Basis, State, basis_of, is_as_read, lock_state, read_state
+from tasks.rollups.checkpoint import Basis, State, is_as_read, lock_state, read_state
 from tasks.rollups.rebuild import HOURS_AT_ONCE, mend, rebuild_hours
 from tasks.rollups.selection_reader import scan_ids
-from tasks.rollups.store import ROLLUP, add, between, put, remove, stored
+from tasks.rollups.store import add, between, put, remove, stored
 from tasks.rollups.watermark import settle
-
-SELECTION = table_of(Selection)
 
 COMMIT_ROWS = 500_000
 """Rows that are rolled up in memory before their rollups are written."""
@@ -178,7 +174,7 @@ def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now
             for level in Level:
                 add(connection, level, pending.at(level))
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        connection.execute(update(STATE).values(last_id=last_id, last_selection_at=newest, folded_at=now))
+        connection.execute(update(FOLD_STATE).values(last_id=last_id, last_selection_at=newest, folded_at=now))
     return True
 
 
@@ -199,7 +195,7 @@ def _fold_anew(engine: Engine, basis: Basis, now: datetime, progress: ProgressBa
                 fresh.take(_kept(selections, state), state)
             _put_anew(connection, fresh, before, basis.zone)
             moved = {"zone": basis.zone, "target_ms": basis.target_ms, "folded_at": now}
-            connection.execute(update(STATE).values(moved))
+            connection.execute(update(FOLD_STATE).values(moved))
         return fresh.rows
     raise RollupsBusy(REBUILD_TRIES)
 
@@ -259,18 +255,3 @@ def _hours_of(connection: Connection, period: Period, state: State) -> set[datet
 def _stored_hours(connection: Connection, start: datetime, end: datetime) -> list[datetime]:
     query = select(ROLLUP.c.bucket).where(between(Level.HOUR, start, end)).distinct()
     return list(connection.execute(query).scalars())
-
-
-@task(name="fold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def fold_selections(place: Workplace, now: datetime) -> FoldResult:
-    """Bring the rollups up to date."""
-    result = fold(place.engine, basis_of(place.settings), now=now)
-    if result.held_by:
-        told_held = "selections wait to be counted until the open transactions of these processes end: %s"
-        get_run_logger().warning(told_held, ", ".join(map(str, result.held_by)))
-    if result.left:
-        told_left = "selections of %s hours were changed whose raw rows are gone: their rollups stay as they are"
-        get_run_logger().warning(told_left, result.left)
-    told = f"{result.rows:,}", result.last_selection_at, result.mended
-    get_run_logger().info("folded %s selections, the newest of %s; mended %s hours", *told)
-    return result

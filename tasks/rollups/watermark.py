@@ -9,9 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, func, select, text
 
 from models.database import reading
-from models.tables import Selection, table_of
-
-SELECTION = table_of(Selection)
+from routewatch.selection import SELECTION
 
 PATIENCE_S = 5.0
 """How long a fold waits for the open transactions of writers before it leaves their rows to the next one."""

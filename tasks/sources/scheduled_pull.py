@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
 from models.context import Workplace
 from models.errors import RoutewatchError
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.ingestion.pull import pull
 from tasks.ingestion.pull_stats import Tally
+from tasks.run_logger import logger
 from tasks.sources.registry import open_source
 
 
-@task(name="pull", cache_policy=NO_CACHE)
-def pull_sources(place: Workplace, now: datetime) -> dict[str, Tally]:
+def pull_enabled(place: Workplace, now: datetime) -> dict[str, Tally]:
     """Pull from every enabled source; one that fails is alerted and keeps no other from being pulled."""
     pulled = {}
     for name, settings in place.settings.sources.items():
@@ -37,9 +34,9 @@ def pull_sources(place: Workplace, now: datetime) -> dict[str, Tally]:
 
 def _tell_failure(place: Workplace, name: str, error: Exception) -> None:
     if isinstance(error, RoutewatchError):
-        get_run_logger().error("%s", error)
+        logger().error("%s", error)
     else:
-        get_run_logger().error("pulling %s failed", name, exc_info=error)
+        logger().error("pulling %s failed", name, exc_info=error)
     if note_failure(place, f"pull {name}", shown_cause(error), datetime.now(UTC)) is not None:
         deliver_due(place, now=datetime.now(UTC))
 
@@ -47,5 +44,5 @@ def _tell_failure(place: Workplace, name: str, error: Exception) -> None:
 def _tell_success(place: Workplace, name: str, tally: Tally) -> None:
     told = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
     counts = (tally.read, tally.added, tally.changed, tally.late, tally.rejected.total())
-    get_run_logger().info(told, name, *(f"{count:,}" for count in counts))
+    logger().info(told, name, *(f"{count:,}" for count in counts))
     note_success(place, f"pull {name}", datetime.now(UTC))

@@ -15,8 +15,8 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
+from models.schema import UNKNOWN
 from models.settings import Optimizer
-from models.tables import UNKNOWN
 
 KEYS = ("model_id", "complexity", "team")
 COLUMNS = ("count", "prompt_token_count", "prompt_token_sum")

@@ -34,7 +34,7 @@ from models.settings import parse_settings
 from models.tables import Selection, table_of
 from tasks.alerts.silences import list_silences
 from tasks.optimizer.apply import Evidence, apply
-from tasks.optimizer.decisions import story_of
+from tasks.optimizer.queries import story_of
 from tasks.optimizer.router_config import set_by_hand
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -23,8 +23,8 @@ from models.database import MIGRATIONS, connect, migrate, reading, writing
 from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
+from models.schema import HOUR_TOTAL
 from models.settings import Settings
-from models.tables import HOUR_TOTAL
 from routewatch.selection import UtcDateTime
 from tasks.delivery.queue import due_ids
 from tasks.reporting.collect import survey

@@ -15,8 +15,9 @@ from sqlalchemy import Engine, select
 
 from models.database import migrate, open_database, reading
 from models.period import Level, Period
+from models.schema import UNKNOWN
 from models.settings import Settings
-from models.tables import UNKNOWN, Rollup, table_of
+from models.tables import Rollup, table_of
 from reports.renderers.json_document import render_json
 from tasks.ingestion.column_mapping import Mapping
 from tasks.ingestion.file_import import import_file

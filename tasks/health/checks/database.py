@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from models.database import check_revision, reaching
 from models.errors import DatabaseUnavailable, SchemaOutdated
-from models.tables import Selection
+from routewatch.selection import METADATA
 from tasks.health.check import Check, Finding, NotLooked, amount, failed, ok, warning
 from tasks.health.context import NO_FILE, Scene
 
@@ -108,7 +108,7 @@ def _postgresql_writable(connection: Connection) -> Finding:
         return failed("transactions only read there", remedy)
     allowed = text("SELECT has_table_privilege(:name, 'SELECT') AND has_table_privilege(:name, 'INSERT') "
                    "AND has_table_privilege(:name, 'UPDATE') AND has_table_privilege(:name, 'DELETE')")  # fmt: skip
-    names = sorted(Selection.metadata.tables)
+    names = sorted(METADATA.tables)
     barred = [name for name in names if not connection.scalar(allowed, {"name": name})]
     if barred:
         user = connection.exec_driver_sql("SELECT current_user").scalar_one()

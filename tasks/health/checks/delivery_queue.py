@@ -9,11 +9,9 @@ from functools import partial
 from sqlalchemy import func, select
 
 from models.database import reading
-from models.tables import Delivery, DeliveryState, table_of
+from models.schema import DELIVERY, DeliveryState
 from tasks.health.check import Check, Finding, ok, warning
 from tasks.health.context import Scene
-
-DELIVERY = table_of(Delivery)
 
 OVERDUE = timedelta(minutes=75)
 """Since something could have been sent: whatever delivers does so once an hour at least."""

@@ -10,12 +10,10 @@ from sqlalchemy import func, select
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level, last_complete
-from models.tables import Alert, Report, table_of
+from models.schema import ALERT, REPORT
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
 from tasks.health.context import Scene
 from tasks.rollups.checkpoint import read_known_state
-
-ALERT, REPORT = table_of(Alert), table_of(Report)
 
 LATE, LOST = timedelta(minutes=75), timedelta(hours=25)
 """Since the last fold: longer than from one hourly run to the next, and than from one daily run to the next."""

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from models.attribution import Attribution
 from models.context import Workplace
 from models.database import migrate, reading
-from models.environment import Environment
+from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable
 from models.notifications import AlertMessage
 from models.settings import parse_settings
@@ -100,6 +100,6 @@ def test_a_run_that_fails_leaves_a_message_behind(workplace: Path, monkeypatch: 
     assert "hunter2" not in sent[0].read_text()
     assert "the flow weekly failed" in sent[0].read_text()
     weekly(as_of=MONDAY + timedelta(days=7, hours=7))
-    with reading(Workplace(Environment(), parse_settings({}, "test")).engine) as connection:
+    with reading(Workplace(load_environment(), parse_settings({}, "test")).engine) as connection:
         row = connection.execute(select(ALERT.c.rule, ALERT.c.subject, ALERT.c.state)).one()
     assert tuple(row) == ("failedFlow", "weekly", "resolved")

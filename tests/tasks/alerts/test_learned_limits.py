@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from models.kpi import KpiName
-from tasks.alerts.learned_limits import CRITICAL_BEYOND, Learning, Usual, learn, warning_at
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual, learn, warning_at
+from tasks.alerts.learning import Learning
 from tests.support.factories import MONDAY
 
 WEEKS = 4

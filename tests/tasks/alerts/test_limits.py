@@ -11,7 +11,8 @@ from models.documents import BudgetProjection, Interval
 from models.kpi import KpiName
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
-from tasks.alerts.learned_limits import Learning, Usual
+from tasks.alerts.learned_limits import Usual
+from tasks.alerts.learning import Learning
 from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned
 from tasks.alerts.rules import judge_budget
 from tests.support.factories import MONDAY

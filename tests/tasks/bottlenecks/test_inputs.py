@@ -15,8 +15,8 @@ from models.database import migrate, open_database, reading
 from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
 from models.kpi import KpiName
 from models.period import Level, Period
+from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics, Settings
-from models.tables import UNKNOWN
 from tasks.bottlenecks.inputs import COLUMNS, Evidence, read_evidence
 from tasks.bottlenecks.spend_spikes import SPENDING
 from tasks.reporting.collect import survey

@@ -12,12 +12,14 @@ from sqlalchemy import Engine, select
 from models.database import reading, writing
 from models.documents import Recommendation
 from models.period import Period
+from models.schema import OptimizationState
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
-from models.tables import ConfigChange, OptimizationState, OptimizationTransition, table_of
+from models.tables import ConfigChange, OptimizationTransition, table_of
 from tasks.bottlenecks.detect import diagnose
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.optimizer.apply import Evidence, applied_in, apply, list_optimizations
+from tasks.optimizer.apply import Evidence, applied_in, apply
 from tasks.optimizer.lifecycle import Step, advance
+from tasks.optimizer.queries import list_optimizations
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import Setting, history, read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of

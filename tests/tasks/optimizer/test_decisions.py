@@ -18,7 +18,7 @@ from models.errors import UsageError
 from models.period import Period
 from tasks.optimizer.apply import Evidence, apply
 from tasks.optimizer.decision_form import NOTHING_PENDING, choices, link_to
-from tasks.optimizer.decisions import pending, story_of
+from tasks.optimizer.queries import pending, story_of
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
@@ -61,7 +61,7 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
 
     from deployments.service.deployments import timetable  # noqa: PLC0415
     from flows.decide import Decision, decide  # noqa: PLC0415
-    from tasks.optimizer.decision_form import offer_decisions  # noqa: PLC0415
+    from tasks.optimizer.prefect_tasks import offer_decisions  # noqa: PLC0415
 
     place = load_workplace()
     (form,) = [it for it in timetable(place.settings, pending(engine)) if it.flow_name == "decide"]

@@ -24,9 +24,10 @@ from models.errors import OptimizerStopped, UnknownOptimization, UsageError
 from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.alerts.evaluate import watch
-from tasks.optimizer.apply import Evidence, apply, list_optimizations
-from tasks.optimizer.decisions import approve, pending, reject, resume, revert, stop, story_of
+from tasks.optimizer.apply import Evidence, apply
+from tasks.optimizer.decisions import approve, reject, resume, revert, stop
 from tasks.optimizer.lifecycle import overlap, why_not_now
+from tasks.optimizer.queries import list_optimizations, pending, story_of
 from tasks.optimizer.router_config import history, read_config, set_by_hand
 from tasks.optimizer.verify import verify
 from tasks.rollups.checkpoint import basis_of

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from models.ddsketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.period import Level, floor_to
-from models.tables import OTHER_TEAMS
+from models.schema import OTHER_TEAMS
 from tasks.rollups.aggregate import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
 from tasks.rollups.histogram import bin_index, pack, percentiles, tally
 from tests.support.factories import hours, selections

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, delete, select, update
 
 from models.database import reading, writing
 from models.period import Level
-from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
+from models.schema import HOUR_TOTAL
+from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks.rollups.aggregate import KEYS, merge
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.reconcile import reconcile

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from models.database import reading, writing
 from models.period import Level, Period
-from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, table_of
+from models.schema import HOUR_TOTAL
+from models.tables import FoldState, Rollup, Selection, table_of
 from tasks.rollups import selection_reader as scan
 from tasks.rollups import store as shelve
 from tasks.rollups import update as fold_module

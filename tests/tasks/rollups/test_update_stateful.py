@@ -29,7 +29,8 @@ from sqlalchemy import Connection, Engine, delete, select, update
 
 from models.database import migrate, open_database, reading, writing
 from models.period import EARLIEST, Level
-from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
+from models.schema import HOUR_TOTAL
+from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks.retention.purge import retain
 from tasks.rollups import store as shelve
 from tasks.rollups import update as fold_module
