@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from models.base import ApiModel
 from models.file_format import FileFormat
 from models.kpi import KpiName, KpiState
+from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
@@ -97,7 +100,7 @@ class Trend(ApiModel):
     where the period was not over or not settled then: `current` is over that part alone.
     """
 
-    metric: str
+    metric: Annotated[str, AfterValidator(known_metric)]
     compared_with: Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
     current: float | None
     before: float | None

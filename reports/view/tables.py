@@ -117,37 +117,17 @@ def places_table(found: Bottleneck, show: Formats) -> Table:
 
 def alerts_table(document: PerformanceReport, show: Formats) -> Table:
     """Each limit that was crossed over the period."""
-    rows = []
-    for alert in document.alerts:
-        value, threshold = _alert_value(alert.rule, alert.value, show), _limit_text(alert.rule, alert.threshold, show)
-        rows.append(
-            (
-                Cell(alert.severity, tone=alert.severity),
-                Cell(_rule_label(alert.rule)),
-                Cell(alert.subject),
-                Cell(value),
-                Cell(f"{_side(alert.rule)} {threshold}".strip()),
-            )
+    rows = [
+        (
+            Cell(alert.severity, tone=alert.severity),
+            Cell(KPI_LABELS[kpi]),
+            Cell(alert.subject),
+            Cell(kpi_value(kpi, alert.value, show)),
+            Cell(f"{'above' if kpi in LOWER_IS_BETTER else 'below'} {limit_value(kpi, alert.threshold, show)}"),
         )
+        for alert, kpi in ((alert, KpiName(alert.rule)) for alert in document.alerts)
+    ]
     return table("alerts", "Limits crossed over the period", "<Severity | <KPI | <Where | Value | Limit", rows)
-
-
-def _rule_label(rule: str) -> str:
-    return KPI_LABELS[KpiName(rule)] if rule in set(KpiName) else metric_label(rule)
-
-
-def _alert_value(rule: str, number: float, show: Formats) -> str:
-    return kpi_value(KpiName(rule), number, show) if rule in set(KpiName) else show.number(number, 4)
-
-
-def _limit_text(rule: str, number: float, show: Formats) -> str:
-    return limit_value(KpiName(rule), number, show) if rule in set(KpiName) else show.number(number, 4)
-
-
-def _side(rule: str) -> str:
-    if rule not in set(KpiName):
-        return ""
-    return "above" if KpiName(rule) in LOWER_IS_BETTER else "below"
 
 
 # --- money ------------------------------------------------------------------------------------------------------------
