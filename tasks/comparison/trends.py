@@ -87,7 +87,8 @@ def trends(
 ) -> tuple[Trend, ...]:
     """One Trend per metric, in their order, over what is over and settled of the period and as much of the earlier one.
 
-    `metrics` are names of models.metrics. What lies before `settled` changes no more, and before `recorded_from` nothing was recorded.
+    `metrics` are names of models.metrics. What lies before `settled` changes no more, and before `recorded_from`
+    nothing was recorded.
     """
     found = parts(current, before, settled)
     if isinstance(found, str):
