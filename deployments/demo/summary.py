@@ -12,9 +12,9 @@ from examples.receivers import Hook, Inbox
 from models.context import Workplace
 from models.documents import FiredAlert, PerformanceReport
 from models.period import Period
+from reports.report_templates.performance.alert_tables import fired_words
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
-from reports.view.alert_tables import fired_words
 from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from models.documents import (
 from models.kpi import KpiName
 from models.settings import ChartName
 from reports.charts.change_markers import marks_of
-from reports.charts.usage_alt_text import usage_text
 from reports.document_access import bottlenecks_of
+from reports.report_templates.usage.alt_text import usage_text
 from reports.text.formatting import Formats
 from reports.text.verdicts import drawable, goal_words, state_word
 

@@ -19,14 +19,14 @@ from reports.assets.fonts import register_for_charts
 from reports.assets.template_engine import svg_url
 from reports.charts import distributions as chart_shape
 from reports.charts import heatmap as chart_week
-from reports.charts import optimization_effects as chart_change
 from reports.charts import style as chart_style
 from reports.charts import timelines as chart_time
-from reports.charts import usage as chart_usage
 from reports.charts.alt_text import alt_text, changes_text
 from reports.charts.print_svg import for_paper
 from reports.charts.vega import svg_of
 from reports.document_access import total_of
+from reports.report_templates.optimization import charts as chart_change
+from reports.report_templates.usage import charts as chart_usage
 from reports.text.formatting import Formats
 from reports.text.unicode_names import needs_shaping
 from reports.text.verdicts import CHANGES_CHART, drawable

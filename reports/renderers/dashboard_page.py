@@ -6,9 +6,9 @@ from models.documents import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw
+from reports.report_templates.performance.sections import view_of
 from reports.text.unicode_names import readable
 from reports.view.blocks import capped
-from reports.view.build import view_of
 
 MOST_ROWS = 50
 

@@ -13,13 +13,13 @@ from reports.assets.template_engine import fill, style
 from reports.charts.build import Chart, draw, png
 from reports.file_names import file_stem
 from reports.renderers.report_file import as_file
+from reports.report_templates.performance.sections import view_of
+from reports.report_templates.usage.sentences import volume_state
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
 from reports.text.labels import number_word, sentence
 from reports.text.unicode_names import printable, readable
-from reports.text.usage import volume_state
 from reports.view.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
-from reports.view.build import view_of
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""

@@ -20,9 +20,9 @@ from reports.assets.template_engine import fill, style
 from reports.charts.build import draw
 from reports.renderers.pdf_accessibility import complete_tags
 from reports.renderers.pdf_columns import laid_out
+from reports.report_templates.performance.sections import view_of
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
-from reports.view.build import view_of
 
 MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""

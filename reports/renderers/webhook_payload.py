@@ -7,11 +7,11 @@ from typing import Any
 
 from models.documents import Document
 from reports.document_access import applied_of, bottlenecks_of, summary_of
+from reports.report_templates.performance.sections import view_of
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.verdicts import trial_words, trials_of
 from reports.view.blocks import Action
-from reports.view.build import view_of
 from reports.view.sections import actions_of, findings_of
 
 MOST_BYTES = 20_000

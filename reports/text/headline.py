@@ -7,10 +7,10 @@ from datetime import timedelta
 from models.documents import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
 from reports.document_access import applied_of, spent_of, total_of, trend_of
+from reports.report_templates.usage.sentences import usage_clauses
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
 from reports.text.spend_drivers import because
-from reports.text.usage import usage_clauses
 
 DAYS_PER_MONTH = 365.25 / 12
 

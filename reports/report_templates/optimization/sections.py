@@ -5,11 +5,7 @@ from __future__ import annotations
 from models.documents import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
 from reports.document_access import total_of
-from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, metric_change
-from reports.text.verdicts import CHANGES_CHART, drawable
-from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
-from reports.view.optimization_tables import (
+from reports.report_templates.optimization.tables import (
     applied_table,
     balance_table,
     baselines_table,
@@ -18,6 +14,10 @@ from reports.view.optimization_tables import (
     trials_table,
     verdicts_table,
 )
+from reports.text.formatting import Formats
+from reports.text.labels import bounds_words, metric_change
+from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
 from reports.view.tables import savings_table
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from models.documents import Coverage, UsageReport
 from models.settings import ChartName
 from reports.document_access import total_of
+from reports.report_templates.usage.sentences import compared_words
+from reports.report_templates.usage.tables import arrivals_table, movers_table, usage_table
 from reports.text.formatting import Formats
 from reports.text.labels import number_word
-from reports.text.usage import compared_words
 from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import chart_blocks, notes_block, plain_tile, trend_blocks
-from reports.view.usage_tables import arrivals_table, movers_table, usage_table
 
 _DAYS_TO_KNOW_A_MODEL = 7
 """With fewer known before, none is called new."""

@@ -30,8 +30,8 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
+from reports.report_templates.usage.sentences import change_words, signed_count
 from reports.text.formatting import Formats
-from reports.text.usage import change_words, signed_count
 
 _HEIGHT, _LOW_HEIGHT = 170, 150
 _MARGIN = 62

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from models.documents import GroupUsage, UsageReport
+from reports.report_templates.usage.sentences import change_words, compared_words, signed_count
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words
-from reports.text.usage import change_words, compared_words, signed_count
 from reports.view.blocks import Cell, Table, table
 
 

@@ -6,9 +6,9 @@ from models.documents import UsageReport
 from models.settings import ChartName
 from reports.charts.change_markers import marks_of
 from reports.charts.heatmap import weekday_name
-from reports.charts.usage import is_unusual
+from reports.report_templates.usage.charts import is_unusual
+from reports.report_templates.usage.sentences import signed_count
 from reports.text.formatting import Formats
-from reports.text.usage import signed_count
 
 
 def usage_text(document: UsageReport, name: ChartName, show: Formats) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from models.documents import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiName
+from reports.report_templates.optimization.sections import optimization_sections
+from reports.report_templates.optimization.tables import trials_table
+from reports.report_templates.performance.alert_tables import fired_table, fired_text
+from reports.report_templates.usage.sections import usage_sections
 from reports.text.formatting import Formats
 from reports.text.headline import headline
 from reports.text.labels import alert_text
 from reports.text.spend_drivers import cause_text
-from reports.view.alert_tables import fired_table, fired_text
 from reports.view.blocks import Block, Section, Text, Tile, Tiles, View
-from reports.view.optimization import optimization_sections
-from reports.view.optimization_tables import trials_table
 from reports.view.sections import (
     action_blocks,
     budget_text,
@@ -36,7 +37,6 @@ from reports.view.tables import (
     savings_table,
     token_table,
 )
-from reports.view.usage import usage_sections
 
 
 def view_of(document: Document) -> View:
