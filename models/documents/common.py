@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from models.base import ApiModel
-from models.file_format import FileFormat
 from models.kpi import KpiName, KpiState
 from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
@@ -194,23 +193,3 @@ class FiredAlert(ApiModel):
     learned: bool
     fired_at: datetime
     resolved_at: datetime | None
-
-
-class DocumentHeader(ApiModel):
-    schema_version: str = SCHEMA_VERSION
-    kind: Literal["hourly", "daily", "weekly", "custom"]
-    depth: Literal["summary", "detailed"]
-    metrics: tuple[str, ...] = ("all",)
-    formats: tuple[FileFormat, ...] = tuple(FileFormat)
-    """What it is written as. Mails of a custom report bear these files, others the PDF."""
-    generated_at: datetime
-    locale: str = "en_US"
-    paper: Literal["A4", "Letter"] = "A4"
-    period: PeriodPart
-    filters: Filters
-    coverage: CoverageByColumn
-    freshness: Freshness
-    notes: tuple[str, ...] = ()
-    """What a reader must know before believing the numbers: roundings, missing columns, folded teams."""
-    kpis: tuple[Kpi, ...]
-    charts: Charts

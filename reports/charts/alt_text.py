@@ -17,7 +17,6 @@ from models.documents import (
 from models.kpi import KpiName
 from models.settings import ChartName
 from reports.charts.change_markers import marks_of
-from reports.document_access import bottlenecks_of
 from reports.report_templates.usage.alt_text import usage_text
 from reports.text.formatting import Formats
 from reports.text.verdicts import drawable, goal_words, state_word
@@ -42,7 +41,7 @@ def _timeline(document: Document, show: Formats) -> str:
     text = f"Line chart of median and p95 response time per {document.charts.bucket}, with the error rate below."
     if worst is not None:
         text += f" The p95 was highest at {show.milliseconds(worst.p95_response_time)}, {show.instant(worst.start)}."
-    for found in bottlenecks_of(document):
+    for found in document.found_bottlenecks:
         if isinstance(found, ErrorBurst):
             text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
     for at, change in marks_of(document):

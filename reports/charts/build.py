@@ -24,7 +24,6 @@ from reports.charts import timelines as chart_time
 from reports.charts.alt_text import alt_text, changes_text
 from reports.charts.print_svg import for_paper
 from reports.charts.vega import svg_of
-from reports.document_access import total_of
 from reports.report_templates.optimization import charts as chart_change
 from reports.report_templates.usage import charts as chart_usage
 from reports.text.formatting import Formats
@@ -105,7 +104,9 @@ def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
     One for which nothing is known is left out, as are all of them without selections. On a page, the
     timeline and the heatmap take its whole width; of the others, and in halves and on a board, two stand side by side.
     """
-    return () if total_of(document) == 0 else _drawn(type(document), document.model_dump_json(by_alias=True), layout)
+    return (
+        () if document.selection_count == 0 else _drawn(type(document), document.model_dump_json(by_alias=True), layout)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -34,7 +34,6 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
-from reports.document_access import bottlenecks_of
 from reports.text.formatting import Formats
 
 _LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -188,7 +187,7 @@ def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
 def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
     """Incidents and stretches without data, behind everything else."""
     first, last = epoch(document.period.start), epoch(document.period.end)
-    bursts = [found for found in bottlenecks_of(document) if isinstance(found, ErrorBurst)]
+    bursts = [found for found in document.found_bottlenecks if isinstance(found, ErrorBurst)]
     rows = [
         {"t": max(first, start), "to": min(last, end), "text": f"{show.percent(burst.error_rate)} errors"}
         for burst in bursts

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from models.documents import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
 from models.kpi import KpiState
-from reports.document_access import applied_of, spent_of, total_of, trend_of
 from reports.report_templates.usage.sentences import usage_clauses
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
@@ -23,7 +22,7 @@ def headline(document: Document) -> str:
     Of optimizations: what was kept and taken back, what that saved, and what waits. Of usage: how much was asked.
     """
     show = Formats(document.locale, document.period.zone)
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (
             f"No requests were recorded in this period, {show.period(document.period)}: "
             "nothing can be concluded about speed, quality or cost."
@@ -44,13 +43,13 @@ def headline(document: Document) -> str:
 
 def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
     """What was spent; where that changed beyond chance by how much, and why as far as it can be told."""
-    count = total_of(document)
+    count = document.selection_count
     requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
-    spent, coverage = spent_of(document), document.coverage.cost
+    spent, coverage = document.spent_usd, document.coverage.cost
     if spent is None:
         return f"{requests} were made, at an unknown cost"
     known = "" if coverage.known == coverage.of else f" (cost {show.coverage(coverage)})"
-    trend = trend_of(document, SPEND_METRICS)
+    trend = document.trend_of(SPEND_METRICS)
     if trend is None or trend.direction in (Direction.SAME, Direction.UNKNOWN) or trend.change_share is None:
         return f"{requests} cost {show.money(spent)}{known}"
     verb, by = "rose" if trend.direction is Direction.MORE else "fell", show.percent(abs(trend.change_share))
@@ -111,7 +110,7 @@ def _month(document: CostReport, show: Formats) -> str:
 def _done_and_waiting(document: PerformanceReport | CostReport, show: Formats) -> str:
     """How many changes were applied, and what waits for a decision."""
     applied = sum(item.status == "applied" for item in document.recommendations)
-    applied = max(applied, sum(change.applied_at >= document.period.start for change in applied_of(document)))
+    applied = max(applied, sum(change.applied_at >= document.period.start for change in document.config_changes))
     done = f"{number_word(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     return " and ".join(part for part in (done, _fixes(document, waiting, show)) if part)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from models.documents import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
 from models.kpi import KpiName
-from reports.document_access import bottlenecks_of, spent_of, total_of, trend_of
 from reports.text.decisions import decide_words, link_to, score_words
 from reports.text.findings import (
     SEVERITY_TONES,
@@ -54,7 +53,7 @@ def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
     if KpiName.RESPONSE_TIME in names:
         p95 = show.milliseconds(document.summary.p95_response_time)
         tiles.append(plain_tile(document, "p95 response time", p95, ("p95ResponseTime",), show))
-    requests = show.count(total_of(document))
+    requests = show.count(document.selection_count)
     tiles.append(plain_tile(document, "Requests", requests, ("totalSelections",), show))
     return (*tiles, spend_tile(document, show))
 
@@ -62,7 +61,7 @@ def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
 def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:
     """One KPI with its state as word and tone, and its change where that is more than noise."""
     kpi = next(kpi for kpi in document.kpis if kpi.name is name)
-    trend = trend_of(document, METRICS_OF_KPI[name])
+    trend = document.trend_of(METRICS_OF_KPI[name])
     return Tile(
         label=KPI_LABELS[name],
         value=kpi_value(name, kpi.value, show),
@@ -79,7 +78,7 @@ def plain_tile(
     document: Document, label: str, value: str, metrics: tuple[str, ...], show: Formats, *, note: str = ""
 ) -> Tile:
     """A number that is neither good nor bad by itself."""
-    trend = trend_of(document, metrics)
+    trend = document.trend_of(metrics)
     change = change_words(trend, show) if trend else ""
     return Tile(label, value, change=change, change_tone=_tone_of(trend), note=note)
 
@@ -87,7 +86,7 @@ def plain_tile(
 def spend_tile(document: Document, show: Formats) -> Tile:
     """What was spent, and over how many requests that is known."""
     note = show.coverage(document.coverage.cost)
-    return plain_tile(document, "Spend", show.money(spent_of(document)), SPEND_METRICS, show, note=note)
+    return plain_tile(document, "Spend", show.money(document.spent_usd), SPEND_METRICS, show, note=note)
 
 
 def _tone_of(trend: Trend | None) -> str:
@@ -99,9 +98,9 @@ def _tone_of(trend: Trend | None) -> str:
 
 def found_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     """The bottlenecks, or why there are none."""
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("There were no requests to look into.", "unknown"),)
-    if not bottlenecks_of(document):
+    if not document.found_bottlenecks:
         return (Text("No bottleneck was found in what is known of this period."),)
     return (Findings(findings_of(document, show, detailed=document.depth == "detailed")),)
 
@@ -117,7 +116,7 @@ def findings_of(document: Document, show: Formats, *, detailed: bool = False) ->
             where="; ".join(place_words(found, place, show) for place in found.where[:3]),
             places=places_table(found, show) if detailed and found.where else None,
         )
-        for found in bottlenecks_of(document)
+        for found in document.found_bottlenecks
     )
 
 
@@ -146,9 +145,11 @@ def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     if document.recommendations:
         return (Actions(actions_of(document.recommendations, show)),)
     nothing = (
-        "Without requests there is nothing to recommend." if total_of(document) == 0 else "Nothing is recommended."
+        "Without requests there is nothing to recommend."
+        if document.selection_count == 0
+        else "Nothing is recommended."
     )
-    return (Text(nothing, "unknown" if total_of(document) == 0 else "plain"),)
+    return (Text(nothing, "unknown" if document.selection_count == 0 else "plain"),)
 
 
 # --- trends, money, notes ---------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -
     tables = {compared: trends_table(trends, compared, show) for compared in COMPARED}
     kept = {compared: table for compared, table in tables.items() if table.rows}
     if document.depth == "summary":
-        shown = trend_of(document, (trends[0].metric,))
+        shown = document.trend_of((trends[0].metric,))
         return tuple(table for compared, table in kept.items() if shown and compared == shown.compared_with)
     both_are_one = len({table.rows for table in kept.values()}) == 1
     blocks: list[Block] = []
@@ -235,6 +236,6 @@ def chart_blocks(document: Document) -> tuple[Block, ...]:
     """Where the charts of the period stand, or why there are none."""
     if not document.charts.shown:
         return ()
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("Without requests there is nothing to draw.", "unknown"),)
     return (ChartsHere(tuple(document.charts.shown)),)

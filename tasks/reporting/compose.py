@@ -31,7 +31,6 @@ from models.documents import (
 from models.kpi import KpiState
 from models.period import Level
 from models.settings import Settings
-from reports.document_access import trend_of
 from reports.text.labels import SPEND_METRICS
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.periods import known_end, settled_at
@@ -134,7 +133,7 @@ _Explained = TypeVar("_Explained", PerformanceReport, CostReport)
 
 def _explained(document: _Explained, material: Material) -> _Explained:
     """With the cause of the change of spend that its headline tells of."""
-    trend = trend_of(document, SPEND_METRICS)
+    trend = document.trend_of(SPEND_METRICS)
     if trend is None or material.spending is None:
         return document
     return document.model_copy(update={"cause": material.spending.cause(trend)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from models.documents import Baselines, Interval, OptimizationReport
 from models.kpi import KpiName
-from reports.document_access import total_of
 from reports.report_templates.optimization.tables import (
     applied_table,
     balance_table,
@@ -114,7 +113,7 @@ def _history(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
 
 
 def _baselines(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("Without requests there is nothing to compare.", "unknown"),)
     return (routing_text(document.baselines, show), baselines_table(document.baselines, show))
 

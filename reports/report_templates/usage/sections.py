@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from models.documents import Coverage, UsageReport
 from models.settings import ChartName
-from reports.document_access import total_of
 from reports.report_templates.usage.sentences import compared_words
 from reports.report_templates.usage.tables import arrivals_table, movers_table, usage_table
 from reports.text.formatting import Formats
@@ -90,7 +89,7 @@ def _arrived(document: UsageReport) -> str:
 
 
 def _changed(document: UsageReport, show: Formats) -> tuple[Block, ...]:
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("There were no requests that could be compared.", "unknown"),)
     blocks = [_movers(document, show), _arrivals(document, show)]
     return tuple(block for pair in blocks for block in pair)
@@ -137,7 +136,7 @@ def _groups(document: UsageReport, show: Formats) -> tuple[Block, ...]:
         blocks.append(usage_table("complexities", "Complexity", document.complexity_usage, show))
     if document.team_usage:
         blocks.append(usage_table("teams", "Team", document.team_usage, show))
-    elif total_of(document):
+    elif document.selection_count:
         blocks.append(Text("Which teams ask is not recorded.", "unknown"))
     if document.teams_left_out:
         blocks.append(Text(f"{show.count(document.teams_left_out)} smaller teams are left out here."))
