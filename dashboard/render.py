@@ -12,14 +12,14 @@ from models.kpi import KpiName
 from models.notifications import AlertRule
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.drawing import draw
+from reports.report_templates.performance.sections import kpi_tiles
+from reports.report_templates.view import view_of
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS
 from reports.text.unicode_names import readable
 from reports.view.blocks import Section, View, capped
-from reports.view.sections import kpi_tiles
 
 RANGES: Mapping[str, tuple[str, timedelta]] = {
     "15m": ("15 minutes", timedelta(minutes=15)),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from models.documents import Document
 from reports.notices.notice import Item, Notice
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.view import headline, view_of
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.unicode_names import readable
 from reports.view.blocks import Tile
 

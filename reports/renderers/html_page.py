@@ -5,8 +5,8 @@ from __future__ import annotations
 from models.documents import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import view_of
 from reports.text.unicode_names import readable
 from reports.view.blocks import capped
 

@@ -17,10 +17,10 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 from models.documents import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
 from reports.renderers.pdf_accessibility import complete_tags
 from reports.renderers.pdf_columns import laid_out
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import view_of
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
 

@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 from models.documents import Document
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.view import headline, view_of
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.verdicts import trial_words, trials_of
 from reports.view.blocks import Action
 from reports.view.sections import actions_of, findings_of

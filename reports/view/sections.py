@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.documents import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
+from models.documents import BudgetProjection, Document, Recommendation, Savings, Trend
 from models.kpi import KpiName
 from reports.text.decisions import decide_words, link_to, score_words
 from reports.text.findings import (
@@ -43,19 +43,6 @@ def wants(document: Document, *metrics: str) -> bool:
 
 
 # --- tiles ------------------------------------------------------------------------------------------------------------
-
-
-def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
-    """The KPIs that were asked for (all of them where none was), then volume and spend."""
-    asked = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
-    names = asked or [kpi.name for kpi in document.kpis]
-    tiles = [kpi_tile(document, name, show) for name in names]
-    if KpiName.RESPONSE_TIME in names:
-        p95 = show.milliseconds(document.summary.p95_response_time)
-        tiles.append(plain_tile(document, "p95 response time", p95, ("p95ResponseTime",), show))
-    requests = show.count(document.selection_count)
-    tiles.append(plain_tile(document, "Requests", requests, ("totalSelections",), show))
-    return (*tiles, spend_tile(document, show))
 
 
 def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:

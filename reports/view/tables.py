@@ -6,70 +6,29 @@ from collections.abc import Iterable, Sequence
 
 from models.documents import (
     Bottleneck,
-    CostReport,
-    GroupCost,
-    ModelStats,
-    PerformanceReport,
+    Document,
     Savings,
     Trend,
 )
-from models.kpi import LOWER_IS_BETTER, KpiName
 from reports.text.findings import place_name, place_rate, rate_label, share_words
 from reports.text.formatting import Formats
 from reports.text.labels import (
     COMPARED,
     DIRECTION_TONES,
-    KPI_LABELS,
     bounds_words,
-    kpi_value,
-    limit_value,
     metric_change,
     metric_label,
     metric_value,
 )
 from reports.text.trends import is_news, trend_sentence
+from reports.text.verdicts import (
+    state_tone,
+    state_word,
+    trial_words,
+    trials_of,
+    verdict_words,
+)
 from reports.view.blocks import Cell, Table, table
-
-
-def models_table(document: PerformanceReport, show: Formats) -> Table:
-    """One row a model, busiest first as in the document; bars compare requests and spend."""
-    models = document.model_breakdown
-    counts = _bars([model.count for model in models])
-    costs = _bars([model.total_cost for model in models])
-    rows = [
-        (
-            Cell(model.model_id),
-            Cell(show.count(model.count), bar),
-            Cell(show.milliseconds(model.p50_response_time)),
-            Cell(show.milliseconds(model.p95_response_time)),
-            Cell(show.money(model.total_cost), cost),
-            Cell(show.money(model.avg_cost)),
-            Cell(show.percent(model.error_rate)),
-            Cell(show.percent(model.cache_hit_rate)),
-            Cell(show.percent(model.accuracy)),
-            Cell(show.percent(model.efficiency)),
-        )
-        for model, bar, cost in zip(models, counts, costs, strict=True)
-    ]
-    columns = (
-        "<Model | Requests | Median time | p95 time | Spend | Per request | Errors | Cache hits | Accuracy | Efficiency"
-    )
-    return table("models", "Per model", columns, rows, empty="No model served a request.")
-
-
-def coverage_table(document: PerformanceReport, show: Formats) -> Table:
-    """How much is known of each model: what an average is over."""
-    rows = [_coverage_row(model, show) for model in document.model_breakdown]
-    columns = "<Model | Requests | Time | Cost | Cache | Accuracy | Satisfaction | Mean time | p99 time"
-    return table("coverage", "How much is known per model", columns, rows)
-
-
-def _coverage_row(model: ModelStats, show: Formats) -> tuple[Cell, ...]:
-    known = model.coverage
-    columns = (known.response_time, known.cost, known.cache_hit, known.accuracy, known.user_satisfaction)
-    shares = tuple(Cell(show.coverage(column).removeprefix("known for ") or "no data") for column in columns)
-    times = (Cell(show.milliseconds(model.avg_response_time)), Cell(show.milliseconds(model.p99_response_time)))
-    return (Cell(model.model_id), Cell(show.count(model.count)), *shares, *times)
 
 
 def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> Table:
@@ -115,21 +74,6 @@ def places_table(found: Bottleneck, show: Formats) -> Table:
     return table(f"places_{found.type}", "Where it sits", columns, rows)
 
 
-def alerts_table(document: PerformanceReport, show: Formats) -> Table:
-    """Each limit that was crossed over the period."""
-    rows = [
-        (
-            Cell(alert.severity, tone=alert.severity),
-            Cell(KPI_LABELS[kpi]),
-            Cell(alert.subject),
-            Cell(kpi_value(kpi, alert.value, show)),
-            Cell(f"{'above' if kpi in LOWER_IS_BETTER else 'below'} {limit_value(kpi, alert.threshold, show)}"),
-        )
-        for alert, kpi in ((alert, KpiName(alert.rule)) for alert in document.alerts)
-    ]
-    return table("alerts", "Limits crossed over the period", "<Severity | <KPI | <Where | Value | Limit", rows)
-
-
 # --- money ------------------------------------------------------------------------------------------------------------
 
 
@@ -151,48 +95,24 @@ def savings_table(savings: Savings, show: Formats) -> Table:
     return table("savings", "By complexity", columns, rows)
 
 
-def model_cost_table(document: CostReport, show: Formats) -> Table:
-    """Spend per model; bars show the share of the spend."""
-    rows = [
-        (
-            Cell(model.model_id),
-            Cell(show.count(model.count)),
-            Cell(show.money(model.total_cost)),
-            Cell(show.percent(model.cost_share), model.cost_share),
-            Cell(show.money(model.avg_cost)),
-            Cell(show.money(model.cost_per_million_tokens)),
-            Cell(show.coverage(model.coverage).removeprefix("known for ") or "no data"),
-        )
-        for model in document.model_cost_breakdown
-    ]
-    columns = "<Model | Requests | Spend | Share | Per request | Per million tokens | Cost known"
-    return table("models", "Per model", columns, rows, empty="No model served a request.")
-
-
-def token_table(document: CostReport, show: Formats) -> Table:
-    """Tokens per model."""
-    rows = [
-        (Cell(model.model_id), Cell(show.count(model.prompt_tokens)), Cell(show.count(model.completion_tokens)))
-        for model in document.model_cost_breakdown
-    ]
-    return table("tokens", "Tokens per model", "<Model | Prompt tokens | Completion tokens", rows)
-
-
-def group_table(name: str, title: str, groups: Sequence[GroupCost], show: Formats) -> Table:
-    """Spend per complexity class or team."""
-    rows = [
-        (
-            Cell(group.name),
-            Cell(show.count(group.count)),
-            Cell(show.money(group.total_cost)),
-            Cell(show.percent(group.cost_share), group.cost_share),
-            Cell(show.money(group.avg_cost)),
-        )
-        for group in groups
-    ]
-    return table(name, f"Per {title.lower()}", f"<{title} | Requests | Spend | Share | Per request", rows)
-
-
 def _bars(numbers: Sequence[float | None]) -> list[float | None]:
     largest = max((number for number in numbers if number), default=0)
     return [number / largest if number is not None and largest else None for number in numbers]
+
+
+def trials_table(document: Document, show: Formats, *, why: bool = True) -> Table:
+    """One row an optimization: what it changed, `why`, and what came of it."""
+    trials = trials_of(document.config_changes)
+    rows = [
+        (
+            Cell(trial.number or "–"),
+            Cell("; ".join(trial.settings(show))),
+            Cell(show.day(trial.changes[0].applied_at)),
+            Cell(state_word(trial.state), tone=state_tone(trial.state)),
+            *((Cell(trial.changes[0].reason),) if why else ()),
+            Cell(verdict_words(trial, show)),
+        )
+        for trial in trials
+    ]
+    columns = f"<No. | <Setting | <When | <State{' | <Why' if why else ''} | <Came of it"
+    return table("applied", "Config changes", columns, rows, told=[trial_words(trial, show) for trial in trials])

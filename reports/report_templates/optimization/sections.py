@@ -10,7 +10,6 @@ from reports.report_templates.optimization.tables import (
     baselines_table,
     history_table,
     measured_table,
-    trials_table,
     verdicts_table,
 )
 from reports.text.formatting import Formats
@@ -18,10 +17,10 @@ from reports.text.labels import bounds_words, metric_change
 from reports.text.verdicts import CHANGES_CHART, drawable
 from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
-from reports.view.tables import savings_table
+from reports.view.tables import savings_table, trials_table
 
 
-def optimization_sections(document: OptimizationReport, show: Formats) -> list[Section]:
+def sections(document: OptimizationReport, show: Formats) -> list[Section]:
     """Its sections: what is to be decided stands before what is known."""
     return [
         Section("overview", "At a glance", (Tiles(_tiles(document, show)),)),

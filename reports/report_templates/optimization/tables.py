@@ -25,29 +25,10 @@ from reports.text.verdicts import (
     state_word,
     trial_words,
     trials_of,
-    verdict_words,
 )
 from reports.view.blocks import Cell, Table, table
 
 # --- what was changed -------------------------------------------------------------------------------------------------
-
-
-def trials_table(document: Document, show: Formats, *, why: bool = True) -> Table:
-    """One row an optimization: what it changed, `why`, and what came of it."""
-    trials = trials_of(document.config_changes)
-    rows = [
-        (
-            Cell(trial.number or "–"),
-            Cell("; ".join(trial.settings(show))),
-            Cell(show.day(trial.changes[0].applied_at)),
-            Cell(state_word(trial.state), tone=state_tone(trial.state)),
-            *((Cell(trial.changes[0].reason),) if why else ()),
-            Cell(verdict_words(trial, show)),
-        )
-        for trial in trials
-    ]
-    columns = f"<No. | <Setting | <When | <State{' | <Why' if why else ''} | <Came of it"
-    return table("applied", "Config changes", columns, rows, told=[trial_words(trial, show) for trial in trials])
 
 
 def applied_table(document: Document, show: Formats) -> Table:

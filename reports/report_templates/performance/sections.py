@@ -1,26 +1,23 @@
-"""A report document as a view: which sections there are, and in which order."""
+"""The sections of the performance report: the KPIs, what was found and done, models, trends and money."""
 
 from __future__ import annotations
 
-from models.documents import CostReport, Document, OptimizationReport, PerformanceReport, UsageReport
+from models.documents import PerformanceReport
 from models.kpi import KpiName
-from reports.report_templates.optimization.sections import optimization_sections
-from reports.report_templates.optimization.tables import trials_table
 from reports.report_templates.performance.alert_tables import fired_table, fired_text
-from reports.report_templates.usage.sections import usage_sections
+from reports.report_templates.performance.tables import alerts_table, coverage_table, models_table
 from reports.text.formatting import Formats
-from reports.text.headline import headline
-from reports.text.labels import alert_text
+from reports.text.labels import (
+    alert_text,
+)
 from reports.text.spend_drivers import cause_text
-from reports.view.blocks import Block, Section, Text, Tile, Tiles, View
+from reports.view.blocks import Block, Section, Text, Tile, Tiles
 from reports.view.sections import (
     action_blocks,
     budget_text,
-    budget_tone,
     chart_blocks,
     found_blocks,
     kpi_tile,
-    kpi_tiles,
     notes_block,
     plain_tile,
     savings_text,
@@ -28,58 +25,13 @@ from reports.view.sections import (
     trend_blocks,
     wants,
 )
-from reports.view.tables import (
-    alerts_table,
-    coverage_table,
-    group_table,
-    model_cost_table,
-    models_table,
-    savings_table,
-    token_table,
-)
-
-
-def view_of(document: Document) -> View:
-    """The whole report as blocks. The metrics that the schedule asked for decide which sections there are."""
-    show = Formats(document.locale, document.period.zone)
-    return View(
-        title=f"{document.kind.capitalize()} {document.template} report",
-        period=show.period(document.period),
-        headline=headline(document),
-        facts=_facts(document, show),
-        sections=tuple(section for section in _sections(document, show) if section.blocks),
-    )
-
-
-def _facts(document: Document, show: Formats) -> tuple[tuple[str, str], ...]:
-    facts = [("Period", show.period(document.period))]
-    if document.period.rounded:
-        asked = show.range(document.period.requested_start, document.period.requested_end)
-        facts.append(("Asked for", f"{asked}; rounded outward to what is stored"))
-    return (
-        *facts,
-        ("Models", ", ".join(document.filters.models) or "all"),
-        ("Teams", ", ".join(document.filters.teams) or "all"),
-        ("Complexities", ", ".join(document.filters.complexities) or "all"),
-        ("Newest request", show.instant(document.freshness.last_selection_at)),
-        ("Made", show.instant(document.generated_at)),
-    )
-
-
-def _sections(document: Document, show: Formats) -> list[Section]:
-    if isinstance(document, CostReport):
-        return _cost_sections(document, show)
-    if isinstance(document, OptimizationReport):
-        return optimization_sections(document, show)
-    if isinstance(document, UsageReport):
-        return usage_sections(document, show)
-    return _performance_sections(document, show)
-
+from reports.view.tables import savings_table, trials_table
 
 # --- performance ------------------------------------------------------------------------------------------------------
 
 
-def _performance_sections(document: PerformanceReport, show: Formats) -> list[Section]:
+def sections(document: PerformanceReport, show: Formats) -> list[Section]:
+    """Its sections; the metrics that the schedule asked for decide which of them have blocks."""
     tuning = wants(document, "optimization")
     trends = trend_blocks(document, document.performance_trends, show) if wants(document, "trends") else ()
     return [
@@ -131,81 +83,14 @@ def _money(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 # --- cost -------------------------------------------------------------------------------------------------------------
 
 
-def _cost_sections(document: CostReport, show: Formats) -> list[Section]:
-    savings = document.cost_optimization_savings
-    classes = (savings_table(savings, show),) if savings.classes else ()
-    trends = trend_blocks(document, document.cost_summary.cost_trend, show) if document.cost_summary.cost_trend else ()
-    return [
-        Section("overview", "At a glance", (Tiles(_cost_tiles(document, show)),)),
-        Section("charts", "Charts", chart_blocks(document)),
-        Section("models", "Where the money went", _spend_tables(document, show)),
-        Section("savings", "Savings", (savings_text(savings, show), *classes)),
-        Section("budget", "Budget", (budget_text(document.budget_projection, show),)),
-        Section("done", "Recommendations", action_blocks(document, show)),
-        Section("trends", "Trends", trends),
-        Section("notes", "Notes", (notes_block(document),)),
-    ]
-
-
-def _cost_tiles(document: CostReport, show: Formats) -> tuple[Tile, ...]:
-    summary = document.cost_summary
-    average = show.money(summary.average_cost_per_request)
-    names = ("averageCostPerRequest", "averageCost")
-    tiles = [
-        spend_tile(document, show),
-        plain_tile(
-            document,
-            "Average per request",
-            average,
-            names,
-            show,
-            note=f"{show.count(summary.total_selections)} requests",
-        ),
-        *_budget_tiles(document, show),
-    ]
-    if any(kpi.name is KpiName.COST_EFFICIENCY for kpi in document.kpis):
-        tiles.append(kpi_tile(document, KpiName.COST_EFFICIENCY, show))
-    return tuple(tiles)
-
-
-def _budget_tiles(document: CostReport, show: Formats) -> tuple[Tile, Tile]:
-    budget = document.budget_projection
-    limit = (
-        "no budget is set"
-        if budget.monthly_usd is None
-        else f"of {show.rough_money(budget.monthly_usd)} for {budget.month}"
-    )
-    tone = budget_tone(budget)
-    bounds = show.interval(budget.projected_usd, "rough_money")
-    return (
-        Tile(
-            "Budget used",
-            show.percent(document.cost_summary.budget_used),
-            tone="critical" if tone == "critical" else "plain",
-            state="used up" if tone == "critical" else "",
-            note=limit,
-        ),
-        Tile(
-            "Projected month end",
-            show.rough_money(budget.projected_usd.estimate if budget.projected_usd else None),
-            tone=tone,
-            state={"warning": "over budget", "critical": "over budget"}.get(tone, ""),
-            note=f"80% interval {bounds}" if bounds else budget.reason or "",
-        ),
-    )
-
-
-def _spend_tables(document: CostReport, show: Formats) -> tuple[Block, ...]:
-    if not document.model_cost_breakdown:
-        return (Text("No model served a request.", "unknown"),)
-    blocks: list[Block] = [Text(cause_text(document.cause, show))] if document.cause else []
-    blocks.append(model_cost_table(document, show))
-    if document.complexity_cost_breakdown:
-        blocks.append(group_table("complexities", "Complexity", document.complexity_cost_breakdown, show))
-    if document.team_cost_breakdown:
-        blocks.append(group_table("teams", "Team", document.team_cost_breakdown, show))
-    if document.teams_left_out:
-        blocks.append(Text(f"{show.count(document.teams_left_out)} smaller teams are left out here."))
-    if document.depth == "detailed":
-        blocks.append(token_table(document, show))
-    return tuple(blocks)
+def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
+    """The KPIs that were asked for (all of them where none was), then volume and spend."""
+    asked = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
+    names = asked or [kpi.name for kpi in document.kpis]
+    tiles = [kpi_tile(document, name, show) for name in names]
+    if KpiName.RESPONSE_TIME in names:
+        p95 = show.milliseconds(document.summary.p95_response_time)
+        tiles.append(plain_tile(document, "p95 response time", p95, ("p95ResponseTime",), show))
+    requests = show.count(document.selection_count)
+    tiles.append(plain_tile(document, "Requests", requests, ("totalSelections",), show))
+    return (*tiles, spend_tile(document, show))

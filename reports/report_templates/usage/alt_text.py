@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from models.documents import UsageReport
-from models.settings import ChartName
 from reports.charts.change_markers import marks_of
 from reports.charts.heatmap import weekday_name
 from reports.report_templates.usage.charts import is_unusual
@@ -11,20 +10,8 @@ from reports.report_templates.usage.sentences import signed_count
 from reports.text.formatting import Formats
 
 
-def usage_text(document: UsageReport, name: ChartName, show: Formats) -> str:
-    """One or two sentences with the chart's own extremes."""
-    return {
-        ChartName.TIMELINE: _volume,
-        ChartName.DISTRIBUTION: _groups,
-        ChartName.COMPARISON: _movers,
-        ChartName.HEATMAP: _week,
-    }[name](document, show)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _volume(document: UsageReport, show: Formats) -> str:
+def timeline_text(document: UsageReport, show: Formats) -> str:
+    """The busiest bucket, and what lies outside of what is usual."""
     most = max(document.volume, key=lambda point: point.count)
     text = (
         f"Bar chart of requests per {document.volume_bucket}, most at {show.count(most.count)}, {show.day(most.start)}."
@@ -40,18 +27,21 @@ def _volume(document: UsageReport, show: Formats) -> str:
     return text
 
 
-def _groups(document: UsageReport, show: Formats) -> str:
+def groups_text(document: UsageReport, show: Formats) -> str:
+    """How much each class and team asked."""
     named = [*document.complexity_usage[:4], *(document.team_usage or document.model_usage)[:6]]
     return "Bars of requests: " + ", ".join(f"{group.name} {show.count(group.count)}" for group in named) + "."
 
 
-def _movers(document: UsageReport, show: Formats) -> str:
+def movers_text(document: UsageReport, show: Formats) -> str:
+    """The largest changes."""
     changes = [(mover, mover.count - mover.before) for mover in document.top_movers]
     found = (f"{it.dimension} {it.name} {signed_count(change, show)}" for it, change in changes)
     return f"Bars of the largest changes in requests: {', '.join(found)}."
 
 
-def _week(document: UsageReport, show: Formats) -> str:
+def week_text(document: UsageReport, show: Formats) -> str:
+    """The busiest hour of the week."""
     most = max(document.hours_of_week, key=lambda hour: hour.selections)
     hour = f"{weekday_name(most.weekday, show, 'EEEE')} {most.hour:02d}:00 to {most.hour + 1:02d}:00 in {show.zone}"
     return f"Grid of requests per weekday and hour. Most on average: {show.number(most.selections, 1)}, {hour}."

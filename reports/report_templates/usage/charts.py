@@ -12,9 +12,10 @@ import altair as alt
 
 from models.documents import GroupUsage, Mover, UsageReport, VolumePoint
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
+from reports.charts.bars import Bar, bars
 from reports.charts.change_markers import change_marks
-from reports.charts.distributions import MOST_MODELS, Bar, bars
-from reports.charts.heatmap import weekday_name
+from reports.charts.distributions import MOST_MODELS
+from reports.charts.heatmap import Grid, heatmap, short_number, weekday_name
 from reports.charts.style import (
     BLUE,
     INK,
@@ -44,6 +45,9 @@ _GAP = 0.08
 """Between days, as a part of each."""
 
 _MOVER_ROW, _MOVER_FOOT = 32, 18
+
+_WHOLE_FROM = 10
+"""From here on a count needs no digits behind the point."""
 
 
 def is_unusual(point: VolumePoint) -> bool:
@@ -194,3 +198,17 @@ def _name(mover: Mover) -> str:
 
 def _size(row: _Row, show: Formats) -> str:
     return f"{signed_count(row.change, show)} · {change_words(row.mover, show)}"
+
+
+# --- the week ---------------------------------------------------------------------------------------------------------
+
+
+def request_heatmap(document: UsageReport, show: Formats, width: int = WIDE) -> str:
+    """Requests per hour of the week, on average."""
+
+    def short(count: float) -> str:
+        return show.number(count, 1) if count < _WHOLE_FROM else short_number(count, show)
+
+    asked: dict[tuple[int, int], float | None]
+    asked = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
+    return heatmap(Grid(asked, short, show.number), show, width)

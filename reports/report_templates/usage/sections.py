@@ -17,7 +17,7 @@ _DAYS_TO_KNOW_A_MODEL = 7
 """With fewer known before, none is called new."""
 
 
-def usage_sections(document: UsageReport, show: Formats) -> list[Section]:
+def sections(document: UsageReport, show: Formats) -> list[Section]:
     """Its sections: the size of it first, then what changed."""
     charts = Section("charts", "Charts", _charts(document))
     models = Section("models", "Models", _models(document, show))

@@ -9,7 +9,7 @@ import pytest
 
 from models.documents import Direction, Interval, Trend
 from reports.renderers.email import render_mail
-from reports.report_templates.performance.sections import view_of
+from reports.report_templates.view import view_of
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence
 from reports.view.blocks import Notes, Table

@@ -17,7 +17,7 @@ from models.database import migrate, open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.settings import Settings
-from reports.text.headline import headline
+from reports.report_templates.view import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.comparison.volume import Before, weeks_before
