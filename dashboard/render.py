@@ -116,7 +116,6 @@ class Live:
 def render_sections(live: Live) -> dict[str, str]:
     """The inside of each of SECTIONS, as HTML."""
     document = readable(live.document)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - the same kind as it was
     show = Formats(document.locale, document.period.zone)
     view = capped(view_of(document), MOST_ROWS)
     given = {

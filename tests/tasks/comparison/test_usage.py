@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from models.database import migrate, open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings
 from reports.report_templates.view import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
@@ -330,7 +331,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def reported(engine: Engine, filters: Filters) -> UsageReport:
-    request = Request("custom", "usage", Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
+    request = Request("custom", Template.USAGE, Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
     settings, now = Settings(), MONDAY + 22 * DAY
     document = compose(request, survey(engine, request, settings, now), settings, now)
     assert isinstance(document, UsageReport)
