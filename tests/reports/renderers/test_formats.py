@@ -362,7 +362,7 @@ def test_numbers_are_written_as_the_locale_writes_them() -> None:
 def test_equal_documents_give_equal_bytes_in_another_process() -> None:
     code = (
         "import hashlib, sys\n"
-        "from tests import documents\n"
+        "from tests.support import documents\n"
         "from reports.renderers.html_page import render_html\n"
         "from reports.renderers.pdf import render_pdf\n"
         "told = [documents.performance('summary'), documents.optimization()]\n"
