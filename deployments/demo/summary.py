@@ -13,7 +13,7 @@ from models.context import Workplace
 from models.documents import FiredAlert, PerformanceReport, document_as
 from models.period import Period
 from models.report_template import Template
-from reports.report_templates.performance.alert_tables import fired_words
+from reports.report_templates.performance.sections import fired_words
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
 from reports.view.sections import actions_of, findings_of

@@ -48,7 +48,7 @@ from models.documents.common import (
     Trend,
 )
 from models.documents.cost import CostReport, CostSummary, GroupCost, ModelCost
-from models.documents.header import DocumentHeader
+from models.documents.header import DocumentHeader, leading_trend
 from models.documents.optimization import OptimizationReport, OptimizationSummary
 from models.documents.performance import ModelStats, PerformanceReport, PerformanceSummary
 from models.documents.spending import (
@@ -135,6 +135,7 @@ __all__ = [
     "VolumeChange",
     "VolumePoint",
     "document_as",
+    "leading_trend",
 ]
 
 Document = PerformanceReport | CostReport | OptimizationReport | UsageReport

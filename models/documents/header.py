@@ -80,12 +80,18 @@ class DocumentHeader(ApiModel, ABC):
         That is the period before; of one shorter than a week the same of the week before, where that is known, for
         every Monday differs from its Sunday.
         """
-        trends = self.trends_by_comparison(metrics)
-        last_week = trends.get("samePeriodLastWeek")
-        is_short = self.period.end - self.period.start < timedelta(days=6)
-        is_known = last_week is not None and last_week.direction is not Direction.UNKNOWN
-        return last_week if is_short and is_known else trends.get("previousPeriod")
+        return leading_trend(self.trends, metrics, self.period)
 
-    def trends_by_comparison(self, metrics: tuple[str, ...]) -> dict[str, Trend]:
-        """The trends of a metric, by any of its names, by what they compare with; of several the first."""
-        return {trend.compared_with: trend for trend in reversed(self.trends) if trend.metric in metrics}
+
+def leading_trend(trends: tuple[Trend, ...], metrics: tuple[str, ...], period: PeriodPart) -> Trend | None:
+    """Of the trends of a metric, by any of its names, the one that DocumentHeader.trend_of tells."""
+    found = trends_by_comparison(trends, metrics)
+    last_week = found.get("samePeriodLastWeek")
+    is_short = period.end - period.start < timedelta(days=6)
+    is_known = last_week is not None and last_week.direction is not Direction.UNKNOWN
+    return last_week if is_short and is_known else found.get("previousPeriod")
+
+
+def trends_by_comparison(trends: tuple[Trend, ...], metrics: tuple[str, ...]) -> dict[str, Trend]:
+    """The trends of a metric, by any of its names, by what they compare with; of several the first."""
+    return {trend.compared_with: trend for trend in reversed(trends) if trend.metric in metrics}

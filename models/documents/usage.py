@@ -8,7 +8,7 @@ from typing import Literal
 from models.base import ApiModel
 from models.documents.changes import AppliedOptimization, Recommendation
 from models.documents.common import Coverage, Direction, Interval, PeriodPart, Trend
-from models.documents.header import DocumentHeader
+from models.documents.header import DocumentHeader, trends_by_comparison
 
 
 class PeakHour(ApiModel):
@@ -158,4 +158,4 @@ class UsageReport(DocumentHeader):
 
     def trend_of(self, metrics: tuple[str, ...]) -> Trend | None:
         """Usage is compared with the same weekdays alone."""
-        return self.trends_by_comparison(metrics).get("sameWeekdaysBefore")
+        return trends_by_comparison(self.trends, metrics).get("sameWeekdaysBefore")

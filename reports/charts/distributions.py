@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
-from models.documents import DistributionBin, Document, Kpi
+from models.documents import (
+    DistributionBin,
+    Document,
+    Kpi,
+)
 from models.kpi import KpiName
 from reports.assets.fonts import text_em
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     BLUE,
     INK,
@@ -139,3 +144,22 @@ def _time_steps(low: float, high: float, *, logarithmic: bool) -> list[float]:
 
 
 # --- bars -------------------------------------------------------------------------------------------------------------
+
+
+def distribution_text(document: Document, show: Formats) -> str:
+    """Where most of the requests are."""
+    bins = document.charts.distribution
+    most = max(bins, key=lambda item: item.count)
+    text = (
+        f"Histogram of the response times of {show.count(sum(item.count for item in bins))} requests. Most took "
+        f"{show.milliseconds(most.from_ms)} to {show.milliseconds(most.to_ms)}."
+    )
+    kpi = next((kpi for kpi in document.kpis if kpi.name is KpiName.RESPONSE_TIME), None)
+    return text if kpi is None else f"{text} Marked: the target of {show.short_duration(kpi.target)}."
+
+
+def _has_distribution(document: Document) -> bool:
+    return any(item.count for item in document.charts.distribution)
+
+
+RESPONSE_DISTRIBUTION = ChartSpec("How long requests took", distribution, distribution_text, _has_distribution)

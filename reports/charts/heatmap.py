@@ -10,8 +10,12 @@ from datetime import date
 
 from babel.dates import format_date
 
-from models.documents import Document
+from models.documents import (
+    Document,
+    HeatmapCell,
+)
 from reports.assets.fonts import FAMILY, text_em
+from reports.charts.spec import ChartSpec
 from reports.charts.style import INK, MUTED, NARROW, NOTHING, WIDE
 from reports.text.formatting import Formats
 
@@ -147,3 +151,29 @@ def short_number(number: float, show: Formats) -> str:
     if number >= 10:  # noqa: PLR2004
         return show.count(number)
     return show.fixed(number, 1 if number >= 0.1 else 2)  # noqa: PLR2004
+
+
+def response_week_text(document: Document, show: Formats) -> str:
+    """The slowest hour of the week."""
+    known = [cell for cell in document.charts.heatmap if cell.p95_response_time is not None]
+    worst = max(known, key=lambda cell: cell.p95_response_time or 0)
+    return (
+        f"Grid of p95 response time per weekday and hour. Highest: "
+        f"{show.milliseconds(worst.p95_response_time)}, {hour_words(worst, show)}."
+    )
+
+
+def hour_words(cell: HeatmapCell, show: Formats) -> str:
+    """An hour of the week in the report's zone."""
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    return f"{days[cell.weekday]} {cell.hour:02d}:00 to {cell.hour + 1:02d}:00 in {show.zone}"
+
+
+def _has_week(document: Document) -> bool:
+    """One hour alone makes no week."""
+    return sum(cell.p95_response_time is not None for cell in document.charts.heatmap) > 1
+
+
+RESPONSE_WEEK = ChartSpec(
+    "p95 response time by hour of the week, in seconds", response_heatmap, response_week_text, _has_week
+)

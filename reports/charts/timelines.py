@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 import altair as alt
 
-from models.documents import Document, ErrorBurst, Kpi
+from models.documents import (
+    Document,
+    ErrorBurst,
+    Kpi,
+    TimelinePoint,
+)
 from models.kpi import KpiName
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
-from reports.charts.change_markers import change_marks
+from reports.charts.change_markers import change_marks, marks_of
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     AMBER,
     BLUE,
@@ -207,3 +214,43 @@ def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Laye
         low = max(middle - top * 0.05, 0)
         ends = [(*ends[0][:2], low), (*ends[1][:2], low + top * 0.1)]
     return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
+
+
+def response_timeline_text(document: Document, show: Formats) -> str:
+    """The highest p95, and what is marked on the timeline."""
+    points = document.charts.timeline
+    worst = largest_point(points, "p95_response_time")
+    text = f"Line chart of median and p95 response time per {document.charts.bucket}, with the error rate below."
+    if worst is not None:
+        text += f" The p95 was highest at {show.milliseconds(worst.p95_response_time)}, {show.instant(worst.start)}."
+    for found in document.found_bottlenecks:
+        if isinstance(found, ErrorBurst):
+            text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
+    for at, change in marks_of(document):
+        text += f" Marked: change {change}, {show.instant(at)}."
+    return text + gap_words(points, document.charts.bucket)
+
+
+def gap_words(points: Iterable[TimelinePoint], bucket: str) -> str:
+    """How many buckets have no requests; empty where all have some."""
+    empty = sum(point.count == 0 for point in points)
+    return f" {empty} {bucket}{'' if empty == 1 else 's'} without requests." if empty else ""
+
+
+def largest_point(points: Iterable[TimelinePoint], field: str) -> TimelinePoint | None:
+    """The point with the most of a field; None where it is known of none."""
+    known = [point for point in points if getattr(point, field) is not None]
+    return max(known, key=lambda point: float(getattr(point, field)), default=None)
+
+
+def _has_timeline(document: Document) -> bool:
+    return any(
+        known is not None
+        for point in document.charts.timeline
+        for known in (point.p50_response_time, point.p95_response_time, point.error_rate)
+    )
+
+
+RESPONSE_TIMELINE = ChartSpec(
+    "Response time and errors over time", response_timeline, response_timeline_text, _has_timeline
+)

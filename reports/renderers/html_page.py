@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 from models.documents import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
@@ -12,6 +14,11 @@ from reports.view.blocks import capped
 
 MOST_ROWS = 500
 """More rows in one table make a page that no browser scrolls well."""
+
+
+def write_html(document: Document, out: BinaryIO) -> None:
+    """The page into a file."""
+    out.write(render_html(document).encode())
 
 
 def render_html(document: Document) -> str:

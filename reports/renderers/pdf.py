@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
@@ -28,6 +28,11 @@ MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
+
+
+def write_pdf(document: Document, out: BinaryIO) -> None:
+    """The PDF into a file."""
+    out.write(render_pdf(document))
 
 
 def render_pdf(document: Document) -> bytes:

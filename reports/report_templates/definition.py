@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from models.documents import DocumentHeader
 from models.report_template import Template
 from models.settings import ChartName
+from reports.charts.spec import ChartSpec
 from reports.report_templates.rows import Rows
 from reports.text.formatting import Formats
 from reports.view.blocks import Section
 
 D = TypeVar("D", bound=DocumentHeader)
-D_contra = TypeVar("D_contra", bound=DocumentHeader, contravariant=True)
-
-
-@dataclass(frozen=True)
-class ChartSpec(Generic[D_contra]):
-    """One chart of a template.
-
-    `plan` makes it for a width in CSS px: a Vega-Lite specification, or an SVG as it stands. `alt_text` says in a
-    sentence or two what it shows. Both are asked only where it `has_data`.
-    """
-
-    title: str
-    plan: Callable[[D_contra, Formats, int], Any]
-    alt_text: Callable[[D_contra, Formats], str]
-    has_data: Callable[[D_contra], bool]
 
 
 def _no_state(_document: DocumentHeader, _show: Formats) -> str:

@@ -11,8 +11,8 @@ from altair.utils.schemapi import debug_mode
 from models.documents import Document
 from models.settings import ChartName
 from reports.charts.build import Chart, svg_of_plan
+from reports.charts.spec import ChartSpec
 from reports.charts.style import BOARD, NARROW, WIDE
-from reports.report_templates.definition import ChartSpec
 from reports.report_templates.registry import template_of
 from reports.text.formatting import Formats
 
@@ -39,14 +39,14 @@ def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
 def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, ...]:
     # One report becomes a page, a PDF and several mails: its charts are drawn once.
     document = kind.model_validate_json(content)
-    show = Formats(document.locale, document.period.zone)
+    show, charts = Formats(document.locale, document.period.zone), []
     # Without it altair checks every argument against its schema, which takes longer than the drawing.
     with debug_mode(False):
-        return tuple(
-            _draw(document, name, spec, show, width=width, wide=wide)
-            for name, spec, width, wide in _shown(document, layout)
-            if spec.has_data(document)
-        )
+        for name, spec, width, wide in _shown(document, layout):
+            if spec.has_data(document):
+                plan, text = spec.plan(document, show, width), spec.alt_text(document, show)
+                charts.append(Chart(name, spec.title, text, svg_of_plan(plan, name, text), wide))
+    return tuple(charts)
 
 
 def _shown(document: Document, layout: Layout) -> Iterator[tuple[str, ChartSpec[Any], int, bool]]:
@@ -59,8 +59,3 @@ def _shown(document: Document, layout: Layout) -> Iterator[tuple[str, ChartSpec[
         if name in document.charts.shown and name in template.charts:
             wide = layout == "page" and name in WIDE_CHARTS
             yield name.value, template.charts[name], BOARD if layout == "board" else WIDE if wide else NARROW, wide
-
-
-def _draw(document: Document, name: str, spec: ChartSpec[Any], show: Formats, *, width: int, wide: bool) -> Chart:
-    text = spec.alt_text(document, show)
-    return Chart(name, spec.title, text, svg_of_plan(spec.plan(document, show, width), name, text), wide)

@@ -14,8 +14,8 @@ def view_of(document: Document) -> View:
     return View(
         title=f"{document.kind.capitalize()} {document.template} report",
         period=show.period(document.period),
-        headline=headline(document),
         facts=_facts(document, show),
+        headline=headline(document),
         sections=tuple(section for section in template_of(document).sections(document, show) if section.blocks),
     )
 

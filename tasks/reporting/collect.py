@@ -44,7 +44,8 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
-        own = COMPOSERS[request.template].read_own(connection, current, now)
+        read_own = COMPOSERS[request.template].read_own
+        own = read_own(connection, current, now) if read_own else None
         fired = fired_in(connection, current.period, filters)
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)

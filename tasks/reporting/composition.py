@@ -6,20 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection
 
 from models.documents import (
     BudgetProjection,
     Charts,
-    CostReport,
     Document,
     Freshness,
     Kpi,
-    PerformanceReport,
     PeriodPart,
+    SpendCause,
     Trend,
+    leading_trend,
 )
 from models.period import Level
 from models.report_template import Template
@@ -109,15 +109,17 @@ class Composition:
         began = recorded_from(material.spent, known_end(current, self.now), current.period.zone)
         return against(current, earlier, self.now, began)
 
+    def cause(self, trends: tuple[Trend, ...]) -> SpendCause | None:
+        """Why spend changed as its trend, which the headline tells, says; None where that cannot be told."""
+        trend = leading_trend(trends, SPEND_METRICS, self.period)
+        spending = self.material.spending
+        return None if trend is None or spending is None else spending.cause(trend)
+
     def budget(self) -> BudgetProjection:
         """The month's projected spend against its budget."""
         current = self.material.current
         end, zone = known_end(current, self.now), current.period.zone
         return project_budget(self.material.spent, end, zone, self.settings.budget.monthly_usd)
-
-
-def _nothing(_connection: Connection, _current: Gathered, _now: datetime) -> object:
-    return None
 
 
 @dataclass(frozen=True)
@@ -126,18 +128,7 @@ class Composer:
 
     template: Template
     compose: Callable[[Composition], Document]
-    read_own: Callable[[Connection, Gathered, datetime], object] = _nothing
-
-
-_Explained = TypeVar("_Explained", PerformanceReport, CostReport)
-
-
-def explained(document: _Explained, material: Material) -> _Explained:
-    """With the cause of the change of spend that its headline tells of."""
-    trend = document.trend_of(SPEND_METRICS)
-    if trend is None or material.spending is None:
-        return document
-    return document.model_copy(update={"cause": material.spending.cause(trend)})
+    read_own: Callable[[Connection, Gathered, datetime], object] | None = None
 
 
 # ----------------------------------------------------------------------------------------------------------------------

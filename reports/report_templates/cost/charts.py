@@ -17,7 +17,8 @@ from models.documents import (
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.charts.bars import Bar, bars
 from reports.charts.distributions import MOST_MODELS
-from reports.charts.heatmap import Grid, heatmap, short_number
+from reports.charts.heatmap import Grid, heatmap, hour_words, short_number
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     BLUE,
     INK,
@@ -31,7 +32,7 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
-from reports.charts.timelines import BUCKET_LENGTHS
+from reports.charts.timelines import BUCKET_LENGTHS, gap_words, largest_point
 from reports.text.formatting import Formats
 
 _DAYS_AS_BARS = timedelta(days=4)
@@ -120,3 +121,55 @@ def spend_heatmap(document: CostReport, show: Formats, width: int = WIDE) -> str
     """Spend in USD per hour of the week."""
     spent = {(cell.weekday, cell.hour): cell.cost_usd for cell in document.charts.heatmap}
     return heatmap(Grid(spent, lambda usd: short_number(usd, show), show.rough_money), show, width)
+
+
+def timeline_text(document: CostReport, show: Formats) -> str:
+    """The dearest bucket, and how many have no requests."""
+    worst = largest_point(document.charts.timeline, "cost_usd")
+    text = "Bar chart of spend over time."
+    if worst is not None:
+        text += f" The dearest {document.charts.bucket} cost {show.money(worst.cost_usd)}, {show.instant(worst.start)}."
+    return text + gap_words(document.charts.timeline, document.charts.bucket)
+
+
+def groups_text(document: CostReport, show: Formats) -> str:
+    """What each complexity class and team spent."""
+    named = [*document.complexity_cost_breakdown, *document.team_cost_breakdown]
+    return "Bars of spend: " + ", ".join(f"{group.name} {show.money(group.total_cost)}" for group in named[:8]) + "."
+
+
+def models_text(document: CostReport, show: Formats) -> str:
+    """What each model spent."""
+    models = document.model_cost_breakdown[:8]
+    return "Bars of spend: " + ", ".join(f"{model.model_id} {show.money(model.total_cost)}" for model in models) + "."
+
+
+def week_text(document: CostReport, show: Formats) -> str:
+    """The dearest hour of the week."""
+    known = [cell for cell in document.charts.heatmap if cell.cost_usd is not None]
+    worst = max(known, key=lambda cell: cell.cost_usd or 0)
+    return f"Grid of spend per weekday and hour. Highest: {show.money(worst.cost_usd)}, {hour_words(worst, show)}."
+
+
+def _has_timeline(document: CostReport) -> bool:
+    return any(point.cost_usd is not None for point in document.charts.timeline)
+
+
+def _has_groups(document: CostReport) -> bool:
+    groups = (*document.complexity_cost_breakdown, *document.team_cost_breakdown)
+    return any(group.total_cost is not None for group in groups)
+
+
+def _has_models(document: CostReport) -> bool:
+    return any(model.total_cost is not None for model in document.model_cost_breakdown)
+
+
+def _has_week(document: CostReport) -> bool:
+    """One hour alone makes no week."""
+    return sum(cell.cost_usd is not None for cell in document.charts.heatmap) > 1
+
+
+TIMELINE = ChartSpec("Spend over time", spend_timeline, timeline_text, _has_timeline)
+GROUPS = ChartSpec("Who spent it", spend_by_group, groups_text, _has_groups)
+MODELS = ChartSpec("Spend per model", spend_by_model, models_text, _has_models)
+WEEK = ChartSpec("Spend by hour of the week, in US dollars", spend_heatmap, week_text, _has_week)

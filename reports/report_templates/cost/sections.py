@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from models.documents import CostReport
+from collections.abc import Sequence
+
+from models.documents import (
+    CostReport,
+    GroupCost,
+)
 from models.kpi import KpiName
-from reports.report_templates.cost.tables import group_table, model_cost_table, token_table
 from reports.text.formatting import Formats
+from reports.text.headline import done_and_waiting_clause, spend_clause
 from reports.text.spend_drivers import cause_text
-from reports.view.blocks import Block, Section, Text, Tile, Tiles
+from reports.view.blocks import Block, Cell, Section, Table, Text, Tile, Tiles, table
 from reports.view.sections import (
     action_blocks,
     budget_text,
     budget_tone,
     chart_blocks,
-    kpi_tile,
     notes_block,
-    plain_tile,
+    savings_table,
     savings_text,
-    spend_tile,
     trend_blocks,
 )
-from reports.view.tables import savings_table
+from reports.view.tiles import kpi_tile, plain_tile, spend_tile
 
 
 def sections(document: CostReport, show: Formats) -> list[Section]:
@@ -102,3 +105,61 @@ def _spend_tables(document: CostReport, show: Formats) -> tuple[Block, ...]:
     if document.depth == "detailed":
         blocks.append(token_table(document, show))
     return tuple(blocks)
+
+
+def clauses(document: CostReport, show: Formats) -> list[str]:
+    """What was spent, where the month is heading, and what was done and waits."""
+    return [spend_clause(document, show), _month(document, show), done_and_waiting_clause(document, show)]
+
+
+def _month(document: CostReport, show: Formats) -> str:
+    budget = document.budget_projection
+    if budget.projected_usd is None:
+        return "the month's end could not be projected"
+    heading = f"the month is heading for {show.rough_money(budget.projected_usd.estimate)}"
+    if budget.monthly_usd is None or budget.projected_share is None:
+        return heading
+    heading += f", {show.percent(budget.projected_share)} of the {show.rough_money(budget.monthly_usd)} budget"
+    return heading if budget.runs_out_on is None else f"{heading}, which runs out on {show.day(budget.runs_out_on)}"
+
+
+def model_cost_table(document: CostReport, show: Formats) -> Table:
+    """Spend per model; bars show the share of the spend."""
+    rows = [
+        (
+            Cell(model.model_id),
+            Cell(show.count(model.count)),
+            Cell(show.money(model.total_cost)),
+            Cell(show.percent(model.cost_share), model.cost_share),
+            Cell(show.money(model.avg_cost)),
+            Cell(show.money(model.cost_per_million_tokens)),
+            Cell(show.coverage(model.coverage).removeprefix("known for ") or "no data"),
+        )
+        for model in document.model_cost_breakdown
+    ]
+    columns = "<Model | Requests | Spend | Share | Per request | Per million tokens | Cost known"
+    return table("models", "Per model", columns, rows, empty="No model served a request.")
+
+
+def token_table(document: CostReport, show: Formats) -> Table:
+    """Tokens per model."""
+    rows = [
+        (Cell(model.model_id), Cell(show.count(model.prompt_tokens)), Cell(show.count(model.completion_tokens)))
+        for model in document.model_cost_breakdown
+    ]
+    return table("tokens", "Tokens per model", "<Model | Prompt tokens | Completion tokens", rows)
+
+
+def group_table(name: str, title: str, groups: Sequence[GroupCost], show: Formats) -> Table:
+    """Spend per complexity class or team."""
+    rows = [
+        (
+            Cell(group.name),
+            Cell(show.count(group.count)),
+            Cell(show.money(group.total_cost)),
+            Cell(show.percent(group.cost_share), group.cost_share),
+            Cell(show.money(group.avg_cost)),
+        )
+        for group in groups
+    ]
+    return table(name, f"Per {title.lower()}", f"<{title} | Requests | Spend | Share | Per request", rows)

@@ -9,6 +9,7 @@ import altair as alt
 from models.documents import Kpi, ModelStats, PerformanceReport
 from models.kpi import KpiName
 from reports.charts.distributions import MOST_MODELS
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     AMBER,
     BLUE,
@@ -86,3 +87,24 @@ def _is_timed(model: ModelStats) -> bool:
 def _span(model: ModelStats, at: int, show: Formats) -> dict[str, Any]:
     low, high = show.milliseconds(model.p50_response_time), show.milliseconds(model.p95_response_time)
     return {"ms": model.p50_response_time, "to": model.p95_response_time, "y": at + 16, "low": low, "high": high}
+
+
+def comparison_text(document: PerformanceReport, show: Formats) -> str:
+    """The fastest and the slowest model."""
+    timed = [model for model in document.model_breakdown if model.p95_response_time is not None]
+    text = f"Median to p95 response time of {len(document.model_breakdown)} models."
+    if not timed:
+        return f"{text} No response time is known."
+    fast = min(timed, key=lambda model: model.p95_response_time or 0)
+    slow = max(timed, key=lambda model: model.p95_response_time or 0)
+    return (
+        f"{text} Lowest p95: {fast.model_id}, {show.milliseconds(fast.p95_response_time)}. "
+        f"Highest: {slow.model_id}, {show.milliseconds(slow.p95_response_time)}."
+    )
+
+
+def _has_models(document: PerformanceReport) -> bool:
+    return any(model.p95_response_time is not None for model in document.model_breakdown)
+
+
+COMPARISON = ChartSpec("Models: median to p95 response time", comparison, comparison_text, _has_models)

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from models.documents import UsageReport
 from models.report_template import Template
 from models.settings import ChartName
-from reports.report_templates.definition import ChartSpec, ReportTemplate
+from reports.report_templates.definition import ReportTemplate
 from reports.report_templates.rows import Parts, Rows, listed, note_table, plain_values
-from reports.report_templates.usage.alt_text import groups_text, movers_text, timeline_text, week_text
-from reports.report_templates.usage.charts import movers, request_heatmap, usage_by_group, volume_timeline
+from reports.report_templates.usage.charts import (
+    GROUPS,
+    MOVERS,
+    TIMELINE,
+    WEEK,
+)
 from reports.report_templates.usage.sections import sections
 from reports.report_templates.usage.sentences import usage_clauses, volume_state
 
@@ -28,23 +32,6 @@ def _csv_tables(document: UsageReport) -> Mapping[str, Rows]:
     }
 
 
-def _has_volume(document: UsageReport) -> bool:
-    return any(point.count for point in document.volume)
-
-
-def _has_groups(document: UsageReport) -> bool:
-    return bool(document.complexity_usage or document.team_usage)
-
-
-def _has_movers(document: UsageReport) -> bool:
-    return bool(document.top_movers)
-
-
-def _has_week(document: UsageReport) -> bool:
-    """Of a single day the timeline tells as much."""
-    return len({hour.weekday for hour in document.hours_of_week}) > 1
-
-
 TEMPLATE = ReportTemplate(
     name=Template.USAGE,
     document=UsageReport,
@@ -52,10 +39,10 @@ TEMPLATE = ReportTemplate(
     clauses=usage_clauses,
     csv_tables=_csv_tables,
     charts={
-        ChartName.TIMELINE: ChartSpec("Requests over time", volume_timeline, timeline_text, _has_volume),
-        ChartName.DISTRIBUTION: ChartSpec("Who asked", usage_by_group, groups_text, _has_groups),
-        ChartName.COMPARISON: ChartSpec("What changed most", movers, movers_text, _has_movers),
-        ChartName.HEATMAP: ChartSpec("Requests per hour, by hour of the week", request_heatmap, week_text, _has_week),
+        ChartName.TIMELINE: TIMELINE,
+        ChartName.DISTRIBUTION: GROUPS,
+        ChartName.COMPARISON: MOVERS,
+        ChartName.HEATMAP: WEEK,
     },
     mail_state=volume_state,
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from models.documents import CostReport, CostSummary
 from models.report_template import Template
 from tasks.kpis.measures import group_costs, model_costs
-from tasks.reporting.composition import LARGEST_TEAMS_SHOWN, Composer, Composition, explained
+from tasks.reporting.composition import LARGEST_TEAMS_SHOWN, Composer, Composition
 
 
 def compose_cost(composition: Composition) -> CostReport:
     """What was spent, on what, and against which budget."""
     material, measured = composition.material, composition.measured
     budget = composition.budget()
+    trends = tuple(trend for trend in composition.trends() if trend.metric in ("totalCost", "averageCost"))
     teams = group_costs(material.current.parts, "team")
     summary = CostSummary(
         period=composition.period,
@@ -19,9 +20,9 @@ def compose_cost(composition: Composition) -> CostReport:
         total_spent=measured.cost_usd,
         budget_used=budget.used_share,
         average_cost_per_request=measured.average_cost_usd,
-        cost_trend=tuple(trend for trend in composition.trends() if trend.metric in ("totalCost", "averageCost")),
+        cost_trend=trends,
     )
-    document = CostReport(
+    return CostReport(
         **composition.header,
         cost_summary=summary,
         model_cost_breakdown=model_costs(material.current.parts),
@@ -31,8 +32,8 @@ def compose_cost(composition: Composition) -> CostReport:
         cost_optimization_savings=composition.efficiency.savings,
         budget_projection=budget,
         recommendations=tuple(item for item in material.recommendations if item.type == "model_selection"),
+        cause=composition.cause(trends),
     )
-    return explained(document, material)
 
 
 COMPOSER = Composer(Template.COST, compose_cost)

@@ -8,13 +8,13 @@ from models.documents import Kpi, PerformanceReport, PerformanceSummary, ReportA
 from models.kpi import KpiState
 from models.report_template import Template
 from tasks.kpis.measures import model_breakdown
-from tasks.reporting.composition import Composer, Composition, explained
+from tasks.reporting.composition import Composer, Composition
 from tasks.rollups.totals import percentiles_by
 
 
 def compose_performance(composition: Composition) -> PerformanceReport:
     """How the router did: KPIs, models, trends, what was found and done."""
-    material, measured = composition.material, composition.measured
+    material, measured, trends = composition.material, composition.measured, composition.trends()
     summary = PerformanceSummary(
         period=composition.period,
         total_selections=measured.count,
@@ -26,11 +26,11 @@ def compose_performance(composition: Composition) -> PerformanceReport:
         p95_response_time=percentiles_by(material.current.parts)[()]["p95"],
         user_satisfaction=measured.user_satisfaction,
     )
-    document = PerformanceReport(
+    return PerformanceReport(
         **composition.header,
         summary=summary,
         model_breakdown=model_breakdown(material.current.parts, composition.efficiency.by_model),
-        performance_trends=composition.trends(),
+        performance_trends=trends,
         optimization_opportunities=tuple(material.bottlenecks),
         recommendations=tuple(material.recommendations),
         applied_optimizations=tuple(material.applied),
@@ -38,8 +38,8 @@ def compose_performance(composition: Composition) -> PerformanceReport:
         fired_alerts=tuple(material.fired_alerts),
         savings=composition.efficiency.savings if measured.count else None,
         budget=composition.budget() if composition.settings.budget.monthly_usd else None,
+        cause=composition.cause(trends),
     )
-    return explained(document, material)
 
 
 def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:
