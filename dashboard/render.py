@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.documents import PerformanceReport
-from models.kpi import KpiName
+from models.kpis import KPIS
 from models.notifications import AlertRule
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
@@ -17,7 +17,6 @@ from reports.report_templates.performance.sections import kpi_tiles
 from reports.report_templates.view import view_of
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats
-from reports.text.labels import KPI_LABELS
 from reports.text.unicode_names import readable
 from reports.view.blocks import Section, View, capped
 
@@ -36,9 +35,7 @@ MOST_ROWS = 50
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
 
 _SPARKS = {
-    KPI_LABELS[KpiName.RESPONSE_TIME]: "avg_response_time",
-    KPI_LABELS[KpiName.CACHE_HIT_RATE]: "cache_hit_rate",
-    KPI_LABELS[KpiName.ERROR_RATE]: "error_rate",
+    **{kpi.label: kpi.timeline_field for kpi in KPIS.values() if kpi.timeline_field is not None},
     "p95 response time": "p95_response_time",
     "Requests": "count",
     "Spend": "cost_usd",

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.kpis import KPIS, KpiDefinition
+
 
 class Unit(StrEnum):
     """What a metric is counted in; reports.text.labels shows each its own way."""
@@ -44,19 +46,9 @@ class Metric:
     sums: Sums | None = None
 
 
-_RESPONSE_TIME = Sums("response_time_sum_ms", "response_time_count")
-_ACCURACY = Sums("accuracy_sum", "accuracy_count")
 _SPENT, _AVERAGE_COST = Sums("cost_sum_usd"), Sums("cost_sum_usd", "cost_count")
 
-_METRICS = (
-    Metric("averageResponseTime", "Average response time", Unit.MILLISECONDS, Better.LOWER, _RESPONSE_TIME),
-    Metric("responseTime", "Average response time", Unit.MILLISECONDS, Better.LOWER, _RESPONSE_TIME),
-    Metric("selectionAccuracy", "Selection accuracy", Unit.RATIO, Better.HIGHER, _ACCURACY),
-    Metric("accuracy", "Selection accuracy", Unit.RATIO, Better.HIGHER, _ACCURACY),
-    Metric("cacheHitRate", "Cache hit rate", Unit.RATIO, Better.HIGHER, Sums("cache_hit_count", "cache_count")),
-    Metric("efficiency", "Cost efficiency", Unit.RATIO, Better.HIGHER),
-    Metric("costEfficiency", "Cost efficiency", Unit.RATIO, Better.HIGHER),
-    Metric("errorRate", "Error rate", Unit.RATIO, Better.LOWER, Sums("error_count", "count")),
+_OTHERS = (
     Metric("totalSelections", "Requests", Unit.COUNT, Better.NEITHER, Sums("count")),
     Metric("totalCost", "Spend", Unit.USD, Better.NEITHER, _SPENT),
     Metric("totalSpent", "Spend", Unit.USD, Better.NEITHER, _SPENT),
@@ -78,7 +70,17 @@ _METRICS = (
     ),
 )  # fmt: skip
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _METRICS}
+
+def _of_kpi(kpi: KpiDefinition) -> tuple[Metric, ...]:
+    """A KPI under each of its names."""
+    better = Better.LOWER if kpi.lower_is_better else Better.HIGHER
+    sums = None if kpi.parts.is_derived else Sums(kpi.parts.numerator, kpi.parts.denominator)
+    return tuple(Metric(name, kpi.label, Unit(kpi.unit), better, sums) for name in kpi.metric_names)
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (*(it for kpi in KPIS.values() for it in _of_kpi(kpi)), *_OTHERS)
+}
 """By name; of some, documents have two names."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from models.base import ApiModel
-from models.kpi import KpiName, KpiState
+from models.kpis import KpiName, KpiState
 from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName

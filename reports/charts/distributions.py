@@ -13,7 +13,7 @@ from models.documents import (
     Document,
     Kpi,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.assets.fonts import text_em
 from reports.charts.spec import ChartSpec
 from reports.charts.style import (

@@ -14,7 +14,7 @@ from models.documents import (
     Kpi,
     TimelinePoint,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.charts.change_markers import change_marks, marks_of
 from reports.charts.spec import ChartSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from models.documents import CostReport, Direction, Document, Kpi, PerformanceReport
-from models.kpi import KpiState
+from models.kpis import KpiState
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
 from reports.text.spend_drivers import because

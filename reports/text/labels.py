@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from models.documents import Direction, Interval, ReportAlert, Trend
-from models.kpi import LOWER_IS_BETTER, KpiName, KpiState
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, KpiState
 from models.metrics import Unit, metric_of
 from reports.text.formatting import Formats, sign
 
-KPI_LABELS = {
-    KpiName.RESPONSE_TIME: "Average response time",
-    KpiName.SELECTION_ACCURACY: "Selection accuracy",
-    KpiName.CACHE_HIT_RATE: "Cache hit rate",
-    KpiName.COST_EFFICIENCY: "Cost efficiency",
-    KpiName.ERROR_RATE: "Error rate",
-}
+KPI_LABELS = {name: kpi.label for name, kpi in KPIS.items()}
 
-METRICS_OF_KPI = {
-    KpiName.RESPONSE_TIME: ("averageResponseTime", "responseTime"),
-    KpiName.SELECTION_ACCURACY: ("selectionAccuracy", "accuracy"),
-    KpiName.CACHE_HIT_RATE: ("cacheHitRate",),
-    KpiName.COST_EFFICIENCY: ("efficiency", "costEfficiency"),
-    KpiName.ERROR_RATE: ("errorRate",),
-}
+METRICS_OF_KPI = {name: kpi.metric_names for name, kpi in KPIS.items()}
 """Under which names a trend tells of a KPI: the summary's name first."""
 
 SPEND_METRICS = ("totalCost", "totalSpent")
@@ -58,15 +46,7 @@ def metric_label(metric: str) -> str:
 
 def metric_value(metric: str, number: float | None, show: Formats) -> str:
     """A metric's value in its unit."""
-    match metric_of(metric).unit:
-        case Unit.MILLISECONDS:
-            return show.milliseconds(number)
-        case Unit.USD:
-            return show.money(number)
-        case Unit.COUNT:
-            return show.count(number)
-        case Unit.RATIO:
-            return show.percent(number)
+    return _in_unit(metric_of(metric).unit, number, show)
 
 
 def metric_change(metric: str, change: float, show: Formats) -> str:
@@ -103,7 +83,7 @@ def sentence(words: str) -> str:
 
 def kpi_value(name: KpiName, number: float | None, show: Formats) -> str:
     """A KPI's value or limit in its unit."""
-    return show.milliseconds(number) if name is KpiName.RESPONSE_TIME else show.percent(number)
+    return _in_unit(Unit(KPIS[name].unit), number, show)
 
 
 def limit_words(name: KpiName, limit: float, show: Formats) -> str:
@@ -113,7 +93,13 @@ def limit_words(name: KpiName, limit: float, show: Formats) -> str:
 
 def limit_value(name: KpiName, limit: float, show: Formats) -> str:
     """A limit in its KPI's unit, as short as somebody would type it."""
-    return show.short_duration(limit) if name is KpiName.RESPONSE_TIME else show.round_percent(limit)
+    match Unit(KPIS[name].unit):
+        case Unit.MILLISECONDS:
+            return show.short_duration(limit)
+        case Unit.RATIO:
+            return show.round_percent(limit)
+        case unit:
+            return _in_unit(unit, limit, show)
 
 
 # --- trends -----------------------------------------------------------------------------------------------------------
@@ -149,3 +135,15 @@ def alert_text(alert: ReportAlert, show: Formats) -> str:
     name = KpiName(alert.rule)
     side = "above" if name in LOWER_IS_BETTER else "below"
     return f"{KPI_LABELS[name]} {kpi_value(name, alert.value, show)}, {side} {limit_value(name, alert.threshold, show)}"
+
+
+def _in_unit(unit: Unit, number: float | None, show: Formats) -> str:
+    match unit:
+        case Unit.MILLISECONDS:
+            return show.milliseconds(number)
+        case Unit.USD:
+            return show.money(number)
+        case Unit.COUNT:
+            return show.count(number)
+        case Unit.RATIO:
+            return show.percent(number)

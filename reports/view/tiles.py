@@ -6,7 +6,7 @@ from models.documents import (
     Document,
     Trend,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.text.formatting import Formats
 from reports.text.labels import (
     DIRECTION_TONES,

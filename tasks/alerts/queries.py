@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Row, and_, or_, select
 from models.context import Workplace
 from models.database import reading
 from models.documents import Filters, FiredAlert
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.period import Period
 from models.tables import Alert, table_of
 from tasks.alerts.history import known_at

@@ -15,8 +15,8 @@ from typing import TypeGuard
 import polars as pl
 
 from models.documents import Interval, ModelRegression
-from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
-from models.metrics import METRICS, Metric, ratio_sums
+from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.metrics import METRICS, Metric, Unit, ratio_sums
 from models.settings import PerformanceMetrics
 from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
@@ -126,7 +126,7 @@ def _is_enough(buckets: pl.DataFrame | None) -> TypeGuard[pl.DataFrame]:
 def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _Change:
     after, before = (float(side["above"].sum()) / float(side["below"].sum()) for side in (now, then))
     worse = (after - before) * (1 if metric in LOWER_IS_BETTER else -1)
-    least = MINIMUM_SLOWDOWN * before if metric is KpiName.RESPONSE_TIME else MINIMUM_RATE_CHANGE
+    least = MINIMUM_SLOWDOWN * before if METRICS[metric].unit is Unit.MILLISECONDS else MINIMUM_RATE_CHANGE
     error = math.hypot(ratio_error(now), ratio_error(then))
     return _Change(
         model_id=model_id,
@@ -157,7 +157,7 @@ def _beyond_chance(changes: Sequence[_Change]) -> Iterator[_Change]:
 
 
 def _regression(change: _Change, limits: PerformanceMetrics) -> ModelRegression:
-    state = judge(change.metric, change.after, limits.of(change.metric))
+    state = judge(change.after, limits.of(change.metric))
     difference, margin = change.after - change.before, Z_95 * change.error
     return ModelRegression(
         severity="high" if state is KpiState.CRITICAL else "medium" if state is KpiState.WARNING else "low",

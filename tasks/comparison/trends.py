@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Direction, Interval, Trend
+from models.kpis import KPIS
 from models.metrics import Better, Metric, metric_of
 from models.period import Level, Period, floor_to
 from tasks.comparison.periods import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
@@ -52,10 +53,7 @@ ComparedWith = Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefo
 HEADLINE_METRICS = (
     "totalSelections",
     "totalCost",
-    "responseTime",
-    "selectionAccuracy",
-    "cacheHitRate",
-    "errorRate",
+    *(kpi.name.value for kpi in KPIS.values() if kpi.has_trend),
     "averageCost",
 )
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from models.documents import CONFIDENCE, Interval, MetricChange
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.metrics import METRICS, Better, Unit, ratio_sums
 from tasks.statistics.intervals import share_interval
 

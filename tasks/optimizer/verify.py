@@ -16,7 +16,7 @@ from models.context import Workplace
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.metrics import METRICS, Better
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
@@ -149,7 +149,7 @@ def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Judged
     accuracy = JudgedMetric(KpiName.SELECTION_ACCURACY, margin=ACCURACY_MARGIN)
     hits = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=HIT_RATE_MARGIN)
     time = JudgedMetric(
-        KpiName.RESPONSE_TIME, margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target
+        KpiName.RESPONSE_TIME, margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.of(KpiName.RESPONSE_TIME).target
     )
     slow = JudgedMetric("slowShare", margin=SLOW_SHARE_MARGIN * GOAL_MARGIN)
     cost = JudgedMetric("averageCost", margin=COST_MARGIN, relative=True)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.documents import Direction, MetricChange, ModelRegression, Trend
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.metrics import METRICS, Unit, metric_of
 from reports.text.formatting import Formats
 from reports.text.labels import METRICS_OF_KPI, SPEND_METRICS, metric_change, metric_label, metric_value

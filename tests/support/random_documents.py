@@ -34,7 +34,7 @@ from models.documents import (
     Trend,
     VolumePoint,
 )
-from models.kpi import KpiName, KpiState
+from models.kpis import KpiName, KpiState
 from models.settings import PerformanceMetrics
 
 TEMPLATES: tuple[type[Any], ...] = get_args(Document)

@@ -8,7 +8,7 @@ from models.documents import (
     CostReport,
     GroupCost,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.text.formatting import Formats
 from reports.text.headline import done_and_waiting_clause, spend_clause
 from reports.text.spend_drivers import cause_text

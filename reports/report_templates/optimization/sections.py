@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.documents import Baselines, Interval, OptimizationReport
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.report_templates.optimization.tables import (
     applied_table,
     balance_table,

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from models.documents import Kpi, ModelStats, PerformanceReport
-from models.kpi import KpiName
+from models.kpis import KpiName
 from reports.charts.distributions import MOST_MODELS
 from reports.charts.spec import ChartSpec
 from reports.charts.style import (

@@ -9,7 +9,7 @@ from models.documents import (
     ModelStats,
     PerformanceReport,
 )
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.kpis import LOWER_IS_BETTER, KpiName
 from reports.text.alerts import amount, rule_words
 from reports.text.formatting import Formats
 from reports.text.headline import done_and_waiting_clause, spend_clause, worst_kpi_clause

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.documents import Kpi, PerformanceReport, PerformanceSummary, ReportAlert
-from models.kpi import KpiState
+from models.kpis import KpiState
 from models.report_template import Template
 from tasks.kpis.measures import model_breakdown
 from tasks.reporting.composition import Composer, Composition

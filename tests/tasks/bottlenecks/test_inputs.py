@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from models.database import migrate, open_database, reading
 from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.period import Level, Period
 from models.report_template import Template
 from models.settings import PerformanceMetrics, Settings

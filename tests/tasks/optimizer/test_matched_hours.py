@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.kpi import KpiName
+from models.kpis import KpiName
 from tasks.optimizer.matched_hours import SUMS, JudgedMetric, compare, match, saved
 from tests.support.factories import MONDAY
 
