@@ -13,13 +13,14 @@ import vl_convert
 
 from benchmarks.alert_incidents import INCIDENTS, settings_of, traffic
 from benchmarks.alerting import HOUR, Rollups, histories, rollups_of
+from models.kpis import KpiName
 from models.notifications import AlertEvent, AlertRule
 from tasks.alerts.registry import Book, rhythm_of
 from tasks.alerts.rules import Seen, looks
 from tasks.alerts.windows import COST_WINDOWS, MINUTE
 
 INCIDENT = INCIDENTS[0]
-WATCHED = (AlertRule.ERROR_RATE, "atlas-medium")
+WATCHED = (AlertRule(KpiName.ERROR_RATE), "atlas-medium")
 AROUND = timedelta(hours=1)
 
 

@@ -15,7 +15,7 @@ import polars as pl
 import typer
 
 from benchmarks.alert_incidents import DAYS, INCIDENTS, START, settings_of, traffic
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName
 from models.notifications import AlertEvent
 from models.period import Level
 from models.settings import Settings
@@ -23,7 +23,7 @@ from tasks.alerts.history import History, slowest_by_model
 from tasks.alerts.learning import LENGTH
 from tasks.alerts.registry import Book, rhythm_of
 from tasks.alerts.rules import Seen, looks
-from tasks.alerts.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, Cheapest, by_subject, rolling
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.aggregate import merge, roll_up
 
@@ -137,7 +137,7 @@ def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[
 
 
 def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: datetime) -> float | None:
-    above, below = PARTS[kpi]
+    above, below = KPIS[kpi].parts.numerator, KPIS[kpi].parts.denominator
     week = rollups.subjects.filter(pl.col("bucket").is_between(day - 7 * DAY, day, closed="left"))
     values = (
         week.filter(pl.col("subject") == subject, pl.col(below) > 0).select(pl.col(above) / pl.col(below)).to_series()
@@ -161,9 +161,13 @@ def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, caref
             at: Any = key[0]
             beyond = {}
             for row in group.iter_rows(named=True):
-                for kpi, (above, below) in PARTS.items():
-                    limit = limit_of(kpi, row["subject"], at) if row[below] and row[SAMPLES[kpi]] >= sample else None
-                    if limit is not None and _is_beyond(kpi, row[above] / row[below], limit):
+                for kpi, parts in ((name, it.parts) for name, it in KPIS.items()):
+                    limit = (
+                        limit_of(kpi, row["subject"], at)
+                        if row[parts.denominator] and row[parts.sample] >= sample
+                        else None
+                    )
+                    if limit is not None and _is_beyond(kpi, row[parts.numerator] / row[parts.denominator], limit):
                         beyond[kpi, row["subject"]] = since.get((kpi, row["subject"]), -1) + 1
             if hold in beyond.values():
                 told.append(Told(at, at))

@@ -23,7 +23,7 @@ from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.attribution import Attribution
 from models.database import migrate, open_database, reading, writing
 from models.documents import ConfigMove, Recommendation
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.kpis import LOWER_IS_BETTER, KpiName
 from models.period import Level
 from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
@@ -197,7 +197,7 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
 
 def _kpis(rows: pl.DataFrame) -> Values:
     limits = SETTINGS.performance_metrics
-    hours = roll_up(rows.select(SELECTION_SCHEMA.keys()), "UTC", limits.response_time.target)[Level.HOUR]
+    hours = roll_up(rows.select(SELECTION_SCHEMA.keys()), "UTC", limits.of(KpiName.RESPONSE_TIME).target)[Level.HOUR]
     measured = kpis(total(hours), measure_efficiency(hours, limits), limits)
     return {kpi.name: kpi.value for kpi in measured if kpi.value is not None}
 

@@ -21,7 +21,7 @@ from examples import simulated_router
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.documents import Direction, Filters
 from models.period import Level, Period
-from tasks.comparison.trends import METRICS, trends
+from tasks.comparison.trends import HEADLINE_METRICS, trends
 from tasks.rollups.aggregate import SELECTION_SCHEMA, empty, roll_up
 from tasks.rollups.query import Gathered
 
@@ -82,7 +82,7 @@ def main(spell: float = 0.0) -> None:
         ]
     rows = [(it.case, it.metric, it.direction.name) for it in told]
     frame = pl.DataFrame(rows, orient="row", schema=list(Found._fields))
-    names = [metric.name for metric in METRICS]
+    names = list(HEADLINE_METRICS)
     typer.echo(f"| compared | {' | '.join(names)} | not judged |\n|---{'|--:' * (len(names) + 1)}|")
     for case in CASES:
         of_case = frame.filter(pl.col("case") == case.name)

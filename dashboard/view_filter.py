@@ -11,8 +11,10 @@ from models.context import Workplace
 from models.documents import Filters, PerformanceReport
 from models.errors import UsageError
 from models.period import Level, Period, floor_to
+from models.report_template import Template
 from tasks.reporting.collect import survey
-from tasks.reporting.compose import compose
+from tasks.reporting.composition import Composition
+from tasks.reporting.documents.performance import compose_performance
 from tasks.reporting.material import Material
 from tasks.reporting.request import Request
 
@@ -42,8 +44,6 @@ def measured(place: Workplace, chosen: Chosen, now: datetime) -> tuple[Material,
     end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
     period = Period(end - RANGES[chosen.range][1], end, place.settings.timezone)
     filters = Filters(models=chosen.models, teams=chosen.teams)
-    request = Request("custom", "performance", period, "detailed", filters=filters)
+    request = Request("custom", Template.PERFORMANCE, period, "detailed", filters=filters)
     material = survey(place.engine, request, place.settings, now)
-    document = compose(request, material, place.settings, now)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    return material, document
+    return material, compose_performance(Composition(request, material, place.settings, now))

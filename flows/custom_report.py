@@ -58,7 +58,7 @@ def custom_report(
     asked = _period(period, start, end, now, place.settings.timezone)
     request = Request(
         "custom",
-        template.value,
+        template,
         asked,
         depth.value,
         filters=filters,

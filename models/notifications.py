@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from models.base import DescribedModel
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 Severity = Literal["warning", "critical"]
 
@@ -21,11 +21,10 @@ Severity = Literal["warning", "critical"]
 class AlertRule(StrEnum):
     """What is watched: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
 
-    RESPONSE_TIME = KpiName.RESPONSE_TIME.value
-    SELECTION_ACCURACY = KpiName.SELECTION_ACCURACY.value
-    CACHE_HIT_RATE = KpiName.CACHE_HIT_RATE.value
-    COST_EFFICIENCY = KpiName.COST_EFFICIENCY.value
-    ERROR_RATE = KpiName.ERROR_RATE.value
+    _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum takes it away
+    members = vars()
+    for kpi in KpiName:
+        members[kpi.name] = kpi.value
     SLOW_SELECTIONS = "slowSelections"
     """Single selections beyond the critical response time."""
     BUDGET_USED = "budgetUsed"

@@ -187,7 +187,7 @@ def report(
     filters = Filters(models=tuple(model or ()), teams=tuple(team or ()), complexities=tuple(complexity or ()))
     depth: Literal["summary", "detailed"] = "summary" if summary else "detailed"
     chosen = in_order(formats or ()) or formats_of(place, output, sent=bool(send_to))
-    request = Request("custom", template.value, period, depth, filters=filters, formats=chosen)
+    request = Request("custom", template, period, depth, filters=filters, formats=chosen)
     if send_to:
         raise typer.Exit(send_report(place, request, tuple(send_to), output, now))
     write_report(place, request, output, now)

@@ -18,7 +18,7 @@ def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int
     from flows.hourly import hourly
     from flows.report_pipeline import Outcome
     from flows.weekly import weekly
-    from reports.text.headline import headline
+    from reports.report_templates.view import headline
 
     with without_heartbeat():
         outcome: Outcome = {"hourly": hourly, "daily": daily, "weekly": weekly}[schedule](as_of=as_of)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from deployments.console import say, table
 from examples.receivers import Hook, Inbox
 from models.context import Workplace
-from models.documents import FiredAlert, PerformanceReport
+from models.documents import FiredAlert, PerformanceReport, document_as
 from models.period import Period
+from models.report_template import Template
+from reports.report_templates.performance.sections import fired_words
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
-from reports.view.alert_tables import fired_words
 from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequ
     say("\nKPIs")
     headings = ("", _days(before, show), _days(after, show), "wanted")
     table(headings, [*_kpi_rows(earlier, later, show), *_money_rows(earlier, later, show)], "")
-    weekly = outcomes[-1].report.document
-    assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
+    weekly = document_as(outcomes[-1].report.document, PerformanceReport)
     _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
     _list("Alerted", (fired_words(it, show) for it in _fired(place, after)))
     _list("Changed, and what came of it", (_change(row, show) for row in _changed(place)))
@@ -49,7 +49,7 @@ def write_optimization_report(place: Workplace, home: Path, period: Period) -> N
     from tasks.reporting.compose import compose
     from tasks.reporting.request import Request
 
-    request = Request("custom", "optimization", period, "detailed", formats=(FileFormat.PDF,))
+    request = Request("custom", Template.OPTIMIZATION, period, "detailed", formats=(FileFormat.PDF,))
     document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
     write_in_pieces(home / OPTIMIZATION_PDF, as_file(document, FileFormat.PDF).write)
     say(str(home / OPTIMIZATION_PDF))
@@ -80,13 +80,13 @@ def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook
 
 def _measured(place: Workplace, period: Period) -> PerformanceReport:
     from tasks.reporting.collect import survey
-    from tasks.reporting.compose import compose
+    from tasks.reporting.composition import Composition
+    from tasks.reporting.documents.performance import compose_performance
     from tasks.reporting.request import Request
 
-    request = Request("custom", "performance", period)
-    document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    return document
+    request = Request("custom", Template.PERFORMANCE, period)
+    material = survey(place.engine, request, place.settings, period.end)
+    return compose_performance(Composition(request, material, place.settings, period.end))
 
 
 def _fired(place: Workplace, period: Period) -> Iterable[FiredAlert]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from models.base import ApiModel
 from models.documents.common import Interval
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 
 class Place(ApiModel):

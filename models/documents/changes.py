@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from models.base import ApiModel
 from models.documents.common import Interval
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 
 class ConfigMove(ApiModel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from models.base import ApiModel
-from models.file_format import FileFormat
-from models.kpi import Direction, KpiName, KpiState
+from models.kpis import Direction, KpiName, KpiState
+from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
@@ -85,7 +87,7 @@ class Trend(ApiModel):
     where the period was not over or not settled then: `current` is over that part alone.
     """
 
-    metric: str
+    metric: Annotated[str, AfterValidator(known_metric)]
     compared_with: Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
     current: float | None
     before: float | None
@@ -179,23 +181,3 @@ class FiredAlert(ApiModel):
     learned: bool
     fired_at: datetime
     resolved_at: datetime | None
-
-
-class DocumentHeader(ApiModel):
-    schema_version: str = SCHEMA_VERSION
-    kind: Literal["hourly", "daily", "weekly", "custom"]
-    depth: Literal["summary", "detailed"]
-    metrics: tuple[str, ...] = ("all",)
-    formats: tuple[FileFormat, ...] = tuple(FileFormat)
-    """What it is written as. Mails of a custom report bear these files, others the PDF."""
-    generated_at: datetime
-    locale: str = "en_US"
-    paper: Literal["A4", "Letter"] = "A4"
-    period: PeriodPart
-    filters: Filters
-    coverage: CoverageByColumn
-    freshness: Freshness
-    notes: tuple[str, ...] = ()
-    """What a reader must know before believing the numbers: roundings, missing columns, folded teams."""
-    kpis: tuple[Kpi, ...]
-    charts: Charts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from models.documents import Document
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import view_of
 from reports.text.unicode_names import readable
 from reports.view.blocks import capped
-from reports.view.build import view_of
 
 MOST_ROWS = 50
 

@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.documents import Document, OptimizationReport, UsageReport
+from models.documents import Document
 from models.file_format import FileFormat
 from reports.assets.template_engine import fill, style
-from reports.charts.build import Chart, draw, png
+from reports.charts.build import Chart, png
 from reports.file_names import file_stem
 from reports.renderers.report_file import as_file
+from reports.report_templates.drawing import draw
+from reports.report_templates.registry import template_of
+from reports.report_templates.view import view_of
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
-from reports.text.labels import number_word, sentence
+from reports.text.labels import sentence
 from reports.text.unicode_names import printable, readable
-from reports.text.usage import volume_state
 from reports.view.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
-from reports.view.build import view_of
 
 MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""
@@ -90,10 +91,7 @@ def _subject(document: Document, view: View) -> str:
     order = ("critical", "warning", "off")
     worst = [(tone, tile) for tone in order for tile in view.tiles() if tile.tone == tone]
     state = f"{worst[0][1].label.lower()} {worst[0][1].state}" if worst else ""
-    if isinstance(document, OptimizationReport) and (waiting := document.summary.waiting):
-        state = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
-    if isinstance(document, UsageReport):
-        state = volume_state(document, Formats(document.locale, document.period.zone))
+    state = template_of(document).mail_state(document, Formats(document.locale, document.period.zone)) or state
     if not any(chart.count for chart in document.charts.timeline):
         state = "no requests recorded"
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())

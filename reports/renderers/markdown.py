@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from models.documents import Document
+from reports.report_templates.view import view_of
 from reports.text.labels import sentence
 from reports.text.unicode_names import readable
 from reports.view.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
-from reports.view.build import view_of
 
 MOST_ROWS = 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
@@ -17,17 +17,22 @@ from weasyprint.urls import URLFetcher, URLFetcherResponse
 from models.documents import Document
 from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
 from reports.renderers.pdf_accessibility import complete_tags
 from reports.renderers.pdf_columns import laid_out
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import view_of
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
-from reports.view.build import view_of
 
 MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
+
+
+def write_pdf(document: Document, out: BinaryIO) -> None:
+    """The PDF into a file."""
+    out.write(render_pdf(document))
 
 
 def render_pdf(document: Document) -> bytes:

@@ -6,12 +6,10 @@ import json
 from typing import Any
 
 from models.documents import Document
-from reports.document_access import applied_of, bottlenecks_of, summary_of
+from reports.report_templates.view import headline, view_of
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.verdicts import trial_words, trials_of
 from reports.view.blocks import Action
-from reports.view.build import view_of
 from reports.view.sections import actions_of, findings_of
 
 MOST_BYTES = 20_000
@@ -45,7 +43,7 @@ def _body(document: Document, data: dict[str, Any]) -> bytes:
 def _data(document: Document, report_id: int) -> dict[str, Any]:
     dumped = document.model_dump(mode="json", by_alias=True)
     show = Formats(document.locale, document.period.zone)
-    summary = summary_of(document).model_dump(mode="json", by_alias=True, exclude={"period", "cost_trend"})
+    summary = document.headline_numbers.model_dump(mode="json", by_alias=True, exclude={"period", "cost_trend"})
     return {
         "reportId": report_id,
         "schemaVersion": document.schema_version,
@@ -64,7 +62,7 @@ def _data(document: Document, report_id: int) -> dict[str, Any]:
 
 
 def _bottlenecks(document: Document, show: Formats) -> list[dict[str, str]]:
-    pairs = zip(bottlenecks_of(document), findings_of(document, show), strict=True)
+    pairs = zip(document.found_bottlenecks, findings_of(document, show), strict=True)
     return [
         {"type": found.type, "severity": found.severity, "text": _short(told.text), "where": _short(told.where)}
         for found, told in list(pairs)[:_MOST_ITEMS]
@@ -98,7 +96,7 @@ def _applied(document: Document, show: Formats) -> list[dict[str, Any]]:
             "state": trial.state,
             "text": _short(trial_words(trial, show)),
         }
-        for trial in trials_of(applied_of(document))[-_MOST_ITEMS:]
+        for trial in trials_of(document.config_changes)[-_MOST_ITEMS:]
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.notifications import AlertRule
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, kpi_value

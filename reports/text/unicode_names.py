@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from babel.dates import format_date, format_time
 from babel.numbers import format_currency, format_percent
@@ -16,7 +16,7 @@ from weasyprint.text.ffi import ffi, pango
 from weasyprint.text.fonts import FontConfiguration
 from weasyprint.text.line_break import Layout
 
-from models.documents import Document
+from models.documents import DocumentHeader
 from reports.assets.fonts import FAMILY, is_in_font
 
 NOTE = (
@@ -35,7 +35,10 @@ _FLAG_LETTERS = range(0x1F1E6, 0x1F200)
 _ADDRESSES = ("decideUrl",)
 
 
-def readable(document: Document) -> Document:
+D = TypeVar("D", bound=DocumentHeader)
+
+
+def readable(document: D) -> D:
     """The document with every text from right to left kept to itself, so that it turns no number beside it around.
 
     Letters that control a device are left out: no page, picture or mail may have them.
@@ -43,7 +46,7 @@ def readable(document: Document) -> Document:
     return _rewritten(document, kept_to_itself)
 
 
-def printable(document: Document) -> Document:
+def printable(document: D) -> D:
     """`readable`, with the letters that cannot be drawn here named in brackets, and a note that says so.
 
     Where these are the letters of the locale itself, dates are written in English.
@@ -70,7 +73,7 @@ def needs_shaping(text: str) -> bool:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _rewritten(document: Document, change: Callable[[str], str]) -> Document:
+def _rewritten(document: D, change: Callable[[str], str]) -> D:
     """The same document where no text changes."""
     content = document.model_dump(mode="json", by_alias=True)
     changed = _walked(content, change)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models.documents import AppliedOptimization, Interval, MetricChange, OptimizationReport, Verdict
-from models.kpi import LOWER_IS_BETTER
+from models.kpis import LOWER_IS_BETTER
 from reports.text.findings import between, move_text, negated
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words, metric_change, metric_label, metric_value

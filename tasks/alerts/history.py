@@ -10,13 +10,13 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from models.documents import Filters
-from models.kpi import KpiName
+from models.kpis import KPIS, KpiName, Scatter
 from models.period import Level, Period, floor_to
 from models.schema import CONFIG_CHANGE
 from models.settings import Settings
 from tasks.alerts.learned_limits import Usual, learn
 from tasks.alerts.learning import LENGTH, Learning
-from tasks.alerts.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
+from tasks.alerts.windows import OVERALL, READ, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import gather_from
 from tasks.rollups.store import added_up, between
@@ -58,9 +58,11 @@ class History:
     def usual(self, kpi: KpiName, subject: str) -> Usual | Learning:
         """What is usual of a KPI of a subject at this hour."""
         if (kpi, subject) not in self._usual:
-            above, below = PARTS[kpi]
-            squares = {"above_sq": SQUARES[kpi]} if kpi in SQUARES else {}
-            frame = self._about(subject).select("bucket", above=above, below=below, sample=SAMPLES[kpi], **squares)
+            parts = KPIS[kpi].parts
+            columns = {"above": parts.numerator, "below": parts.denominator, "sample": parts.sample}
+            if parts.scatter is Scatter.MEAN and parts.squares is not None:
+                columns["above_sq"] = parts.squares
+            frame = self._about(subject).select("bucket", **columns)
             self._usual[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
         return self._usual[kpi, subject]
 

@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, Scatter
 from tasks.alerts.learning import LEAST_HOUR, NEIGHBOURS, Learning, is_enough, known_days
 
 FALSE_IN_FOUR_WEEKS = 1.0
@@ -98,14 +98,15 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual
     """
     known = history.filter((pl.col("sample") >= LEAST_HOUR) & (pl.col("below") > 0) & (pl.col("bucket") < at))
     value = pl.col("above") / pl.col("below")
-    value = value.clip(upper_bound=1.0) if kpi is KpiName.COST_EFFICIENCY else value
+    parts = KPIS[kpi].parts
+    value = value if parts.most is None else value.clip(upper_bound=parts.most)
     known = known.with_columns(value=value, place=_hour_of_week(pl.col("bucket"), zone))
     hours = known["bucket"].to_list()
     days = known_days(hours, at, zone)
     if not is_enough(hours, at, zone):
         return Learning(days)
     near = known.filter(_is_near(at, zone))
-    is_share = kpi is not KpiName.COST_EFFICIENCY and "above_sq" not in known.columns
+    is_share = parts.scatter is Scatter.SHARE
     usual = _usual_share(known, near) if is_share else near["value"].median()
     if not isinstance(usual, float):
         return Learning(days)
@@ -115,7 +116,7 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual
     weeks = max(2.0, days / 7)
     all_sd = MAD_TO_SD * float(stray or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
     typical = float(known["sample"].median() or 1.0)  # type: ignore[arg-type]
-    if kpi is KpiName.COST_EFFICIENCY:
+    if parts.scatter is Scatter.AMOUNTS:
         return Usual(kpi, usual, 0.0, all_sd * math.sqrt(typical), days, is_share=False)
     one_sd = _one_sd(known)
     hour_sd = math.sqrt(max(0.0, all_sd**2 - one_sd**2 / typical))

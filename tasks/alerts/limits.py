@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, Thresholds
 from models.notifications import AlertRule, Severity
 from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual
 from tasks.alerts.learning import Learning
@@ -28,9 +28,6 @@ WELL_BACK = 0.5
 
 WELL_BELOW = 0.05
 """How far back from a fixed limit, as a part of it, a value is well."""
-
-TWO_SIDED = frozenset({KpiName.CACHE_HIT_RATE})
-"""More is better of a hit rate, but a cache that suddenly answers everything is likely to answer wrongly."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +94,8 @@ def judge_fixed(window: Window, limits: Thresholds) -> Finding:
 def judge_learned(window: Window, limits: Thresholds, usual: Usual | Learning, times: float, *, both: bool) -> Finding:
     """Against what is usual, `times` standard deviations being a warning, and against the fixed critical limit.
 
-    `both`: whether the better side of a two-sided KPI is judged too. While too little is known of what is usual, the
-    fixed critical limit alone holds.
+    `both`: whether the better side of a KPI is judged too, where that raises a doubt. While too little is known of what
+    is usual, the fixed critical limit alone holds.
     """
     is_critical = window.surely_beyond(limits.critical)
     if isinstance(usual, Learning):
@@ -113,13 +110,13 @@ def judge_learned(window: Window, limits: Thresholds, usual: Usual | Learning, t
         worst = _beyond(window.kpi, window.value, far) and window.surely_beyond(limits.warning)
         return _finding(window, "critical" if worst else "warning", limit, is_well=False, learned=True)
     other = usual.limit(times, window.sample, worse=False)
-    if both and window.kpi in TWO_SIDED and _beyond(window.kpi, other, window.value):
-        detail = "this is more than usual: does the cache answer what it should not?"
-        return _finding(window, "warning", other, is_well=False, learned=True, detail=detail)
+    doubt = KPIS[window.kpi].doubt_when_better if both else ""
+    if doubt and _beyond(window.kpi, other, window.value):
+        return _finding(window, "warning", other, is_well=False, learned=True, detail=doubt)
     middle = usual.value + WELL_BACK * (limit - usual.value)
     top = usual.value + WELL_BACK * (other - usual.value)
     is_well = not _beyond(window.kpi, window.value, middle) and _is_back(window, limits.critical)
-    is_well &= not (both and window.kpi in TWO_SIDED and _beyond(window.kpi, top, window.value))
+    is_well &= not (doubt and _beyond(window.kpi, top, window.value))
     return _finding(window, None, limit, is_well=is_well, learned=True)
 
 

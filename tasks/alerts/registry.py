@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from models.kpis import KPIS
 from models.notifications import AlertEvent, AlertNews, AlertRule
 from models.schema import ALERT
 from models.settings import Alerting
 from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
 from tasks.alerts.lifecycle import AlertState, Life, Look, Policy, step
 from tasks.alerts.limits import Finding, unknown
-from tasks.alerts.windows import COST_WINDOWS
 
 AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
                      AlertRule.FAILED_FLOW})  # fmt: skip
@@ -131,11 +131,13 @@ def news_of(entry: Entry, window_minutes: int) -> AlertNews:
     life, finding = entry.life, entry.finding
     assert entry.id is not None  # noqa: S101 - what is told is stored in the same transaction, before
     assert life.fired_at is not None and life.news is not None  # noqa: S101, PT018 - what is pending has no news
+    kpi = next((kpi for name, kpi in KPIS.items() if name.value == finding.rule.value), None)
+    windows = kpi.alert_windows if kpi else 1
     return AlertNews(
         alert_id=entry.id, event=life.news, rule=finding.rule, subject=finding.subject, severity=life.severity,
         value=finding.value, threshold=finding.threshold, sample=finding.sample, learned=finding.learned,
         started_at=life.started_at, fired_at=life.fired_at, resolved_at=life.resolved_at, detail=finding.detail,
-        window_minutes=window_minutes * COST_WINDOWS if finding.rule is AlertRule.COST_EFFICIENCY else None,
+        window_minutes=window_minutes * windows if windows > 1 else None,
     )  # fmt: skip
 
 

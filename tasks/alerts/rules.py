@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from models.documents import BudgetProjection
-from models.kpi import KpiName
+from models.kpis import KPIS, KpiDefinition, KpiName, Scatter
 from models.notifications import AlertRule, Severity
 from models.period import Level, floor_to
 from models.settings import Alerting, Settings
@@ -19,7 +19,7 @@ from tasks.alerts.history import History
 from tasks.alerts.learned_limits import warning_at
 from tasks.alerts.lifecycle import Look
 from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned
-from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, by_subject, rolling, slowest
 from tasks.statistics.intervals import standard_error
 
 BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
@@ -120,31 +120,30 @@ def _windows(
 
 def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: int) -> Iterator[Finding]:
     alerting, limits = settings.monitoring.alerting, settings.performance_metrics
-    times = warning_at(subjects * len(PARTS), MINUTES_PER_DAY / alerting.window_minutes)
+    times = warning_at(subjects * len(KPIS), MINUTES_PER_DAY / alerting.window_minutes)
     both = history.cache_changed_at is None
-    for kpi, (_, below) in PARTS.items():
-        sample = int(row[SAMPLES[kpi]])
-        windows = COST_WINDOWS if kpi is KpiName.COST_EFFICIENCY else 1
-        if sample < alerting.minimum_sample * windows or not row[below]:
+    for name, kpi in KPIS.items():
+        sample = int(row[kpi.parts.sample])
+        if sample < alerting.minimum_sample * kpi.alert_windows or not row[kpi.parts.denominator]:
             continue
         window = _window(kpi, row)
         if alerting.thresholds == "fixed":
-            yield judge_fixed(window, limits.of(kpi))
+            yield judge_fixed(window, limits.of(name))
         else:
-            yield judge_learned(window, limits.of(kpi), history.usual(kpi, row["subject"]), times, both=both)
+            yield judge_learned(window, limits.of(name), history.usual(name, row["subject"]), times, both=both)
 
 
-def _window(kpi: KpiName, row: dict[str, Any]) -> Window:
-    above, below = PARTS[kpi]
-    window = Window(row["at"], kpi, row["subject"], row[above] / row[below], int(row[SAMPLES[kpi]]))
-    if kpi in SQUARES:
-        return replace(window, error=standard_error(row[below], row[above], row[SQUARES[kpi]]))
-    if kpi is KpiName.COST_EFFICIENCY:
-        # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
-        return replace(
-            window, value=min(1.0, window.value), relative_error=math.sqrt(row["covered_sq"]) / row["covered_usd"]
-        )
-    return window
+def _window(kpi: KpiDefinition, row: dict[str, Any]) -> Window:
+    parts = kpi.parts
+    above, below = row[parts.numerator], row[parts.denominator]
+    value = above / below if parts.most is None else min(parts.most, above / below)
+    window = Window(row["at"], kpi.name, row["subject"], value, int(row[parts.sample]))
+    if parts.squares is None:
+        return window
+    if parts.scatter is Scatter.MEAN:
+        return replace(window, error=standard_error(below, above, row[parts.squares]))
+    # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
+    return replace(window, relative_error=math.sqrt(row[parts.squares]) / below)
 
 
 def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History, settings: Settings) -> Finding:
@@ -152,7 +151,10 @@ def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History
 
     Without the second, a model that takes its time would alert at every request.
     """
-    critical, usual = settings.performance_metrics.response_time.critical, history.slowest_ms.get(row["subject"])
+    critical, usual = (
+        settings.performance_metrics.of(KpiName.RESPONSE_TIME).critical,
+        history.slowest_ms.get(row["subject"]),
+    )
     limit = math.inf if usual is None else max(critical, SLOWER_THAN_EVER * usual)
     look = Look(at, "warning" if slowest_ms > limit else None, is_well=slowest_ms <= limit)
     sample, learned = int(row["response_time_count"]), limit > critical

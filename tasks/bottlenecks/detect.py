@@ -10,6 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from models.documents import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
+from models.kpis import KpiName
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.error_bursts import error_bursts
 from tasks.bottlenecks.hotspots import Measure, Placed, placed, places
@@ -73,7 +74,7 @@ def slow_response(totals: Totals, where: Placed) -> SlowResponse | None:
 
 def low_cache_hit_rate(totals: Totals, where: Placed, limits: PerformanceMetrics) -> LowCacheHitRate | None:
     """The hit rate over the selections for which it is known is below target."""
-    rate, target = totals.hit_rate, limits.cache_hit_rate.target
+    rate, target = totals.hit_rate, limits.of(KpiName.CACHE_HIT_RATE).target
     if rate is None or rate >= target:
         return None
     missed = (pl.col("cache_count") - pl.col("cache_hit_count")).alias("miss_count")

@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from models.documents import ErrorBurst
+from models.kpis import KpiName
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.hotspots import PARTS, Measure, Placed, places, stretches
 from tasks.statistics.intervals import share_interval
@@ -40,7 +41,7 @@ def burst_hours(hours: pl.DataFrame, limits: PerformanceMetrics) -> list[datetim
     median = _median_error_rate(summed)
     if median is None:
         return []
-    floor = max(limits.error_rate.critical, BURST_FACTOR * median)
+    floor = max(limits.of(KpiName.ERROR_RATE).critical, BURST_FACTOR * median)
     return [bucket for bucket, count, errors in summed.iter_rows() if _is_burst(errors, count, floor)]
 
 

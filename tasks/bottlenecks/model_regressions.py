@@ -15,15 +15,16 @@ from typing import TypeGuard
 import polars as pl
 
 from models.documents import Interval, ModelRegression
-from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.metrics import METRICS, Metric, Unit, ratio_sums
 from models.settings import PerformanceMetrics
-from tasks.comparison.trends import METRICS, MINIMUM_BUCKETS, ratio_error
+from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
 
 REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_ms", "accuracy_count", "accuracy_sum")
 """The columns of rollups that are looked at here."""
 
-JUDGED = frozenset({KpiName.RESPONSE_TIME, KpiName.ERROR_RATE, KpiName.SELECTION_ACCURACY})
+JUDGED = (KpiName.RESPONSE_TIME, KpiName.SELECTION_ACCURACY, KpiName.ERROR_RATE)
 """What is a model's own doing: the cache and the price are not."""
 
 MINIMUM_SAMPLE = 100
@@ -77,22 +78,21 @@ def regressions(
 
 def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Change]:
     """Every comparison that can be made, for the better too: the correction is for all of them."""
-    for metric in METRICS:
-        if metric.name not in JUDGED or metric.denominator is None:
-            continue
-        sides = [_of(frame, metric.numerator, metric.denominator) for frame in (now, *earlier)]
+    for name in JUDGED:
+        sides = [_of(frame, METRICS[name]) for frame in (now, *earlier)]
         pairs = [_alike(sides[0], side) for side in sides[1:]]
         for model_id in sorted(set(now["model_id"])):
             of_model = ((after.get(model_id), before.get(model_id)) for after, before in pairs)
             enough = ((after, before) for after, before in of_model if _is_enough(after) and _is_enough(before))
             if pair := next(enough, None):
-                yield _change(model_id, KpiName(metric.name), *pair)
+                yield _change(model_id, name, *pair)
 
 
-def _of(rollups: pl.DataFrame, numerator: str, denominator: str) -> pl.DataFrame:
+def _of(rollups: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     """`above` and `below` the line by bucket, model and complexity, where anything is known."""
+    above, below = ratio_sums(metric)
     sums = rollups.group_by("bucket", "model_id", "complexity").agg(
-        above=pl.col(numerator).sum().cast(pl.Float64), below=pl.col(denominator).sum().cast(pl.Float64)
+        above=pl.col(above).sum().cast(pl.Float64), below=pl.col(below).sum().cast(pl.Float64)
     )
     return sums.filter(pl.col("below") > 0)
 
@@ -126,7 +126,7 @@ def _is_enough(buckets: pl.DataFrame | None) -> TypeGuard[pl.DataFrame]:
 def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _Change:
     after, before = (float(side["above"].sum()) / float(side["below"].sum()) for side in (now, then))
     worse = (after - before) * (1 if metric in LOWER_IS_BETTER else -1)
-    least = MINIMUM_SLOWDOWN * before if metric is KpiName.RESPONSE_TIME else MINIMUM_RATE_CHANGE
+    least = MINIMUM_SLOWDOWN * before if METRICS[metric].unit is Unit.MILLISECONDS else MINIMUM_RATE_CHANGE
     error = math.hypot(ratio_error(now), ratio_error(then))
     return _Change(
         model_id=model_id,
@@ -157,7 +157,7 @@ def _beyond_chance(changes: Sequence[_Change]) -> Iterator[_Change]:
 
 
 def _regression(change: _Change, limits: PerformanceMetrics) -> ModelRegression:
-    state = judge(change.metric, change.after, limits.of(change.metric))
+    state = judge(change.after, limits.of(change.metric))
     difference, margin = change.after - change.before, Z_95 * change.error
     return ModelRegression(
         severity="high" if state is KpiState.CRITICAL else "medium" if state is KpiState.WARNING else "low",

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Direction, Interval, Trend
-from models.kpi import KpiName
+from models.kpis import KPIS
+from models.metrics import Better, Metric, metric_of
 from models.period import Level, Period, floor_to
 from tasks.comparison.periods import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
 from tasks.rollups.query import Gathered
@@ -49,34 +50,14 @@ PARTLY_RECORDED = "recording began within the period compared with"
 ComparedWith = Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
 
 
-@dataclass(frozen=True)
-class _Metric:
-    """A headline number as one sum over another (a total where `denominator` is None)."""
-
-    name: str
-    numerator: str
-    denominator: str | None
-    more_is: Direction
-    less_is: Direction
-
-
-METRICS = (
-    _Metric("totalSelections", "count", None, Direction.MORE, Direction.LESS),
-    _Metric("totalCost", "cost_sum_usd", None, Direction.MORE, Direction.LESS),
-    _Metric(KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", Direction.WORSE, Direction.BETTER),
-    _Metric(KpiName.SELECTION_ACCURACY, "accuracy_sum", "accuracy_count", Direction.BETTER, Direction.WORSE),
-    _Metric(KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", Direction.BETTER, Direction.WORSE),
-    _Metric(KpiName.ERROR_RATE, "error_count", "count", Direction.WORSE, Direction.BETTER),
-    _Metric("averageCost", "cost_sum_usd", "cost_count", Direction.WORSE, Direction.BETTER),
+HEADLINE_METRICS = (
+    "totalSelections",
+    "totalCost",
+    *(kpi.name.value for kpi in KPIS.values() if kpi.has_trend),
+    "averageCost",
 )
 
-USAGE_METRICS = (
-    _Metric("promptTokensPerSelection", "prompt_token_sum", "prompt_token_count", Direction.MORE, Direction.LESS),
-    _Metric(
-        "completionTokensPerSelection", "completion_token_sum", "completion_token_count", Direction.MORE, Direction.LESS
-    ),
-    _Metric("userSatisfaction", "satisfaction_sum", "satisfaction_count", Direction.BETTER, Direction.WORSE),
-)
+USAGE_METRICS = ("promptTokensPerSelection", "completionTokensPerSelection", "userSatisfaction")
 """What selections are like, for the report about usage."""
 
 
@@ -97,20 +78,22 @@ def trends(
     current: Gathered,
     before: Gathered,
     compared_with: ComparedWith,
-    metrics: Sequence[_Metric] = METRICS,
+    metrics: Sequence[str] = HEADLINE_METRICS,
     *,
     settled: datetime | None = None,
     recorded_from: datetime | None = None,
 ) -> tuple[Trend, ...]:
     """One Trend per metric, in their order, over what is over and settled of the period and as much of the earlier one.
 
-    What lies before `settled` changes no more, and before `recorded_from` nothing was recorded.
+    `metrics` are names of models.metrics. What lies before `settled` changes no more, and before `recorded_from`
+    nothing was recorded.
     """
     found = parts(current, before, settled)
     if isinstance(found, str):
-        return tuple(_untold(metric, compared_with, found) for metric in metrics)
+        return tuple(_untold(name, compared_with, found) for name in metrics)
     is_partial = recorded_from is not None and found.then.start < recorded_from
-    return tuple(_trend(metric, current, before, found, compared_with, is_partial=is_partial) for metric in metrics)
+    series = [_Series.of(metric_of(name)) for name in metrics]
+    return tuple(_trend(of, current, before, found, compared_with, is_partial=is_partial) for of in series)
 
 
 def ratio_error(buckets: pl.DataFrame) -> float:
@@ -124,15 +107,41 @@ def ratio_error(buckets: pl.DataFrame) -> float:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _untold(metric: _Metric, compared_with: ComparedWith, reason: str) -> Trend:
+@dataclass(frozen=True)
+class _Series:
+    """A metric as one sum over another by the bucket (a total where `denominator` is None)."""
+
+    name: str
+    numerator: str
+    denominator: str | None
+    more_is: Direction
+    less_is: Direction
+
+    @classmethod
+    def of(cls, metric: Metric) -> _Series:
+        """Raises ValueError for a metric that no sums make."""
+        if metric.sums is None:
+            raise ValueError(f"{metric.name} is made of no sums: nothing tells its scatter by the hour")
+        return cls(metric.name, metric.sums.numerator, metric.sums.denominator, *_DIRECTIONS[metric.better])
+
+
+_DIRECTIONS = {
+    Better.HIGHER: (Direction.BETTER, Direction.WORSE),
+    Better.LOWER: (Direction.WORSE, Direction.BETTER),
+    Better.NEITHER: (Direction.MORE, Direction.LESS),
+}
+"""What a rise and a fall are."""
+
+
+def _untold(name: str, compared_with: ComparedWith, reason: str) -> Trend:
     return Trend(
-        metric=metric.name, compared_with=compared_with, current=None, before=None, change=None, change_share=None,
+        metric=name, compared_with=compared_with, current=None, before=None, change=None, change_share=None,
         direction=Direction.UNKNOWN, reason=reason,
     )  # fmt: skip
 
 
 def _trend(
-    metric: _Metric, current: Gathered, before: Gathered, found: Parts, compared_with: ComparedWith, *, is_partial: bool
+    metric: _Series, current: Gathered, before: Gathered, found: Parts, compared_with: ComparedWith, *, is_partial: bool
 ) -> Trend:
     # That of a total nothing is told by the minute: hours differ by more than their minutes show.
     by_minute = metric.denominator is not None and not (current.minutes.is_empty() or before.minutes.is_empty())
@@ -153,7 +162,7 @@ def _trend(
     )
 
 
-def _buckets(metric: _Metric, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
+def _buckets(metric: _Series, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
     """`above` and `below` the line per bucket that has data, by `offset` from the part's start on the zone's clock."""
     known = metric.denominator or ("cost_count" if metric.numerator.startswith("cost") else "count")
     start = floor_to(Level.HOUR, part.start, part.zone)
@@ -168,7 +177,7 @@ def _buckets(metric: _Metric, rollups: pl.DataFrame, part: Period) -> pl.DataFra
     return sums.filter(pl.col("below") > 0).sort("offset")
 
 
-def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
+def _value(metric: _Series, buckets: pl.DataFrame) -> float | None:
     if buckets.is_empty():
         return None
     total = float(buckets["above"].sum())
@@ -176,7 +185,7 @@ def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
 
 
 def _change(
-    metric: _Metric, now: pl.DataFrame, then: pl.DataFrame, found: Parts, *, is_partial: bool
+    metric: _Series, now: pl.DataFrame, then: pl.DataFrame, found: Parts, *, is_partial: bool
 ) -> tuple[Interval | None, str | None]:
     if now.is_empty() or then.is_empty():
         return None, NO_DATA if now.is_empty() else NO_DATA_BEFORE
@@ -270,7 +279,7 @@ def _reach(series: Floats) -> float:
     return student(CONFIDENCE, freedom) * math.sqrt(count / each_counts * squares / (count - 1))
 
 
-def _direction(metric: _Metric, change: Interval | None) -> Direction:
+def _direction(metric: _Series, change: Interval | None) -> Direction:
     if change is None or change.low is None or change.high is None:
         return Direction.UNKNOWN
     if change.low <= 0 <= change.high:

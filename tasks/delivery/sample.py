@@ -43,7 +43,7 @@ def try_recipient(place: Workplace, recipient: Recipient, now: datetime) -> Verd
     number = int(now.timestamp() * 1_000)
     parcel = parcel_of_message(number, _sample(place, now))
     sending = Sending(parcel, f"sample-{number}", f"sample_{number}", now, before_handing_over=lambda: None)
-    return Sender(place, USUAL, lambda: now).attempt(recipient, lambda: sending)
+    return Sender(place, USUAL, lambda: now).send(recipient, lambda: sending)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

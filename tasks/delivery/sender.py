@@ -1,4 +1,4 @@
-"""Send: one parcel through one recipient's channel, and what came of it."""
+"""Send: one claimed delivery made ready and sent through its recipient's channel, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
+from typing import Any
+
+from sqlalchemy import Row
 
 from models.context import Workplace
 from models.errors import DeliveryFailed, DeliveryUncertain
@@ -18,8 +21,8 @@ from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
-from tasks.delivery.payloads import Parcel
-from tasks.delivery.queue import Pace, Verdict
+from tasks.delivery.payloads import Parcel, parcel_of
+from tasks.delivery.queue import Pace, Verdict, note_handing_over
 from tasks.delivery.secrets import Keys
 from tasks.run_logger import logger
 
@@ -45,13 +48,22 @@ class Sending:
 
 
 class Sender:
-    """Sends by the settings of a workplace."""
+    """Sends what one run delivers, by the settings of a workplace; what is the same for several is made once."""
 
     def __init__(self, place: Workplace, pace: Pace, clock: Callable[[], datetime]) -> None:
         self._place, self._pace, self._clock = place, pace, clock
         self._keys = Keys(place.environment)
+        self._parcel: Parcel | None = None
+        self._keeping = Lock()
 
-    def attempt(self, known: Recipient, made: Callable[[], Sending]) -> Verdict:
+    def attempt(self, row: Row[Any]) -> Verdict:
+        """Send a claimed delivery; whatever goes wrong is a verdict too."""
+        known = self._place.settings.delivery.recipient(row.channel, row.recipient)
+        if known is None:
+            return Verdict(DeliveryState.DEAD, "it is no longer in delivery.recipients of the settings")
+        return self.send(known, lambda: self._sending(row))
+
+    def send(self, known: Recipient, made: Callable[[], Sending]) -> Verdict:
         """Send what `made` gives; whatever goes wrong is a verdict too, and no word of it tells a secret."""
         recipient = known
         try:
@@ -64,6 +76,17 @@ class Sender:
             return Verdict(state, self._hidden(failure.answer, recipient), failure.retry_after_s)
         except Exception as error:  # noqa: BLE001 - a defect with one recipient must not harm the others
             return Verdict(DeliveryState.QUEUED, self._hidden(f"{type(error).__name__}: {error}", recipient))
+
+    def _sending(self, row: Row[Any]) -> Sending:
+        with self._keeping:
+            parcel = self._parcel = parcel_of(row, self._parcel)
+
+        def before_handing_over() -> None:
+            if not note_handing_over(self._place.engine, row):
+                raise DeliveryFailed(row.recipient, "another sender has taken it over", permanent=False)
+
+        name, message_id = f"{parcel.name}-delivery-{row.id}", f"{parcel.name.replace('-', '_')}_{row.id}"
+        return Sending(parcel, name, message_id, row.queued_at, before_handing_over)
 
     def _send(self, sending: Sending, recipient: Recipient) -> str:
         parcel, environment = sending.parcel, self._place.environment

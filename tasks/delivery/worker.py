@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from models.context import Workplace
 from models.recipient import EMAIL
 from models.schema import DeliveryState
-from tasks.delivery.attempt import Dispatch
 from tasks.delivery.dead_letters import tell_of_deaths
 from tasks.delivery.queue import USUAL, Pace, claim, due_ids, next_due, settle
 from tasks.delivery.recipients import Address
+from tasks.delivery.sender import Sender
 from tasks.run_logger import logger
 
 SOON = timedelta(seconds=10)
@@ -42,12 +42,12 @@ def deliver_due(place: Workplace, *, now: datetime, pace: Pace = USUAL) -> list[
     message, which is queued too.
     """
     clock = _clock_from(now)
-    dispatch = Dispatch(place, pace, clock)
+    sender = Sender(place, pace, clock)
     until = now + timedelta(seconds=pace.run_s)
 
     def serve(ids: Sequence[int]) -> list[Receipt]:
         timely = (delivery_id for delivery_id in ids if clock() < until)
-        receipts = (_deliver(dispatch, delivery_id) for delivery_id in timely)
+        receipts = (_deliver(place, sender, delivery_id, pace, clock) for delivery_id in timely)
         return [receipt for receipt in receipts if receipt is not None]
 
     lanes = _lanes(due_ids(place.engine, now))
@@ -96,12 +96,13 @@ def _lanes(due: Iterable[tuple[int, Address]]) -> list[list[int]]:
     return list(lanes.values())
 
 
-def _deliver(dispatch: Dispatch, delivery_id: int) -> Receipt | None:
-    place, pace = dispatch.place, dispatch.pace
+def _deliver(
+    place: Workplace, sender: Sender, delivery_id: int, pace: Pace, clock: Callable[[], datetime]
+) -> Receipt | None:
     maximum = place.settings.delivery.maximum_attempts
-    row = claim(place.engine, delivery_id, dispatch.clock(), maximum_attempts=maximum, pace=pace)
+    row = claim(place.engine, delivery_id, clock(), maximum_attempts=maximum, pace=pace)
     if row is None:
         return None
-    verdict = dispatch.attempt(row)
-    state = settle(place.engine, row, verdict, dispatch.clock(), maximum_attempts=maximum, pace=pace)
+    verdict = sender.attempt(row)
+    state = settle(place.engine, row, verdict, clock(), maximum_attempts=maximum, pace=pace)
     return Receipt(delivery_id, row.channel, row.recipient, state.value, verdict.answer)

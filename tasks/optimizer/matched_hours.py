@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from models.documents import CONFIDENCE, Interval, MetricChange
-from models.kpi import KpiName
+from models.kpis import KpiName
+from models.metrics import METRICS, Better, Unit, ratio_sums
 from tasks.statistics.intervals import share_interval
 
 RESAMPLES = 2_000
@@ -38,21 +39,31 @@ MatchedBy = Literal["hour of the week", "hour of the day"]
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A KPI as one sum over another, and by how much it may get worse.
+class JudgedMetric:
+    """A metric that is one sum over another, and by how much it may get worse.
 
     `margin` is in the metric's unit, or where `relative` a share of its value before. `limit`: a worse value that is
-    still on its good side harms nobody. `is_share`: selections are counted, of which each is one or not.
+    still on its good side harms nobody.
     """
 
     name: KpiName | Literal["averageCost", "slowShare"]
-    above: str
-    below: str
-    lower_is_better: bool
     margin: float
     relative: bool = False
     limit: float | None = None
-    is_share: bool = True
+
+    @property
+    def sums(self) -> tuple[str, str]:
+        """The rollup columns above and below the line."""
+        return ratio_sums(METRICS[self.name])
+
+    @property
+    def lower_is_better(self) -> bool:
+        return METRICS[self.name].better is Better.LOWER
+
+    @property
+    def is_share(self) -> bool:
+        """Whether selections are counted, of which each is one or not."""
+        return METRICS[self.name].unit is Unit.RATIO
 
     def margin_of(self, before: float) -> float:
         return abs(before) * self.margin if self.relative else self.margin
@@ -99,7 +110,7 @@ def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool
     return alike >= max(MINIMUM_HOURS, len(places[1]) / 2)
 
 
-def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
+def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
     """How a metric did after, against its matched hours before, with an interval at `level` and a judgement.
 
     Before is weighted as after is, place by place, so that other hours being busy is no change. The same seed gives the
@@ -133,7 +144,7 @@ def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFI
 
 def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
     """What the matched selections after cost less than at the prices before, in USD; None where cost is not known."""
-    cost = Metric("averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=0.0, is_share=False)
+    cost = JudgedMetric("averageCost", margin=0.0)
     change = compare(matched, cost, seed=seed, level=level)
     if change.change is None or change.change.low is None or change.change.high is None:
         return None
@@ -157,8 +168,9 @@ def _hour_of_day(zone: str) -> pl.Expr:
     return weekend * 24 + local.dt.hour()
 
 
-def _sums(frame: pl.DataFrame, metric: Metric) -> tuple[Any, Any]:
-    return frame[metric.above].cast(pl.Float64).to_numpy(), frame[metric.below].cast(pl.Float64).to_numpy()
+def _sums(frame: pl.DataFrame, metric: JudgedMetric) -> tuple[Any, Any]:
+    above, below = metric.sums
+    return frame[above].cast(pl.Float64).to_numpy(), frame[below].cast(pl.Float64).to_numpy()
 
 
 def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float, float]:
@@ -197,7 +209,7 @@ def _pooled(difference: Any, below: Any) -> tuple[Any, Any]:
 
 
 def _judge(
-    metric: Metric, change: Interval, before: float, after: float
+    metric: JudgedMetric, change: Interval, before: float, after: float
 ) -> Literal["better", "same", "worse", "unclear"]:
     sign = 1.0 if metric.lower_is_better else -1.0
     bounds = sorted(sign * bound for bound in (change.low or 0.0, change.high or 0.0))
@@ -210,7 +222,7 @@ def _judge(
     return "same" if bounds[1] <= metric.margin_of(before) or harmless else "unclear"
 
 
-def _unknown(metric: Metric, samples: tuple[int, int], hours: int) -> MetricChange:
+def _unknown(metric: JudgedMetric, samples: tuple[int, int], hours: int) -> MetricChange:
     return MetricChange(
         metric=metric.name, before=None, after=None, change=None, margin=metric.margin, sample_before=samples[0],
         sample_after=samples[1], judgement="unknown",

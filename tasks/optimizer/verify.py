@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
-from models.kpi import KpiName
+from models.kpis import KpiName
+from models.metrics import METRICS, Better
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
 from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, OptimizationState
@@ -35,7 +36,7 @@ from tasks.optimizer.lifecycle import (
     unchanged_since,
     why_stopped,
 )
-from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
+from tasks.optimizer.matched_hours import SUMS, JudgedMetric, compare, match, saved
 from tasks.optimizer.queries import in_states
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
@@ -136,27 +137,16 @@ def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.Dat
     return hours.filter(pl.col("bucket").is_in(passing).not_())
 
 
-def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric, tuple[Metric, ...]]:
+def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[JudgedMetric, tuple[JudgedMetric, ...]]:
     """What a recommendation is to better, and what it must not harm."""
-    errors = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=ERROR_RATE_MARGIN)
-    accuracy = Metric(
-        KpiName.SELECTION_ACCURACY, "accuracy_sum", "accuracy_count", lower_is_better=False, margin=ACCURACY_MARGIN
+    errors = JudgedMetric(KpiName.ERROR_RATE, margin=ERROR_RATE_MARGIN)
+    accuracy = JudgedMetric(KpiName.SELECTION_ACCURACY, margin=ACCURACY_MARGIN)
+    hits = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=HIT_RATE_MARGIN)
+    time = JudgedMetric(
+        KpiName.RESPONSE_TIME, margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.of(KpiName.RESPONSE_TIME).target
     )
-    hits = Metric(
-        KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", lower_is_better=False, margin=HIT_RATE_MARGIN
-    )
-    time = Metric(
-        KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", lower_is_better=True,
-        margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target, is_share=False,
-    )  # fmt: skip
-    slow = Metric(
-        "slowShare", "over_target_count", "response_time_count", lower_is_better=True,
-        margin=SLOW_SHARE_MARGIN * GOAL_MARGIN,
-    )  # fmt: skip
-    cost = Metric(
-        "averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=COST_MARGIN, relative=True,
-        is_share=False,
-    )  # fmt: skip
+    slow = JudgedMetric("slowShare", margin=SLOW_SHARE_MARGIN * GOAL_MARGIN)
+    cost = JudgedMetric("averageCost", margin=COST_MARGIN, relative=True)
     if item.type == "model_selection":
         return _as_goal(cost), (accuracy, errors, time)
     if item.type == "cache_strategy":
@@ -167,7 +157,7 @@ def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _as_goal(metric: Metric) -> Metric:
+def _as_goal(metric: JudgedMetric) -> JudgedMetric:
     return replace(metric, margin=metric.margin * GOAL_MARGIN)
 
 
@@ -203,8 +193,7 @@ def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["obs
 def _worse_by(change: MetricChange) -> float:
     """By how much a metric got worse; negative where it got better."""
     estimate = change.change.estimate if change.change else 0.0
-    rises = change.metric in (KpiName.SELECTION_ACCURACY, KpiName.CACHE_HIT_RATE)
-    return -estimate if rises else estimate
+    return -estimate if METRICS[change.metric].better is Better.HIGHER else estimate
 
 
 def _words(change: MetricChange) -> str:

@@ -16,12 +16,12 @@ from tasks.bottlenecks.detect import diagnose
 from tasks.bottlenecks.inputs import Evidence, read_evidence
 from tasks.comparison.periods import known_end
 from tasks.comparison.spend_drivers import Side, Spending
-from tasks.comparison.volume import Before, weeks_before
 from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import applied_in, numbered
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import config_history, read_config
+from tasks.reporting.compose import COMPOSERS
 from tasks.reporting.material import Material
 from tasks.reporting.request import Request
 from tasks.rollups.query import Gathered, gather_from, hours_by, total_hours
@@ -41,7 +41,8 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         # A day of the week before is the same weekday.
         evidence = read_evidence(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
-        before = _before(connection, current, now) if request.template == "usage" else None
+        read_own = COMPOSERS[request.template].read_own
+        own = read_own(connection, current, now) if read_own else None
         fired = fired_in(connection, current.period, filters)
     bottlenecks = diagnose(current.parts, limits, period.zone, current.hours, evidence)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
@@ -58,7 +59,7 @@ def survey(engine: Engine, request: Request, settings: Settings, now: datetime) 
         split=split,
         cheapest=cheapest,
         config_history=tuple(config_history(engine, period.start, now)),
-        before=before,
+        own=own,
         spending=_spending(evidence, current, previous, last_week),
         fired_alerts=fired,
     )
@@ -76,14 +77,6 @@ def _known_of_models(current: Gathered, weeks: Gathered) -> pl.DataFrame:
 def _four_weeks(period: Period) -> Period:
     """The four weeks up to a period's end, from the beginning of a day on, as whole days are read quickly."""
     return Period(floor_to(Level.DAY, period.end - timedelta(weeks=4), period.zone), period.end, period.zone)
-
-
-def _before(connection: Connection, current: Gathered, now: datetime) -> Before:
-    """What usage is compared with, over the same models, teams and complexities."""
-    period, filters = current.period, current.filters
-    same_weekdays = gather_from(connection, period.same_weekdays_before(), filters)
-    known_until = min(now, current.folded_at or now)
-    return Before(same_weekdays, gather_from(connection, weeks_before(period), filters), known_until)
 
 
 def _spending(evidence: Evidence, current: Gathered, previous: Gathered, last_week: Gathered) -> Spending:

@@ -20,8 +20,8 @@ from models.settings import Settings
 from reports.file_names import file_stem
 from reports.renderers.markdown import render_markdown
 from reports.renderers.report_file import as_file
+from reports.report_templates.view import headline
 from reports.text.decisions import link_to
-from reports.text.headline import headline
 from tasks.atomic_files import write_in_pieces
 from tasks.delivery.queue import queue
 from tasks.delivery.recipients import recipients_for

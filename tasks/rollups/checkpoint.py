@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine, select
 
 from models.database import insert_into, reading, writing
+from models.kpis import KpiName
 from models.period import Level, floor_to
 from models.schema import FOLD_STATE
 from models.settings import Settings
@@ -55,7 +56,7 @@ def is_as_read(locked: State, before: State) -> bool:
 
 def basis_of(settings: Settings) -> Basis:
     """The basis that the settings ask for."""
-    return Basis(settings.timezone, settings.performance_metrics.response_time.target)
+    return Basis(settings.timezone, settings.performance_metrics.of(KpiName.RESPONSE_TIME).target)
 
 
 def read_state(engine: Engine, basis: Basis, now: datetime) -> State:

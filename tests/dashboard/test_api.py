@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from dashboard.app import create_app
 from models.context import Workplace
 from models.database import writing
+from models.report_template import Template
 from models.tables import PullState, Report, table_of
 from tasks.optimizer.router_config import set_by_hand
 from tasks.reporting.publish import store_report, write_files
@@ -42,7 +43,7 @@ def filled(engine: Engine, home: Path) -> Workplace:
     set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=now)
     document = documents.performance()
     period = documents.performance().period
-    request = Request("custom", "performance", _period(period))
+    request = Request("custom", Template.PERFORMANCE, _period(period))
     report = store_report(place, request, document, (), now=now, queued_at=now)
     write_files(report, place.environment.reports_folder)
     return place

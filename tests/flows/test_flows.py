@@ -16,7 +16,6 @@ from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
-from reports.document_access import total_of
 from tasks.optimizer.router_config import set_by_hand
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold
@@ -140,7 +139,7 @@ def test_the_hour_begins_with_what_its_sources_have(engine: Engine, tmp_path: Pa
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": sources}))
 
     outcome = hourly(as_of=MONDAY + timedelta(hours=9, minutes=5))
-    assert total_of(outcome.report.document) == 2
+    assert outcome.report.document.selection_count == 2
     with reading(engine) as connection:
         (alert,) = connection.execute(select(table_of(Alert)).where(table_of(Alert).c.rule == "failedFlow")).all()
     assert (alert.subject, alert.detail) == (
@@ -174,7 +173,7 @@ def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -
     assert outcome.report.document.template == "cost"
     assert outcome.report.document.filters.complexities == ("unclassified",)
     assert list(outcome.files) == ["zip", "json"]
-    assert total_of(outcome.report.document) == 180
+    assert outcome.report.document.selection_count == 180
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
 
 

@@ -23,6 +23,7 @@ from models.database import MIGRATIONS, connect, migrate, reading, writing
 from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
+from models.report_template import Template
 from models.schema import HOUR_TOTAL
 from models.settings import Settings
 from routewatch.selection import UtcDateTime
@@ -177,7 +178,7 @@ def assert_works(engine: Engine) -> None:
     # What a migration added up has its histograms behind one another, which is as good.
     totals = merge(stored(engine, HOUR_TOTAL)).sort(KEYS)
     assert_frame_equal(totals, totals_of(expected[Level.HOUR]), check_exact=False, rel_tol=1e-9)
-    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
+    request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
     document = compose(request, survey(engine, request, Settings(), NOW), Settings(), NOW)
     assert isinstance(document, PerformanceReport)
     assert document.summary.total_selections == len(RAW) + len(new)

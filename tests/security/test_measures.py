@@ -23,6 +23,7 @@ from models.documents import Document, Filters
 from models.environment import load_environment
 from models.errors import SettingsError
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
 from reports.assets import template_engine as pages
@@ -172,7 +173,7 @@ def test_no_file_is_named_after_data(sqlite_engine: Engine, tmp_path: Path, name
         update={"kind": "custom", "filters": Filters(models=(name,))}
     )
     place = place_of(sqlite_engine, tmp_path)
-    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
+    request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
     stored = store_report(place, request, document, (), NOW, queued_at=NOW)
     paths = write_files(stored, tmp_path / "reports").values()
     assert all(path.parent == tmp_path / "reports" / "custom" for path in paths)
@@ -190,7 +191,7 @@ def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
     fold(engine, basis_of(settings), now=MONDAY + timedelta(days=2))
     filters = Filters(models=(BOBBY,), teams=(BOBBY,), complexities=(BOBBY,))
     period = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
-    request = Request("custom", "performance", period, "detailed", filters=filters)
+    request = Request("custom", Template.PERFORMANCE, period, "detailed", filters=filters)
     document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
     set_by_hand(engine, BOBBY, BOBBY, by=BOBBY, reason=BOBBY, now=NOW)
     place = place_of(engine, tmp_path)

@@ -51,7 +51,7 @@ from models.documents import (
     UsageSummary,
     VolumePoint,
 )
-from models.kpi import KpiName, KpiState, judge
+from models.kpis import KpiName, KpiState, judge
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tests.support import optimizations
@@ -139,12 +139,12 @@ def performance(
         ),
         fired_alerts=(
             FiredAlert(
-                rule=AlertRule.ERROR_RATE, subject="m-large", severity="critical", value=0.31, threshold=0.1,
+                rule=AlertRule(KpiName.ERROR_RATE), subject="m-large", severity="critical", value=0.31, threshold=0.1,
                 learned=False, fired_at=datetime(2026, 10, 10, 12, 7, tzinfo=UTC),
                 resolved_at=datetime(2026, 10, 10, 13, 2, tzinfo=UTC),
             ),
             FiredAlert(
-                rule=AlertRule.CACHE_HIT_RATE, subject="", severity="warning", value=0.71, threshold=0.742,
+                rule=AlertRule(KpiName.CACHE_HIT_RATE), subject="", severity="warning", value=0.71, threshold=0.742,
                 learned=True, fired_at=datetime(2026, 10, 11, 9, 31, tzinfo=UTC), resolved_at=None,
             ),
         ),
@@ -562,7 +562,7 @@ def _kpi(name: KpiName, value: float | None, known: int, total: int) -> Kpi:
         name=name,
         value=value,
         unit=limits.unit,
-        state=judge(name, value, limits) if value is not None else KpiState.NO_DATA,
+        state=judge(value, limits) if value is not None else KpiState.NO_DATA,
         target=limits.target,
         warning=limits.warning,
         critical=limits.critical,

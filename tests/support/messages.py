@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from models.kpis import KpiName
 from models.notifications import (
     AlertEvent,
     AlertMessage,
@@ -19,7 +20,10 @@ AT = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
 ABOUT: dict[str, Any] = {"at": AT, "zone": "Europe/Berlin", "locale": "en_US"}
 
 
-def news(rule: AlertRule = AlertRule.ERROR_RATE, **changes: Any) -> AlertNews:
+ERROR_RATE = AlertRule(KpiName.ERROR_RATE)
+
+
+def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNews:
     usual: dict[str, Any] = {
         "alert_id": 7,
         "event": AlertEvent.FIRED,
@@ -47,7 +51,7 @@ def several() -> AlertMessage:
     return alerts(
         news(),
         news(
-            AlertRule.RESPONSE_TIME, alert_id=8, event=AlertEvent.ESCALATED, subject="", value=5_410.0,
+            AlertRule(KpiName.RESPONSE_TIME), alert_id=8, event=AlertEvent.ESCALATED, subject="", value=5_410.0,
             threshold=5_000.0, learned=True,
         ),
         news(
@@ -58,7 +62,7 @@ def several() -> AlertMessage:
         news(AlertRule.NO_DATA, alert_id=11, subject="", value=75.0, threshold=60.0, sample=None),
         news(AlertRule.FAILED_FLOW, alert_id=12, subject="daily", value=None, threshold=None, sample=None,
              detail="The database was away."),
-        news(AlertRule.CACHE_HIT_RATE, alert_id=13, event=AlertEvent.RESOLVED, severity="warning", value=0.84,
+        news(AlertRule(KpiName.CACHE_HIT_RATE), alert_id=13, event=AlertEvent.RESOLVED, severity="warning", value=0.84,
              threshold=0.80, resolved_at=AT + timedelta(minutes=5)),
         still_firing=3,
     )  # fmt: skip

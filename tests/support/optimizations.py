@@ -22,7 +22,7 @@ from models.documents import (
     SpendSpike,
     Verdict,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 DECIDE_URL = (
     "http://127.0.0.1:4200/deployments/deployment/0d5c4f0e-3c43-4c62-9a55-5d6a1c1f7b21/run"

@@ -22,6 +22,7 @@ from models.database import connect, migrate, reading
 from models.environment import Environment
 from models.file_format import FileFormat
 from models.period import Period
+from models.report_template import Template
 from models.settings import load_settings
 from models.tables import Selection, table_of
 from tasks.delivery.worker import deliver_due
@@ -39,7 +40,9 @@ from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_o
 
 PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)
-REQUEST = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), formats=(FileFormat.CSV,))
+REQUEST = Request(
+    "custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), formats=(FileFormat.CSV,)
+)
 
 
 def commands(heading: str) -> list[str]:

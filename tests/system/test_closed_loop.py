@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from benchmarks.closed_loop import PLANTED_ON, run, shortest_wait, worse_by
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 
 @pytest.mark.parametrize("seed", [0, 1], ids=["a weak model planted", "a forgetful cache planted"])

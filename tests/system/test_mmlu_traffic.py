@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from models.documents import HighCost, Interval, Recommendation
-from models.kpi import FallingRatioThresholds
+from models.kpis import FallingRatioThresholds
 from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import cheapest_adequate, measure_efficiency
@@ -32,7 +32,9 @@ DRAWS, SEED = 200, 20_260_907
 BOUNDS = {0.90: (0.85, 0.95), 0.95: (0.91, 0.99)}
 """How often an interval of each level may hold the truth: chance over 200 draws, at about 2.5 standard errors."""
 
-LIMITS = PerformanceMetrics(selection_accuracy=FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1))
+LIMITS = PerformanceMetrics.model_validate(
+    {"selection_accuracy": FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1)}
+)
 """The weak model counts as adequate here: it is what is claimed of it that is looked at."""
 
 HIGH_COST = HighCost(severity="medium", sample=1, average_cost=1.0, average_cost_interval=Interval(estimate=1.0))

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, select
 
 from models.database import migrate, open_database, reading
 from models.period import Level, Period
+from models.report_template import Template
 from models.schema import UNKNOWN
 from models.settings import Settings
 from models.tables import Rollup, table_of
@@ -54,7 +55,7 @@ def engine() -> Iterator[Engine]:
 def told(engine: Engine) -> dict[str, Any]:
     settings = Settings()
     fold(engine, basis_of(settings), now=NOW)
-    request = Request("custom", "performance", Period(START, END), "detailed")
+    request = Request("custom", Template.PERFORMANCE, Period(START, END), "detailed")
     document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
     told: dict[str, Any] = json.loads(render_json(document))
     return told

@@ -16,7 +16,6 @@ import pytest
 
 from models.documents import Document, PerformanceReport
 from models.settings import ChartName
-from reports.charts.build import draw
 from reports.renderers.csv_tables import render_csv
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import MailContent, render_mail
@@ -24,8 +23,9 @@ from reports.renderers.html_page import render_html
 from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import headline
 from reports.text.decisions import link_to
-from reports.text.headline import headline
 from tests.support import documents, optimizations
 from tests.support.golden_files import compared
 from tests.support.paths import ROOT

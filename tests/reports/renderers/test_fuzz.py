@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.charts.build import Chart, draw, png
+from reports.charts.build import Chart, png
 from reports.renderers.csv_tables import render_csv
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import MailContent, render_mail
@@ -31,6 +31,7 @@ from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.pdf import render_pdf
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
 from reports.text.unicode_names import printable
 from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width

@@ -13,7 +13,7 @@ from pypdf import PdfReader
 
 from models.documents import Document
 from reports.renderers.pdf import render_pdf
-from reports.view.build import view_of
+from reports.report_templates.view import view_of
 from tests.support import documents, optimizations
 
 MM = 72 / 25.4

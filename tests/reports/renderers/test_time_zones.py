@@ -14,7 +14,6 @@ from models.database import migrate, open_database
 from models.documents import Document
 from models.period import Level, last_complete
 from models.settings import Settings
-from reports.document_access import total_of
 from tasks.reporting.collect import survey
 from tasks.reporting.compose import compose
 from tasks.reporting.request import scheduled
@@ -67,7 +66,7 @@ def test_days_and_weeks_are_those_of_the_zone(told: Any, kind: str) -> None:
         period = last_complete(level, told["now"], document.period.zone)
         assert (document.period.start, document.period.end) == (period.start, period.end)
         assert (document.period.end - document.period.start) / timedelta(hours=1) == hours
-        assert total_of(document) == hours * 6
+        assert document.selection_count == hours * 6
         assert document.period.start.astimezone(zone).strftime("%H:%M") == "00:00"
         points = document.charts.timeline
         assert sum(point.count for point in points) == hours * 6

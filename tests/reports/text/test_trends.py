@@ -9,10 +9,10 @@ import pytest
 
 from models.documents import Direction, Interval, Trend
 from reports.renderers.email import render_mail
+from reports.report_templates.view import view_of
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence
 from reports.view.blocks import Notes, Table
-from reports.view.build import view_of
 from tests.support import documents
 
 SHOW = Formats("en_US", "Europe/Berlin")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from models.documents import Document
-from reports.charts.build import draw
 from reports.renderers.pdf import _rendered, render_pdf
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
 from reports.text.unicode_names import NOTE, needs_shaping, printable, readable
 from tests.support import documents
 from tests.support.pdf_text import sheets_of

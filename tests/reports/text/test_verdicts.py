@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 
 from models.documents import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
-from reports.charts.build import draw
 from reports.charts.change_markers import marks_of
 from reports.renderers.pdf import render_pdf
+from reports.report_templates.drawing import draw
+from reports.report_templates.optimization.sections import routing_text
+from reports.report_templates.view import headline, view_of
 from reports.text.decisions import score_words
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.verdicts import drawable, improvement, trials_of, verdict_words
-from reports.view.build import view_of
-from reports.view.optimization import routing_text
 from tests.support import documents, optimizations
 
 SHOW = Formats("en_US", documents.ZONE)

@@ -16,6 +16,7 @@ from models.attribution import Attribution
 from models.database import reading
 from models.documents import Filters
 from models.errors import UnknownSilence, UsageError
+from models.kpis import KpiName
 from models.notifications import AlertEvent, AlertMessage, AlertRule
 from models.period import Period
 from models.settings import Settings, parse_settings
@@ -211,7 +212,7 @@ def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | 
 
 def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
     an_incident(engine)
-    silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule.ERROR_RATE)
+    silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule(KpiName.ERROR_RATE))
     told = every_minute(engine, NOON + 5 * MINUTE, 45)
     assert events(told) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
     assert told[0].at >= NOON + 40 * MINUTE

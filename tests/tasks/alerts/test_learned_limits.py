@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.kpi import KpiName
+from models.kpis import KpiName
 from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual, learn, warning_at
 from tasks.alerts.learning import Learning
 from tests.support.factories import MONDAY

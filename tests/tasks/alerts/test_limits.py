@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models.documents import BudgetProjection, Interval
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tasks.alerts.learned_limits import Usual
@@ -84,7 +84,7 @@ def test_what_is_unusual_is_critical_only_where_it_is_bad_too() -> None:
 def test_nothing_critical_becomes_usual() -> None:
     """Where a fifth of all calls usually fails, the fixed limit still holds."""
     found = learned(Usual(ERRORS, 0.2, 0.02, 0.4, 28), 0.2)
-    assert (found.look.breach, found.threshold) == ("critical", LIMITS.error_rate.critical)
+    assert (found.look.breach, found.threshold) == ("critical", LIMITS.of(KpiName.ERROR_RATE).critical)
 
 
 def test_while_it_learns_only_what_is_critical_counts() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, INCIDENT_MODEL, simulate
 from models.documents import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
+from models.kpis import KpiName
 from models.period import Level
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.detect import diagnose
@@ -237,7 +238,12 @@ def test_the_simulated_incident_is_found() -> None:
     assert model.value == INCIDENT_MODEL
     assert model.share > 0.9
     assert model.rate_without is not None
-    assert model.rate_without < LIMITS.error_rate.target < LIMITS.error_rate.critical < burst.error_rate
+    assert (
+        model.rate_without
+        < LIMITS.of(KpiName.ERROR_RATE).target
+        < LIMITS.of(KpiName.ERROR_RATE).critical
+        < burst.error_rate
+    )
 
 
 def test_a_few_errors_in_a_quiet_hour_are_no_burst() -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from models.database import migrate, open_database, reading
 from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.period import Level, Period
+from models.report_template import Template
 from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics, Settings
 from tasks.bottlenecks.inputs import COLUMNS, Evidence, read_evidence
@@ -154,7 +155,7 @@ def test_a_period_that_overlaps_is_not_compared_with(folded: Engine) -> None:
 
 def test_a_report_tells_all_three(folded: Engine) -> None:
     """The burst with its model, the spike with its team, and the model that became slower: no more of their kinds."""
-    material = survey(folded, Request("custom", "performance", TENTH), Settings(timezone=ZONE), TENTH.end)
+    material = survey(folded, Request("custom", Template.PERFORMANCE, TENTH), Settings(timezone=ZONE), TENTH.end)
     kinds = (ErrorBurst, SpendSpike, ModelRegression)
     found = {type(item): item for item in material.bottlenecks if isinstance(item, kinds)}
     assert len([item for item in material.bottlenecks if isinstance(item, kinds)]) == len(found) == 3

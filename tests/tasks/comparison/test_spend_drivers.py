@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as npst
 
 from models.documents import Direction, Filters, SpendCause, Trend
 from models.period import Period
+from reports.report_templates.view import headline
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.spend_drivers import because, cause_text
 from tasks.comparison.spend_drivers import COSTING, Side, Spending, _parted, spend_cause
 from tasks.comparison.trends import trends

@@ -16,8 +16,9 @@ from sqlalchemy import Engine
 from models.database import migrate, open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings
-from reports.text.headline import headline
+from reports.report_templates.view import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.comparison.volume import Before, weeks_before
@@ -330,7 +331,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def reported(engine: Engine, filters: Filters) -> UsageReport:
-    request = Request("custom", "usage", Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
+    request = Request("custom", Template.USAGE, Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
     settings, now = Settings(), MONDAY + 22 * DAY
     document = compose(request, survey(engine, request, settings, now), settings, now)
     assert isinstance(document, UsageReport)

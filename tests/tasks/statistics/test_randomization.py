@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from models.period import Level, Period
+from models.report_template import Template
 from models.settings import Optimizer, Settings
 from tasks.reporting.collect import survey
 from tasks.reporting.request import Request
@@ -123,5 +124,5 @@ def test_a_report_looks_at_the_hours(engine: Engine, preference: float, observat
     insert_selections(engine, given_to("b", pl.col("timestamp").dt.hour() < 8, preference, traffic(1)))
     now = MONDAY + timedelta(days=7)
     fold(engine, basis_of(settings), now=now)
-    request = Request("weekly", "performance", Period(MONDAY, now, "UTC"))
+    request = Request("weekly", Template.PERFORMANCE, Period(MONDAY, now, "UTC"))
     assert survey(engine, request, settings, now).split.is_observational(["simple"]) == observational

@@ -13,7 +13,6 @@ from models.documents import (
     OptimizationSavings,
     Verdict,
 )
-from reports.document_access import applied_of, total_of
 from reports.text.findings import config_value
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_words, metric_change, metric_label, metric_value
@@ -26,29 +25,10 @@ from reports.text.verdicts import (
     state_word,
     trial_words,
     trials_of,
-    verdict_words,
 )
 from reports.view.blocks import Cell, Table, table
 
 # --- what was changed -------------------------------------------------------------------------------------------------
-
-
-def trials_table(document: Document, show: Formats, *, why: bool = True) -> Table:
-    """One row an optimization: what it changed, `why`, and what came of it."""
-    trials = trials_of(applied_of(document))
-    rows = [
-        (
-            Cell(trial.number or "–"),
-            Cell("; ".join(trial.settings(show))),
-            Cell(show.day(trial.changes[0].applied_at)),
-            Cell(state_word(trial.state), tone=state_tone(trial.state)),
-            *((Cell(trial.changes[0].reason),) if why else ()),
-            Cell(verdict_words(trial, show)),
-        )
-        for trial in trials
-    ]
-    columns = f"<No. | <Setting | <When | <State{' | <Why' if why else ''} | <Came of it"
-    return table("applied", "Config changes", columns, rows, told=[trial_words(trial, show) for trial in trials])
 
 
 def applied_table(document: Document, show: Formats) -> Table:
@@ -63,10 +43,10 @@ def applied_table(document: Document, show: Formats) -> Table:
             Cell(state_word(change.state), tone=state_tone(change.state)),
             Cell(change.reason),
         )
-        for change in applied_of(document)
+        for change in document.config_changes
     ]
     columns = "<No. | <Setting | <From → to | <When | <By | <State | <Why"
-    told = [trial_words(trial, show) for trial in trials_of(applied_of(document))]
+    told = [trial_words(trial, show) for trial in trials_of(document.config_changes)]
     return table("applied", "Config changes", columns, rows, told=told)
 
 
@@ -202,7 +182,7 @@ def _basis(savings: OptimizationSavings, show: Formats) -> str:
 def _router_basis(document: OptimizationReport, show: Formats) -> str:
     if document.savings.router_cost_usd is None:
         return "what the router costs is not known"
-    return f"what the settings say, for {show.count(total_of(document))} requests"
+    return f"what the settings say, for {show.count(document.selection_count)} requests"
 
 
 def _measured_basis(savings: OptimizationSavings) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 from models.documents import Direction, Mover, Trend, UsageReport, VolumeChange
-from reports.document_access import trend_of
 from reports.text.formatting import Formats, sign
 from reports.text.labels import number_word
 
@@ -45,7 +44,7 @@ def usage_clauses(document: UsageReport, show: Formats) -> list[str]:
 
 def volume_state(document: UsageReport, show: Formats) -> str:
     """The change of volume for the subject of a mail: "13.9% more requests than two weeks before"; empty of none."""
-    trend = trend_of(document, ("totalSelections",))
+    trend = document.trend_of(("totalSelections",))
     if trend is None or not _is_news(trend) or trend.change_share is None:
         return ""
     by = f"{show.percent(abs(trend.change_share))} {trend.direction.value}"
@@ -57,7 +56,7 @@ def volume_state(document: UsageReport, show: Formats) -> str:
 
 def _volume(document: UsageReport, show: Formats) -> str:
     count = document.usage_summary.total_selections
-    trend = trend_of(document, ("totalSelections",))
+    trend = document.trend_of(("totalSelections",))
     made = f"{show.count(count)} {'request was' if count == 1 else 'requests were'} made"
     if trend is not None and _is_news(trend) and trend.change_share is not None:
         verb = "rose" if trend.direction is Direction.MORE else "fell"
@@ -119,7 +118,7 @@ def _arrivals(document: UsageReport, show: Formats) -> str:
 
 
 def _rating(document: UsageReport, show: Formats) -> str:
-    rating, trend = document.usage_summary.user_satisfaction, trend_of(document, ("userSatisfaction",))
+    rating, trend = document.usage_summary.user_satisfaction, document.trend_of(("userSatisfaction",))
     if rating is None:
         return "no user has rated the answers"
     told = f"user satisfaction is {show.percent(rating)}"

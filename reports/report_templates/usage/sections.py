@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from models.documents import Coverage, UsageReport
+from models.documents import Coverage, GroupUsage, UsageReport
 from models.settings import ChartName
-from reports.document_access import total_of
+from reports.report_templates.usage.sentences import change_words, compared_words, signed_count
 from reports.text.formatting import Formats
-from reports.text.labels import number_word
-from reports.text.usage import compared_words
-from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
-from reports.view.sections import chart_blocks, notes_block, plain_tile, trend_blocks
-from reports.view.usage_tables import arrivals_table, movers_table, usage_table
+from reports.text.labels import bounds_words, number_word
+from reports.view.blocks import Block, Cell, ChartsHere, Section, Table, Text, Tile, Tiles, table
+from reports.view.sections import chart_blocks, notes_block, trend_blocks
+from reports.view.tiles import plain_tile
 
 _DAYS_TO_KNOW_A_MODEL = 7
 """With fewer known before, none is called new."""
 
 
-def usage_sections(document: UsageReport, show: Formats) -> list[Section]:
+def sections(document: UsageReport, show: Formats) -> list[Section]:
     """Its sections: the size of it first, then what changed."""
     charts = Section("charts", "Charts", _charts(document))
     models = Section("models", "Models", _models(document, show))
@@ -90,7 +91,7 @@ def _arrived(document: UsageReport) -> str:
 
 
 def _changed(document: UsageReport, show: Formats) -> tuple[Block, ...]:
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("There were no requests that could be compared.", "unknown"),)
     blocks = [_movers(document, show), _arrivals(document, show)]
     return tuple(block for pair in blocks for block in pair)
@@ -137,8 +138,74 @@ def _groups(document: UsageReport, show: Formats) -> tuple[Block, ...]:
         blocks.append(usage_table("complexities", "Complexity", document.complexity_usage, show))
     if document.team_usage:
         blocks.append(usage_table("teams", "Team", document.team_usage, show))
-    elif total_of(document):
+    elif document.selection_count:
         blocks.append(Text("Which teams ask is not recorded.", "unknown"))
     if document.teams_left_out:
         blocks.append(Text(f"{show.count(document.teams_left_out)} smaller teams are left out here."))
     return tuple(blocks)
+
+
+def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Formats) -> Table:
+    """One row a group, busiest first as in the document; bars compare requests."""
+    largest = max((group.count for group in groups), default=0)
+    rows = [
+        (
+            Cell(group.name),
+            Cell(show.count(group.count), group.count / largest),
+            Cell(show.percent(group.share)),
+            Cell(show.count(group.before)),
+            Cell(change_words(group, show)),
+            Cell(show.count(group.tokens_per_selection)),
+            Cell(show.percent(group.user_satisfaction)),
+            Cell(show.coverage(group.satisfaction_coverage).removeprefix("known for ") or "no data"),
+            Cell(show.percent(group.error_rate)),
+        )
+        for group in groups
+    ]
+    columns = f"<{title} | Requests | Share | Before | Change | Tokens each | Satisfaction | Rated | Errors"
+    told = [
+        f"{row[0].text}: {row[1].text} requests, {row[2].text}; before {row[3].text}, {row[4].text}." for row in rows
+    ]
+    return table(name, f"Per {title.lower()}", columns, rows, empty="No model served a request.", told=told)
+
+
+def movers_table(document: UsageReport, show: Formats) -> Table:
+    """What changed most, with the change's interval."""
+    rows = [
+        (
+            Cell(f"{mover.dimension} {mover.name}"),
+            Cell(show.count(mover.before)),
+            Cell(show.count(mover.count)),
+            Cell(signed_count(mover.count - mover.before, show)),
+            Cell(bounds_words("totalSelections", mover.change, show)),
+            Cell(change_words(mover, show)),
+        )
+        for mover in document.top_movers
+    ]
+    columns = "<What | Before | Now | Change | 95% interval | In percent"
+    told = [
+        f"{row[0].text}: {row[1].text} → {row[2].text} requests, {row[3].text} (95% interval {row[4].text})."
+        for row in rows
+    ]
+    return table("movers", f"Against {compared_words(document)}", columns, rows, told=told)
+
+
+def arrivals_table(document: UsageReport, show: Formats) -> Table:
+    """The models that are new with what they served since, and those that are gone with what they served before."""
+    new = [("new", it.model_id, it.count, it.share, f"since {_when(it.since, show)}") for it in document.new_models]
+    gone = [
+        ("gone", it.model_id, it.before, it.share_before, f"until {_when(it.last, show)}")
+        for it in document.vanished_models
+    ]
+    rows = [
+        (Cell(name), Cell(state), Cell(show.count(count)), Cell(show.percent(share)), Cell(when))
+        for state, name, count, share, when in (*new, *gone)
+    ]
+    told = [f"{name.text} is {state.text}: {count.text} requests, {when.text}." for name, state, count, _, when in rows]
+    return table("arrivals", "Models that came and went", "<Model | <State | Requests | Share | <When", rows, told=told)
+
+
+def _when(instant: datetime, show: Formats) -> str:
+    """A whole day by its date alone."""
+    local = show.local(instant)
+    return show.day(instant) if (local.hour, local.minute) == (0, 0) else show.instant(instant)

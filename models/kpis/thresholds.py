@@ -1,25 +1,13 @@
-"""The five KPIs: names, thresholds, which way is better, and the state of a value against them."""
+"""The thresholds of a KPI, which way is better by them, and the state of a value against them."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import ConfigDict, model_validator
 
 from models.base import DescribedModel
-
-
-class KpiName(StrEnum):
-    """In the order in which every report lists them."""
-
-    RESPONSE_TIME = "responseTime"
-    SELECTION_ACCURACY = "selectionAccuracy"
-    CACHE_HIT_RATE = "cacheHitRate"
-    COST_EFFICIENCY = "costEfficiency"
-    ERROR_RATE = "errorRate"
-
-
-LOWER_IS_BETTER = frozenset({KpiName.RESPONSE_TIME, KpiName.ERROR_RATE})
 
 
 class KpiState(StrEnum):
@@ -46,6 +34,8 @@ class Direction(StrEnum):
 class Thresholds(DescribedModel):
     """Target, warning and critical limit of one KPI, in the KPI's unit."""
 
+    lower_is_better: ClassVar[bool] = False
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     target: float
@@ -60,6 +50,8 @@ class Thresholds(DescribedModel):
 
 class MillisecondThresholds(Thresholds):
     """Limits of a duration: lower is better, so they rise from target to critical."""
+
+    lower_is_better = True
 
     unit: str = "milliseconds"
     """Of the three limits; nothing else is accepted."""
@@ -101,6 +93,8 @@ class FallingRatioThresholds(RatioThresholds):
 class RisingRatioThresholds(RatioThresholds):
     """Limits of a ratio of which less is better."""
 
+    lower_is_better = True
+
     @model_validator(mode="after")
     def _rises(self) -> RisingRatioThresholds:
         if not self.target <= self.warning <= self.critical:
@@ -108,11 +102,11 @@ class RisingRatioThresholds(RatioThresholds):
         return self
 
 
-def judge(name: KpiName, value: float | None, limits: Thresholds) -> KpiState:
+def judge(value: float | None, limits: Thresholds) -> KpiState:
     """The state of a KPI's value: crossing means strictly beyond the limit, on the worse side."""
     if value is None:
         return KpiState.NO_DATA
-    sign = 1 if name in LOWER_IS_BETTER else -1
+    sign = 1 if limits.lower_is_better else -1
     if sign * value > sign * limits.critical:
         return KpiState.CRITICAL
     if sign * value > sign * limits.warning:

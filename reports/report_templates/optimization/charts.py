@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 
 from models.documents import MetricChange, OptimizationReport
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     AMBER,
     BLUE,
@@ -28,7 +29,16 @@ from reports.charts.style import (
 )
 from reports.text.formatting import Formats
 from reports.text.labels import MARKS, metric_label
-from reports.text.verdicts import Trial, before_after, drawable, improvement, is_drawable, state_tone, state_word
+from reports.text.verdicts import (
+    Trial,
+    before_after,
+    drawable,
+    goal_words,
+    improvement,
+    is_drawable,
+    state_tone,
+    state_word,
+)
 
 MOST_TRIALS = 8
 """The newest of them; more are no picture any more, and the table has them all."""
@@ -217,3 +227,21 @@ def _legend(rows: list[_Row]) -> str:
     lines = "dot and line: the change with its 95% interval"
     hollow = "; hollow: what must not get worse, by no more than the dashed mark"
     return lines + hollow if any(not row.is_goal for row in rows) else lines
+
+
+def changes_text(document: OptimizationReport, show: Formats) -> str:
+    """Each optimization's goal before and after."""
+    told = [
+        f"{trial.number} {trial.settings(show)[0]}, {state_word(trial.state)}: "
+        f"{goal_words(trial.goal, show) if trial.goal else 'no goal is known'}"
+        for trial in drawable(document)
+    ]
+    return f"Changes of the goals of {len(told)} optimizations against before. {'. '.join(map(str.strip, told))}."
+
+
+CHANGES = ChartSpec(
+    "What came of each change, against matched hours before",
+    changes,
+    changes_text,
+    lambda document: bool(drawable(document)),
+)

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from models.documents import Baselines, Interval, OptimizationReport
-from models.kpi import KpiName
-from reports.document_access import total_of
-from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, metric_change
-from reports.text.verdicts import CHANGES_CHART, drawable
-from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
-from reports.view.optimization_tables import (
+from models.kpis import KpiName
+from reports.report_templates.optimization.tables import (
     applied_table,
     balance_table,
     baselines_table,
     history_table,
     measured_table,
-    trials_table,
     verdicts_table,
 )
-from reports.view.sections import action_blocks, chart_blocks, found_blocks, kpi_tile, notes_block, savings_text
-from reports.view.tables import savings_table
+from reports.text.formatting import Formats
+from reports.text.headline import waiting_clause, worst_kpi_clause
+from reports.text.labels import bounds_words, metric_change, number_word
+from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
+from reports.view.sections import (
+    action_blocks,
+    chart_blocks,
+    found_blocks,
+    notes_block,
+    savings_table,
+    savings_text,
+    trials_table,
+)
+from reports.view.tiles import kpi_tile
 
 
-def optimization_sections(document: OptimizationReport, show: Formats) -> list[Section]:
+def sections(document: OptimizationReport, show: Formats) -> list[Section]:
     """Its sections: what is to be decided stands before what is known."""
     return [
         Section("overview", "At a glance", (Tiles(_tiles(document, show)),)),
@@ -114,7 +121,7 @@ def _history(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
 
 
 def _baselines(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("Without requests there is nothing to compare.", "unknown"),)
     return (routing_text(document.baselines, show), baselines_table(document.baselines, show))
 
@@ -137,3 +144,34 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
     if gained.high < 0:
         return Text(f"The router does worse than chance: {told}.{kind}", "warning")
     return Text(f"Whether the router beats chance cannot be told: {told}, which is within what chance would do.{kind}")
+
+
+def clauses(document: OptimizationReport, show: Formats) -> list[str]:
+    """What was kept and taken back, what that saved, and what waits; of nothing the worst KPI."""
+    parts = [_judged(document), _measured(document, show), waiting_clause(document, document.summary.waiting, show)]
+    if any(parts):
+        return parts
+    return ["nothing was changed and nothing waits for a decision", worst_kpi_clause(document, show)]
+
+
+def _judged(document: OptimizationReport) -> str:
+    """How many changes were kept, taken back, or are still under observation."""
+    summary = document.summary
+    parts: list[str] = []
+    for count, one, many in (
+        (summary.kept, "was kept", "were kept"),
+        (summary.reverted, "was taken back", "were taken back"),
+        (summary.observing, "is still being observed", "are still being observed"),
+    ):
+        if count:
+            noun = "" if parts else " change" if count == 1 else " changes"
+            parts.append(f"{number_word(count)}{noun} {one if count == 1 else many}")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def _measured(document: OptimizationReport, show: Formats) -> str:
+    saved = document.savings.measured_usd
+    if saved is None:
+        return ""
+    told = "saved" if saved.estimate >= 0 else "lost"
+    return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"

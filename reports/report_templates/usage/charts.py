@@ -12,9 +12,11 @@ import altair as alt
 
 from models.documents import GroupUsage, Mover, UsageReport, VolumePoint
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
-from reports.charts.change_markers import change_marks
-from reports.charts.distributions import MOST_MODELS, Bar, bars
-from reports.charts.heatmap import weekday_name
+from reports.charts.bars import Bar, bars
+from reports.charts.change_markers import change_marks, marks_of
+from reports.charts.distributions import MOST_MODELS
+from reports.charts.heatmap import Grid, heatmap, short_number, weekday_name
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     BLUE,
     INK,
@@ -30,8 +32,8 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
+from reports.report_templates.usage.sentences import change_words, signed_count
 from reports.text.formatting import Formats
-from reports.text.usage import change_words, signed_count
 
 _HEIGHT, _LOW_HEIGHT = 170, 150
 _MARGIN = 62
@@ -44,6 +46,9 @@ _GAP = 0.08
 """Between days, as a part of each."""
 
 _MOVER_ROW, _MOVER_FOOT = 32, 18
+
+_WHOLE_FROM = 10
+"""From here on a count needs no digits behind the point."""
 
 
 def is_unusual(point: VolumePoint) -> bool:
@@ -194,3 +199,77 @@ def _name(mover: Mover) -> str:
 
 def _size(row: _Row, show: Formats) -> str:
     return f"{signed_count(row.change, show)} · {change_words(row.mover, show)}"
+
+
+# --- the week ---------------------------------------------------------------------------------------------------------
+
+
+def request_heatmap(document: UsageReport, show: Formats, width: int = WIDE) -> str:
+    """Requests per hour of the week, on average."""
+
+    def short(count: float) -> str:
+        return show.number(count, 1) if count < _WHOLE_FROM else short_number(count, show)
+
+    asked: dict[tuple[int, int], float | None]
+    asked = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
+    return heatmap(Grid(asked, short, show.number), show, width)
+
+
+def timeline_text(document: UsageReport, show: Formats) -> str:
+    """The busiest bucket, and what lies outside of what is usual."""
+    most = max(document.volume, key=lambda point: point.count)
+    text = (
+        f"Bar chart of requests per {document.volume_bucket}, most at {show.count(most.count)}, {show.day(most.start)}."
+    )
+    unusual = [point for point in document.volume if is_unusual(point)]
+    if unusual:
+        found = "; ".join(f"{show.count(point.count)} on {show.instant(point.start)}" for point in unusual[:5])
+        text += f" Outside of what is usual: {found}."
+    elif any(point.usual for point in document.volume):
+        text += " All are within what is usual."
+    for at, change in marks_of(document):
+        text += f" Marked: change {change}, {show.instant(at)}."
+    return text
+
+
+def groups_text(document: UsageReport, show: Formats) -> str:
+    """How much each class and team asked."""
+    named = [*document.complexity_usage[:4], *(document.team_usage or document.model_usage)[:6]]
+    return "Bars of requests: " + ", ".join(f"{group.name} {show.count(group.count)}" for group in named) + "."
+
+
+def movers_text(document: UsageReport, show: Formats) -> str:
+    """The largest changes."""
+    changes = [(mover, mover.count - mover.before) for mover in document.top_movers]
+    found = (f"{it.dimension} {it.name} {signed_count(change, show)}" for it, change in changes)
+    return f"Bars of the largest changes in requests: {', '.join(found)}."
+
+
+def week_text(document: UsageReport, show: Formats) -> str:
+    """The busiest hour of the week."""
+    most = max(document.hours_of_week, key=lambda hour: hour.selections)
+    hour = f"{weekday_name(most.weekday, show, 'EEEE')} {most.hour:02d}:00 to {most.hour + 1:02d}:00 in {show.zone}"
+    return f"Grid of requests per weekday and hour. Most on average: {show.number(most.selections, 1)}, {hour}."
+
+
+def _has_volume(document: UsageReport) -> bool:
+    return any(point.count for point in document.volume)
+
+
+def _has_groups(document: UsageReport) -> bool:
+    return bool(document.complexity_usage or document.team_usage)
+
+
+def _has_movers(document: UsageReport) -> bool:
+    return bool(document.top_movers)
+
+
+def _has_week(document: UsageReport) -> bool:
+    """Of a single day the timeline tells as much."""
+    return len({hour.weekday for hour in document.hours_of_week}) > 1
+
+
+TIMELINE = ChartSpec("Requests over time", volume_timeline, timeline_text, _has_volume)
+GROUPS = ChartSpec("Who asked", usage_by_group, groups_text, _has_groups)
+MOVERS = ChartSpec("What changed most", movers, movers_text, _has_movers)
+WEEK = ChartSpec("Requests per hour, by hour of the week", request_heatmap, week_text, _has_week)
