@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from sqlalchemy import Engine
 
 from models.context import close_engines
 from models.database import migrate, open_database
+from tests.support.certificates import server_context_nobody_trusts
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 
@@ -66,6 +68,12 @@ def receiver() -> Iterator[Hook]:
     """A receiver of webhooks that keeps what it is sent."""
     with hook() as target:
         yield target
+
+
+@pytest.fixture(scope="session")
+def unknown_issuer(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate that nobody trusts."""
+    return server_context_nobody_trusts(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture(scope="module")

@@ -15,33 +15,8 @@ from sqlalchemy import Engine
 
 from deployments.cli.app import main
 from models.database import migrate
+from tests.support.commands import ROUTEWATCH, call, fault
 from tests.support.factories import insert_selections, selections
-
-ROUTEWATCH = Path(sys.executable).with_name("routewatch")
-
-
-def call(
-    home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    return subprocess.run(
-        [str(ROUTEWATCH), *arguments],
-        env=clean | {"ROUTEWATCH_HOME": str(home)} | (env or {}),
-        cwd=cwd or home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def fault(home: Path, *arguments: str, status: int, env: dict[str, str] | None = None) -> str:
-    """The one line on stderr of a call that must fail with `status` and say nothing on stdout."""
-    done = call(home, *arguments, env=env)
-    assert (done.returncode, done.stdout) == (status, ""), done
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("routewatch: ")
-    return line
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from deployments.log_config import CONFIGURATION, IDS, formatter, use_logs
 from models.database import migrate
 from models.environment import load_environment
 from models.errors import SettingsError
-from tests.deployments.test_cli import call
+from tests.support.commands import call
 from tests.support.contexts import SECRET
 from tests.support.paths import ROOT
 

@@ -23,7 +23,7 @@ from models.errors import RoutewatchError, UsageError
 from models.period import Level
 from tasks.rollups.update import fold
 from tests.support.factories import insert_selections
-from tests.tasks.rollups.test_update import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
 
 PATIENCE_S = 120
 WORKERS = 2

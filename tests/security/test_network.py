@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from threading import Event, Thread
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import Event
 from time import monotonic
 from typing import Any
 
 import pytest
-from aiosmtpd.smtp import AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from models.errors import DeliveryFailed, SettingsError
@@ -25,49 +18,15 @@ from models.recipient import parse_recipient
 from models.settings import parse_settings
 from tasks.delivery.channels.http import MOST_BYTES, is_public, post_body
 from tasks.delivery.channels.smtp import MailServer, send_mail
-from tests.support.servers import HOST, Hook, hook, mailbox
+from tests.support.servers import HOST, LOGIN, Hook, hook, mailbox, serving
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 PATIENCE_S = 0.6
 
 
-def _knows(_server: Any, _session: Any, _envelope: Any, _mechanism: str, login: Any) -> AuthResult:
-    return AuthResult(handled=False, success=(login.login, login.password) == (b"ops", b"right"))
-
-
-LOGIN: dict[str, Any] = {"auth_required": True, "auth_require_tls": False, "authenticator": _knows}
-
-
 def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: float = PATIENCE_S) -> str:
     recipient = parse_recipient(url)
     return post_body(recipient, body, {}, allow_private_addresses=private, timeout_s=timeout_s, now=NOW)
-
-
-@contextmanager
-def serving(serve: Callable[[socket.socket, Event], None]) -> Iterator[int]:
-    """A server that does with each connection what it is told; its port."""
-    over = Event()
-
-    def accept() -> None:
-        while True:
-            try:
-                line, _ = listener.accept()
-            except OSError:
-                return
-            Thread(target=handle, args=(line,), daemon=True).start()
-
-    def handle(line: socket.socket) -> None:
-        with line:
-            try:
-                serve(line, over)
-            except OSError:
-                return
-
-    with socket.create_server((HOST, 0)) as listener:
-        Thread(target=accept, daemon=True).start()
-        yield listener.getsockname()[1]
-        over.set()
-        listener.shutdown(socket.SHUT_RDWR)
 
 
 def dribble(line: socket.socket, over: Event) -> None:
@@ -226,27 +185,6 @@ def test_what_a_receiver_asks_for_is_understood_in_every_form(receiver: Hook, as
 
 
 # --- it is encrypted --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def unknown_issuer(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A server's side of TLS, with a certificate that nobody trusts."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    today = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(today - timedelta(days=1)).not_valid_after(today + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    path: Path = tmp_path_factory.mktemp("tls") / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])

@@ -33,9 +33,8 @@ from tasks.rollups.update import fold
 from tests.support.contexts import SECRET, told
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, traffic
 from tests.support.servers import HOST, Hook, Mailbox
-from tests.tasks.rollups.test_rebuild import raw_of
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, traffic
 
 PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)

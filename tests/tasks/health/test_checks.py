@@ -44,14 +44,11 @@ from tasks.health.context import Scene, scene_here
 from tasks.health.runner import checks_of, examine
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tests.deployments.test_cli import call
-from tests.security.test_network import LOGIN, serving, unknown_issuer
+from tests.support.commands import call
 from tests.support.contexts import NOW, SECRET, place_of, told
 from tests.support.factories import insert_selections, selections
 from tests.support.page_server import TOKENS
-from tests.support.servers import HOST, Hook, Mailbox, mailbox
-
-__all__ = ["unknown_issuer"]
+from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox, serving
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 

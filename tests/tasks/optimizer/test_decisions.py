@@ -22,7 +22,7 @@ from tasks.optimizer.decisions import pending, story_of
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tests.deployments.test_cli import call, fault
+from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections, selections
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -23,7 +23,7 @@ from tasks.rollups.aggregate import KEYS, roll_up
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold, rebuild
 from tests.support.factories import MONDAY, insert_selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, traffic
+from tests.support.rollups import NOW, UTC_BASIS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)

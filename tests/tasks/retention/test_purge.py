@@ -17,7 +17,7 @@ from tasks.retention.purge import retain
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, traffic
+from tests.support.rollups import NOW, UTC_BASIS, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)

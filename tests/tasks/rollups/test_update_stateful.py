@@ -38,7 +38,7 @@ from tasks.rollups.checkpoint import Basis
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tasks.rollups.watermark import settle
-from tests.tasks.rollups.test_update import totals_of
+from tests.support.rollups import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)
