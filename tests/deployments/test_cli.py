@@ -14,14 +14,15 @@ import pytest
 from sqlalchemy import Engine
 
 from deployments.cli.app import main
-from models.database import migrate
 from tests.support.commands import ROUTEWATCH, call, fault
+from tests.support.databases import migrated_sqlite
+from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections, selections
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     return tmp_path
 
 
@@ -35,10 +36,10 @@ def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
 def test_from_a_terminal_nothing_is_told_to_the_makers_of_prefect(home: Path) -> None:
     outer, inner = pty.openpty()
     # A machine of one's own: on a build server Prefect tells nothing anyway.
-    clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    environment = {name: value for name, value in clean_environment().items() if name != "CI"}
     done = subprocess.run(
         [str(ROUTEWATCH), "optimizations", "list"],
-        env=clean | {"HOME": str(home), "ROUTEWATCH_HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"},
+        env=environment | {"HOME": str(home), "ROUTEWATCH_HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"},
         stdout=subprocess.PIPE,
         stderr=inner,
         timeout=120,

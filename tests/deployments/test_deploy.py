@@ -19,11 +19,13 @@ import stamina
 from sqlalchemy import create_engine, select, text
 
 from models.context import Workplace, close_engines, load_workplace
-from models.database import migrate, reading
+from models.database import reading
 from models.tables import Alert, Report, table_of
+from tests.support.databases import PostgresServer
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 from tests.support.servers import Mailbox, mailbox
-from tests.support.waiting import a_free_port, until
+from tests.support.waiting import a_free_port, status_of, until
 
 BIN = Path(sys.executable).parent
 
@@ -37,11 +39,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 class Site:
     """A Prefect server, a database, and the environment that commands and workers are started in."""
 
-    def __init__(self, home: Path, postgres: Any, inbox: Mailbox) -> None:
+    def __init__(self, home: Path, address: str, inbox: Mailbox) -> None:
         self.home, self.port = home, a_free_port()
-        postgres.psql(f"CREATE DATABASE routewatch_at_{self.port}")
-        address = str(postgres.get_uri()).replace("/postgres?", f"/routewatch_at_{self.port}?")
-        migrate(address)
         settings = home / "settings.json"
         people = {"email": ["mailto:ops@example.org"], "management": ["mailto:head@example.org"]}
         daily = {"daily": {"recipients": ["email"]}}
@@ -55,8 +54,7 @@ class Site:
             "ROUTEWATCH_SMTP_HOST": "127.0.0.1", "ROUTEWATCH_SMTP_PORT": str(inbox.port),
             "ROUTEWATCH_SMTP_SECURITY": "none",
         }  # fmt: skip
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-        self.environment = clean | self.routewatch | {
+        self.environment = clean_environment() | self.routewatch | {
             "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": self.api, "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
@@ -90,7 +88,7 @@ class Site:
             yield process
         finally:
             process.terminate()
-            process.wait(60)
+            status_of(process)
 
     def post(self, path: str, **asked: Any) -> Any:
         return httpx.post(f"{self.api}/{path}", json=asked, timeout=30).raise_for_status().json()
@@ -122,9 +120,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, postgres_server: Any) -> Iterator[Site]:
-    with mailbox() as inbox:
-        site = Site(tmp_path_factory.mktemp("site"), postgres_server, inbox)
+def site(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer) -> Iterator[Site]:
+    with mailbox() as inbox, postgres_server.database(migrated=True) as address:
+        site = Site(tmp_path_factory.mktemp("site"), address, inbox)
         with site.started("prefect", "server", "start", "--port", str(site.port)):
             until(lambda: httpx.get(f"{site.api}/ready").is_success)
             site.command("routewatch", "deploy")

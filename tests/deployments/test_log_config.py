@@ -19,11 +19,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deployments.log_config import CONFIGURATION, IDS, formatter, use_logs
-from models.database import migrate
 from models.environment import load_environment
 from models.errors import SettingsError
 from tests.support.commands import call
 from tests.support.contexts import SECRET
+from tests.support.databases import migrated_sqlite
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 
 
@@ -151,9 +152,13 @@ def test_the_pages_server_logs_like_everything_else() -> None:
         logging.getLogger("routewatch").info("counted")
         logging.getLogger("httpx").info("unheard of")
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=clean, cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=clean_environment(),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [(it["logger"], it["message"]) for it in lines] == [("uvicorn.error", "gone"), ("routewatch", "counted")]
@@ -164,7 +169,7 @@ def test_a_run_logs_json_and_prefects_ui_has_every_line_too(tmp_path: Path) -> N
     from prefect.client.orchestration import get_client  # noqa: PLC0415
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     environment = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "ROUTEWATCH_LOG_LEVEL": "info"}
     done = call(tmp_path, "run", "hourly", env=environment)
     assert done.returncode == 0, done.stderr

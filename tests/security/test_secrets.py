@@ -18,6 +18,7 @@ from models.settings import parse_settings
 from models.tables import Delivery, table_of
 from tasks.delivery.worker import deliver_due
 from tests.support.contexts import NOW, SECRET, place_of, told
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Hook, Mailbox
 
@@ -67,7 +68,6 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
 
     from flows.daily import daily  # noqa: PLC0415
     from models.context import load_workplace  # noqa: PLC0415
-    from models.database import migrate  # noqa: PLC0415
 
     receiver.answers = [(500, {}), (410, {})]
     at = f"127.0.0.1:{receiver.port}"
@@ -89,7 +89,7 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     place = load_workplace()
     insert_selections(place.engine, selections(*({"timestamp": MONDAY + timedelta(hours=n)} for n in range(24))))
     with caplog.at_level("DEBUG"):

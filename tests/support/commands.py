@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.support.environment import clean_environment
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
 
@@ -13,10 +14,9 @@ ROUTEWATCH = Path(sys.executable).with_name("routewatch")
 def call(
     home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
     return subprocess.run(
         [str(ROUTEWATCH), *arguments],
-        env=clean | {"ROUTEWATCH_HOME": str(home)} | (env or {}),
+        env=clean_environment(ROUTEWATCH_HOME=str(home)) | (env or {}),
         cwd=cwd or home,
         capture_output=True,
         text=True,

@@ -27,7 +27,7 @@ from sqlalchemy import Engine, insert, text, update
 
 from deployments.cli.doctor_output import tell_check_up
 from models.context import Workplace
-from models.database import migrate, writing
+from models.database import writing
 from models.environment import Environment
 from models.errors import SettingsError
 from models.settings import parse_settings
@@ -46,6 +46,7 @@ from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.commands import call
 from tests.support.contexts import NOW, SECRET, place_of, told
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.page_server import TOKENS
 from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox, serving
@@ -88,7 +89,7 @@ def well(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> dict[str, str]:
     named = dict.fromkeys(("email", "webhook", "management"), entries)
     settings = {"delivery": {"allowPrivateAddresses": True, "recipients": named}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     place = Workplace(Environment(home=tmp_path), parse_settings(settings, "test"))
     fold(place.engine, basis_of(place.settings), now=datetime.now(UTC))
     return {

@@ -17,13 +17,14 @@ from sqlalchemy import Engine, insert, select
 
 from deployments.embedded_prefect import without_heartbeat
 from models.context import Workplace, load_workplace
-from models.database import migrate, reading, writing
+from models.database import reading, writing
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
 from tasks.alerts.flow_failures import note_failure
 from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -145,7 +146,7 @@ def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefe
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     place = load_workplace()
     first = berlin(2026, 3, 16)
     rows = ({"timestamp": first + number * HOUR, "response_time_ms": 500.0} for number in range(14 * 24))

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from models.database import migrate, open_database, reading, writing
+from models.database import open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.tables import HOUR_TOTAL, FoldState, Rollup, Selection, SelectionChange, table_of
 from tasks.retention.purge import retain
@@ -38,6 +38,7 @@ from tasks.rollups.checkpoint import Basis
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tasks.rollups.watermark import settle
+from tests.support.databases import migrated_sqlite
 from tests.support.rollups import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
@@ -212,8 +213,7 @@ class Folding(RuleBasedStateMachine):
 @pytest.fixture
 def file_engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{Path(folder) / 'r.db'}")
-        engine = open_database(f"sqlite:///{Path(folder) / 'r.db'}")
+        engine = open_database(migrated_sqlite(Path(folder)))
         yield engine
         engine.dispose()
 
