@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -94,6 +95,7 @@ def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> No
     """Both its threads, and once is enough."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
+    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2
     monitor.stop()
-    assert not any(thread.is_alive() for thread in monitor._threads)
+    assert not any(thread.name.startswith("monitor ") for thread in threading.enumerate())
     monitor.stop()

@@ -46,7 +46,9 @@ class Served:
 
     def parts(self) -> dict[str, int]:
         """The processes of the parts, by the name that their command lines bear."""
-        listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout
         children = [line.split(None, 2) for line in listed.splitlines() if line.split()[1] == str(self.process.pid)]
         names = {"prefect server": "server", "processes timetable": "timetable", "processes page": "page"}
         return {name: int(pid) for pid, _, args in children for words, name in names.items() if words in args}

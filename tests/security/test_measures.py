@@ -146,7 +146,7 @@ def test_the_houses_fonts_are_no_way_to_other_files() -> None:
 
 
 def test_a_template_reaches_no_further_than_its_values() -> None:
-    environment = pages._environment()
+    environment = pages.make_environment()
     with pytest.raises(SecurityError):
         environment.from_string("{{ ''.__class__.__mro__[1].__subclasses__() }}").render()
     with pytest.raises(UndefinedError):

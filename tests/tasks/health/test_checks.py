@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, insert, text, update
@@ -330,7 +331,6 @@ def test_a_clock_that_is_off_is_told(postgres_engine: Engine, tmp_path: Path) ->
 
 def test_a_font_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "DIRECTORY", tmp_path)
-    fonts._widths.cache_clear()
     finding = found("fonts", of(tmp_path))
     monkeypatch.undo()
     assert (finding.state, "make setup" in finding.remedy) == (State.FAILED, True)
@@ -346,8 +346,8 @@ def test_a_library_that_is_missing_is_told_with_how_to_install_it() -> None:
                 raise OSError(f"cannot load library '{name}'")
             return load(self, name, flags)
         cffi.FFI.dlopen = dlopen
-        from tasks.health.checks.rendering import _pdf
-        print(_pdf())
+        from tasks.health.checks.rendering import checks
+        print([check.look() for check in checks(None) if check.name == "PDF"])
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
@@ -658,10 +658,10 @@ def test_a_certificate_is_checked_and_its_end_told(
     with serving(shake_hands) as port:
         url = f"https://{HOST}:{port}/hook"
         distrusted = hook_of(tmp_path, url)
-        trusting = http._trusted.__wrapped__()
+        trusting = httpx.create_ssl_context()
         trusting.check_hostname = False
         trusting.load_verify_locations(cadata=_certificate_of(unknown_issuer))
-        monkeypatch.setattr(http, "_trusted", lambda: trusting)
+        monkeypatch.setattr(http, "trusted_context", lambda: trusting)
         finding = hook_of(tmp_path, url)
     assert (distrusted.state, "SSL_CERT_FILE" in distrusted.remedy) == (State.FAILED, True)
     assert (finding.state, "TLSv1.3, with a certificate until" in finding.found) == (State.OK, True)
@@ -727,7 +727,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 def prefect_at(address: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Finding:
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - takes seconds
 
-    monkeypatch.setattr(orchestration, "_local", lambda: address)
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(httpx.URL(address).port))
     with temporary_settings({PREFECT_API_URL: None}):
         return found("Prefect API", of(home))
 
@@ -770,7 +770,7 @@ def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path
     assert (idle.state, idle.found) == (State.WARNING, "deployed, but nobody takes the runs of hourly, daily, weekly")
     assert "routewatch serve" in idle.remedy
     with get_client(sync_client=True) as client:
-        client._client.post("/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
+        client.request("POST", "/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
         assert found("timetable", scene) == Finding(State.OK, "deployed and taken care of: hourly, daily, weekly")
         client.pause_deployment(ids[1])
     paused = found("timetable", scene)

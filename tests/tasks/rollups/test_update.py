@@ -179,7 +179,7 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
 ) -> None:
     """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
     insert_selections(engine, traffic(50))
-    write, table = fold_module._write, table_of(Selection)
+    write, table = fold_module.write_rollups, table_of(Selection)
     changes = iter([9.0])
 
     def late(*arguments: Any) -> bool:
@@ -189,7 +189,7 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
             assert mend(engine).hours == 1
         return write(*arguments)
 
-    monkeypatch.setattr(fold_module, "_write", late)
+    monkeypatch.setattr(fold_module, "write_rollups", late)
     assert fold(engine, UTC_BASIS, now=NOW).rows == 50
     raw = traffic(50)
     changed = raw.with_row_index().with_columns(cost_usd=pl.when(pl.col("index") == 6).then(9.0).otherwise("cost_usd"))

@@ -267,7 +267,7 @@ def test_nothing_can_be_written_to_the_source(place: Place, tmp_path: Path) -> N
     rows = SqlRows(place.address, query=writes, cursor="x", key="x", overlap_minutes=0)
     with pytest.raises(SourceUnavailable):
         rows.size(None, None)
-    with rows._connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
+    with rows.connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
         connection.execute(text(f"DELETE FROM {place.quoted}"))  # noqa: S608
     place.insert("p1", stamp(START))
 
