@@ -20,7 +20,7 @@ FOREIGN = {"_exit", "_parameter_openapi_schema", "_protected_args", "_record"}
 """Private names of other libraries that have no public one for it."""
 
 ANOTHER_TEST = re.compile(r"(?:from|import) tests\.(?!support\b)\w+")
-PRIVATE_IMPORT = re.compile(r"from (?!typer|__future__)[\w.]+ import [^\n]*\b_[a-z]\w*")
+PRIVATE_IMPORT = re.compile(r"from (?!typer|__future__)[\w.]+ import [\w, ()]*\b_[a-z]\w*")
 
 
 def found_in(tree: ast.AST) -> Iterator[str]:
@@ -53,7 +53,8 @@ def test_a_test_imports_no_other_and_no_private_name(path: Path) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "from tasks.x import " + "_y", "module._private()", "other._private = 1", 'patch.setattr(module, "_private", 1)',
+        "from tasks.x import " + "_y", "module._private()", "other._private = 1",
+        'patch.setattr(module, "_private", 1)',
         'monkeypatch.setattr("tasks.x._private", 1)',
     ],
 )  # fmt: skip
