@@ -15,11 +15,36 @@ from models.database import open_database
 from tests.support.certificates import server_context_nobody_trusts
 from tests.support.databases import PostgresServer, migrated_sqlite
 from tests.support.environment import scrub_environment
+from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
+
+PREFECT = "prefect_server"
+LONGEST = (PREFECT, "test_serve.py", "test_deploy.py", "test_browser.py", "test_backup_restore.py", "fuzz")
+"""Parts of the names of the groups of tests that take longest."""
 
 
 def pytest_configure() -> None:
     scrub_environment()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process.
+
+    What takes longest comes first, so that nothing of it is left when all else is done.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            fixtures = getattr(item, "fixturenames", ())
+            group = PREFECT if PREFECT in fixtures else str(item.path.relative_to(item.config.rootpath))
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_place_in_line)
+
+
+def _place_in_line(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    name = "" if group is None else str(group.args[0])
+    return next((place for place, part in enumerate(LONGEST) if part in name), len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -80,13 +105,25 @@ def unknown_issuer(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     return server_context_nobody_trusts(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    """Prefect's own server, on a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+@pytest.fixture(scope="session")
+def _prefect_server() -> Iterator[PrefectServer]:
+    server = PrefectServer()
+    yield server
+    server.end()
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+
+@pytest.fixture(scope="module")
+def prefect_server(_prefect_server: PrefectServer) -> None:
+    """Prefect's own server, without what other modules' tests have left on it."""
+    _prefect_server.start()
+    _prefect_server.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_prefect_server(request: pytest.FixtureRequest, _prefect_server: PrefectServer) -> None:
+    """Whoever does not ask for the server does not find it."""
+    if PREFECT not in request.fixturenames:
+        _prefect_server.end()
 
 
 @pytest.fixture(autouse=True)

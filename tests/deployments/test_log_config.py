@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -21,7 +22,7 @@ import yaml  # type: ignore[import-untyped]
 from deployments.log_config import CONFIGURATION, IDS, formatter, use_logs
 from models.environment import load_environment
 from models.errors import SettingsError
-from tests.support.commands import call
+from tests.support.commands import call_process
 from tests.support.contexts import SECRET
 from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
@@ -167,11 +168,12 @@ def test_the_pages_server_logs_like_everything_else() -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_logs_json_and_prefects_ui_has_every_line_too(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa: PLC0415
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
     migrated_sqlite(tmp_path)
     environment = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "ROUTEWATCH_LOG_LEVEL": "info"}
-    done = call(tmp_path, "run", "hourly", env=environment)
+    done = call_process(tmp_path, "run", "hourly", env=environment)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert all({"time", "level", "logger", "message"} <= set(line) <= {"exception", *_NAMES} for line in lines)
@@ -181,7 +183,8 @@ def test_a_run_logs_json_and_prefects_ui_has_every_line_too(tmp_path: Path) -> N
     (delivered,) = [line for line in lines if "delivery_id" in line]
     assert (delivered["run_id"], delivered["delivery_id"], delivered["level"]) == (run_id, 1, "info")
     with get_client(sync_client=True) as client:
-        in_ui = [it.message for it in client.read_logs() if str(it.flow_run_id) == run_id]
+        of_it = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
+        in_ui = [it.message for it in client.read_logs(of_it)]
     of_run = [line["message"] for line in lines if line["logger"] in ("prefect.flow_runs", "prefect.task_runs")]
     assert sorted(in_ui) == sorted(message for message in of_run if not message.startswith("View at http"))
 

@@ -117,7 +117,7 @@ def hook() -> Iterator[Hook]:
 
 
 @contextmanager
-def serving(serve: Callable[[socket.socket, Event], None]) -> Iterator[int]:
+def serving(serve: Callable[[socket.socket, Event], object]) -> Iterator[int]:
     """A server that does with each connection what it is told; its port."""
     over = Event()
 

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from deployments.cli.app import main
-from tests.support.commands import ROUTEWATCH, call, fault
+from tests.support.commands import ROUTEWATCH, call, call_process, fault, the_fault_of
 from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections, selections
@@ -82,22 +81,12 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "sample", "nobody"),
     ],
 )
-def test_a_wrong_call_ends_with_status_2_and_one_line(
-    home: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In this process, as there are many: what a process of its own makes of an error is tried below."""
-    monkeypatch.setenv("ROUTEWATCH_HOME", str(home))
-    monkeypatch.setattr(sys, "argv", ["routewatch", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (2, "")
-    (line,) = told.err.splitlines()
-    assert line.startswith("routewatch: ")
+def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
+    fault(home, *arguments, status=2)
 
 
 def test_a_process_of_a_wrong_call_ends_so_too(home: Path) -> None:
-    fault(home, "run", "yearly", status=2)
+    the_fault_of(call_process(home, "run", "yearly"), 2)
 
 
 def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -> None:
@@ -136,7 +125,7 @@ def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
 def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite_engine: Engine) -> None:
     insert_selections(sqlite_engine, selections({"response_time_ms": 100.0, "model_id": "<b>m</b>"}))
     period = ("--from", "2026-09-07", "--to", "2026-09-08")
-    told = call(home, "report", "performance", *period, "--format", "json")
+    told = call_process(home, "report", "performance", *period, "--format", "json")
     assert json.loads(told.stdout)["summary"]["totalSelections"] == 1
     page = call(home, "report", "cost", *period)
     assert "<b>m</b>" not in page.stdout

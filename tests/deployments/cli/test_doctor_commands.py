@@ -19,7 +19,7 @@ from models.settings import parse_settings
 from tasks.health.check import State
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tests.support.commands import call
+from tests.support.commands import call_process
 from tests.support.contexts import SECRET
 from tests.support.databases import migrated_sqlite
 from tests.support.servers import HOST, Hook, Mailbox
@@ -47,7 +47,7 @@ def well(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> dict[str, str]:
 def test_each_check_is_a_line_without_colour_in_a_pipe_and_nothing_is_sent(
     tmp_path: Path, well: dict[str, str], inbox: Mailbox, receiver: Hook
 ) -> None:
-    done = call(tmp_path, "doctor", env=well)
+    done = call_process(tmp_path, "doctor", env=well)
     assert (done.returncode, done.stderr) == (1, "")
     *lines, summary = done.stdout.splitlines()
     states = [line.split()[0] for line in lines]

@@ -123,7 +123,12 @@ def test_its_ui_asks_the_server_that_served_it_and_no_other_page_may(served: Ser
 
 
 @pytest.mark.parametrize(
-    ("part", "name"), [("page", "the live page"), ("server", "the Prefect server"), ("timetable", "the timetable")]
+    ("part", "name"),
+    [
+        ("page", "the live page"),
+        pytest.param("server", "the Prefect server", marks=pytest.mark.slow),
+        pytest.param("timetable", "the timetable", marks=pytest.mark.slow),
+    ],
 )
 def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str) -> None:
     before = served.parts()
@@ -147,7 +152,7 @@ def test_a_second_one_says_which_port_is_taken(served: Served, home: Path) -> No
 
 def test_it_ends_clean(served: Served) -> None:
     """The last of this server's tests."""
-    parts = until(lambda: len(served.parts()) == 3 and served.parts())
+    parts = until(lambda: served.parts() if len(served.parts()) == 3 else {})
     before = len(served.said())
     served.process.send_signal(signal.SIGTERM)
     assert status_of(served.process) == 0
@@ -171,6 +176,7 @@ def test_nothing_is_served_to_others_without_passwords(home: Path, how: tuple[st
         assert "horse" not in served.said()
 
 
+@pytest.mark.slow
 def test_served_to_others_it_asks_who_they_are_and_ends_with_whoever_started_it(home: Path) -> None:
     """Its own parts know the password."""
     secrets = {"ROUTEWATCH_TOKENS": f"eye:read:{TOKEN}", "PREFECT_SERVER_API_AUTH_STRING": PASSWORD}
