@@ -19,8 +19,8 @@ from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 PREFECT = "prefect_server"
-LONGEST = (PREFECT, "test_serve.py", "test_deploy.py", "test_browser.py", "test_backup_restore.py", "fuzz")
-"""Parts of the names of the groups of tests that take longest."""
+LONGEST = (PREFECT, "test_serve.py", "test_browser.py", "test_delivery_chaos.py", "test_formats.py", "fuzz")
+"""How the names begin or end of the groups of tests that take longest."""
 
 
 def pytest_configure() -> None:
@@ -44,7 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place_in_line(item: pytest.Item) -> int:
     group = item.get_closest_marker("xdist_group")
     name = "" if group is None else str(group.args[0])
-    return next((place for place, part in enumerate(LONGEST) if part in name), len(LONGEST))
+    places = (place for place, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
+    return next(places, len(LONGEST))
 
 
 @pytest.fixture(scope="session")

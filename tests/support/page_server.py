@@ -45,7 +45,7 @@ def workplace(engine: Engine, home: Path, *, tokens: str | None = TOKENS) -> Wor
 @contextmanager
 def serving(place: Workplace, *, host: str = HOST) -> Iterator[httpx.Client]:
     """A client of a server of the app, which neither folds nor delivers by itself."""
-    with listening(place, host=host) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+    with listening(place, host=host) as (address, _), httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 

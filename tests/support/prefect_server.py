@@ -6,6 +6,8 @@ from contextlib import ExitStack
 
 START_TIMEOUT_S = 600
 """However busy the machine is; the server is there long before."""
+KINDS = {"flows": "id", "block_documents": "id", "artifacts": "id", "work_pools": "name"}
+"""What the server keeps, with what tells one from another."""
 
 
 class PrefectServer:
@@ -23,12 +25,13 @@ class PrefectServer:
             self._started.enter_context(prefect_test_harness(server_startup_timeout=START_TIMEOUT_S))
 
     def clear(self) -> None:
-        """Forget every flow, with its deployments and runs."""
+        """Forget every flow with its deployments and runs, and whatever else was made by hand."""
         from prefect.client.orchestration import get_client  # noqa: PLC0415
 
         with get_client(sync_client=True) as client:
-            for flow in client.read_flows():
-                client.request("DELETE", "/flows/{id}", {"id": flow.id})
+            for kind, key in KINDS.items():
+                for found in client.request("POST", f"/{kind}/filter", json={}).raise_for_status().json():
+                    client.request("DELETE", f"/{kind}/{found[key]}").raise_for_status()
 
     def end(self) -> None:
         """Prefect's settings are again what they were."""

@@ -28,13 +28,13 @@ def test_a_check_that_raises_or_does_not_end_stops_no_other() -> None:
         raise NotLooked("not here")
 
     looks: tuple[Callable[[], Finding], ...] = (defect, endless, not_here, lambda: ok("well"))
-    checked = examine([Check(str(number), look) for number, look in enumerate(looks)], timeout_s=0.5)
+    checked = examine([Check(str(number), look) for number, look in enumerate(looks)], timeout_s=3.0)
     over.set()
     assert [(it.name, it.finding.state.value) for it in checked] == [
         ("0", "failed"), ("1", "failed"), ("2", "skipped"), ("3", "ok"),
     ]  # fmt: skip
     assert checked[0].finding.found == "the check ended with a ZeroDivisionError"
-    assert "not done within 0.5 s" in checked[1].finding.found
+    assert "not done within 3 s" in checked[1].finding.found
 
 
 def test_no_secret_of_the_environment_is_told_even_where_a_server_repeats_it(

@@ -22,6 +22,7 @@ from tasks.rollups.rebuild import mend
 from tasks.rollups.update import fold, rebuild
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.waiting import until
 
 
 def test_a_fold_counts_everything_once(engine: Engine) -> None:
@@ -129,7 +130,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
         assert settle_module.settle(postgres_engine, 0.0).held_by == (pid,)
         thread = threading.Thread(target=lambda: results.append(fold(postgres_engine, UTC_BASIS, now=NOW)))
         thread.start()
-        assert waits.wait(30)
+        until(waits.is_set)
         with writing(postgres_engine) as other:
             other.execute(text("SET LOCAL lock_timeout = '1ms'"))
             other.execute(insert(table), [row, row])
