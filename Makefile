@@ -1,6 +1,6 @@
 # Every target does all the set-up it needs. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench docs serve lock clean
+.PHONY: help setup demo test test-all lint format bench docs serve lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header
-# One more than there are cores, as many tests wait for servers and processes; the order is by name, as the longest
-# files have the fewest tests and would all come last.
-TESTING := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile --no-loadscope-reorder
+# One more than there are cores, as many tests wait for servers and processes; in the order of tests/conftest.py, as
+# the longest groups have the fewest tests and would all come last.
+TESTING := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadgroup --no-loadscope-reorder
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## the virtual environment and the system's libraries, as far as running needs them
 
@@ -28,8 +28,11 @@ $(READY)-%: requirements-%.lock $(READY)
 demo: $(READY) ## the main job on the simulated router: import, measure, optimize, deliver
 	@$(BIN)/routewatch demo
 
-test: $(READY)-test ## all tests
-	@$(BIN)/python -m pytest $(TESTING)
+test: $(READY)-test ## the tests of all that a change can break
+	@$(BIN)/python -m pytest $(TESTING) -m "not slow"
+
+test-all: test ## those and the others: what only a release needs
+	@$(BIN)/python -m pytest $(TESTING) -m slow
 
 lint: $(READY)-test ## style, types and the direction of imports
 	@$(BIN)/ruff check .

@@ -69,14 +69,14 @@ class Run:
     last_change: datetime = START
 
 
-def run(seed: int, days: int = DAYS) -> Run:
+def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
     """One seed: the same demand twice, once under the config that the loop changes."""
     end = START + days * DAY
     judged = end - JUDGED_DAYS * DAY
     off = _kpis(simulate(judged, end, DEFAULT_CONFIG, seed=seed))
     with tempfile.TemporaryDirectory() as folder:
         engine = _prepared(Path(folder))
-        served = [_live(engine, day, seed) for day in range(days)]
+        served = [_live(engine, day, seed, planted_on) for day in range(days)]
         on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
         told = _told(engine, Run(seed, off, on))
         engine.dispose()
@@ -142,7 +142,7 @@ def _prepared(folder: Path) -> Engine:
     return engine
 
 
-def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
+def _live(engine: Engine, day: int, seed: int, planted_on: int) -> pl.DataFrame:
     """One day: the router serves from morning to morning, then comes the daily run."""
     morning = START + day * DAY + MORNING
     config = {key: setting.value for key, setting in read_config(engine).items()}
@@ -157,7 +157,7 @@ def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
     for optimization_id, label in pending(engine):
         if " model_selection " in label:
             approve(engine, optimization_id, SETTINGS, Attribution("person", "looks good", morning))
-    if day == PLANTED_ON:
+    if day == planted_on:
         _plant(engine, HARMS[seed % len(HARMS)], morning)
     return rows
 

@@ -296,7 +296,7 @@ class _Writer:
             overflows, told = self._trim(), self._away
             self._away, self._poked = True, False
             self._failures += 1
-            wait_s = _back_off_s(self._failures)
+            wait_s = back_off_s(self._failures)
         if not told:
             logger.warning("picks wait, they cannot be written: %s", _cause(error))
         if overflows:
@@ -305,7 +305,8 @@ class _Writer:
             self._changed.wait_for(lambda: self._stopped or self._poked, wait_s)
 
 
-def _back_off_s(failures: int) -> float:
+def back_off_s(failures: int) -> float:
+    """How long to wait before the next try after so many failures in a row: longer and longer, and never in step."""
     longest: float = min(LONGEST_WAIT_S, SHORTEST_WAIT_S * 2.0 ** min(failures - 1, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 

@@ -16,7 +16,7 @@ from deployments.cli import alerts as alerting
 from deployments.cli import config_and_deliveries as tables
 from deployments.cli import doctor_commands as checking
 from deployments.cli import optimizations as optimizing
-from deployments.console import complain, say
+from deployments.console import complain, say, write_by_line
 from deployments.log_config import use_logs
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from models.errors import RoutewatchError, UsageError
@@ -51,6 +51,7 @@ def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
     # Nearly all that a command makes while it imports is kept: looking through it for garbage so often finds none.
     gc.set_threshold(20_000, 20, 20)
+    write_by_line()
     use_logs()
     # In a terminal Prefect tells its makers when it is first imported, by whatever command, unless this is set before.
     os.environ.setdefault("DO_NOT_TRACK", "1")

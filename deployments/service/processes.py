@@ -19,10 +19,11 @@ def command_of(part: str, *arguments: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Be the part that the command line names; an error of Routewatch's own is one line, and status 1."""
-    from deployments.console import complain
+    from deployments.console import complain, write_by_line
     from models.errors import RoutewatchError
 
     _end_with_parent()
+    write_by_line()
     parts: dict[str, Callable[..., None]] = {"server": _server, "timetable": _timetable, "page": _page}
     _, part, *arguments = sys.argv
     try:

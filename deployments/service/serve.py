@@ -86,6 +86,8 @@ def _environment(place: Workplace, where: Where, *, has_server: bool) -> dict[st
     environment = dict(os.environ)
     # The parts may be started from anywhere, but work where this command was started.
     environment["ROUTEWATCH_HOME"] = str(place.environment.home.absolute())
+    # What Prefect starts, and starts in its turn, is not ours to set up line by line.
+    environment.setdefault("PYTHONUNBUFFERED", "1")
     if not has_server:
         return environment
     path = environment.get("PREFECT_SERVER_API_BASE_PATH", "/api")

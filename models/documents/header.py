@@ -13,7 +13,6 @@ from models.documents.common import (
     SCHEMA_VERSION,
     Charts,
     CoverageByColumn,
-    Direction,
     Filters,
     Freshness,
     Kpi,

@@ -55,7 +55,7 @@ def shortened(text: str, em: float, *, bold: bool = False) -> str:
 
 
 def _letter_em(letter: str, weight: int) -> float:
-    known = _widths(weight).get(ord(letter))
+    known = _widths(DIRECTORY / _FACES[weight]).get(ord(letter))
     if known is not None:
         return known
     if unicodedata.category(letter) in ("Cf", "Mn"):
@@ -65,12 +65,12 @@ def _letter_em(letter: str, weight: int) -> float:
 
 def is_in_font(letter: str) -> bool:
     """Whether the house's font can draw a letter."""
-    return ord(letter) in _widths(400)
+    return ord(letter) in _widths(DIRECTORY / _FACES[400])
 
 
 @cache
-def _widths(weight: int) -> dict[int, float]:
-    with TTFont(DIRECTORY / _FACES[weight], lazy=True) as font:
+def _widths(path: Path) -> dict[int, float]:
+    with TTFont(path, lazy=True) as font:
         widths, height = font["hmtx"], font["head"].unitsPerEm
         return {code: widths[glyph][0] / height for code, glyph in font.getBestCmap().items()}
 

@@ -53,7 +53,7 @@ def printable(document: D) -> D:
     """
     document = readable(document)
     drawn = _rewritten(document, _named)
-    if _missing(_letters_of(document.locale)):
+    if letters_without_font(_letters_of(document.locale)):
         drawn = drawn.model_copy(update={"locale": DRAWABLE_LOCALE})
     return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
 
@@ -89,7 +89,7 @@ def _walked(part: Any, change: Callable[[str], str]) -> Any:
 
 
 def _named(text: str) -> str:
-    missing = _missing(_not_in_font(text))
+    missing = letters_without_font(_not_in_font(text))
     if not missing:
         return text
     # What only joins or colours a picture says nothing beside its name.
@@ -125,7 +125,7 @@ def _not_in_font(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _missing(letters: str) -> frozenset[str]:
+def letters_without_font(letters: str) -> frozenset[str]:
     """Those of the letters for which the layout engine finds no font."""
     if not letters:
         return frozenset()

@@ -76,7 +76,7 @@ def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
     if not is_news or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
         return None
     cells = _cells(now, before)
-    parting = _parted(cells.whole)
+    parting = decompose_change(cells.whole)
     effects = _effects(parting, cells)
     part = _largest(effects, parting.change)
     spread = None if part is None else _spread(part, cells)
@@ -143,7 +143,7 @@ def _is_better_known(now: Side, before: Side) -> bool:
 
 
 @dataclass(frozen=True)
-class _Parting:
+class Decomposition:
     """A change's parts by class and model, of which volume is by class alone; all add up to `change`.
 
     `worth` is what a request of a class costs, and `moved` how many more of them than before a model got of as many.
@@ -164,7 +164,7 @@ class _Part(NamedTuple):
     model_id: str | None = None
 
 
-def _parted(sums: Numbers) -> _Parting:
+def decompose_change(sums: Numbers) -> Decomposition:
     """From sums by side, column, class and model."""
     known, usd, hits, hit_usd = (sums[:, column] for column in range(len(COSTING)))
     size = known.sum(axis=2)
@@ -176,7 +176,7 @@ def _parted(sums: Numbers) -> _Parting:
     worth = (shares * each).sum(axis=2).mean(axis=0)
     moved = size.mean(axis=0)[:, None] * _change(shares)
     kept = cached.mean(axis=0)
-    return _Parting(
+    return Decomposition(
         change=float(_change(usd).sum()),
         volume=_change(size) * worth,
         routing=moved * each.mean(axis=0),
@@ -197,7 +197,7 @@ def _change(sides: Numbers) -> Numbers:
     return np.asarray(sides[0] - sides[1])
 
 
-def _effects(parting: _Parting, cells: _Cells) -> dict[_Part, float]:
+def _effects(parting: Decomposition, cells: _Cells) -> dict[_Part, float]:
     """Each kind's part in the change, over all and by what can be named."""
     by_class: dict[Kind, Numbers] = {
         "volume": parting.volume,
@@ -236,7 +236,7 @@ def _spread(part: _Part, cells: _Cells) -> float | None:
     if blocks < LEAST_BLOCKS:
         return None
     count = cells.sums.shape[1]
-    effects = np.array([_effects(_parted(cells.without(block)), cells)[part] for block in range(count)])
+    effects = np.array([_effects(decompose_change(cells.without(block)), cells)[part] for block in range(count)])
     variance = (count - 1) / count * float(((effects - effects.mean()) ** 2).sum())
     return student(CONFIDENCE, blocks - 1) * math.sqrt(variance)
 
@@ -250,7 +250,7 @@ def _class_name(part: _Part, cells: _Cells) -> str | None:
 
 
 def _names(
-    part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
+    part: _Part, parting: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
 ) -> dict[str, str | None]:
     """Which models took over from which, whose requests cost more, or which team asked more."""
     if part.kind == "routing":
@@ -260,7 +260,7 @@ def _names(
     return {"model_id": part.model_id}
 
 
-def _models(part: _Part, parting: _Parting, cells: _Cells) -> dict[str, str | None]:
+def _models(part: _Part, parting: Decomposition, cells: _Cells) -> dict[str, str | None]:
     """Of the models that got more, and of those that got less, the one that changed the spend most."""
     rows = [row for row, name in enumerate(cells.classes) if part.complexity in (None, name)]
     sign = math.copysign(1.0, parting.change)
@@ -274,7 +274,7 @@ def _models(part: _Part, parting: _Parting, cells: _Cells) -> dict[str, str | No
     return found
 
 
-def _team(part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]) -> str | None:
+def _team(part: _Part, parting: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]) -> str | None:
     """The team whose requests make at least half of what more or fewer requests did; None where only one asks."""
     if len({team for rows in rollups for team in rows["team"]}) == 1:
         return None

@@ -72,10 +72,10 @@ def look_after(place: Workplace, now: datetime) -> Looked:
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
 
-    return _runs(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
+    return runs_of_timetable(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
 
 
-def _runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
+def runs_of_timetable(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
     """The runs of the timetable's deployments in any of the states; of one flow, where it is named."""
     from prefect.client.schemas import filters  # noqa: PLC0415
 
@@ -141,7 +141,7 @@ def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datet
     except ObjectNotFound:
         return []
     states = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
-    coming = {_due_of(run) for run in _runs(client, states, kind)}
+    coming = {_due_of(run) for run in runs_of_timetable(client, states, kind)}
     asked = [due for due in dues if due not in coming]
     for due in asked:
         client.create_flow_run_from_deployment(

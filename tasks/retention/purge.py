@@ -103,7 +103,7 @@ def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
     while not (rows := _oldest_rows(engine, gone & (SELECTION.c.timestamp >= oldest), names)).is_empty():
         if archive is not None:
             write_archive(archive, rows, state.zone)
-        removed += _delete(engine, gone, rows["id"].to_list())
+        removed += delete_rows(engine, gone, rows["id"].to_list())
         # From here on, and not from the beginning: the index keeps the entries of deleted rows while a snapshot that is
         # older than their deletion is open, and they would be walked over again and again.
         oldest = rows["timestamp"][-1]
@@ -115,7 +115,8 @@ def _oldest_rows(engine: Engine, where: ColumnElement[bool], names: tuple[str, .
     return read_rows(engine, select(*SELECTION.c[names]).where(where).order_by(*by_time).limit(CHUNK_ROWS))
 
 
-def _delete(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+def delete_rows(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+    """Delete those of the rows that are still among the `gone`, BATCH_ROWS in a transaction; how many went."""
     removed = 0
     for start in range(0, len(ids), BATCH_ROWS):
         # Written out: thousands of parameters take longer than the deletion. `gone` spares a row that was moved, after

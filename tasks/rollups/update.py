@@ -157,14 +157,14 @@ def _fold_upto(engine: Engine, bound: int, state: State, now: datetime, progress
             if written is not None and not written.result():
                 return total, False
             total, rows = total + rows, pending.rows
-            written = writer.submit(_write, engine, pending, state, ends_at, now)
+            written = writer.submit(write_rollups, engine, pending, state, ends_at, now)
             pending, state = _Rollups(), replace(state, last_id=ends_at)
             progress(ends_at, bound)
     is_done = written is None or written.result()
     return total + (rows if is_done else 0), is_done
 
 
-def _write(engine: Engine, pending: _Rollups, expected: State, last_id: int, now: datetime) -> bool:
+def write_rollups(engine: Engine, pending: _Rollups, expected: State, last_id: int, now: datetime) -> bool:
     """Add rollups and move the progress to `last_id`; False, and nothing is written, where it is not as expected."""
     with writing(engine) as connection:
         state = lock_state(connection)

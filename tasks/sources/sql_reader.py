@@ -101,18 +101,18 @@ class SqlRows:
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """Rows ahead. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             where = self._after(self._floor(connection, cursor, since))
             return int(connection.execute(select(func.count()).select_from(self._from).where(where)).scalar_one())
 
     def found(self) -> tuple[str, ...]:
         """The columns that there are. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             return self._found(connection)
 
     def pages(self, cursor: str | None, since: datetime | None) -> Iterator[Page]:
         """The rows. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             found = self._found(connection)
             wanted = [name for name in found if self._columns is None or name in self._columns]
             asked = dict.fromkeys((*wanted, self._order.name, self._key.name))
@@ -165,7 +165,8 @@ class SqlRows:
         return self._times.as_in(since, connection.execute(sample).scalar())
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def connected(self) -> Iterator[Connection]:
+        """A connection that only reads. Raises SourceUnavailable for whatever goes wrong on it."""
         engine = None
         try:
             engine = _engine(self._url)

@@ -36,6 +36,7 @@ from tasks.alerts.silences import list_silences
 from tasks.optimizer.apply import Evidence, apply
 from tasks.optimizer.queries import story_of
 from tasks.optimizer.router_config import set_by_hand
+from tests.support.waiting import slowness
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -124,7 +125,7 @@ def page(place: Workplace, browser: Browser) -> Iterator[str]:
 
 
 def wait(browser: Browser, until: Any) -> None:
-    WebDriverWait(browser, PATIENCE_S, poll_frequency=0.1).until(lambda _: until())
+    WebDriverWait(browser, PATIENCE_S * slowness(), poll_frequency=0.1).until(lambda _: until())
 
 
 def text(browser: Browser, section: str) -> str:
@@ -176,7 +177,7 @@ def test_a_new_selection_appears_by_itself(page: str, browser: Browser, place: W
     browser.execute_script("window.stays = true")
     assert tile(browser, "Requests") == "1,600"
     record(place.engine, a_selection(datetime.now(UTC), 1))
-    WebDriverWait(browser, 10, poll_frequency=0.1).until(lambda _: tile(browser, "Requests") == "1,601")
+    WebDriverWait(browser, 10 * slowness(), poll_frequency=0.1).until(lambda _: tile(browser, "Requests") == "1,601")
     assert browser.execute_script("return window.stays")
 
 

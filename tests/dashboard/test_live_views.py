@@ -21,6 +21,7 @@ from models.settings import parse_settings
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.factories import insert_selections, selections
+from tests.support.waiting import until
 
 NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)
 NAME = "</td><script>alert(1)</script>"
@@ -104,13 +105,13 @@ def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
 
     def held(at: Workplace, chosen: Chosen, now: datetime, **more: Any) -> Any:
         making.set()
-        may_go_on.wait(30)
+        until(may_go_on.is_set)
         return look(at, chosen, now, **more)
 
     monkeypatch.setattr(live, "look", held)
     other = threading.Thread(target=views.shown, args=(Chosen("6h"),), kwargs={"anew": True})
     other.start()
-    assert making.wait(30)
+    until(making.is_set)
     assert views.shown(Chosen("6h")) is before
     may_go_on.set()
     other.join()

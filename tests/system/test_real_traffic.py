@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, select
 
-from models.database import migrate, open_database, reading
+from models.database import open_database, reading
 from models.period import Level, Period
 from models.report_template import Template
 from models.schema import UNKNOWN
@@ -27,6 +27,7 @@ from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
+from tests.support.databases import migrated_sqlite
 
 SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")
 START, END = datetime(2026, 9, 6, 16, tzinfo=UTC), datetime(2026, 9, 20, 16, tzinfo=UTC)
@@ -44,8 +45,7 @@ def traffic() -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{folder}/routewatch.db")
-        engine = open_database(f"sqlite:///{folder}/routewatch.db")
+        engine = open_database(migrated_sqlite(Path(folder)))
         import_file(engine, SERVEGEN, mapping=Mapping(), zone="UTC", rejects_folder=Path(folder))
         yield engine
         engine.dispose()

@@ -173,7 +173,7 @@ async def _connected(url: httpx.URL, addresses: list[str]) -> Knocked:
 
 async def _connected_to(address: str, url: httpx.URL) -> Knocked:
     name = url.raw_host.decode()
-    encrypted = {"ssl": _trusted(), "server_hostname": name} if url.scheme == "https" else {}
+    encrypted = {"ssl": trusted_context(), "server_hostname": name} if url.scheme == "https" else {}
     _, writer = await asyncio.open_connection(address, _port(url), **encrypted)  # type: ignore[arg-type]
     try:
         line, certificate = writer.get_extra_info("ssl_object"), writer.get_extra_info("peercert")
@@ -200,7 +200,7 @@ async def _post_to(
     address: str, url: httpx.URL, body: bytes, headers: dict[str, str], *, private: bool
 ) -> httpx.Response:
     # The total is bounded outside; nothing in between may wait for longer, nor be the first to give up.
-    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=_trusted())  # noqa: S113
+    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=trusted_context())  # noqa: S113
     async with client:
         if not private:
             # Once more where the connection is made, whatever may have come in between.
@@ -214,7 +214,8 @@ async def _post_to(
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted_context() -> ssl.SSLContext:
+    """The client's side of TLS, with the issuers that are trusted."""
     return httpx.create_ssl_context()
 
 

@@ -207,12 +207,13 @@ def _stamp(instant: datetime) -> str:
 def _again(error: Exception) -> bool | float:
     """Whether to ask again: after how many seconds where the server says so, else with growing waits."""
     if isinstance(error, httpx.HTTPStatusError):
-        wait = _asked_wait_s(error.response, datetime.now(UTC))
+        wait = requested_wait_s(error.response, datetime.now(UTC))
         return True if wait is None else wait if wait <= LONGEST_WAIT_S else False
     return isinstance(error, httpx.TransportError)
 
 
-def _asked_wait_s(answer: httpx.Response, now: datetime) -> float | None:
+def requested_wait_s(answer: httpx.Response, now: datetime) -> float | None:
+    """How long an answer asks to wait before the next request; None where it does not say."""
     asked = answer.headers.get("retry-after", "")
     try:
         return max(0.0, float(asked))
@@ -226,7 +227,7 @@ def _asked_wait_s(answer: httpx.Response, now: datetime) -> float | None:
 
 def _cause(error: Exception, path: str) -> str:
     if isinstance(error, httpx.HTTPStatusError):
-        wait = _asked_wait_s(error.response, datetime.now(UTC))
+        wait = requested_wait_s(error.response, datetime.now(UTC))
         asks = "" if wait is None else f" and asks to wait {wait:.0f} s"
         return f"{path} answered {error.response.status_code} {error.response.reason_phrase}{asks}"
     if isinstance(error, httpx.HTTPError):

@@ -54,6 +54,16 @@ class Traces:
         self._trace_of_answer: OrderedDict[str, str] = OrderedDict()
         self._scores: OrderedDict[Key, dict[tuple[str, str | None], Score]] = OrderedDict()
 
+    @property
+    def span_count(self) -> int:
+        """How many spans are remembered."""
+        return sum(len(trace.spans) for trace in self._traces.values())
+
+    @property
+    def most_scores(self) -> int:
+        """How many evaluations are remembered of the call that has the most of them."""
+        return max(map(len, self._scores.values()), default=0)
+
     def add(
         self, spans: Iterable[Span], scores: Iterable[Score] = (), *, unreadable: Mapping[str, int] | None = None
     ) -> Settled:

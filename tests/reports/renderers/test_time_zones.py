@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Document
 from models.period import Level, last_complete
 from models.settings import Settings
@@ -19,6 +19,7 @@ from tasks.reporting.compose import compose
 from tasks.reporting.request import scheduled
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 
 TEMPLATES = sorted(kind.model_fields["template"].default for kind in get_args(Document))
@@ -39,8 +40,7 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     zone, local, day_hours, week_hours = CASES[request.param]
     now = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     folder: Path = tmp_path_factory.mktemp("zones")
-    migrate(f"sqlite:///{folder}/z.db")
-    engine = open_database(f"sqlite:///{folder}/z.db")
+    engine = open_database(migrated_sqlite(folder))
     times = [now - timedelta(days=16) + EVERY * number for number in range(16 * 144)]
     rows = ({"timestamp": at, "response_time_ms": 100.0, "cost_usd": 0.01, "complexity": "simple"} for at in times)
     insert_selections(engine, selections(*rows))

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from models.attribution import Attribution
 from models.context import Workplace
-from models.database import migrate, reading
+from models.database import reading
 from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable
 from models.notifications import AlertMessage
@@ -20,6 +20,7 @@ from models.settings import parse_settings
 from models.tables import Alert, table_of
 from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
 from tasks.alerts.silences import Wanted, silence
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY
 
 ALERT = table_of(Alert)
@@ -80,7 +81,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server: N
     )
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
     monkeypatch.setenv("ROUTEWATCH_SETTINGS", str(settings))
-    migrate(f"sqlite:///{tmp_path / 'routewatch.db'}")
+    migrated_sqlite(tmp_path)
     return tmp_path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database, reading
+from models.database import open_database, reading
 from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
 from models.kpis import KpiName
 from models.period import Level, Period
@@ -26,6 +27,7 @@ from tasks.rollups.aggregate import SELECTION_SCHEMA, SUMS, roll_up
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import gather_from
 from tasks.rollups.update import fold
+from tests.support.databases import PostgresServer, migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections
 
 ZONE = "Asia/Kolkata"
@@ -70,17 +72,17 @@ TRAFFIC = ten_days()
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def folded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database of each kind for all tests: they only read."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('evidence')}/routewatch.db"
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres_server")
-        server.psql("CREATE DATABASE evidence")
-        address = str(server.get_uri()).replace("/postgres?", "/evidence?")
-    migrate(address)
-    engine = open_database(address)
-    insert_selections(engine, TRAFFIC)
-    fold(engine, Basis(ZONE, 2000.0), now=TENTH.end)
-    yield engine
-    engine.dispose()
+    with ExitStack() as opened:
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            address = opened.enter_context(server.database(migrated=True))
+        else:
+            address = migrated_sqlite(tmp_path_factory.mktemp("evidence"))
+        engine = open_database(address)
+        opened.callback(engine.dispose)
+        insert_selections(engine, TRAFFIC)
+        fold(engine, Basis(ZONE, 2000.0), now=TENTH.end)
+        yield engine
 
 
 def evidence(engine: Engine, period: Period, filters: Filters, earlier: Sequence[Period] = ()) -> Evidence:

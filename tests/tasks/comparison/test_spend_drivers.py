@@ -18,7 +18,7 @@ from models.period import Period
 from reports.report_templates.view import headline
 from reports.text.formatting import Formats
 from reports.text.spend_drivers import because, cause_text
-from tasks.comparison.spend_drivers import COSTING, Side, Spending, _parted, spend_cause
+from tasks.comparison.spend_drivers import COSTING, Side, Spending, decompose_change, spend_cause
 from tasks.comparison.trends import trends
 from tasks.rollups.aggregate import empty, rollup_schema
 from tasks.rollups.query import Gathered
@@ -216,7 +216,7 @@ def test_the_parts_add_up_to_the_change(drawn: Any, dollars: int) -> None:
     known, hits = drawn[:, 0] + drawn[:, 1], drawn[:, 1]
     hit_usd = hits * 0.01 * dollars
     sums = np.stack([known, drawn[:, 0] * (0.5 + drawn[:, 2]) + hit_usd, hits, hit_usd], axis=1).astype(float)
-    parts = _parted(sums)
+    parts = decompose_change(sums)
     added = sum(float(it.sum()) for it in (parts.volume, parts.routing, parts.cache, parts.price))
     assert added == pytest.approx(parts.change, abs=1e-6)
 

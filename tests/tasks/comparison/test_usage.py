@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.report_template import Template
@@ -30,6 +30,7 @@ from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import Gathered
 from tasks.rollups.update import fold
 from tasks.statistics.intervals import student
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 from tests.support.usage_documents import period_part
 
@@ -313,9 +314,7 @@ def test_a_part_of_an_hour_has_a_part_of_what_is_usual() -> None:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Three weeks of picks by two teams, the third with a model of its own."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('usage')}/u.db"
-    migrate(address)
-    opened = open_database(address)
+    opened = open_database(migrated_sqlite(tmp_path_factory.mktemp("usage")))
     rows = [
         {
             "timestamp": MONDAY + timedelta(minutes=30 * index),

@@ -26,6 +26,7 @@ from tasks.delivery.worker import Receipt, deliver_due
 from tests.support import messages
 from tests.support.contexts import workplace_of
 from tests.support.servers import Hook, Mailbox, hook
+from tests.support.waiting import until
 
 NOW = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -221,7 +222,7 @@ def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_
         receipts: list[Receipt] = []
         sender = Thread(target=lambda: receipts.extend(deliver_due(place, now=NOW)))
         sender.start()
-        assert served.wait(15)
+        until(served.is_set)
         sender.join()
     assert [receipt.state for receipt in receipts] == ["sent"] * 8
 

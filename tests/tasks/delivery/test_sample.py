@@ -14,12 +14,9 @@ from standardwebhooks.webhooks import Webhook
 
 from deployments.cli.doctor_commands import test_delivery as run_test_delivery
 from models.errors import UsageError
-from tests.deployments.test_cli import call, fault
-from tests.security.test_network import LOGIN, unknown_issuer
+from tests.support.commands import call, fault
 from tests.support.contexts import SECRET
-from tests.support.servers import HOST, Hook, Mailbox, mailbox
-
-__all__ = ["unknown_issuer"]
+from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox
 
 
 @pytest.fixture(autouse=True)

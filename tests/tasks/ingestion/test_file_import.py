@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from models.database import migrate, open_database, reading
+from models.database import open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
 from tasks.ingestion import file_reader as read
 from tasks.ingestion.column_mapping import COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY
 
 SELECTION = table_of(Selection)
@@ -53,8 +54,7 @@ def rejects(result: ImportResult) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def shared_engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{folder}/routewatch.db")
-        engine = open_database(f"sqlite:///{folder}/routewatch.db")
+        engine = open_database(migrated_sqlite(Path(folder)))
         yield engine
         engine.dispose()
 

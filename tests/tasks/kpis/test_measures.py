@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Filters
 from models.period import Level, Period
 from models.settings import PerformanceMetrics
@@ -21,6 +21,7 @@ from tasks.rollups.checkpoint import Basis
 from tasks.rollups.query import Gathered, gather
 from tasks.rollups.totals import total
 from tasks.rollups.update import fold
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 TRAFFIC = selections(
@@ -41,9 +42,7 @@ TRAFFIC = selections(
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    address = f"sqlite:///{tmp_path_factory.mktemp('measure')}/m.db"
-    migrate(address)
-    engine = open_database(address)
+    engine = open_database(migrated_sqlite(tmp_path_factory.mktemp("measure")))
     insert_selections(engine, TRAFFIC)
     fold(engine, Basis("Asia/Kolkata", 2000.0), now=MONDAY)
     return engine

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import Engine
 
 from models.context import load_workplace
-from models.database import migrate
 from models.documents import ConfigMove, Recommendation
 from models.errors import UsageError
 from models.period import Period
@@ -22,7 +21,8 @@ from tasks.optimizer.queries import pending, story_of
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
-from tests.deployments.test_cli import call, fault
+from tests.support.commands import call, fault
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -33,7 +33,7 @@ LABEL = "#1 model_selection simple: costly → cheap"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A router with two weeks of traffic, and a proposal that waits."""
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     place = load_workplace()
     set_by_hand(place.engine, "routing.simple", "costly", by="router", reason="default", now=MONDAY)
     traffic = ({"timestamp": NOW - timedelta(hours=hour), "complexity": "simple"} for hour in range(1, 14 * 24))

@@ -19,9 +19,8 @@ from sqlalchemy import Engine, select
 
 from models.attribution import Attribution
 from models.database import reading
-from models.documents import ConfigMove, Recommendation, Verdict
+from models.documents import Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
-from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.alerts.evaluate import watch
 from tasks.optimizer.apply import Evidence, apply
@@ -33,10 +32,9 @@ from tasks.optimizer.verify import verify
 from tasks.rollups.checkpoint import basis_of
 from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.proposals import APPLIED_AT, SETTINGS, proposal, propose
 
-SETTINGS = Settings()
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
-APPLIED_AT = MONDAY + 2 * WEEK
 CONFIG = {"cache.max_entries": 1000, "routing.simple": "costly", "routing.complex": "strong"}
 ANNA = Attribution("anna", "saves money", APPLIED_AT)
 
@@ -73,23 +71,6 @@ def router(engine: Engine) -> Engine:
     insert_selections(engine, traffic(MONDAY, 2 * WEEK))
     fold(engine, basis_of(SETTINGS), now=APPLIED_AT)
     return engine
-
-
-def proposal(key: str, to_value: Any, engine: Engine) -> Recommendation:
-    setting = read_config(engine)[key]
-    kind: Any = "model_selection" if key.startswith("routing.") else "cache_optimization"
-    return Recommendation(
-        type=kind, bottleneck="high_cost", description="d", impact="high", effort="low",
-        auto_apply=kind != "model_selection", complexity=key.removeprefix("routing.") if "routing." in key else None,
-        moves=(ConfigMove(key=key, from_value=setting.value, to_value=to_value, version=setting.version),),
-        status="waiting" if kind == "model_selection" else "proposed",
-    )  # fmt: skip
-
-
-def propose(engine: Engine, *items: Recommendation, now: datetime = APPLIED_AT) -> list[Recommendation]:
-    from models.period import Period  # noqa: PLC0415
-
-    return list(apply(engine, items, SETTINGS, Evidence(Period(now - DAY, now), now, now)))
 
 
 def applied(engine: Engine, key: str = "cache.max_entries", to_value: Any = 2000) -> int:
@@ -399,7 +380,7 @@ CRASH = """
     from datetime import datetime, timedelta
     from sqlalchemy import event
     from models.database import open_database
-    from tests.tasks.optimizer.test_verify import propose, proposal
+    from tests.support.proposals import proposal, propose
 
     engine = open_database(sys.argv[1])
     items = (proposal("cache.max_entries", 2000, engine),)

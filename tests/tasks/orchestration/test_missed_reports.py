@@ -17,13 +17,14 @@ from sqlalchemy import Engine, insert, select
 
 from deployments.embedded_prefect import without_heartbeat
 from models.context import Workplace, load_workplace
-from models.database import migrate, reading, writing
+from models.database import reading, writing
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
 from tasks.alerts.flow_failures import note_failure
 from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -145,7 +146,7 @@ def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefe
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     place = load_workplace()
     first = berlin(2026, 3, 16)
     rows = ({"timestamp": first + number * HOUR, "response_time_ms": 500.0} for number in range(14 * 24))
@@ -177,13 +178,13 @@ def run_what_is_due() -> list[tuple[str, str]]:
     from flows.daily import daily  # noqa: PLC0415
     from flows.hourly import hourly  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.orchestration.run_monitor import _runs  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import runs_of_timetable  # noqa: PLC0415
 
     ended = []
     with get_client(sync_client=True) as client:
         for flow in (hourly, daily, weekly):
             for run in sorted(
-                _runs(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
+                runs_of_timetable(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
             ):
                 run_flow(flow, flow_run=run, parameters=run.parameters)
                 state = client.read_flow_run(run.id).state

@@ -23,7 +23,7 @@ from tasks.rollups.aggregate import KEYS, roll_up
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.update import fold, rebuild
 from tests.support.factories import MONDAY, insert_selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, traffic
+from tests.support.rollups import NOW, UTC_BASIS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)
@@ -144,13 +144,13 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
 ) -> None:
     insert_selections(engine, RAW)
     fold(engine, UTC_BASIS, now=NOW)
-    before, whole_delete = known(engine), retain_module._delete
+    before, whole_delete = known(engine), retain_module.delete_rows
 
     def dying(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
         whole_delete(engine, gone, ids[:10])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(retain_module, "_delete", dying)
+    monkeypatch.setattr(retain_module, "delete_rows", dying)
     with pytest.raises(KeyboardInterrupt):
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     monkeypatch.undo()

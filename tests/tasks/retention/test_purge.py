@@ -17,7 +17,7 @@ from tasks.retention.purge import retain
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tests.support.factories import MONDAY, insert_selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, traffic
+from tests.support.rollups import NOW, UTC_BASIS, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)
@@ -72,7 +72,7 @@ def test_more_rows_of_one_moment_than_a_batch_all_go(engine: Engine, monkeypatch
 def test_an_old_row_that_comes_while_others_go_stays_until_it_is_counted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delete_rows = retain_module._delete
+    delete_rows = retain_module.delete_rows
 
     def beside_a_writer(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
         insert_selections(engine, traffic(1, start=MONDAY + 3 * DAY))
@@ -81,7 +81,7 @@ def test_an_old_row_that_comes_while_others_go_stays_until_it_is_counted(
     insert_selections(engine, traffic(500))
     fold(engine, UTC_BASIS, now=NOW)
     monkeypatch.setattr(retain_module, "CHUNK_ROWS", 100)
-    monkeypatch.setattr(retain_module, "_delete", beside_a_writer)
+    monkeypatch.setattr(retain_module, "delete_rows", beside_a_writer)
     assert retain(engine, raw_kept=DAY, now=LATER).selections == 500
     assert left(engine) == 5
     fold(engine, UTC_BASIS, now=LATER)
@@ -89,7 +89,7 @@ def test_an_old_row_that_comes_while_others_go_stays_until_it_is_counted(
 
 
 def test_a_row_that_is_moved_to_a_kept_time_meanwhile_stays(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    delete_rows = retain_module._delete
+    delete_rows = retain_module.delete_rows
 
     def after_a_move(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
         with writing(engine) as connection:
@@ -98,7 +98,7 @@ def test_a_row_that_is_moved_to_a_kept_time_meanwhile_stays(engine: Engine, monk
 
     insert_selections(engine, traffic(50))
     fold(engine, UTC_BASIS, now=NOW)
-    monkeypatch.setattr(retain_module, "_delete", after_a_move)
+    monkeypatch.setattr(retain_module, "delete_rows", after_a_move)
     assert retain(engine, raw_kept=DAY, now=LATER).selections == 49
     assert left(engine) == 1
 

@@ -20,16 +20,10 @@ from tasks.rollups.aggregate import KEYS, merge
 from tasks.rollups.checkpoint import Basis
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
-from tests.support.factories import MONDAY, insert_selections, selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, stored, totals_of, traffic
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
-
-
-def raw_of(engine: Engine) -> pl.DataFrame:
-    with reading(engine) as connection:
-        rows = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings().all()
-    return selections(*({name: row[name] for name in selections().columns} for row in rows))
 
 
 def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:

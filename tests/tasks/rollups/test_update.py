@@ -3,66 +3,26 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from models.database import reading, writing
 from models.period import Level, Period
-from models.schema import HOUR_TOTAL
-from models.tables import FoldState, Rollup, Selection, table_of
+from models.tables import FoldState, Selection, table_of
 from tasks.rollups import selection_reader as scan
 from tasks.rollups import store as shelve
 from tasks.rollups import update as fold_module
 from tasks.rollups import watermark as settle_module
-from tasks.rollups.aggregate import COLUMNS, KEYS, merge, roll_up
-from tasks.rollups.checkpoint import MINUTES_KEPT, Basis
+from tasks.rollups.checkpoint import Basis
 from tasks.rollups.rebuild import mend
 from tasks.rollups.update import fold, rebuild
-from tests.support.factories import MONDAY, insert_selections, selections
-
-UTC_BASIS = Basis("UTC", 2000.0)
-NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)
-ROLLUP = table_of(Rollup)
-
-
-def traffic(count: int, start: datetime = MONDAY, step: timedelta = timedelta(minutes=7)) -> pl.DataFrame:
-    return selections(
-        *(
-            {
-                "timestamp": start + i * step,
-                "model_id": f"m{i % 3}",
-                "team": f"t{i % 2}",
-                "response_time_ms": 100.0 * (1 + i % 40),
-                "cost_usd": i / 1000,
-            }
-            for i in range(count)
-        )
-    )
-
-
-def stored(engine: Engine, level: str) -> pl.DataFrame:
-    with reading(engine) as connection:
-        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == str(level))).fetchall()
-    schema = roll_up(selections(), "UTC", 0.0)[Level.HOUR].schema
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(KEYS)
-
-
-def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_BASIS) -> None:
-    expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
-    for level in Level:
-        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
-    totals = totals_of(expected[Level.HOUR])
-    assert_frame_equal(stored(engine, HOUR_TOTAL), totals, check_exact=False, rel_tol=1e-9)
-
-
-def totals_of(hours: pl.DataFrame) -> pl.DataFrame:
-    """The hours over all models, complexities and teams."""
-    return merge(hours.with_columns(pl.lit("").alias(name) for name in KEYS[1:])).sort(KEYS)
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.waiting import until
 
 
 def test_a_fold_counts_everything_once(engine: Engine) -> None:
@@ -170,7 +130,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
         assert settle_module.settle(postgres_engine, 0.0).held_by == (pid,)
         thread = threading.Thread(target=lambda: results.append(fold(postgres_engine, UTC_BASIS, now=NOW)))
         thread.start()
-        assert waits.wait(30)
+        until(waits.is_set)
         with writing(postgres_engine) as other:
             other.execute(text("SET LOCAL lock_timeout = '1ms'"))
             other.execute(insert(table), [row, row])
@@ -220,7 +180,7 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
 ) -> None:
     """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
     insert_selections(engine, traffic(50))
-    write, table = fold_module._write, table_of(Selection)
+    write, table = fold_module.write_rollups, table_of(Selection)
     changes = iter([9.0])
 
     def late(*arguments: Any) -> bool:
@@ -230,7 +190,7 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
             assert mend(engine).hours == 1
         return write(*arguments)
 
-    monkeypatch.setattr(fold_module, "_write", late)
+    monkeypatch.setattr(fold_module, "write_rollups", late)
     assert fold(engine, UTC_BASIS, now=NOW).rows == 50
     raw = traffic(50)
     changed = raw.with_row_index().with_columns(cost_usd=pl.when(pl.col("index") == 6).then(9.0).otherwise("cost_usd"))

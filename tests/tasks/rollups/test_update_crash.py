@@ -15,8 +15,7 @@ from models.database import reading
 from models.tables import Selection, table_of
 from tasks.rollups.update import fold
 from tests.support.paths import ROOT
-from tests.tasks.rollups.test_rebuild import raw_of
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of
 
 KILLS = int(os.environ.get("ROUTEWATCH_KILLS", "6"))
 """50 take a few minutes."""
@@ -48,7 +47,7 @@ FOLDER = """
     import sys
     from models.database import connect
     from tasks.rollups.update import fold
-    from tests.tasks.rollups.test_update import NOW, UTC_BASIS
+    from tests.support.rollups import NOW, UTC_BASIS
     engine = connect(sys.argv[1])
     print("ready", flush=True)
     while True:

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from models.database import migrate, open_database, reading, writing
+from models.database import open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.schema import HOUR_TOTAL
 from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
@@ -39,7 +39,8 @@ from tasks.rollups.checkpoint import Basis
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import fold
 from tasks.rollups.watermark import settle
-from tests.tasks.rollups.test_update import totals_of
+from tests.support.databases import migrated_sqlite
+from tests.support.rollups import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)
@@ -213,8 +214,7 @@ class Folding(RuleBasedStateMachine):
 @pytest.fixture
 def file_engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{Path(folder) / 'r.db'}")
-        engine = open_database(f"sqlite:///{Path(folder) / 'r.db'}")
+        engine = open_database(migrated_sqlite(Path(folder)))
         yield engine
         engine.dispose()
 

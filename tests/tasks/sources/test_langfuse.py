@@ -241,8 +241,8 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(server: Server, monke
 
 def test_a_time_to_wait_may_be_a_date() -> None:
     answer = httpx.Response(429, headers={"retry-after": "Mon, 07 Sep 2026 08:00:30 GMT"})
-    assert langfuse_api._asked_wait_s(answer, START) == 30.0
-    assert langfuse_api._asked_wait_s(httpx.Response(429), START) is None
+    assert langfuse_api.requested_wait_s(answer, START) == 30.0
+    assert langfuse_api.requested_wait_s(httpx.Response(429), START) is None
 
 
 @pytest.mark.parametrize(

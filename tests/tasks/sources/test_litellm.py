@@ -22,6 +22,7 @@ from tasks.ingestion.pull_stats import Tally
 from tasks.sources import litellm
 from tasks.sources.litellm import LiteLLM
 from tests.support import spend_logs
+from tests.support.databases import PostgresServer
 from tests.support.paths import ROOT
 from tests.support.spend_logs import START, insert, row
 
@@ -31,21 +32,21 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def proxy_template(postgres_server: Any) -> str:
+def proxy_template(postgres_server: PostgresServer) -> str:
     """A database that the proxy's own migrations have made."""
-    postgres_server.psql("CREATE DATABASE litellm_template")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/litellm_template?")
+    postgres_server.execute("CREATE DATABASE litellm_template")
+    address = postgres_server.address_of("litellm_template")
     spend_logs.migrate(address)
     return "litellm_template"
 
 
 @pytest.fixture
-def proxy(postgres_server: Any, proxy_template: str) -> Iterator[str]:
+def proxy(postgres_server: PostgresServer, proxy_template: str) -> Iterator[str]:
     """The address of a proxy's empty database."""
     name = "litellm_one"
-    postgres_server.psql(f"CREATE DATABASE {name} TEMPLATE {proxy_template}")
-    yield str(postgres_server.get_uri()).replace("/postgres?", f"/{name}?")
-    postgres_server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {proxy_template}")
+    yield postgres_server.address_of(name)
+    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def bring(engine: Engine, address: str, since: datetime | None = None, **settings: Any) -> Tally:
@@ -289,9 +290,9 @@ def test_a_pull_that_dies_in_the_middle_goes_on_where_it_was(
     assert (again.read, again.added) == (31, 30)
 
 
-def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgres_server: Any) -> None:
-    postgres_server.psql("CREATE DATABASE litellm_old")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/litellm_old?")
+def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgres_server: PostgresServer) -> None:
+    postgres_server.execute("CREATE DATABASE litellm_old")
+    address = postgres_server.address_of("litellm_old")
     spend_logs.migrate(address, upto="20250326162113")
     owner = create_engine(spend_logs.driver(address))
     with owner.begin() as connection:
@@ -304,7 +305,7 @@ def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgr
     old = stored(engine, "old")
     assert (old["timestamp"], old["response_time_ms"]) == (START + timedelta(milliseconds=250), 750)
     assert (old["cost_usd"], old["cache_hit"], old["team"], old["error"]) == (0.25, None, None, False)
-    postgres_server.psql("DROP DATABASE litellm_old WITH (FORCE)")
+    postgres_server.execute("DROP DATABASE litellm_old WITH (FORCE)")
 
 
 def test_the_role_that_the_documentation_makes_is_enough(engine: Engine, proxy: str) -> None:

@@ -452,7 +452,7 @@ def test_what_is_remembered_has_a_bound() -> None:
     for span in recorder.spans:
         shelf.take([span])
     assert len(shelf.picks) == 80
-    assert sum(len(trace.spans) for trace in shelf.traces._traces.values()) <= 10
+    assert 0 < shelf.traces.span_count <= 10
 
 
 def test_evaluations_without_end_are_not_all_remembered() -> None:
@@ -461,7 +461,7 @@ def test_evaluations_without_end_are_not_all_remembered() -> None:
     for number in range(100):
         recorder.span(evaluation("Correct", 0.5, {"gen_ai.response.id": f"r{number}"}), links=[call])
     shelf.take(recorder.spans)
-    assert max(map(len, shelf.traces._scores.values())) <= MOST_SCORES_OF_CALL
+    assert 0 < shelf.traces.most_scores <= MOST_SCORES_OF_CALL
 
 
 def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engine: Engine) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from models.database import reading
 from models.errors import SourceUnavailable
 from models.tables import Overhead, table_of
+from tests.support.databases import PostgresServer
 from tests.support.pulls import MINUTE, START, bring, stored, write_jsonl
 
 
@@ -202,12 +203,12 @@ class RouterTable:
 
 
 @pytest.fixture
-def router(postgres_server: Any) -> Iterator[RouterTable]:
-    postgres_server.psql("CREATE DATABASE semantic_router")
-    found = RouterTable(str(postgres_server.get_uri()).replace("/postgres?", "/semantic_router?"))
+def router(postgres_server: PostgresServer) -> Iterator[RouterTable]:
+    postgres_server.execute("CREATE DATABASE semantic_router")
+    found = RouterTable(postgres_server.address_of("semantic_router"))
     yield found
     found.engine.dispose()
-    postgres_server.psql("DROP DATABASE semantic_router WITH (FORCE)")
+    postgres_server.execute("DROP DATABASE semantic_router WITH (FORCE)")
 
 
 def test_the_table_says_the_same_as_the_files(sqlite_engine: Engine, router: RouterTable) -> None:

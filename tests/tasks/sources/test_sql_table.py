@@ -17,6 +17,7 @@ from sqlalchemy import Engine, create_engine, text
 from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
 from tasks.sources import sql_reader as sql
 from tasks.sources.sql_reader import WITHOUT_PLACE, SqlRows
+from tests.support.databases import PostgresServer
 from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 TOML = """
@@ -78,14 +79,14 @@ def sqlite_place(tmp_path: Path) -> Iterator[Place]:
 
 
 @pytest.fixture
-def postgres_place(postgres_server: Any) -> Iterator[Place]:
-    postgres_server.psql("CREATE DATABASE theirs")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/theirs?")
+def postgres_place(postgres_server: PostgresServer) -> Iterator[Place]:
+    postgres_server.execute("CREATE DATABASE theirs")
+    address = postgres_server.address_of("theirs")
     kinds = {"text": "text", "time": "timestamptz", "number": "numeric(12, 6)"}
     place = Place(address, kinds, "public.Route log")
     yield place
     place.engine.dispose()
-    postgres_server.psql("DROP DATABASE theirs WITH (FORCE)")
+    postgres_server.execute("DROP DATABASE theirs WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -266,7 +267,7 @@ def test_nothing_can_be_written_to_the_source(place: Place, tmp_path: Path) -> N
     rows = SqlRows(place.address, query=writes, cursor="x", key="x", overlap_minutes=0)
     with pytest.raises(SourceUnavailable):
         rows.size(None, None)
-    with rows._connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
+    with rows.connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
         connection.execute(text(f"DELETE FROM {place.quoted}"))  # noqa: S608
     place.insert("p1", stamp(START))
 

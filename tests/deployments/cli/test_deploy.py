@@ -19,11 +19,14 @@ import stamina
 from sqlalchemy import create_engine, select, text
 
 from models.context import Workplace, close_engines, load_workplace
-from models.database import migrate, reading
+from models.database import reading
 from models.tables import Alert, Report, table_of
+from tests.support.commands import call
+from tests.support.databases import PostgresServer
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 from tests.support.servers import Mailbox, mailbox
-from tests.support.waiting import a_free_port, until
+from tests.support.waiting import a_free_port, status_of, until
 
 BIN = Path(sys.executable).parent
 
@@ -37,11 +40,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 class Site:
     """A Prefect server, a database, and the environment that commands and workers are started in."""
 
-    def __init__(self, home: Path, postgres: Any, inbox: Mailbox) -> None:
-        self.home, self.port = home, a_free_port()
-        postgres.psql(f"CREATE DATABASE routewatch_at_{self.port}")
-        address = str(postgres.get_uri()).replace("/postgres?", f"/routewatch_at_{self.port}?")
-        migrate(address)
+    def __init__(self, home: Path, address: str, inbox: Mailbox, api: str) -> None:
+        self.home, self.api = home, api
         settings = home / "settings.json"
         people = {"email": ["mailto:ops@example.org"], "management": ["mailto:head@example.org"]}
         daily = {"daily": {"recipients": ["email"]}}
@@ -55,19 +55,13 @@ class Site:
             "ROUTEWATCH_SMTP_HOST": "127.0.0.1", "ROUTEWATCH_SMTP_PORT": str(inbox.port),
             "ROUTEWATCH_SMTP_SECURITY": "none",
         }  # fmt: skip
-        own = ("ROUTEWATCH_", "PREFECT_", "PYTHON")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
-        self.environment = clean | self.routewatch | {
+        self.environment = clean_environment() | self.routewatch | {
             "PREFECT_HOME": str(home / "prefect"), "PREFECT_API_URL": self.api, "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_SERVER_CONCURRENCY_MAXIMUM_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
         }  # fmt: skip
         self.inbox = inbox
-
-    @property
-    def api(self) -> str:
-        return f"http://127.0.0.1:{self.port}/api"
 
     def command(self, *command: str, status: int = 0) -> str:
         done = subprocess.run(
@@ -81,6 +75,12 @@ class Site:
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def deploy(self, *arguments: str, status: int = 0) -> str:
+        """`routewatch deploy` within this process, whose Prefect asks the same server."""
+        done = call(self.home, "deploy", *arguments, env=self.environment)
+        assert done.returncode == status, done
+        return done.stdout + done.stderr
+
     @contextmanager
     def started(self, *command: str) -> Iterator[subprocess.Popen[bytes]]:
         with (self.home / f"{command[1]}.log").open("ab") as log:
@@ -91,7 +91,7 @@ class Site:
             yield process
         finally:
             process.terminate()
-            process.wait(60)
+            status_of(process)
 
     def post(self, path: str, **asked: Any) -> Any:
         return httpx.post(f"{self.api}/{path}", json=asked, timeout=30).raise_for_status().json()
@@ -123,23 +123,38 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, postgres_server: Any) -> Iterator[Site]:
-    with mailbox() as inbox:
-        site = Site(tmp_path_factory.mktemp("site"), postgres_server, inbox)
-        with site.started("prefect", "server", "start", "--port", str(site.port)):
+def site(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, prefect_server: None
+) -> Iterator[Site]:
+    """With the timetable on the server of all tests."""
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415 - importing Prefect takes seconds
+
+    with mailbox() as inbox, postgres_server.database(migrated=True) as address:
+        site = Site(tmp_path_factory.mktemp("site"), address, inbox, str(PREFECT_API_URL.value()))
+        site.deploy()
+        yield site
+
+
+@pytest.fixture
+def own_site(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Site]:
+    """With a server of its own, started as an operator starts one."""
+    port = a_free_port()
+    with mailbox() as inbox, postgres_server.database(migrated=True) as address:
+        site = Site(tmp_path, address, inbox, f"http://127.0.0.1:{port}/api")
+        with site.started("prefect", "server", "start", "--port", str(port)):
             until(lambda: httpx.get(f"{site.api}/ready").is_success)
             site.command("routewatch", "deploy")
             yield site
 
 
 @pytest.fixture
-def place(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
+def place(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
     """The site's workplace, in this process, which asks the site's server."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - importing Prefect takes seconds
 
-    for name, value in site.routewatch.items():
+    for name, value in own_site.routewatch.items():
         monkeypatch.setenv(name, value)
-    with temporary_settings({PREFECT_API_URL: site.api}):
+    with temporary_settings({PREFECT_API_URL: own_site.api}):
         yield load_workplace()
     close_engines()
 
@@ -164,7 +179,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
     [schedule] = site.deployment("weekly")["schedules"]
     paused = f"{site.api}/deployments/{before['weekly'][0]}/schedules/{schedule['id']}"
     httpx.patch(paused, json={"active": False}).raise_for_status()
-    said = site.command("routewatch", "deploy", "--pool", "routewatch", "--type", "process")
+    said = site.deploy("--pool", "routewatch", "--type", "process")
     assert "routewatch worker --pool routewatch" in said
     [after] = site.deployment("weekly")["schedules"]
     assert (after["id"], after["active"]) == (schedule["id"], False)
@@ -178,18 +193,18 @@ def test_prefects_own_deploy_makes_the_same_of_prefect_yaml(site: Site) -> None:
     site.command("python", "-m", "prefect", "--no-prompt", "deploy", "--all")
     assert site.shape() == before
     assert site.deployment("daily")["schedules"][0]["schedule"]["timezone"] == "UTC"
-    site.command("routewatch", "deploy")
+    site.deploy()
     assert site.deployment("daily")["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
 
 
 def test_a_pool_of_another_kind_is_refused_and_one_of_images_needs_one(site: Site) -> None:
-    said = site.command("routewatch", "deploy", "--type", "docker", "--image", "routewatch:1", status=2)
+    said = site.deploy("--type", "docker", "--image", "routewatch:1", status=2)
     assert "the work pool 'routewatch' is of type process, not docker" in said
-    assert "needs --image" in site.command("routewatch", "deploy", "--pool", "images", "--type", "docker", status=2)
-    site.command("routewatch", "deploy", "--pool", "pods", "--type", "kubernetes", "--image", "routewatch:1")
+    assert "needs --image" in site.deploy("--pool", "images", "--type", "docker", status=2)
+    site.deploy("--pool", "pods", "--type", "kubernetes", "--image", "routewatch:1")
     deployment = site.deployment("daily")
     assert (deployment["work_pool_name"], deployment["job_variables"]["image"]) == ("pods", "routewatch:1")
-    site.command("routewatch", "deploy")
+    site.deploy()
     assert "image" not in site.deployment("daily")["job_variables"]
 
 
@@ -198,15 +213,16 @@ def test_without_a_server_it_says_what_to_set(site: Site) -> None:
     from models.errors import UsageError  # noqa: PLC0415
 
     environment = {name: value for name, value in site.environment.items() if name != "PREFECT_API_URL"}
-    done = subprocess.run([BIN / "routewatch", "deploy"], env=environment, capture_output=True, text=True, check=False)
+    done = call(site.home, "deploy", env=environment)
     assert (done.returncode, "set PREFECT_API_URL=" in done.stderr) == (UsageError.exit_status, True)
 
 
-def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(site: Site, place: Workplace) -> None:
+@pytest.mark.slow
+def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site: Site, place: Workplace) -> None:
     """kill -9 of both in the middle of a daily run: it is found and told of, and a later run makes its report, once."""
     from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
 
-    now = datetime.now(UTC)
+    site, now = own_site, datetime.now(UTC)
     yesterday, before = (_due(place, now, days) for days in (1, 2))
     worker = ("routewatch", "worker", "--pool", "routewatch")
     stamina.instrumentation.set_on_retry_hooks([])

@@ -13,40 +13,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from deployments.cli.app import main
-from models.database import migrate
+from tests.support.commands import ROUTEWATCH, call, call_process, fault, the_fault_of
+from tests.support.databases import migrated_sqlite
+from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections, selections
-
-ROUTEWATCH = Path(sys.executable).with_name("routewatch")
-
-
-def call(
-    home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    return subprocess.run(
-        [str(ROUTEWATCH), *arguments],
-        env=clean | {"ROUTEWATCH_HOME": str(home)} | (env or {}),
-        cwd=cwd or home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def fault(home: Path, *arguments: str, status: int, env: dict[str, str] | None = None) -> str:
-    """The one line on stderr of a call that must fail with `status` and say nothing on stdout."""
-    done = call(home, *arguments, env=env)
-    assert (done.returncode, done.stdout) == (status, ""), done
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("routewatch: ")
-    return line
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     return tmp_path
 
 
@@ -60,10 +35,10 @@ def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
 def test_from_a_terminal_nothing_is_told_to_the_makers_of_prefect(home: Path) -> None:
     outer, inner = pty.openpty()
     # A machine of one's own: on a build server Prefect tells nothing anyway.
-    clean = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    environment = {name: value for name, value in clean_environment().items() if name != "CI"}
     done = subprocess.run(
         [str(ROUTEWATCH), "optimizations", "list"],
-        env=clean | {"HOME": str(home), "ROUTEWATCH_HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"},
+        env=environment | {"HOME": str(home), "ROUTEWATCH_HOME": str(home), "HTTPS_PROXY": "http://127.0.0.1:9"},
         stdout=subprocess.PIPE,
         stderr=inner,
         timeout=120,
@@ -106,22 +81,12 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "sample", "nobody"),
     ],
 )
-def test_a_wrong_call_ends_with_status_2_and_one_line(
-    home: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In this process, as there are many: what a process of its own makes of an error is tried below."""
-    monkeypatch.setenv("ROUTEWATCH_HOME", str(home))
-    monkeypatch.setattr(sys, "argv", ["routewatch", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (2, "")
-    (line,) = told.err.splitlines()
-    assert line.startswith("routewatch: ")
+def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
+    fault(home, *arguments, status=2)
 
 
 def test_a_process_of_a_wrong_call_ends_so_too(home: Path) -> None:
-    fault(home, "run", "yearly", status=2)
+    the_fault_of(call_process(home, "run", "yearly"), 2)
 
 
 def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -> None:
@@ -160,7 +125,7 @@ def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
 def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite_engine: Engine) -> None:
     insert_selections(sqlite_engine, selections({"response_time_ms": 100.0, "model_id": "<b>m</b>"}))
     period = ("--from", "2026-09-07", "--to", "2026-09-08")
-    told = call(home, "report", "performance", *period, "--format", "json")
+    told = call_process(home, "report", "performance", *period, "--format", "json")
     assert json.loads(told.stdout)["summary"]["totalSelections"] == 1
     page = call(home, "report", "cost", *period)
     assert "<b>m</b>" not in page.stdout

@@ -17,8 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from models.database import migrate
-from tests.support.waiting import a_free_port, until
+from tests.support.databases import migrated_sqlite
+from tests.support.environment import clean_environment
+from tests.support.waiting import a_free_port, status_of, until
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
 EVERYWHERE = "0.0.0.0"  # noqa: S104
@@ -45,23 +46,23 @@ class Served:
 
     def parts(self) -> dict[str, int]:
         """The processes of the parts, by the name that their command lines bear."""
-        listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
+        ).stdout
         children = [line.split(None, 2) for line in listed.splitlines() if line.split()[1] == str(self.process.pid)]
-        names = {"prefect server": "server", "parts timetable": "timetable", "parts page": "page"}
+        names = {"prefect server": "server", "processes timetable": "timetable", "processes page": "page"}
         return {name: int(pid) for pid, _, args in children for words, name in names.items() if words in args}
 
 
 @contextmanager
 def serving(home: Path, *arguments: str, **environment: str) -> Iterator[Served]:
-    own = ("ROUTEWATCH_", "PREFECT_", "PYTHON")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     ui_port, page_port = a_free_port(), a_free_port()
     ports = {"PREFECT_SERVER_API_PORT": str(ui_port), "ROUTEWATCH_HOME": str(home)}
     log = home / f"log-{ui_port}"
     with log.open("wb") as out:
         process = subprocess.Popen(
             [str(ROUTEWATCH), "serve", "--page-port", str(page_port), *arguments],
-            env=clean | ports | environment,
+            env=clean_environment(**ports, **environment),
             stdout=out,
             stderr=out,
         )
@@ -70,13 +71,13 @@ def serving(home: Path, *arguments: str, **environment: str) -> Iterator[Served]
         yield served
     finally:
         process.terminate()
-        process.wait(60)
+        status_of(process)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("served")
-    migrate(f"sqlite:///{home}/routewatch.db")
+    migrated_sqlite(home)
     (home / "settings.json").write_text('{"timezone": "Europe/Berlin"}')
     return home
 
@@ -122,7 +123,12 @@ def test_its_ui_asks_the_server_that_served_it_and_no_other_page_may(served: Ser
 
 
 @pytest.mark.parametrize(
-    ("part", "name"), [("page", "the live page"), ("server", "the Prefect server"), ("timetable", "the timetable")]
+    ("part", "name"),
+    [
+        ("page", "the live page"),
+        pytest.param("server", "the Prefect server", marks=pytest.mark.slow),
+        pytest.param("timetable", "the timetable", marks=pytest.mark.slow),
+    ],
 )
 def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str) -> None:
     before = served.parts()
@@ -139,17 +145,17 @@ def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str)
 
 def test_a_second_one_says_which_port_is_taken(served: Served, home: Path) -> None:
     with serving(home, "--ui-port", str(served.ui_port)) as second:
-        assert second.process.wait(60) == 1
+        assert status_of(second.process) == 1
         assert f"port {served.ui_port} is taken; choose another with --ui-port" in second.said()
         assert f"PREFECT_API_URL={served.api}" in second.said()
 
 
 def test_it_ends_clean(served: Served) -> None:
     """The last of this server's tests."""
-    parts = until(lambda: len(served.parts()) == 3 and served.parts())
+    parts = until(lambda: served.parts() if len(served.parts()) == 3 else {})
     before = len(served.said())
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(60) == 0
+    assert status_of(served.process) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in parts.values())
     assert served.said()[before:] == ""
     for address in (served.api, served.page):
@@ -160,16 +166,17 @@ def test_it_ends_clean(served: Served) -> None:
 @pytest.mark.parametrize("how", [("--host", EVERYWHERE), ("--proxied",)])
 def test_nothing_is_served_to_others_without_passwords(home: Path, how: tuple[str, ...]) -> None:
     with serving(home, *how, ROUTEWATCH_TOKENS=f"eye:read:{TOKEN}") as served:
-        assert served.process.wait(60) == 2
+        assert status_of(served.process) == 2
         assert "Set PREFECT_SERVER_API_AUTH_STRING=user:password" in served.said()
     with serving(home, *how, PREFECT_SERVER_API_AUTH_STRING=PASSWORD) as served:
-        assert served.process.wait(60) == 2
+        assert status_of(served.process) == 2
         assert "Set ROUTEWATCH_TOKENS" in served.said()
     with serving(home, *how, PREFECT_SERVER_API_AUTH_STRING="horse-staple") as served:
-        assert served.process.wait(60) == 2
+        assert status_of(served.process) == 2
         assert "horse" not in served.said()
 
 
+@pytest.mark.slow
 def test_served_to_others_it_asks_who_they_are_and_ends_with_whoever_started_it(home: Path) -> None:
     """Its own parts know the password."""
     secrets = {"ROUTEWATCH_TOKENS": f"eye:read:{TOKEN}", "PREFECT_SERVER_API_AUTH_STRING": PASSWORD}

@@ -1,0 +1,32 @@
+"""Deliveries that wait or were given up are told with what to do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, update
+
+from models.database import writing
+from models.tables import Delivery, Report, table_of
+from tasks.health.check import Finding, State
+from tests.support.contexts import NOW, place_of, told
+from tests.support.health import found, scene_of
+
+DELIVERY, REPORT = table_of(Delivery), table_of(Report)
+
+
+def test_what_waits_and_what_was_given_up_is_told(engine: Engine, tmp_path: Path) -> None:
+    place = place_of(engine, tmp_path, "mailto:a@example.org", "mailto:b@example.org", "mailto:c@example.org")
+    assert found("deliveries", scene_of(place)) == Finding(State.OK, "none yet")
+    told(place)
+    assert found("deliveries", scene_of(place)) == Finding(State.OK, "3 queued")
+    late = found("deliveries", scene_of(place, NOW + timedelta(hours=2)))
+    assert (late.state, "routewatch serve" in late.remedy) == (State.WARNING, True)
+    with writing(engine) as connection:
+        for number, state in ((1, "dead"), (2, "uncertain")):
+            connection.execute(update(DELIVERY).where(DELIVERY.c.id == number).values(state=state))
+    finding = found("deliveries", scene_of(place))
+    assert finding.found == "1 queued, 1 uncertain, 1 dead"
+    assert "retry --all-dead" in finding.remedy
+    assert "retry ID" in finding.remedy
