@@ -15,8 +15,8 @@ from benchmarks.alert_incidents import INCIDENTS, settings_of, traffic
 from benchmarks.alerting import HOUR, Rollups, histories, rollups_of
 from models.kpis import KpiName
 from models.notifications import AlertEvent, AlertRule
-from tasks.alerts.registry import Book, rhythm_of
-from tasks.alerts.rules import Seen, looks
+from tasks.alerts.registry import AlertRegistry, grouping_policy_of
+from tasks.alerts.rules import WindowInputs, evaluate_minutes
 from tasks.alerts.windows import COST_WINDOWS, MINUTE
 
 INCIDENT = INCIDENTS[0]
@@ -24,25 +24,32 @@ WATCHED = (AlertRule(KpiName.ERROR_RATE), "atlas-medium")
 AROUND = timedelta(hours=1)
 
 
-def watched(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """Value and limit by the minute, and when something was told."""
     settings, points, told = settings_of("auto"), [], []
-    alerting, book, told_at = settings.monitoring.alerting, Book(), None
+    alerting, registry, notified_at = settings.monitoring.alerting, AlertRegistry(), None
     length = timedelta(minutes=alerting.window_minutes)
     for hour, history in histories(rollups, settings):
         if not INCIDENT.start - 2 * AROUND <= hour < INCIDENT.end + 2 * AROUND:
             continue
         minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
-        for at, findings in looks(Seen(minutes, None, {hour: history}), hour, hour + 59 * MINUTE, settings):
-            book.look(at, findings, alerting)
-            for entry in book.tell(at, told_at, [], rhythm_of(alerting)):
-                told_at = at
-                if entry.key == WATCHED and entry.life.news is not None:
+        for at, evaluations in evaluate_minutes(
+            WindowInputs(minutes, None, {hour: history}), hour, hour + 59 * MINUTE, settings
+        ):
+            registry.update(at, evaluations, alerting)
+            for tracked in registry.take_due(at, notified_at, [], grouping_policy_of(alerting)):
+                notified_at = at
+                if tracked.key == WATCHED and tracked.lifecycle.pending_event is not None:
                     word = {AlertEvent.FIRED: "told that it fires", AlertEvent.RESOLVED: "told that it is over"}
-                    told.append({"at": at, "what": word.get(entry.life.news, entry.life.news.value)})
+                    told.append(
+                        {
+                            "at": at,
+                            "what": word.get(tracked.lifecycle.pending_event, tracked.lifecycle.pending_event.value),
+                        }
+                    )
             points += [
                 {"at": at, "value": found.value, "limit": found.threshold}
-                for found in findings
+                for found in evaluations
                 if (found.rule, found.subject) == WATCHED
             ]
     span = pl.col("at").is_between(INCIDENT.start - AROUND, INCIDENT.end + AROUND)
@@ -87,4 +94,4 @@ def _data(rows: list[dict[str, Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(drawn(*watched(rollups_of(traffic(22)))))
+    Path(sys.argv[1]).write_bytes(drawn(*result(rollups_of(traffic(22)))))

@@ -21,8 +21,8 @@ from models.period import Level
 from models.settings import Settings
 from tasks.alerts.history import History, slowest_by_model
 from tasks.alerts.learning import LENGTH
-from tasks.alerts.registry import Book, rhythm_of
-from tasks.alerts.rules import Seen, looks
+from tasks.alerts.registry import AlertRegistry, grouping_policy_of
+from tasks.alerts.rules import WindowInputs, evaluate_minutes
 from tasks.alerts.windows import COST_WINDOWS, MINUTE, Cheapest, by_subject, rolling
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.aggregate import merge, roll_up
@@ -89,19 +89,25 @@ def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, 
 
 def watch(rollups: Rollups, settings: Settings) -> list[Told]:
     """The messages that the watch would have sent."""
-    alerting, book, told = settings.monitoring.alerting, Book(), []
-    rhythm, told_at = rhythm_of(alerting), None
+    alerting, registry, told = settings.monitoring.alerting, AlertRegistry(), []
+    grouping, notified_at = grouping_policy_of(alerting), None
     length, last_before = timedelta(minutes=alerting.window_minutes), None
     for hour, history in rollups.histories:
         minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
-        for at, findings in looks(Seen(minutes, last_before, {hour: history}), hour, hour + 59 * MINUTE, settings):
-            book.look(at, findings, alerting)
-            news = book.tell(at, told_at, [], rhythm)
-            if news:
-                told_at = at
-                fired = [entry.life.fired_at for entry in news if entry.life.news is not AlertEvent.RESOLVED]
+        for at, evaluations in evaluate_minutes(
+            WindowInputs(minutes, last_before, {hour: history}), hour, hour + 59 * MINUTE, settings
+        ):
+            registry.update(at, evaluations, alerting)
+            due = registry.take_due(at, notified_at, [], grouping)
+            if due:
+                notified_at = at
+                fired = [
+                    tracked.lifecycle.fired_at
+                    for tracked in due
+                    if tracked.lifecycle.pending_event is not AlertEvent.RESOLVED
+                ]
                 told.append(Told(at, min(filter(None, fired), default=None)))
-            book.ended.clear()
+            registry.ended.clear()
         if minutes.height:
             newest: Any = minutes["bucket"].max()
             last_before = newest + MINUTE

@@ -21,7 +21,7 @@ from models.tables import Selection
 from routewatch.selection import SELECTION
 from tasks.kpis.measures import heatmap, model_breakdown, timeline
 from tasks.rollups.aggregate import SELECTION_SCHEMA
-from tasks.rollups.query import gather
+from tasks.rollups.query import query_rollups
 from tasks.rollups.totals import percentiles_by, total
 
 SHARES = (0.5, 0.95, 0.99)
@@ -63,8 +63,8 @@ def read_to_arrow(engine: Engine) -> int:
 
 def from_rollups(engine: Engine, period: Period) -> Numbers:
     """Ours: the numbers as tasks.reporting.compose works them out."""
-    gathered = gather(engine, period, Filters())
-    parts, hours = gathered.parts, gathered.hours
+    rollup_slice = query_rollups(engine, period, Filters())
+    parts, hours = rollup_slice.parts, rollup_slice.hours
     whole, models = total(parts), model_breakdown(parts, {})
     percentiles_by(parts)
     series, cells = timeline(hours, period, Level.HOUR), heatmap(hours, period.zone)

@@ -15,7 +15,7 @@ from reports.assets.template_engine import fill, style
 from reports.report_templates.drawing import draw
 from reports.report_templates.performance.sections import kpi_tiles
 from reports.report_templates.view import view_of
-from reports.text.alerts import amount, rule_words
+from reports.text.alerts import amount, rule_label
 from reports.text.formatting import Formats
 from reports.text.unicode_names import readable
 from reports.view.blocks import Section, View, capped
@@ -31,7 +31,7 @@ RANGES: Mapping[str, tuple[str, timedelta]] = {
 """What can be looked at: by its name in the address, what people read and how long it is."""
 
 SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "deliveries")
-MOST_ROWS = 50
+SECTION_MOST_ROWS = 50
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
 
 _SPARKS = {
@@ -114,10 +114,10 @@ def render_sections(live: Live) -> dict[str, str]:
     """The inside of each of SECTIONS, as HTML."""
     document = readable(live.document)
     show = Formats(document.locale, document.period.zone)
-    view = capped(view_of(document), MOST_ROWS)
+    view = capped(view_of(document), SECTION_MOST_ROWS)
     given = {
         "live": live, "document": document, "view": view, "show": show, "sparks": _sparks(document),
-        "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_words,
+        "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_label,
         "amount": amount, "section": _section_of(view),
     }  # fmt: skip
     return {name: fill("live_section.html.j2", name=name, **given) for name in SECTIONS}

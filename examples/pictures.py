@@ -23,7 +23,7 @@ from models.report_template import Template
 from models.settings import load_settings
 from reports.renderers.email import render_mail
 from reports.renderers.pdf import render_pdf
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 
@@ -62,7 +62,7 @@ def _documents() -> Iterator[Document]:
         request = Request("weekly", template, period)
         for depth in ("summary", "detailed"):
             asked = replace(request, depth=depth)
-            yield compose(asked, survey(engine, asked, settings, now), settings, now)
+            yield compose(asked, collect_material(engine, asked, settings, now), settings, now)
     engine.dispose()
 
 

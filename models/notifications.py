@@ -50,7 +50,7 @@ class _Part(DescribedModel):
     )  # fmt: skip
 
 
-class AlertNews(_Part):
+class AlertNotification(_Part):
     """One alert, and what is new of it."""
 
     alert_id: int
@@ -85,12 +85,12 @@ class AlertMessage(_Part):
     zone: str
     locale: str
     window_minutes: int
-    news: Annotated[tuple[AlertNews, ...], Field(min_length=1)]
+    notifications: Annotated[tuple[AlertNotification, ...], Field(min_length=1)]
     still_firing: int
     """Alerts beside these that fire already."""
 
 
-class DeadDelivery(_Part):
+class DeadLetter(_Part):
     """A delivery that was given up, with the recipient as it may be shown."""
 
     delivery_id: int
@@ -101,14 +101,14 @@ class DeadDelivery(_Part):
     answer: str
 
 
-class DeadDeliveries(_Part):
+class DeadLetters(_Part):
     """A notice that deliveries were given up."""
 
     kind: Literal["deadDeliveries"] = "deadDeliveries"
     at: datetime
     zone: str
     locale: str
-    deliveries: Annotated[tuple[DeadDelivery, ...], Field(min_length=1)]
+    deliveries: Annotated[tuple[DeadLetter, ...], Field(min_length=1)]
 
 
 class Sample(_Part):
@@ -120,5 +120,5 @@ class Sample(_Part):
     locale: str
 
 
-Message = AlertMessage | DeadDeliveries | Sample
+Message = AlertMessage | DeadLetters | Sample
 AnyMessage = Annotated[Message, Field(discriminator="kind")]

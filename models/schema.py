@@ -120,17 +120,17 @@ FOLD_STATE = Table(
     Column("zone", Text, nullable=False),
     Column("target_ms", Float, nullable=False),
     Column("last_selection_at", UtcDateTime),
-    Column("folded_at", UtcDateTime),
+    Column("rollups_updated_at", UtcDateTime),
     Column("minutes_from", UtcDateTime),
     Column("raw_from", UtcDateTime),
-    Column("notes_taken", BigInteger, nullable=False, server_default=text("0")),
+    Column("change_batches_processed", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: how far the fold has come, and on what basis the rollups were built.
 
 `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
-NULL is "from the beginning". `notes_taken` counts how often notes of changed selections were taken: what was read
-of raw rows before may be out of date."""
+NULL is "from the beginning". `change_batches_processed` counts how often notes of changed selections were taken: what
+was read of raw rows before may be out of date."""
 
 CONFIG = Table(
     "config",
@@ -230,12 +230,12 @@ ALERT = Table(
     Column("detail", Text, nullable=False, default="", server_default=text("''")),
     Column("started_at", UtcDateTime, nullable=False),
     Column("fired_at", UtcDateTime),
-    Column("well_since", UtcDateTime),
-    Column("unknown_since", UtcDateTime),
+    Column("recovering_since", UtcDateTime),
+    Column("no_data_since", UtcDateTime),
     Column("resolved_at", UtcDateTime),
     Column("news", Text),
-    Column("news_since", UtcDateTime),
-    Column("told_at", UtcDateTime),
+    Column("pending_since", UtcDateTime),
+    Column("notified_at", UtcDateTime),
     Index(
         "uq_alert_unresolved",
         "rule",
@@ -249,14 +249,14 @@ ALERT = Table(
 """One life of one alert; per (rule, subject) at most one is unresolved.
 
 `subject` is a model's id, a flow's name, or empty: over all. `news` is what is still to be told of it, since
-`news_since`. A resolved one stays for the record."""
+`pending_since`. A resolved one stays for the record."""
 
 ALERT_WATCH = Table(
     "alert_watch",
     METADATA,
     Column("id", Integer, primary_key=True, default=1),
-    Column("judged_until", UtcDateTime),
-    Column("told_at", UtcDateTime),
+    Column("evaluated_until", UtcDateTime),
+    Column("notified_at", UtcDateTime),
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: up to where windows have been judged, and when alerts were told last. Its lock is the judge's."""
@@ -304,7 +304,7 @@ REPORT = Table(
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
-    HANDING_OVER = "handing over"
+    COMMITTING = "handing over"
     """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
     SENT = "sent"
     UNCERTAIN = "uncertain"
@@ -327,7 +327,7 @@ DELIVERY = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),
     Column("sent_at", UtcDateTime),
-    Column("death_told", Boolean, nullable=False, default=False, server_default=text("false")),
+    Column("dead_letter_notified", Boolean, nullable=False, default=False, server_default=text("false")),
     UniqueConstraint("report_id", "channel", "recipient"),
     UniqueConstraint("message_id", "channel", "recipient"),
     CheckConstraint("(report_id IS NULL) <> (message_id IS NULL)", name="one_content"),
@@ -335,8 +335,8 @@ DELIVERY = Table(
 )
 """One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
 
-`recipient` holds no secret: of an address that has one it is the reference (models.recipient). `death_told` is
-whether somebody was told that it was given up."""
+`recipient` holds no secret: of an address that has one it is the reference (models.recipient). `dead_letter_notified`
+is whether somebody was told that it was given up."""
 
 DELIVERY_ATTEMPT = Table(
     "delivery_attempt",

@@ -110,7 +110,7 @@ class SelectionChange(_Table, table=True):
     at: datetime = Field(sa_column=schema.SELECTION_CHANGE.c.at)
 
 
-class FoldState(_Table, table=True):
+class RollupCheckpoint(_Table, table=True):
     __table__: ClassVar[Table] = schema.FOLD_STATE
 
     id: int = Field(default=1, sa_column=schema.FOLD_STATE.c.id)
@@ -118,10 +118,10 @@ class FoldState(_Table, table=True):
     zone: str = Field(sa_column=schema.FOLD_STATE.c.zone)
     target_ms: float = Field(sa_column=schema.FOLD_STATE.c.target_ms)
     last_selection_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.last_selection_at)
-    folded_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.folded_at)
+    rollups_updated_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.rollups_updated_at)
     minutes_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.minutes_from)
     raw_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.raw_from)
-    notes_taken: int = Field(default=0, sa_column=schema.FOLD_STATE.c.notes_taken)
+    change_batches_processed: int = Field(default=0, sa_column=schema.FOLD_STATE.c.change_batches_processed)
 
 
 class Config(_Table, table=True):
@@ -193,20 +193,20 @@ class Alert(_Table, table=True):
     detail: str = Field(default="", sa_column=schema.ALERT.c.detail)
     started_at: datetime = Field(sa_column=schema.ALERT.c.started_at)
     fired_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.fired_at)
-    well_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.well_since)
-    unknown_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.unknown_since)
+    recovering_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.recovering_since)
+    no_data_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.no_data_since)
     resolved_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.resolved_at)
-    news: str | None = Field(default=None, sa_column=schema.ALERT.c.news)
-    news_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.news_since)
-    told_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.told_at)
+    pending_event: str | None = Field(default=None, sa_column=schema.ALERT.c.news)
+    pending_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.pending_since)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.notified_at)
 
 
-class AlertWatch(_Table, table=True):
+class AlertCheckpoint(_Table, table=True):
     __table__: ClassVar[Table] = schema.ALERT_WATCH
 
     id: int = Field(default=1, sa_column=schema.ALERT_WATCH.c.id)
-    judged_until: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.judged_until)
-    told_at: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.told_at)
+    evaluated_until: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.evaluated_until)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.notified_at)
 
 
 class AlertSilence(_Table, table=True):
@@ -258,7 +258,7 @@ class Delivery(_Table, table=True):
     next_attempt_at: datetime = Field(sa_column=schema.DELIVERY.c.next_attempt_at)
     lease_until: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.lease_until)
     sent_at: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.sent_at)
-    death_told: bool = Field(default=False, sa_column=schema.DELIVERY.c.death_told)
+    dead_letter_notified: bool = Field(default=False, sa_column=schema.DELIVERY.c.dead_letter_notified)
 
 
 class DeliveryAttempt(_Table, table=True):

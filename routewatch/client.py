@@ -139,7 +139,7 @@ class _Writer:
     def __init__(self, address: str, capacity: int, batch_size: int, flush_every_s: float) -> None:
         self._address, self._capacity = address, capacity
         self._batch_size, self._flush_every_s = batch_size, flush_every_s
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self.start_empty()
         _writers.add(self)
 
@@ -185,12 +185,12 @@ class _Writer:
         with self._changed:
             self._recorded += 1
             self._refused += 1
-        self._tell(fault)
+        self._log_fault(fault)
 
-    def _tell(self, fault: str) -> None:
+    def _log_fault(self, fault: str) -> None:
         with self._changed:
-            new = fault not in self._told
-            self._told.add(fault)
+            new = fault not in self._logged
+            self._logged.add(fault)
         if new:
             logger.warning("a pick was not recorded: %s (told once)", fault)
 
@@ -285,7 +285,7 @@ class _Writer:
             lost = self._lost_in_all()
             self._changed.notify_all()
         for fault in refused:
-            self._tell(fault)
+            self._log_fault(fault)
         if lost:
             logger.warning("the database takes picks again; %d were dropped meanwhile", lost)
 
@@ -293,11 +293,11 @@ class _Writer:
         with self._changed:
             self._rows.extendleft(reversed(self._in_flight))
             self._in_flight = []
-            overflows, told = self._trim(), self._away
+            overflows, was_logged = self._trim(), self._away
             self._away, self._poked = True, False
             self._failures += 1
             wait_s = back_off_s(self._failures)
-        if not told:
+        if not was_logged:
             logger.warning("picks wait, they cannot be written: %s", _cause(error))
         if overflows:
             logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)

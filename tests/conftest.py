@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place_in_line(item: pytest.Item) -> int:
     group = item.get_closest_marker("xdist_group")
     name = "" if group is None else str(group.args[0])
-    places = (place for place, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
+    places = (ctx for ctx, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
     return next(places, len(LONGEST))
 
 

@@ -17,9 +17,9 @@ _OUTCOMES = {"sent": "sent", "queued": "not accepted for now", "dead": "refused"
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Check all that Routewatch needs, and say how to mend what is wrong. Nothing is sent, nothing is changed."""
-    from deployments.cli.doctor_output import tell_check_up
+    from deployments.cli.doctor_output import print_check_up
 
-    raise typer.Exit(tell_check_up(as_json=as_json))
+    raise typer.Exit(print_check_up(as_json=as_json))
 
 
 def test_delivery(
@@ -28,11 +28,11 @@ def test_delivery(
     ],
 ) -> None:
     """Send a sample to one address, in the settings or not, and tell the answer; exit status 1 where it is not sent."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.delivery.sample import try_recipient
 
     recipient = _recipient(target)
-    verdict = try_recipient(load_workplace(), recipient, datetime.now(UTC))
+    verdict = try_recipient(load_context(), recipient, datetime.now(UTC))
     outcome = _OUTCOMES[verdict.state.value]
     say(f"{recipient.channel} to {recipient.reference}: {outcome} ({verdict.answer})")
     raise typer.Exit(0 if outcome == "sent" else 1)

@@ -70,9 +70,11 @@ def _section(context: typer.Context) -> str:
 
 def _parameters(context: typer.Context) -> Iterator[str]:
     records = [parameter.get_help_record(context) for parameter in context.command.params]
-    told = [f"- `{names}`: {' '.join(meaning.split())}".rstrip(": ") + "\n" for names, meaning in filter(None, records)]
-    if told:
-        yield "".join(told)
+    lines = [
+        f"- `{names}`: {' '.join(meaning.split())}".rstrip(": ") + "\n" for names, meaning in filter(None, records)
+    ]
+    if lines:
+        yield "".join(lines)
 
 
 if __name__ == "__main__":

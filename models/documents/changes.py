@@ -10,7 +10,7 @@ from models.documents.common import Interval
 from models.kpis import KpiName
 
 
-class ConfigMove(ApiModel):
+class ConfigChangeProposal(ApiModel):
     """One bounded change of one key of the router's config, from the value and version that were read."""
 
     key: str
@@ -33,12 +33,12 @@ class Recommendation(ApiModel):
     impact: Literal["high", "medium", "low"]
     effort: Literal["high", "medium", "low"]
     auto_apply: bool
-    moves: tuple[ConfigMove, ...] = ()
+    moves: tuple[ConfigChangeProposal, ...] = ()
     status: Literal["proposed", "applied", "waiting", "deferred", "impossible"] = "proposed"
     note: str | None = None
     optimization_id: int | None = None
     decide_url: str | None = None
-    worth: float | None = None
+    expected_gain: float | None = None
     confidence: float | None = None
     score: float | None = None
     complexity: str | None = None

@@ -55,7 +55,7 @@ class Freshness(ApiModel):
     """How new the data is: the newest selection known to the rollups, and when they were last brought up to date."""
 
     last_selection_at: datetime | None
-    folded_at: datetime | None
+    rollups_updated_at: datetime | None
 
 
 class Filters(ApiModel):

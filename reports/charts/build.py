@@ -13,7 +13,7 @@ import vl_convert
 
 from reports.assets.fonts import register_for_charts
 from reports.assets.template_engine import svg_url
-from reports.charts.print_svg import for_paper
+from reports.charts.print_svg import for_print
 from reports.charts.style import edged, finished
 from reports.charts.vega import svg_of
 from reports.text.unicode_names import needs_shaping
@@ -36,7 +36,7 @@ class Chart:
     def address(self) -> str:
         """A data: address for paper, whose renderer lays letters out one by one: a bitmap where that would be wrong."""
         if not needs_shaping(self.svg):
-            return svg_url(for_paper(self.svg))
+            return svg_url(for_print(self.svg))
         return f"data:image/png;base64,{base64.b64encode(png(self, _PRINT_SCALE)).decode()}"
 
 

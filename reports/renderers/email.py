@@ -22,13 +22,13 @@ from reports.text.labels import sentence
 from reports.text.unicode_names import printable, readable
 from reports.view.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
 
-MOST_ROWS = (50, 20, 5)
+EMAIL_MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""
 
-MOST_BYTES = 100_000
+EMAIL_MOST_BYTES = 100_000
 """Gmail cuts a mail off at about 102 KB."""
 
-_COLUMNS = {
+_NARROW_COLUMNS = {
     "models": ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Before", "Change", "Per request"),
     "applied": ("No.", "Setting", "From → to", "State", "Came of it"),
     "verdicts": ("No.", "Goal", "Guards", "Saved, measured", "Estimate"),
@@ -65,11 +65,11 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
     """
     view = view_of(readable(document))
     drawn = view.charts(draw(printable(document)))
-    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_words(document))
+    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
     html = _short_enough(view, drawn, whole)
     return MailContent(
         subject=_subject(document, view),
-        text=_text(capped(view, MOST_ROWS[0]), whole),
+        text=_text(capped(view, EMAIL_MOST_ROWS[0]), whole),
         html=html,
         images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
         attachments=_attachments(document),
@@ -123,7 +123,7 @@ def _attachments(document: Document) -> tuple[tuple[FileFormat, str], ...]:
     return tuple((form, f"{stem}.{as_file(document, form).suffix}") for form in _attached(document))
 
 
-def _attached_words(document: Document) -> str:
+def _attached_text(document: Document) -> str:
     *first, last = [_ATTACHED_AS[form] for form in _attached(document)] or [""]
     ways = f"{', '.join(first)} and {last}" if first else last
     return f"The whole report is attached {ways}." if ways else ""
@@ -158,9 +158,9 @@ def _more(total: int, shown: int) -> Text:
 
 def _short_enough(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
     """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
-    for rows in MOST_ROWS:
+    for rows in EMAIL_MOST_ROWS:
         page = _html(_shortened(view, rows), drawn, whole)
-        if len(page.encode()) < MOST_BYTES:
+        if len(page.encode()) < EMAIL_MOST_BYTES:
             return page
     return _html(replace(view, sections=view.sections[:1]), (), whole)
 
@@ -176,7 +176,7 @@ def _narrowed(view: View) -> View:
     """The view with the models' table cut to a mail's width."""
 
     def narrow(block: Block) -> Block:
-        if not isinstance(block, Table) or block.name not in _COLUMNS:
+        if not isinstance(block, Table) or block.name not in _NARROW_COLUMNS:
             return block
         kept = _kept(block)
         rows = tuple(tuple(row[index] for index in kept) for row in block.rows)
@@ -197,7 +197,7 @@ _SECTIONS = (
 
 def _kept(table: Table) -> list[int]:
     """Which columns of a table a mail has room for."""
-    return [index for index, column in enumerate(table.columns) if column.title in _COLUMNS[table.name]]
+    return [index for index, column in enumerate(table.columns) if column.title in _NARROW_COLUMNS[table.name]]
 
 
 def _cid(chart: Chart) -> str:
@@ -228,7 +228,9 @@ def _lines(block: Block) -> list[str]:
                 f"{label:<24} {value:>12}  {' · '.join(filter(None, rest))}".rstrip() for label, value, *rest in rows
             ]
         case Table():
-            return _rows(block) if block.name == "models" else [line for text in block.told for line in _bullet(text)]
+            return (
+                _rows(block) if block.name == "models" else [line for text in block.as_text for line in _bullet(text)]
+            )
         case Findings():
             return [
                 line
@@ -245,8 +247,13 @@ def _lines(block: Block) -> list[str]:
 
 def _action(action: Action) -> list[str]:
     """One recommendation; the address to decide at stands in a line of its own, which nothing breaks."""
-    told = (action.text, sentence("; ".join(action.moves)), action.note, f"({action.score})" if action.score else "")
-    lines = _bullet(f"{action.title} [{action.status}]: {' '.join(told)}")
+    shown_text = (
+        action.text,
+        sentence("; ".join(action.moves)),
+        action.note,
+        f"({action.score})" if action.score else "",
+    )
+    lines = _bullet(f"{action.title} [{action.status}]: {' '.join(shown_text)}")
     if action.link:
         return [*lines, f"  {action.decide}: {action.link}"]
     return [*lines, f"  {action.decide}"] if action.decide else lines

@@ -12,7 +12,7 @@ from reports.report_templates.view import view_of
 from reports.text.unicode_names import readable
 from reports.view.blocks import capped
 
-MOST_ROWS = 500
+HTML_MOST_ROWS = 500
 """More rows in one table make a page that no browser scrolls well."""
 
 
@@ -26,7 +26,7 @@ def render_html(document: Document) -> str:
     document = readable(document)
     return fill(
         "report.html.j2",
-        view=capped(view_of(document), MOST_ROWS),
+        view=capped(view_of(document), HTML_MOST_ROWS),
         drawn=draw(document),
         inline=True,
         depth=document.depth,

@@ -24,7 +24,7 @@ from reports.report_templates.view import view_of
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
 
-MOST_ROWS = {"summary": 10, "detailed": 100}
+PDF_MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
@@ -46,7 +46,7 @@ def _rendered(kind: type[Document], content: str) -> bytes:
     document = printable(kind.model_validate_json(content))
     page = fill(
         "report.html.j2",
-        view=laid_out(capped(view_of(document), MOST_ROWS[document.depth])),
+        view=laid_out(capped(view_of(document), PDF_MOST_ROWS[document.depth])),
         drawn=draw(document, "halves" if document.depth == "summary" else "page"),
         inline=False,
         depth=document.depth,

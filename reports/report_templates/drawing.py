@@ -12,7 +12,7 @@ from models.documents import Document
 from models.settings import ChartName
 from reports.charts.build import Chart, svg_of_plan
 from reports.charts.spec import ChartSpec
-from reports.charts.style import BOARD, NARROW, WIDE
+from reports.charts.style import DASHBOARD_WIDTH, NARROW, WIDE
 from reports.report_templates.registry import template_of
 from reports.text.formatting import Formats
 
@@ -54,8 +54,13 @@ def _shown(document: Document, layout: Layout) -> Iterator[tuple[str, ChartSpec[
     template = template_of(document)
     for own, spec in template.own_charts.items():
         # As wide as there is room for: it may have names on the left and numbers on the right.
-        yield own, spec, BOARD if layout == "board" else WIDE, True
+        yield own, spec, DASHBOARD_WIDTH if layout == "board" else WIDE, True
     for name in _ORDER:
         if name in document.charts.shown and name in template.charts:
             wide = layout == "page" and name in WIDE_CHARTS
-            yield name.value, template.charts[name], BOARD if layout == "board" else WIDE if wide else NARROW, wide
+            yield (
+                name.value,
+                template.charts[name],
+                DASHBOARD_WIDTH if layout == "board" else WIDE if wide else NARROW,
+                wide,
+            )

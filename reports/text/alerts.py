@@ -20,7 +20,7 @@ _OTHER_LABELS = {
 }
 
 
-def rule_words(rule: AlertRule) -> str:
+def rule_label(rule: AlertRule) -> str:
     """A rule's name for people."""
     return KPI_RULE_LABELS.get(rule) or _OTHER_LABELS[rule]
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from models.documents import CostReport, Direction, Document, Kpi, PerformanceReport
 from models.kpis import KpiState
 from reports.text.formatting import Formats
-from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
+from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_text, number_text
 from reports.text.spend_drivers import because
 
 DAYS_PER_MONTH = 365.25 / 12
@@ -57,7 +57,7 @@ def _distance(kpi: Kpi) -> float:
 
 
 def _off(kpi: Kpi, others: str, show: Formats) -> str:
-    value, limit = kpi_value(kpi.name, kpi.value, show), limit_words(kpi.name, kpi.target, show)
+    value, limit = kpi_value(kpi.name, kpi.value, show), limit_text(kpi.name, kpi.target, show)
     return f"{KPI_LABELS[kpi.name].lower()} is {_state(kpi.state)} at {value} (target {limit}){others}"
 
 
@@ -75,7 +75,7 @@ def done_and_waiting_clause(document: PerformanceReport | CostReport, show: Form
     """How many changes were applied, and what waits for a decision."""
     applied = sum(item.status == "applied" for item in document.recommendations)
     applied = max(applied, sum(change.applied_at >= document.period.start for change in document.config_changes))
-    done = f"{number_word(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
+    done = f"{number_text(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     return " and ".join(part for part in (done, waiting_clause(document, waiting, show)) if part)
 
@@ -84,12 +84,12 @@ def waiting_clause(document: Document, waiting: int, show: Formats) -> str:
     """What waits for a decision, and what that is worth by estimate as far as it is money."""
     if not waiting:
         return ""
-    fixes = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
+    fixes = f"{number_text(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
     savings = [item.savings_usd for item in document.recommendations if item.status == "waiting"]
     found = [saving.estimate for saving in savings if saving is not None]
     if sum(found) <= 0:
         return fixes
-    some = f"{number_word(len(found))} of them " if len(found) < waiting else ""
+    some = f"{number_text(len(found))} of them " if len(found) < waiting else ""
     return f"{fixes}, {some}worth about {_per_time(sum(found), document, show)} by estimate"
 
 

@@ -66,14 +66,14 @@ def metric_change(metric: str, change: float, show: Formats) -> str:
             return show.points(change)
 
 
-def bounds_words(metric: str, change: Interval | None, show: Formats) -> str:
+def bounds_text(metric: str, change: Interval | None, show: Formats) -> str:
     """A difference's bounds as "low to high", in the metric's unit; empty where they cannot be told."""
     if change is None or change.low is None or change.high is None:
         return ""
     return f"{metric_change(metric, change.low, show)} to {metric_change(metric, change.high, show)}"
 
 
-def number_word(number: int) -> str:
+def number_text(number: int) -> str:
     """A count as a sentence has it: in words as far as twelve."""
     return _NUMBER_WORDS[number] if 0 <= number < len(_NUMBER_WORDS) else f"{number:,}"
 
@@ -90,7 +90,7 @@ def kpi_value(name: KpiName, number: float | None, show: Formats) -> str:
     return _in_unit(Unit(KPIS[name].unit), number, show)
 
 
-def limit_words(name: KpiName, limit: float, show: Formats) -> str:
+def limit_text(name: KpiName, limit: float, show: Formats) -> str:
     """A target with its side: "at most 2 s"."""
     return f"{'at most' if name in LOWER_IS_BETTER else 'at least'} {limit_value(name, limit, show)}"
 
@@ -109,7 +109,7 @@ def limit_value(name: KpiName, limit: float, show: Formats) -> str:
 # --- trends -----------------------------------------------------------------------------------------------------------
 
 
-def change_words(trend: Trend, show: Formats) -> str:
+def change_text(trend: Trend, show: Formats) -> str:
     """One change for a tile: "12.2% worse than the period before"; empty where it is noise or not known."""
     if trend.direction in (Direction.SAME, Direction.UNKNOWN) or trend.change is None:
         return ""

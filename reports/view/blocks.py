@@ -52,7 +52,7 @@ class Column:
 class Table:
     """`total` is how many rows there are to show, of which `rows` may be the first few.
 
-    `told` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
+    `as_text` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
     where a channel must be told them.
     """
 
@@ -63,7 +63,7 @@ class Table:
     total: int
     empty: str = "Nothing to show."
     kind: str = "table"
-    told: tuple[str, ...] = ()
+    as_text: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
 
     @property
@@ -73,7 +73,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FindingBlock:
     """One bottleneck: `where` in short, `places` in full."""
 
     title: str
@@ -116,7 +116,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Findings:
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingBlock, ...]
     kind: str = "findings"
 
 
@@ -211,20 +211,22 @@ def table(
     rows: Sequence[tuple[Cell, ...]],
     *,
     empty: str = "Nothing to show.",
-    told: Sequence[str] = (),
+    as_text: Sequence[str] = (),
 ) -> Table:
     """A table from column titles parted by "|"; a leading "<" makes a column one of words."""
     titles = tuple(
         Column(text.strip().removeprefix("<"), not text.strip().startswith("<")) for text in columns.split("|")
     )
-    return Table(name, title, titles, tuple(rows), len(rows), empty, told=tuple(told))
+    return Table(name, title, titles, tuple(rows), len(rows), empty, as_text=tuple(as_text))
 
 
 def capped(view: View, rows: int) -> View:
     """The view with at most `rows` rows in each table; the tables say what was left out."""
 
     def cap(block: Block) -> Block:
-        return replace(block, rows=block.rows[:rows], told=block.told[:rows]) if isinstance(block, Table) else block
+        return (
+            replace(block, rows=block.rows[:rows], as_text=block.as_text[:rows]) if isinstance(block, Table) else block
+        )
 
     sections = tuple(replace(section, blocks=tuple(map(cap, section.blocks))) for section in view.sections)
     return replace(view, sections=sections)

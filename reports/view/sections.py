@@ -12,42 +12,42 @@ from models.documents import (
     Savings,
     Trend,
 )
-from reports.text.decisions import decide_words, link_to, score_words
+from reports.text.decisions import decide_text, link_to, score_text
 from reports.text.findings import (
     SEVERITY_TONES,
+    STATUS_LABELS,
     STATUS_TONES,
-    STATUS_WORDS,
     between,
     bottleneck_text,
     bottleneck_title,
+    config_change_text,
+    hotspot_name,
+    hotspot_rate,
+    hotspot_text,
     money_saved,
-    move_text,
-    place_name,
-    place_rate,
-    place_words,
     rate_label,
     recommendation_text,
     recommendation_title,
-    share_words,
+    share_text,
 )
 from reports.text.formatting import Formats
 from reports.text.labels import (
     COMPARED,
     DIRECTION_TONES,
-    bounds_words,
+    bounds_text,
     metric_change,
     metric_label,
     metric_value,
     sentence,
 )
-from reports.text.trends import is_news, trend_sentence
+from reports.text.trends import is_noteworthy, trend_sentence
 from reports.text.verdicts import (
     number_of,
+    state_label,
     state_tone,
-    state_word,
-    trial_words,
+    trial_text,
     trials_of,
-    verdict_words,
+    verdict_text,
 )
 from reports.view.blocks import (
     Action,
@@ -55,7 +55,7 @@ from reports.view.blocks import (
     Block,
     Cell,
     ChartsHere,
-    Finding,
+    FindingBlock,
     Findings,
     Notes,
     Table,
@@ -81,16 +81,16 @@ def found_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     return (Findings(findings_of(document, show, detailed=document.depth == "detailed")),)
 
 
-def findings_of(document: Document, show: Formats, *, detailed: bool = False) -> tuple[Finding, ...]:
+def findings_of(document: Document, show: Formats, *, detailed: bool = False) -> tuple[FindingBlock, ...]:
     """The bottlenecks; with every place where `detailed`."""
     return tuple(
-        Finding(
+        FindingBlock(
             title=bottleneck_title(found),
             text=bottleneck_text(found, show),
             tone=SEVERITY_TONES[found.severity],
             severity=f"{found.severity} severity",
-            where="; ".join(place_words(found, place, show) for place in found.where[:3]),
-            places=places_table(found, show) if detailed and found.where else None,
+            where="; ".join(hotspot_text(found, place, show) for place in found.where[:3]),
+            places=hotspots_table(found, show) if detailed and found.where else None,
         )
         for found in document.found_bottlenecks
     )
@@ -103,13 +103,13 @@ def actions_of(recommendations: tuple[Recommendation, ...], show: Formats) -> tu
             title=f"{number_of(item.optimization_id)} {recommendation_title(item)}".lstrip(),
             text=recommendation_text(item, show),
             tone=STATUS_TONES[item.status],
-            status=STATUS_WORDS[item.status],
+            status=STATUS_LABELS[item.status],
             facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact}"
             + (f" · effort {item.effort}" if item.score is None else ""),
-            moves=tuple(move_text(move, show) for move in item.moves),
+            moves=tuple(config_change_text(move, show) for move in item.moves),
             note=sentence(item.note or ""),
-            score=score_words(item, show),
-            decide=decide_words(item),
+            score=score_text(item, show),
+            decide=decide_text(item),
             link=link_to(item.decide_url),
         )
         for item in recommendations
@@ -226,37 +226,35 @@ def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> 
             Cell(metric_value(trend.metric, trend.current, show)),
             Cell(metric_value(trend.metric, trend.before, show)),
             Cell("" if trend.change is None else metric_change(trend.metric, trend.change.estimate, show)),
-            Cell(bounds_words(trend.metric, trend.change, show)),
-            Cell(_verdict(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
+            Cell(bounds_text(trend.metric, trend.change, show)),
+            Cell(_verdict_text(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
         )
         for trend in against
     ]
     title = f"Against {COMPARED[compared_with]}"
     columns = "<Metric | Now | Before | Change | 95% interval | <Verdict"
-    told = [trend_sentence(trend, show) for trend in against if is_news(trend)]
-    return table(f"trends_{compared_with}", title, columns, rows, told=told)
+    told = [trend_sentence(trend, show) for trend in against if is_noteworthy(trend)]
+    return table(f"trends_{compared_with}", title, columns, rows, as_text=told)
 
 
-def _verdict(trend: Trend) -> str:
+def _verdict_text(trend: Trend) -> str:
     return f"unknown: {trend.reason}" if trend.reason else trend.direction.value
 
 
-def places_table(found: Bottleneck, show: Formats) -> Table:
+def hotspots_table(found: Bottleneck, show: Formats) -> Table:
     """Every place where one bottleneck sits, and what would be left of it elsewhere where that is known."""
     without = any(place.rate_without is not None for place in found.where)
     rows = [
         (
-            Cell(place_name(place)),
+            Cell(hotspot_name(place)),
             Cell(show.count(place.affected)),
             Cell(show.percent(place.share), min(1.0, max(0.0, place.share))),
-            Cell(place_rate(found, place.rate, show)),
-            *((Cell(place_rate(found, place.rate_without, show)),) if without else ()),
+            Cell(hotspot_rate(found, place.rate, show)),
+            *((Cell(hotspot_rate(found, place.rate_without, show)),) if without else ()),
         )
         for place in found.where
     ]
-    columns = (
-        f"<Where | Affected | Share {share_words(found)} | {rate_label(found)}{' | Without it' if without else ''}"
-    )
+    columns = f"<Where | Affected | Share {share_text(found)} | {rate_label(found)}{' | Without it' if without else ''}"
     return table(f"places_{found.type}", "Where it sits", columns, rows)
 
 
@@ -286,11 +284,11 @@ def trials_table(document: Document, show: Formats, *, why: bool = True) -> Tabl
             Cell(trial.number or "–"),
             Cell("; ".join(trial.settings(show))),
             Cell(show.day(trial.changes[0].applied_at)),
-            Cell(state_word(trial.state), tone=state_tone(trial.state)),
+            Cell(state_label(trial.state), tone=state_tone(trial.state)),
             *((Cell(trial.changes[0].reason),) if why else ()),
-            Cell(verdict_words(trial, show)),
+            Cell(verdict_text(trial, show)),
         )
         for trial in trials
     ]
     columns = f"<No. | <Setting | <When | <State{' | <Why' if why else ''} | <Came of it"
-    return table("applied", "Config changes", columns, rows, told=[trial_words(trial, show) for trial in trials])
+    return table("applied", "Config changes", columns, rows, as_text=[trial_text(trial, show) for trial in trials])

@@ -14,9 +14,9 @@ from reports.text.labels import (
     METRICS_OF_KPI,
     SPEND_METRICS,
     TONES,
-    change_words,
+    change_text,
     kpi_value,
-    limit_words,
+    limit_text,
 )
 from reports.view.blocks import (
     Tile,
@@ -32,8 +32,8 @@ def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:
         value=kpi_value(name, kpi.value, show),
         tone=TONES[kpi.state],
         state=kpi.state.value if kpi.value is not None else "",
-        target=f"target {limit_words(name, kpi.target, show)}",
-        change=change_words(trend, show) if trend else "",
+        target=f"target {limit_text(name, kpi.target, show)}",
+        change=change_text(trend, show) if trend else "",
         change_tone=_tone_of(trend),
         note=kpi.reason or show.coverage(kpi.coverage),
     )
@@ -44,7 +44,7 @@ def plain_tile(
 ) -> Tile:
     """A number that is neither good nor bad by itself."""
     trend = document.trend_of(metrics)
-    change = change_words(trend, show) if trend else ""
+    change = change_text(trend, show) if trend else ""
     return Tile(label, value, change=change, change_tone=_tone_of(trend), note=note)
 
 

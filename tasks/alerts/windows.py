@@ -30,7 +30,7 @@ _OF_KPIS = [
 _COUNTED = tuple(dict.fromkeys(name for name in ("count", *_OF_KPIS) if name not in OF_COSTS))
 SUMMED = (*_COUNTED, *OF_COSTS)
 
-READ = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
+WINDOW_COLUMNS = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
 """What rollups are read for, besides their keys."""
 
 COST_WINDOWS = KPIS[KpiName.COST_EFFICIENCY].alert_windows

@@ -27,7 +27,7 @@ REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_
 JUDGED = (KpiName.RESPONSE_TIME, KpiName.SELECTION_ACCURACY, KpiName.ERROR_RATE)
 """What is a model's own doing: the cache and the price are not."""
 
-MINIMUM_SAMPLE = 100
+BOTTLENECK_MINIMUM_SAMPLE = 100
 """Selections with a known value on each side: the optimizer asks for as many before it changes anything."""
 CLASS_MINIMUM_SAMPLE = 30
 """The same of a complexity class, so that a handful of requests is not given the weight of many."""
@@ -37,14 +37,14 @@ MINIMUM_SLOWDOWN = 0.10
 MINIMUM_RATE_CHANGE = 0.01
 """Of an error rate or accuracy, 1 percentage point: a third or less of what lies between the default limits."""
 
-CHANCE = 0.05
+FALSE_ALARM_RATE = 0.05
 """How often anything at all is reported where nothing changed for any model, by Holm's correction (Holm 1979)."""
 
 LARGEST_REGRESSIONS = 3
 
 
 @dataclass(frozen=True)
-class _Change:
+class _ModelChange:
     """`size` is how much worse it became, as a multiple of the smallest change that is worth telling."""
 
     model_id: str
@@ -66,7 +66,7 @@ def regressions(
     be preferred first: each model and metric is compared with the first in which it has enough buckets.
     """
     changes = list(_changes(now, earlier))
-    worse = [change for change in _beyond_chance(changes) if change.size > 1]
+    worse = [change for change in _significant(changes) if change.size > 1]
     found = [(change.size, _regression(change, limits)) for change in worse]
     order = ("high", "medium", "low")
     found.sort(key=lambda item: (order.index(item[1].severity), -item[0]))
@@ -76,11 +76,11 @@ def regressions(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Change]:
+def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_ModelChange]:
     """Every comparison that can be made, for the better too: the correction is for all of them."""
     for name in JUDGED:
         sides = [_of(frame, METRICS[name]) for frame in (now, *earlier)]
-        pairs = [_alike(sides[0], side) for side in sides[1:]]
+        pairs = [_comparable_hours(sides[0], side) for side in sides[1:]]
         for model_id in sorted(set(now["model_id"])):
             of_model = ((after.get(model_id), before.get(model_id)) for after, before in pairs)
             enough = ((after, before) for after, before in of_model if _is_enough(after) and _is_enough(before))
@@ -100,7 +100,7 @@ def _of(rollups: pl.DataFrame, metric: Metric) -> pl.DataFrame:
 _ByModel = dict[str, pl.DataFrame]
 
 
-def _alike(now: pl.DataFrame, then: pl.DataFrame) -> tuple[_ByModel, _ByModel]:
+def _comparable_hours(now: pl.DataFrame, then: pl.DataFrame) -> tuple[_ByModel, _ByModel]:
     """Both by bucket, over the classes that a model has in both, `then` weighted to the mix of `now`."""
     keys = ("model_id", "complexity")
     sums = (frame.group_by(keys).agg(pl.col("below").sum()) for frame in (now, then))
@@ -120,15 +120,15 @@ def _by_model(rows: pl.DataFrame) -> _ByModel:
 def _is_enough(buckets: pl.DataFrame | None) -> TypeGuard[pl.DataFrame]:
     if buckets is None or buckets.height < MINIMUM_BUCKETS:
         return False
-    return float(buckets["below"].sum()) >= MINIMUM_SAMPLE
+    return float(buckets["below"].sum()) >= BOTTLENECK_MINIMUM_SAMPLE
 
 
-def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _Change:
+def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _ModelChange:
     after, before = (float(side["above"].sum()) / float(side["below"].sum()) for side in (now, then))
     worse = (after - before) * (1 if metric in LOWER_IS_BETTER else -1)
     least = MINIMUM_SLOWDOWN * before if METRICS[metric].unit is Unit.MILLISECONDS else MINIMUM_RATE_CHANGE
     error = math.hypot(ratio_error(now), ratio_error(then))
-    return _Change(
+    return _ModelChange(
         model_id=model_id,
         metric=metric,
         before=before,
@@ -148,15 +148,15 @@ def _chance(change: float, error: float, freedom: int) -> float:
     return math.erfc(deviate / math.sqrt(2))
 
 
-def _beyond_chance(changes: Sequence[_Change]) -> Iterator[_Change]:
+def _significant(changes: Sequence[_ModelChange]) -> Iterator[_ModelChange]:
     """Holm's: the least likely is held against CHANCE over all, the next against CHANCE over the rest, and so on."""
     for tested, change in enumerate(sorted(changes, key=lambda change: change.chance)):
-        if change.chance > CHANCE / (len(changes) - tested):
+        if change.chance > FALSE_ALARM_RATE / (len(changes) - tested):
             return
         yield change
 
 
-def _regression(change: _Change, limits: PerformanceMetrics) -> ModelRegression:
+def _regression(change: _ModelChange, limits: PerformanceMetrics) -> ModelRegression:
     state = judge(change.after, limits.of(change.metric))
     difference, margin = change.after - change.before, Z_95 * change.error
     return ModelRegression(

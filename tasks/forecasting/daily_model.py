@@ -56,8 +56,8 @@ def outlook(days: Floats, weekday: int, ahead: Floats) -> Outlook:
     known one. `ahead` has an entry for each day to come: the part of it that is still to come, which is 1 but perhaps
     for the first.
     """
-    rhythm = weekday_factors(days, weekday)
-    factors = rhythm[(weekday + np.arange(len(days) + len(ahead))) % WEEK]
+    grouping = weekday_factors(days, weekday)
+    factors = grouping[(weekday + np.arange(len(days) + len(ahead))) % WEEK]
     level = np.where(factors[: len(days)] < LEAST_FACTOR, np.nan, days / np.maximum(factors[: len(days)], LEAST_FACTOR))
     scale = float(np.nanmean(level)) if np.isfinite(level).any() else 0.0
     if scale <= 0:

@@ -14,7 +14,7 @@ IDS_AT_ONCE = 500
 """SQLite takes a bounded number of parameters."""
 
 
-def withdraw(connection: Connection, request_ids: Sequence[str]) -> int:
+def retract(connection: Connection, request_ids: Sequence[str]) -> int:
     """Delete selections and overhead by their ids within the caller's transaction; gives how many selections.
 
     Unlike with an update no trigger notes the time of what is deleted: this does.

@@ -24,7 +24,7 @@ from tasks.rollups.totals import Totals, percentiles_by, totals_by
 from tasks.statistics.intervals import added, around, less, share_interval, shifted, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 
-MINIMUM_SAMPLE = 30
+EFFICIENCY_MINIMUM_SAMPLE = 30
 """Known accuracies and uncached costs below which nothing is said of a model: the usual floor of a normal interval."""
 
 NO_ADEQUATE_MODEL = "no model's accuracy is known well enough to call it adequate"
@@ -160,7 +160,11 @@ def shown_class(complexity: str) -> str:
 
 def _candidate(model_id: str, totals: Totals, p95_ms: float | None, limits: PerformanceMetrics) -> Candidate | None:
     sample, (count, cost, cost_sq) = totals.known("accuracy_count"), uncached(totals)
-    if min(sample, count) < MINIMUM_SAMPLE or p95_ms is None or p95_ms > limits.of(KpiName.RESPONSE_TIME).warning:
+    if (
+        min(sample, count) < EFFICIENCY_MINIMUM_SAMPLE
+        or p95_ms is None
+        or p95_ms > limits.of(KpiName.RESPONSE_TIME).warning
+    ):
         return None
     accuracy = share_interval(totals.sums["accuracy_sum"], sample)
     if accuracy.low is None or accuracy.low < limits.of(KpiName.SELECTION_ACCURACY).target:

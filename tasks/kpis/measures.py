@@ -24,7 +24,7 @@ from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics
 from tasks.kpis.cost_efficiency import Efficiency, Measured, measured_efficiency
 from tasks.rollups.aggregate import start_of
-from tasks.rollups.histogram import tally
+from tasks.rollups.histogram import histogram_table
 from tasks.rollups.query import UNCLASSIFIED
 from tasks.rollups.totals import NOTHING, Totals, percentiles_by, total, totals_by
 
@@ -90,7 +90,7 @@ def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[Timel
 
 def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
     """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last bin that holds any."""
-    found = tally(rollups, [])
+    found = histogram_table(rollups, [])
     edges, values_ms = [*DISTRIBUTION_EDGES_MS, float("inf")], found.values_ms
     all_counts = found.counts.sum(axis=0)
     counts = [int(all_counts[(low <= values_ms) & (values_ms < high)].sum()) for low, high in pairwise(edges)]

@@ -23,13 +23,13 @@ from tasks.statistics.intervals import share_interval
 
 RESAMPLES = 2_000
 
-MINIMUM_HOURS = 12
+MATCHED_MINIMUM_HOURS = 12
 """Matched hours below which nothing is judged: the spread of fewer is a guess."""
 
 MATCHED_SHARE = 0.8
 """Hours of the week are used where so much of the hours after has its like before."""
 
-SUMS = (
+MATCHED_SUMS = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
     "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
 )  # fmt: skip
@@ -88,14 +88,14 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
         placed = [frame.with_columns(place=place(zone)) for frame in (before, after)]
         known = placed[0]["place"].unique()
         alike = placed[1].filter(pl.col("place").is_in(known.implode()))
-        enough = alike.height >= max(MINIMUM_HOURS, MATCHED_SHARE * after.height)
-        if enough or (by == "hour of the day" and alike.height >= MINIMUM_HOURS):
-            sides = [frame.group_by("place").agg(pl.col(SUMS).sum()) for frame in (placed[0], alike)]
+        enough = alike.height >= max(MATCHED_MINIMUM_HOURS, MATCHED_SHARE * after.height)
+        if enough or (by == "hour of the day" and alike.height >= MATCHED_MINIMUM_HOURS):
+            sides = [frame.group_by("place").agg(pl.col(MATCHED_SUMS).sum()) for frame in (placed[0], alike)]
             both = sides[1].join(sides[0], on="place", suffix="_before").sort("place")
-            names = [f"{name}_before" for name in SUMS]
+            names = [f"{name}_before" for name in MATCHED_SUMS]
             as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
-            return Matched(by, alike.height, both.select(SUMS), as_before)  # type: ignore[arg-type]
-    return Matched(None, 0, after.select(SUMS).clear(), before.select(SUMS).clear())
+            return Matched(by, alike.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
+    return Matched(None, 0, after.select(MATCHED_SUMS).clear(), before.select(MATCHED_SUMS).clear())
 
 
 def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
@@ -107,7 +107,7 @@ def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool
         for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
     ]
     alike = int(places[1].is_in(places[0].implode()).sum())
-    return alike >= max(MINIMUM_HOURS, len(places[1]) / 2)
+    return alike >= max(MATCHED_MINIMUM_HOURS, len(places[1]) / 2)
 
 
 def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
@@ -120,7 +120,7 @@ def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float =
     above_before, below_before = _sums(matched.before, metric)
     known = (below > 0) & (below_before > 0)
     samples = int(below_before.sum()), int(below.sum())
-    if known.sum() < MINIMUM_HOURS:
+    if known.sum() < MATCHED_MINIMUM_HOURS:
         return _unknown(metric, samples, int(known.sum()))
     expected = (below * np.divide(above_before, below_before, out=np.zeros_like(above), where=known))[known]
     above, below = above[known], below[known]
@@ -138,7 +138,7 @@ def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float =
         margin=metric.margin_of(before),
         sample_before=samples[0],
         sample_after=samples[1],
-        judgement=_judge(metric, change, before, after),
+        judgement=_judgement_of(metric, change, before, after),
     )
 
 
@@ -208,7 +208,7 @@ def _pooled(difference: Any, below: Any) -> tuple[Any, Any]:
     return estimate, np.sqrt((residual**2).sum(axis=1)) / whole
 
 
-def _judge(
+def _judgement_of(
     metric: JudgedMetric, change: Interval, before: float, after: float
 ) -> Literal["better", "same", "worse", "unclear"]:
     sign = 1.0 if metric.lower_is_better else -1.0
@@ -226,5 +226,5 @@ def _unknown(metric: JudgedMetric, samples: tuple[int, int], hours: int) -> Metr
     return MetricChange(
         metric=metric.name, before=None, after=None, change=None, margin=metric.margin, sample_before=samples[0],
         sample_after=samples[1], judgement="unknown",
-        reason=f"known in {hours} matched hours, {MINIMUM_HOURS} are needed",
+        reason=f"known in {hours} matched hours, {MATCHED_MINIMUM_HOURS} are needed",
     )  # fmt: skip

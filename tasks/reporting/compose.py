@@ -10,7 +10,7 @@ from models.report_template import Template
 from models.settings import Settings
 from tasks.reporting.composition import Composer, Composition
 from tasks.reporting.documents import cost, optimization, performance, usage
-from tasks.reporting.material import Material
+from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
 
 COMPOSERS: Mapping[Template, Composer] = {
@@ -19,7 +19,7 @@ COMPOSERS: Mapping[Template, Composer] = {
 """How the document of each template is composed."""
 
 
-def compose(request: Request, material: Material, settings: Settings, now: datetime) -> Document:
+def compose(request: Request, material: ReportMaterial, settings: Settings, now: datetime) -> Document:
     """The document of a report; `now` becomes its generatedAt."""
     return COMPOSERS[request.template].compose(Composition(request, material, settings, now))
 

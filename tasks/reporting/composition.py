@@ -30,10 +30,10 @@ from tasks.comparison.trends import ComparedWith, against
 from tasks.forecasting.budget import project_budget, recorded_from
 from tasks.kpis.cost_efficiency import Efficiency, measure_efficiency
 from tasks.kpis.measures import distribution, heatmap, kpis, timeline
-from tasks.reporting.data_notes import notes
-from tasks.reporting.material import Material
+from tasks.reporting.data_notes import data_notes
+from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import Totals, total
 
 HOURLY_TIMELINE_HOURS = 24.0 * 8
@@ -50,7 +50,7 @@ class Composition:
     """
 
     request: Request
-    material: Material
+    material: ReportMaterial
     settings: Settings
     now: datetime
 
@@ -74,8 +74,8 @@ class Composition:
             start=current.period.start,
             end=current.period.end,
             zone=current.period.zone,
-            requested_start=current.asked.start,
-            requested_end=current.asked.end,
+            requested_start=current.requested_period.start,
+            requested_end=current.requested_period.end,
         )
 
     @property
@@ -93,8 +93,10 @@ class Composition:
             "period": self.period,
             "filters": request.filters,
             "coverage": self.measured.coverage,
-            "freshness": Freshness(last_selection_at=current.last_selection_at, folded_at=current.folded_at),
-            "notes": notes(current, self.measured, self.now),
+            "freshness": Freshness(
+                last_selection_at=current.last_selection_at, rollups_updated_at=current.rollups_updated_at
+            ),
+            "notes": data_notes(current, self.measured, self.now),
             "kpis": self.kpis,
             "charts": _charts(current, self.settings),
         }
@@ -102,7 +104,7 @@ class Composition:
     def trends(self) -> tuple[Trend, ...]:
         """The headline numbers against the period before and that of a week before."""
         material, current = self.material, self.material.current
-        earlier: dict[ComparedWith, Gathered] = {
+        earlier: dict[ComparedWith, RollupSlice] = {
             "previousPeriod": material.previous,
             "samePeriodLastWeek": material.last_week,
         }
@@ -128,13 +130,13 @@ class Composer:
 
     template: Template
     compose: Callable[[Composition], Document]
-    read_own: Callable[[Connection, Gathered, datetime], object] | None = None
+    read_own: Callable[[Connection, RollupSlice, datetime], object] | None = None
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _charts(current: Gathered, settings: Settings) -> Charts:
+def _charts(current: RollupSlice, settings: Settings) -> Charts:
     by_minute = not current.minutes.is_empty()
     level = Level.MINUTE if by_minute else Level.HOUR if current.period.hours <= HOURLY_TIMELINE_HOURS else Level.DAY
     return Charts(

@@ -16,21 +16,21 @@ from models.documents import (
 )
 from tasks.comparison.spend_drivers import Spending
 from tasks.kpis.cost_efficiency import Candidate
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportMaterial:
     """Everything that a document is composed of.
 
     `spent` are hours with tasks.forecasting.budget.SPENT over its basis at
     tasks.comparison.periods.known_end, and `own` is what the template's own module read (tasks.reporting.documents).
     """
 
-    current: Gathered
-    previous: Gathered
-    last_week: Gathered
+    current: RollupSlice
+    previous: RollupSlice
+    last_week: RollupSlice
     spent: pl.DataFrame
     bottlenecks: Sequence[Bottleneck] = ()
     recommendations: Sequence[Recommendation] = ()

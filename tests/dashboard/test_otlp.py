@@ -33,12 +33,12 @@ from sqlalchemy import Engine, event, select
 
 from dashboard import otlp
 from dashboard.otlp import LARGEST_BODY_BYTES, LARGEST_UNPACKED_BYTES, source_settings
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from tasks.sources.otel.conventions import ATTRIBUTES
-from tests.support.page_server import READER, WRITER, bearing, listening, workplace
+from tests.support.page_server import READER, WRITER, app_context, bearing, listening
 from tests.support.paths import ROOT
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
@@ -55,20 +55,20 @@ SOURCES = {
 }  # fmt: skip
 
 
-def place(engine: Engine, home: Path, *, tokens: bool = True) -> Workplace:
-    known = workplace(engine, home) if tokens else workplace(engine, home, tokens=None)
-    return Workplace(known.environment, parse_settings({"sources": SOURCES}, "test"))
+def ctx(engine: Engine, home: Path, *, tokens: bool = True) -> AppContext:
+    known = app_context(engine, home) if tokens else app_context(engine, home, tokens=None)
+    return AppContext(known.environment, parse_settings({"sources": SOURCES}, "test"))
 
 
 @pytest.fixture
 def address(engine: Engine, tmp_path: Path) -> Iterator[str]:
-    with listening(place(engine, tmp_path)) as (address, _):
+    with listening(ctx(engine, tmp_path)) as (address, _):
         yield address
 
 
 @pytest.fixture
 def sqlite_address(sqlite_engine: Engine, tmp_path: Path) -> Iterator[str]:
-    with listening(place(sqlite_engine, tmp_path)) as (address, _):
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, _):
         yield address
 
 
@@ -203,7 +203,7 @@ def test_an_exporter_that_is_told_to_come_back_does(
     def failed(_context: Any) -> None:
         tries.release()
 
-    with listening(place(sqlite_engine, tmp_path)) as (address, _):
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, _):
         hide(sqlite_engine, "selection", "hidden")
         results: list[SpanExportResult] = []
         sender = threading.Thread(target=lambda: results.append(send(address, recorder.spans, timeout=30)))
@@ -314,7 +314,7 @@ def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
 def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
-    with listening(place(sqlite_engine, tmp_path)) as (address, server):
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.span_intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 1.0
         head = f"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WRITER}\r\n"
@@ -353,7 +353,7 @@ def test_without_tokens_this_machine_alone_may_send(sqlite_engine: Engine, tmp_p
     recorder = Recorder()
     recorder.span(CHAT)
     kind = {"Content-Type": "application/x-protobuf"}
-    with listening(place(sqlite_engine, tmp_path, tokens=False)) as (address, _):
+    with listening(ctx(sqlite_engine, tmp_path, tokens=False)) as (address, _):
         assert post(address, body_of(recorder.spans), kind).status_code == 200
         assert post(address, b"", kind | {"Origin": "https://evil.example"}).status_code == 403
     assert len(stored(sqlite_engine)) == 1
@@ -388,7 +388,7 @@ def test_after_a_restart_a_retry_changes_nothing(engine: Engine, tmp_path: Path)
     call = recorder.span(CHAT | {"llm.cost.total": 1.0})
     tables = []
     for _ in range(2):
-        with listening(place(engine, tmp_path)) as (address, _server):
+        with listening(ctx(engine, tmp_path)) as (address, _server):
             assert send(address, recorder.spans) is SpanExportResult.SUCCESS
         tables.append(stored(engine))
     assert tables[0] == tables[1]

@@ -58,16 +58,16 @@ def test_running_needs_no_tests() -> None:
 
 
 def test_prefects_own_deploy_names_the_version_that_is_locked() -> None:
-    told = yaml.safe_load((ROOT / "prefect.yaml").read_text())["prefect-version"]
-    assert pins(ROOT / "requirements.lock")["prefect"] == {told}
+    lines = yaml.safe_load((ROOT / "prefect.yaml").read_text())["prefect-version"]
+    assert pins(ROOT / "requirements.lock")["prefect"] == {lines}
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That of an environment of its own, with pip and nothing else."""
-    place = tmp_path_factory.mktemp("environment")
-    subprocess.run([sys.executable, "-m", "venv", place], check=True)
-    return place / "bin" / "python"
+    ctx = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", ctx], check=True)
+    return ctx / "bin" / "python"
 
 
 def wheel(folder: Path, name: str) -> str:
@@ -83,8 +83,10 @@ def wheel(folder: Path, name: str) -> str:
 
 
 def said(python: Path, lock: Path, wheels: Path) -> tuple[int, str]:
-    told = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"{wheels} {wheels}/nothing-here", "PIP_CONFIG_FILE": os.devnull}
-    done = subprocess.run([python, INSTALLER, lock], env=os.environ | told, capture_output=True, text=True, check=False)
+    lines = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": f"{wheels} {wheels}/nothing-here", "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        [python, INSTALLER, lock], env=os.environ | lines, capture_output=True, text=True, check=False
+    )
     assert done.stdout == ""
     return done.returncode, done.stderr
 
@@ -96,10 +98,10 @@ def test_it_says_how_many_it_installs_and_that_they_are_there(python: Path, tmp_
         f"tiny==1.0 \\\n    --hash=sha256:{digest}\n"
         f"never==1.0 ; sys_platform == 'nowhere' \\\n    --hash=sha256:{digest}\n"
     )
-    status, told = said(python, lock, tmp_path / "wheels")
-    assert (status, told.splitlines()[0]) == (0, "Installing 1 package for tiny.lock ...")
-    assert re.fullmatch(r"1 package installed in \d+ s[.]", told.splitlines()[-1])
-    assert "is ignored" not in told
+    status, lines = said(python, lock, tmp_path / "wheels")
+    assert (status, lines.splitlines()[0]) == (0, "Installing 1 package for tiny.lock ...")
+    assert re.fullmatch(r"1 package installed in \d+ s[.]", lines.splitlines()[-1])
+    assert "is ignored" not in lines
     assert said(python, lock, tmp_path / "wheels") == (0, "There already for tiny.lock: 1 package.\n")
 
 
@@ -112,7 +114,7 @@ def test_what_goes_wrong_is_shown(python: Path, tmp_path: Path, pin: str, compla
     wheel(tmp_path / "wheels", "changed")
     lock = tmp_path / "wrong.lock"
     lock.write_text(f"{pin} \\\n    --hash=sha256:{'0' * 64}\n")
-    status, told = said(python, lock, tmp_path / "wheels")
+    status, lines = said(python, lock, tmp_path / "wheels")
     assert status == 1
-    assert complaint in told
-    assert "is ignored" not in told
+    assert complaint in lines
+    assert "is ignored" not in lines

@@ -128,10 +128,10 @@ def _targets(page: str) -> list[str]:
 
 def _leads(page: Path, link: str) -> bool:
     """Whether a link of a page of the site leads to a file, or to a place within a page."""
-    name, _, place = unquote(link).partition("#")
+    name, _, ctx = unquote(link).partition("#")
     site = next(folder for folder in page.parents if folder.name == "site")
     target = (page.parent / name).resolve() if name else page
     if not target.is_relative_to(site):
         # The site lies where the folder of the pages does: what is beside that is beside the site too.
         return (ROOT / target.relative_to(site.parent)).exists()
-    return target.exists() and (not place or bool(re.search(rf"id=\"?{re.escape(place)}\"?[ >]", target.read_text())))
+    return target.exists() and (not ctx or bool(re.search(rf"id=\"?{re.escape(ctx)}\"?[ >]", target.read_text())))

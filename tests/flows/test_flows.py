@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, func, select
 
-from models.context import load_workplace
+from models.context import load_context
 from models.database import reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from tasks.optimizer.router_config import set_by_hand
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.update import update_rollups
 from tests.support import spend_logs
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
@@ -57,7 +57,7 @@ def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.M
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
     migrated_sqlite(tmp_path)
-    engine = load_workplace().engine
+    engine = load_context().engine
     for key, value in {"cache.max_entries": 1000, "cache.ttl_seconds": 600}.items():
         set_by_hand(engine, key, value, by="router", reason="default", now=MONDAY)
     return engine
@@ -232,7 +232,7 @@ def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
 
     raw = slow_day(MONDAY, 2_500)
     insert_selections(engine, raw)
-    fold(engine, Basis("UTC", 2000.0), now=MONDAY + timedelta(days=4))
+    update_rollups(engine, RollupSettings("UTC", 2000.0), now=MONDAY + timedelta(days=4))
     with writing(engine) as connection:
         lost = table_of(Rollup).c.level.in_(["hour", "day", "week"])
         connection.execute(delete(table_of(Rollup)).where(lost))

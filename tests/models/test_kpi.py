@@ -10,7 +10,7 @@ from models.kpis import KPIS, KpiName, KpiState, judge
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics, Schedule
 from reports.text.formatting import Formats
-from reports.text.labels import METRICS_OF_KPI, limit_words
+from reports.text.labels import METRICS_OF_KPI, limit_text
 from tasks.comparison.trends import HEADLINE_METRICS
 
 LIMITS = PerformanceMetrics()
@@ -68,7 +68,7 @@ def test_a_kpi_is_known_wherever_kpis_are_listed(name: KpiName) -> None:
 @pytest.mark.parametrize("name", KpiName)
 def test_a_limit_is_shown_in_the_kpis_unit(name: KpiName) -> None:
     limits = LIMITS.of(name)
-    shown = limit_words(name, limits.target, Formats("en_US", "UTC"))
+    shown = limit_text(name, limits.target, Formats("en_US", "UTC"))
     assert {"milliseconds": " s", "ratio": "%"}[limits.unit] in shown
 
 

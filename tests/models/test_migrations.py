@@ -28,11 +28,11 @@ from models.schema import HOUR_TOTAL
 from models.settings import Settings
 from routewatch.selection import UtcDateTime
 from tasks.delivery.queue import due_ids
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
-from tasks.rollups.aggregate import KEYS, merge, roll_up
-from tasks.rollups.update import fold
+from tasks.rollups.aggregate import ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.update import update_rollups
 from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
@@ -171,15 +171,15 @@ def assert_works(engine: Engine) -> None:
     """A fold counts what is new once, and a report has all of it."""
     new = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, new)
-    assert fold(engine, UTC_BASIS, now=NOW).rows == len(new)
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == len(new)
     expected = roll_up(pl.concat([RAW, new]), "UTC", 2000.0)
     for level in Level:
-        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+        assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
     # What a migration added up has its histograms behind one another, which is as good.
-    totals = merge(stored(engine, HOUR_TOTAL)).sort(KEYS)
+    totals = merge(stored(engine, HOUR_TOTAL)).sort(ROLLUP_KEYS)
     assert_frame_equal(totals, totals_of(expected[Level.HOUR]), check_exact=False, rel_tol=1e-9)
     request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
-    document = compose(request, survey(engine, request, Settings(), NOW), Settings(), NOW)
+    document = compose(request, collect_material(engine, request, Settings(), NOW), Settings(), NOW)
     assert isinstance(document, PerformanceReport)
     assert document.summary.total_selections == len(RAW) + len(new)
 

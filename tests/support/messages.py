@@ -9,10 +9,10 @@ from models.kpis import KpiName
 from models.notifications import (
     AlertEvent,
     AlertMessage,
-    AlertNews,
+    AlertNotification,
     AlertRule,
-    DeadDeliveries,
-    DeadDelivery,
+    DeadLetter,
+    DeadLetters,
     Sample,
 )
 
@@ -23,7 +23,7 @@ ABOUT: dict[str, Any] = {"at": AT, "zone": "Europe/Berlin", "locale": "en_US"}
 ERROR_RATE = AlertRule(KpiName.ERROR_RATE)
 
 
-def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNews:
+def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNotification:
     usual: dict[str, Any] = {
         "alert_id": 7,
         "event": AlertEvent.FIRED,
@@ -39,11 +39,11 @@ def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNews:
         "resolved_at": None,
         "detail": "",
     }
-    return AlertNews(**usual | changes)
+    return AlertNotification(**usual | changes)
 
 
-def alerts(*of: AlertNews, still_firing: int = 0) -> AlertMessage:
-    return AlertMessage(**ABOUT, window_minutes=15, news=of or (news(),), still_firing=still_firing)
+def alerts(*of: AlertNotification, still_firing: int = 0) -> AlertMessage:
+    return AlertMessage(**ABOUT, window_minutes=15, notifications=of or (news(),), still_firing=still_firing)
 
 
 def several() -> AlertMessage:
@@ -72,12 +72,12 @@ def resolved() -> AlertMessage:
     return alerts(news(event=AlertEvent.RESOLVED, value=0.04, resolved_at=AT + timedelta(hours=2)))
 
 
-def dead(count: int = 2) -> DeadDeliveries:
-    one = DeadDelivery(
+def dead(count: int = 2) -> DeadLetters:
+    one = DeadLetter(
         delivery_id=41, what="daily performance 2026-10-11 00:00", channel="slack",
         recipient="https://hooks.slack.com/…#3f9a2c", attempts=10, answer="503 Service Unavailable",
     )  # fmt: skip
-    return DeadDeliveries(
+    return DeadLetters(
         **ABOUT, deliveries=tuple(one.model_copy(update={"delivery_id": 41 + number}) for number in range(count))
     )
 

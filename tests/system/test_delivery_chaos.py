@@ -22,7 +22,7 @@ from sqlalchemy import Engine, func, select
 from models.database import reading, writing
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
-from tasks.delivery.outbox import post
+from tasks.delivery.outbox import enqueue_message
 from tests.support import messages
 from tests.support.environment import clean_environment
 from tests.support.misbehaving_servers import Unruly, unruly_hook, unruly_mailbox
@@ -53,7 +53,9 @@ def queued(engine: Engine, settings: Settings, deliveries: int) -> None:
     now = datetime.now(UTC)
     with writing(engine) as connection:
         for number in range(deliveries // (HOOKS + MAILBOXES)):
-            post(connection, messages.alerts(), f"chaos-{number}", ("mails", "hooks"), settings=settings, now=now)
+            enqueue_message(
+                connection, messages.alerts(), f"chaos-{number}", ("mails", "hooks"), settings=settings, now=now
+            )
 
 
 def waiting(engine: Engine) -> int:

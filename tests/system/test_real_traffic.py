@@ -22,11 +22,11 @@ from models.tables import Rollup, table_of
 from reports.renderers.json_document import render_json
 from tasks.ingestion.column_mapping import Mapping
 from tasks.ingestion.file_import import import_file
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.databases import migrated_sqlite
 
 SERVEGEN = Path("/work/shared/data/servegen_14d.parquet")
@@ -54,9 +54,9 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def told(engine: Engine) -> dict[str, Any]:
     settings = Settings()
-    fold(engine, basis_of(settings), now=NOW)
+    update_rollups(engine, rollup_settings(settings), now=NOW)
     request = Request("custom", Template.PERFORMANCE, Period(START, END), "detailed")
-    document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
+    document = compose(request, collect_material(engine, request, settings, NOW), settings, NOW)
     told: dict[str, Any] = json.loads(render_json(document))
     return told
 
@@ -92,7 +92,7 @@ def test_what_was_not_recorded_is_no_data(told: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York", "Asia/Kolkata"])
 def test_a_day_is_one_of_the_reporting_zone(engine: Engine, traffic: pl.DataFrame, zone: str) -> None:
-    fold(engine, basis_of(Settings(timezone=zone)), now=NOW)
+    update_rollups(engine, rollup_settings(Settings(timezone=zone)), now=NOW)
     with reading(engine) as connection:
         rows = connection.execute(
             select(ROLLUP.c.bucket, ROLLUP.c.model_id, ROLLUP.c["count"], ROLLUP.c.cost_sum_usd).where(

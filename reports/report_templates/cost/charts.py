@@ -97,7 +97,9 @@ def spend_by_model(document: CostReport, show: Formats, width: int = NARROW) -> 
     """Spend per model, dearest first, with its share and its cost per request."""
     models = sorted(document.model_cost_breakdown, key=lambda model: -(model.total_cost or 0))[:MOST_MODELS]
     rows = [
-        Bar(model.model_id, model.total_cost, _told(model.total_cost, f"{show.money(model.avg_cost)} each", show))
+        Bar(
+            model.model_id, model.total_cost, _action_text(model.total_cost, f"{show.money(model.avg_cost)} each", show)
+        )
         for model in models
     ]
     return bars([("", rows)], width)
@@ -110,10 +112,10 @@ def spend_by_group(document: CostReport, show: Formats, width: int = NARROW) -> 
 
 
 def _spent(group: GroupCost, show: Formats) -> Bar:
-    return Bar(group.name, group.total_cost, _told(group.total_cost, show.percent(group.cost_share), show))
+    return Bar(group.name, group.total_cost, _action_text(group.total_cost, show.percent(group.cost_share), show))
 
 
-def _told(usd: float | None, beside: str, show: Formats) -> str:
+def _action_text(usd: float | None, beside: str, show: Formats) -> str:
     return "cost unknown" if usd is None else f"{show.rough_money(usd)} · {beside}"
 
 

@@ -33,11 +33,11 @@ from reports.text.verdicts import (
     Trial,
     before_after,
     drawable,
-    goal_words,
     improvement,
     is_drawable,
+    primary_metric_text,
+    state_label,
     state_tone,
-    state_word,
 )
 
 MOST_TRIALS = 8
@@ -105,7 +105,7 @@ def _placed(trials: tuple[Trial, ...], show: Formats, *, guards: bool) -> tuple[
             {
                 "y": at + 8,
                 "text": f"{trial.number} {settings[0]}{more}".strip(),
-                "state": f"{MARKS[tone]} {state_word(trial.state)}".strip(),
+                "state": f"{MARKS[tone]} {state_label(trial.state)}".strip(),
                 "colour": _STATE_COLOURS.get(tone, MUTED),
             }
         )
@@ -232,8 +232,8 @@ def _legend(rows: list[_Row]) -> str:
 def changes_text(document: OptimizationReport, show: Formats) -> str:
     """Each optimization's goal before and after."""
     told = [
-        f"{trial.number} {trial.settings(show)[0]}, {state_word(trial.state)}: "
-        f"{goal_words(trial.goal, show) if trial.goal else 'no goal is known'}"
+        f"{trial.number} {trial.settings(show)[0]}, {state_label(trial.state)}: "
+        f"{primary_metric_text(trial.goal, show) if trial.goal else 'no goal is known'}"
         for trial in drawable(document)
     ]
     return f"Changes of the goals of {len(told)} optimizations against before. {'. '.join(map(str.strip, told))}."

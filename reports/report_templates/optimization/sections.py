@@ -14,7 +14,7 @@ from reports.report_templates.optimization.tables import (
 )
 from reports.text.formatting import Formats
 from reports.text.headline import waiting_clause, worst_kpi_clause
-from reports.text.labels import bounds_words, metric_change, number_word
+from reports.text.labels import bounds_text, metric_change, number_text
 from reports.text.verdicts import CHANGES_CHART, drawable
 from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import (
@@ -132,7 +132,7 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
     if gained is None or gained.low is None or gained.high is None:
         reason = baselines.reason or "too little is known of the models' accuracy"
         return Text(f"Whether routing adds anything cannot be told: {reason}.", "unknown")
-    bounds = bounds_words("accuracy", gained, show)
+    bounds = bounds_text("accuracy", gained, show)
     told = (
         f"its accuracy differs by {metric_change('accuracy', gained.estimate, show)} (95% interval {bounds}) from that "
         "of models drawn by lot at the same cost"
@@ -165,7 +165,7 @@ def _judged(document: OptimizationReport) -> str:
     ):
         if count:
             noun = "" if parts else " change" if count == 1 else " changes"
-            parts.append(f"{number_word(count)}{noun} {one if count == 1 else many}")
+            parts.append(f"{number_text(count)}{noun} {one if count == 1 else many}")
     return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 

@@ -15,15 +15,15 @@ from models.documents import (
 )
 from reports.text.findings import config_value
 from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, metric_change, metric_label, metric_value
+from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 from reports.text.verdicts import (
     Trial,
-    goal_words,
-    margin_words,
+    margin_text,
     number_of,
+    primary_metric_text,
+    state_label,
     state_tone,
-    state_word,
-    trial_words,
+    trial_text,
     trials_of,
 )
 from reports.view.blocks import Cell, Table, table
@@ -40,14 +40,14 @@ def applied_table(document: Document, show: Formats) -> Table:
             Cell(f"{config_value(change.from_value, show)} → {config_value(change.to_value, show)}"),
             Cell(show.instant(change.applied_at)),
             Cell(change.by),
-            Cell(state_word(change.state), tone=state_tone(change.state)),
+            Cell(state_label(change.state), tone=state_tone(change.state)),
             Cell(change.reason),
         )
         for change in document.config_changes
     ]
     columns = "<No. | <Setting | <From → to | <When | <By | <State | <Why"
-    told = [trial_words(trial, show) for trial in trials_of(document.config_changes)]
-    return table("applied", "Config changes", columns, rows, told=told)
+    told = [trial_text(trial, show) for trial in trials_of(document.config_changes)]
+    return table("applied", "Config changes", columns, rows, as_text=told)
 
 
 def verdicts_table(document: OptimizationReport, show: Formats) -> Table:
@@ -61,8 +61,8 @@ def _verdict_row(trial: Trial, show: Formats) -> tuple[Cell, ...]:
     verdict = trial.verdict
     return (
         Cell(trial.number or "–"),
-        Cell(state_word(trial.state), tone=state_tone(trial.state)),
-        Cell(goal_words(trial.goal, show) if trial.goal else "no data"),
+        Cell(state_label(trial.state), tone=state_tone(trial.state)),
+        Cell(primary_metric_text(trial.goal, show) if trial.goal else "no data"),
         Cell("; ".join(f"{metric_label(guard.metric)} {guard.judgement}" for guard in trial.guards) or "none"),
         Cell(_money(verdict.savings_usd if verdict else None, show)),
         Cell(_money(trial.estimated, show)),
@@ -102,8 +102,8 @@ def _measured_cells(change: MetricChange, show: Formats) -> tuple[Cell, ...]:
         before,
         after,
         Cell(metric_change(change.metric, change.change.estimate, show)),
-        Cell(bounds_words(change.metric, change.change, show)),
-        Cell(margin_words(change, show)),
+        Cell(bounds_text(change.metric, change.change, show)),
+        Cell(margin_text(change, show)),
     )
 
 
@@ -137,7 +137,9 @@ def history_table(entries: tuple[ConfigHistoryEntry, ...], show: Formats) -> Tab
         f"{when.text}: {key.text} {values.text} by {by.text}{f' ({since.text})' if since.text else ''}."
         for when, key, values, by, _, since in rows
     ]
-    return table("history", "All changes", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, told=told)
+    return table(
+        "history", "All changes", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, as_text=told
+    )
 
 
 # --- what was saved ---------------------------------------------------------------------------------------------------
@@ -158,10 +160,10 @@ def balance_table(document: OptimizationReport, show: Formats) -> Table:
         _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show),
     ]
     columns = "<What | Amount | 95% interval | <From what"
-    return table("balance", "Estimated and measured", columns, rows, told=[_told(row) for row in rows])
+    return table("balance", "Estimated and measured", columns, rows, as_text=[_action_text(row) for row in rows])
 
 
-def _told(row: tuple[Cell, ...]) -> str:
+def _action_text(row: tuple[Cell, ...]) -> str:
     label, size, bounds, basis = (cell.text for cell in row)
     return f"{label}: {size}{f' (95% interval {bounds})' if bounds else ''}. From: {basis}."
 
@@ -213,7 +215,7 @@ def baselines_table(baselines: Baselines, show: Formats) -> Table:
     ]
     columns = "<Way of routing | Cost | 95% interval | Accuracy | 95% interval | Covered" + " | <Missing" * has_reasons
     told = [f"{row[0].text}: {row[1].text}, accuracy {row[3].text}, for {row[5].text} of the requests." for row in rows]
-    return table("baselines", "Ways of routing", columns, rows, told=told)
+    return table("baselines", "Ways of routing", columns, rows, as_text=told)
 
 
 def way_name(way: Baseline) -> str:

@@ -16,7 +16,7 @@ from reports.report_templates.optimization.charts import CHANGES
 from reports.report_templates.optimization.sections import clauses, sections
 from reports.report_templates.rows import Rows, listed, note_table, period_tables, plain_values
 from reports.text.formatting import Formats
-from reports.text.labels import number_word
+from reports.text.labels import number_text
 from reports.text.verdicts import CHANGES_CHART
 
 _ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
@@ -24,7 +24,7 @@ _ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "rea
 
 def _mail_state(document: OptimizationReport, _show: Formats) -> str:
     waiting = document.summary.waiting
-    return f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision" if waiting else ""
+    return f"{number_text(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision" if waiting else ""
 
 
 def _csv_tables(document: OptimizationReport) -> Mapping[str, Rows]:

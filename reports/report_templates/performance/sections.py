@@ -10,7 +10,7 @@ from models.documents import (
     PerformanceReport,
 )
 from models.kpis import LOWER_IS_BETTER, KpiName
-from reports.text.alerts import amount, rule_words
+from reports.text.alerts import amount, rule_label
 from reports.text.formatting import Formats
 from reports.text.headline import done_and_waiting_clause, spend_clause, worst_kpi_clause
 from reports.text.labels import (
@@ -176,7 +176,7 @@ def fired_table(document: PerformanceReport, show: Formats) -> Table:
     rows = [
         (
             Cell(alert.severity, tone=alert.severity),
-            Cell(rule_words(alert.rule)),
+            Cell(rule_label(alert.rule)),
             Cell(alert.subject or "all models"),
             Cell(amount(alert.rule, alert.value, show)),
             Cell(amount(alert.rule, alert.threshold, show) + (" learned" if alert.learned else "")),
@@ -189,11 +189,11 @@ def fired_table(document: PerformanceReport, show: Formats) -> Table:
     return table("fired", "Alerts that fired", columns, rows)
 
 
-def fired_words(alert: FiredAlert, show: Formats) -> str:
+def fired_summary(alert: FiredAlert, show: Formats) -> str:
     """An alert that fired, in a few words: what, of what, when."""
     of = f" of {kept_to_itself(alert.subject)}" if alert.subject else ""
     until = "still" if alert.resolved_at is None else f"until {show.instant(alert.resolved_at)}"
-    return f"{rule_words(alert.rule)}{of} from {show.instant(alert.fired_at)}, {until}"
+    return f"{rule_label(alert.rule)}{of} from {show.instant(alert.fired_at)}, {until}"
 
 
 def fired_text(document: PerformanceReport, show: Formats) -> tuple[Text, ...]:
@@ -202,7 +202,7 @@ def fired_text(document: PerformanceReport, show: Formats) -> tuple[Text, ...]:
     if not fired:
         return ()
     still = sum(it.resolved_at is None for it in fired)
-    named = "; ".join(fired_words(it, show) for it in fired[:MOST_NAMED])
+    named = "; ".join(fired_summary(it, show) for it in fired[:MOST_NAMED])
     more = f"; and {show.count(len(fired) - MOST_NAMED)} more" if len(fired) > MOST_NAMED else ""
     firing = f", {show.count(still)} of them still" if still else ""
     return (Text(f"{show.count(len(fired))} {'alert' if len(fired) == 1 else 'alerts'} fired{firing}: {named}{more}."),)

@@ -32,7 +32,7 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
-from reports.report_templates.usage.sentences import change_words, signed_count
+from reports.report_templates.usage.sentences import change_text, signed_count
 from reports.text.formatting import Formats
 
 _HEIGHT, _LOW_HEIGHT = 170, 150
@@ -198,7 +198,7 @@ def _name(mover: Mover) -> str:
 
 
 def _size(row: _Row, show: Formats) -> str:
-    return f"{signed_count(row.change, show)} · {change_words(row.mover, show)}"
+    return f"{signed_count(row.change, show)} · {change_text(row.mover, show)}"
 
 
 # --- the week ---------------------------------------------------------------------------------------------------------

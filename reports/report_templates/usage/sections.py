@@ -8,9 +8,9 @@ from datetime import datetime
 
 from models.documents import Coverage, GroupUsage, UsageReport
 from models.settings import ChartName
-from reports.report_templates.usage.sentences import change_words, compared_words, signed_count
+from reports.report_templates.usage.sentences import change_text, compared_text, signed_count
 from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, number_word
+from reports.text.labels import bounds_text, number_text
 from reports.view.blocks import Block, Cell, ChartsHere, Section, Table, Text, Tile, Tiles, table
 from reports.view.sections import chart_blocks, notes_block, trend_blocks
 from reports.view.tiles import plain_tile
@@ -84,7 +84,7 @@ def _token_tile(document: UsageReport, kind: str, tokens: int | None, known: Cov
 
 def _arrived(document: UsageReport) -> str:
     told = ((len(document.new_models), "new"), (len(document.vanished_models), "gone"))
-    return ", ".join(f"{number_word(count)} {word}" for count, word in told if count)
+    return ", ".join(f"{number_text(count)} {word}" for count, word in told if count)
 
 
 # --- what changed -----------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ def _changed(document: UsageReport, show: Formats) -> tuple[Block, ...]:
 def _movers(document: UsageReport, show: Formats) -> tuple[Block, ...]:
     groups = (*document.model_usage, *document.complexity_usage, *document.team_usage)
     span = show.span(document.compared_from, document.compared_to)
-    against = f"{compared_words(document)}, {span}, which has the same weekdays"
+    against = f"{compared_text(document)}, {span}, which has the same weekdays"
     if document.top_movers:
         sure = "The 95% intervals hold for all groups at once: none stands here because many were looked at."
         return (Text(f"Compared with {against}. {sure}"), movers_table(document, show))
@@ -154,7 +154,7 @@ def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Forma
             Cell(show.count(group.count), group.count / largest),
             Cell(show.percent(group.share)),
             Cell(show.count(group.before)),
-            Cell(change_words(group, show)),
+            Cell(change_text(group, show)),
             Cell(show.count(group.tokens_per_selection)),
             Cell(show.percent(group.user_satisfaction)),
             Cell(show.coverage(group.satisfaction_coverage).removeprefix("known for ") or "no data"),
@@ -166,7 +166,7 @@ def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Forma
     told = [
         f"{row[0].text}: {row[1].text} requests, {row[2].text}; before {row[3].text}, {row[4].text}." for row in rows
     ]
-    return table(name, f"Per {title.lower()}", columns, rows, empty="No model served a request.", told=told)
+    return table(name, f"Per {title.lower()}", columns, rows, empty="No model served a request.", as_text=told)
 
 
 def movers_table(document: UsageReport, show: Formats) -> Table:
@@ -177,8 +177,8 @@ def movers_table(document: UsageReport, show: Formats) -> Table:
             Cell(show.count(mover.before)),
             Cell(show.count(mover.count)),
             Cell(signed_count(mover.count - mover.before, show)),
-            Cell(bounds_words("totalSelections", mover.change, show)),
-            Cell(change_words(mover, show)),
+            Cell(bounds_text("totalSelections", mover.change, show)),
+            Cell(change_text(mover, show)),
         )
         for mover in document.top_movers
     ]
@@ -187,7 +187,7 @@ def movers_table(document: UsageReport, show: Formats) -> Table:
         f"{row[0].text}: {row[1].text} → {row[2].text} requests, {row[3].text} (95% interval {row[4].text})."
         for row in rows
     ]
-    return table("movers", f"Against {compared_words(document)}", columns, rows, told=told)
+    return table("movers", f"Against {compared_text(document)}", columns, rows, as_text=told)
 
 
 def arrivals_table(document: UsageReport, show: Formats) -> Table:
@@ -202,7 +202,9 @@ def arrivals_table(document: UsageReport, show: Formats) -> Table:
         for state, name, count, share, when in (*new, *gone)
     ]
     told = [f"{name.text} is {state.text}: {count.text} requests, {when.text}." for name, state, count, _, when in rows]
-    return table("arrivals", "Models that came and went", "<Model | <State | Requests | Share | <When", rows, told=told)
+    return table(
+        "arrivals", "Models that came and went", "<Model | <State | Requests | Share | <When", rows, as_text=told
+    )
 
 
 def _when(instant: datetime, show: Formats) -> str:

@@ -6,19 +6,19 @@ from datetime import timedelta
 
 from models.documents import Direction, Mover, Trend, UsageReport, VolumeChange
 from reports.text.formatting import Formats, sign
-from reports.text.labels import number_word
+from reports.text.labels import number_text
 
 _CARRIES = 0.5
 """What makes at least so much of a change is told as where it comes from."""
 
 
-def compared_words(document: UsageReport) -> str:
+def compared_text(document: UsageReport) -> str:
     """What usage is compared with, as "a week before"."""
     weeks = max(1, round((document.period.start - document.compared_from) / timedelta(weeks=1)))
-    return "a week before" if weeks == 1 else f"{number_word(weeks)} weeks before"
+    return "a week before" if weeks == 1 else f"{number_text(weeks)} weeks before"
 
 
-def change_words(change: VolumeChange, show: Formats) -> str:
+def change_text(change: VolumeChange, show: Formats) -> str:
     """By how much a volume changed where that is more than chance; else that nothing is known of it."""
     if change.direction is Direction.UNKNOWN:
         return "not known"
@@ -45,10 +45,10 @@ def usage_clauses(document: UsageReport, show: Formats) -> list[str]:
 def volume_state(document: UsageReport, show: Formats) -> str:
     """The change of volume for the subject of a mail: "13.9% more requests than two weeks before"; empty of none."""
     trend = document.trend_of(("totalSelections",))
-    if trend is None or not _is_news(trend) or trend.change_share is None:
+    if trend is None or not _is_noteworthy(trend) or trend.change_share is None:
         return ""
     by = f"{show.percent(abs(trend.change_share))} {trend.direction.value}"
-    return f"{by} requests than {compared_words(document)}"
+    return f"{by} requests than {compared_text(document)}"
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -58,16 +58,16 @@ def _volume(document: UsageReport, show: Formats) -> str:
     count = document.usage_summary.total_selections
     trend = document.trend_of(("totalSelections",))
     made = f"{show.count(count)} {'request was' if count == 1 else 'requests were'} made"
-    if trend is not None and _is_news(trend) and trend.change_share is not None:
+    if trend is not None and _is_noteworthy(trend) and trend.change_share is not None:
         verb = "rose" if trend.direction is Direction.MORE else "fell"
         by = show.percent(abs(trend.change_share))
-        told = f"requests {verb} {by} to {show.count(count)} against {compared_words(document)}"
+        told = f"requests {verb} {by} to {show.count(count)} against {compared_text(document)}"
         return f"{told}{_source(document, trend, show)}"
-    known = f", about as many as {compared_words(document)}" if trend and trend.direction is Direction.SAME else ""
+    known = f", about as many as {compared_text(document)}" if trend and trend.direction is Direction.SAME else ""
     return f"{made}{known}{_largest(document, show)}"
 
 
-def _is_news(trend: Trend) -> bool:
+def _is_noteworthy(trend: Trend) -> bool:
     return trend.direction in (Direction.MORE, Direction.LESS)
 
 
@@ -113,7 +113,7 @@ def _arrivals(document: UsageReport, show: Formats) -> str:
         ([it.model_id for it in document.vanished_models], "is gone", "models are gone"),
     ):
         if names:
-            parts.append(f"{names[0]} {one}" if len(names) == 1 else f"{number_word(len(names))} {many}")
+            parts.append(f"{names[0]} {one}" if len(names) == 1 else f"{number_text(len(names))} {many}")
     return " and ".join(parts)
 
 
@@ -124,4 +124,4 @@ def _rating(document: UsageReport, show: Formats) -> str:
     told = f"user satisfaction is {show.percent(rating)}"
     if trend is None or trend.change is None or trend.direction not in (Direction.BETTER, Direction.WORSE):
         return told
-    return f"{told}, {show.points(trend.change.estimate)} {trend.direction.value} than {compared_words(document)}"
+    return f"{told}, {show.points(trend.change.estimate)} {trend.direction.value} than {compared_text(document)}"

@@ -125,8 +125,8 @@ def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
 def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite_engine: Engine) -> None:
     insert_selections(sqlite_engine, selections({"response_time_ms": 100.0, "model_id": "<b>m</b>"}))
     period = ("--from", "2026-09-07", "--to", "2026-09-08")
-    told = call_process(home, "report", "performance", *period, "--format", "json")
-    assert json.loads(told.stdout)["summary"]["totalSelections"] == 1
+    lines = call_process(home, "report", "performance", *period, "--format", "json")
+    assert json.loads(lines.stdout)["summary"]["totalSelections"] == 1
     page = call(home, "report", "cost", *period)
     assert "<b>m</b>" not in page.stdout
     assert "&lt;b&gt;m&lt;/b&gt;" in page.stdout

@@ -14,11 +14,11 @@ from models.database import open_database
 from models.documents import Document
 from models.period import Level, last_complete
 from models.settings import Settings
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import scheduled
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 
@@ -45,12 +45,12 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     rows = ({"timestamp": at, "response_time_ms": 100.0, "cost_usd": 0.01, "complexity": "simple"} for at in times)
     insert_selections(engine, selections(*rows))
     settings = Settings(timezone=zone)
-    fold(engine, basis_of(settings), now=now)
+    update_rollups(engine, rollup_settings(settings), now=now)
 
     def documents(kind: Any) -> list[Any]:
         wanted, _ = scheduled(kind, settings, now)
         requests = [replace(wanted, template=template) for template in TEMPLATES]
-        return [compose(it, survey(engine, it, settings, now), settings, now) for it in requests]
+        return [compose(it, collect_material(engine, it, settings, now), settings, now) for it in requests]
 
     yield {"daily": (documents("daily"), day_hours), "weekly": (documents("weekly"), week_hours), "now": now}
     engine.dispose()

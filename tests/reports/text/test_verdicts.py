@@ -10,9 +10,9 @@ from reports.renderers.pdf import render_pdf
 from reports.report_templates.drawing import draw
 from reports.report_templates.optimization.sections import routing_text
 from reports.report_templates.view import headline, view_of
-from reports.text.decisions import score_words
+from reports.text.decisions import score_text
 from reports.text.formatting import Formats
-from reports.text.verdicts import drawable, improvement, trials_of, verdict_words
+from reports.text.verdicts import drawable, improvement, trials_of, verdict_text
 from tests.support import documents, optimizations
 
 SHOW = Formats("en_US", documents.ZONE)
@@ -77,7 +77,7 @@ def test_changes_of_unknown_optimizations_stand_alone() -> None:
 
 
 def test_what_a_guard_lost_is_told_beside_what_the_goal_won() -> None:
-    told = verdict_words(trials_of(optimizations.applied())[1], SHOW)
+    told = verdict_text(trials_of(optimizations.applied())[1], SHOW)
     assert told == (
         "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
         "worse: selection accuracy; saved $12.62 (95% interval $7.20 to $17.70)"
@@ -157,7 +157,7 @@ def test_a_change_before_the_period_is_no_mark_on_its_timeline() -> None:
 )
 def test_a_rank_says_what_it_is_made_of(item: int, told: str) -> None:
     recommendation: Recommendation = optimizations.recommendations()[item]
-    assert score_words(recommendation, SHOW) == told
+    assert score_text(recommendation, SHOW) == told
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from reports.text.spend_drivers import because, cause_text
 from tasks.comparison.spend_drivers import COSTING, Side, Spending, decompose_change, spend_cause
 from tasks.comparison.trends import trends
 from tasks.rollups.aggregate import empty, rollup_schema
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tests.support import documents
 from tests.support.factories import MONDAY
 
@@ -78,11 +78,11 @@ def side(
     frame = pl.DataFrame(rows, schema=rollup_schema(), orient="row")
     period = Period(start, start + days * DAY)
     by_model = frame.group_by("bucket", "model_id", "complexity").agg(pl.col(COSTING).sum())
-    return Side(Gathered(period, period, Filters(), frame, frame, empty(), None, None), by_model)
+    return Side(RollupSlice(period, period, Filters(), frame, frame, empty(), None, None), by_model)
 
 
 def trend_of(now: Side, before: Side) -> Trend:
-    found = trends(now.gathered, before.gathered, "samePeriodLastWeek")
+    found = trends(now.rollup_slice, before.rollup_slice, "samePeriodLastWeek")
     return next(trend for trend in found if trend.metric == "totalCost")
 
 
@@ -203,7 +203,7 @@ def test_a_few_hours_are_too_short_to_tell_a_cause() -> None:
     now, before = side(MONDAY, 1, changed("complex", hourly=400)), side(MONDAY - 7 * DAY, 1)
     trend = trend_of(now, before)
     assert spend_cause(now, before, trend) is not None
-    cut, cut_before = (Side(it.gathered, it.rows.filter(early)) for it in (now, before))
+    cut, cut_before = (Side(it.rollup_slice, it.rows.filter(early)) for it in (now, before))
     assert spend_cause(cut, cut_before, trend) is None
 
 

@@ -13,26 +13,26 @@ import pytest
 
 from models.documents import Direction, Filters, Trend
 from models.period import Period
-from tasks.comparison.periods import SETTLING
-from tasks.comparison.trends import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
-from tasks.reporting.data_notes import notes
-from tasks.rollups.aggregate import SUMS, empty
-from tasks.rollups.query import Gathered
+from tasks.comparison.periods import LATE_ARRIVAL_GRACE
+from tasks.comparison.trends import NOT_COMPARABLE, OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, against, trends
+from tasks.reporting.data_notes import data_notes
+from tasks.rollups.aggregate import ROLLUP_SUMS, empty
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import total
 from tests.support.factories import MONDAY, hours
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-def gathered(start_day: int, rows: list[dict[str, Any]]) -> Gathered:
+def rollup_slice(start_day: int, rows: list[dict[str, Any]]) -> RollupSlice:
     period = Period(MONDAY + start_day * DAY, MONDAY + (start_day + 1) * DAY)
     rollups = hours(*rows)
-    return Gathered(period, period, Filters(), rollups, rollups, empty(), None, None)
+    return RollupSlice(period, period, Filters(), rollups, rollups, empty(), None, None)
 
 
-def day_of(start_day: int, times_ms: list[float]) -> Gathered:
+def day_of(start_day: int, times_ms: list[float]) -> RollupSlice:
     start = MONDAY + start_day * DAY
-    return gathered(
+    return rollup_slice(
         start_day,
         [
             {"timestamp": start + i * DAY / len(times_ms), "response_time_ms": ms, "cost_usd": ms / 1e5}
@@ -41,7 +41,7 @@ def day_of(start_day: int, times_ms: list[float]) -> Gathered:
     )
 
 
-def trend_of(metric: str, now: Gathered, before: Gathered) -> Trend:
+def trend_of(metric: str, now: RollupSlice, before: RollupSlice) -> Trend:
     return next(trend for trend in trends(now, before, "previousPeriod") if trend.metric == metric)
 
 
@@ -81,7 +81,7 @@ def test_more_traffic_is_neither_good_nor_bad() -> None:
 
 def test_without_data_there_is_no_verdict() -> None:
     """A period without rows is not compared, and the trend says so."""
-    trend = trend_of("responseTime", day_of(1, noise(1, 1000)), gathered(0, []))
+    trend = trend_of("responseTime", day_of(1, noise(1, 1000)), rollup_slice(0, []))
     assert (trend.direction, trend.before, trend.change) == (Direction.UNKNOWN, None, None)
     assert trend.reason == "no data in the period compared with"
     assert trend_of("cacheHitRate", day_of(1, [1.0]), day_of(0, [1.0])).reason == "no data in this period"
@@ -99,7 +99,9 @@ def test_a_few_hours_are_too_short_to_tell() -> None:
 # --- like with like ---------------------------------------------------------------------------------------------------
 
 
-def by_hour(period: Period, seed: int = 0, *, factor: float = 1.0, asked: Period | None = None) -> Gathered:
+def by_hour(
+    period: Period, seed: int = 0, *, factor: float = 1.0, requested_period: Period | None = None
+) -> RollupSlice:
     """Hours with the rhythm of an office: weekends have a third, nights a fifth; numbers, costs and times scatter."""
     draw = np.random.default_rng([seed, int(period.start.timestamp())])
     starts = [period.start + step * HOUR for step in range(round(period.hours))]
@@ -116,16 +118,16 @@ def by_hour(period: Period, seed: int = 0, *, factor: float = 1.0, asked: Period
         "error_count": draw.binomial(counts, 0.02),
     }
     rows = pl.DataFrame(columns, schema_overrides={"bucket": pl.Datetime("us", "UTC")}).with_columns(
-        *(pl.lit(0).alias(name) for name in SUMS if name not in columns), team=pl.lit("(unknown)")
+        *(pl.lit(0).alias(name) for name in ROLLUP_SUMS if name not in columns), team=pl.lit("(unknown)")
     )
-    return Gathered(asked or period, period, Filters(), rows, rows, empty(), None, None)
+    return RollupSlice(requested_period or period, period, Filters(), rows, rows, empty(), None, None)
 
 
 def days(first: int, count: int, zone: str = "UTC") -> Period:
     return Period(MONDAY + first * DAY, MONDAY + (first + count) * DAY, zone)
 
 
-def told(now: Gathered, before: Gathered, **known: Any) -> dict[str, Trend]:
+def told(now: RollupSlice, before: RollupSlice, **known: Any) -> dict[str, Trend]:
     return {trend.metric: trend for trend in trends(now, before, "previousPeriod", **known)}
 
 
@@ -134,7 +136,7 @@ def test_a_monday_against_its_sunday_is_rhythm() -> None:
     for first in (7, 5):
         found = told(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
         assert {trend.direction for trend in found.values()} == {Direction.UNKNOWN}
-        assert found["totalSelections"].reason == UNLIKE
+        assert found["totalSelections"].reason == NOT_COMPARABLE
         assert found["totalSelections"].change is not None
 
 
@@ -149,7 +151,7 @@ def test_a_monday_is_held_against_the_monday_before() -> None:
 def test_other_hours_of_a_day_are_no_like() -> None:
     """A morning is not held against the night before it, but against the same morning a week before."""
     morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
-    assert told(by_hour(morning), by_hour(night))["responseTime"].reason == UNLIKE
+    assert told(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
     week_before = Period(morning.start - 7 * DAY, morning.end - 7 * DAY)
     assert told(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
 
@@ -229,32 +231,32 @@ def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> 
     """At half past two in the afternoon, both are compared up to two o'clock."""
     now = MONDAY + 8 * DAY + 14.5 * HOUR
     today = by_hour(days(8, 1))
-    so_far = replace(today, hours=today.hours.filter(pl.col("bucket") < now), folded_at=now)
+    so_far = replace(today, hours=today.hours.filter(pl.col("bucket") < now), rollups_updated_at=now)
     found = against(so_far, {"samePeriodLastWeek": by_hour(days(1, 1))}, now, None)
     requests = next(trend for trend in found if trend.metric == "totalSelections")
     assert requests.upto == MONDAY + 8 * DAY + 14 * HOUR
     assert requests.direction is Direction.SAME
     assert requests.current == today.hours.filter(pl.col("bucket") < requests.upto)["count"].sum()
     assert requests.before == by_hour(days(1, 1)).hours.head(14)["count"].sum()
-    assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(notes(so_far, total(so_far.parts), now))
+    assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(data_notes(so_far, total(so_far.parts), now))
 
 
 def test_the_last_minutes_settle_before_they_are_compared() -> None:
     """A minute after midnight the last hour of the day is left out of it; soon after, nothing is."""
     day, earlier = by_hour(days(8, 1)), {"samePeriodLastWeek": by_hour(days(1, 1))}
     early = against(day, earlier, day.period.end + timedelta(minutes=1), None)  # type: ignore[arg-type]
-    later = against(day, earlier, day.period.end + SETTLING, None)  # type: ignore[arg-type]
+    later = against(day, earlier, day.period.end + LATE_ARRIVAL_GRACE, None)  # type: ignore[arg-type]
     assert {trend.upto for trend in early} == {day.period.end - HOUR}
     assert {trend.upto for trend in later} == {None}
-    uncounted = replace(day, folded_at=day.period.end - 2.5 * HOUR)
+    uncounted = replace(day, rollups_updated_at=day.period.end - 2.5 * HOUR)
     assert against(uncounted, earlier, day.period.end + DAY, None)[0].upto == day.period.end - 3 * HOUR  # type: ignore[arg-type]
 
 
 def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
     """Within its first hour nothing is over; within its first six, too little."""
     day, earlier = by_hour(days(8, 1)), by_hour(days(1, 1))
-    none = told(day, earlier, settled=day.period.start + 0.5 * HOUR)["responseTime"]
-    few = told(day, earlier, settled=day.period.start + 4 * HOUR)["responseTime"]
+    none = told(day, earlier, final_at=day.period.start + 0.5 * HOUR)["responseTime"]
+    few = told(day, earlier, final_at=day.period.start + 4 * HOUR)["responseTime"]
     assert (none.current, none.reason) == (None, "too little of this period is over")
     assert (few.direction, few.reason) == (Direction.UNKNOWN, TOO_SHORT)
 
@@ -270,10 +272,13 @@ def test_a_week_before_that_overlaps_is_left_out() -> None:
 def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
     """From half past to half past, of which a week ago only hours are kept: 25 hours there are no growth."""
     start = MONDAY + 8 * DAY + 14.5 * HOUR
-    asked, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
+    requested_period, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
     rounded = Period(earlier.start - 0.5 * HOUR, earlier.end + 0.5 * HOUR)
     hours_now = by_hour(Period(start - 0.5 * HOUR, start + DAY + 0.5 * HOUR))
-    requests = told(replace(hours_now, asked=asked, period=asked), by_hour(rounded, asked=earlier))["totalSelections"]
+    requests = told(
+        replace(hours_now, requested_period=requested_period, period=requested_period),
+        by_hour(rounded, requested_period=earlier),
+    )["totalSelections"]
     assert requests.direction is Direction.SAME
     assert requests.current == hours_now.hours["count"][1:-1].sum()
 
@@ -289,5 +294,5 @@ def test_of_an_hour_no_total_is_judged() -> None:
             replace(by_hour(period), minutes=minutes.with_columns(bucket=places.cast(minutes["bucket"].dtype)))
         )
     found = told(*sides)
-    assert found["totalSelections"].reason == UNLIKE
+    assert found["totalSelections"].reason == NOT_COMPARABLE
     assert found["responseTime"].direction is Direction.SAME

@@ -20,7 +20,7 @@ from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that name nobody, and no database."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)

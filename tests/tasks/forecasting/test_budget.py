@@ -292,8 +292,8 @@ def test_the_interval_holds_the_truth_in_four_of_five_draws() -> None:
         steps = draw.normal(0, draw.choice([0.0, 0.03, 0.06]), count)
         steps[draw.integers(count)] += draw.normal(0, 0.5) * (turn % 4 == 1)
         steps += draw.normal(0, 0.01) * (turn % 4 == 3)
-        rhythm = np.tile([1.1, 1.2, 1.2, 1.1, 1.0, 0.5, 0.4], 13)[:count]
-        spent = 100 * rhythm * np.exp(np.cumsum(steps)) * draw.lognormal(0, 0.12, count)
+        grouping = np.tile([1.1, 1.2, 1.2, 1.1, 1.0, 0.5, 0.4], 13)[:count]
+        spent = 100 * grouping * np.exp(np.cumsum(steps)) * draw.lognormal(0, 0.12, count)
         told = outlook(spent[:known], 0, np.ones(coming))
         inside += abs(float(spent[known:].sum() - told.expected[-1])) <= Z_80 * told.spread[-1]
     assert 0.75 <= inside / 400 <= 0.85

@@ -21,7 +21,7 @@ from models.database import open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
 from tasks.ingestion import file_reader as read
-from tasks.ingestion.column_mapping import COLUMNS, Mapping, load_mapping
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY
@@ -294,7 +294,7 @@ _values = st.one_of(st.none(), st.text(max_size=20), st.floats(), st.integers(),
 _rows = st.lists(
     st.fixed_dictionaries(
         {"timestamp": _values | st.just("2026-09-07T08:00:00Z"), "model_id": _values | st.just("m")},
-        optional=dict.fromkeys([name for name in COLUMNS if name not in ("timestamp", "model_id")], _values),
+        optional=dict.fromkeys([name for name in SELECTION_COLUMNS if name not in ("timestamp", "model_id")], _values),
     ),
     max_size=30,
 )  # fmt: skip

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from models.kpis import KpiName
-from tasks.optimizer.matched_hours import SUMS, JudgedMetric, compare, match, saved
+from tasks.optimizer.matched_hours import MATCHED_SUMS, JudgedMetric, compare, match, saved
 from tests.support.factories import MONDAY
 
 ERRORS = JudgedMetric(KpiName.ERROR_RATE, margin=0.005)
@@ -28,7 +28,7 @@ def hours_of(start: datetime, length: timedelta, seed: int = 1, **rates: float) 
         errors = draw.binomial(count, min(1.0, max(0.0, rates.get("errors", 0.02) * wave)))
         hits = draw.binomial(count, min(1.0, max(0.0, rates.get("hits", 0.5) * wave)))
         rows.append(
-            dict.fromkeys(SUMS, 0)
+            dict.fromkeys(MATCHED_SUMS, 0)
             | {"bucket": bucket, "count": count, "error_count": errors, "cache_count": count, "cache_hit_count": hits}
             | {"cost_count": count, "cost_sum_usd": rates.get("usd", 0.01) * count * wave}
         )

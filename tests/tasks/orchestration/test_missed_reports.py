@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
 from deployments.embedded_prefect import without_heartbeat
-from models.context import Workplace, load_workplace
+from models.context import AppContext, load_context
 from models.database import reading, writing
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
-from tasks.alerts.flow_failures import note_failure
-from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
+from tasks.alerts.flow_failures import record_failure
+from tasks.orchestration.missed_reports import FURTHEST, MissableKind, missed
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
@@ -45,7 +45,7 @@ def settings(**reporting: Any) -> Settings:
 
 
 def tell(
-    engine: Engine, kind: CaughtUp, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
+    engine: Engine, kind: MissableKind, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
 ) -> None:
     """Reports of a kind that begin with these days, as though they were told."""
     rows: list[dict[str, Any]] = []
@@ -131,7 +131,7 @@ on_prefect = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 
 @pytest.fixture
-def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[Workplace]:
+def ctx(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[AppContext]:
     """Two weeks of selections in Berlin, and the timetable on a Prefect server."""
     path = tmp_path / "settings.json"
     addresses = {"email": ["mailto:ops@example.org"], "management": ["mailto:head@example.org"]}
@@ -147,16 +147,16 @@ def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefe
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
     migrated_sqlite(tmp_path)
-    place = load_workplace()
+    ctx = load_context()
     first = berlin(2026, 3, 16)
     rows = ({"timestamp": first + number * HOUR, "response_time_ms": 500.0} for number in range(14 * 24))
-    insert_selections(place.engine, selections(*rows))
-    from deployments.service.deployments import timetable  # noqa: PLC0415 - importing Prefect takes seconds
+    insert_selections(ctx.engine, selections(*rows))
+    from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415 - importing Prefect takes seconds
 
-    for deployment in timetable(place.settings):
+    for deployment in scheduled_deployments(ctx.settings):
         deployment.apply()
     with without_heartbeat():
-        yield place
+        yield ctx
 
 
 def was_due(kind: str, at: datetime) -> None:
@@ -199,58 +199,56 @@ def told(engine: Engine) -> list[tuple[str, datetime, datetime]]:
 
 
 @on_prefect
-def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(
-    place: Workplace, inbox: Mailbox
-) -> None:
+def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(ctx: AppContext, inbox: Mailbox) -> None:
     """Stopped on Friday; Prefect had Saturday's run ahead, and never made the others. On Sunday the clocks changed."""
     from flows.daily import daily  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import monitor_runs  # noqa: PLC0415
 
     weekly(as_of=berlin(2026, 3, 23, 6, 30))
     daily(as_of=berlin(2026, 3, 27, 6, 15))
     was_due("daily", berlin(2026, 3, 28, 6, 15))
     was_due("hourly", berlin(2026, 3, 27, 13, 5))
     returned = berlin(2026, 3, 30, 12, 0)
-    asked = look_after(place, returned).asked
+    asked = monitor_runs(ctx, returned).requested
     assert asked == (
         ("daily", berlin(2026, 3, 29, 6, 15)),
         ("daily", berlin(2026, 3, 30, 6, 15)),
         ("weekly", berlin(2026, 3, 30, 6, 30)),
     )
-    assert look_after(place, returned + HOUR).asked == ()
+    assert monitor_runs(ctx, returned + HOUR).requested == ()
     assert run_what_is_due() == [("hourly", SKIPPED), *[("daily", "Completed")] * 3, ("weekly", "Completed")]
     days = [("daily", berlin(2026, 3, day), berlin(2026, 3, day + 1)) for day in (26, 27, 28, 29)]
     weeks = [("weekly", berlin(2026, 3, day), berlin(2026, 3, day + 7)) for day in (16, 23)]
-    assert told(place.engine) == [*days, *weeks]
+    assert told(ctx.engine) == [*days, *weeks]
     assert days[-1][2] - days[-1][1] == 23 * HOUR
     recipients = [recipient for recipient, _ in inbox.messages]
     assert (recipients.count("ops@example.org"), recipients.count("head@example.org")) == (4, 2)
     # Whatever is done again, nothing is told again.
     was_due("daily", berlin(2026, 3, 29, 6, 15))
-    assert look_after(place, returned + DAY / 2).asked == ()
+    assert monitor_runs(ctx, returned + DAY / 2).requested == ()
     assert run_what_is_due() == [("daily", "Completed")]
-    assert told(place.engine) == [*days, *weeks]
+    assert told(ctx.engine) == [*days, *weeks]
     assert len(inbox.messages) == len(recipients)
 
 
 @on_prefect
-def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(place: Workplace) -> None:
+def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(ctx: AppContext) -> None:
     """What is skipped says nothing of whether the flow works: an alert stays."""
     now = datetime.now(UTC)
-    note_failure(place, "hourly", "the database is away", now - DAY)
+    record_failure(ctx, "hourly", "the database is away", now - DAY)
     for hours in (3, 2):
         was_due("hourly", now - hours * HOUR)
     assert run_what_is_due() == [("hourly", SKIPPED)] * 2
-    assert told(place.engine) == []
-    assert alert_state(place) == "firing"
+    assert told(ctx.engine) == []
+    assert alert_state(ctx) == "firing"
     was_due("hourly", now - HOUR / 2)
     assert run_what_is_due() == [("hourly", "Completed")]
-    assert len(told(place.engine)) == 1
-    assert alert_state(place) == "resolved"
+    assert len(told(ctx.engine)) == 1
+    assert alert_state(ctx) == "resolved"
 
 
-def alert_state(place: Workplace) -> str:
+def alert_state(ctx: AppContext) -> str:
     alert = table_of(Alert)
-    with reading(place.engine) as connection:
+    with reading(ctx.engine) as connection:
         return str(connection.execute(select(alert.c.state).where(alert.c.rule == "failedFlow")).scalar_one())

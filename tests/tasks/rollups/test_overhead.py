@@ -12,11 +12,11 @@ from models.database import writing
 from models.documents import Filters
 from models.period import Period
 from models.tables import Overhead, PullState, Selection, table_of
-from tasks.reporting.data_notes import notes
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.query import Gathered, gather
+from tasks.reporting.data_notes import data_notes
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.query import RollupSlice, query_rollups
 from tasks.rollups.totals import total
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections, selections
 
 DAY = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
@@ -30,14 +30,14 @@ def own(engine: Engine, **values: Any) -> None:
 
 
 def told(engine: Engine, filters: Filters | None = None) -> str:
-    gathered: Gathered = gather(engine, DAY, filters or Filters())
-    return "\n".join(notes(gathered, total(gathered.parts), AFTER))
+    gathered: RollupSlice = query_rollups(engine, DAY, filters or Filters())
+    return "\n".join(data_notes(gathered, total(gathered.parts), AFTER))
 
 
 @pytest.fixture
 def counted(engine: Engine) -> Engine:
     insert_selections(engine, selections({"model_id": "a", "cost_usd": 1.0}))
-    fold(engine, Basis("UTC", 2000.0), now=AFTER)
+    update_rollups(engine, RollupSettings("UTC", 2000.0), now=AFTER)
     return engine
 
 
