@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from pydantic.alias_generators import to_camel
+from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from dashboard.middleware import requires
 from dashboard.problem_details import ApiError, problems
+from models.base import ResponseModel
 from models.context import AppContext
 from models.database import reading
 from models.documents import ReportDocument
@@ -50,18 +50,14 @@ Reader = Annotated[str, Depends(requires("read"))]
 ReportId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
-
-
-class ConfigValues(_Part):
+class ConfigValues(ResponseModel):
     """The router's settings; a version rises with every change of its key."""
 
     values: dict[str, Any]
     versions: dict[str, int]
 
 
-class ListedReport(_Part):
+class ListedReport(ResponseModel):
     id: int
     kind: str
     template: str
@@ -74,7 +70,7 @@ class ListedReport(_Part):
     """Where its files are, by their suffix; only those that are there."""
 
 
-class Reports(_Part):
+class Reports(ResponseModel):
     reports: list[ListedReport]
     next: str | None
     """Where older ones are; null where there are none."""

@@ -25,7 +25,7 @@ from models.context import AppContext
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level
-from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
+from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
 from tasks.alerts.queries import baseline_progress, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
@@ -112,7 +112,7 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
     """Everything that the page shows of a range up to `now`, the running minute included."""
     _, document = measured(ctx, chosen, now)
     with reading(ctx.engine) as connection:
-        counted_at = connection.scalar(select(FOLD_STATE.c.rollups_updated_at))
+        counted_at = connection.scalar(select(ROLLUP_CHECKPOINT.c.rollups_updated_at))
         models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
     return Live(
         document=document,

@@ -98,7 +98,7 @@ def decide_on(
             message = decide.reject(ctx.engine, optimization_id, attribution)
         case "revert":
             message = decide.revert(ctx.engine, optimization_id, attribution)
-    return {"told": message}
+    return _answer(message)
 
 
 @router.post("/live/silences")
@@ -107,7 +107,7 @@ def silence_alerts(request: Request, body: _SilenceBody, who: Admin) -> dict[str
     ctx: AppContext = request.app.state.ctx
     silence = SilenceRequest(body.rule, body.subject, timedelta(hours=body.hours))
     number = create_silence(ctx.engine, silence, body.attribution(request, who))
-    return {"told": f"silence {number} holds for {body.hours:g} h"}
+    return _answer(f"silence {number} holds for {body.hours:g} h")
 
 
 @router.post("/live/silences/{silence_id}/end")
@@ -115,7 +115,12 @@ def end(request: Request, silence_id: int, _body: _ActionBody, who: Admin) -> di
     """End a silence."""
     ctx: AppContext = request.app.state.ctx
     end_silence(ctx.engine, silence_id, datetime.now(UTC))
-    return {"told": f"silence {silence_id} is over"}
+    return _answer(f"silence {silence_id} is over")
+
+
+def _answer(message: str) -> dict[str, str]:
+    """The message, also under the field's former name until the next release."""
+    return {"message": message, "told": message}
 
 
 def _views(request: Request) -> LiveViews:

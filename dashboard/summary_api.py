@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from dashboard.middleware import requires
 from dashboard.problem_details import ApiError, problems
 from dashboard.view_filter import Chosen, measured, names
+from models.base import ResponseModel
 from models.context import AppContext
 from models.database import reading
 from models.documents import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
@@ -43,13 +43,7 @@ MOST_NAMES = 100
 logger = logging.getLogger("routewatch")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null", use_attribute_docstrings=True
-    )
-
-
-class Overview(_Part):
+class Overview(ResponseModel):
     """Over all selections. Times in ms, costs in USD; null is unknown."""
 
     total_selections: int
@@ -59,7 +53,7 @@ class Overview(_Part):
     error_rate: float | None
 
 
-class ModelSummary(_Part):
+class ModelSummary(ResponseModel):
     """One model. Averages and rates are over the selections for which they are known (`coverage`); null is unknown."""
 
     count: int
@@ -75,7 +69,7 @@ class ModelSummary(_Part):
     coverage: CoverageByColumn
 
 
-class Summary(_Part):
+class Summary(ResponseModel):
     """The product document's summary, with what tells how far it can be believed."""
 
     overview: Overview

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, computed_field
 
-from models.base import DescribedModel
+from models.base import DEPRECATED, ApiModel, RenamedFields
 from models.kpis import KpiName
 
 Severity = Literal["warning", "critical"]
@@ -44,13 +43,11 @@ class AlertEvent(StrEnum):
     RESOLVED = "resolved"
 
 
-class _Part(DescribedModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False,
-    )  # fmt: skip
+class _MessagePart(ApiModel):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class AlertNotification(_Part):
+class AlertNotification(_MessagePart):
     """One alert, and what is new of it."""
 
     alert_id: int
@@ -77,8 +74,10 @@ class AlertNotification(_Part):
     """A sentence that the numbers do not tell, or empty."""
 
 
-class AlertMessage(_Part):
+class AlertMessage(RenamedFields, _MessagePart):
     """All that became new of alerts at one time, the most severe first."""
+
+    FORMER_NAMES: ClassVar = {"news": "notifications"}
 
     kind: Literal["alerts"] = "alerts"
     at: datetime
@@ -89,8 +88,14 @@ class AlertMessage(_Part):
     still_firing: int
     """Alerts beside these that fire already."""
 
+    @computed_field(alias="news", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_notifications(self) -> tuple[AlertNotification, ...]:
+        """The former name of `notifications`, written until the next release."""
+        return self.notifications
 
-class DeadLetter(_Part):
+
+class DeadLetter(_MessagePart):
     """A delivery that was given up, with the recipient as it may be shown."""
 
     delivery_id: int
@@ -101,7 +106,7 @@ class DeadLetter(_Part):
     answer: str
 
 
-class DeadLetters(_Part):
+class DeadLetters(_MessagePart):
     """A notice that deliveries were given up."""
 
     kind: Literal["deadDeliveries"] = "deadDeliveries"
@@ -111,7 +116,7 @@ class DeadLetters(_Part):
     deliveries: Annotated[tuple[DeadLetter, ...], Field(min_length=1)]
 
 
-class Sample(_Part):
+class Sample(_MessagePart):
     """A sample that a person asked for, to see whether it arrives."""
 
     kind: Literal["sample"] = "sample"

@@ -112,8 +112,8 @@ SELECTION_CHANGE = Table(
 )
 """A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
 
-FOLD_STATE = Table(
-    "fold_state",
+ROLLUP_CHECKPOINT = Table(
+    "rollup_checkpoint",
     METADATA,
     Column("id", Integer, primary_key=True, default=1),
     Column("last_id", BigInteger, nullable=False),
@@ -233,7 +233,7 @@ ALERT = Table(
     Column("recovering_since", UtcDateTime),
     Column("no_data_since", UtcDateTime),
     Column("resolved_at", UtcDateTime),
-    Column("news", Text),
+    Column("pending_event", Text),
     Column("pending_since", UtcDateTime),
     Column("notified_at", UtcDateTime),
     Index(
@@ -248,18 +248,18 @@ ALERT = Table(
 )
 """One life of one alert; per (rule, subject) at most one is unresolved.
 
-`subject` is a model's id, a flow's name, or empty: over all. `news` is what is still to be told of it, since
-`pending_since`. A resolved one stays for the record."""
+`subject` is a model's id, a flow's name, or empty: over all. `pending_event` is what is still to be notified of it,
+since `pending_since`. A resolved one stays for the record."""
 
-ALERT_WATCH = Table(
-    "alert_watch",
+ALERT_CHECKPOINT = Table(
+    "alert_checkpoint",
     METADATA,
     Column("id", Integer, primary_key=True, default=1),
     Column("evaluated_until", UtcDateTime),
     Column("notified_at", UtcDateTime),
     CheckConstraint("id = 1", name="one_row"),
 )
-"""One row: up to where windows have been judged, and when alerts were told last. Its lock is the judge's."""
+"""One row: up to where windows have been judged, and when notifications were sent last. Its lock is the judge's."""
 
 ALERT_SILENCE = Table(
     "alert_silence",
@@ -304,7 +304,7 @@ REPORT = Table(
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
-    COMMITTING = "handing over"
+    COMMITTING = "committing"
     """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
     SENT = "sent"
     UNCERTAIN = "uncertain"

@@ -111,17 +111,17 @@ class SelectionChange(_Table, table=True):
 
 
 class RollupCheckpoint(_Table, table=True):
-    __table__: ClassVar[Table] = schema.FOLD_STATE
+    __table__: ClassVar[Table] = schema.ROLLUP_CHECKPOINT
 
-    id: int = Field(default=1, sa_column=schema.FOLD_STATE.c.id)
-    last_id: int = Field(sa_column=schema.FOLD_STATE.c.last_id)
-    zone: str = Field(sa_column=schema.FOLD_STATE.c.zone)
-    target_ms: float = Field(sa_column=schema.FOLD_STATE.c.target_ms)
-    last_selection_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.last_selection_at)
-    rollups_updated_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.rollups_updated_at)
-    minutes_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.minutes_from)
-    raw_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.raw_from)
-    change_batches_processed: int = Field(default=0, sa_column=schema.FOLD_STATE.c.change_batches_processed)
+    id: int = Field(default=1, sa_column=schema.ROLLUP_CHECKPOINT.c.id)
+    last_id: int = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.last_id)
+    zone: str = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.zone)
+    target_ms: float = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.target_ms)
+    last_selection_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.last_selection_at)
+    rollups_updated_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.rollups_updated_at)
+    minutes_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.minutes_from)
+    raw_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.raw_from)
+    change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
 
 
 class Config(_Table, table=True):
@@ -196,17 +196,17 @@ class Alert(_Table, table=True):
     recovering_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.recovering_since)
     no_data_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.no_data_since)
     resolved_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.resolved_at)
-    pending_event: str | None = Field(default=None, sa_column=schema.ALERT.c.news)
+    pending_event: str | None = Field(default=None, sa_column=schema.ALERT.c.pending_event)
     pending_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.pending_since)
     notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.notified_at)
 
 
 class AlertCheckpoint(_Table, table=True):
-    __table__: ClassVar[Table] = schema.ALERT_WATCH
+    __table__: ClassVar[Table] = schema.ALERT_CHECKPOINT
 
-    id: int = Field(default=1, sa_column=schema.ALERT_WATCH.c.id)
-    evaluated_until: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.evaluated_until)
-    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.notified_at)
+    id: int = Field(default=1, sa_column=schema.ALERT_CHECKPOINT.c.id)
+    evaluated_until: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.evaluated_until)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.notified_at)
 
 
 class AlertSilence(_Table, table=True):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from models.base import ApiModel
+from pydantic import computed_field
+
+from models.base import DEPRECATED, ApiModel, RenamedFields
 from models.documents.common import Interval
 from models.kpis import KpiName
 
@@ -19,13 +21,15 @@ class ConfigChangeProposal(ApiModel):
     version: int
 
 
-class Recommendation(ApiModel):
+class Recommendation(RenamedFields):
     """What to do about a bottleneck.
 
     `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it: waiting is for
     a person's word, deferred until evidence or time has passed.
     The fields from `complexity` on are those of model_selection.
     """
+
+    FORMER_NAMES: ClassVar = {"worth": "expectedGain"}
 
     type: Literal["cache_optimization", "cache_strategy", "model_selection"]
     bottleneck: str
@@ -48,6 +52,12 @@ class Recommendation(ApiModel):
     accuracy_after: Interval | None = None
     sample: int | None = None
     observational: bool = False
+
+    @computed_field(alias="worth", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_expected_gain(self) -> float | None:
+        """The former name of `expectedGain`, written until the next release."""
+        return self.expected_gain
 
 
 class MetricChange(ApiModel):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, computed_field
 
-from models.base import ApiModel
+from models.base import DEPRECATED, ApiModel, RenamedFields
 from models.kpis import Direction, KpiName, KpiState
 from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 CONFIDENCE = 0.95
 """Level of every interval, but for the budget projection's, which is at 0.80."""
@@ -51,11 +51,19 @@ class CoverageByColumn(ApiModel):
     completion_tokens: Coverage
 
 
-class Freshness(ApiModel):
+class Freshness(RenamedFields):
     """How new the data is: the newest selection known to the rollups, and when they were last brought up to date."""
+
+    FORMER_NAMES: ClassVar = {"foldedAt": "rollupsUpdatedAt"}
 
     last_selection_at: datetime | None
     rollups_updated_at: datetime | None
+
+    @computed_field(alias="foldedAt", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_rollups_updated_at(self) -> datetime | None:
+        """The former name of `rollupsUpdatedAt`, written until the next release."""
+        return self.rollups_updated_at
 
 
 class Filters(ApiModel):

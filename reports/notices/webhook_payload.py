@@ -39,7 +39,7 @@ def type_of(message: Message) -> str:
 def _entries(message: Message) -> tuple[str, list[dict[str, Any]]]:
     """The list that may be long, with the name of its field."""
     if isinstance(message, AlertMessage):
-        return "news", [_entry(alert, alert_sentence(alert, message)) for alert in message.notifications]
+        return "notifications", [_entry(alert, alert_sentence(alert, message)) for alert in message.notifications]
     if isinstance(message, DeadLetters):
         return "deliveries", [_entry(it, dead_sentence(it)) for it in message.deliveries]
     return "", []
@@ -54,5 +54,8 @@ def _body(message: Message, message_id: int, name: str, entries: list[dict[str, 
     data["text"] = cut(notice_of(message).headline, _LONGEST_TEXT)
     if name:
         data |= {name: entries, "leftOut": left_out}
+    if name == "notifications":
+        # The field's former name, until the next release.
+        data["news"] = entries
     payload = {"type": type_of(message), "timestamp": message.at.isoformat(), "data": data}
     return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, func, select, update
 from models.database import insert_into, reading, writing
 from models.notifications import AlertMessage
 from models.period import Level, Period, floor_to
-from models.schema import ALERT_WATCH, ROLLUP
+from models.schema import ALERT_CHECKPOINT, ROLLUP
 from models.settings import Settings
 from tasks.alerts.history import known_at
 from tasks.alerts.limits import Evaluation
@@ -63,7 +63,7 @@ def evaluate_alerts(engine: Engine, settings: Settings, now: datetime, *, flush:
         message = enqueue_notification(connection, registry, settings, at, grouping, notified_at=notified_at)
         notified = notified_at if message is None else at
         connection.execute(
-            update(ALERT_WATCH).values(evaluated_until=span[1] if span else evaluated_until, notified_at=notified)
+            update(ALERT_CHECKPOINT).values(evaluated_until=span[1] if span else evaluated_until, notified_at=notified)
         )
     return EvaluationResult(len(found), message, len(registry.firing()))
 
@@ -72,13 +72,15 @@ def evaluate_alerts(engine: Engine, settings: Settings, now: datetime, *, flush:
 
 
 def _state(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    row = connection.execute(select(ALERT_WATCH.c.evaluated_until, ALERT_WATCH.c.notified_at)).one_or_none()
+    row = connection.execute(select(ALERT_CHECKPOINT.c.evaluated_until, ALERT_CHECKPOINT.c.notified_at)).one_or_none()
     return (None, None) if row is None else (row.evaluated_until, row.notified_at)
 
 
 def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    connection.execute(insert_into(connection, ALERT_WATCH).values(id=1).on_conflict_do_nothing())
-    row = connection.execute(select(ALERT_WATCH.c.evaluated_until, ALERT_WATCH.c.notified_at).with_for_update()).one()
+    connection.execute(insert_into(connection, ALERT_CHECKPOINT).values(id=1).on_conflict_do_nothing())
+    row = connection.execute(
+        select(ALERT_CHECKPOINT.c.evaluated_until, ALERT_CHECKPOINT.c.notified_at).with_for_update()
+    ).one()
     return row.evaluated_until, row.notified_at
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, 
 from models.context import AppContext
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
-from models.schema import FOLD_STATE
+from models.schema import ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint
@@ -56,7 +56,7 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         state = lock_checkpoint(connection)
         minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
         if state.minutes_from is None or state.minutes_from < minutes_from:
-            connection.execute(update(FOLD_STATE).values(minutes_from=minutes_from))
+            connection.execute(update(ROLLUP_CHECKPOINT).values(minutes_from=minutes_from))
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
@@ -78,7 +78,7 @@ def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
 def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | None:
     """The progress, with raw rows marked as kept from the new time on; None where nothing has been counted yet."""
     with reading(engine) as connection:
-        if connection.execute(select(FOLD_STATE.c.id)).one_or_none() is None:
+        if connection.execute(select(ROLLUP_CHECKPOINT.c.id)).one_or_none() is None:
             return None
     # What has changed is counted while its rows are all there.
     rebuild_changed_hours(engine)
@@ -89,7 +89,7 @@ def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | No
         goes = (SELECTION.c.timestamp < raw_from) & (SELECTION.c.id <= state.last_id)
         is_later = state.raw_from is None or state.raw_from < raw_from
         if is_later and connection.execute(select(SELECTION.c.id).where(goes).limit(1)).first() is not None:
-            connection.execute(update(FOLD_STATE).values(raw_from=raw_from))
+            connection.execute(update(ROLLUP_CHECKPOINT).values(raw_from=raw_from))
         return lock_checkpoint(connection)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, select
 from models.database import insert_into, reading, writing
 from models.kpis import KpiName
 from models.period import Level, floor_to
-from models.schema import FOLD_STATE
+from models.schema import ROLLUP_CHECKPOINT
 from models.settings import Settings
 
 MINUTES_KEPT = timedelta(hours=48)
@@ -42,7 +42,7 @@ class Checkpoint:
         return RollupSettings(self.zone, self.target_ms)
 
 
-_STORED_COLUMNS = [FOLD_STATE.c[name] for name in Checkpoint.__dataclass_fields__]
+_STORED_COLUMNS = [ROLLUP_CHECKPOINT.c[name] for name in Checkpoint.__dataclass_fields__]
 
 
 def is_as_read(locked: Checkpoint, before: Checkpoint) -> bool:
@@ -74,7 +74,7 @@ def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> 
         "minutes_from": minutes_from,
     }
     with writing(engine) as connection:
-        connection.execute(insert_into(connection, FOLD_STATE).values(start).on_conflict_do_nothing())
+        connection.execute(insert_into(connection, ROLLUP_CHECKPOINT).values(start).on_conflict_do_nothing())
         return lock_checkpoint(connection)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, selec
 from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period, floor_to, next_start
-from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
+from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
 from tasks.rollups.aggregate import empty as no_rollups
 from tasks.rollups.aggregate import hour_of, merge
 from tasks.rollups.overhead import NO_IMPUTATION, Imputation, OverheadCost, find_imputation, overhead_costs
@@ -58,7 +58,7 @@ def query_rollups(engine: Engine, requested: Period, filters: Filters) -> Rollup
 
 def query_rollups_in(connection: Connection, requested: Period, filters: Filters) -> RollupSlice:
     """The same within a transaction, where several periods are to be of one snapshot."""
-    state = connection.execute(select(FOLD_STATE)).one_or_none()
+    state = connection.execute(select(ROLLUP_CHECKPOINT)).one_or_none()
     period = _coverable(connection, requested, filters)
     edges = _edges(connection, period, filters)
     by_day = state is not None and state.zone == period.zone

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
-from models.schema import FOLD_STATE, SELECTION_CHANGE
+from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from tasks.rollups.aggregate import INSTANT, ROLLUP_KEYS, merge, roll_up
 from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint
 from tasks.rollups.selection_reader import scan_period
@@ -52,7 +52,9 @@ def rebuild_changed_hours(engine: Engine) -> RebuildResult:
                 .returning(SELECTION_CHANGE.c.at)
             )
             hours = {floor_to(Level.HOUR, at, state.zone) for at in connection.execute(taken).scalars()}
-            connection.execute(update(FOLD_STATE).values(change_batches_processed=state.change_batches_processed + 1))
+            connection.execute(
+                update(ROLLUP_CHECKPOINT).values(change_batches_processed=state.change_batches_processed + 1)
+            )
             done = rebuild_hours(connection, engine, hours, state)
             rebuilt_hours, left = rebuilt_hours + done, left + len(hours) - done
     return RebuildResult(rebuilt_hours, left)

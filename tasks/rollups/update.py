@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 from models.database import reading, writing
 from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
-from models.schema import FOLD_STATE, ROLLUP
+from models.schema import ROLLUP, ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
 from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, lock_checkpoint, read_checkpoint
@@ -186,7 +186,9 @@ def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_
             for level in Level:
                 add_rollups(connection, level, pending.at(level))
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        connection.execute(update(FOLD_STATE).values(last_id=last_id, last_selection_at=newest, rollups_updated_at=now))
+        connection.execute(
+            update(ROLLUP_CHECKPOINT).values(last_id=last_id, last_selection_at=newest, rollups_updated_at=now)
+        )
     return True
 
 
@@ -207,7 +209,7 @@ def _rebuild_all(engine: Engine, settings: RollupSettings, now: datetime, progre
                 fresh.take(_still_counted(selections, state), state)
             _replace_all(connection, fresh, before, settings.zone)
             moved = {"zone": settings.zone, "target_ms": settings.target_ms, "rollups_updated_at": now}
-            connection.execute(update(FOLD_STATE).values(moved))
+            connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
         return fresh.rows
     raise RollupsBusy(REBUILD_TRIES)
 
