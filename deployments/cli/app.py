@@ -34,7 +34,7 @@ app = typer.Typer(
 )
 
 app.command()(checking.doctor)
-app.command()(checking.test_delivery)
+app.command(hidden=True)(checking.test_delivery)
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(tables.config, name="config")
 app.add_typer(tables.deliveries, name="deliveries")

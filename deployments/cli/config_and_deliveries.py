@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.console import say, table
+from deployments.console import note, say, table
 
 config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
 deliveries = typer.Typer(help="Reports and messages on their way to their recipients.", no_args_is_help=True)
@@ -99,18 +99,33 @@ def deliveries_retry(
     say(f"delivery {delivery_id} is queued again: the next run sends it")
 
 
-@deliveries.command("sample")
-def deliveries_sample(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of delivery.recipients, console or dashboard.")],
+@deliveries.command("test")
+def deliveries_test(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME|EMAIL|URL",
+            help="Names of delivery.recipients, console or dashboard; or ops@example.org, https://…, slack+https://…, "
+            "secret:NAME, in the settings or not.",
+        ),
+    ],
 ) -> None:
-    """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
-    from models.context import load_context
-    from tasks.delivery.sample import send_test_message
+    """Send a test message and print each response. Exits with 1 if it is not sent.
 
-    receipts = send_test_message(load_context(), names, datetime.now(UTC))
-    for receipt in receipts:
-        say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
-    raise typer.Exit(0 if all(receipt.state == "sent" for receipt in receipts) else 1)
+    For names, everything else that is due is sent too.
+    """
+    from deployments.cli.delivery_test import send_tests
+
+    raise typer.Exit(0 if send_tests(targets) else 1)
+
+
+@deliveries.command("sample", hidden=True)
+def deliveries_sample(names: Annotated[list[str], typer.Argument(metavar="NAME")]) -> None:
+    """Deprecated: `routewatch deliveries test`."""
+    from deployments.cli.delivery_test import send_to_names
+
+    note("`deliveries sample` is deprecated and goes with the next release: use `routewatch deliveries test`")
+    raise typer.Exit(0 if send_to_names(names) else 1)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def page() -> str:
 
 
 def contexts() -> Iterator[typer.Context]:
-    """Every command, each with where it stands, in the order of `--help`."""
+    """Every command that is not hidden, each with where it stands, in the order of `--help`."""
     command = typer.main.get_command(app)
     yield from _within(typer.Context(command, info_name=command.name))
 
@@ -52,7 +52,7 @@ def _within(context: typer.Context) -> Iterator[typer.Context]:
         return
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if command is not None:
+        if command is not None and not command.hidden:
             inner = typer.Context(command, info_name=name, parent=context)
             yield inner
             yield from _within(inner)

@@ -24,7 +24,7 @@ from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
 from models.report_template import Template
-from models.schema import HOUR_TOTAL
+from models.schema import HOUR_TOTAL, DeliveryState
 from models.settings import Settings
 from routewatch.selection import UtcDateTime
 from tasks.delivery.queue import due_ids
@@ -58,8 +58,9 @@ RECOMMENDED = {
 ROWS: dict[str, list[dict[str, Any]]] = {
     "selection": RAW.to_dicts(),
     "rollup": [{"level": level.value, **row} for level, rows in ROLLED.items() for row in rows.to_dicts()],
-    "fold_state": [{"id": 1, "last_id": 200, "zone": "UTC", "target_ms": 2000.0, "folded_at": NOW,
-                    "last_selection_at": MONDAY, "minutes_from": None, "raw_from": None, "notes_taken": 3}],
+    "rollup_checkpoint": [{"id": 1, "last_id": 200, "zone": "UTC", "target_ms": 2000.0, "rollups_updated_at": NOW,
+                           "last_selection_at": MONDAY, "minutes_from": None, "raw_from": None,
+                           "change_batches_processed": 3}],
     "selection_change": [{"at": MONDAY + timedelta(hours=2)}],
     "config": [{"key": "cache.max_entries", "value": 2000, "version": 2, "updated_at": NOW, "updated_by": "ada"}],
     "optimization": [{"type": "cache_optimization", "subject": "cache", "state": "applied",
@@ -75,11 +76,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "alert": [
         {"rule": "errorRate", "subject": "m1", "severity": "critical", "state": "firing", "value": 0.3, "sample": 40,
-         "threshold": 0.1, "started_at": NOW, "fired_at": NOW, "detail": "d"},
+         "threshold": 0.1, "started_at": NOW, "fired_at": NOW, "detail": "d", "notified_at": NOW,
+         "recovering_since": NOW + timedelta(minutes=1), "no_data_since": NOW + timedelta(minutes=2),
+         "pending_event": "resolved", "pending_since": NOW + timedelta(minutes=3)},
         {"rule": "failedFlow", "subject": "daily", "severity": "critical", "state": "resolved", "started_at": MONDAY,
          "fired_at": MONDAY, "resolved_at": NOW},
     ],
-    "alert_watch": [{"id": 1, "judged_until": NOW, "told_at": NOW}],
+    "alert_checkpoint": [{"id": 1, "evaluated_until": NOW, "notified_at": NOW + timedelta(minutes=1)}],
     "alert_silence": [{"rule": None, "subject": "m1", "starts_at": NOW, "ends_at": NOW, "by": "ada", "reason": "r"}],
     "message": [{"key": "sample-1", "content": {"kind": "sample"}, "created_at": NOW}],
     "report": [{"kind": "daily", "template": "performance", "period_start": MONDAY, "period_end": NOW, "document": {},
@@ -98,6 +101,22 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
 }  # fmt: skip
 """What a database is filled with, as far as its revision has these tables and columns."""
+
+TABLES = {"fold_state": "rollup_checkpoint", "alert_watch": "alert_checkpoint"}
+COLUMNS = {
+    "rollup_checkpoint": {"folded_at": "rollups_updated_at", "notes_taken": "change_batches_processed"},
+    "alert_checkpoint": {"judged_until": "evaluated_until", "told_at": "notified_at"},
+    "alert": {"well_since": "recovering_since", "unknown_since": "no_data_since", "news": "pending_event",
+              "news_since": "pending_since", "told_at": "notified_at"},
+    "delivery": {"death_told": "dead_letter_notified"},
+}  # fmt: skip
+"""The present names of tables and columns by those that they had before revision 0008."""
+
+
+def present(table: str, column: str | None = None) -> str:
+    """The present name of a table, or of a column of it."""
+    table = TABLES.get(table, table)
+    return table if column is None else COLUMNS.get(table, {}).get(column, column)
 
 
 @contextmanager
@@ -127,13 +146,15 @@ def fill(engine: Engine) -> None:
         for table in tables.sorted_tables:
             if table.name == "alembic_version":
                 continue
-            assert table.name in ROWS, f"ROWS lacks the table {table.name}, which a later revision is to keep"
+            name = present(table.name)
+            assert name in ROWS, f"ROWS lacks the table {table.name}, which a later revision is to keep"
             for column in table.columns:
                 if isinstance(column.type, DateTime):
                     column.type = UtcDateTime()
-            names = set(table.columns.keys())
-            for row in ROWS[table.name] + later.get(table.name, []):
-                connection.execute(insert(table), {name: value for name, value in row.items() if name in names})
+            columns = {present(table.name, column): column for column in table.columns.keys()}  # noqa: SIM118
+            for row in ROWS[name] + later.get(name, []):
+                values = {columns[column]: value for column, value in row.items() if column in columns}
+                connection.execute(insert(table), values)
 
 
 def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
@@ -152,9 +173,14 @@ def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict
 
 
 def columns_of(engine: Engine) -> dict[str, list[str]]:
+    """The present names of each table's columns, in the order of `content`."""
     tables = MetaData()
     tables.reflect(engine)
-    return {table.name: sorted(table.columns.keys()) for table in tables.sorted_tables if table.name in ROWS}
+    return {
+        present(table.name): [present(table.name, column) for column in sorted(table.columns.keys())]
+        for table in tables.sorted_tables
+        if present(table.name) in ROWS
+    }
 
 
 def revision_of(engine: Engine) -> str | None:
@@ -164,7 +190,7 @@ def revision_of(engine: Engine) -> str | None:
 
 def lost(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     """The rows that are no longer there as they were."""
-    return [row for name, rows in before.items() for row in rows if row not in after[name]]
+    return [row for name, rows in before.items() for row in rows if row not in after[present(name)]]
 
 
 def assert_works(engine: Engine) -> None:
@@ -198,6 +224,19 @@ def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, re
         assert not planted or "planted" not in str(content(engine)["delivery"])
         assert [where for _, where in due_ids(engine, NOW)] == [("email", "b@example.org")]
         assert_works(engine)
+
+
+def test_a_mail_that_was_being_handed_over_during_the_upgrade_still_is(address: str) -> None:
+    """Its state has another name since revision 0008."""
+    migrate(address, "0007")
+    with connected(address) as engine:
+        fill(engine)
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE delivery SET state = 'handing over' WHERE id = 2"))
+    migrate(address)
+    with connected(address) as engine, reading(engine) as connection:
+        state = connection.execute(text("SELECT state FROM delivery WHERE id = 2")).scalar_one()
+        assert state == DeliveryState.COMMITTING.value == "committing"
 
 
 # --- in the middle ----------------------------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "retry"),
         ("deliveries", "retry", "5", "--all-dead"),
         ("deliveries", "sample", "nobody"),
+        ("deliveries", "test", "nobody"),
     ],
 )
 def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
@@ -172,7 +173,7 @@ def test_a_sample_is_sent_listed_and_what_was_given_up_sent_again(home: Path) ->
     settings = {"delivery": {"mode": "files", "recipients": {"ops": ["mailto:ops@example.org"]}}}
     (home / "settings.json").write_text(json.dumps(settings))
     env = {"ROUTEWATCH_SETTINGS": str(home / "settings.json")}
-    done = call(home, "deliveries", "sample", "ops", env=env)
+    done = call(home, "deliveries", "test", "ops", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "email to ops@example.org: sent" in done.stdout
     assert "sample" in (home / "outbox" / "message-1-delivery-1.eml").read_text()
