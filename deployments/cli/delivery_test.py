@@ -42,6 +42,7 @@ def send_to_names(names: Sequence[str]) -> bool:
 def send_to_address(recipient: Recipient) -> bool:
     """Once, without the database."""
     from models.context import load_context
+    from tasks.delivery.sample import try_recipient
 
     result = try_recipient(load_context(), recipient, datetime.now(UTC))
     outcome = _OUTCOMES[result.state.value]
@@ -52,6 +53,7 @@ def send_to_address(recipient: Recipient) -> bool:
 def address_of(target: str) -> Recipient:
     """The recipient of an e-mail address or URL. Raises UsageError."""
     from models.errors import UsageError
+    from models.recipient import parse_recipient
 
     written = f"mailto:{target}" if "@" in target and ":" not in target else target
     try:
