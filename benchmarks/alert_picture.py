@@ -26,7 +26,7 @@ AROUND = timedelta(hours=1)
 
 def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """Value and limit by the minute, and when something was told."""
-    settings, points, told = settings_of("auto"), [], []
+    settings, points, notified = settings_of("auto"), [], []
     alerting, registry, notified_at = settings.monitoring.alerting, AlertRegistry(), None
     length = timedelta(minutes=alerting.window_minutes)
     for hour, history in histories(rollups, settings):
@@ -41,7 +41,7 @@ def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
                 notified_at = at
                 if tracked.key == WATCHED and tracked.lifecycle.pending_event is not None:
                     word = {AlertEvent.FIRED: "told that it fires", AlertEvent.RESOLVED: "told that it is over"}
-                    told.append(
+                    notified.append(
                         {
                             "at": at,
                             "what": word.get(tracked.lifecycle.pending_event, tracked.lifecycle.pending_event.value),
@@ -53,10 +53,10 @@ def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
                 if (found.rule, found.subject) == WATCHED
             ]
     span = pl.col("at").is_between(INCIDENT.start - AROUND, INCIDENT.end + AROUND)
-    return pl.DataFrame(points).filter(span), told
+    return pl.DataFrame(points).filter(span), notified
 
 
-def drawn(points: pl.DataFrame, told: list[dict[str, Any]]) -> bytes:
+def drawn(points: pl.DataFrame, notified: list[dict[str, Any]]) -> bytes:
     """The picture as PNG."""
     ink, red, grey = "#1f2933", "#b42318", "#667085"
     axis = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M", grid=False))
@@ -67,7 +67,7 @@ def drawn(points: pl.DataFrame, told: list[dict[str, Any]]) -> bytes:
         axis=alt.Axis(format="%", gridColor="#eaecf0"),
     )
     local = points.with_columns(pl.col("at").dt.replace_time_zone(None)).to_dicts()
-    marks = [{**it, "at": it["at"].replace(tzinfo=None)} for it in told]
+    marks = [{**it, "at": it["at"].replace(tzinfo=None)} for it in notified]
     span = [{"from": INCIDENT.start.replace(tzinfo=None), "to": INCIDENT.end.replace(tzinfo=None)}]
     shade = alt.Chart(_data(span)).mark_rect(color="#fef0c7").encode(x="from:T", x2="to:T")
     label = shade.mark_text(align="right", baseline="bottom", dx=-8, dy=-4, color=grey, fontSize=12).encode(

@@ -36,7 +36,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Told:
+class Notified:
     """One message: when, and since when that fires which it is about; nothing where it only says what is over."""
 
     at: datetime
@@ -87,9 +87,9 @@ def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, 
         yield hour, History(hour, "UTC", by_subject(before, cheapest), cheapest, slowest_by_model(days))
 
 
-def watch(rollups: Rollups, settings: Settings) -> list[Told]:
+def watch(rollups: Rollups, settings: Settings) -> list[Notified]:
     """The messages that the watch would have sent."""
-    alerting, registry, told = settings.monitoring.alerting, AlertRegistry(), []
+    alerting, registry, notified = settings.monitoring.alerting, AlertRegistry(), []
     grouping, notified_at = grouping_policy_of(alerting), None
     length, last_before = timedelta(minutes=alerting.window_minutes), None
     for hour, history in rollups.histories:
@@ -106,18 +106,18 @@ def watch(rollups: Rollups, settings: Settings) -> list[Told]:
                     for tracked in due
                     if tracked.lifecycle.pending_event is not AlertEvent.RESOLVED
                 ]
-                told.append(Told(at, min(filter(None, fired), default=None)))
+                notified.append(Notified(at, min(filter(None, fired), default=None)))
             registry.ended.clear()
         if minutes.height:
             newest: Any = minutes["bucket"].max()
             last_before = newest + MINUTE
-    return told
+    return notified
 
 
 # --- what people often begin with -------------------------------------------------------------------------------------
 
 
-def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
     """A message whenever a window is beyond its fixed warning, and none before it was back within.
 
     `careful`: where it is over as many selections, and for as many minutes, as Routewatch wants.
@@ -129,7 +129,7 @@ def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]
     return _crossings(rollups, settings, limit, careful=careful)
 
 
-def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
     """The same with the mean and three standard deviations of the hours of the week before, by the day."""
     limits: dict[tuple[KpiName, str, datetime], float | None] = {}
 
@@ -154,10 +154,10 @@ def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: dateti
     return mean + 3 * deviation if kpi in LOWER_IS_BETTER else mean - 3 * deviation
 
 
-def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Told]:
+def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Notified]:
     """One message for each minute in which something begins to be beyond its limit."""
     alerting = settings.monitoring.alerting
-    length, told = timedelta(minutes=alerting.window_minutes), []
+    length, notified = timedelta(minutes=alerting.window_minutes), []
     sample, hold = (alerting.minimum_sample, alerting.hold_minutes) if careful else (1, 0)
     since: dict[tuple[KpiName, str], int] = {}
     for hour, history in rollups.histories:
@@ -176,9 +176,9 @@ def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, caref
                     if limit is not None and _is_beyond(kpi, row[parts.numerator] / row[parts.denominator], limit):
                         beyond[kpi, row["subject"]] = since.get((kpi, row["subject"]), -1) + 1
             if hold in beyond.values():
-                told.append(Told(at, at))
+                notified.append(Notified(at, at))
             since = beyond
-    return told
+    return notified
 
 
 def _is_beyond(kpi: KpiName, value: float, limit: float) -> bool:
@@ -204,16 +204,16 @@ class Row(NamedTuple):
         return f"| {self.name} | {' | '.join(cells)} |"
 
 
-def judged(name: str, told: Sequence[Told]) -> Row:
+def judged(name: str, notified: Sequence[Notified]) -> Row:
     """Against the incidents. A message that only says what is over belongs to whatever is told before it."""
     minutes: list[float | None] = []
     owned: set[datetime] = set()
     for incident in INCIDENTS:
-        during = [it for it in told if incident.start <= it.at < incident.end + LATE]
+        during = [it for it in notified if incident.start <= it.at < incident.end + LATE]
         first = next((it.at for it in during if it.fired_at is not None and it.fired_at >= incident.start), None)
         minutes.append(None if first is None else (first - incident.start) / MINUTE)
         owned |= {it.at for it in during}
-    false = sum(it.fired_at is not None and it.at not in owned for it in told)
+    false = sum(it.fired_at is not None and it.at not in owned for it in notified)
     return Row(name, minutes, len(owned), false)
 
 

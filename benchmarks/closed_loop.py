@@ -78,7 +78,7 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
         engine = _prepared(Path(folder))
         served = [_live(engine, day, seed, planted_on) for day in range(days)]
         on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
-        told = _told(engine, Run(seed, off, on))
+        told = _result_line(engine, Run(seed, off, on))
         engine.dispose()
     return told
 
@@ -202,7 +202,7 @@ def _kpis(rows: pl.DataFrame) -> Values:
     return {kpi.name: kpi.value for kpi in measured if kpi.value is not None}
 
 
-def _told(engine: Engine, result: Run) -> Run:
+def _result_line(engine: Engine, result: Run) -> Run:
     with reading(engine) as connection:
         changes = connection.execute(select(table_of(ConfigChange)).order_by(table_of(ConfigChange).c.id)).fetchall()
     for change in changes:

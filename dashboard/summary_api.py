@@ -106,36 +106,36 @@ class Summaries:
         self._kept: OrderedDict[Chosen, _KeptSummary] = OrderedDict()
         self._being_made: dict[Chosen, asyncio.Task[_KeptSummary]] = {}
 
-    async def content(self, asked: Chosen) -> bytes:
+    async def content(self, requested: Chosen) -> bytes:
         """The summary as JSON. Raises Refused where too many others are waited for, or what making it raises."""
-        kept, now_s = self._kept.get(asked), time.monotonic()
+        kept, now_s = self._kept.get(requested), time.monotonic()
         if kept is not None:
-            self._kept.move_to_end(asked)
+            self._kept.move_to_end(requested)
             if now_s - kept.checked_at_s < CHECKED_EVERY_S:
                 return kept.content
-        task = self._being_made.get(asked)
+        task = self._being_made.get(requested)
         if task is None:
             if len(self._being_made) >= MOST_AWAITED:
                 detail = f"{len(self._being_made)} other summaries are being made: ask again after a moment"
                 raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
-            task = self._being_made[asked] = asyncio.create_task(self._make(asked, kept))
+            task = self._being_made[requested] = asyncio.create_task(self._make(requested, kept))
             task.add_done_callback(_log_failure)
         if kept is not None and now_s - kept.checked_at_s < STALEST_S:
             return kept.content
         # Whoever hangs up does not end the making for the others.
         return (await asyncio.shield(task)).content
 
-    async def _make(self, asked: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
+    async def _make(self, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
         try:
             loop = asyncio.get_running_loop()
-            made = await loop.run_in_executor(self._thread, renewed, self._ctx, asked, kept)
-            self._kept[asked] = made
-            self._kept.move_to_end(asked)
+            made = await loop.run_in_executor(self._thread, renewed, self._ctx, requested, kept)
+            self._kept[requested] = made
+            self._kept.move_to_end(requested)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
             return made
         finally:
-            del self._being_made[asked]
+            del self._being_made[requested]
 
 
 router = APIRouter(tags=["numbers"])
@@ -155,25 +155,25 @@ async def get_summary(
 ) -> Response:
     """What the router did over a range up to now: overview, models, trends, recommendations."""
     summaries: Summaries = request.app.state.summaries
-    asked = Chosen(range, names(model), names(team))
-    return Response(await summaries.content(asked), media_type="application/json")
+    requested = Chosen(range, names(model), names(team))
+    return Response(await summaries.content(requested), media_type="application/json")
 
 
-def renewed(ctx: AppContext, asked: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
+def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
     """The kept answer where it still holds or was made a moment ago, else a new one."""
     began_s, now = time.monotonic(), datetime.now(UTC)
     basis = _basis(ctx, now)
     if kept is not None and (kept.basis == basis or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
         kept.checked_at_s = began_s
         return kept
-    content = summarize(ctx, asked, now).model_dump_json(by_alias=True).encode()
+    content = summarize(ctx, requested, now).model_dump_json(by_alias=True).encode()
     done_s = time.monotonic()
     return _KeptSummary(content, basis, done_s, done_s - began_s, done_s)
 
 
-def summarize(ctx: AppContext, asked: Chosen, now: datetime) -> Summary:
+def summarize(ctx: AppContext, requested: Chosen, now: datetime) -> Summary:
     """The summary up to `now`, the running minute included."""
-    material, document = measured(ctx, asked, now)
+    material, document = measured(ctx, requested, now)
     summary = document.summary
     return Summary(
         overview=Overview(
@@ -186,7 +186,7 @@ def summarize(ctx: AppContext, asked: Chosen, now: datetime) -> Summary:
         model_performance=_models(document, material),
         trends=document.performance_trends,
         recommendations=document.recommendations,
-        range=asked.range,
+        range=requested.range,
         period=document.period,
         filters=document.filters,
         coverage=document.coverage,
@@ -231,8 +231,8 @@ def _basis(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
     minute = floor_to(Level.MINUTE, now, "UTC")
     if state is None:
         return (minute,)
-    folded = None if state.rollups_updated_at is None else floor_to(Level.MINUTE, state.rollups_updated_at, "UTC")
-    return minute, state.last_id, state.change_batches_processed, state.raw_from, state.settings, folded
+    updated = None if state.rollups_updated_at is None else floor_to(Level.MINUTE, state.rollups_updated_at, "UTC")
+    return minute, state.last_id, state.change_batches_processed, state.raw_from, state.settings, updated
 
 
 def _log_failure(task: asyncio.Task[_KeptSummary]) -> None:

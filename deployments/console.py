@@ -51,12 +51,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    rendered = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As Text, a value from data is never read as markup.
-        drawn.add_row(*(Text(value) for value in row))
+        rendered.add_row(*(Text(value) for value in row))
     # Cut to a terminal's width, but whole where a program reads it.
-    Console(width=None if sys.stdout.isatty() else UNCUT).print(drawn)
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(rendered)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class DeadLetters(_MessagePart):
     deliveries: Annotated[tuple[DeadLetter, ...], Field(min_length=1)]
 
 
-class Sample(_MessagePart):
+class SampleMessage(_MessagePart):
     """A sample that a person asked for, to see whether it arrives."""
 
     kind: Literal["sample"] = "sample"
@@ -125,5 +125,5 @@ class Sample(_MessagePart):
     locale: str
 
 
-Message = AlertMessage | DeadLetters | Sample
+Message = AlertMessage | DeadLetters | SampleMessage
 AnyMessage = Annotated[Message, Field(discriminator="kind")]

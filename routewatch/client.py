@@ -152,7 +152,7 @@ class _Writer:
         self._in_flight: list[tuple[int, dict[str, Any]]] = []
         self._thread: threading.Thread | None = None
         self._recorded = self._written = self._refused = self._dropped = self._dropped_before = 0
-        self._accepted = self._failures = self._hurry_upto = 0
+        self._accepted = self._failures = self._hurry_until = 0
         self._closing = self._stopped = self._away = self._poked = False
 
     @property
@@ -196,11 +196,11 @@ class _Writer:
 
     def flush(self, timeout_s: float) -> bool:
         with self._changed:
-            upto, dropped = self._accepted, self._dropped
-            self._hurry_upto, self._failures, self._poked = upto, 0, True
+            until, dropped = self._accepted, self._dropped
+            self._hurry_until, self._failures, self._poked = until, 0, True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._stopped or self._oldest() > upto, timeout_s)
-            return done and self._oldest() > upto and self._dropped == dropped
+            done = self._changed.wait_for(lambda: self._stopped or self._oldest() > until, timeout_s)
+            return done and self._oldest() > until and self._dropped == dropped
 
     def finish(self) -> None:
         """Write what waits, then end; does not wait for it."""
@@ -274,7 +274,7 @@ class _Writer:
             return [row for _, row in self._in_flight]
 
     def _due(self) -> bool:
-        return self._closing or len(self._rows) >= self._batch_size or self._oldest() <= self._hurry_upto
+        return self._closing or len(self._rows) >= self._batch_size or self._oldest() <= self._hurry_until
 
     def _succeeded(self, refused: list[str]) -> None:
         with self._changed:

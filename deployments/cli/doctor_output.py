@@ -65,18 +65,18 @@ def _draw(checked: Sequence[CompletedCheck]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, show_header=False)
-    drawn.add_column(no_wrap=True)
-    drawn.add_column(max_width=36)
-    drawn.add_column()
+    rendered = Table(box=None, pad_edge=False, show_header=False)
+    rendered.add_column(no_wrap=True)
+    rendered.add_column(max_width=36)
+    rendered.add_column()
     for it in checked:
         # As Text, what was found is never read as markup.
         result_text = Text(it.result.found)
         if it.result.remedy:
             result_text.append(f"\n→ {it.result.remedy}", "bold")
-        drawn.add_row(Text(it.result.state.value, _STYLES[it.result.state]), Text(it.name), result_text)
+        rendered.add_row(Text(it.result.state.value, _STYLES[it.result.state]), Text(it.name), result_text)
     console = Console()
-    console.print(drawn)
+    console.print(rendered)
     console.print(Text(_summary(checked)))
 
 

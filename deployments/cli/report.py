@@ -31,12 +31,12 @@ def period_of(start: str | None, end: str | None, last: str | PeriodName | None,
     if isinstance(last, PeriodName):
         return named_period(last, now, zone)
     if start is not None:
-        upto = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
-        return Period(parse_instant(start, zone), upto, zone)
+        until = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
+        return Period(parse_instant(start, zone), until, zone)
     if end is not None:
         raise UsageError("--to needs --from")
-    upto = floor_to(Level.HOUR, now, zone)
-    return Period(upto - parse_span(last or DEFAULT_SPAN), upto, zone)
+    until = floor_to(Level.HOUR, now, zone)
+    return Period(until - parse_span(last or DEFAULT_SPAN), until, zone)
 
 
 def formats_of(ctx: AppContext, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
@@ -87,8 +87,8 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
 
     zone = ctx.settings.timezone
     first = parse_instant(start, zone) if start else EARLIEST
-    upto = parse_instant(end, zone) if end else LATEST
-    period = Period(first, upto, zone) if start or end else None
+    until = parse_instant(end, zone) if end else LATEST
+    period = Period(first, until, zone) if start or end else None
     with progress("rebuilding rollups") as bar:
         result = rebuild(ctx.engine, rollup_settings(ctx.settings), period=period, now=now, progress=bar)
     say(

@@ -64,14 +64,14 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
     Its HTML is under 100 KB, with fewer rows where it must be, and says so.
     """
     view = view_of(readable(document))
-    drawn = view.charts(draw(printable(document)))
+    rendered = view.charts(draw(printable(document)))
     whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
-    html = _short_enough(view, drawn, whole)
+    html = _short_enough(view, rendered, whole)
     return MailContent(
         subject=_subject(document, view),
         text=_text(capped(view, EMAIL_MOST_ROWS[0]), whole),
         html=html,
-        images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
+        images=tuple((_cid(chart), png(chart)) for chart in rendered if f"cid:{_cid(chart)}" in html),
         attachments=_attachments(document),
     )
 
@@ -156,17 +156,17 @@ def _more(total: int, shown: int) -> Text:
     return Text(f"{shown:,} of {total:,} shown; the whole report has all.", "unknown")
 
 
-def _short_enough(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
+def _short_enough(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
     """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
     for rows in EMAIL_MOST_ROWS:
-        page = _html(_shortened(view, rows), drawn, whole)
+        page = _html(_shortened(view, rows), rendered, whole)
         if len(page.encode()) < EMAIL_MOST_BYTES:
             return page
     return _html(replace(view, sections=view.sections[:1]), (), whole)
 
 
-def _html(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
-    images = [(_cid(it), it) for it in drawn]
+def _html(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
+    images = [(_cid(it), it) for it in rendered]
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, whole=whole)
     return inlined(page)

@@ -52,10 +52,10 @@ def printable(document: D) -> D:
     Where these are the letters of the locale itself, dates are written in English.
     """
     document = readable(document)
-    drawn = _rewritten(document, _named)
+    rendered = _rewritten(document, _named)
     if letters_without_font(_characters_of(document.locale)):
-        drawn = drawn.model_copy(update={"locale": DRAWABLE_LOCALE})
-    return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
+        rendered = rendered.model_copy(update={"locale": DRAWABLE_LOCALE})
+    return rendered if rendered is document else rendered.model_copy(update={"notes": (*rendered.notes, NOTE)})
 
 
 def kept_to_itself(text: str) -> str:

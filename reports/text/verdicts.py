@@ -46,11 +46,11 @@ class Trial:
         return self.changes[0].verdict
 
     @property
-    def goal(self) -> MetricChange | None:
+    def primary_metric(self) -> MetricChange | None:
         return self.verdict.goal if self.verdict else None
 
     @property
-    def guards(self) -> tuple[MetricChange, ...]:
+    def guardrails(self) -> tuple[MetricChange, ...]:
         return self.verdict.guards if self.verdict else ()
 
     @property
@@ -81,8 +81,8 @@ def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
         return ()
     trials = trials_of(document.applied_optimizations)
     if document.depth == "summary":
-        return tuple(trial for trial in trials if is_drawable(trial.goal))
-    return tuple(trial for trial in trials if any(map(is_drawable, (trial.goal, *trial.guards))))
+        return tuple(trial for trial in trials if is_drawable(trial.primary_metric))
+    return tuple(trial for trial in trials if any(map(is_drawable, (trial.primary_metric, *trial.guardrails))))
 
 
 def is_drawable(change: MetricChange | None) -> bool:
@@ -143,8 +143,8 @@ def verdict_text(trial: Trial, show: Formats) -> str:
     """What came of it, in a sentence without its number and settings."""
     if trial.verdict is None:
         return "not judged yet" if trial.state in ("applied", "observing") else ""
-    parts = [primary_metric_text(trial.goal, show)] if trial.goal else [trial.verdict.reason]
-    harmed = [metric_label(guard.metric).lower() for guard in trial.guards if guard.judgement == "worse"]
+    parts = [primary_metric_text(trial.primary_metric, show)] if trial.primary_metric else [trial.verdict.reason]
+    harmed = [metric_label(guard.metric).lower() for guard in trial.guardrails if guard.judgement == "worse"]
     if harmed:
         parts.append(f"worse: {', '.join(harmed)}")
     if trial.verdict.savings_usd is not None:

@@ -150,7 +150,7 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-Drawn = TypeVar("Drawn", bound=_Named)
+Rendered = TypeVar("Rendered", bound=_Named)
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ class ChartsHere:
     names: tuple[str, ...]
     kind: str = "charts"
 
-    def of(self, drawn: Iterable[Drawn]) -> list[Drawn]:
+    def of(self, rendered: Iterable[Rendered]) -> list[Rendered]:
         """Those of the drawn charts that stand here."""
-        return [chart for chart in drawn if chart.name in self.names]
+        return [chart for chart in rendered if chart.name in self.names]
 
 
 Block = Tiles | Table | Findings | Actions | Text | Notes | ChartsHere
@@ -192,10 +192,10 @@ class View:
         tables = (block for block in self._blocks() if isinstance(block, Table))
         return next((table for table in tables if table.name == name), None)
 
-    def charts(self, drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
+    def charts(self, rendered: Iterable[Rendered]) -> tuple[Rendered, ...]:
         """Those of the drawn charts that stand somewhere in the report."""
         places = [block for block in self._blocks() if isinstance(block, ChartsHere)]
-        return tuple(chart for chart in drawn if any(chart.name in place.names for place in places))
+        return tuple(chart for chart in rendered if any(chart.name in place.names for place in places))
 
     def section(self, anchor: str) -> Section | None:
         return next((section for section in self.sections if section.anchor == anchor), None)

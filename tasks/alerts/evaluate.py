@@ -86,10 +86,10 @@ def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
 
 def _span(connection: Connection, evaluated_until: datetime | None, now: datetime) -> tuple[datetime, datetime] | None:
     """The minutes to judge, both ends among them; None where there is none."""
-    fold = read_known_checkpoint(connection)
-    if fold is None or fold.rollups_updated_at is None:
+    checkpoint = read_known_checkpoint(connection)
+    if checkpoint is None or checkpoint.rollups_updated_at is None:
         return None
-    last = floor_to(Level.MINUTE, min(now, fold.rollups_updated_at) - LATE_ARRIVAL_GRACE, "UTC")
+    last = floor_to(Level.MINUTE, min(now, checkpoint.rollups_updated_at) - LATE_ARRIVAL_GRACE, "UTC")
     first = last if evaluated_until is None else max(evaluated_until + MINUTE, last - OLDEST_EVALUATED)
     return (first, last) if first <= last else None
 

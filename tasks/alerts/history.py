@@ -52,19 +52,19 @@ class History:
         self.hour, self.zone = hour, zone
         self.cheapest, self.slowest_ms, self.cache_changed_at = cheapest, slowest_ms, cache_changed_at
         self._hours = hours
-        self._usual: dict[tuple[KpiName, str], LearnedBaseline | InsufficientHistory] = {}
+        self._baselines: dict[tuple[KpiName, str], LearnedBaseline | InsufficientHistory] = {}
         self._of: dict[str, pl.DataFrame] = {}
 
     def baseline(self, kpi: KpiName, subject: str) -> LearnedBaseline | InsufficientHistory:
         """What is usual of a KPI of a subject at this hour."""
-        if (kpi, subject) not in self._usual:
+        if (kpi, subject) not in self._baselines:
             parts = KPIS[kpi].parts
             columns = {"above": parts.numerator, "below": parts.denominator, "sample": parts.sample}
             if parts.scatter is Scatter.MEAN and parts.squares is not None:
                 columns["above_sq"] = parts.squares
             frame = self._about(subject).select("bucket", **columns)
-            self._usual[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
-        return self._usual[kpi, subject]
+            self._baselines[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
+        return self._baselines[kpi, subject]
 
     @cached_property
     def baseline_count(self) -> float | None:

@@ -113,10 +113,10 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Learn
     expected = known.join(
         known.group_by("hour_of_week").agg(pl.col("value").median().alias("usual")), on="hour_of_week"
     )
-    stray = (expected["value"] - expected["usual"]).abs().median()
+    deviation = (expected["value"] - expected["usual"]).abs().median()
     # Of two weeks' hours the median of a place lies halfway between both, so that half of the scatter is not seen.
     weeks = max(2.0, days / 7)
-    all_sd = MAD_TO_SD * float(stray or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
+    all_sd = MAD_TO_SD * float(deviation or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
     typical = float(known["sample"].median() or 1.0)  # type: ignore[arg-type]
     if parts.scatter is Scatter.AMOUNTS:
         return LearnedBaseline(kpi, baseline, 0.0, all_sd * math.sqrt(typical), days, is_share=False)

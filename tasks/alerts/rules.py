@@ -117,15 +117,15 @@ def _windows(
     start = first
     while start <= last:
         hour = floor_to(Level.HOUR, start, zone)
-        upto = start
-        while upto < last and floor_to(Level.HOUR, upto + MINUTE, zone) == hour:
-            upto += MINUTE
-        near = inputs.minutes.filter(pl.col("bucket") >= start - COST_WINDOWS * length, pl.col("bucket") < upto)
-        rows = rolling(by_subject(near, inputs.histories[hour].cheapest), start, upto, length)
+        until = start
+        while until < last and floor_to(Level.HOUR, until + MINUTE, zone) == hour:
+            until += MINUTE
+        near = inputs.minutes.filter(pl.col("bucket") >= start - COST_WINDOWS * length, pl.col("bucket") < until)
+        rows = rolling(by_subject(near, inputs.histories[hour].cheapest), start, until, length)
         for key, group in rows.sort("at", "subject").group_by("at", maintain_order=True):
             at: Any = key[0]
             yield at, group.to_dicts()
-        start = upto + MINUTE
+        start = until + MINUTE
 
 
 def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: int) -> Iterator[Evaluation]:

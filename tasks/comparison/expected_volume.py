@@ -42,8 +42,8 @@ def volume(current: RollupSlice, before: Before, bucket: Literal["hour", "day"])
     counts = [sum(counted.get(hour, 0) for hour in hours) for hours in points.values()]
     rows = zip(points, counts, _expected_points(np.array(expected), grid, level), strict=True)
     return tuple(
-        VolumePoint(start=start, count=count, usual=usual if before.is_known(end) else None)
-        for (start, count, usual), end in zip(rows, [*list(points)[1:], period.end], strict=True)
+        VolumePoint(start=start, count=count, usual=expected_count if before.is_known(end) else None)
+        for (start, count, expected_count), end in zip(rows, [*list(points)[1:], period.end], strict=True)
     )
 
 

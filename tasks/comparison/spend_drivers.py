@@ -72,8 +72,8 @@ class Spending:
 def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
     """What carries most of a change of spend that is more than noise; None where nothing does beyond chance."""
     # Of a period that is not over, the trend is over a part.
-    is_news = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
-    if not is_news or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
+    is_significant = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
+    if not is_significant or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
         return None
     cells = _cells(now, before)
     decomposition = decompose_change(cells.whole)

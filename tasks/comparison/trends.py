@@ -291,8 +291,8 @@ def _reach(series: Floats) -> float:
     if squares == 0:
         return 0.0
     seen = float((apart[1:] * apart[:-1]).sum()) / squares
-    alike = min(LARGEST_CORRELATION, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
-    each_counts = (1 - alike) / (1 + alike)
+    correlation = min(LARGEST_CORRELATION, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
+    each_counts = (1 - correlation) / (1 + correlation)
     freedom = max(LEAST_FREEDOM, count * each_counts - 1)
     return student(CONFIDENCE, freedom) * math.sqrt(count / each_counts * squares / (count - 1))
 

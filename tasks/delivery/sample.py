@@ -10,7 +10,7 @@ from sqlalchemy import select
 from models.context import AppContext
 from models.database import reading, writing
 from models.errors import UsageError
-from models.notifications import Sample
+from models.notifications import SampleMessage
 from models.recipient import Recipient
 from models.schema import DELIVERY
 from tasks.delivery.outbox import enqueue_message_to
@@ -51,5 +51,5 @@ def try_recipient(ctx: AppContext, recipient: Recipient, now: datetime) -> Attem
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _test_message(ctx: AppContext, now: datetime) -> Sample:
-    return Sample(at=now, zone=ctx.settings.timezone, locale=ctx.settings.reporting.locale)
+def _test_message(ctx: AppContext, now: datetime) -> SampleMessage:
+    return SampleMessage(at=now, zone=ctx.settings.timezone, locale=ctx.settings.reporting.locale)

@@ -87,14 +87,14 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
     for by, place in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
         placed = [frame.with_columns(place=place(zone)) for frame in (before, after)]
         known = placed[0]["place"].unique()
-        alike = placed[1].filter(pl.col("place").is_in(known.implode()))
-        enough = alike.height >= max(MATCHED_MINIMUM_HOURS, MATCHED_SHARE * after.height)
-        if enough or (by == "hour of the day" and alike.height >= MATCHED_MINIMUM_HOURS):
-            sides = [frame.group_by("place").agg(pl.col(MATCHED_SUMS).sum()) for frame in (placed[0], alike)]
+        comparable = placed[1].filter(pl.col("place").is_in(known.implode()))
+        enough = comparable.height >= max(MATCHED_MINIMUM_HOURS, MATCHED_SHARE * after.height)
+        if enough or (by == "hour of the day" and comparable.height >= MATCHED_MINIMUM_HOURS):
+            sides = [frame.group_by("place").agg(pl.col(MATCHED_SUMS).sum()) for frame in (placed[0], comparable)]
             both = sides[1].join(sides[0], on="place", suffix="_before").sort("place")
             names = [f"{name}_before" for name in MATCHED_SUMS]
             as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
-            return Matched(by, alike.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
+            return Matched(by, comparable.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
     return Matched(None, 0, after.select(MATCHED_SUMS).clear(), before.select(MATCHED_SUMS).clear())
 
 
@@ -106,8 +106,8 @@ def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool
         .to_series()
         for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
     ]
-    alike = int(places[1].is_in(places[0].implode()).sum())
-    return alike >= max(MATCHED_MINIMUM_HOURS, len(places[1]) / 2)
+    comparable = int(places[1].is_in(places[0].implode()).sum())
+    return comparable >= max(MATCHED_MINIMUM_HOURS, len(places[1]) / 2)
 
 
 def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:

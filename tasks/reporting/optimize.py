@@ -14,9 +14,9 @@ def apply_recommendations(ctx: AppContext, material: ReportMaterial, now: dateti
     """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
     current = material.current
     rule_inputs = DecisionContext(current.period, current.last_selection_at, now)
-    settled = apply(ctx.engine, material.recommendations, ctx.settings, rule_inputs)
+    decided = apply(ctx.engine, material.recommendations, ctx.settings, rule_inputs)
     applied = applied_in(ctx.engine, current.period.start, now)
-    return replace(material, recommendations=settled, applied=applied)
+    return replace(material, recommendations=decided, applied=applied)
 
 
 def with_links(material: ReportMaterial, links: dict[int, str]) -> ReportMaterial:

@@ -38,8 +38,8 @@ class Sorted:
             return False
         # Of a failed call no tokens means that nobody counted.
         uncounted = {name for name in COUNTS if columns.get("error") and columns.get(name) == 0}
-        told = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
-        self.selections.append({"timestamp": at} | told)
+        known_values = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
+        self.selections.append({"timestamp": at} | known_values)
         return True
 
     def own_call(self, timestamp: object, **columns: Any) -> None:

@@ -42,7 +42,7 @@ def _notify_failure(ctx: AppContext, name: str, error: Exception) -> None:
 
 
 def _notify_recovery(ctx: AppContext, name: str, stats: PullStats) -> None:
-    told = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
+    message = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
     counts = (stats.read, stats.added, stats.changed, stats.late, stats.rejected.total())
-    logger().info(told, name, *(f"{count:,}" for count in counts))
+    logger().info(message, name, *(f"{count:,}" for count in counts))
     record_success(ctx, f"pull {name}", datetime.now(UTC))

@@ -195,21 +195,21 @@ def _outcomes(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _accuracy(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
     by, people = settings.accuracy_score, settings.satisfaction_score or USER
-    told = [
+    shares = [
         FITS[outcome["verdict"]]
         for outcome in _outcomes(record)
         if outcome.get("verdict") in FITS
         and outcome.get("target") in ABOUT_THE_CHOICE
         and (outcome.get("source") == by if by else outcome.get("source") != people)
     ]
-    return told[-1] if told else None
+    return shares[-1] if shares else None
 
 
 def _satisfaction(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
     people = settings.satisfaction_score or USER
     of_people = [outcome for outcome in _outcomes(record) if outcome.get("source") == people]
-    told = [share for outcome in of_people if (share := _pleased(outcome)) is not None]
-    return told[-1] if told else None
+    shares = [share for outcome in of_people if (share := _pleased(outcome)) is not None]
+    return shares[-1] if shares else None
 
 
 def _pleased(outcome: Mapping[str, Any]) -> float | None:

@@ -132,13 +132,13 @@ def _key(mapping: MappingFile, block: TableFormat, named: str) -> str:
 
 
 def _origins(mapping: MappingFile) -> dict[str, str]:
-    told = {name: _told(source) for name, source in mapping.columns.items()}
+    origins = {name: _origin(source) for name, source in mapping.columns.items()}
     if mapping.source is not None and mapping.source.id:
-        told.setdefault("request_id", mapping.source.id)
-    return {name: told.get(name, "the column of that name") for name in SELECTION_COLUMNS}
+        origins.setdefault("request_id", mapping.source.id)
+    return {name: origins.get(name, "the column of that name") for name in SELECTION_COLUMNS}
 
 
-def _told(source: ColumnSource) -> str:
+def _origin(source: ColumnSource) -> str:
     if source.column is None:
         return f"always {source.value}"
     return source.column if source.minus is None else f"{source.column} - {source.minus}"

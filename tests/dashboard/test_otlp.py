@@ -229,13 +229,13 @@ def test_json_is_answered_in_json_and_protobuf_in_protobuf(sqlite_engine: Engine
     recorder.span(CHAT | {"gen_ai.usage.input_tokens": -1})
     request = encode_spans(recorder.spans)
     reason = "1 × it names no model; 1 × prompt_tokens is negative"
-    told = post(sqlite_address, request.SerializeToString())
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/x-protobuf")
-    answer = ExportTraceServiceResponse.FromString(told.content).partial_success
+    reported = post(sqlite_address, request.SerializeToString())
+    assert (reported.status_code, reported.headers["content-type"]) == (200, "application/x-protobuf")
+    answer = ExportTraceServiceResponse.FromString(reported.content).partial_success
     assert (answer.rejected_spans, answer.error_message) == (2, reason)
-    told = post(sqlite_address, json.dumps(MessageToDict(request)).encode(), JSON)
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
-    assert told.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
+    reported = post(sqlite_address, json.dumps(MessageToDict(request)).encode(), JSON)
+    assert (reported.status_code, reported.headers["content-type"]) == (200, "application/json")
+    assert reported.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
     assert len(stored(sqlite_engine)) == 1
 
 
@@ -244,15 +244,15 @@ def test_what_became_of_spans_is_counted_for_prometheus(sqlite_address: str) -> 
     for attributes in (CHAT, CHAT, CHAT | {"routewatch.internal": True}, {}, {"gen_ai.operation.name": "chat"}):
         recorder.span(attributes)
     send(sqlite_address, recorder.spans)
-    told = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
+    reported = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
     for status, count in (("stored", 2), ("overhead", 1), ("left out", 1), ("rejected", 1)):
-        assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in told
+        assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in reported
 
 
 @pytest.mark.parametrize("headers", [PROTOBUF, JSON])
 def test_an_empty_request_is_a_success(sqlite_address: str, headers: dict[str, str]) -> None:
-    told = post(sqlite_address, b"{}" if headers is JSON else b"", headers)
-    assert (told.status_code, told.content) == (200, b"{}" if headers is JSON else b"")
+    reported = post(sqlite_address, b"{}" if headers is JSON else b"", headers)
+    assert (reported.status_code, reported.content) == (200, b"{}" if headers is JSON else b"")
 
 
 BOMB = gzip.compress(b"\0" * (LARGEST_UNPACKED_BYTES + 1), mtime=0)
@@ -285,14 +285,17 @@ def test_what_cannot_be_taken_is_refused_with_a_status_that_exporters_read(
     sqlite_engine: Engine, sqlite_address: str, body: bytes, headers: dict[str, str], codes: tuple[int, int]
 ) -> None:
     status, code = codes
-    told = post(sqlite_address, body, PROTOBUF | headers)
-    assert told.status_code == status, told.content
+    reported = post(sqlite_address, body, PROTOBUF | headers)
+    assert reported.status_code == status, reported.content
     if (PROTOBUF | headers)["Content-Type"] == "application/x-protobuf":
-        assert told.headers["content-type"] == "application/x-protobuf"
-        assert (Status.FromString(told.content).code, bool(Status.FromString(told.content).message)) == (code, True)
+        assert reported.headers["content-type"] == "application/x-protobuf"
+        assert (Status.FromString(reported.content).code, bool(Status.FromString(reported.content).message)) == (
+            code,
+            True,
+        )
     else:
-        assert told.headers["content-type"] == "application/json"
-        assert told.json()["code"] == code
+        assert reported.headers["content-type"] == "application/json"
+        assert reported.json()["code"] == code
     assert stored(sqlite_engine) == {}
     # The server is as it was.
     recorder = Recorder()
@@ -341,9 +344,13 @@ def test_a_database_that_is_away_is_said_without_its_address_and_nothing_is_lost
     later, first = (body_of([span]) for span in recorder.spans)
     assert post(sqlite_address, first).status_code == 200
     hide(sqlite_engine, "selection", "hidden")
-    told = post(sqlite_address, later)
-    assert (told.status_code, told.headers["retry-after"], Status.FromString(told.content).code) == (503, "5", 14)
-    assert b"sqlite" not in told.content
+    reported = post(sqlite_address, later)
+    assert (reported.status_code, reported.headers["retry-after"], Status.FromString(reported.content).code) == (
+        503,
+        "5",
+        14,
+    )
+    assert b"sqlite" not in reported.content
     hide(sqlite_engine, "hidden", "selection")
     assert post(sqlite_address, later).status_code == 200
     assert [row["complexity"] for row in stored(sqlite_engine).values()] == ["gold"]

@@ -90,11 +90,11 @@ def test_a_key_without_a_meaning_has_no_reference() -> None:
 
 
 def test_every_key_of_the_settings_is_in_the_reference_under_the_path_that_a_file_has_it_at() -> None:
-    told = {entry.path for block in configuration.settings_blocks() for entry in block.entries}
+    reported = {entry.path for block in configuration.settings_blocks() for entry in block.entries}
     written = Settings().model_dump(mode="json", by_alias=True)
     values = {path for path in _paths(written) if path not in {"sources", "delivery.recipients"}}
-    assert values <= told
-    assert {path for path in told if ".NAME" not in path} == values | {"delivery.recipients"}
+    assert values <= reported
+    assert {path for path in reported if ".NAME" not in path} == values | {"delivery.recipients"}
 
 
 def test_every_variable_of_ours_that_the_program_reads_is_in_the_reference() -> None:

@@ -190,9 +190,9 @@ def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
     from flows.backfill import backfill  # noqa: PLC0415 - importing Prefect takes seconds
 
     assert type(backfill.task_runner).__name__ == "ThreadPoolTaskRunner"
-    tell = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
+    notify = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
     environment = clean_environment(ROUTEWATCH_DASK_ADDRESS="local")
-    done = subprocess.run([sys.executable, "-c", tell], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", notify], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "DaskTaskRunner"
 
 

@@ -98,8 +98,8 @@ def test_a_slow_day_raises_the_caches_limits_once_and_says_so(engine: Engine) ->
         config = {row.key: row.value for row in connection.execute(select(table_of(Config)))}
     assert config == {"cache.max_entries": 2000, "cache.ttl_seconds": 1200}
     document = outcome.report.document.model_dump(mode="json", by_alias=True)
-    (told,) = document["recommendations"]
-    assert (told["type"], told["status"], told["autoApply"]) == ("cache_optimization", "applied", True)
+    (reported,) = document["recommendations"]
+    assert (reported["type"], reported["status"], reported["autoApply"]) == ("cache_optimization", "applied", True)
     assert {item["key"] for item in document["appliedOptimizations"]} == set(config)
     daily(as_of=MORNING + timedelta(hours=1))
     assert count(engine, ConfigChange) == 4

@@ -251,7 +251,7 @@ def migrator() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def told(process: subprocess.Popen[str], *lines: str) -> list[str]:
+def reported(process: subprocess.Popen[str], *lines: str) -> list[str]:
     """What comes of the migrations that these lines start."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -268,7 +268,7 @@ def test_an_upgrade_that_is_killed_at_any_statement_has_changed_nothing_and_can_
         before = content(engine)
         for statement in range(4, 1_000, 17):
             engine.dispose()
-            (said,) = told(process, f"{address} {statement}")
+            (said,) = reported(process, f"{address} {statement}")
             if said == "done":
                 break
             os.kill(int(said.removeprefix("waits ")), signal.SIGKILL)
@@ -287,7 +287,7 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
         with connected(address) as engine:
             fill(engine)
     with migrator() as process:
-        assert told(process, *[f"{address} 0"] * 4) == ["done"] * 4
+        assert reported(process, *[f"{address} 0"] * 4) == ["done"] * 4
     with connected(address) as engine:
         assert revision_of(engine) == HEAD
         if revision is not None:
@@ -299,8 +299,8 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
 
 def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
-    told_first, *steps = call(tmp_path, "init").stdout.splitlines()
-    assert told_first == f"the database was brought up from revision 0004 to {HEAD}"
+    first_line, *steps = call(tmp_path, "init").stdout.splitlines()
+    assert first_line == f"the database was brought up from revision 0004 to {HEAD}"
     assert steps[:2] == [
         "  0005 Add when an optimization was applied, and what was found of it since.",
         "  0006 Add the rest of an alert's life, silences, and messages that are delivered like reports.",

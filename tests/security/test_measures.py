@@ -46,7 +46,7 @@ from tasks.reporting.request import Request
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tests.support import documents, messages
-from tests.support.contexts import NOW, context_of, told
+from tests.support.contexts import NOW, context_of, enqueue_to_ops
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -75,7 +75,7 @@ def test_a_model_that_carries_another_header_adds_none_to_an_alert(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
     ctx = context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
-    told(ctx, messages.alerts(messages.news(subject=INJECTED)))
+    enqueue_to_ops(ctx, messages.alerts(messages.alert_notification(subject=INJECTED)))
     deliver_due(ctx, now=NOW)
     ((recipient, content),) = inbox.messages
     mail = message_from_bytes(content, policy=default)
@@ -166,7 +166,7 @@ def test_a_template_reaches_no_further_than_its_values() -> None:
 
 def test_a_chat_takes_nothing_in_a_name_for_a_call_or_a_link() -> None:
     name = "<!channel> <@U1> @everyone [x](https://evil.example) <https://evil.example|x>"
-    notice = notice_of(messages.alerts(messages.news(subject=name)))
+    notice = notice_of(messages.alerts(messages.alert_notification(subject=name)))
     assert b"<!" not in render_slack(notice)
     assert b"<https" not in render_slack(notice)
     discord = json.loads(render_discord(notice))
@@ -207,7 +207,12 @@ def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
     store_report(ctx, request, document, (), NOW, queued_at=NOW)
     with writing(engine) as connection:
         enqueue_message(
-            connection, messages.alerts(messages.news(subject=BOBBY)), BOBBY, ["console"], settings=settings, now=NOW
+            connection,
+            messages.alerts(messages.alert_notification(subject=BOBBY)),
+            BOBBY,
+            ["console"],
+            settings=settings,
+            now=NOW,
         )
         enqueue(connection, 1, [(BOBBY, BOBBY)], NOW)
     deliver_due(ctx, now=NOW)
@@ -222,7 +227,7 @@ def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
 
 def test_an_alerts_mail_opens_nothing() -> None:
     mail = build_message_mail(
-        messages.alerts(messages.news(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
+        messages.alerts(messages.alert_notification(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
         recipient="a@example.org", date=NOW,
     )  # fmt: skip
     page = message_from_bytes(mail, policy=default).get_body(("html",))

@@ -17,7 +17,7 @@ from models.recipient import parse_recipient
 from models.settings import parse_settings
 from models.tables import Delivery, table_of
 from tasks.delivery.worker import deliver_due
-from tests.support.contexts import NOW, SECRET, context_of, told
+from tests.support.contexts import NOW, SECRET, context_of, enqueue_to_ops
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Hook, Mailbox
@@ -150,7 +150,7 @@ def test_a_recipient_that_is_a_secrets_name_is_stored_as_that_name(
     sqlite_engine: Engine, tmp_path: Path, receiver: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ctx = context_of(sqlite_engine, tmp_path, "slack+secret:OPS_CHAT")
-    told(ctx)
+    enqueue_to_ops(ctx)
     (missing,) = deliver_due(ctx, now=NOW)
     monkeypatch.setenv("OPS_CHAT", receiver.url)
     (sent,) = deliver_due(ctx, now=NOW + timedelta(hours=1))
@@ -168,7 +168,7 @@ def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Pat
     Secret(value=SECRET).save("routewatch-webhook-secret")
     ctx = context_of(sqlite_engine, tmp_path, "secret:ops-chat")
     bare = AppContext(ctx.environment.model_copy(update={"webhook_secret": None}), ctx.settings)
-    told(bare)
+    enqueue_to_ops(bare)
     (receipt,) = deliver_due(bare, now=NOW)
     assert receipt.answer == "204 No Content"
     assert receiver.requests[0][0]["webhook-signature"].startswith("v1,")
@@ -177,7 +177,7 @@ def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Pat
 def test_who_is_no_longer_in_the_settings_gets_nothing_more(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    told(context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
+    enqueue_to_ops(context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
     (receipt,) = deliver_due(context_of(sqlite_engine, tmp_path, box=inbox), now=NOW)
     assert (receipt.state, inbox.messages) == ("dead", [])
     assert "no longer in delivery.recipients" in receipt.answer

@@ -43,7 +43,7 @@ def context_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = 
     return context_with_delivery(engine, home, {"recipients": {"ops": list(entries)}} | delivery, box=box)
 
 
-def told(ctx: AppContext, message: AlertMessage | None = None) -> None:
+def enqueue_to_ops(ctx: AppContext, message: AlertMessage | None = None) -> None:
     """A message to everybody behind `ops`."""
     with writing(ctx.engine) as connection:
         enqueue_message(connection, message or messages.alerts(), "m", ["ops"], settings=ctx.settings, now=NOW)

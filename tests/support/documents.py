@@ -430,12 +430,12 @@ def with_markup(depth: Depth = "detailed") -> PerformanceReport:
     full = performance(depth)
     first = full.model_breakdown[0].model_copy(update={"model_id": MARKUP})
     slow = full.optimization_opportunities[0]
-    place = slow.where[0].model_copy(update={"value": MARKUP})
+    hotspot = slow.where[0].model_copy(update={"value": MARKUP})
     return full.model_copy(
         update={
             "model_breakdown": (first, *full.model_breakdown[1:]),
             "optimization_opportunities": (
-                slow.model_copy(update={"where": (place,)}),
+                slow.model_copy(update={"where": (hotspot,)}),
                 *full.optimization_opportunities[1:],
             ),
             "notes": (f"The model {MARKUP} | is `new`.",),

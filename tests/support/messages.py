@@ -13,7 +13,7 @@ from models.notifications import (
     AlertRule,
     DeadLetter,
     DeadLetters,
-    Sample,
+    SampleMessage,
 )
 
 AT = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
@@ -23,7 +23,7 @@ ABOUT: dict[str, Any] = {"at": AT, "zone": "Europe/Berlin", "locale": "en_US"}
 ERROR_RATE = AlertRule(KpiName.ERROR_RATE)
 
 
-def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNotification:
+def alert_notification(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNotification:
     usual: dict[str, Any] = {
         "alert_id": 7,
         "event": AlertEvent.FIRED,
@@ -43,33 +43,69 @@ def news(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNotification:
 
 
 def alerts(*of: AlertNotification, still_firing: int = 0) -> AlertMessage:
-    return AlertMessage(**ABOUT, window_minutes=15, notifications=of or (news(),), still_firing=still_firing)
+    return AlertMessage(
+        **ABOUT, window_minutes=15, notifications=of or (alert_notification(),), still_firing=still_firing
+    )
 
 
 def several() -> AlertMessage:
     """One of each event, and of each kind of rule."""
     return alerts(
-        news(),
-        news(
-            AlertRule(KpiName.RESPONSE_TIME), alert_id=8, event=AlertEvent.ESCALATED, subject="", value=5_410.0,
-            threshold=5_000.0, learned=True,
+        alert_notification(),
+        alert_notification(
+            AlertRule(KpiName.RESPONSE_TIME),
+            alert_id=8,
+            event=AlertEvent.ESCALATED,
+            subject="",
+            value=5_410.0,
+            threshold=5_000.0,
+            learned=True,
         ),
-        news(
-            AlertRule.SLOW_SELECTIONS, alert_id=9, severity="warning", value=64_000.0, threshold=20_000.0, sample=1_204,
+        alert_notification(
+            AlertRule.SLOW_SELECTIONS,
+            alert_id=9,
+            severity="warning",
+            value=64_000.0,
+            threshold=20_000.0,
+            sample=1_204,
         ),
-        news(AlertRule.BUDGET_USED, alert_id=10, event=AlertEvent.REMINDED, severity="warning", subject="",
-             value=4_100.0, threshold=4_000.0, sample=None, detail="of 2026-10", started_at=AT - timedelta(days=1)),
-        news(AlertRule.NO_DATA, alert_id=11, subject="", value=75.0, threshold=60.0, sample=None),
-        news(AlertRule.FAILED_FLOW, alert_id=12, subject="daily", value=None, threshold=None, sample=None,
-             detail="The database was away."),
-        news(AlertRule(KpiName.CACHE_HIT_RATE), alert_id=13, event=AlertEvent.RESOLVED, severity="warning", value=0.84,
-             threshold=0.80, resolved_at=AT + timedelta(minutes=5)),
+        alert_notification(
+            AlertRule.BUDGET_USED,
+            alert_id=10,
+            event=AlertEvent.REMINDED,
+            severity="warning",
+            subject="",
+            value=4_100.0,
+            threshold=4_000.0,
+            sample=None,
+            detail="of 2026-10",
+            started_at=AT - timedelta(days=1),
+        ),
+        alert_notification(AlertRule.NO_DATA, alert_id=11, subject="", value=75.0, threshold=60.0, sample=None),
+        alert_notification(
+            AlertRule.FAILED_FLOW,
+            alert_id=12,
+            subject="daily",
+            value=None,
+            threshold=None,
+            sample=None,
+            detail="The database was away.",
+        ),
+        alert_notification(
+            AlertRule(KpiName.CACHE_HIT_RATE),
+            alert_id=13,
+            event=AlertEvent.RESOLVED,
+            severity="warning",
+            value=0.84,
+            threshold=0.80,
+            resolved_at=AT + timedelta(minutes=5),
+        ),
         still_firing=3,
-    )  # fmt: skip
+    )
 
 
 def resolved() -> AlertMessage:
-    return alerts(news(event=AlertEvent.RESOLVED, value=0.04, resolved_at=AT + timedelta(hours=2)))
+    return alerts(alert_notification(event=AlertEvent.RESOLVED, value=0.04, resolved_at=AT + timedelta(hours=2)))
 
 
 def dead(count: int = 2) -> DeadLetters:
@@ -82,11 +118,11 @@ def dead(count: int = 2) -> DeadLetters:
     )
 
 
-def sample() -> Sample:
-    return Sample(**ABOUT)
+def sample() -> SampleMessage:
+    return SampleMessage(**ABOUT)
 
 
 def endless(name: str) -> AlertMessage:
     """200 alerts whose names are as long as a name can be."""
     long = (name * 200)[:200]
-    return alerts(*(news(alert_id=number, subject=long, detail=long) for number in range(200)))
+    return alerts(*(alert_notification(alert_id=number, subject=long, detail=long) for number in range(200)))

@@ -30,7 +30,7 @@ from tasks.reporting.compose import compose
 from tasks.reporting.publish import find_report, store_report, write_files
 from tasks.reporting.request import Request
 from tasks.rollups.update import update_rollups
-from tests.support.contexts import SECRET, told
+from tests.support.contexts import SECRET, enqueue_to_ops
 from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
@@ -157,7 +157,7 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     update_rollups(ctx.engine, UTC_BASIS, now=NOW)
     told_report(ctx)
     assert (len(inbox.messages), len(receiver.requests)) == (1, 1)
-    told(ctx)
+    enqueue_to_ops(ctx)
     with somebody_writing(ctx.engine):
         for heading in (kind, "Files"):
             for block in commands(heading):

@@ -25,10 +25,10 @@ FEW_DAYS = 8
     ],
 )
 def test_the_loop_makes_it_better_and_takes_a_harmful_change_back(seed: int, planted_on: int) -> None:
-    told = run(seed, days=planted_on + 6, planted_on=planted_on)
-    assert told.harm_state == "reverted"
-    worse = worse_by(told)
+    reported = run(seed, days=planted_on + 6, planted_on=planted_on)
+    assert reported.harm_state == "reverted"
+    worse = worse_by(reported)
     assert worse[KpiName.RESPONSE_TIME] < 0
     assert worse[KpiName.CACHE_HIT_RATE] < 0
-    wait = shortest_wait(told)
+    wait = shortest_wait(reported)
     assert wait is None or wait >= timedelta(hours=24)

@@ -143,7 +143,7 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
             )  # fmt: skip
             notices = [it for it in connection.execute(select(MESSAGE.c.content)).scalars() if "deliveries" in it]
     outcomes = Counter((row.channel, row.state) for row in rows)
-    told = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
+    reported = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
     figures = f"{engine.dialect.name}: {workers.killed} senders killed; {dict(outcomes)}; {len(notices)} notices"
     # For whoever runs it with -s, or sees it fail.
     sys.stdout.write("\n".join(("", figures, f"mail: {mail}", f"webhook: {hook}", "")))
@@ -162,4 +162,4 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
     } == (set(hook.accepted))
     assert by_channel["webhook"].keys() <= {"sent", "dead"}
     # Somebody is told once of each that was given up.
-    assert told == Counter({row.id: 1 for row in rows if row.state == "dead"})
+    assert reported == Counter({row.id: 1 for row in rows if row.state == "dead"})

@@ -52,27 +52,27 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def told(engine: Engine) -> dict[str, Any]:
+def reported(engine: Engine) -> dict[str, Any]:
     settings = Settings()
     update_rollups(engine, rollup_settings(settings), now=NOW)
     request = Request("custom", Template.PERFORMANCE, Period(START, END), "detailed")
     document = compose(request, collect_material(engine, request, settings, NOW), settings, NOW)
-    told: dict[str, Any] = json.loads(render_json(document))
-    return told
+    reported: dict[str, Any] = json.loads(render_json(document))
+    return reported
 
 
-def test_totals_and_averages_are_those_of_the_raw_rows(told: dict[str, Any], traffic: pl.DataFrame) -> None:
-    summary = told["summary"]
+def test_totals_and_averages_are_those_of_the_raw_rows(reported: dict[str, Any], traffic: pl.DataFrame) -> None:
+    summary = reported["summary"]
     assert summary["totalSelections"] == traffic.height == 199_996
     assert summary["totalCost"] == pytest.approx(traffic["cost_usd"].sum(), rel=1e-9)
     assert summary["averageResponseTime"] == pytest.approx(traffic["response_time_ms"].mean(), rel=1e-9)
 
 
 @pytest.mark.parametrize("rank", ["nearest", "linear"])
-def test_each_models_numbers_are_its_own(told: dict[str, Any], traffic: pl.DataFrame, rank: Any) -> None:
-    counts = {stats["modelId"]: stats["count"] for stats in told["modelBreakdown"]}
+def test_each_models_numbers_are_its_own(reported: dict[str, Any], traffic: pl.DataFrame, rank: Any) -> None:
+    counts = {stats["modelId"]: stats["count"] for stats in reported["modelBreakdown"]}
     assert counts == dict(traffic["model_id"].value_counts().iter_rows())
-    for stats in told["modelBreakdown"]:
+    for stats in reported["modelBreakdown"]:
         own = traffic.filter(pl.col("model_id") == stats["modelId"])
         assert stats["totalCost"] == pytest.approx(own["cost_usd"].sum(), rel=1e-9)
         assert stats["avgResponseTime"] == pytest.approx(own["response_time_ms"].mean(), rel=1e-9)
@@ -81,13 +81,13 @@ def test_each_models_numbers_are_its_own(told: dict[str, Any], traffic: pl.DataF
             assert stats[f"{name}ResponseTime"] == pytest.approx(exact, rel=0.01)
 
 
-def test_what_was_not_recorded_is_no_data(told: dict[str, Any]) -> None:
-    kpis = {kpi["name"]: kpi for kpi in told["kpis"]}
+def test_what_was_not_recorded_is_no_data(reported: dict[str, Any]) -> None:
+    kpis = {kpi["name"]: kpi for kpi in reported["kpis"]}
     for name in ("selectionAccuracy", "cacheHitRate", "costEfficiency"):
         assert (kpis[name]["value"], kpis[name]["state"], kpis[name]["coverage"]["share"]) == (None, "no data", 0)
     for column in ("cacheHit", "accuracy", "userSatisfaction"):
-        assert told["coverage"][column] == {"known": 0, "of": 199_996, "share": 0.0}
-    assert told["summary"]["userSatisfaction"] is None
+        assert reported["coverage"][column] == {"known": 0, "of": 199_996, "share": 0.0}
+    assert reported["summary"]["userSatisfaction"] is None
 
 
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York", "Asia/Kolkata"])

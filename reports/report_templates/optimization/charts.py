@@ -110,9 +110,9 @@ def _placed(trials: tuple[Trial, ...], show: Formats, *, guards: bool) -> tuple[
             }
         )
         at += _TITLE
-        for change in (trial.goal, *(trial.guards if guards else ())):
+        for change in (trial.primary_metric, *(trial.guardrails if guards else ())):
             if change is not None:
-                rows.append(_Row(change, at + 8, change is trial.goal))
+                rows.append(_Row(change, at + 8, change is trial.primary_metric))
                 at += _ROW
         at += _GAP
     return titles, rows, at - _GAP + _FOOT
@@ -233,7 +233,7 @@ def changes_text(document: OptimizationReport, show: Formats) -> str:
     """Each optimization's goal before and after."""
     told = [
         f"{trial.number} {trial.settings(show)[0]}, {state_label(trial.state)}: "
-        f"{primary_metric_text(trial.goal, show) if trial.goal else 'no goal is known'}"
+        f"{primary_metric_text(trial.primary_metric, show) if trial.primary_metric else 'no goal is known'}"
         for trial in drawable(document)
     ]
     return f"Changes of the goals of {len(told)} optimizations against before. {'. '.join(map(str.strip, told))}."

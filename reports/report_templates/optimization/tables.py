@@ -62,8 +62,8 @@ def _verdict_row(trial: Trial, show: Formats) -> tuple[Cell, ...]:
     return (
         Cell(trial.number or "–"),
         Cell(state_label(trial.state), tone=state_tone(trial.state)),
-        Cell(primary_metric_text(trial.goal, show) if trial.goal else "no data"),
-        Cell("; ".join(f"{metric_label(guard.metric)} {guard.judgement}" for guard in trial.guards) or "none"),
+        Cell(primary_metric_text(trial.primary_metric, show) if trial.primary_metric else "no data"),
+        Cell("; ".join(f"{metric_label(guard.metric)} {guard.judgement}" for guard in trial.guardrails) or "none"),
         Cell(_money(verdict.savings_usd if verdict else None, show)),
         Cell(_money(trial.estimated, show)),
         Cell(f"{verdict.reason}{_matched(verdict)}" if verdict else "not judged yet"),
@@ -75,12 +75,12 @@ def measured_table(document: OptimizationReport, show: Formats) -> Table:
     rows = [
         (
             Cell(trial.number or "–"),
-            Cell(f"{metric_label(change.metric)}{' (goal)' if change is trial.goal else ''}"),
+            Cell(f"{metric_label(change.metric)}{' (goal)' if change is trial.primary_metric else ''}"),
             *_measured_cells(change, show),
             Cell(_found(change), tone=_JUDGEMENT_TONES.get(change.judgement, "plain")),
         )
         for trial in trials_of(document.applied_optimizations)
-        for change in (trial.goal, *trial.guards)
+        for change in (trial.primary_metric, *trial.guardrails)
         if change is not None
     ]
     columns = "<No. | <Metric | Before | After | Change | 95% interval | Margin | <Found"

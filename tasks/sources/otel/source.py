@@ -77,9 +77,9 @@ class OTel:
                 else:
                     spans += found.spans
                     scores += found.scores
-            settled = traces.add(spans, scores, rejected=rejected)
-            traces.confirm(settled)
-            batch = replace(settled.batch, cursor=_Cursor(chunk.cursor, again).text, done=chunk.done)
+            finished = traces.add(spans, scores, rejected=rejected)
+            traces.confirm(finished)
+            batch = replace(finished.batch, cursor=_Cursor(chunk.cursor, again).text, done=chunk.done)
             yield _since(batch, since)
             again = chunk.cursor
 

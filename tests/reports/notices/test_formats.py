@@ -130,7 +130,7 @@ def test_every_state_has_a_word_and_a_mark_beside_its_colour() -> None:
 def test_every_rule_and_event_has_a_sentence_even_where_no_number_is_known(rule: AlertRule, event: AlertEvent) -> None:
     unknown = {"value": None, "threshold": None, "sample": None}
     resolved_at = messages.AT if event is AlertEvent.RESOLVED else None
-    message = messages.alerts(messages.news(rule, event=event, resolved_at=resolved_at, **unknown))
+    message = messages.alerts(messages.alert_notification(rule, event=event, resolved_at=resolved_at, **unknown))
     assert "None" not in notice_of(message).headline
 
 

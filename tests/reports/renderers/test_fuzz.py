@@ -68,9 +68,9 @@ class Rendered:
         self.complaints: list[str] = []
 
     def _draw(self, render: Callable[..., Drawn], **given: Any) -> Drawn:
-        with complaints() as told:
+        with complaints() as reported:
             drawn = render(self.document, **given)
-        self.complaints += told
+        self.complaints += reported
         return drawn
 
     @cached_property
@@ -115,13 +115,13 @@ class complaints:  # noqa: N801 - reads as a word
     """Collects whatever is logged at WARNING or above by anybody; Python's warnings are errors in all tests."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.handler = logging.Handler(logging.WARNING)
-        self.handler.emit = lambda record: self.told.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
+        self.handler.emit = lambda record: self.reported.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
 
     def __enter__(self) -> list[str]:
         logging.getLogger().addHandler(self.handler)
-        return self.told
+        return self.reported
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self.handler)

@@ -35,7 +35,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=list(CASES))
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Every template's daily and weekly document at a Monday morning of the zone, over a pick each ten minutes."""
     zone, local, day_hours, week_hours = CASES[request.param]
     now = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
@@ -57,13 +57,13 @@ def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("kind", ["daily", "weekly"])
-def test_days_and_weeks_are_those_of_the_zone(told: Any, kind: str) -> None:
+def test_days_and_weeks_are_those_of_the_zone(reported: Any, kind: str) -> None:
     """As long as its clocks make them, with every pick counted once, and each hour in its place."""
-    documents, hours = told[kind]
+    documents, hours = reported[kind]
     zone = ZoneInfo(documents[0].period.zone)
     level = Level.DAY if kind == "daily" else Level.WEEK
     for document in documents:
-        period = last_complete(level, told["now"], document.period.zone)
+        period = last_complete(level, reported["now"], document.period.zone)
         assert (document.period.start, document.period.end) == (period.start, period.end)
         assert (document.period.end - document.period.start) / timedelta(hours=1) == hours
         assert document.selection_count == hours * 6

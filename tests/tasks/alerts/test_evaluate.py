@@ -66,12 +66,16 @@ def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool 
 
 def every_minute(engine: Engine, start: datetime, count: int, given: Settings = FIXED) -> list[AlertMessage]:
     """What a watch tells that takes a turn every other minute."""
-    told = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
-    return [message for message in told if message is not None]
+    reported = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
+    return [message for message in reported if message is not None]
 
 
 def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
-    return [(news.event.value, news.rule.value, news.subject) for message in messages for news in message.notifications]
+    return [
+        (notification.event.value, notification.rule.value, notification.subject)
+        for message in messages
+        for notification in message.notifications
+    ]
 
 
 def an_incident(engine: Engine) -> None:
@@ -83,15 +87,17 @@ def an_incident(engine: Engine) -> None:
 def test_an_incident_is_told_when_it_fires_and_when_it_is_over(engine: Engine) -> None:
     """One message each, for the model and for all, with the numbers that say why."""
     an_incident(engine)
-    told = every_minute(engine, NOON + 5 * MINUTE, 84)
-    assert events(told) == [(event, "errorRate", subject) for event in ("fired", "resolved") for subject in ("", "m")]
-    fired = told[0].notifications[0]
+    reported = every_minute(engine, NOON + 5 * MINUTE, 84)
+    assert events(reported) == [
+        (event, "errorRate", subject) for event in ("fired", "resolved") for subject in ("", "m")
+    ]
+    fired = reported[0].notifications[0]
     assert fired.severity == "critical"
     assert fired.threshold == pytest.approx(0.10)
     assert fired.value is not None
     assert fired.value > 0.10
     assert fired.sample == 300
-    assert told[1].notifications[0].resolved_at is not None
+    assert reported[1].notifications[0].resolved_at is not None
 
 
 def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None:
@@ -102,7 +108,11 @@ def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None
     message = turn(engine, NOON + 89 * MINUTE, flush=True).message
     assert message is not None
     assert events([message]) == [("resolved", "errorRate", ""), ("resolved", "errorRate", "m")]
-    assert all(news.fired_at < news.resolved_at for news in message.notifications if news.resolved_at)
+    assert all(
+        notification.fired_at < notification.resolved_at
+        for notification in message.notifications
+        if notification.resolved_at
+    )
 
 
 def test_a_restart_and_a_second_turn_tell_nothing_again(engine: Engine) -> None:
@@ -117,16 +127,16 @@ def test_two_that_watch_at_once_tell_once(engine: Engine) -> None:
     an_incident(engine)
     turn(engine, NOON + 20 * MINUTE)
     update_rollups(engine, rollup_settings(FIXED), now=NOON + 45 * MINUTE)
-    told: list[EvaluationResult] = []
+    reported: list[EvaluationResult] = []
     both = [
-        threading.Thread(target=lambda: told.append(evaluate_alerts(engine, FIXED, NOON + 45 * MINUTE, flush=True)))
+        threading.Thread(target=lambda: reported.append(evaluate_alerts(engine, FIXED, NOON + 45 * MINUTE, flush=True)))
         for _ in range(4)
     ]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert sum(it.message is not None for it in told) == 1
+    assert sum(it.message is not None for it in reported) == 1
     with reading(engine) as connection:
         assert connection.scalar(select(func.count()).select_from(MESSAGE)) == 1
         channels = connection.execute(select(DELIVERY.c.channel).order_by(DELIVERY.c.channel)).scalars().all()
@@ -137,8 +147,8 @@ def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
     """One of two models fails; all together do not cross the limit."""
     insert_selections(engine, minutes(NOON, 40, each=20, model="calm"))
     insert_selections(engine, minutes(NOON, 40, each=4, failing=0.25, model="sick"))
-    told = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
-    assert events(told) == [("fired", "errorRate", "sick")]
+    reported = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
+    assert events(reported) == [("fired", "errorRate", "sick")]
 
 
 def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
@@ -149,9 +159,11 @@ def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
     for row in list_alerts(engine):
         assert (row.state, row.severity) == ("firing", "critical")
         assert row.value > row.threshold == pytest.approx(0.10)
-    told = every_minute(engine, NOON + 53 * MINUTE, 28)
-    assert {news.event for news in told[-1].notifications} == {AlertEvent.RESOLVED}
-    assert all(news.value is not None and news.value < 0.05 for news in told[-1].notifications)
+    reported = every_minute(engine, NOON + 53 * MINUTE, 28)
+    assert {notification.event for notification in reported[-1].notifications} == {AlertEvent.RESOLVED}
+    assert all(
+        notification.value is not None and notification.value < 0.05 for notification in reported[-1].notifications
+    )
 
 
 def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
@@ -161,7 +173,7 @@ def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
     every_minute(engine, NOON + 5 * MINUTE, 40)
     message = turn(engine, NOON + 429 * MINUTE, flush=True).message
     assert message is not None
-    (gone,) = [news for news in message.notifications if news.subject == "gone"]
+    (gone,) = [notification for notification in message.notifications if notification.subject == "gone"]
     assert (gone.event, gone.value) == (AlertEvent.RESOLVED, None)
     assert "too few selections" in gone.detail
 
@@ -213,9 +225,9 @@ def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | 
 def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
     an_incident(engine)
     silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule(KpiName.ERROR_RATE))
-    told = every_minute(engine, NOON + 5 * MINUTE, 45)
-    assert events(told) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
-    assert told[0].at >= NOON + 40 * MINUTE
+    reported = every_minute(engine, NOON + 5 * MINUTE, 45)
+    assert events(reported) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
+    assert reported[0].at >= NOON + 40 * MINUTE
 
 
 def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> None:

@@ -94,7 +94,7 @@ def test_a_bottleneck_says_where_it_sits() -> None:
     quick = [{"model_id": "quick", "response_time_ms": 100.0}] * 300
     slow = [{"model_id": "slow", "response_time_ms": 8000.0, "team": "red"}] * 60
     [bottleneck] = detect_bottlenecks(hours(*quick, *slow), LIMITS, "UTC")
-    model = next(place for place in bottleneck.where if place.dimension == "model")
+    model = next(hotspot for hotspot in bottleneck.where if hotspot.dimension == "model")
     assert (model.value, model.rate, model.affected, model.share) == ("slow", 1.0, 60, 1.0)
 
 
@@ -103,12 +103,12 @@ def test_a_bottleneck_says_where_it_sits() -> None:
 def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
     """Of every place: share and rate, with the rate without it, add up to the bottleneck's own figures."""
     for bottleneck in detect_bottlenecks(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
-        for place in bottleneck.where:
-            whole, part, known = figures(bottleneck, place)
+        for hotspot in bottleneck.where:
+            whole, part, known = figures(bottleneck, hotspot)
             rest = bottleneck.sample - known
-            assert place.share == pytest.approx(part / (whole * bottleneck.sample))
-            assert place.rate_without is not None
-            assert place.rate * known + place.rate_without * rest == pytest.approx(
+            assert hotspot.share == pytest.approx(part / (whole * bottleneck.sample))
+            assert hotspot.rate_without is not None
+            assert hotspot.rate * known + hotspot.rate_without * rest == pytest.approx(
                 rate_of(bottleneck) * bottleneck.sample
             )
 
@@ -152,13 +152,13 @@ def rate_of(bottleneck: Bottleneck) -> float:
     raise AssertionError(bottleneck.type)
 
 
-def figures(bottleneck: Bottleneck, place: Hotspot) -> tuple[float, float, float]:
+def figures(bottleneck: Bottleneck, hotspot: Hotspot) -> tuple[float, float, float]:
     """The rate of what is affected over all of a bottleneck, how much of it a place has, and of how many selections."""
     if isinstance(bottleneck, HighCost):
-        return bottleneck.average_cost, place.rate * place.affected, place.affected
+        return bottleneck.average_cost, hotspot.rate * hotspot.affected, hotspot.affected
     if isinstance(bottleneck, LowCacheHitRate):
-        return 1 - bottleneck.current_rate, place.affected, place.affected / (1 - place.rate)
-    return rate_of(bottleneck), place.affected, place.affected / place.rate
+        return 1 - bottleneck.current_rate, hotspot.affected, hotspot.affected / (1 - hotspot.rate)
+    return rate_of(bottleneck), hotspot.affected, hotspot.affected / hotspot.rate
 
 
 def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
@@ -173,10 +173,10 @@ def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
     ]
     rows += [{"timestamp": MONDAY + timedelta(hours=hour), "response_time_ms": 9000.0} for hour in range(40)] * 3
     [bottleneck] = detect_bottlenecks(hours(*rows), LIMITS, "Asia/Tokyo")
-    [place] = bottleneck.where
-    assert (place.dimension, place.value) == ("hour", "23:00–02:00")
-    assert place.rate == pytest.approx(33 / 63)
-    assert place.rate_without == pytest.approx(3 / 63)
+    [hotspot] = bottleneck.where
+    assert (hotspot.dimension, hotspot.value) == ("hour", "23:00–02:00")
+    assert hotspot.rate == pytest.approx(33 / 63)
+    assert hotspot.rate_without == pytest.approx(3 / 63)
 
 
 @pytest.mark.parametrize("dimension", ["model", "complexity", "team", "hour"])
@@ -222,9 +222,9 @@ def test_an_error_burst_says_who_carries_it() -> None:
     ]
     [burst] = detect_bottlenecks(hours(*rows), LIMITS, "UTC")
     assert isinstance(burst, ErrorBurst)
-    [place] = burst.where
-    assert (place.dimension, place.value, place.rate, place.affected) == ("model", "m1", 1.0, 50)
-    assert place.rate_without == pytest.approx(2 / 150)
+    [hotspot] = burst.where
+    assert (hotspot.dimension, hotspot.value, hotspot.rate, hotspot.affected) == ("model", "m1", 1.0, 50)
+    assert hotspot.rate_without == pytest.approx(2 / 150)
 
 
 def test_the_simulated_incident_is_found() -> None:
@@ -234,7 +234,7 @@ def test_the_simulated_incident_is_found() -> None:
     found = detect_bottlenecks(roll_up(rows, "UTC", 2000.0)[Level.HOUR], LIMITS, "UTC")
     [burst] = [bottleneck for bottleneck in found if isinstance(bottleneck, ErrorBurst)]
     assert (burst.start, burst.end) == INCIDENT
-    model = next(place for place in burst.where if place.dimension == "model")
+    model = next(hotspot for hotspot in burst.where if hotspot.dimension == "model")
     assert model.value == INCIDENT_MODEL
     assert model.share > 0.9
     assert model.rate_without is not None

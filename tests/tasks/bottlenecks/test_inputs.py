@@ -170,7 +170,7 @@ def test_a_report_tells_all_three(folded: Engine) -> None:
     assert isinstance(spike, SpendSpike)
     assert isinstance(regression, ModelRegression)
     assert (burst.start, burst.end) == (NOON + timedelta(hours=6), NOON + timedelta(hours=7))
-    assert [(place.dimension, place.value) for place in burst.where] == [("model", "m1")]
+    assert [(hotspot.dimension, hotspot.value) for hotspot in burst.where] == [("model", "m1")]
     assert (spike.start, spike.end) == (NOON, NOON + timedelta(hours=2))
-    assert [(place.dimension, place.value) for place in spike.where] == [("team", "greedy")]
+    assert [(hotspot.dimension, hotspot.value) for hotspot in spike.where] == [("team", "greedy")]
     assert (regression.model_id, regression.metric) == ("m2", KpiName.RESPONSE_TIME)

@@ -170,8 +170,8 @@ def test_a_class_that_is_new_is_more_volume() -> None:
 
 
 def test_a_change_that_is_noise_has_no_cause() -> None:
-    told = [cause_of(USUAL, seed=seed) for seed in range(30)]
-    assert sum(cause is not None for cause in told) <= 3
+    reported = [cause_of(USUAL, seed=seed) for seed in range(30)]
+    assert sum(cause is not None for cause in reported) <= 3
 
 
 def test_a_change_of_many_small_parts_has_no_cause() -> None:
@@ -228,12 +228,12 @@ TOOK_OVER = documents.cost().cause
 
 
 def test_the_headline_says_why() -> None:
-    told = headline(documents.cost())
-    assert told.startswith(
+    reported = headline(documents.cost())
+    assert reported.startswith(
         "Spend rose 13.7% to $1,183.42 (cost known for 93%), because atlas-large-2026-05 took over complex requests "
         "from atlas-medium; "
     )
-    assert told.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
+    assert reported.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
 
 
 def test_most_of_a_change_is_told_as_most() -> None:

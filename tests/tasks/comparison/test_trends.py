@@ -127,14 +127,14 @@ def days(first: int, count: int, zone: str = "UTC") -> Period:
     return Period(MONDAY + first * DAY, MONDAY + (first + count) * DAY, zone)
 
 
-def told(now: RollupSlice, before: RollupSlice, **known: Any) -> dict[str, Trend]:
+def reported(now: RollupSlice, before: RollupSlice, **known: Any) -> dict[str, Trend]:
     return {trend.metric: trend for trend in trends(now, before, "previousPeriod", **known)}
 
 
 def test_a_monday_against_its_sunday_is_rhythm() -> None:
     """It has three times the requests, and no verdict; nor has a Saturday against its Friday."""
     for first in (7, 5):
-        found = told(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
+        found = reported(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
         assert {trend.direction for trend in found.values()} == {Direction.UNKNOWN}
         assert found["totalSelections"].reason == NOT_COMPARABLE
         assert found["totalSelections"].change is not None
@@ -143,26 +143,26 @@ def test_a_monday_against_its_sunday_is_rhythm() -> None:
 def test_a_monday_is_held_against_the_monday_before() -> None:
     """A fifth more is news there, as it is of a Tuesday against its Monday."""
     more = by_hour(days(7, 1), factor=1.2)
-    assert told(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
-    assert told(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
-    assert told(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
+    assert reported(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
+    assert reported(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
 
 
 def test_other_hours_of_a_day_are_no_like() -> None:
     """A morning is not held against the night before it, but against the same morning a week before."""
     morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
-    assert told(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
+    assert reported(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
     week_before = Period(morning.start - 7 * DAY, morning.end - 7 * DAY)
-    assert told(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
+    assert reported(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
 
 
 def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
     """Where their mix of weekdays differs, totals are told beyond what that makes."""
     now, before = days(30 + 5, 30), days(5, 30)
-    found = told(by_hour(now), by_hour(before))["totalSelections"]
+    found = reported(by_hour(now), by_hour(before))["totalSelections"]
     assert found.direction is Direction.SAME or found.reason == OF_RHYTHM
-    assert told(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
-    assert told(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
+    assert reported(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
 
 
 def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> None:
@@ -170,7 +170,7 @@ def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> N
     start = datetime(2026, 10, 18, 22, tzinfo=UTC)
     week = Period(start, start + 7 * DAY + HOUR, "Europe/Berlin")
     before = Period(start - 7 * DAY, start, "Europe/Berlin")
-    found = told(by_hour(week), by_hour(before))
+    found = reported(by_hour(week), by_hour(before))
     assert found["totalSelections"].direction is Direction.SAME
     assert found["responseTime"].direction is Direction.SAME
 
@@ -180,10 +180,10 @@ def test_a_period_in_which_recording_began_has_no_total_to_compare_with() -> Non
     whole, half = by_hour(days(7, 7)), by_hour(days(0, 7))
     began = MONDAY + 3 * DAY
     half = replace(half, hours=half.hours.filter(pl.col("bucket") >= began))
-    found = told(whole, half, recorded_from=began)
+    found = reported(whole, half, recorded_from=began)
     assert found["totalSelections"].reason == PARTLY_RECORDED
     assert found["responseTime"].direction is Direction.SAME
-    assert told(whole, half, recorded_from=MONDAY)["totalSelections"].reason is None
+    assert reported(whole, half, recorded_from=MONDAY)["totalSelections"].reason is None
 
 
 def news_of(draws: int, spell: float) -> Counter[str]:
@@ -198,7 +198,7 @@ def news_of(draws: int, spell: float) -> Counter[str]:
                 slow[hour] = spell * slow[hour - 1] + np.sqrt(1 - spell**2) * slow[hour]
             slowed = pl.col("response_time_sum_ms") * pl.Series(np.exp(slow))
             sides.append(replace(side, hours=side.hours.with_columns(response_time_sum_ms=slowed)))
-        found = told(*sides)
+        found = reported(*sides)
         news.update(name for name, trend in found.items() if trend.direction not in (Direction.SAME, Direction.UNKNOWN))
     return news
 
@@ -217,11 +217,11 @@ def test_hours_that_resemble_their_neighbours_make_no_news_by_themselves() -> No
 def test_growth_is_news_by_day_and_by_week() -> None:
     """A tenth more of everything is found in a week, a fifth in most days."""
     days_found = [
-        told(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
+        reported(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
         for seed in range(20)
     ]
     assert days_found.count(Direction.MORE) >= 18
-    assert told(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
 
 
 # --- what is over -----------------------------------------------------------------------------------------------------
@@ -255,8 +255,8 @@ def test_the_last_minutes_settle_before_they_are_compared() -> None:
 def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
     """Within its first hour nothing is over; within its first six, too little."""
     day, earlier = by_hour(days(8, 1)), by_hour(days(1, 1))
-    none = told(day, earlier, final_at=day.period.start + 0.5 * HOUR)["responseTime"]
-    few = told(day, earlier, final_at=day.period.start + 4 * HOUR)["responseTime"]
+    none = reported(day, earlier, final_at=day.period.start + 0.5 * HOUR)["responseTime"]
+    few = reported(day, earlier, final_at=day.period.start + 4 * HOUR)["responseTime"]
     assert (none.current, none.reason) == (None, "too little of this period is over")
     assert (few.direction, few.reason) == (Direction.UNKNOWN, TOO_SHORT)
 
@@ -275,7 +275,7 @@ def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
     requested_period, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
     rounded = Period(earlier.start - 0.5 * HOUR, earlier.end + 0.5 * HOUR)
     hours_now = by_hour(Period(start - 0.5 * HOUR, start + DAY + 0.5 * HOUR))
-    requests = told(
+    requests = reported(
         replace(hours_now, requested_period=requested_period, period=requested_period),
         by_hour(rounded, requested_period=earlier),
     )["totalSelections"]
@@ -293,6 +293,6 @@ def test_of_an_hour_no_total_is_judged() -> None:
         sides.append(
             replace(by_hour(period), minutes=minutes.with_columns(bucket=places.cast(minutes["bucket"].dtype)))
         )
-    found = told(*sides)
+    found = reported(*sides)
     assert found["totalSelections"].reason == NOT_COMPARABLE
     assert found["responseTime"].direction is Direction.SAME

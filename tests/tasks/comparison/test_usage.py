@@ -119,8 +119,8 @@ def test_a_team_that_asks_less_is_told_with_its_sign() -> None:
 @pytest.mark.parametrize("days", [1, 7])
 def test_chance_is_seldom_news_for_any_of_all_groups(days: int) -> None:
     """The bounds hold for all groups at once, also where whole days are busy or quiet: about one report in twenty."""
-    told = [bool(group_usage(*compared(simulated(lambda _: USUAL, 42, seed), days)).movers) for seed in range(60)]
-    assert sum(told) <= 6
+    reported = [bool(group_usage(*compared(simulated(lambda _: USUAL, 42, seed), days)).movers) for seed in range(60)]
+    assert sum(reported) <= 6
 
 
 @pytest.mark.parametrize("days", [1, 7])
@@ -143,10 +143,10 @@ def test_a_monday_is_no_news_after_a_sunday_but_a_doubled_monday_is() -> None:
 def test_what_was_looked_at_widens_the_bounds() -> None:
     """Of fifty teams without a change none is told, though each by itself would be in one of twenty reports."""
     teams = {("swift", "simple", f"team-{index}"): 30.0 for index in range(50)}
-    told = [
+    reported = [
         bool(group_usage(*compared(simulated(lambda _: teams, 42, seed, day_effect=0.0))).movers) for seed in range(20)
     ]
-    assert sum(told) <= 3
+    assert sum(reported) <= 3
 
 
 # --- what is not known ------------------------------------------------------------------------------------------------

@@ -91,11 +91,11 @@ def test_what_was_answered_is_told_where_it_does_not_arrive(
     )  # fmt: skip
     inbox.answers = ["hang up"]
     assert "perhaps sent" in tried("ops@example.org", capsys)[1]
-    told = [tried(receiver.url, capsys) for _ in range(3)]
-    assert [status for status, _ in told] == [1, 1, 1]
-    assert told[0][1] == f"webhook to {receiver.url}: refused (410 Gone)"
-    assert "not accepted for now (503 Service Unavailable)" in told[1][1]
-    assert "308" in told[2][1]
+    reported = [tried(receiver.url, capsys) for _ in range(3)]
+    assert [status for status, _ in reported] == [1, 1, 1]
+    assert reported[0][1] == f"webhook to {receiver.url}: refused (410 Gone)"
+    assert "not accepted for now (503 Service Unavailable)" in reported[1][1]
+    assert "308" in reported[2][1]
 
 
 def test_a_server_that_cannot_be_trusted_or_wants_a_login_gets_nothing(

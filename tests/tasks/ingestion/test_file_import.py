@@ -254,7 +254,7 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("log.txt", b"", "the name ends in '.txt'"),
         ("log.parquet", b"PAR1 cut off", "it is no Parquet file or is cut off"),
@@ -265,13 +265,13 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
     ],
 )
 def test_a_file_that_is_not_what_it_claims_to_be_is_told_and_leaves_nothing(
-    sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, told: str
+    sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, reported: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UnreadableInput) as caught:
         bring(sqlite_engine, path)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert rows(sqlite_engine) == []
 
 

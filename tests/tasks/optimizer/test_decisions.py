@@ -96,8 +96,8 @@ def test_links_keep_what_is_chosen_whole() -> None:
 
 def test_a_person_decides_on_the_command_line(home: Path, engine: Engine) -> None:
     """Approve, show, revert: each with a name, in one line."""
-    told = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
-    assert told.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
+    reported = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
+    assert reported.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
     story = call(home, "optimizations", "show", "1").stdout
     assert LABEL in story
     assert "anna" in story

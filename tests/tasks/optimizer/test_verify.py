@@ -136,7 +136,7 @@ def test_what_harms_is_taken_back_with_an_alert(
     assert (alert.subject, alert.detail) == (f"#{number} {key}", verdict.reason)
     message = evaluate_alerts(router, SETTINGS, alert.fired_at + timedelta(hours=1), flush=True).message
     assert message is not None
-    assert [(news.event.value, news.rule.value) for news in message.notifications] == [
+    assert [(notification.event.value, notification.rule.value) for notification in message.notifications] == [
         ("fired", "optimizationReverted")
     ]
     assert [change.reverted_by for change in changes] == [changes[1].id, changes[1].id]
@@ -331,8 +331,8 @@ def test_a_dry_run_tells_and_changes_nothing(router: Engine) -> None:
 
     evidence = DecisionContext(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)
     items = (proposal("cache.max_entries", 2000, router), proposal("routing.simple", "cheap", router))
-    told = apply(router, items, SETTINGS, evidence, dry_run=True)
-    assert [item.status for item in told] == ["applied", "waiting"]
+    reported = apply(router, items, SETTINGS, evidence, dry_run=True)
+    assert [item.status for item in reported] == ["applied", "waiting"]
     assert list_optimizations(router) == []
     assert read_config(router)["cache.max_entries"].value == 1000
     assert [item.status for item in propose(router, *items)] == ["applied", "waiting"]
@@ -356,8 +356,8 @@ def test_two_runs_at_once_apply_once(router: Engine) -> None:
     """Whoever comes second finds the key changed."""
     items = (proposal("cache.max_entries", 2000, router),)
     with ThreadPoolExecutor(4) as pool:
-        told = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
-    assert sorted(told) == ["applied", "deferred", "deferred", "deferred"]
+        reported = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
+    assert sorted(reported) == ["applied", "deferred", "deferred", "deferred"]
     assert read_config(router)["cache.max_entries"].version == 2
 
 
@@ -370,10 +370,10 @@ def test_a_router_that_edits_the_key_in_the_same_second_wins(router: Engine) -> 
 
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = pool.submit(propose, router, *items), pool.submit(edit)
-        told, _ = ours.result()[0], theirs.result()
+        reported, _ = ours.result()[0], theirs.result()
     assert read_config(router)["cache.max_entries"].value == 1500
-    assert told.status in ("deferred", "applied")
-    if told.status == "deferred":
+    assert reported.status in ("deferred", "applied")
+    if reported.status == "deferred":
         assert [change.changed_by for change in history(router, "cache.max_entries")] == ["router", "router"]
 
 

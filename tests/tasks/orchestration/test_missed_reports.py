@@ -44,7 +44,7 @@ def settings(**reporting: Any) -> Settings:
     return parse_settings({"timezone": "Europe/Berlin", "reporting": reporting}, "test")
 
 
-def tell(
+def notify(
     engine: Engine, kind: MissableKind, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
 ) -> None:
     """Reports of a kind that begin with these days, as though they were told."""
@@ -81,14 +81,14 @@ def test_each_day_of_any_zone_is_due_once_at_the_same_time_of_its_clock(zone: st
 
 def test_the_days_that_nobody_told_are_missing_oldest_first(engine: Engine) -> None:
     """A hole between told days too; not the day whose own run has an hour yet."""
-    tell(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
+    notify(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
     now = berlin(2026, 3, 28, 7, 0)
     assert missed(engine, "daily", settings(), now) == [berlin(2026, 3, 25, 6, 15), berlin(2026, 3, 27, 6, 15)]
     assert missed(engine, "daily", settings(), now + HOUR)[-1] == berlin(2026, 3, 28, 6, 15)
 
 
 def test_weeks_are_missed_by_themselves(engine: Engine) -> None:
-    tell(engine, "weekly", date(2026, 3, 9), days=7)
+    notify(engine, "weekly", date(2026, 3, 9), days=7)
     now = berlin(2026, 3, 30, 12, 0)
     assert missed(engine, "weekly", settings(), now) == [berlin(2026, 3, 23, 6, 30), berlin(2026, 3, 30, 6, 30)]
     assert missed(engine, "daily", settings(), now) == []
@@ -99,22 +99,24 @@ def test_before_the_first_report_nothing_was_promised(engine: Engine) -> None:
 
 
 def test_what_is_long_past_is_not_made_any_more(engine: Engine) -> None:
-    tell(engine, "daily", date(2026, 1, 1))
-    tell(engine, "weekly", date(2025, 12, 29), days=7)
+    notify(engine, "daily", date(2026, 1, 1))
+    notify(engine, "weekly", date(2025, 12, 29), days=7)
     now = berlin(2026, 3, 28, 12, 0)
     assert len(missed(engine, "daily", settings(), now)) == FURTHEST["daily"].days
     assert len(missed(engine, "weekly", settings(), now)) == 4
 
 
 def test_a_schedule_that_is_switched_off_misses_nothing(engine: Engine) -> None:
-    tell(engine, "daily", date(2026, 3, 20))
+    notify(engine, "daily", date(2026, 3, 20))
     off = settings(schedules={"daily": {"enabled": False}})
     assert missed(engine, "daily", off, berlin(2026, 3, 28, 12, 0)) == []
 
 
 def test_a_day_that_was_told_in_another_zone_or_form_is_not_missing(engine: Engine) -> None:
     """Changed settings make no second report of days that are over."""
-    tell(engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b")
+    notify(
+        engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b"
+    )
     assert missed(engine, "daily", settings(locale="de_DE"), berlin(2026, 3, 28, 12, 0)) == []
 
 
@@ -192,7 +194,7 @@ def run_what_is_due() -> list[tuple[str, str]]:
     return ended
 
 
-def told(engine: Engine) -> list[tuple[str, datetime, datetime]]:
+def reported(engine: Engine) -> list[tuple[str, datetime, datetime]]:
     with reading(engine) as connection:
         rows = connection.execute(select(REPORT.c.kind, REPORT.c.period_start, REPORT.c.period_end))
         return sorted((row.kind, row.period_start, row.period_end) for row in rows)
@@ -220,7 +222,7 @@ def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(c
     assert run_what_is_due() == [("hourly", SKIPPED), *[("daily", "Completed")] * 3, ("weekly", "Completed")]
     days = [("daily", berlin(2026, 3, day), berlin(2026, 3, day + 1)) for day in (26, 27, 28, 29)]
     weeks = [("weekly", berlin(2026, 3, day), berlin(2026, 3, day + 7)) for day in (16, 23)]
-    assert told(ctx.engine) == [*days, *weeks]
+    assert reported(ctx.engine) == [*days, *weeks]
     assert days[-1][2] - days[-1][1] == 23 * HOUR
     recipients = [recipient for recipient, _ in inbox.messages]
     assert (recipients.count("ops@example.org"), recipients.count("head@example.org")) == (4, 2)
@@ -228,7 +230,7 @@ def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(c
     was_due("daily", berlin(2026, 3, 29, 6, 15))
     assert monitor_runs(ctx, returned + DAY / 2).requested == ()
     assert run_what_is_due() == [("daily", "Completed")]
-    assert told(ctx.engine) == [*days, *weeks]
+    assert reported(ctx.engine) == [*days, *weeks]
     assert len(inbox.messages) == len(recipients)
 
 
@@ -240,11 +242,11 @@ def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(ctx: AppContex
     for hours in (3, 2):
         was_due("hourly", now - hours * HOUR)
     assert run_what_is_due() == [("hourly", SKIPPED)] * 2
-    assert told(ctx.engine) == []
+    assert reported(ctx.engine) == []
     assert alert_state(ctx) == "firing"
     was_due("hourly", now - HOUR / 2)
     assert run_what_is_due() == [("hourly", "Completed")]
-    assert len(told(ctx.engine)) == 1
+    assert len(reported(ctx.engine)) == 1
     assert alert_state(ctx) == "resolved"
 
 

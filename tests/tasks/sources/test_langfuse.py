@@ -248,7 +248,7 @@ def test_a_time_to_wait_may_be_a_date() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("trouble", "reported"),
     [
         ((429, {"retry-after": "3600"}), "asks to wait 3600 s.*next pull goes on"),
         ((403, {}), "403 Forbidden.*keys"),
@@ -257,10 +257,10 @@ def test_a_time_to_wait_may_be_a_date() -> None:
     ],
 )
 def test_trouble_that_stays_is_told_without_the_keys(
-    sqlite_engine: Engine, server: Server, trouble: Any, told: str
+    sqlite_engine: Engine, server: Server, trouble: Any, reported: str
 ) -> None:
     server.troubles = [trouble]
-    with pytest.raises(SourceUnavailable, match=told) as caught:
+    with pytest.raises(SourceUnavailable, match=reported) as caught:
         bring(sqlite_engine, "langfuse", server.address)
     assert "sk-lf" not in str(caught.value)
 

@@ -293,7 +293,7 @@ def test_a_pull_that_dies_in_the_middle_goes_on_where_it_was(
 def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgres_server: PostgresServer) -> None:
     postgres_server.execute("CREATE DATABASE litellm_old")
     address = postgres_server.address_of("litellm_old")
-    spend_logs.migrate(address, upto="20250326162113")
+    spend_logs.migrate(address, until="20250326162113")
     owner = create_engine(spend_logs.driver(address))
     with owner.begin() as connection:
         connection.execute(
@@ -350,9 +350,11 @@ def test_a_look_writes_nothing(engine: Engine, proxy: str) -> None:
 
 
 def test_an_address_that_cannot_be_reached_is_told_without_its_password(sqlite_engine: Engine) -> None:
-    with pytest.raises(SourceUnavailable, match=r"cannot pull from postgresql://me:\*\*\*@127.0.0.1:9/litellm") as told:
+    with pytest.raises(
+        SourceUnavailable, match=r"cannot pull from postgresql://me:\*\*\*@127.0.0.1:9/litellm"
+    ) as reported:
         bring(sqlite_engine, "postgresql://me:hidden@127.0.0.1:9/litellm?connect_timeout=2")
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(reported.value)
 
 
 def test_a_database_without_the_table_is_told(sqlite_engine: Engine, postgres_address: str) -> None:

@@ -58,8 +58,8 @@ class Shelf:
         return self.take_request(body_of(spans))
 
     def take_request(self, body: bytes) -> Batch:
-        settled = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body)))
-        batch = settled.batch
+        finished = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body)))
+        batch = finished.batch
         for gone in batch.retracted:
             self.selections.pop(gone, None)
             self.overhead.pop(gone, None)
@@ -69,7 +69,7 @@ class Shelf:
         for row in batch.amendments.to_dicts():
             if row["request_id"] in self.selections:
                 self.selections[row["request_id"]].update({k: v for k, v in row.items() if v is not None})
-        self.traces.confirm(settled)
+        self.traces.confirm(finished)
         return batch
 
 
@@ -436,11 +436,11 @@ def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> No
     recorder.span(CHAT, parent=outer)
     early, late = (body_of([span]) for span in reversed(recorder.spans))
     for body, is_stored in ((early, True), (late, False), (late, True)):
-        settled = traces.add(reader.spans(from_protobuf(Signal.TRACES, body)))
+        finished = traces.add(reader.spans(from_protobuf(Signal.TRACES, body)))
         if is_stored:
             with writing(sqlite_engine) as connection:
-                store(connection, prepare(settled.batch, "otel", None))
-            traces.confirm(settled)
+                store(connection, prepare(finished.batch, "otel", None))
+            traces.confirm(finished)
     with reading(sqlite_engine) as connection:
         assert connection.scalars(select(SELECTION.c.complexity)).all() == ["complex"]
 

@@ -34,8 +34,8 @@ def record(name: str, **values: Any) -> dict[str, Any]:
 
 
 def outcome(verdict: str, *, source: str = "operator", target: str = "model", **values: Any) -> dict[str, Any]:
-    told = {"timestamp": "2026-09-07T09:00:00Z", "source": source, "target": target, "verdict": verdict}
-    return told | values
+    reported = {"timestamp": "2026-09-07T09:00:00Z", "source": source, "target": target, "verdict": verdict}
+    return reported | values
 
 
 def pulled(engine: Engine, tmp_path: Path, *records: dict[str, Any], **settings: Any) -> dict[str, dict[str, Any]]:
@@ -124,9 +124,13 @@ def test_outcomes_become_accuracy_and_satisfaction_by_one_rule(
 
 
 def test_the_settings_name_whose_outcomes_are_meant(sqlite_engine: Engine, tmp_path: Path) -> None:
-    told = [outcome("underpowered", source="eval"), outcome("good_fit"), outcome("good_fit", source="chat", score=0.4)]
+    reported = [
+        outcome("underpowered", source="eval"),
+        outcome("good_fit"),
+        outcome("good_fit", source="chat", score=0.4),
+    ]
     named = {"accuracy_score": "eval", "satisfaction_score": "chat"}
-    row = pulled(sqlite_engine, tmp_path, record("r", outcomes=told), **named)["r"]
+    row = pulled(sqlite_engine, tmp_path, record("r", outcomes=reported), **named)["r"]
     assert (row["accuracy"], row["user_satisfaction"]) == (0.0, 0.4)
 
 

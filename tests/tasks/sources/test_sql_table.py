@@ -295,13 +295,13 @@ def test_the_role_that_the_docs_create_is_enough(
 def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
     mapping = tmp_path / "map.toml"
     mapping.write_text(TOML.format(table="t"))
-    for address, told in (
+    for address, reported in (
         ("postgresql://me:secret@127.0.0.1:1/x", "refused"),
         ("postgresql://me@127.0.0.1:1/x?sslpassword=secret", "refused"),
         (f"sqlite:///{tmp_path}/none.db", "no such file"),
         ("nosuch://me:secret@host/x", "Install the driver"),
     ):
-        with pytest.raises(SourceUnavailable, match=told) as caught:
+        with pytest.raises(SourceUnavailable, match=reported) as caught:
             bring(sqlite_engine, "table", address, mapping=mapping)
         assert "secret" not in str(caught.value)
     assert not (tmp_path / "none.db").exists()
@@ -317,9 +317,9 @@ def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
         '[source]\ncursor = "x"\n': "either a table or a query",
         '[source]\ntable = "Route log"\ncursor = "changed at"\n': "tells the rows apart",
     }
-    for toml, told in cases.items():
+    for toml, reported in cases.items():
         (tmp_path / "map.toml").write_text(toml)
-        with pytest.raises(InvalidMapping, match=told):
+        with pytest.raises(InvalidMapping, match=reported):
             bring(sqlite_engine, "table", address, mapping=tmp_path / "map.toml")
     sqlite_position.insert("p1", stamp(START))
     wrong = {
@@ -327,9 +327,9 @@ def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
         ('"model"', '"modle"'): "no column modle",
         ('model_id = "model"', ""): "nothing says which column is model_id",
     }
-    for (right, instead), told in wrong.items():
+    for (right, instead), reported in wrong.items():
         mapping = sqlite_position.mapping(tmp_path, TOML.replace(right, instead))
-        with pytest.raises((SourceUnavailable, UnreadableInput), match=told):
+        with pytest.raises((SourceUnavailable, UnreadableInput), match=reported):
             bring(sqlite_engine, "table", address, mapping=mapping)
 
 
