@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.exceptions import ObjectNotFound
-
 from models.context import AppContext
 from tasks.alerts.flow_failures import record_failure
 from tasks.delivery.worker import deliver_due
@@ -132,6 +130,7 @@ def _notify(ctx: AppContext, failed: Iterable[str], now: datetime) -> None:
 
 def _ask(client: SyncPrefectClient, ctx: AppContext, kind: MissableKind, now: datetime) -> list[datetime]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
 
     dues = missed(ctx.engine, kind, ctx.settings, now)
     if not dues:
