@@ -6,6 +6,7 @@ import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -14,38 +15,24 @@ from models.context import close_engines
 from models.database import open_database
 from tests.support.certificates import server_context_nobody_trusts
 from tests.support.databases import PostgresServer, migrated_sqlite
+from tests.support.distribution import PREFECT, Groups, place_in_line
 from tests.support.environment import scrub_environment
 from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
-
-PREFECT = "prefect_server"
-LONGEST = (PREFECT, "test_serve.py", "test_browser.py", "test_delivery_chaos.py", "test_formats.py", "fuzz")
-"""How the names begin or end of the groups of tests that take longest."""
 
 
 def pytest_configure() -> None:
     scrub_environment()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process.
-
-    What takes longest comes first, so that nothing of it is left when all else is done.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            fixtures = getattr(item, "fixturenames", ())
-            group = PREFECT if PREFECT in fixtures else str(item.path.relative_to(item.config.rootpath))
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_place_in_line)
+    items.sort(key=place_in_line)
 
 
-def _place_in_line(item: pytest.Item) -> int:
-    group = item.get_closest_marker("xdist_group")
-    name = "" if group is None else str(group.args[0])
-    places = (place for place, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
-    return next(places, len(LONGEST))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Of ours, as xdist 3.8 does not see the groups of pytest 9.2."""
+    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+import httpx
+
 START_TIMEOUT_S = 600
 """However busy the machine is; the server is there long before."""
 KINDS = {"flows": "id", "block_documents": "id", "artifacts": "id", "work_pools": "name"}
@@ -26,12 +28,12 @@ class PrefectServer:
 
     def clear(self) -> None:
         """Forget every flow with its deployments and runs, and whatever else was made by hand."""
-        from prefect.client.orchestration import get_client  # noqa: PLC0415
+        from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
-        with get_client(sync_client=True) as client:
+        with httpx.Client(base_url=str(PREFECT_API_URL.value()), timeout=START_TIMEOUT_S) as client:
             for kind, key in KINDS.items():
-                for found in client.request("POST", f"/{kind}/filter", json={}).raise_for_status().json():
-                    client.request("DELETE", f"/{kind}/{found[key]}").raise_for_status()
+                for found in client.post(f"{kind}/filter", json={}).raise_for_status().json():
+                    client.delete(f"{kind}/{found[key]}").raise_for_status()
 
     def end(self) -> None:
         """Prefect's settings are again what they were."""
