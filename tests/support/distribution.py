@@ -22,7 +22,7 @@ LONGEST = (
 """How the names of the groups begin that take longest: they come first, so that nothing of them is left at the end."""
 
 
-class Groups(LoadScopeScheduling):  # type: ignore[misc] - xdist brings no types
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types
     """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process."""
 
     def _split_scope(self, nodeid: str) -> str:
