@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 UNCUT = 400
 """Characters in a line of a table that no person reads on a terminal."""
+
+_TAKEN_FOR_A_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE"}
+"""Variables by which a pipe may be drawn on like a terminal."""
 
 
 def write_by_line() -> None:
@@ -40,24 +44,27 @@ def complain(text: str) -> None:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
     """A table on stdout, or the sentence `empty` where there are no rows."""
+    if not rows:
+        say(empty)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
-        say(empty)
-        return
-    drawn = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    rendered = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As Text, a value from data is never read as markup.
-        drawn.add_row(*(Text(value) for value in row))
+        rendered.add_row(*(Text(value) for value in row))
     # Cut to a terminal's width, but whole where a program reads it.
-    Console(width=None if sys.stdout.isatty() else UNCUT).print(drawn)
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(rendered)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr while work lasts, where that is a terminal; the function takes done and total."""
+    if not (sys.stderr.isatty() or _TAKEN_FOR_A_TERMINAL & os.environ.keys()):
+        yield lambda done, of: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.utils import parseaddr
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from models.access_token import parse_tokens
+from models.base import DescribedModel
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
+from routewatch.database import DEFAULT_HOME, checked_address, default_address
+
+PREFIX = "ROUTEWATCH_"
+"""What the name of every variable of Environment begins with, in capitals or not."""
 
 OTHERS = {
     "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",
@@ -32,14 +35,12 @@ OTHERS = {
 """Variables that are read where they are needed, rather than with all the others, and what each means."""
 
 
-class Environment(BaseSettings):
-    """The ROUTEWATCH_* variables."""
+class Environment(DescribedModel):
+    """The ROUTEWATCH_* variables. Others of that prefix are none of its business: PREFIX and OTHERS."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="ROUTEWATCH_", frozen=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
-    home: Path = Path("var")
+    home: Path = DEFAULT_HOME
     """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""
     database_url: SecretStr | None = None
     """`postgresql://user:password@host/name` or `sqlite:///…`. Without it: `routewatch.db` in `ROUTEWATCH_HOME`."""
@@ -95,7 +96,7 @@ class Environment(BaseSettings):
     def database_address(self) -> str:
         """The SQLAlchemy URL of the database, password and all: for connecting, never for showing."""
         if self.database_url is None:
-            return f"sqlite:///{(self.home / 'routewatch.db').absolute()}"
+            return default_address(self.home)
         return self.database_url.get_secret_value()
 
     @property
@@ -126,13 +127,18 @@ class Environment(BaseSettings):
 def load_environment() -> Environment:
     """The environment, checked. Raises SettingsError with every fault at once, without any secret's value."""
     try:
-        environment = Environment()
+        environment = Environment.model_validate(_variables())
     except ValidationError as error:
-        faults = [Fault(f"ROUTEWATCH_{fault.path.upper()}", fault.problem) for fault in faults_of(error)]
+        faults = [Fault(f"{PREFIX}{fault.path.upper()}", fault.problem) for fault in faults_of(error)]
         raise SettingsError("the environment", faults) from None
-    try:
-        make_url(environment.database_address)
-    except ArgumentError:
-        problem = "is no database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
-        raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
+    checked_address(environment.database_address)
     return environment
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _variables() -> dict[str, str]:
+    """The values of this process's variables by the name of the field that each is of."""
+    found = ((name.upper(), value) for name, value in os.environ.items())
+    return {name.removeprefix(PREFIX).lower(): value for name, value in found if name.startswith(PREFIX)}

@@ -7,12 +7,22 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+import tzdata
 
 from models.errors import InvalidPeriod
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def is_zone(name: str) -> bool:
+    """Whether it is the name of an IANA time zone, such as Europe/Berlin."""
+    # The list of the package tzdata is one file; to list the system's zones, every one of its files is opened.
+    known = (Path(tzdata.__file__).parent / "zones").read_text(encoding="utf-8").split()
+    return name in known or name in available_timezones()
 
 
 class Level(StrEnum):

@@ -9,8 +9,6 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from email_validator import EmailNotValidError, validate_email
-
 CONSOLE, DASHBOARD, EMAIL, WEBHOOK = "console", "dashboard", "email", "webhook"
 
 BUILT_IN = (CONSOLE, DASHBOARD)
@@ -101,6 +99,8 @@ def is_literally_public(recipient: Recipient) -> bool:
 
 
 def _mailbox(address: str) -> Recipient:
+    from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - its patterns take long to compile
+
     try:
         validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:

@@ -1,91 +1,22 @@
-"""The tables. Constraints hold in SQLite and PostgreSQL alike; instants are UTC."""
+"""The tables as SQLModel classes: a row as an object, for whoever works with sessions.
+
+models.schema has the tables themselves, and says what their rows mean; a statement over many rows needs no more.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from enum import StrEnum
+from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Identity,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import MetaData, Table
 from sqlmodel import Field, SQLModel
 
-LARGEST_AMOUNT = 1e12
-"""Above every duration in ms or cost in USD that can be meant; as a bound it also keeps NaN and infinity out."""
-
-MODEL_ID_LENGTH = 200
-TEXT_LENGTH = 200
-"""Longest complexity, team and error type; a longer one is a payload in the wrong column."""
-
-UNKNOWN = ""
-"""A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""
-
-OTHER_TEAMS = "(other)"
-
-HOUR_TOTAL = "hour_total"
-"""The level of rollups of an hour over all models, complexities and teams, which time series are made of."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: takes only times with an offset, stores UTC, gives UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no offset")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+from models import schema
+from routewatch.selection import METADATA, SELECTION
 
 
 class _Table(SQLModel):
-    metadata: ClassVar[MetaData] = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-def _id() -> Any:
-    """A 64-bit identity; in SQLite an INTEGER PRIMARY KEY, which alone counts by itself there."""
-    return Column(BigInteger().with_variant(Integer(), "sqlite"), Identity(), primary_key=True)
-
-
-def _instant(*, nullable: bool = False) -> Any:
-    return Column(UtcDateTime(), nullable=nullable)
-
-
-def _within(column: str, low: float, high: float) -> CheckConstraint:
-    return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
+    metadata: ClassVar[MetaData] = METADATA
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -95,388 +26,246 @@ def table_of(model: type[SQLModel]) -> Table:
 
 
 class Selection(_Table, table=True):
-    """One row a pick of the router. NULL is unknown.
+    __table__: ClassVar[Table] = SELECTION
 
-    `cost_priced_on` is the date of the list prices that `cost_usd` was worked out with, and NULL where it is as it was
-    recorded; `complexity_derived` tells that `complexity` was told by rule from the tokens.
-    """
-
-    __tablename__ = "selection"
-    __table_args__ = (
-        _within("response_time_ms", 0, LARGEST_AMOUNT),
-        _within("cost_usd", 0, LARGEST_AMOUNT),
-        _within("accuracy", 0, 1),
-        _within("user_satisfaction", 0, 1),
-        _within("prompt_tokens", 0, LARGEST_AMOUNT),
-        _within("completion_tokens", 0, LARGEST_AMOUNT),
-        CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
-        Index(None, "timestamp"),
-        Index(
-            "ix_selection_priced",
-            "timestamp",
-            sqlite_where=text("cost_priced_on IS NOT NULL"),
-            postgresql_where=text("cost_priced_on IS NOT NULL"),
-        ),
-        # Ids must never be used again: the fold's progress is the last id that it has counted.
-        {"sqlite_autoincrement": True},
-    )
-
-    id: int | None = Field(default=None, sa_column=_id())
-    request_id: str | None = Field(default=None, sa_column=Column(Text, unique=True))
-    timestamp: datetime = Field(sa_column=_instant())
-    model_id: str = Field(sa_type=Text)
-    response_time_ms: float | None = None
-    complexity: str | None = Field(default=None, sa_type=Text)
-    cost_usd: float | None = None
-    cache_hit: bool | None = None
-    accuracy: float | None = None
-    user_satisfaction: float | None = None
-    error: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    error_type: str | None = Field(default=None, sa_type=Text)
-    prompt_tokens: int | None = Field(default=None, sa_type=BigInteger)
-    completion_tokens: int | None = Field(default=None, sa_type=BigInteger)
-    team: str | None = Field(default=None, sa_type=Text)
-    cost_priced_on: date | None = None
-    complexity_derived: bool | None = None
+    id: int | None = Field(default=None, sa_column=SELECTION.c.id)
+    request_id: str | None = Field(default=None, sa_column=SELECTION.c.request_id)
+    timestamp: datetime = Field(sa_column=SELECTION.c.timestamp)
+    model_id: str = Field(sa_column=SELECTION.c.model_id)
+    response_time_ms: float | None = Field(default=None, sa_column=SELECTION.c.response_time_ms)
+    complexity: str | None = Field(default=None, sa_column=SELECTION.c.complexity)
+    cost_usd: float | None = Field(default=None, sa_column=SELECTION.c.cost_usd)
+    cache_hit: bool | None = Field(default=None, sa_column=SELECTION.c.cache_hit)
+    accuracy: float | None = Field(default=None, sa_column=SELECTION.c.accuracy)
+    user_satisfaction: float | None = Field(default=None, sa_column=SELECTION.c.user_satisfaction)
+    error: bool = Field(default=False, sa_column=SELECTION.c.error)
+    error_type: str | None = Field(default=None, sa_column=SELECTION.c.error_type)
+    prompt_tokens: int | None = Field(default=None, sa_column=SELECTION.c.prompt_tokens)
+    completion_tokens: int | None = Field(default=None, sa_column=SELECTION.c.completion_tokens)
+    team: str | None = Field(default=None, sa_column=SELECTION.c.team)
+    cost_priced_on: date | None = Field(default=None, sa_column=SELECTION.c.cost_priced_on)
+    complexity_derived: bool | None = Field(default=None, sa_column=SELECTION.c.complexity_derived)
 
 
 class Overhead(_Table, table=True):
-    """A call that the router made for itself, such as one that classifies: no selection, but money.
+    __table__: ClassVar[Table] = schema.OVERHEAD
 
-    `kind` is what it was for; `source` is the one that it was pulled from.
-    """
-
-    __tablename__ = "overhead"
-    __table_args__ = (_within("cost_usd", 0, LARGEST_AMOUNT), Index(None, "timestamp"))
-
-    request_id: str = Field(primary_key=True, sa_type=Text)
-    timestamp: datetime = Field(sa_column=_instant())
-    source: str = Field(sa_type=Text)
-    kind: str = Field(sa_type=Text)
-    model_id: str | None = Field(default=None, sa_type=Text)
-    cost_usd: float | None = None
-    cost_priced_on: date | None = None
+    request_id: str = Field(sa_column=schema.OVERHEAD.c.request_id)
+    timestamp: datetime = Field(sa_column=schema.OVERHEAD.c.timestamp)
+    source: str = Field(sa_column=schema.OVERHEAD.c.source)
+    kind: str = Field(sa_column=schema.OVERHEAD.c.kind)
+    model_id: str | None = Field(default=None, sa_column=schema.OVERHEAD.c.model_id)
+    cost_usd: float | None = Field(default=None, sa_column=schema.OVERHEAD.c.cost_usd)
+    cost_priced_on: date | None = Field(default=None, sa_column=schema.OVERHEAD.c.cost_priced_on)
 
 
 class PullState(_Table, table=True):
-    """How far a source has been pulled. `cursor` is the source's own; `last` tells what the last pull found."""
+    __table__: ClassVar[Table] = schema.PULL_STATE
 
-    __tablename__ = "pull_state"
-
-    source: str = Field(primary_key=True, sa_type=Text)
-    kind: str = Field(sa_type=Text)
-    cursor: str | None = Field(default=None, sa_type=Text)
-    pulled_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    last: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    source: str = Field(sa_column=schema.PULL_STATE.c.source)
+    kind: str = Field(sa_column=schema.PULL_STATE.c.kind)
+    cursor: str | None = Field(default=None, sa_column=schema.PULL_STATE.c.cursor)
+    pulled_at: datetime | None = Field(default=None, sa_column=schema.PULL_STATE.c.pulled_at)
+    last: Any = Field(default=None, sa_column=schema.PULL_STATE.c.last)
 
 
 class Rollup(_Table, table=True):
-    """What merges exactly, per level × bucket × model × complexity × team. Every `_count` is a coverage.
+    __table__: ClassVar[Table] = schema.ROLLUP
 
-    A level is one of models.period.Level, or HOUR_TOTAL: the hours once more, with model, complexity and team UNKNOWN.
-    `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.ddsketch).
-    `_sum_sq` are sums of squares, for intervals.
-    """
-
-    __tablename__ = "rollup"
-
-    level: str = Field(primary_key=True, sa_type=Text)
-    bucket: datetime = Field(sa_column=Column(UtcDateTime(), primary_key=True))
-    model_id: str = Field(primary_key=True, sa_type=Text)
-    complexity: str = Field(primary_key=True, sa_type=Text)
-    team: str = Field(primary_key=True, sa_type=Text)
-    count: int = Field(sa_type=BigInteger)
-    error_count: int = Field(sa_type=BigInteger)
-    response_time_count: int = Field(sa_type=BigInteger)
-    response_time_sum_ms: float
-    response_time_sum_sq: float
-    over_target_count: int = Field(sa_type=BigInteger)
-    cost_count: int = Field(sa_type=BigInteger)
-    cost_sum_usd: float
-    cost_sum_sq: float
-    cache_count: int = Field(sa_type=BigInteger)
-    cache_hit_count: int = Field(sa_type=BigInteger)
-    cache_hit_cost_count: int = Field(sa_type=BigInteger)
-    cache_hit_cost_sum_usd: float
-    cache_hit_cost_sum_sq: float
-    accuracy_count: int = Field(sa_type=BigInteger)
-    accuracy_sum: float
-    accuracy_sum_sq: float
-    satisfaction_count: int = Field(sa_type=BigInteger)
-    satisfaction_sum: float
-    prompt_token_count: int = Field(sa_type=BigInteger)
-    prompt_token_sum: int = Field(sa_type=BigInteger)
-    completion_token_count: int = Field(sa_type=BigInteger)
-    completion_token_sum: int = Field(sa_type=BigInteger)
-    latency_histogram: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    level: str = Field(sa_column=schema.ROLLUP.c.level)
+    bucket: datetime = Field(sa_column=schema.ROLLUP.c.bucket)
+    model_id: str = Field(sa_column=schema.ROLLUP.c.model_id)
+    complexity: str = Field(sa_column=schema.ROLLUP.c.complexity)
+    team: str = Field(sa_column=schema.ROLLUP.c.team)
+    count: int = Field(sa_column=schema.ROLLUP.c["count"])
+    error_count: int = Field(sa_column=schema.ROLLUP.c.error_count)
+    response_time_count: int = Field(sa_column=schema.ROLLUP.c.response_time_count)
+    response_time_sum_ms: float = Field(sa_column=schema.ROLLUP.c.response_time_sum_ms)
+    response_time_sum_sq: float = Field(sa_column=schema.ROLLUP.c.response_time_sum_sq)
+    over_target_count: int = Field(sa_column=schema.ROLLUP.c.over_target_count)
+    cost_count: int = Field(sa_column=schema.ROLLUP.c.cost_count)
+    cost_sum_usd: float = Field(sa_column=schema.ROLLUP.c.cost_sum_usd)
+    cost_sum_sq: float = Field(sa_column=schema.ROLLUP.c.cost_sum_sq)
+    cache_count: int = Field(sa_column=schema.ROLLUP.c.cache_count)
+    cache_hit_count: int = Field(sa_column=schema.ROLLUP.c.cache_hit_count)
+    cache_hit_cost_count: int = Field(sa_column=schema.ROLLUP.c.cache_hit_cost_count)
+    cache_hit_cost_sum_usd: float = Field(sa_column=schema.ROLLUP.c.cache_hit_cost_sum_usd)
+    cache_hit_cost_sum_sq: float = Field(sa_column=schema.ROLLUP.c.cache_hit_cost_sum_sq)
+    accuracy_count: int = Field(sa_column=schema.ROLLUP.c.accuracy_count)
+    accuracy_sum: float = Field(sa_column=schema.ROLLUP.c.accuracy_sum)
+    accuracy_sum_sq: float = Field(sa_column=schema.ROLLUP.c.accuracy_sum_sq)
+    satisfaction_count: int = Field(sa_column=schema.ROLLUP.c.satisfaction_count)
+    satisfaction_sum: float = Field(sa_column=schema.ROLLUP.c.satisfaction_sum)
+    prompt_token_count: int = Field(sa_column=schema.ROLLUP.c.prompt_token_count)
+    prompt_token_sum: int = Field(sa_column=schema.ROLLUP.c.prompt_token_sum)
+    completion_token_count: int = Field(sa_column=schema.ROLLUP.c.completion_token_count)
+    completion_token_sum: int = Field(sa_column=schema.ROLLUP.c.completion_token_sum)
+    latency_histogram: bytes = Field(sa_column=schema.ROLLUP.c.latency_histogram)
 
 
 class SelectionChange(_Table, table=True):
-    """A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
+    __table__: ClassVar[Table] = schema.SELECTION_CHANGE
 
-    __tablename__ = "selection_change"
-    __table_args__ = (Index(None, "at"),)
-
-    id: int | None = Field(default=None, sa_column=_id())
-    at: datetime = Field(sa_column=_instant())
+    id: int | None = Field(default=None, sa_column=schema.SELECTION_CHANGE.c.id)
+    at: datetime = Field(sa_column=schema.SELECTION_CHANGE.c.at)
 
 
-class FoldState(_Table, table=True):
-    """One row: how far the fold has come, and on what basis the rollups were built.
+class RollupCheckpoint(_Table, table=True):
+    __table__: ClassVar[Table] = schema.ROLLUP_CHECKPOINT
 
-    `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
-    NULL is "from the beginning". `notes_taken` counts how often notes of changed selections were taken: what was read
-    of raw rows before may be out of date.
-    """
-
-    __tablename__ = "fold_state"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: int = Field(default=1, primary_key=True)
-    last_id: int = Field(sa_type=BigInteger)
-    zone: str = Field(sa_type=Text)
-    target_ms: float
-    last_selection_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    folded_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    minutes_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    raw_from: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    notes_taken: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default=text("0")))
+    id: int = Field(default=1, sa_column=schema.ROLLUP_CHECKPOINT.c.id)
+    last_id: int = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.last_id)
+    zone: str = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.zone)
+    target_ms: float = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.target_ms)
+    last_selection_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.last_selection_at)
+    rollups_updated_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.rollups_updated_at)
+    minutes_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.minutes_from)
+    raw_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.raw_from)
+    change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
 
 
 class Config(_Table, table=True):
-    """The router's settings. The version rises by one with every change: the handle for compare-and-set."""
+    __table__: ClassVar[Table] = schema.CONFIG
 
-    __tablename__ = "config"
-
-    key: str = Field(primary_key=True, sa_type=Text)
-    value: Any = Field(sa_column=Column(JSON, nullable=False))
-    version: int
-    updated_at: datetime = Field(sa_column=_instant())
-    updated_by: str = Field(sa_type=Text)
+    key: str = Field(sa_column=schema.CONFIG.c["key"])
+    value: Any = Field(sa_column=schema.CONFIG.c.value)
+    version: int = Field(sa_column=schema.CONFIG.c.version)
+    updated_at: datetime = Field(sa_column=schema.CONFIG.c.updated_at)
+    updated_by: str = Field(sa_column=schema.CONFIG.c.updated_by)
 
 
 class ConfigChange(_Table, table=True):
-    """The audit trail of `config`. `from_value` is NULL for a key's first value."""
+    __table__: ClassVar[Table] = schema.CONFIG_CHANGE
 
-    __tablename__ = "config_change"
-    __table_args__ = (UniqueConstraint("key", "version"),)
-
-    id: int | None = Field(default=None, sa_column=_id())
-    key: str = Field(sa_type=Text)
-    version: int
-    from_value: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
-    to_value: Any = Field(sa_column=Column(JSON, nullable=False))
-    changed_at: datetime = Field(sa_column=_instant())
-    changed_by: str = Field(sa_type=Text)
-    reason: str = Field(sa_type=Text)
-    optimization_id: int | None = Field(
-        default=None, sa_column=Column(BigInteger, ForeignKey("optimization.id"), index=True)
-    )
-    reverted_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("config_change.id")))
-
-
-class OptimizationState(StrEnum):
-    PROPOSED = "proposed"
-    APPROVED = "approved"
-    REJECTED = "rejected"
-    AUTO_APPLIED = "autoApplied"
-    """Decided on by Routewatch itself, in a person's stead."""
-    APPLIED = "applied"
-    OBSERVING = "observing"
-    KEPT = "kept"
-    REVERTED = "reverted"
-    EXPIRED = "expired"
+    id: int | None = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.id)
+    key: str = Field(sa_column=schema.CONFIG_CHANGE.c["key"])
+    version: int = Field(sa_column=schema.CONFIG_CHANGE.c.version)
+    from_value: Any = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.from_value)
+    to_value: Any = Field(sa_column=schema.CONFIG_CHANGE.c.to_value)
+    changed_at: datetime = Field(sa_column=schema.CONFIG_CHANGE.c.changed_at)
+    changed_by: str = Field(sa_column=schema.CONFIG_CHANGE.c.changed_by)
+    reason: str = Field(sa_column=schema.CONFIG_CHANGE.c.reason)
+    optimization_id: int | None = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.optimization_id)
+    reverted_by: int | None = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.reverted_by)
 
 
 class Optimization(_Table, table=True):
-    """A recommendation through its life. `subject` names what it would change, so that one is open at a time.
+    __table__: ClassVar[Table] = schema.OPTIMIZATION
 
-    `verdict` is the newest of its observation (models.documents.Verdict).
-    """
-
-    __tablename__ = "optimization"
-    __table_args__ = (
-        Index(
-            "uq_optimization_open",
-            "type",
-            "subject",
-            unique=True,
-            sqlite_where=text("state IN ('proposed', 'approved')"),
-            postgresql_where=text("state IN ('proposed', 'approved')"),
-        ),
-    )
-
-    id: int | None = Field(default=None, sa_column=_id())
-    type: str = Field(sa_type=Text)
-    subject: str = Field(sa_type=Text)
-    state: str = Field(sa_type=Text)
-    recommendation: Any = Field(sa_column=Column(JSON, nullable=False))
-    period_start: datetime = Field(sa_column=_instant())
-    period_end: datetime = Field(sa_column=_instant())
-    created_at: datetime = Field(sa_column=_instant())
-    updated_at: datetime = Field(sa_column=_instant())
-    applied_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    verdict: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    id: int | None = Field(default=None, sa_column=schema.OPTIMIZATION.c.id)
+    type: str = Field(sa_column=schema.OPTIMIZATION.c.type)
+    subject: str = Field(sa_column=schema.OPTIMIZATION.c.subject)
+    state: str = Field(sa_column=schema.OPTIMIZATION.c.state)
+    recommendation: Any = Field(sa_column=schema.OPTIMIZATION.c.recommendation)
+    period_start: datetime = Field(sa_column=schema.OPTIMIZATION.c.period_start)
+    period_end: datetime = Field(sa_column=schema.OPTIMIZATION.c.period_end)
+    created_at: datetime = Field(sa_column=schema.OPTIMIZATION.c.created_at)
+    updated_at: datetime = Field(sa_column=schema.OPTIMIZATION.c.updated_at)
+    applied_at: datetime | None = Field(default=None, sa_column=schema.OPTIMIZATION.c.applied_at)
+    verdict: Any = Field(default=None, sa_column=schema.OPTIMIZATION.c.verdict)
 
 
 class OptimizationTransition(_Table, table=True):
-    """One step of an optimization's life: when, by whom, why, and the numbers it was decided on."""
+    __table__: ClassVar[Table] = schema.OPTIMIZATION_TRANSITION
 
-    __tablename__ = "optimization_transition"
-
-    id: int | None = Field(default=None, sa_column=_id())
-    optimization_id: int = Field(
-        sa_column=Column(BigInteger, ForeignKey("optimization.id"), nullable=False, index=True)
-    )
-    at: datetime = Field(sa_column=_instant())
-    from_state: str | None = Field(default=None, sa_type=Text)
-    to_state: str = Field(sa_type=Text)
-    by: str = Field(sa_type=Text)
-    reason: str = Field(sa_type=Text)
-    evidence: Any = Field(default=None, sa_column=Column(JSON(none_as_null=True)))
+    id: int | None = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.id)
+    optimization_id: int = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.optimization_id)
+    at: datetime = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.at)
+    from_state: str | None = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.from_state)
+    to_state: str = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.to_state)
+    by: str = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.by)
+    reason: str = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.reason)
+    evidence: Any = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.evidence)
 
 
 class Alert(_Table, table=True):
-    """One life of one alert; per (rule, subject) at most one is unresolved.
+    __table__: ClassVar[Table] = schema.ALERT
 
-    `subject` is a model's id, a flow's name, or empty: over all. `news` is what is still to be told of it, since
-    `news_since`. A resolved one stays for the record.
-    """
-
-    __tablename__ = "alert"
-    __table_args__ = (
-        Index(
-            "uq_alert_unresolved",
-            "rule",
-            "subject",
-            unique=True,
-            sqlite_where=text("resolved_at IS NULL"),
-            postgresql_where=text("resolved_at IS NULL"),
-        ),
-        Index(None, "resolved_at"),
-    )
-
-    id: int | None = Field(default=None, sa_column=_id())
-    rule: str = Field(sa_type=Text)
-    subject: str = Field(sa_type=Text)
-    severity: str = Field(sa_type=Text)
-    state: str = Field(sa_type=Text)
-    value: float | None = None
-    threshold: float | None = None
-    sample: int | None = Field(default=None, sa_type=BigInteger)
-    learned: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
-    detail: str = Field(default="", sa_type=Text, sa_column_kwargs={"server_default": text("''")})
-    started_at: datetime = Field(sa_column=_instant())
-    fired_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    well_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    unknown_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    resolved_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    news: str | None = Field(default=None, sa_type=Text)
-    news_since: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    told_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    id: int | None = Field(default=None, sa_column=schema.ALERT.c.id)
+    rule: str = Field(sa_column=schema.ALERT.c.rule)
+    subject: str = Field(sa_column=schema.ALERT.c.subject)
+    severity: str = Field(sa_column=schema.ALERT.c.severity)
+    state: str = Field(sa_column=schema.ALERT.c.state)
+    value: float | None = Field(default=None, sa_column=schema.ALERT.c.value)
+    threshold: float | None = Field(default=None, sa_column=schema.ALERT.c.threshold)
+    sample: int | None = Field(default=None, sa_column=schema.ALERT.c.sample)
+    learned: bool = Field(default=False, sa_column=schema.ALERT.c.learned)
+    detail: str = Field(default="", sa_column=schema.ALERT.c.detail)
+    started_at: datetime = Field(sa_column=schema.ALERT.c.started_at)
+    fired_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.fired_at)
+    recovering_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.recovering_since)
+    no_data_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.no_data_since)
+    resolved_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.resolved_at)
+    pending_event: str | None = Field(default=None, sa_column=schema.ALERT.c.pending_event)
+    pending_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.pending_since)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.notified_at)
 
 
-class AlertWatch(_Table, table=True):
-    """One row: up to where windows have been judged, and when alerts were told last. Its lock is the judge's."""
+class AlertCheckpoint(_Table, table=True):
+    __table__: ClassVar[Table] = schema.ALERT_CHECKPOINT
 
-    __tablename__ = "alert_watch"
-    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-    id: int = Field(default=1, primary_key=True)
-    judged_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    told_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
+    id: int = Field(default=1, sa_column=schema.ALERT_CHECKPOINT.c.id)
+    evaluated_until: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.evaluated_until)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.notified_at)
 
 
 class AlertSilence(_Table, table=True):
-    """Alerts that nobody is told of for a while. NULL rule or subject: every one."""
+    __table__: ClassVar[Table] = schema.ALERT_SILENCE
 
-    __tablename__ = "alert_silence"
-
-    id: int | None = Field(default=None, sa_column=_id())
-    rule: str | None = Field(default=None, sa_type=Text)
-    subject: str | None = Field(default=None, sa_type=Text)
-    starts_at: datetime = Field(sa_column=_instant())
-    ends_at: datetime = Field(sa_column=_instant())
-    by: str = Field(sa_type=Text)
-    reason: str = Field(sa_type=Text)
+    id: int | None = Field(default=None, sa_column=schema.ALERT_SILENCE.c.id)
+    rule: str | None = Field(default=None, sa_column=schema.ALERT_SILENCE.c.rule)
+    subject: str | None = Field(default=None, sa_column=schema.ALERT_SILENCE.c.subject)
+    starts_at: datetime = Field(sa_column=schema.ALERT_SILENCE.c.starts_at)
+    ends_at: datetime = Field(sa_column=schema.ALERT_SILENCE.c.ends_at)
+    by: str = Field(sa_column=schema.ALERT_SILENCE.c.by)
+    reason: str = Field(sa_column=schema.ALERT_SILENCE.c.reason)
 
 
 class StoredMessage(_Table, table=True):
-    """What is sent beside reports (models.notifications), once per `key`."""
+    __table__: ClassVar[Table] = schema.MESSAGE
 
-    __tablename__ = "message"
-
-    id: int | None = Field(default=None, sa_column=_id())
-    key: str = Field(sa_column=Column(Text, nullable=False, unique=True))
-    content: Any = Field(sa_column=Column(JSON, nullable=False))
-    created_at: datetime = Field(sa_column=_instant())
+    id: int | None = Field(default=None, sa_column=schema.MESSAGE.c.id)
+    key: str = Field(sa_column=schema.MESSAGE.c["key"])
+    content: Any = Field(sa_column=schema.MESSAGE.c.content)
+    created_at: datetime = Field(sa_column=schema.MESSAGE.c.created_at)
 
 
 class Report(_Table, table=True):
-    """A report, once per (kind, period, parameters). `document` is the whole of it: every format is made from it."""
+    __table__: ClassVar[Table] = schema.REPORT
 
-    __tablename__ = "report"
-    __table_args__ = (UniqueConstraint("kind", "period_start", "period_end", "parameters_hash"),)
-
-    id: int | None = Field(default=None, sa_column=_id())
-    kind: str = Field(sa_type=Text)
-    template: str = Field(sa_type=Text)
-    period_start: datetime = Field(sa_column=_instant())
-    period_end: datetime = Field(sa_column=_instant())
-    parameters_hash: str = Field(sa_type=Text)
-    parameters: Any = Field(sa_column=Column(JSON, nullable=False))
-    document: Any = Field(sa_column=Column(JSON, nullable=False))
-    created_at: datetime = Field(sa_column=_instant())
-
-
-class DeliveryState(StrEnum):
-    QUEUED = "queued"
-    SENDING = "sending"
-    HANDING_OVER = "handing over"
-    """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
-    SENT = "sent"
-    UNCERTAIN = "uncertain"
-    """All of it was handed over, but the answer was lost: sending again could deliver it twice."""
-    DEAD = "dead"
-    """Given up: refused for good, or tried often enough."""
+    id: int | None = Field(default=None, sa_column=schema.REPORT.c.id)
+    kind: str = Field(sa_column=schema.REPORT.c.kind)
+    template: str = Field(sa_column=schema.REPORT.c.template)
+    period_start: datetime = Field(sa_column=schema.REPORT.c.period_start)
+    period_end: datetime = Field(sa_column=schema.REPORT.c.period_end)
+    parameters_hash: str = Field(sa_column=schema.REPORT.c.parameters_hash)
+    parameters: Any = Field(sa_column=schema.REPORT.c.parameters)
+    document: Any = Field(sa_column=schema.REPORT.c.document)
+    created_at: datetime = Field(sa_column=schema.REPORT.c.created_at)
 
 
 class Delivery(_Table, table=True):
-    """One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
+    __table__: ClassVar[Table] = schema.DELIVERY
 
-    `recipient` holds no secret: of an address that has one it is the reference (models.recipient). `death_told` is
-    whether somebody was told that it was given up.
-    """
-
-    __tablename__ = "delivery"
-    __table_args__ = (
-        UniqueConstraint("report_id", "channel", "recipient"),
-        UniqueConstraint("message_id", "channel", "recipient"),
-        CheckConstraint("(report_id IS NULL) <> (message_id IS NULL)", name="one_content"),
-        Index(None, "state", "next_attempt_at"),
-    )
-
-    id: int | None = Field(default=None, sa_column=_id())
-    report_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("report.id")))
-    message_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("message.id")))
-    channel: str = Field(sa_type=Text)
-    recipient: str = Field(sa_type=Text)
-    state: str = Field(default=DeliveryState.QUEUED.value, sa_type=Text)
-    attempts: int = 0
-    queued_at: datetime = Field(sa_column=_instant())
-    next_attempt_at: datetime = Field(sa_column=_instant())
-    lease_until: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    sent_at: datetime | None = Field(default=None, sa_column=_instant(nullable=True))
-    death_told: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    id: int | None = Field(default=None, sa_column=schema.DELIVERY.c.id)
+    report_id: int | None = Field(default=None, sa_column=schema.DELIVERY.c.report_id)
+    message_id: int | None = Field(default=None, sa_column=schema.DELIVERY.c.message_id)
+    channel: str = Field(sa_column=schema.DELIVERY.c.channel)
+    recipient: str = Field(sa_column=schema.DELIVERY.c.recipient)
+    state: str = Field(default=schema.DeliveryState.QUEUED.value, sa_column=schema.DELIVERY.c.state)
+    attempts: int = Field(default=0, sa_column=schema.DELIVERY.c.attempts)
+    queued_at: datetime = Field(sa_column=schema.DELIVERY.c.queued_at)
+    next_attempt_at: datetime = Field(sa_column=schema.DELIVERY.c.next_attempt_at)
+    lease_until: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.lease_until)
+    sent_at: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.sent_at)
+    dead_letter_notified: bool = Field(default=False, sa_column=schema.DELIVERY.c.dead_letter_notified)
 
 
 class DeliveryAttempt(_Table, table=True):
-    """One attempt to send: what was answered, word for word but for secrets, and what it meant."""
+    __table__: ClassVar[Table] = schema.DELIVERY_ATTEMPT
 
-    __tablename__ = "delivery_attempt"
-
-    id: int | None = Field(default=None, sa_column=_id())
-    delivery_id: int = Field(sa_column=Column(BigInteger, ForeignKey("delivery.id"), nullable=False, index=True))
-    at: datetime = Field(sa_column=_instant())
-    outcome: str = Field(sa_type=Text)
-    answer: str = Field(sa_type=Text)
+    id: int | None = Field(default=None, sa_column=schema.DELIVERY_ATTEMPT.c.id)
+    delivery_id: int = Field(sa_column=schema.DELIVERY_ATTEMPT.c.delivery_id)
+    at: datetime = Field(sa_column=schema.DELIVERY_ATTEMPT.c.at)
+    outcome: str = Field(sa_column=schema.DELIVERY_ATTEMPT.c.outcome)
+    answer: str = Field(sa_column=schema.DELIVERY_ATTEMPT.c.answer)

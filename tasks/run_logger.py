@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
-
-from prefect import get_run_logger
-from prefect.exceptions import MissingContextError
 
 
 def logger() -> logging.Logger | logging.LoggerAdapter[Any]:
     """The logger of the run that this is called in, if any."""
+    if "prefect" not in sys.modules:
+        # There is no run where nobody has imported Prefect, which takes a second and more.
+        return logging.getLogger("routewatch")
+    from prefect import get_run_logger  # noqa: PLC0415
+    from prefect.exceptions import MissingContextError  # noqa: PLC0415
+
     try:
         return get_run_logger()
     except MissingContextError:

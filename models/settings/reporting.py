@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from babel import Locale, UnknownLocaleError
 from pydantic import Field, field_validator
 
+from models.kpis import KpiName
 from models.report_template import Template
 from models.settings.block import SettingsBlock
+
+if TYPE_CHECKING:
+    ReportPart = str
+else:
+    ReportPart = Literal[("all", *(name.value for name in KpiName), "cost", "trends", "optimization")]
 
 
 class Schedule(SettingsBlock):
@@ -16,8 +21,7 @@ class Schedule(SettingsBlock):
     """Run it by the timetable."""
     recipients: tuple[str, ...] = ()
     """Who gets it: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
-    metrics: tuple[Literal["all", "responseTime", "selectionAccuracy", "cacheHitRate", "costEfficiency",
-                           "errorRate", "cost", "trends", "optimization"], ...] = ("all",)  # fmt: skip
+    metrics: tuple[ReportPart, ...] = ("all",)
     """What the report shows."""
     format: Literal["summary", "detailed"] = "summary"
     """A page or two, or everything."""
@@ -54,6 +58,8 @@ class Reporting(SettingsBlock):
     @field_validator("locale")
     @classmethod
     def _known_locale(cls, name: str) -> str:
+        from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - only where one is named
+
         try:
             Locale.parse(name.replace("-", "_"))
         except (UnknownLocaleError, ValueError):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field, ValidationError, field_validator
 
 from models.errors import Fault, SettingsError
+from models.period import is_zone
 from models.settings.block import SettingsBlock
-from models.settings.delivery import Delivery
+from models.settings.delivery import DeliverySettings
 from models.settings.monitoring import Monitoring, PerformanceMetrics
 from models.settings.optimizer import Optimizer
 from models.settings.reporting import Budget, Reporting
@@ -33,7 +34,7 @@ class Settings(SettingsBlock):
     """What the models may cost."""
     optimizer: Optimizer = Optimizer()
     """What the loop may do by itself."""
-    delivery: Delivery = Delivery()
+    delivery: DeliverySettings = DeliverySettings()
     """Where reports and messages go, and how."""
     sources: dict[str, SourceSettings] = Field(default={})
     """Where picks are pulled from, by name; a name that is a kind needs no `kind`."""
@@ -51,7 +52,7 @@ class Settings(SettingsBlock):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
+        if not is_zone(name):
             raise ValueError(f"{name!r} is no IANA time zone such as Europe/Berlin")
         ZoneInfo(name)
         return name

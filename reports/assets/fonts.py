@@ -42,19 +42,19 @@ def web_faces() -> str:
 
 def text_em(text: str, *, bold: bool = False) -> float:
     """How wide a text is, in heights of its letters; of letters that the font lacks it is about so."""
-    return sum(_letter_em(letter, 600 if bold else 400) for letter in text)
+    return sum(_character_em(letter, 600 if bold else 400) for letter in text)
 
 
 def shortened(text: str, em: float, *, bold: bool = False) -> str:
     """A text with as many of its letters as have room, and "…" for the others."""
     if text_em(text, bold=bold) <= em:
         return text
-    ends = accumulate(_letter_em(letter, 600 if bold else 400) for letter in text)
-    kept = sum(end <= em - _letter_em("…", 400) for end in ends)
+    ends = accumulate(_character_em(letter, 600 if bold else 400) for letter in text)
+    kept = sum(end <= em - _character_em("…", 400) for end in ends)
     return f"{text[:kept]}…"
 
 
-def _letter_em(letter: str, weight: int) -> float:
+def _character_em(letter: str, weight: int) -> float:
     known = _widths(DIRECTORY / _FACES[weight]).get(ord(letter))
     if known is not None:
         return known

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal, format_percent
 
-from models.documents import Coverage, Interval, PeriodPart
+if TYPE_CHECKING:
+    from models.documents import Coverage, Interval, PeriodPart
 
 NO_DATA = "no data"
 _MS_PER_S = 1_000

@@ -13,17 +13,15 @@ from models.attribution import Attribution
 from models.database import reading, writing
 from models.errors import UnknownSilence, UsageError
 from models.notifications import AlertRule
-from models.tables import AlertSilence, table_of
+from models.schema import ALERT_SILENCE
 from tasks.alerts.grouping import Silence
-
-SILENCE = table_of(AlertSilence)
 
 LONGEST = timedelta(days=31)
 """What is to be silent for longer is better switched off in the settings."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SilenceRequest:
     """What is to be silent, and for how long; None is every rule, or every subject."""
 
     rule: AlertRule | None
@@ -31,37 +29,47 @@ class Wanted:
     length: timedelta
 
 
-def silence(engine: Engine, wanted: Wanted, word: Attribution) -> int:
+def create_silence(engine: Engine, wanted_rows: SilenceRequest, attribution: Attribution) -> int:
     """Silence alerts from now on; the silence's number. Raises UsageError for a length that cannot be meant."""
-    if not timedelta() < wanted.length <= LONGEST:
-        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted.length}")
-    if not word.note.strip():
+    if not timedelta() < wanted_rows.length <= LONGEST:
+        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted_rows.length}")
+    if not attribution.note.strip():
         raise UsageError("a silence needs a reason: whoever misses the alert will look for it")
-    rule = wanted.rule.value if wanted.rule else None
-    row = {"rule": rule, "subject": wanted.subject, "starts_at": word.at, "ends_at": word.at + wanted.length,
-           "by": word.by.strip(), "reason": word.note.strip()}  # fmt: skip
+    rule = wanted_rows.rule.value if wanted_rows.rule else None
+    row = {
+        "rule": rule,
+        "subject": wanted_rows.subject,
+        "starts_at": attribution.at,
+        "ends_at": attribution.at + wanted_rows.length,
+        "by": attribution.by.strip(),
+        "reason": attribution.note.strip(),
+    }
     with writing(engine) as connection:
-        return int(connection.execute(insert(SILENCE).values(row).returning(SILENCE.c.id)).scalar_one())
+        return int(connection.execute(insert(ALERT_SILENCE).values(row).returning(ALERT_SILENCE.c.id)).scalar_one())
 
 
 def end_silence(engine: Engine, silence_id: int, now: datetime) -> None:
     """End a silence now. Raises UnknownSilence where it is not there or is over."""
     with writing(engine) as connection:
-        ends_at = connection.scalar(select(SILENCE.c.ends_at).where(SILENCE.c.id == silence_id))
+        ends_at = connection.scalar(select(ALERT_SILENCE.c.ends_at).where(ALERT_SILENCE.c.id == silence_id))
         if ends_at is None or ends_at <= now:
             raise UnknownSilence(silence_id, "does not exist" if ends_at is None else "is over already")
-        connection.execute(update(SILENCE).where(SILENCE.c.id == silence_id).values(ends_at=now))
+        connection.execute(update(ALERT_SILENCE).where(ALERT_SILENCE.c.id == silence_id).values(ends_at=now))
 
 
 def list_silences(engine: Engine, now: datetime) -> Sequence[Row[Any]]:
     """The silences that are not over, the one that ends first first."""
     with reading(engine) as connection:
-        query = select(SILENCE).where(SILENCE.c.ends_at > now).order_by(SILENCE.c.ends_at, SILENCE.c.id)
+        query = (
+            select(ALERT_SILENCE)
+            .where(ALERT_SILENCE.c.ends_at > now)
+            .order_by(ALERT_SILENCE.c.ends_at, ALERT_SILENCE.c.id)
+        )
         return connection.execute(query).fetchall()
 
 
 def read_silences(connection: Connection, at: datetime) -> list[Silence]:
     """Those in force at `at`."""
-    query = select(SILENCE.c.rule, SILENCE.c.subject, SILENCE.c.starts_at, SILENCE.c.ends_at)
-    rows = connection.execute(query.where(SILENCE.c.starts_at <= at, SILENCE.c.ends_at > at))
+    query = select(ALERT_SILENCE.c.rule, ALERT_SILENCE.c.subject, ALERT_SILENCE.c.starts_at, ALERT_SILENCE.c.ends_at)
+    rows = connection.execute(query.where(ALERT_SILENCE.c.starts_at <= at, ALERT_SILENCE.c.ends_at > at))
     return [Silence(*row) for row in rows]

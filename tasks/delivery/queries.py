@@ -9,10 +9,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, func, select
 
 from models.database import reading
-from models.tables import Delivery, DeliveryAttempt, Report, StoredMessage, table_of
-
-DELIVERY, ATTEMPT = table_of(Delivery), table_of(DeliveryAttempt)
-REPORT, MESSAGE = table_of(Report), table_of(StoredMessage)
+from models.schema import DELIVERY, DELIVERY_ATTEMPT, MESSAGE, REPORT
 
 _MESSAGES = {"alerts": "alerts", "deadDeliveries": "notice of deliveries given up", "sample": "sample"}
 
@@ -22,18 +19,18 @@ def with_contents() -> Select[Any]:
     last attempt's answer and attempt_id; NULL is none.
     """
     # Looked up by delivery: adding all attempts up would take longer with each that was ever made.
-    made = ATTEMPT.c.delivery_id == DELIVERY.c.id
-    last = select(func.max(ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
+    made = DELIVERY_ATTEMPT.c.delivery_id == DELIVERY.c.id
+    last = select(func.max(DELIVERY_ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
     return (
-        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content, ATTEMPT.c.answer,
-               ATTEMPT.c.id.label("attempt_id"))
+        select(DELIVERY, REPORT.c.kind, REPORT.c.template, REPORT.c.period_start, MESSAGE.c.content,
+               DELIVERY_ATTEMPT.c.answer, DELIVERY_ATTEMPT.c.id.label("attempt_id"))
         .outerjoin(REPORT, REPORT.c.id == DELIVERY.c.report_id)
         .outerjoin(MESSAGE, MESSAGE.c.id == DELIVERY.c.message_id)
-        .outerjoin(ATTEMPT, ATTEMPT.c.id == last)
+        .outerjoin(DELIVERY_ATTEMPT, DELIVERY_ATTEMPT.c.id == last)
     )  # fmt: skip
 
 
-def what_is_carried(row: Row[Any]) -> str:
+def content_of(row: Row[Any]) -> str:
     """The report of a row by its kind, template and period, or its message by its kind."""
     if row.content is not None:
         return _MESSAGES.get(row.content["kind"], "message")
@@ -62,5 +59,5 @@ def list_deliveries(engine: Engine, *, limit: int = 200) -> list[Listed]:
 
 
 def _listed(row: Row[Any]) -> Listed:
-    what = what_is_carried(row)
+    what = content_of(row)
     return Listed(row.id, what, row.channel, row.recipient, row.state, row.attempts, row.next_attempt_at, row.answer)

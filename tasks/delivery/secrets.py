@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 from functools import cached_property
 
-from prefect.blocks.system import Secret
-from prefect.context import FlowRunContext, TaskRunContext
-from prefect.settings import get_current_settings
 from pydantic import SecretStr
 
 from models.environment import Environment
@@ -18,7 +15,7 @@ WEBHOOK_BLOCK = "routewatch-webhook-secret"
 SMTP_BLOCK = "routewatch-smtp-password"
 
 
-class Keys:
+class Secrets:
     """What one run signs in with; each secret is read once, when it is needed first."""
 
     def __init__(self, environment: Environment) -> None:
@@ -36,7 +33,7 @@ class Keys:
             return None
         return self._environment.smtp_password or _block(SMTP_BLOCK)
 
-    def hidden(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """A text without any of these secrets, should somebody have repeated it."""
         read = [self.__dict__.get(name) for name in ("webhook", "smtp_password")]
         secrets = [*read, self._environment.smtp_password, self._environment.webhook_secret]
@@ -44,7 +41,7 @@ class Keys:
             text = text.replace(word, "…")
         return text
 
-    def opened(self, recipient: Recipient) -> Recipient:
+    def resolved(self, recipient: Recipient) -> Recipient:
         """The recipient with its address, which a secret may hold. Raises DeliveryFailed without that secret."""
         name = recipient.secret_name
         if not name:
@@ -56,12 +53,12 @@ class Keys:
             raise DeliveryFailed(recipient.reference, wanted, permanent=False)
         chat = recipient.channel if recipient.reference.startswith(f"{recipient.channel}+") else ""
         try:
-            opened = parse_url(found.get_secret_value().strip(), chat)
+            resolved = parse_url(found.get_secret_value().strip(), chat)
         except ValueError as error:
             raise DeliveryFailed(
                 recipient.reference, f"what {name} holds is no URL: {error}", permanent=False
             ) from None
-        return Recipient(opened.channel, recipient.reference, opened.address, name)
+        return Recipient(resolved.channel, recipient.reference, resolved.address, name)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -69,6 +66,10 @@ class Keys:
 
 def _block(name: str) -> SecretStr | None:
     """The value of a Secret block; None where there is none, or no Prefect server to ask."""
+    from prefect.blocks.system import Secret  # noqa: PLC0415 - importing Prefect takes seconds
+    from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
     in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
     if not in_run and get_current_settings().api.url is None:
         return None

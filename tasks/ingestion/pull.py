@@ -15,13 +15,11 @@ import polars as pl
 from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import insert_into, reading, writing
+from models.schema import PULL_STATE
 from models.settings import SourceSettings
-from models.tables import PullState, table_of
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.pull_stats import PullStats
 from tasks.ingestion.source import Batch, Source
 from tasks.ingestion.store_batch import Prepared, prepare, store
-
-STATE = table_of(PullState)
 
 READ_AHEAD = 2
 """Batches that are read and prepared while the one before is written."""
@@ -36,7 +34,7 @@ class Preview:
     """What a pull would store, without storing it: some rows, and the tally of the batches that were looked at."""
 
     rows: pl.DataFrame
-    tally: Tally
+    stats: PullStats
 
 
 def pull(
@@ -48,7 +46,7 @@ def pull(
     *,
     since: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Tally:
+) -> PullStats:
     """Store what changed since the source's cursor, or everything from `since` on, an instant of the source's time.
 
     Every batch is one transaction with its cursor: a pull that ended in the middle goes on there the next time, and a
@@ -57,7 +55,7 @@ def pull(
     state = _state(engine, name)
     cursor = None if state is None else state.cursor
     newest = _newest(state)
-    total, of = Tally(newest=newest), source.size(cursor, since)
+    total, of = PullStats(newest=newest), source.size(cursor, since)
     for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since):
         with writing(engine) as connection:
             _lock(connection, name, source.kind)
@@ -80,9 +78,9 @@ def preview(
     with closing(cast("Generator[Batch]", source.batches(cursor, since))) as batches:
         for batch in batches:
             prepared = prepare(batch, name, settings.complexity_rule)
-            if prepared.tally.read:
-                return Preview(prepared.selections.head(SHOWN_ROWS), prepared.tally)
-    return Preview(pl.DataFrame(), Tally())
+            if prepared.stats.read:
+                return Preview(prepared.selections.head(SHOWN_ROWS), prepared.stats)
+    return Preview(pl.DataFrame(), PullStats())
 
 
 def cursor_of(engine: Engine, name: str) -> str | None:
@@ -92,9 +90,9 @@ def cursor_of(engine: Engine, name: str) -> str | None:
 
 
 def states(engine: Engine) -> Sequence[Row[Any]]:
-    """Of every source that was pulled how far it was, by name: the rows of models.tables.PullState."""
+    """Of every source that was pulled how far it was, by name: the rows of models.schema.PULL_STATE."""
     with reading(engine) as connection:
-        return connection.execute(select(STATE).order_by(STATE.c.source)).all()
+        return connection.execute(select(PULL_STATE).order_by(PULL_STATE.c.source)).all()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -105,7 +103,7 @@ _CLOSE = 0.8
 
 def _state(engine: Engine, name: str) -> Any:
     with reading(engine) as connection:
-        return connection.execute(select(STATE).where(STATE.c.source == name)).one_or_none()
+        return connection.execute(select(PULL_STATE).where(PULL_STATE.c.source == name)).one_or_none()
 
 
 def _newest(state: Any) -> datetime | None:
@@ -139,14 +137,14 @@ def _ahead(
 
 def _lock(connection: Connection, name: str, kind: str) -> None:
     """Hold the source's row: a second pull of it waits, so that two do not write the same rows crosswise."""
-    insertion = insert_into(connection, STATE).on_conflict_do_nothing(index_elements=["source"])
+    insertion = insert_into(connection, PULL_STATE).on_conflict_do_nothing(index_elements=["source"])
     connection.execute(insertion, {"source": name, "kind": kind})
-    connection.execute(select(STATE.c.source).where(STATE.c.source == name).with_for_update())
+    connection.execute(select(PULL_STATE.c.source).where(PULL_STATE.c.source == name).with_for_update())
 
 
-def _save(connection: Connection, name: str, cursor: str | None, now: datetime, tally: Tally) -> None:
+def _save(connection: Connection, name: str, cursor: str | None, now: datetime, stats: PullStats) -> None:
     """None leaves the cursor where it is."""
-    values: dict[str, Any] = {"pulled_at": now, "last": tally.as_json()}
+    values: dict[str, Any] = {"pulled_at": now, "last": stats.as_json()}
     if cursor is not None:
         values["cursor"] = cursor
-    connection.execute(STATE.update().where(STATE.c.source == name).values(values))
+    connection.execute(PULL_STATE.update().where(PULL_STATE.c.source == name).values(values))

@@ -7,15 +7,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert
 
-from models.tables import Overhead, Selection, SelectionChange, table_of
-
-SELECTION, OVERHEAD, CHANGE = table_of(Selection), table_of(Overhead), table_of(SelectionChange)
+from models.schema import OVERHEAD, SELECTION_CHANGE
+from routewatch.selection import SELECTION
 
 IDS_AT_ONCE = 500
 """SQLite takes a bounded number of parameters."""
 
 
-def withdraw(connection: Connection, request_ids: Sequence[str]) -> int:
+def retract(connection: Connection, request_ids: Sequence[str]) -> int:
     """Delete selections and overhead by their ids within the caller's transaction; gives how many selections.
 
     Unlike with an update no trigger notes the time of what is deleted: this does.
@@ -31,5 +30,5 @@ def withdraw(connection: Connection, request_ids: Sequence[str]) -> int:
         count += len(gone)
         times.update(gone)
     if times:
-        connection.execute(insert(CHANGE), [{"at": at} for at in sorted(times)])
+        connection.execute(insert(SELECTION_CHANGE), [{"at": at} for at in sorted(times)])
     return count

@@ -7,25 +7,21 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
-from tasks.optimizer.decisions import pending
 from tasks.run_logger import logger
 
 DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"
 
 
-def choices(waiting: tuple[tuple[int, str], ...]) -> list[str]:
+def decision_options(waiting: tuple[tuple[int, str], ...]) -> list[str]:
     """What the form lets one choose from."""
     return [label for _, label in waiting] or [NOTHING_PENDING]
 
 
-def with_choices(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
+def with_options(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
     """The form's schema with the pending optimizations as the values of `optimization`."""
-    names = choices(waiting)
+    names = decision_options(waiting)
     field = {**schema["properties"]["optimization"], "enum": names, "default": names[0]}
     return {**schema, "properties": {**schema["properties"], "optimization": field}}
 
@@ -36,21 +32,12 @@ def link_to(ui_url: str, deployment_id: str, label: str) -> str:
     return f"{ui_url.rstrip('/')}/deployments/deployment/{deployment_id}/run?parameters={chosen}"
 
 
-@task(name="offer decisions", cache_policy=NO_CACHE)
-def offer_decisions(place: Workplace) -> dict[int, str]:
+def update_form(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     """Bring the form's choices up to date; the links that lead to it, by optimization.
 
     Where no Prefect server is configured or none has the form, there is nothing to link to: people decide on the
     command line.
     """
-    return _offer(pending(place.engine))
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _offer(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
-    """The links by optimization."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
     from prefect.client.schemas.actions import DeploymentUpdate  # noqa: PLC0415
     from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError  # noqa: PLC0415
@@ -62,7 +49,7 @@ def _offer(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     try:
         with get_client(sync_client=True) as client:
             form = client.read_deployment_by_name(DECISION_DEPLOYMENT)
-            schema = with_choices(dict(form.parameter_openapi_schema or {}), waiting)
+            schema = with_options(dict(form.parameter_openapi_schema or {}), waiting)
             client.update_deployment(form.id, DeploymentUpdate(parameter_openapi_schema=schema))
     except ObjectNotFound:
         return {}

@@ -18,22 +18,19 @@ from sqlalchemy import Connection, Row, func, insert, select, text, update
 from models.documents import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
 from models.period import EARLIEST
-from models.settings import Optimizer, Settings
-from models.tables import (
+from models.schema import (
+    CONFIG,
+    CONFIG_CHANGE,
     HOUR_TOTAL,
-    Config,
-    ConfigChange,
-    Optimization,
+    OPTIMIZATION,
+    OPTIMIZATION_TRANSITION,
+    ROLLUP,
     OptimizationState,
-    OptimizationTransition,
-    Rollup,
-    table_of,
 )
+from models.settings import Optimizer, Settings
 from tasks.optimizer.matched_hours import will_match
-from tasks.optimizer.router_config import Change, set_value
-
-OPTIMIZATION, TRANSITION = table_of(Optimization), table_of(OptimizationTransition)
-CONFIG, CHANGE, ROLLUP = table_of(Config), table_of(ConfigChange), table_of(Rollup)
+from tasks.optimizer.queries import get_optimization, list_by_state
+from tasks.optimizer.router_config import ChangeOrigin, set_value
 
 State = OptimizationState
 
@@ -67,7 +64,7 @@ class Step:
     evidence: dict[str, Any] | None = None
 
 
-def alone(connection: Connection) -> None:
+def lock_optimizer(connection: Connection) -> None:
     """Wait until no other process decides on optimizations; until the end of the transaction none does.
 
     SQLite has one writer at a time anyway.
@@ -76,7 +73,7 @@ def alone(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('routewatch optimizations'))"))
 
 
-def why_stopped(connection: Connection, optimizer: Optimizer) -> str | None:
+def stop_reason(connection: Connection, optimizer: Optimizer) -> str | None:
     """Why nothing may be changed at all: the settings say so, or the kill switch does. None where it may."""
     if optimizer.mode == "off":
         return "the optimizer is off (optimizer.mode in the settings)"
@@ -88,22 +85,8 @@ def why_stopped(connection: Connection, optimizer: Optimizer) -> str | None:
 
 def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
     """Raises OptimizerStopped."""
-    if why := why_stopped(connection, optimizer):
+    if why := stop_reason(connection, optimizer):
         raise OptimizerStopped(why)
-
-
-def found(connection: Connection, optimization_id: int) -> Row[Any]:
-    """One optimization. Raises UnknownOptimization."""
-    row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
-    if row is None:
-        raise UnknownOptimization(optimization_id, "is not there")
-    return row
-
-
-def in_states(connection: Connection, states: Iterable[State]) -> Sequence[Row[Any]]:
-    """The optimizations that are in one of some states, the oldest first."""
-    wanted = OPTIMIZATION.c.state.in_(list(states))
-    return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
 
 
 def recommendation_of(row: Row[Any]) -> Recommendation:
@@ -115,70 +98,70 @@ def propose(connection: Connection, values: dict[str, Any], step: Step) -> int:
     """A new optimization; its id."""
     row = {**values, "state": State.PROPOSED, "created_at": step.at, "updated_at": step.at}
     made = connection.execute(insert(OPTIMIZATION).values(row).returning(OPTIMIZATION.c.id)).scalar_one()
-    _put_on_record(connection, made, None, State.PROPOSED, step)
+    _record_transition(connection, made, None, State.PROPOSED, step)
     return int(made)
 
 
 def advance(connection: Connection, optimization_id: int, to: State, step: Step, **values: Any) -> None:
     """Take an optimization to its next state. Raises UnknownOptimization where no step leads there from its state."""
-    before = State(found(connection, optimization_id).state)
+    before = State(get_optimization(connection, optimization_id).state)
     if to not in _NEXT.get(before, ()):
         raise UnknownOptimization(optimization_id, f"is {before.value} and cannot become {to.value}")
     as_read = OPTIMIZATION.c.id == optimization_id, OPTIMIZATION.c.state == before
     written = {"state": to, "updated_at": step.at, **values}
     if connection.execute(update(OPTIMIZATION).where(*as_read).values(written)).rowcount != 1:
         raise UnknownOptimization(optimization_id, f"is no longer {before.value}")
-    _put_on_record(connection, optimization_id, before, to, step)
+    _record_transition(connection, optimization_id, before, to, step)
 
 
-def carry_out(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
+def apply_config(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
     """Give the config the values of an approved optimization. Raises ConfigConflict, and then changes nothing.
 
     The change, its audit rows and the new state are one transaction, the caller's.
     """
-    change = Change(step.by, step.reason, step.at, optimization_id)
+    change = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
     with connection.begin_nested():
         for move in item.moves:
             set_value(connection, move.key, move.to_value, move.version, change)
         advance(connection, optimization_id, State.APPLIED, step, applied_at=step.at)
 
 
-def take_back(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
+def revert_config(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
     """Give the keys of an optimization the values from before. Raises ConfigConflict where one was changed since."""
-    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
-    changes = connection.execute(select(CHANGE).where(*made).order_by(CHANGE.c.id.desc())).fetchall()
+    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
+    changes = connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id.desc())).fetchall()
     with connection.begin_nested():
         for change in changes:
-            back = Change(step.by, step.reason, step.at, optimization_id)
+            back = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
             version = set_value(connection, change.key, change.from_value, change.version, back)
-            same = CHANGE.c.key == change.key, CHANGE.c.version == version
-            new_id = connection.execute(select(CHANGE.c.id).where(*same)).scalar_one()
+            same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
+            new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
             # The one that takes back is no change to be taken back itself.
-            both = CHANGE.c.id.in_([change.id, new_id])
-            connection.execute(update(CHANGE).where(both).values(reverted_by=new_id))
+            both = CONFIG_CHANGE.c.id.in_([change.id, new_id])
+            connection.execute(update(CONFIG_CHANGE).where(both).values(reverted_by=new_id))
         advance(connection, optimization_id, State.REVERTED, step, **values)
 
 
 def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict | None:
     """Which key of an applied optimization somebody else has changed since; None where they stand as it left them."""
-    made = CHANGE.c.optimization_id == optimization_id, CHANGE.c.reverted_by.is_(None)
-    for change in connection.execute(select(CHANGE).where(*made)).fetchall():
+    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
+    for change in connection.execute(select(CONFIG_CHANGE).where(*made)).fetchall():
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == change.key))
         if version != change.version:
             return ConfigConflict(change.key, change.version, version)
     return None
 
 
-def why_not_now(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
+def blocking_reason(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
     """Why keys are left alone for now; None where they may be changed."""
-    for row in in_states(connection, OBSERVED):
+    for row in list_by_state(connection, OBSERVED):
         theirs = [move.key for move in recommendation_of(row).moves]
         if overlap(keys, theirs):
             return f"waits until #{row.id} ({', '.join(theirs)}) is judged: two changes at once prove nothing of either"
     cooled_at = max((at for key in keys if (at := _cooled_at(connection, key, settings.optimizer))), default=None)
     if cooled_at is not None and cooled_at > now:
         return f"cools down until {cooled_at:%Y-%m-%d %H:%M} UTC after the last change of the same keys"
-    if not _can_be_judged(connection, keys, settings, now):
+    if not _can_be_assessed(connection, keys, settings, now):
         return "waits for hours under the present config that the next ones can be compared with"
     return None
 
@@ -190,14 +173,14 @@ def unchanged_since(
 
     A key's first value is no change, and neither is what the optimization `own_id` did.
     """
-    earlier = select(CHANGE.c.key, func.max(CHANGE.c.changed_at).label("at")).where(
-        CHANGE.c.changed_at <= until,
-        CHANGE.c.from_value.is_not(None),
-        func.coalesce(CHANGE.c.optimization_id, -1) != (own_id or -2),
+    earlier = select(CONFIG_CHANGE.c.key, func.max(CONFIG_CHANGE.c.changed_at).label("at")).where(
+        CONFIG_CHANGE.c.changed_at <= until,
+        CONFIG_CHANGE.c.from_value.is_not(None),
+        func.coalesce(CONFIG_CHANGE.c.optimization_id, -1) != (own_id or -2),
     )
     times = [
         change.at
-        for change in connection.execute(earlier.group_by(CHANGE.c.key)).fetchall()
+        for change in connection.execute(earlier.group_by(CONFIG_CHANGE.c.key)).fetchall()
         if change.key != STOPPED_KEY and overlap(keys, [change.key])
     ]
     return max(times, default=EARLIEST)
@@ -219,7 +202,7 @@ def _area(key: str) -> str:
     return key if key.startswith("routing.") else "*"
 
 
-def _can_be_judged(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
+def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
     """Whether what comes next can be held against what came under the present config."""
     first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
     start = max(unchanged_since(connection, keys, now), first or now)
@@ -229,13 +212,13 @@ def _can_be_judged(connection: Connection, keys: Sequence[str], settings: Settin
 
 def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:
     """When a key may be changed again; the wait doubles with each time that it was taken back since it was kept."""
-    by_us = CHANGE.c.key == key, CHANGE.c.optimization_id.is_not(None)
-    last: datetime | None = connection.scalar(select(func.max(CHANGE.c.changed_at)).where(*by_us))
+    by_us = CONFIG_CHANGE.c.key == key, CONFIG_CHANGE.c.optimization_id.is_not(None)
+    last: datetime | None = connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_us))
     if last is None:
         return None
     states = (
         select(OPTIMIZATION.c.state)
-        .where(OPTIMIZATION.c.id.in_(select(CHANGE.c.optimization_id).where(*by_us)))
+        .where(OPTIMIZATION.c.id.in_(select(CONFIG_CHANGE.c.optimization_id).where(*by_us)))
         .order_by(OPTIMIZATION.c.id.desc())
     )
     reverts = 0
@@ -247,9 +230,11 @@ def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> dateti
     return last + min(wait, max(LONGEST_COOL_DOWN, timedelta(hours=optimizer.cool_down_hours)))
 
 
-def _put_on_record(connection: Connection, optimization_id: int, before: State | None, to: State, step: Step) -> None:
+def _record_transition(
+    connection: Connection, optimization_id: int, before: State | None, to: State, step: Step
+) -> None:
     connection.execute(
-        insert(TRANSITION).values(
+        insert(OPTIMIZATION_TRANSITION).values(
             optimization_id=optimization_id,
             at=step.at,
             from_state=before,

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
 from models.database import insert_into, reading, writing
-from models.documents import ConfigHistoryEntry
 from models.errors import ConfigConflict
-from models.tables import Config, ConfigChange, table_of
+from models.schema import CONFIG, CONFIG_CHANGE
 
-CONFIG, CHANGE = table_of(Config), table_of(ConfigChange)
+if TYPE_CHECKING:
+    from models.documents import ConfigHistoryEntry
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeOrigin:
     """Who changes a key, why, when, and on whose behalf."""
 
     by: str
@@ -45,7 +45,7 @@ def read_config(engine: Engine) -> dict[str, Setting]:
         return {row.key: Setting(row.value, row.version) for row in rows}
 
 
-def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: Change) -> int:
+def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: ChangeOrigin) -> int:
     """Give a key a value within the caller's transaction; gives the new version.
 
     `expected_version` is None for a key that is not there yet. Raises ConfigConflict when it is at another one.
@@ -63,7 +63,7 @@ def set_value(connection: Connection, key: str, value: Any, expected_version: in
     if done is None:
         raise ConfigConflict(key, expected_version or 0, before.version if before else None)
     connection.execute(
-        insert(CHANGE).values(
+        insert(CONFIG_CHANGE).values(
             key=key,
             version=version,
             from_value=before.value if before else None,
@@ -82,19 +82,25 @@ def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, n
     with writing(engine) as connection:
         # Locked, so that a change of the same second waits its turn instead of getting in between.
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key).with_for_update())
-        return set_value(connection, key, value, version, Change(by, reason, now))
+        return set_value(connection, key, value, version, ChangeOrigin(by, reason, now))
 
 
 def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
     """The audit trail, the newest change first: rows of ConfigChange."""
-    query = select(CHANGE).order_by(CHANGE.c.changed_at.desc(), CHANGE.c.id.desc())
+    query = select(CONFIG_CHANGE).order_by(CONFIG_CHANGE.c.changed_at.desc(), CONFIG_CHANGE.c.id.desc())
     with reading(engine) as connection:
-        return connection.execute(query if key is None else query.where(CHANGE.c.key == key)).fetchall()
+        return connection.execute(query if key is None else query.where(CONFIG_CHANGE.c.key == key)).fetchall()
 
 
 def config_history(engine: Engine, start: datetime, end: datetime) -> list[ConfigHistoryEntry]:
     """What anybody changed in [start, end], the oldest first; what was taken back later is marked."""
-    query = select(CHANGE).where(CHANGE.c.changed_at.between(start, end)).order_by(CHANGE.c.changed_at, CHANGE.c.id)
+    from models.documents import ConfigHistoryEntry  # noqa: PLC0415 - reading the config needs none of a report's classes
+
+    query = (
+        select(CONFIG_CHANGE)
+        .where(CONFIG_CHANGE.c.changed_at.between(start, end))
+        .order_by(CONFIG_CHANGE.c.changed_at, CONFIG_CHANGE.c.id)
+    )
     with reading(engine) as connection:
         rows = connection.execute(query).fetchall()
     return [

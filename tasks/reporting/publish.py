@@ -1,36 +1,31 @@
-"""Publish: a report stored once, its deliveries queued with it, its files written, its artifact shown in Prefect."""
+"""Publish: a report stored once, its deliveries queued with it, its files written, its artifact for Prefect made."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 from sqlalchemy import Engine, select
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import insert_into, reading, writing
 from models.documents import Document, ReportDocument
+from models.schema import REPORT
 from models.settings import Settings
-from models.tables import Report, table_of
 from reports.file_names import file_stem
 from reports.renderers.markdown import render_markdown
 from reports.renderers.report_file import as_file
+from reports.report_templates.view import headline
 from reports.text.decisions import link_to
-from reports.text.headline import headline
 from tasks.atomic_files import write_in_pieces
-from tasks.delivery.queue import queue
+from tasks.delivery.queue import enqueue
 from tasks.delivery.recipients import recipients_for
 from tasks.reporting.request import Request
-
-REPORT = table_of(Report)
 
 _LABELS = {"zip": "CSV, zipped"}
 """What a suffix does not say."""
@@ -47,6 +42,15 @@ class StoredReport:
     without_address: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Artifact:
+    """What the Prefect UI shows of a report. Reports of the same key are versions of one artifact there."""
+
+    key: str
+    markdown: str
+    description: str
+
+
 def find_report(engine: Engine, request: Request, settings: Settings) -> StoredReport | None:
     """The stored report of the same kind, period and parameters; None where there is none."""
     same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
@@ -56,7 +60,7 @@ def find_report(engine: Engine, request: Request, settings: Settings) -> StoredR
 
 
 def store_report(
-    place: Workplace,
+    ctx: AppContext,
     request: Request,
     document: Document,
     recipients: tuple[str, ...],
@@ -70,19 +74,19 @@ def store_report(
 
     A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
     """
-    addresses, without = recipients_for(recipients, place.settings)
-    identity = _identity(request, place.settings)
+    addresses, without = recipients_for(recipients, ctx.settings)
+    identity = _identity(request, ctx.settings)
     row = identity | {
         "template": document.template,
-        "parameters": request.parameters(place.settings),
+        "parameters": request.parameters(ctx.settings),
         "document": document.model_dump(mode="json", by_alias=True),
         "created_at": now,
     }
-    with writing(place.engine) as connection:
+    with writing(ctx.engine) as connection:
         connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
         same = (REPORT.c[name] == value for name, value in identity.items())
         stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
-        queue(connection, stored.id, addresses, queued_at)
+        enqueue(connection, stored.id, addresses, queued_at)
     return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
 
 
@@ -97,12 +101,25 @@ def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
     return paths
 
 
+def artifact_of(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -> Artifact:
+    """The report as an artifact, with where its files (paths by suffix) are."""
+    document = report.document
+    where = "\n".join(
+        f"- {_LABELS.get(suffix, suffix.upper())}: {_link(ctx, document, path)}" for suffix, path in files.items()
+    )
+    return Artifact(
+        key=f"{document.kind}-{document.template}-report",
+        markdown=render_markdown(document, where),
+        description=headline(document),
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _link(place: Workplace, document: Document, path: Path) -> str:
+def _link(ctx: AppContext, document: Document, path: Path) -> str:
     """A link to a file where it can be opened, and its path: no browser opens a file from a page of the web."""
-    address = place.environment.address_of_report(document.kind, path.name)
+    address = ctx.environment.address_of_report(document.kind, path.name)
     return f"[{path.name}](<{link_to(address)}>)" if link_to(address) else f"`{path.absolute()}`"
 
 
@@ -114,44 +131,3 @@ def _identity(request: Request, settings: Settings) -> dict[str, Any]:
         "period_end": request.period.end,
         "parameters_hash": hashlib.sha256(parameters).hexdigest(),
     }
-
-
-@task(name="find report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def find_told(place: Workplace, request: Request) -> StoredReport | None:
-    """The report, where an earlier run has stored it."""
-    return find_report(place.engine, request, place.settings)
-
-
-@task(name="store report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def store(
-    place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
-) -> StoredReport:
-    """Store a report and queue its deliveries."""
-    report = store_report(place, request, document, recipients, now=now, queued_at=datetime.now(UTC))
-    logged = {"report_id": report.id}
-    told = request.kind, request.template, request.period.start.isoformat()
-    get_run_logger().info("stored the %s %s report of %s", *told, extra=logged)
-    for name in report.without_address:
-        told_without = "no address is set for %r (delivery.recipients.%s): it gets no report"
-        get_run_logger().warning(told_without, name, name, extra=logged)
-    return report
-
-
-@task(name="write report files", cache_policy=NO_CACHE)
-def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
-    """Write the report in its formats; paths by suffix."""
-    return write_files(report, place.environment.reports_folder)
-
-
-@task(name="show report in Prefect", cache_policy=NO_CACHE)
-def show_report(place: Workplace, report: StoredReport, files: dict[str, Path]) -> None:
-    """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
-    document = report.document
-    where = "\n".join(
-        f"- {_LABELS.get(suffix, suffix.upper())}: {_link(place, document, path)}" for suffix, path in files.items()
-    )
-    create_markdown_artifact(
-        key=f"{document.kind}-{document.template}-report",
-        markdown=render_markdown(document, where),
-        description=headline(document),
-    )

@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
-from models.tables import Rollup, Selection, table_of
+from models.schema import ROLLUP_CHECKPOINT
+from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
-from tasks.rollups.checkpoint import MINUTES_KEPT, STATE, State, lock_state
-from tasks.rollups.rebuild import mend
-from tasks.rollups.store import remove
-
-SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
+from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint
+from tasks.rollups.rebuild import rebuild_changed_hours
+from tasks.rollups.store import remove_rollups
 
 HOURS_KEPT = timedelta(days=90)
 HOURS_BEHIND_RAW = timedelta(days=14)
@@ -56,39 +53,47 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         return Retained(0, 0, None)
     removed = _remove_raw(engine, state, archive)
     with writing(engine) as connection:
-        state = lock_state(connection)
+        state = lock_checkpoint(connection)
         minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
         if state.minutes_from is None or state.minutes_from < minutes_from:
-            connection.execute(update(STATE).values(minutes_from=minutes_from))
+            connection.execute(update(ROLLUP_CHECKPOINT).values(minutes_from=minutes_from))
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
-            rollups += remove(connection, level, EARLIEST, kept_from)
+            rollups += remove_rollups(connection, level, EARLIEST, kept_from)
     return Retained(removed, rollups, state.raw_from)
+
+
+def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
+    """Remove what is older than the settings keep."""
+    kept = timedelta(milliseconds=ctx.settings.monitoring.retention_period)
+    archive = ctx.environment.archive_folder if ctx.settings.monitoring.archive else None
+    # A run that acts as a later time must not remove what is kept today.
+    return retain(ctx.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> State | None:
+def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | None:
     """The progress, with raw rows marked as kept from the new time on; None where nothing has been counted yet."""
     with reading(engine) as connection:
-        if connection.execute(select(STATE.c.id)).one_or_none() is None:
+        if connection.execute(select(ROLLUP_CHECKPOINT.c.id)).one_or_none() is None:
             return None
     # What has changed is counted while its rows are all there.
-    mend(engine)
+    rebuild_changed_hours(engine)
     with writing(engine) as connection:
-        state = lock_state(connection)
+        state = lock_checkpoint(connection)
         raw_from = floor_to(Level.DAY, now - raw_kept, state.zone)
         # Where there is nothing to remove nothing is marked: what comes late can still be counted in any zone.
         goes = (SELECTION.c.timestamp < raw_from) & (SELECTION.c.id <= state.last_id)
         is_later = state.raw_from is None or state.raw_from < raw_from
         if is_later and connection.execute(select(SELECTION.c.id).where(goes).limit(1)).first() is not None:
-            connection.execute(update(STATE).values(raw_from=raw_from))
-        return lock_state(connection)
+            connection.execute(update(ROLLUP_CHECKPOINT).values(raw_from=raw_from))
+        return lock_checkpoint(connection)
 
 
-def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
+def _remove_raw(engine: Engine, state: Checkpoint, archive: Path | None) -> int:
     """Delete the counted rows before `raw_from`, the oldest first."""
     if state.raw_from is None:
         return 0
@@ -123,16 +128,3 @@ def delete_rows(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> in
         with writing(engine) as connection:
             removed += connection.execute(delete(SELECTION).where(batch)).rowcount
     return removed
-
-
-@task(name="retain", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
-def retain_what_is_kept(place: Workplace, now: datetime) -> Retained:
-    """Remove what is older than the settings keep."""
-    kept = timedelta(milliseconds=place.settings.monitoring.retention_period)
-    archive = place.environment.archive_folder if place.settings.monitoring.archive else None
-    # A run that acts as a later time must not remove what is kept today.
-    result = retain(place.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
-    if result.selections or result.rollups:
-        told = f"{result.selections:,}", f"{result.rollups:,}"
-        get_run_logger().info("retention removed %s selections and %s rollups", *told)
-    return result

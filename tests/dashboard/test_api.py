@@ -19,7 +19,7 @@ from models.database import open_database, writing
 from models.tables import PullState, Report, table_of
 from tasks.optimizer.router_config import set_by_hand
 from tests.support.databases import PostgresServer, migrated_sqlite
-from tests.support.page_server import READER, WRITER, bearing, filled, serving, workplace
+from tests.support.page_server import READER, WRITER, app_context, bearing, filled, serving
 from tests.support.paths import ROOT
 
 
@@ -179,7 +179,7 @@ def test_whatever_is_asked_is_answered_as_documented(client: httpx.Client, data:
 
 def test_the_interface_is_described(sqlite_engine: Engine, tmp_path: Path) -> None:
     """Every operation in a sentence, with the errors that it may answer."""
-    described = create_app(workplace(sqlite_engine, tmp_path)).openapi()
+    described = create_app(app_context(sqlite_engine, tmp_path)).openapi()
     for path, operations in described["paths"].items():
         for operation in operations.values():
             assert operation["description"], path

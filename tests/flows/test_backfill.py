@@ -22,7 +22,7 @@ from sqlalchemy import Engine, select, text, update
 from models.database import reading, writing
 from models.errors import RoutewatchError, UsageError
 from models.period import Level
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections
 from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
@@ -74,7 +74,7 @@ def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
     insert_selections(engine, raw)
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
 
 
 def distort(engine: Engine) -> None:
@@ -190,9 +190,9 @@ def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
     from flows.backfill import backfill  # noqa: PLC0415 - importing Prefect takes seconds
 
     assert type(backfill.task_runner).__name__ == "ThreadPoolTaskRunner"
-    tell = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
+    notify = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
     environment = clean_environment(ROUTEWATCH_DASK_ADDRESS="local")
-    done = subprocess.run([sys.executable, "-c", tell], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", notify], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "DaskTaskRunner"
 
 

@@ -23,6 +23,7 @@ from models.documents import Document, Filters
 from models.environment import load_environment
 from models.errors import SettingsError
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
 from reports.assets import template_engine as pages
@@ -34,18 +35,18 @@ from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import render_mail
 from reports.renderers.html_page import render_html
 from reports.renderers.pdf import OwnFontsOnly, render_pdf
-from tasks.delivery.outbox import post
-from tasks.delivery.queue import queue
+from tasks.delivery.outbox import enqueue_message
+from tasks.delivery.queue import enqueue
 from tasks.delivery.worker import deliver_due
 from tasks.optimizer.router_config import read_config, set_by_hand
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.publish import store_report, write_files
 from tasks.reporting.request import Request
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support import documents, messages
-from tests.support.contexts import NOW, place_of, told
+from tests.support.contexts import NOW, context_of, enqueue_to_ops
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -73,9 +74,9 @@ def test_a_sender_that_carries_another_header_is_refused(monkeypatch: pytest.Mon
 def test_a_model_that_carries_another_header_adds_none_to_an_alert(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    place = place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
-    told(place, messages.alerts(messages.news(subject=INJECTED)))
-    deliver_due(place, now=NOW)
+    ctx = context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
+    enqueue_to_ops(ctx, messages.alerts(messages.alert_notification(subject=INJECTED)))
+    deliver_due(ctx, now=NOW)
     ((recipient, content),) = inbox.messages
     mail = message_from_bytes(content, policy=default)
     assert (recipient, mail["To"], mail["Bcc"]) == ("a@example.org", "a@example.org", None)
@@ -165,7 +166,7 @@ def test_a_template_reaches_no_further_than_its_values() -> None:
 
 def test_a_chat_takes_nothing_in_a_name_for_a_call_or_a_link() -> None:
     name = "<!channel> <@U1> @everyone [x](https://evil.example) <https://evil.example|x>"
-    notice = notice_of(messages.alerts(messages.news(subject=name)))
+    notice = notice_of(messages.alerts(messages.alert_notification(subject=name)))
     assert b"<!" not in render_slack(notice)
     assert b"<https" not in render_slack(notice)
     discord = json.loads(render_discord(notice))
@@ -180,9 +181,9 @@ def test_no_file_is_named_after_data(sqlite_engine: Engine, tmp_path: Path, name
     document = documents.performance("summary").model_copy(
         update={"kind": "custom", "filters": Filters(models=(name,))}
     )
-    place = place_of(sqlite_engine, tmp_path)
-    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
-    stored = store_report(place, request, document, (), NOW, queued_at=NOW)
+    ctx = context_of(sqlite_engine, tmp_path)
+    request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
+    stored = store_report(ctx, request, document, (), NOW, queued_at=NOW)
     paths = write_files(stored, tmp_path / "reports").values()
     assert all(path.parent == tmp_path / "reports" / "custom" for path in paths)
     assert all(re.fullmatch(r"routewatch-custom-performance-[0-9T-]+\.\w+", path.name) for path in paths)
@@ -196,18 +197,25 @@ BOBBY = "'; DROP TABLE selection; --\""
 def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
     insert_selections(engine, selections(*({"model_id": BOBBY, "team": BOBBY, "complexity": BOBBY} for _ in range(3))))
     settings = Settings()
-    fold(engine, basis_of(settings), now=MONDAY + timedelta(days=2))
+    update_rollups(engine, rollup_settings(settings), now=MONDAY + timedelta(days=2))
     filters = Filters(models=(BOBBY,), teams=(BOBBY,), complexities=(BOBBY,))
     period = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
-    request = Request("custom", "performance", period, "detailed", filters=filters)
-    document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
+    request = Request("custom", Template.PERFORMANCE, period, "detailed", filters=filters)
+    document = compose(request, collect_material(engine, request, settings, NOW), settings, NOW)
     set_by_hand(engine, BOBBY, BOBBY, by=BOBBY, reason=BOBBY, now=NOW)
-    place = place_of(engine, tmp_path)
-    store_report(place, request, document, (), NOW, queued_at=NOW)
+    ctx = context_of(engine, tmp_path)
+    store_report(ctx, request, document, (), NOW, queued_at=NOW)
     with writing(engine) as connection:
-        post(connection, messages.alerts(messages.news(subject=BOBBY)), BOBBY, ["console"], settings=settings, now=NOW)
-        queue(connection, 1, [(BOBBY, BOBBY)], NOW)
-    deliver_due(place, now=NOW)
+        enqueue_message(
+            connection,
+            messages.alerts(messages.alert_notification(subject=BOBBY)),
+            BOBBY,
+            ["console"],
+            settings=settings,
+            now=NOW,
+        )
+        enqueue(connection, 1, [(BOBBY, BOBBY)], NOW)
+    deliver_due(ctx, now=NOW)
     with reading(engine) as connection:
         assert connection.execute(select(table_of(Selection).c.model_id)).scalars().all() == [BOBBY] * 3
         assert BOBBY in connection.execute(select(DELIVERY.c.recipient)).scalars().all()
@@ -219,7 +227,7 @@ def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
 
 def test_an_alerts_mail_opens_nothing() -> None:
     mail = build_message_mail(
-        messages.alerts(messages.news(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
+        messages.alerts(messages.alert_notification(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
         recipient="a@example.org", date=NOW,
     )  # fmt: skip
     page = message_from_bytes(mail, policy=default).get_body(("html",))

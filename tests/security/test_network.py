@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from models.errors import DeliveryFailed, SettingsError
 from models.recipient import parse_recipient
 from models.settings import parse_settings
-from tasks.delivery.channels.http import MOST_BYTES, is_public, post_body
+from tasks.delivery.channels.http import LARGEST_RESPONSE_BYTES, is_public, post_body
 from tasks.delivery.channels.smtp import MailServer, send_mail
 from tests.support.servers import HOST, LOGIN, Hook, hook, mailbox, serving
 from tests.support.waiting import slowness
@@ -148,7 +148,7 @@ def test_a_name_that_turns_out_to_be_public_gets_nothing_unencrypted(monkeypatch
 
 def test_a_body_that_is_too_large_is_not_sent(receiver: Hook) -> None:
     with pytest.raises(DeliveryFailed, match="256,001 bytes") as caught:
-        posted(receiver.url, b"x" * (MOST_BYTES + 1))
+        posted(receiver.url, b"x" * (LARGEST_RESPONSE_BYTES + 1))
     assert caught.value.permanent
     assert receiver.requests == []
 
@@ -243,7 +243,7 @@ def test_a_login_is_made_and_one_that_is_refused_is_told_without_the_servers_wor
 def _mailed(port: int, security: Any, timeout_s: float = AMPLE_S, password: str | None = None) -> str:
     username, secret = ("ops", SecretStr(password)) if password else (None, None)
     server = MailServer(HOST, port, security, username, secret, timeout_s)
-    return send_mail(b"x", "r@example.org", "a@example.org", server, before_handing_over=lambda: None)
+    return send_mail(b"x", "r@example.org", "a@example.org", server, before_commit=lambda: None)
 
 
 def test_an_answer_keeps_its_enhanced_status_code() -> None:

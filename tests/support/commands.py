@@ -40,9 +40,9 @@ def call(home: Path, *arguments: str, env: dict[str, str] | None = None) -> Done
             close_engines()
         sys.stdout.flush()
         sys.stderr.flush()
-        told, complained = (stream.getvalue().decode() for stream in (out, err))
+        reported, complained = (stream.getvalue().decode() for stream in (out, err))
     assert isinstance(status, int)
-    return Done(arguments, status, told, complained)
+    return Done(arguments, status, reported, complained)
 
 
 def call_process(home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> Done:

@@ -6,32 +6,34 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from models.context import Workplace
+from models.context import AppContext
 from models.environment import Environment
 from models.settings import parse_settings
-from tasks.health.check import Finding
-from tasks.health.context import Scene
-from tasks.health.runner import checks_of, examine
+from tasks.health.check import CheckResult
+from tasks.health.context import CheckContext
+from tasks.health.runner import checks_of, run_checks
 from tests.support.contexts import NOW
 
 TIMEOUT_S = 120.0
 """More than any check takes, on a machine that is busy too."""
 
 
-def scene_of(place: Workplace, now: datetime = NOW) -> Scene:
-    return Scene(place.environment, place.settings, clock=lambda: now)
+def check_context_of(ctx: AppContext, now: datetime = NOW) -> CheckContext:
+    return CheckContext(ctx.environment, ctx.settings, clock=lambda: now)
 
 
-def changed(place: Workplace, **environment: Any) -> Workplace:
-    return Workplace(place.environment.model_copy(update=environment), place.settings)
+def changed(ctx: AppContext, **environment: Any) -> AppContext:
+    return AppContext(ctx.environment.model_copy(update=environment), ctx.settings)
 
 
-def found(name: str, scene: Scene) -> Finding:
+def found(name: str, check_context: CheckContext) -> CheckResult:
     """What the check of that name finds."""
-    (checked,) = examine([it for it in checks_of(scene) if it.name == name], timeout_s=TIMEOUT_S)
-    return checked.finding
+    (completed,) = run_checks([it for it in checks_of(check_context) if it.name == name], timeout_s=TIMEOUT_S)
+    return completed.result
 
 
-def of(home: Path, settings: dict[str, Any] | None = None, **environment: Any) -> Scene:
-    """A scene without a database."""
-    return Scene(Environment(home=home, **environment), parse_settings(settings or {}, "test"), clock=lambda: NOW)
+def of(home: Path, settings: dict[str, Any] | None = None, **environment: Any) -> CheckContext:
+    """A context without a database."""
+    return CheckContext(
+        Environment(home=home, **environment), parse_settings(settings or {}, "test"), clock=lambda: NOW
+    )

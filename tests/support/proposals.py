@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from models.documents import ConfigMove, Recommendation
+from models.documents import ConfigChangeProposal, Recommendation
 from models.period import Period
 from models.settings import Settings
-from tasks.optimizer.apply import Evidence, apply
+from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.router_config import read_config
 from tests.support.factories import MONDAY
 
@@ -24,10 +24,10 @@ def proposal(key: str, to_value: Any, engine: Engine) -> Recommendation:
     return Recommendation(
         type=kind, bottleneck="high_cost", description="d", impact="high", effort="low",
         auto_apply=kind != "model_selection", complexity=key.removeprefix("routing.") if "routing." in key else None,
-        moves=(ConfigMove(key=key, from_value=setting.value, to_value=to_value, version=setting.version),),
+        moves=(ConfigChangeProposal(key=key, from_value=setting.value, to_value=to_value, version=setting.version),),
         status="waiting" if kind == "model_selection" else "proposed",
     )  # fmt: skip
 
 
 def propose(engine: Engine, *items: Recommendation, now: datetime = APPLIED_AT) -> list[Recommendation]:
-    return list(apply(engine, items, SETTINGS, Evidence(Period(now - timedelta(days=1), now), now, now)))
+    return list(apply(engine, items, SETTINGS, DecisionContext(Period(now - timedelta(days=1), now), now, now)))

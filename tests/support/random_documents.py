@@ -34,7 +34,7 @@ from models.documents import (
     Trend,
     VolumePoint,
 )
-from models.kpi import KpiName, KpiState
+from models.kpis import KpiName, KpiState
 from models.settings import PerformanceMetrics
 
 TEMPLATES: tuple[type[Any], ...] = get_args(Document)
@@ -45,9 +45,9 @@ RIGHT_TO_LEFT = ("نموذج-سريع", "מודל מהיר 2", "فريق (الب
 PICTURES = ("🚀 rocket", "👩‍🚀👩🏽‍💻", "🇩🇪", "模型-快速", "نموذج 🔥 é́́", "ไทย नमस्ते", "\u202egnp.exe")
 MARKUP = ("</td><script>alert(1)</script>", "&amp;'\"<b>", "=HYPERLINK(1)", "a|b`c*_[d](e)", "tab\tand\nline")
 
-_METRICS = ("totalSelections", "averageResponseTime", "cacheHitRate", "totalCost", "errorRate", "somethingNew")
+_METRICS = ("totalSelections", "averageResponseTime", "cacheHitRate", "totalCost", "errorRate", "userSatisfaction")
 _METRICS_OF_CHANGES = (*KpiName, "averageCost", "slowShare")
-_RULES = (*KpiName, "budget")
+_RULES = tuple(KpiName)
 _STATES = ("applied", "observing", "kept", "reverted", "expired")
 _SMALL = {"weekday": 7, "hour": 24, "optimization_id": 900, "version": 99, "hours": 168, "incident_hours": 9,
           "basis_days": 29, "days_before": 29}  # fmt: skip

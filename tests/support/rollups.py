@@ -10,12 +10,13 @@ from sqlalchemy import Engine, select
 
 from models.database import reading
 from models.period import Level
-from models.tables import HOUR_TOTAL, Rollup, Selection, table_of
-from tasks.rollups.aggregate import COLUMNS, KEYS, merge, roll_up
-from tasks.rollups.checkpoint import MINUTES_KEPT, Basis
+from models.schema import HOUR_TOTAL
+from models.tables import Rollup, Selection, table_of
+from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.checkpoint import MINUTES_KEPT, RollupSettings
 from tests.support.factories import MONDAY, selections
 
-UTC_BASIS = Basis("UTC", 2000.0)
+UTC_BASIS = RollupSettings("UTC", 2000.0)
 NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)
 ROLLUP, SELECTION = table_of(Rollup), table_of(Selection)
 
@@ -37,22 +38,22 @@ def traffic(count: int, start: datetime = MONDAY, step: timedelta = timedelta(mi
 
 def stored(engine: Engine, level: str) -> pl.DataFrame:
     with reading(engine) as connection:
-        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == str(level))).fetchall()
+        rows = connection.execute(select(*ROLLUP.c[ROLLUP_COLUMNS]).where(ROLLUP.c.level == str(level))).fetchall()
     schema = roll_up(selections(), "UTC", 0.0)[Level.HOUR].schema
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(KEYS)
+    return pl.DataFrame(rows, schema=schema, orient="row").sort(ROLLUP_KEYS)
 
 
-def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_BASIS) -> None:
+def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: RollupSettings = UTC_BASIS) -> None:
     expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
     for level in Level:
-        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+        assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
     totals = totals_of(expected[Level.HOUR])
     assert_frame_equal(stored(engine, HOUR_TOTAL), totals, check_exact=False, rel_tol=1e-9)
 
 
 def totals_of(hours: pl.DataFrame) -> pl.DataFrame:
     """The hours over all models, complexities and teams."""
-    return merge(hours.with_columns(pl.lit("").alias(name) for name in KEYS[1:])).sort(KEYS)
+    return merge(hours.with_columns(pl.lit("").alias(name) for name in ROLLUP_KEYS[1:])).sort(ROLLUP_KEYS)
 
 
 def raw_of(engine: Engine) -> pl.DataFrame:

@@ -22,7 +22,7 @@ from sqlalchemy import Engine, func, select
 from models.database import reading, writing
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, DeliveryAttempt, StoredMessage, table_of
-from tasks.delivery.outbox import post
+from tasks.delivery.outbox import enqueue_message
 from tests.support import messages
 from tests.support.environment import clean_environment
 from tests.support.misbehaving_servers import Unruly, unruly_hook, unruly_mailbox
@@ -53,12 +53,14 @@ def queued(engine: Engine, settings: Settings, deliveries: int) -> None:
     now = datetime.now(UTC)
     with writing(engine) as connection:
         for number in range(deliveries // (HOOKS + MAILBOXES)):
-            post(connection, messages.alerts(), f"chaos-{number}", ("mails", "hooks"), settings=settings, now=now)
+            enqueue_message(
+                connection, messages.alerts(), f"chaos-{number}", ("mails", "hooks"), settings=settings, now=now
+            )
 
 
 def waiting(engine: Engine) -> int:
     with reading(engine) as connection:
-        states = dict(
+        states: dict[str, int] = dict(
             connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all()
         )
     return sum(states.get(state, 0) for state in ("queued", "sending", "handing over"))
@@ -141,7 +143,7 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
             )  # fmt: skip
             notices = [it for it in connection.execute(select(MESSAGE.c.content)).scalars() if "deliveries" in it]
     outcomes = Counter((row.channel, row.state) for row in rows)
-    told = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
+    reported = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
     figures = f"{engine.dialect.name}: {workers.killed} senders killed; {dict(outcomes)}; {len(notices)} notices"
     # For whoever runs it with -s, or sees it fail.
     sys.stdout.write("\n".join(("", figures, f"mail: {mail}", f"webhook: {hook}", "")))
@@ -160,4 +162,4 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
     } == (set(hook.accepted))
     assert by_channel["webhook"].keys() <= {"sent", "dead"}
     # Somebody is told once of each that was given up.
-    assert told == Counter({row.id: 1 for row in rows if row.state == "dead"})
+    assert reported == Counter({row.id: 1 for row in rows if row.state == "dead"})

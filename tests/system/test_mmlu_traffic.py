@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from models.documents import HighCost, Interval, Recommendation
-from models.kpi import FallingRatioThresholds
+from models.kpis import FallingRatioThresholds
 from models.period import Level
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import cheapest_adequate, measure_efficiency
@@ -33,7 +33,9 @@ LEVELS = (0.90, 0.95)
 STANDARD_ERRORS = 2.5
 """By how many of them the share of intervals that hold the truth may differ from their level."""
 
-LIMITS = PerformanceMetrics(selection_accuracy=FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1))
+LIMITS = PerformanceMetrics.model_validate(
+    {"selection_accuracy": FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1)}
+)
 """The weak model counts as adequate here: it is what is claimed of it that is looked at."""
 
 HIGH_COST = HighCost(severity="medium", sample=1, average_cost=1.0, average_cost_interval=Interval(estimate=1.0))

@@ -79,6 +79,7 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "retry"),
         ("deliveries", "retry", "5", "--all-dead"),
         ("deliveries", "sample", "nobody"),
+        ("deliveries", "test", "nobody"),
     ],
 )
 def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
@@ -125,8 +126,8 @@ def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
 def test_a_report_goes_to_stdout_or_to_the_file_that_is_named(home: Path, sqlite_engine: Engine) -> None:
     insert_selections(sqlite_engine, selections({"response_time_ms": 100.0, "model_id": "<b>m</b>"}))
     period = ("--from", "2026-09-07", "--to", "2026-09-08")
-    told = call_process(home, "report", "performance", *period, "--format", "json")
-    assert json.loads(told.stdout)["summary"]["totalSelections"] == 1
+    lines = call_process(home, "report", "performance", *period, "--format", "json")
+    assert json.loads(lines.stdout)["summary"]["totalSelections"] == 1
     page = call(home, "report", "cost", *period)
     assert "<b>m</b>" not in page.stdout
     assert "&lt;b&gt;m&lt;/b&gt;" in page.stdout
@@ -172,7 +173,7 @@ def test_a_sample_is_sent_listed_and_what_was_given_up_sent_again(home: Path) ->
     settings = {"delivery": {"mode": "files", "recipients": {"ops": ["mailto:ops@example.org"]}}}
     (home / "settings.json").write_text(json.dumps(settings))
     env = {"ROUTEWATCH_SETTINGS": str(home / "settings.json")}
-    done = call(home, "deliveries", "sample", "ops", env=env)
+    done = call(home, "deliveries", "test", "ops", env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert "email to ops@example.org: sent" in done.stdout
     assert "sample" in (home / "outbox" / "message-1-delivery-1.eml").read_text()

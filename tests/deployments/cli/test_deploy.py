@@ -18,7 +18,7 @@ import pytest
 import stamina
 from sqlalchemy import create_engine, select, text
 
-from models.context import Workplace, close_engines, load_workplace
+from models.context import AppContext, close_engines, load_context
 from models.database import reading
 from models.tables import Alert, Report, table_of
 from tests.support.commands import call
@@ -148,14 +148,14 @@ def own_site(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Site]:
 
 
 @pytest.fixture
-def place(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
+def ctx(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppContext]:
     """The site's workplace, in this process, which asks the site's server."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - importing Prefect takes seconds
 
     for name, value in own_site.routewatch.items():
         monkeypatch.setenv(name, value)
     with temporary_settings({PREFECT_API_URL: own_site.api}):
-        yield load_workplace()
+        yield load_context()
     close_engines()
 
 
@@ -180,7 +180,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
     paused = f"{site.api}/deployments/{before['weekly'][0]}/schedules/{schedule['id']}"
     httpx.patch(paused, json={"active": False}).raise_for_status()
     said = site.deploy("--pool", "routewatch", "--type", "process")
-    assert "prefect worker start --pool routewatch" in said
+    assert "routewatch worker --pool routewatch" in said
     [after] = site.deployment("weekly")["schedules"]
     assert (after["id"], after["active"]) == (schedule["id"], False)
     httpx.patch(paused, json={"active": True}).raise_for_status()
@@ -190,7 +190,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
 def test_prefects_own_deploy_makes_the_same_of_prefect_yaml(site: Site) -> None:
     """But for what the settings say, which it does not know."""
     before = site.shape()
-    site.command("prefect", "--no-prompt", "deploy", "--all")
+    site.command("python", "-m", "prefect", "--no-prompt", "deploy", "--all")
     assert site.shape() == before
     assert site.deployment("daily")["schedules"][0]["schedule"]["timezone"] == "UTC"
     site.deploy()
@@ -218,15 +218,15 @@ def test_without_a_server_it_says_what_to_set(site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site: Site, place: Workplace) -> None:
+def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site: Site, ctx: AppContext) -> None:
     """kill -9 of both in the middle of a daily run: it is found and told of, and a later run makes its report, once."""
-    from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import monitor_runs  # noqa: PLC0415
 
     site, now = own_site, datetime.now(UTC)
-    yesterday, before = (_due(place, now, days) for days in (1, 2))
-    worker = ("prefect", "worker", "start", "--pool", "routewatch", "--type", "process")
+    yesterday, before = (_due(ctx, now, days) for days in (1, 2))
+    worker = ("routewatch", "worker", "--pool", "routewatch")
     stamina.instrumentation.set_on_retry_hooks([])
-    locking = create_engine(place.engine.url)
+    locking = create_engine(ctx.engine.url)
     lock = locking.connect()
     with site.started(*worker) as process:
         made = site.run_daily(before)
@@ -235,33 +235,33 @@ def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site
         # Holds the run up in its middle.
         lock.execute(text("LOCK TABLE rollup IN ACCESS EXCLUSIVE MODE"))
         killed = site.run_daily(yesterday)
-        until(lambda: site.state(killed) == "RUNNING" and _waits_for(place))
+        until(lambda: site.state(killed) == "RUNNING" and _waits_for(ctx))
         for pid in (process.pid, *_children(process.pid)):
             os.kill(pid, signal.SIGKILL)
         process.wait()
     lock.close()
     locking.dispose()
-    at_once = look_after(place, datetime.now(UTC))
-    assert at_once.dead == ()
+    at_once = monitor_runs(ctx, datetime.now(UTC))
+    assert at_once.crashed == ()
     later = datetime.now(UTC) + timedelta(minutes=15)
-    looked = look_after(place, later)
-    assert [str(run_id) for run_id in looked.dead] == [killed]
+    looked = monitor_runs(ctx, later)
+    assert [str(run_id) for run_id in looked.crashed] == [killed]
     assert site.state(killed) == "CRASHED"
-    assert ("daily", yesterday) in looked.asked
-    assert look_after(place, later).dead == ()
-    assert _alert(place) == ("failedFlow", "daily", "firing")
+    assert ("daily", yesterday) in looked.requested
+    assert monitor_runs(ctx, later).crashed == ()
+    assert _alert(ctx) == ("failedFlow", "daily", "firing")
     with site.started(*worker):
-        until(lambda: _alert(place) == ("failedFlow", "daily", "resolved"))
+        until(lambda: _alert(ctx) == ("failedFlow", "daily", "resolved"))
         until(lambda: not site.post("flow_runs/filter", flow_runs=_waiting("daily"), flows=_named("daily")))
-    days = {due for _, due in (*at_once.asked, *looked.asked)}
-    assert len(_reports(place)) == len(set(_reports(place))) == 1 + len(days)
+    days = {due for _, due in (*at_once.requested, *looked.requested)}
+    assert len(_reports(ctx)) == len(set(_reports(ctx))) == 1 + len(days)
     assert len(site.inbox.messages) == 1 + len(days)
 
 
-def _due(place: Workplace, now: datetime, days: int) -> datetime:
+def _due(ctx: AppContext, now: datetime, days: int) -> datetime:
     from zoneinfo import ZoneInfo  # noqa: PLC0415
 
-    zone = ZoneInfo(place.settings.timezone)
+    zone = ZoneInfo(ctx.settings.timezone)
     day = now.astimezone(zone).date() - timedelta(days=days)
     return datetime.combine(day, time(6, 15), zone).astimezone(UTC)
 
@@ -274,21 +274,21 @@ def _children(pid: int) -> list[int]:
     return own + [later for child in own for later in _children(child)]
 
 
-def _waits_for(place: Workplace) -> bool:
-    with place.engine.connect() as connection:
+def _waits_for(ctx: AppContext) -> bool:
+    with ctx.engine.connect() as connection:
         return bool(connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
-def _alert(place: Workplace) -> tuple[str, ...]:
-    with reading(place.engine) as connection:
+def _alert(ctx: AppContext) -> tuple[str, ...]:
+    with reading(ctx.engine) as connection:
         row = connection.execute(
             select(ALERT.c.rule, ALERT.c.subject, ALERT.c.state).order_by(ALERT.c.id.desc()).limit(1)
         )
         return tuple(row.one())
 
 
-def _reports(place: Workplace) -> list[datetime]:
-    with reading(place.engine) as connection:
+def _reports(ctx: AppContext) -> list[datetime]:
+    with reading(ctx.engine) as connection:
         return list(connection.execute(select(REPORT.c.period_start).where(REPORT.c.kind == "daily")).scalars())
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from deployments.cli.doctor_output import tell_check_up
-from models.context import Workplace
+from deployments.cli.doctor_output import print_check_up
+from models.context import AppContext
 from models.environment import Environment
 from models.settings import parse_settings
-from tasks.health.check import State
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.health.check import CheckState
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.commands import call_process
 from tests.support.contexts import SECRET
 from tests.support.databases import migrated_sqlite
@@ -33,8 +33,8 @@ def well(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> dict[str, str]:
     settings = {"delivery": {"allowPrivateAddresses": True, "recipients": named}}
     (tmp_path / "settings.json").write_text(json.dumps(settings))
     migrated_sqlite(tmp_path)
-    place = Workplace(Environment(home=tmp_path), parse_settings(settings, "test"))
-    fold(place.engine, basis_of(place.settings), now=datetime.now(UTC))
+    ctx = AppContext(Environment(home=tmp_path), parse_settings(settings, "test"))
+    update_rollups(ctx.engine, rollup_settings(ctx.settings), now=datetime.now(UTC))
     return {
         "ROUTEWATCH_SETTINGS": str(tmp_path / "settings.json"), "ROUTEWATCH_SMTP_HOST": HOST,
         "ROUTEWATCH_SMTP_PORT": str(inbox.port), "ROUTEWATCH_SMTP_SECURITY": "none",
@@ -51,7 +51,7 @@ def test_each_check_is_a_line_without_colour_in_a_pipe_and_nothing_is_sent(
     assert (done.returncode, done.stderr) == (1, "")
     *lines, summary = done.stdout.splitlines()
     states = [line.split()[0] for line in lines]
-    assert set(states) <= set(State)
+    assert set(states) <= set(CheckState)
     assert summary.startswith(f"{len(lines)} checks: {states.count('ok')} ok")
     # Prefect's server is away, and told as such; all that was set up is well.
     failures = [line for line in lines if line.startswith("failed")]
@@ -66,7 +66,7 @@ def test_each_check_is_a_line_without_colour_in_a_pipe_and_nothing_is_sent(
 
 def test_programs_get_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
-    assert tell_check_up(as_json=True) == 1
+    assert print_check_up(as_json=True) == 1
     told_all = json.loads(capsys.readouterr().out)
     by_name = {it["name"]: it for it in told_all["checks"]}
     assert told_all["ok"] is False

@@ -14,9 +14,12 @@ from models.settings import parse_settings
 
 
 def deployments(custom: dict[str, Any]) -> dict[str, Any]:
-    from deployments.service.deployments import timetable  # noqa: PLC0415 - importing Prefect takes seconds
+    from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415 - importing Prefect takes seconds
 
-    return {str(it.flow_name): it for it in timetable(parse_settings({"reporting": {"customReports": custom}}, "test"))}
+    return {
+        str(it.flow_name): it
+        for it in scheduled_deployments(parse_settings({"reporting": {"customReports": custom}}, "test"))
+    }
 
 
 def test_the_form_offers_the_templates_of_the_settings() -> None:

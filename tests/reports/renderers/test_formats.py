@@ -16,7 +16,6 @@ import pytest
 
 from models.documents import Document, PerformanceReport
 from models.settings import ChartName
-from reports.charts.build import draw
 from reports.renderers.csv_tables import render_csv
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import MailContent, render_mail
@@ -24,8 +23,9 @@ from reports.renderers.html_page import render_html
 from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import headline
 from reports.text.decisions import link_to
-from reports.text.headline import headline
 from tests.support import documents, optimizations
 from tests.support.environment import clean_environment
 from tests.support.golden_files import compared
@@ -96,10 +96,10 @@ def test_the_text_of_a_usage_report_reads_like_this() -> None:
 
 @each_report
 def test_json_is_the_document_itself(document: Document) -> None:
-    told = render_json(document)
-    assert json.loads(told) == document.model_dump(mode="json", by_alias=True)
-    assert b"NaN" not in told
-    assert b"Infinity" not in told
+    reported = render_json(document)
+    assert json.loads(reported) == document.model_dump(mode="json", by_alias=True)
+    assert b"NaN" not in reported
+    assert b"Infinity" not in reported
 
 
 def test_json_has_the_product_documents_names() -> None:
@@ -256,8 +256,8 @@ def test_the_link_to_decide_is_in_every_channel(document: Document) -> None:
         assert "Decide on #12" in Page(text).words
     assert f"  Decide on #12: {optimizations.DECIDE_URL}\n" in mail.text
     assert f"[Decide on #12](<{optimizations.DECIDE_URL}>)" in re.sub(r"\\", "", render_markdown(document))
-    told = json.loads(render_webhook(document, report_id=1))["data"]["recommendations"]
-    (waiting,) = (item for item in told if item["optimizationId"] == 12)
+    reported = json.loads(render_webhook(document, report_id=1))["data"]["recommendations"]
+    (waiting,) = (item for item in reported if item["optimizationId"] == 12)
     assert waiting["decideUrl"] == optimizations.DECIDE_URL
     assert waiting["text"].endswith(f"Decide on #12: {optimizations.DECIDE_URL}")
 
@@ -338,9 +338,9 @@ def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
 def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document: Document) -> None:
     content = render_mail(document)
     page = " ".join(Page(render_html(document)).words)
-    told = (headline(document), content.subject, content.text, render_markdown(document), page)
-    assert all(re.search(r"no requests", text, re.IGNORECASE) for text in told)
-    for text in told:
+    reported = (headline(document), content.subject, content.text, render_markdown(document), page)
+    assert all(re.search(r"no requests", text, re.IGNORECASE) for text in reported)
+    for text in reported:
         assert not re.search(r"\b0(\.0+)? (ms|s)\b|on target|\$0\.00|\b0(\.0)?%", text), text
     assert content.images == ()
 

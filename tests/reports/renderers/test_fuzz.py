@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.charts.build import Chart, draw, png
+from reports.charts.build import Chart, png
 from reports.renderers.csv_tables import render_csv
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import MailContent, render_mail
@@ -31,6 +31,7 @@ from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.pdf import render_pdf
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
 from reports.text.unicode_names import printable
 from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width
@@ -67,9 +68,9 @@ class Rendered:
         self.complaints: list[str] = []
 
     def _draw(self, render: Callable[..., Drawn], **given: Any) -> Drawn:
-        with complaints() as told:
+        with complaints() as reported:
             drawn = render(self.document, **given)
-        self.complaints += told
+        self.complaints += reported
         return drawn
 
     @cached_property
@@ -114,13 +115,13 @@ class complaints:  # noqa: N801 - reads as a word
     """Collects whatever is logged at WARNING or above by anybody; Python's warnings are errors in all tests."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.handler = logging.Handler(logging.WARNING)
-        self.handler.emit = lambda record: self.told.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
+        self.handler.emit = lambda record: self.reported.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
 
     def __enter__(self) -> list[str]:
         logging.getLogger().addHandler(self.handler)
-        return self.told
+        return self.reported
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self.handler)

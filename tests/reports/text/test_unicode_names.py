@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from models.documents import Document
-from reports.charts.build import draw
 from reports.renderers.pdf import render_pdf
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
 from reports.text.unicode_names import NOTE, needs_shaping, printable, readable
 from tests.support import documents
 from tests.support.pdf_text import sheets_of
@@ -82,7 +82,7 @@ def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines(
 def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
     document = documents.performance("summary", days=2)
     ours = texts_on_paper(document)
-    monkeypatch.setattr("reports.charts.build.for_paper", lambda svg: svg)
+    monkeypatch.setattr("reports.charts.build.for_print", lambda svg: svg)
     # Another one, if not to the eye: what is drawn of a document is kept for the next who wants it.
     later = document.generated_at + timedelta(microseconds=1)
     theirs = texts_on_paper(document.model_copy(update={"generated_at": later}))

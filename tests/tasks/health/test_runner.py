@@ -8,8 +8,8 @@ from threading import Event
 
 import pytest
 
-from tasks.health.check import Check, Finding, NotLooked, State, ok
-from tasks.health.runner import examine
+from tasks.health.check import Check, CheckResult, CheckSkipped, CheckState, ok
+from tasks.health.runner import run_checks
 from tests.support.contexts import SECRET
 from tests.support.page_server import TOKENS
 
@@ -17,24 +17,24 @@ from tests.support.page_server import TOKENS
 def test_a_check_that_raises_or_does_not_end_stops_no_other() -> None:
     over = Event()
 
-    def defect() -> Finding:
+    def defect() -> CheckResult:
         raise ZeroDivisionError("planted")
 
-    def endless() -> Finding:
+    def endless() -> CheckResult:
         over.wait()
         return ok("")
 
-    def not_here() -> Finding:
-        raise NotLooked("not here")
+    def not_here() -> CheckResult:
+        raise CheckSkipped("not here")
 
-    looks: tuple[Callable[[], Finding], ...] = (defect, endless, not_here, lambda: ok("well"))
-    checked = examine([Check(str(number), look) for number, look in enumerate(looks)], timeout_s=3.0)
+    looks: tuple[Callable[[], CheckResult], ...] = (defect, endless, not_here, lambda: ok("well"))
+    checked = run_checks([Check(str(number), look) for number, look in enumerate(looks)], timeout_s=3.0)
     over.set()
-    assert [(it.name, it.finding.state.value) for it in checked] == [
+    assert [(it.name, it.result.state.value) for it in checked] == [
         ("0", "failed"), ("1", "failed"), ("2", "skipped"), ("3", "ok"),
     ]  # fmt: skip
-    assert checked[0].finding.found == "the check ended with a ZeroDivisionError"
-    assert "not done within 3 s" in checked[1].finding.found
+    assert checked[0].result.found == "the check ended with a ZeroDivisionError"
+    assert "not done within 3 s" in checked[1].result.found
 
 
 def test_no_secret_of_the_environment_is_told_even_where_a_server_repeats_it(
@@ -48,7 +48,7 @@ def test_no_secret_of_the_environment_is_told_even_where_a_server_repeats_it(
     for name, value in planted.items():
         monkeypatch.setenv(name, value)
     repeated = f"{planted} planted db planted%20db"
-    (checked,) = examine([Check("parrot", lambda: Finding(State.FAILED, repeated, repeated))])
-    for text_ in (checked.finding.found, checked.finding.remedy):
+    (checked,) = run_checks([Check("parrot", lambda: CheckResult(CheckState.FAILED, repeated, repeated))])
+    for text_ in (checked.result.found, checked.result.remedy):
         for secret in ("planted", SECRET[6:], "cGxhbnRlZDI", *(it.split(":")[2] for it in TOKENS.split())):
             assert secret not in text_.replace("x:planted:", "")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tasks.health.check import State
-from tests.support.contexts import place_of
-from tests.support.health import found, of, scene_of
+from tasks.health.check import CheckState
+from tests.support.contexts import context_of
+from tests.support.health import check_context_of, found, of
 
 
 @pytest.fixture
@@ -36,27 +36,27 @@ def _source_of(name: str) -> Path:
 
 def test_zone_data_without_changes_of_the_clocks_are_told(zone_data: Path, tmp_path: Path) -> None:
     shutil.copy(_source_of("UTC"), zone_data / "Europe" / "Berlin")
-    finding = found("time zone", of(tmp_path))
-    assert finding.state is State.FAILED
-    assert "know of no change of the clocks in Europe/Berlin" in finding.found
-    assert "PYTHONTZPATH" in finding.remedy
+    result = found("time zone", of(tmp_path))
+    assert result.state is CheckState.FAILED
+    assert "know of no change of the clocks in Europe/Berlin" in result.found
+    assert "PYTHONTZPATH" in result.remedy
 
 
 def test_old_zone_data_are_told(zone_data: Path, tmp_path: Path) -> None:
     shutil.copy(_source_of("Europe/Berlin"), zone_data / "Europe" / "Berlin")
     (zone_data / "tzdata.zi").write_text("# version 2019a\n")
-    finding = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
-    assert (finding.state, "2019a" in finding.found) == (State.WARNING, True)
+    result = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
+    assert (result.state, "2019a" in result.found) == (CheckState.WARNING, True)
     (zone_data / "tzdata.zi").write_text("# version 2026b\n")
     good = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
-    assert good.state is State.OK
+    assert good.state is CheckState.OK
     assert "next changes on 2026-10-25" in good.found
 
 
 def test_a_clock_that_is_off_is_told(postgres_engine: Engine, tmp_path: Path) -> None:
-    place = place_of(postgres_engine, tmp_path)
-    assert found("clock", scene_of(place, datetime.now(UTC))).state is State.OK
-    off = found("clock", scene_of(place, datetime.now(UTC) - timedelta(seconds=20)))
-    assert (off.state, "behind the database server's" in off.found) == (State.WARNING, True)
+    ctx = context_of(postgres_engine, tmp_path)
+    assert found("clock", check_context_of(ctx, datetime.now(UTC))).state is CheckState.OK
+    off = found("clock", check_context_of(ctx, datetime.now(UTC) - timedelta(seconds=20)))
+    assert (off.state, "behind the database server's" in off.found) == (CheckState.WARNING, True)
     assert "timedatectl" in off.remedy
-    assert found("clock", scene_of(place, datetime.now(UTC) + timedelta(hours=1))).state is State.FAILED
+    assert found("clock", check_context_of(ctx, datetime.now(UTC) + timedelta(hours=1))).state is CheckState.FAILED

@@ -9,24 +9,24 @@ from sqlalchemy import Engine, update
 
 from models.database import writing
 from models.tables import Delivery, Report, table_of
-from tasks.health.check import Finding, State
-from tests.support.contexts import NOW, place_of, told
-from tests.support.health import found, scene_of
+from tasks.health.check import CheckResult, CheckState
+from tests.support.contexts import NOW, context_of, enqueue_to_ops
+from tests.support.health import check_context_of, found
 
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 
 
 def test_what_waits_and_what_was_given_up_is_told(engine: Engine, tmp_path: Path) -> None:
-    place = place_of(engine, tmp_path, "mailto:a@example.org", "mailto:b@example.org", "mailto:c@example.org")
-    assert found("deliveries", scene_of(place)) == Finding(State.OK, "none yet")
-    told(place)
-    assert found("deliveries", scene_of(place)) == Finding(State.OK, "3 queued")
-    late = found("deliveries", scene_of(place, NOW + timedelta(hours=2)))
-    assert (late.state, "routewatch serve" in late.remedy) == (State.WARNING, True)
+    ctx = context_of(engine, tmp_path, "mailto:a@example.org", "mailto:b@example.org", "mailto:c@example.org")
+    assert found("deliveries", check_context_of(ctx)) == CheckResult(CheckState.OK, "none yet")
+    enqueue_to_ops(ctx)
+    assert found("deliveries", check_context_of(ctx)) == CheckResult(CheckState.OK, "3 queued")
+    late = found("deliveries", check_context_of(ctx, NOW + timedelta(hours=2)))
+    assert (late.state, "routewatch serve" in late.remedy) == (CheckState.WARNING, True)
     with writing(engine) as connection:
         for number, state in ((1, "dead"), (2, "uncertain")):
             connection.execute(update(DELIVERY).where(DELIVERY.c.id == number).values(state=state))
-    finding = found("deliveries", scene_of(place))
-    assert finding.found == "1 queued, 1 uncertain, 1 dead"
-    assert "retry --all-dead" in finding.remedy
-    assert "retry ID" in finding.remedy
+    result = found("deliveries", check_context_of(ctx))
+    assert result.found == "1 queued, 1 uncertain, 1 dead"
+    assert "retry --all-dead" in result.remedy
+    assert "retry ID" in result.remedy

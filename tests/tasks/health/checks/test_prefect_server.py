@@ -11,7 +11,7 @@ from threading import Thread
 import httpx
 import pytest
 
-from tasks.health.check import Finding, State
+from tasks.health.check import CheckResult, CheckState
 from tasks.health.checks import prefect_server as orchestration
 from tests.support.health import found, of
 from tests.support.servers import HOST
@@ -45,7 +45,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
         thread.join()
 
 
-def prefect_at(address: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Finding:
+def prefect_at(address: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> CheckResult:
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - takes seconds
 
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(httpx.URL(address).port))
@@ -66,8 +66,8 @@ def test_a_server_that_refuses_or_does_not_fit_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, remedy: str
 ) -> None:
     with answering(status, body) as address:
-        finding = prefect_at(address, monkeypatch, tmp_path)
-    assert (finding.state, remedy in finding.remedy) == (State.FAILED, True), finding
+        result = prefect_at(address, monkeypatch, tmp_path)
+    assert (result.state, remedy in result.remedy) == (CheckState.FAILED, True), result
 
 
 def test_without_a_server_nothing_is_asked_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,19 +80,24 @@ def test_without_a_server_nothing_is_asked_of_it(tmp_path: Path, monkeypatch: py
 def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
 
-    from deployments.service.deployments import timetable  # noqa: PLC0415
+    from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415
 
-    scene = of(tmp_path)
-    assert found("Prefect API", scene).state is State.OK
-    missing = found("timetable", scene)
-    assert (missing.state, missing.found) == (State.FAILED, "not deployed: hourly, daily, weekly")
-    ids = [str(it.apply()) for it in timetable(scene.settings) if it.flow_name in orchestration.TIMED]
-    idle = found("timetable", scene)
-    assert (idle.state, idle.found) == (State.WARNING, "deployed, but nobody takes the runs of hourly, daily, weekly")
+    context = of(tmp_path)
+    assert found("Prefect API", context).state is CheckState.OK
+    missing = found("timetable", context)
+    assert (missing.state, missing.found) == (CheckState.FAILED, "not deployed: hourly, daily, weekly")
+    ids = [str(it.apply()) for it in scheduled_deployments(context.settings) if it.flow_name in orchestration.TIMED]
+    idle = found("timetable", context)
+    assert (idle.state, idle.found) == (
+        CheckState.WARNING,
+        "deployed, but nobody takes the runs of hourly, daily, weekly",
+    )
     assert "routewatch serve" in idle.remedy
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
-        assert found("timetable", scene) == Finding(State.OK, "deployed and taken care of: hourly, daily, weekly")
+        assert found("timetable", context) == CheckResult(
+            CheckState.OK, "deployed and taken care of: hourly, daily, weekly"
+        )
         client.pause_deployment(ids[1])
-    paused = found("timetable", scene)
-    assert (paused.state, paused.found, "resume" in paused.remedy) == (State.WARNING, "paused: daily", True)
+    paused = found("timetable", context)
+    assert (paused.state, paused.found, "resume" in paused.remedy) == (CheckState.WARNING, "paused: daily", True)

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from reports.assets import fonts
-from tasks.health.check import State
+from tasks.health.check import CheckState
 from tests.support.health import found, of
 
 
 def test_a_font_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "DIRECTORY", tmp_path)
-    finding = found("fonts", of(tmp_path))
+    result = found("fonts", of(tmp_path))
     monkeypatch.undo()
-    assert (finding.state, "make setup" in finding.remedy) == (State.FAILED, True)
-    assert found("fonts", of(tmp_path)).state is State.OK
+    assert (result.state, "make setup" in result.remedy) == (CheckState.FAILED, True)
+    assert found("fonts", of(tmp_path)).state is CheckState.OK
 
 
 def test_a_library_that_is_missing_is_told_with_how_to_install_it() -> None:

@@ -12,28 +12,28 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.delivery.channels import http
-from tasks.health.check import Finding, State
+from tasks.health.check import CheckResult, CheckState
 from tasks.health.runner import checks_of
 from tests.support.contexts import SECRET
 from tests.support.health import found, of
 from tests.support.servers import HOST, Hook, serving
 
 
-def hook_of(home: Path, url: str, *, private: bool = True, **environment: Any) -> Finding:
-    scene = of(home, {"delivery": {"allowPrivateAddresses": private, "recipients": {"ops": [url]}}}, **environment)
-    (name,) = [it.name for it in checks_of(scene) if it.name.startswith("webhook ") and it.name != "webhook secret"]
-    return found(name, scene)
+def hook_of(home: Path, url: str, *, private: bool = True, **environment: Any) -> CheckResult:
+    context = of(home, {"delivery": {"allowPrivateAddresses": private, "recipients": {"ops": [url]}}}, **environment)
+    (name,) = [it.name for it in checks_of(context) if it.name.startswith("webhook ") and it.name != "webhook secret"]
+    return found(name, context)
 
 
 def test_a_receiver_is_reached_and_gets_nothing(tmp_path: Path, receiver: Hook) -> None:
-    assert hook_of(tmp_path, receiver.url) == Finding(State.OK, "127.0.0.1 answers, not encrypted")
+    assert hook_of(tmp_path, receiver.url) == CheckResult(CheckState.OK, "127.0.0.1 answers, not encrypted")
     assert receiver.requests == []
 
 
 def test_a_private_address_is_refused_as_it_is_when_sending(tmp_path: Path, receiver: Hook) -> None:
-    finding = hook_of(tmp_path, f"https://{HOST}:{receiver.port}/hook", private=False)
-    assert (finding.state, "not public" in finding.found) == (State.FAILED, True)
-    assert "delivery.allowPrivateAddresses" in finding.remedy
+    result = hook_of(tmp_path, f"https://{HOST}:{receiver.port}/hook", private=False)
+    assert (result.state, "not public" in result.found) == (CheckState.FAILED, True)
+    assert "delivery.allowPrivateAddresses" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_a_private_address_is_refused_as_it_is_when_sending(tmp_path: Path, rece
     ],
 )
 def test_a_receiver_that_cannot_be_reached_is_told(tmp_path: Path, url: str, remedy: str) -> None:
-    finding = hook_of(tmp_path, url)
-    assert (finding.state, remedy in finding.remedy) == (State.FAILED, True), finding
+    result = hook_of(tmp_path, url)
+    assert (result.state, remedy in result.remedy) == (CheckState.FAILED, True), result
 
 
 def test_what_is_secret_in_an_address_is_not_told(tmp_path: Path) -> None:
-    finding = hook_of(tmp_path, f"https://ops:planted@{HOST}:9/hook?key=planted")
-    assert "planted" not in str(finding)
+    result = hook_of(tmp_path, f"https://ops:planted@{HOST}:9/hook?key=planted")
+    assert "planted" not in str(result)
 
 
 def test_a_certificate_is_checked_and_its_end_told(
@@ -68,9 +68,9 @@ def test_a_certificate_is_checked_and_its_end_told(
         trusting.check_hostname = False
         trusting.load_verify_locations(cadata=_certificate_of(unknown_issuer))
         monkeypatch.setattr(http, "trusted_context", lambda: trusting)
-        finding = hook_of(tmp_path, url)
-    assert (distrusted.state, "SSL_CERT_FILE" in distrusted.remedy) == (State.FAILED, True)
-    assert (finding.state, "TLSv1.3, with a certificate until" in finding.found) == (State.OK, True)
+        result = hook_of(tmp_path, url)
+    assert (distrusted.state, "SSL_CERT_FILE" in distrusted.remedy) == (CheckState.FAILED, True)
+    assert (result.state, "TLSv1.3, with a certificate until" in result.found) == (CheckState.OK, True)
 
 
 def _certificate_of(context: Any) -> bytes:
@@ -93,7 +93,7 @@ def _certificate_of(context: Any) -> bytes:
 @pytest.mark.parametrize("secret", [None, "whsec_!"])
 def test_that_nothing_can_be_signed_is_told(tmp_path: Path, secret: str | None) -> None:
     settings = {"delivery": {"recipients": {"ops": ["https://example.org/hook"]}}}
-    finding = found("webhook secret", of(tmp_path, settings, webhook_secret=secret and SecretStr(secret)))
-    assert (finding.state, "ROUTEWATCH_WEBHOOK_SECRET" in finding.remedy) == (State.FAILED, True)
+    result = found("webhook secret", of(tmp_path, settings, webhook_secret=secret and SecretStr(secret)))
+    assert (result.state, "ROUTEWATCH_WEBHOOK_SECRET" in result.remedy) == (CheckState.FAILED, True)
     signing = of(tmp_path, settings, webhook_secret=SecretStr(SECRET))
-    assert found("webhook secret", signing).state is State.OK
+    assert found("webhook secret", signing).state is CheckState.OK

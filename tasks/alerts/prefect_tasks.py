@@ -1,0 +1,20 @@
+"""Alerts as tasks of Prefect; only flows import this."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from models.context import AppContext
+from tasks.alerts.evaluate import EvaluationResult, evaluate_alerts
+
+
+@task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def evaluate_alerts_once(ctx: AppContext, now: datetime) -> EvaluationResult:
+    """Judge what has settled since the last run, and queue the news for delivery."""
+    watched = evaluate_alerts(ctx.engine, ctx.settings, now, flush=True)
+    notified = len(watched.message.notifications) if watched.message else 0
+    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, notified)
+    return watched

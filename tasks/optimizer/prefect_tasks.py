@@ -1,0 +1,36 @@
+"""The optimizer as tasks of Prefect; only flows import this."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from models.attribution import Attribution
+from models.context import AppContext
+from models.documents import Verdict
+from tasks.optimizer.decision_form import update_form
+from tasks.optimizer.decisions import approve, reject
+from tasks.optimizer.queries import pending
+from tasks.optimizer.verify import verify
+
+
+@task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
+    """Judge what was changed, and take back what clearly harms."""
+    return verify(ctx.engine, ctx.settings, now, early=early)
+
+
+@task(name="offer decisions", cache_policy=NO_CACHE)
+def update_decision_form(ctx: AppContext) -> dict[int, str]:
+    """Bring the form's choices up to date; the links that lead to it, by optimization."""
+    return update_form(pending(ctx.engine))
+
+
+@task(name="decide", cache_policy=NO_CACHE)
+def decide_on(ctx: AppContext, optimization_id: int, word: Attribution, *, approved: bool) -> str:
+    """Carry out a person's decision; what came of it, in a sentence."""
+    if approved:
+        return approve(ctx.engine, optimization_id, ctx.settings, word)
+    return reject(ctx.engine, optimization_id, word)

@@ -1,0 +1,23 @@
+"""The run monitor as a task of Prefect; only flows import this."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import httpx
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectHTTPStatusError
+
+from models.context import AppContext
+from tasks.orchestration.run_monitor import MonitorResult, monitor_runs
+
+
+@task(name="look after runs", cache_policy=NO_CACHE)
+def monitor_flow_runs(ctx: AppContext, now: datetime) -> MonitorResult:
+    """Look after the runs of this server, at the time that the run acts as."""
+    try:
+        return monitor_runs(ctx, now)
+    except (httpx.HTTPError, PrefectHTTPStatusError) as error:
+        get_run_logger().warning("runs could not be looked after, which the next run tries again: %s", error)
+        return MonitorResult()
