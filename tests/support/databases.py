@@ -5,7 +5,6 @@ To run all migrations takes 0.12 s of a processor on SQLite; to copy the file ta
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ def migrated_sqlite(folder: Path) -> str:
     """The address of a migrated SQLite database in the folder, by the name that a home's own has."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "routewatch.db"
-    shutil.copyfile(_sqlite_template(), path)
+    path.write_bytes(_sqlite_template())
     return f"sqlite:///{path}"
 
 
@@ -73,18 +72,10 @@ class PostgresServer:
 
 
 @cache
-def _sqlite_template() -> Path:
-    path = _templates() / "routewatch.db"
-    migrate(f"sqlite:///{path}")
-    # Whatever was written has to be in the one file that is copied.
-    assert not path.with_name("routewatch.db-wal").exists()
-    return path
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
-
-
-def _templates() -> Path:
-    """A folder for as long as this process lives: what is removed when its object goes is kept here."""
-    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="routewatch-templates-"))
-    return Path(_FOLDERS[-1].name)
+def _sqlite_template() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "routewatch.db"
+        migrate(f"sqlite:///{path}")
+        # Whatever was written has to be in the one file.
+        assert not path.with_name("routewatch.db-wal").exists()
+        return path.read_bytes()

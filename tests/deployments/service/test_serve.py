@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.commands import fault
 from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
 from tests.support.waiting import a_free_port, status_of, until
@@ -144,10 +146,9 @@ def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str)
 
 
 def test_a_second_one_says_which_port_is_taken(served: Served, home: Path) -> None:
-    with serving(home, "--ui-port", str(served.ui_port)) as second:
-        assert status_of(second.process) == 1
-        assert f"port {served.ui_port} is taken; choose another with --ui-port" in second.said()
-        assert f"PREFECT_API_URL={served.api}" in second.said()
+    second = fault(home, "serve", "--ui-port", str(served.ui_port), status=1)
+    assert f"port {served.ui_port} is taken; choose another with --ui-port" in second
+    assert f"PREFECT_API_URL={served.api}" in second
 
 
 def test_it_ends_clean(served: Served) -> None:
@@ -164,16 +165,24 @@ def test_it_ends_clean(served: Served) -> None:
 
 
 @pytest.mark.parametrize("how", [("--host", EVERYWHERE), ("--proxied",)])
-def test_nothing_is_served_to_others_without_passwords(home: Path, how: tuple[str, ...]) -> None:
-    with serving(home, *how, ROUTEWATCH_TOKENS=f"eye:read:{TOKEN}") as served:
-        assert status_of(served.process) == 2
-        assert "Set PREFECT_SERVER_API_AUTH_STRING=user:password" in served.said()
-    with serving(home, *how, PREFECT_SERVER_API_AUTH_STRING=PASSWORD) as served:
-        assert status_of(served.process) == 2
-        assert "Set ROUTEWATCH_TOKENS" in served.said()
-    with serving(home, *how, PREFECT_SERVER_API_AUTH_STRING="horse-staple") as served:
-        assert status_of(served.process) == 2
-        assert "horse" not in served.said()
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"ROUTEWATCH_TOKENS": f"eye:read:{TOKEN}"}, "Set PREFECT_SERVER_API_AUTH_STRING=user:password"),
+        ({"PREFECT_SERVER_API_AUTH_STRING": PASSWORD}, "Set ROUTEWATCH_TOKENS"),
+        ({"PREFECT_SERVER_API_AUTH_STRING": "horse-staple"}, "expected user:password"),
+    ],
+    ids=["no password", "no tokens", "no user"],
+)
+def test_nothing_is_served_to_others_without_passwords(
+    home: Path, how: tuple[str, ...], environment: dict[str, str], said: str
+) -> None:
+    # The page's port is taken, so that nothing is served even where this test fails.
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports = ("--ui-port", str(a_free_port()), "--page-port", str(taken.getsockname()[1]))
+        told = fault(home, "serve", *ports, *how, status=2, env=environment)
+    assert said in told
+    assert "horse" not in told
 
 
 @pytest.mark.slow

@@ -132,14 +132,9 @@ def _cases() -> Iterator[Any]:
         name = template.model_fields["template"].default
         thrown_dice = CASES | {f"seed {seed}": random_dice(seed) for seed in SEEDS}
         for case, dice in thrown_dice.items():
-            # What is drawn of a document is drawn in one process, and other documents in others.
-            yield _case(template, dice, f"{name}: {case}")
+            yield pytest.param((template, dice), id=f"{name}: {case}")
         for case, dice in BIG_CASES.items():
-            yield _case(template, dice, f"{name}: {case}", pytest.mark.slow)
-
-
-def _case(template: type[Any], dice: Dice, name: str, *marks: pytest.MarkDecorator) -> Any:
-    return pytest.param((template, dice), id=name, marks=[pytest.mark.xdist_group(f"fuzz {name}"), *marks])
+            yield pytest.param((template, dice), id=f"{name}: {case}", marks=pytest.mark.slow)
 
 
 @pytest.fixture(scope="module", params=_cases())

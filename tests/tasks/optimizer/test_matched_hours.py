@@ -10,6 +10,7 @@ import pytest
 
 from models.kpis import KpiName
 from tasks.optimizer.matched_hours import MATCHED_SUMS, JudgedMetric, compare, match, saved
+from tests.support.chance import few_or_all, most_by_chance
 from tests.support.factories import MONDAY
 
 ERRORS = JudgedMetric(KpiName.ERROR_RATE, margin=0.005)
@@ -86,15 +87,16 @@ def test_what_is_worse_but_on_its_good_side_harms_nobody() -> None:
     assert compare(match(before, after, "UTC"), lenient, seed=1).judgement == "same"
 
 
-def test_noise_is_seldom_called_a_change() -> None:
+@few_or_all(25, 100)
+def test_noise_is_seldom_called_a_change(draws: int) -> None:
     """Of a hundred days like those before, the interval at 95 % misses no change about as often as it says."""
     missed = 0
-    for seed in range(100):
+    for seed in range(draws):
         before, after = hours_of(MONDAY - WEEK, WEEK, seed=seed), hours_of(MONDAY, DAY, seed=1_000 + seed)
         change = compare(match(before, after, "UTC"), HITS, seed=seed).change
         assert change is not None
         missed += not (change.low or 0.0) <= 0 <= (change.high or 0.0)
-    assert missed <= 12
+    assert missed <= (12 if draws == 100 else most_by_chance(0.05, draws))
 
 
 def test_too_few_hours_are_not_judged() -> None:

@@ -18,6 +18,7 @@ from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
+from tests.support.chance import few_or_all
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
 DECLARED = Optimizer(random_split=True)
@@ -49,9 +50,10 @@ def given_to(model_id: str, where: pl.Expr, share: float, frame: pl.DataFrame) -
     return frame.with_columns(model_id=pl.when(picked).then(pl.lit(model_id)).otherwise("model_id"))
 
 
-def test_a_random_split_is_seldom_doubted() -> None:
+@few_or_all(15, 60)
+def test_a_random_split_is_seldom_doubted(draws: int) -> None:
     """At most once in so many draws, although teams and hours differ from each other."""
-    assert sum(bool(split_of(hourly(traffic(seed)), DECLARED).uneven) for seed in range(60)) <= 1
+    assert sum(bool(split_of(hourly(traffic(seed)), DECLARED).uneven) for seed in range(draws)) <= 1
 
 
 @pytest.mark.parametrize(

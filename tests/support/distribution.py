@@ -1,0 +1,50 @@
+"""Which tests run in one process, and in which order, where several processes share them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+PREFECT = "prefect_server"
+"""The fixture, and the group of all files that use it."""
+
+ONE_GROUP_A_CASE = "tests/reports/renderers/test_fuzz.py"
+"""Its tests share what is drawn of a document, and no two documents share anything."""
+
+LONGEST = (
+    PREFECT, "tests/deployments/service/test_serve.py", "tests/dashboard/test_browser.py",
+    "tests/system/test_delivery_chaos.py", "tests/deployments/cli/test_app.py", ONE_GROUP_A_CASE,
+)  # fmt: skip
+"""How the names of the groups begin that take longest: they come first, so that nothing of them is left at the end."""
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types
+    """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid, Path(self.config.rootpath))
+
+
+def group_of(nodeid: str, root: Path) -> str:
+    """The name of the group that a test belongs to."""
+    path, _, name = nodeid.partition("::")
+    if path == ONE_GROUP_A_CASE:
+        return path + name[name.find("[") :]
+    return PREFECT if _asks_for_prefect(root / path) else path
+
+
+def place_in_line(item: pytest.Item) -> tuple[int, bool]:
+    """For sorting: by group, and in Prefect's those first that want the server, which ends with the others."""
+    group = group_of(item.nodeid, item.config.rootpath)
+    place = next((place for place, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
+    fixtures: Any = getattr(item, "fixturenames", ())
+    return place, group == PREFECT and PREFECT not in fixtures
+
+
+@cache
+def _asks_for_prefect(path: Path) -> bool:
+    return PREFECT in path.read_text(encoding="utf-8")
