@@ -37,7 +37,7 @@ if __name__ == "__main__":
     serve()
 """
 
-NEEDED = ("sqlalchemy", "greenlet", "pydantic", "pydantic_core", "annotated_types", "typing_extensions.py",
+NEEDED = ("sqlalchemy", "pydantic", "pydantic_core", "annotated_types", "typing_extensions.py",
           "typing_inspection")  # fmt: skip
 
 
