@@ -48,7 +48,7 @@ class Metric:
 
 _SPENT, _AVERAGE_COST = Sums("cost_sum_usd"), Sums("cost_sum_usd", "cost_count")
 
-_OTHERS = (
+OTHER_METRICS = (
     Metric("totalSelections", "Requests", Unit.COUNT, Better.NEITHER, Sums("count")),
     Metric("totalCost", "Spend", Unit.USD, Better.NEITHER, _SPENT),
     Metric("totalSpent", "Spend", Unit.USD, Better.NEITHER, _SPENT),
@@ -79,7 +79,7 @@ def _of_kpi(kpi: KpiDefinition) -> tuple[Metric, ...]:
 
 
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*(it for kpi in KPIS.values() for it in _of_kpi(kpi)), *_OTHERS)
+    metric.name: metric for metric in (*(it for kpi in KPIS.values() for it in _of_kpi(kpi)), *OTHER_METRICS)
 }
 """By name; of some, documents have two names."""
 

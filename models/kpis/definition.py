@@ -37,6 +37,13 @@ class KpiParts:
     """Where more than this is no more than this."""
     is_derived: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises ValueError without the squares that tell how far amounts stray."""
+        if self.squares is None and self.scatter is not Scatter.SHARE:
+            raise ValueError(
+                f"{self.numerator} adds amounts up: name the sum of their squares, or alerts cannot judge it"
+            )
+
 
 @dataclass(frozen=True)
 class KpiDefinition:

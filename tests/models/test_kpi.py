@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from models.kpis import KPIS, KpiName, KpiState, judge
+from models.kpis import KPIS, KpiName, KpiParts, KpiState, Scatter, judge
+from models.metrics import METRICS, OTHER_METRICS
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics, Schedule
 from reports.text.formatting import Formats
@@ -75,3 +76,13 @@ def test_a_limit_is_shown_in_the_kpis_unit(name: KpiName) -> None:
 @pytest.mark.parametrize("name", [name for name in KpiName if name is not KpiName.COST_EFFICIENCY])
 def test_a_kpi_that_is_one_sum_over_another_has_a_trend(name: KpiName) -> None:
     assert set(HEADLINE_METRICS) & set(METRICS_OF_KPI[name])
+
+
+def test_a_kpi_of_amounts_names_the_sum_of_their_squares() -> None:
+    with pytest.raises(ValueError, match="name the sum of their squares"):
+        KpiParts("tokens", "count", sample="count", scatter=Scatter.MEAN)
+
+
+def test_no_two_metrics_have_one_name() -> None:
+    names = [name for kpi in KPIS.values() for name in kpi.metric_names] + [metric.name for metric in OTHER_METRICS]
+    assert sorted(names) == sorted(METRICS)
