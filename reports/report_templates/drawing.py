@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Literal
 
 from altair.utils.schemapi import debug_mode
@@ -23,6 +24,9 @@ WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
 
 _ORDER = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
 
+_drawing = Lock()
+"""Altair keeps what it is told in the process, not in the thread: of two that draw at once one would fail."""
+
 
 def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:
     """The charts that the document shows: the template's own, then timeline, distribution, comparison, heatmap.
@@ -41,7 +45,7 @@ def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, .
     document = kind.model_validate_json(content)
     show, charts = Formats(document.locale, document.period.zone), []
     # Without it altair checks every argument against its schema, which takes longer than the drawing.
-    with debug_mode(False):
+    with _drawing, debug_mode(False):
         for name, spec, width, wide in _shown(document, layout):
             if spec.has_data(document):
                 plan, text = spec.plan(document, show, width), spec.alt_text(document, show)
