@@ -78,7 +78,11 @@ def _meanings(model: type[BaseModel]) -> dict[str, str]:
     for base in reversed(model.__mro__):
         if not issubclass(base, BaseModel) or base.__module__.startswith("pydantic"):
             continue
-        (made,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        try:
+            (made,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except OSError:
+            # Made by pydantic's create_model: no class statement has its fields, which bear their descriptions.
+            continue
         for statement, following in pairwise(made.body if isinstance(made, ast.ClassDef) else []):
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
                 found.pop(statement.target.id, None)

@@ -159,9 +159,9 @@ def test_a_custom_report_bears_what_was_chosen_and_says_so() -> None:
     chosen = custom(FileFormat.PDF, FileFormat.CSV, FileFormat.JSON)
     mail = message_from_bytes(built(chosen), policy=default)
     assert [part.get_filename() for part in mail.iter_attachments()] == [
-        "routewatch-custom-cost-2026-09-28.pdf",
-        "routewatch-custom-cost-2026-09-28.zip",
-        "routewatch-custom-cost-2026-09-28.json",
+        "routewatch-custom-cost-2026-09-28T0000.pdf",
+        "routewatch-custom-cost-2026-09-28T0000.zip",
+        "routewatch-custom-cost-2026-09-28T0000.json",
     ]
     assert [part.get_content_type() for part in mail.iter_attachments()] == [
         "application/pdf", "application/zip", "application/json",
