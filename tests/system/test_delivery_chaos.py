@@ -61,9 +61,9 @@ def queued(engine: Engine, settings: Settings, deliveries: int) -> None:
 def waiting(engine: Engine) -> int:
     with reading(engine) as connection:
         states: dict[str, int] = dict(
-            connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).tuples().all()
+            connection.execute(select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)).all()
         )
-    return sum(states.get(state, 0) for state in ("queued", "sending", "handing over"))
+    return sum(states.get(state, 0) for state in ("queued", "sending", "committing"))
 
 
 @dataclass
@@ -139,7 +139,7 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
             last_words = dict(
                 connection.execute(
                     select(ATTEMPT.c.delivery_id, ATTEMPT.c.answer).order_by(ATTEMPT.c.id)
-                ).tuples().all()
+                ).all()
             )  # fmt: skip
             notices = [it for it in connection.execute(select(MESSAGE.c.content)).scalars() if "deliveries" in it]
     outcomes = Counter((row.channel, row.state) for row in rows)

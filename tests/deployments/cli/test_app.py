@@ -78,12 +78,19 @@ def test_help_imports_nothing_heavy() -> None:
         ("deliveries", "retry", "5"),
         ("deliveries", "retry"),
         ("deliveries", "retry", "5", "--all-dead"),
-        ("deliveries", "sample", "nobody"),
         ("deliveries", "test", "nobody"),
     ],
 )
 def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tuple[str, ...]) -> None:
     fault(home, *arguments, status=2)
+
+
+def test_a_former_name_of_a_command_is_told_with_the_new_one(home: Path) -> None:
+    done = call(home, "deliveries", "sample", "nobody")
+    assert (done.returncode, done.stdout) == (2, "")
+    former, wrong = done.stderr.splitlines()
+    assert former.endswith("use `routewatch deliveries test`")
+    assert wrong.startswith("routewatch: no address is set for nobody")
 
 
 def test_a_process_of_a_wrong_call_ends_so_too(home: Path) -> None:

@@ -15,6 +15,7 @@ from tasks.health.check import CheckResult, CheckState
 from tasks.health.checks import prefect_server as orchestration
 from tests.support.health import found, of
 from tests.support.servers import HOST
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -95,9 +96,9 @@ def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path
     assert "routewatch serve" in idle.remedy
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
-        assert found("timetable", context) == CheckResult(
-            CheckState.OK, "deployed and taken care of: hourly, daily, weekly"
-        )
+        # The server notes who asked once it has answered.
+        until(lambda: found("timetable", context).state is CheckState.OK)
+        assert found("timetable", context).found == "deployed and taken care of: hourly, daily, weekly"
         client.pause_deployment(ids[1])
     paused = found("timetable", context)
     assert (paused.state, paused.found, "resume" in paused.remedy) == (CheckState.WARNING, "paused: daily", True)
