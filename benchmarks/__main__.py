@@ -62,7 +62,7 @@ def main(
     """Measure Routewatch against peers. Exit status 1 where a measurement failed; a missed goal is no failure."""
     sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only, list(PARTS), "--only")
     kinds = cast(tuple[Kind, ...], tuple(_chosen(on, list(KINDS), "--on")))
-    told: list[Line] = []
+    reported: list[Line] = []
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -70,12 +70,12 @@ def main(
         closing(Scene(Path(folder), rounds, status.update, kinds)) as scene,
     ):
         for line in _measured(scene, sizes, parts):
-            told.append(line)
+            reported.append(line)
             typer.echo(line.as_text())
             if table is not None:
                 # Anew with each line: a long run that is stopped leaves what it has measured.
-                table.write_text(as_markdown(told, rounds), encoding="utf-8")
-    sys.exit(any(line.failure for line in told))
+                table.write_text(as_markdown(reported, rounds), encoding="utf-8")
+    sys.exit(any(line.failure for line in reported))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -78,9 +78,9 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
         engine = _prepared(Path(folder))
         served = [_live(engine, day, seed, planted_on) for day in range(days)]
         on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
-        told = _result_line(engine, Run(seed, off, on))
+        reported = _result_line(engine, Run(seed, off, on))
         engine.dispose()
-    return told
+    return reported
 
 
 def runs(seeds: range, days: int = DAYS) -> list[Run]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
-from benchmarks.scene import BASIS, NOW
+from benchmarks.scene import NOW, ROLLUP_SETTINGS
 from models.database import open_database
 from tasks.rollups.update import update_rollups
 
@@ -25,7 +25,7 @@ def main(address: str) -> None:
     watcher = Thread(target=_watch_children, args=(children, over))
     watcher.start()
     try:
-        rows = update_rollups(open_database(address), BASIS, now=NOW).rows
+        rows = update_rollups(open_database(address), ROLLUP_SETTINGS, now=NOW).rows
     finally:
         over.set()
         watcher.join()

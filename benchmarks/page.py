@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select
 from benchmarks.databases import Kind, fill
 from benchmarks.line import Goal, Line, shown
 from benchmarks.page_load import Answers, Server, ask_at, client_of, page_server
-from benchmarks.scene import BASIS, Scene, address_of
+from benchmarks.scene import ROLLUP_SETTINGS, Scene, address_of
 from benchmarks.traffic import PERIOD, traffic
 from models.database import reading
 from models.tables import Selection, table_of
@@ -59,7 +59,7 @@ def _filled_up_to_now(scene: Scene, kind: Kind) -> Engine:
     engine, now = scene.databases(kind).make(), datetime.now(UTC)
     shifted = pl.col("timestamp") + (now - PERIOD.end)
     fill(engine, kind, (frame.with_columns(shifted) for frame in traffic(scene.rows)))
-    update_rollups(engine, BASIS, now=now)
+    update_rollups(engine, ROLLUP_SETTINGS, now=now)
     return engine
 
 
@@ -77,8 +77,8 @@ async def _asked(scene: Scene, engine: Engine, kind: Kind, name: str, path: str)
         f"p50 {shown(answers.at(0.5))}, p99.9 {shown(answers.at(0.999))}, slowest {shown(answers.at(1.0))} ms of "
         f"{len(answers.took_ms):,}; the first after the start {shown(first.at(1.0))} ms; {_failures(answers, sent)}"
     )
-    told = f"{name}: p99 at {PER_SECOND:g} requests/s"
-    return Line(told, kind, scene.rows, (answers.at(0.99),), unit="ms", goal=GOAL, note=note)
+    reported = f"{name}: p99 at {PER_SECOND:g} requests/s"
+    return Line(reported, kind, scene.rows, (answers.at(0.99),), unit="ms", goal=GOAL, note=note)
 
 
 async def _sent(scene: Scene, engine: Engine, kind: Kind) -> Iterator[Line]:
@@ -101,10 +101,10 @@ async def _sent(scene: Scene, engine: Engine, kind: Kind) -> Iterator[Line]:
         f"a page open, its slowest look {shown(looked.at(1.0))} ms; {_failures(sent, looked)}"
     )
     rate = f"{BATCHES_PER_SECOND * BATCH:,.0f} selections/s by HTTP"
-    told = Line(f"{rate}, batches of {BATCH}: p99", kind, scene.rows, (sent.at(0.99),), unit="ms", note=note)
+    reported = Line(f"{rate}, batches of {BATCH}: p99", kind, scene.rows, (sent.at(0.99),), unit="ms", note=note)
     grown = f"{shown(memory_mb[0])} MB at the beginning, {shown(memory_mb[-1])} MB at the end"
     peak = Line(f"memory of the page's server, {rate}", kind, scene.rows, (max(memory_mb),), unit="MB", note=grown)
-    return iter((told, peak))
+    return iter((reported, peak))
 
 
 async def _send(client: httpx.AsyncClient, count: int) -> httpx.Response:

@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 from sqlalchemy import Engine, select
 
 from benchmarks.line import Goal, Line, in_turns, seconds_of
-from benchmarks.scene import BASIS, NOW, Scene, address_of
+from benchmarks.scene import NOW, ROLLUP_SETTINGS, Scene, address_of
 from benchmarks.traffic import PERIOD
 from models.database import open_database, reading
 from models.tables import Rollup, table_of
@@ -55,7 +55,7 @@ def rebuild_in_worker(day: datetime, address: str, state: Checkpoint) -> int:
 
 
 def _backfill(engine: Engine, client: Any) -> float:
-    state, days = read_checkpoint(engine, BASIS, NOW), days_of(engine, PERIOD)
+    state, days = read_checkpoint(engine, ROLLUP_SETTINGS, NOW), days_of(engine, PERIOD)
     counted: list[int] = []
 
     def work() -> None:

@@ -74,13 +74,13 @@ def drawn(case: Case, draw: int, spell: float) -> list[Found]:
 def main(spell: float = 0.0) -> None:
     """Print how often each metric is told to have changed, of the pairs that are judged at all."""
     with ProcessPoolExecutor(2) as pool:
-        told = [
+        reported = [
             found
             for case in CASES
             for one in pool.map(drawn, [case] * case.draws, range(case.draws), [spell] * case.draws, chunksize=10)
             for found in one
         ]
-    rows = [(it.case, it.metric, it.direction.name) for it in told]
+    rows = [(it.case, it.metric, it.direction.name) for it in reported]
     frame = pl.DataFrame(rows, orient="row", schema=list(Found._fields))
     names = list(HEADLINE_METRICS)
     typer.echo(f"| compared | {' | '.join(names)} | not judged |\n|---{'|--:' * (len(names) + 1)}|")

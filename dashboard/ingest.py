@@ -24,7 +24,7 @@ from dashboard.problem_details import ApiError, problems
 from dashboard.request_body import read_body
 from models.context import AppContext
 from models.database import insert_into, writing
-from routewatch.selection import SELECTION, Pick
+from routewatch.selection import SELECTION, SelectionInput
 
 MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
@@ -38,13 +38,13 @@ _DOCUMENT_NAMES = {"responseTime": "response_time_ms", "cost": "cost_usd"}
 """The product document's names that are not just the columns' in camelCase."""
 
 NAMES: dict[str, str] = {
-    **{name: name for name in Pick.model_fields},
-    **{to_camel(name): name for name in Pick.model_fields},
+    **{name: name for name in SelectionInput.model_fields},
+    **{to_camel(name): name for name in SelectionInput.model_fields},
     **_DOCUMENT_NAMES,
 }
 """Every name that a selection's field may have, and its column."""
 
-_UNKNOWN: dict[str, Any] = dict.fromkeys(Pick.model_fields) | {"error": False}
+_UNKNOWN: dict[str, Any] = dict.fromkeys(SelectionInput.model_fields) | {"error": False}
 
 
 class SelectionResult(BaseModel):
@@ -237,7 +237,9 @@ def _checked(item: Any, now: datetime) -> dict[str, Any] | str:
     for name, value in item.items():
         column = NAMES.get(name)
         if column is None:
-            return f"{name[:100]}: is no field of a selection; {', '.join(map(to_camel, Pick.model_fields))} are"
+            return (
+                f"{name[:100]}: is no field of a selection; {', '.join(map(to_camel, SelectionInput.model_fields))} are"
+            )
         if column in spelled:
             return f"{name}: is the same as {spelled[column]}, which is there too"
         spelled[column] = name
@@ -246,7 +248,7 @@ def _checked(item: Any, now: datetime) -> dict[str, Any] | str:
         row["timestamp"] = now if row["timestamp"] is None else _instant(row["timestamp"])
         row["request_id"] = uuid.uuid4().hex if row["request_id"] is None else row["request_id"]
         row["error"] = False if row["error"] is None else row["error"]
-        return Pick.model_validate(row).model_dump()
+        return SelectionInput.model_validate(row).model_dump()
     except ValidationError as problem:
         faults = problem.errors(include_url=False, include_context=False, include_input=False)
         return "; ".join(f"{spelled.get(str(it['loc'][0]), to_camel(str(it['loc'][0])))}: {it['msg']}" for it in faults)

@@ -82,12 +82,14 @@ class LiveViews:
     def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
         """The view as of a moment ago, or of right now where it is asked for `anew`."""
         slot = self._slot(chosen)
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         kept = None if anew else slot.kept
-        if kept is not None and slot.lock.locked() and kept.began_at > asked_at - self._refresh_s:
+        if kept is not None and slot.lock.locked() and kept.began_at > requested_at - self._refresh_s:
             return kept.shown
         with slot.lock:
-            if slot.kept is None or slot.kept.began_at <= (asked_at if anew else asked_at - self._refresh_s / 2):
+            if slot.kept is None or slot.kept.began_at <= (
+                requested_at if anew else requested_at - self._refresh_s / 2
+            ):
                 began_at = time.monotonic()
                 live = collect_view(self._ctx, chosen, datetime.now(UTC))
                 sections = render_sections(live)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter as Counts
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -138,7 +138,7 @@ def _of_models(connection: Connection) -> Metric:
 
 def _of_alerts(connection: Connection) -> Iterator[Metric]:
     firing = select(ALERT.c.severity, func.count()).where(ALERT.c.fired_at.is_not(None), ALERT.c.resolved_at.is_(None))
-    counts = Tally({row[0]: row[1] for row in connection.execute(firing.group_by(ALERT.c.severity))})
+    counts = Counts({row[0]: row[1] for row in connection.execute(firing.group_by(ALERT.c.severity))})
     family = GaugeMetricFamily("routewatch_alerts_firing", "Alerts that fire", labels=("severity",))
     for severity in get_args(Severity):
         family.add_metric((severity,), counts[severity])
@@ -148,7 +148,7 @@ def _of_alerts(connection: Connection) -> Iterator[Metric]:
 def _by_state(connection: Connection, name: str, description: str, state: Column[Any], states: type[StrEnum]) -> Metric:
     """How many rows are in each state, those that none is in too."""
     rows = connection.execute(select(state, func.count()).group_by(state))
-    counts = Tally({row[0]: row[1] for row in rows})
+    counts = Counts({row[0]: row[1] for row in rows})
     family = GaugeMetricFamily(f"routewatch_{name}", description, labels=("state",))
     for one in states:
         family.add_metric((one.value,), counts[one.value])

@@ -42,13 +42,13 @@ def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
 
 def requires(scope: str) -> Callable[..., str]:
     """A dependency: the request's token must be for `scope` (write, read or admin). It gives the person's name."""
-    wanted = TokenScope(scope)
+    needed = TokenScope(scope)
 
     def who(request: Request, _bearer: Annotated[Any, Security(_BEARER)]) -> str:
         person: Person = request.scope["person"]
-        if wanted not in person.scopes and TokenScope.ADMIN not in person.scopes:
+        if needed not in person.scopes and TokenScope.ADMIN not in person.scopes:
             has = "+".join(sorted(person.scopes))
-            detail = f"the token {person.name} is for {has}, and this needs {wanted}: use another token"
+            detail = f"the token {person.name} is for {has}, and this needs {needed}: use another token"
             raise ApiError(HTTPStatus.FORBIDDEN, detail, closes=request.method not in authenticator.READING)
         return person.name
 
@@ -110,7 +110,7 @@ class _Guard:
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._gate = authenticator
+        self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -127,7 +127,7 @@ class _Guard:
 
         headers, lingering = Headers(scope=scope), Lingering(receive, send)
         try:
-            scope["person"] = self._gate.authenticate(
+            scope["person"] = self._authenticator.authenticate(
                 scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
             )
         except ApiError as refused:

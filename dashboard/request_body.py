@@ -28,9 +28,9 @@ async def read_body(request: Request, largest_bytes: int, timeout_s: float, pack
     if packed != "identity" and packed not in packings:
         detail = f"the body is packed with {packed!r}: send it {' or with '.join(('as it is', *packings))}"
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > largest_bytes:
-        raise _too_large(announced, largest_bytes)
+    content_length = request.headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length) > largest_bytes:
+        raise _too_large(content_length, largest_bytes)
     parts, length = [], 0
     try:
         async with asyncio.timeout(timeout_s):

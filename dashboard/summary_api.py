@@ -91,7 +91,7 @@ class _KeptSummary:
     """An answer as bytes, and what the rollups were when it was made."""
 
     content: bytes
-    basis: tuple[Any, ...]
+    data_state: tuple[Any, ...]
     made_at_s: float
     took_s: float
     checked_at_s: float
@@ -162,13 +162,13 @@ async def get_summary(
 def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
     """The kept answer where it still holds or was made a moment ago, else a new one."""
     began_s, now = time.monotonic(), datetime.now(UTC)
-    basis = _basis(ctx, now)
-    if kept is not None and (kept.basis == basis or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
+    data_state = _data_state(ctx, now)
+    if kept is not None and (kept.data_state == data_state or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
         kept.checked_at_s = began_s
         return kept
     content = summarize(ctx, requested, now).model_dump_json(by_alias=True).encode()
     done_s = time.monotonic()
-    return _KeptSummary(content, basis, done_s, done_s - began_s, done_s)
+    return _KeptSummary(content, data_state, done_s, done_s - began_s, done_s)
 
 
 def summarize(ctx: AppContext, requested: Chosen, now: datetime) -> Summary:
@@ -224,7 +224,7 @@ def _known(totals: Totals, added: str, over: str) -> float | None:
     return totals.sums[added] if totals.known(over) else None
 
 
-def _basis(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
+def _data_state(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
     """What an answer follows from: as long as it is the same, so is the answer."""
     with reading(ctx.engine) as connection:
         state = read_known_checkpoint(connection)

@@ -67,8 +67,8 @@ def _counted(packages: set[str]) -> str:
 
 def has_index_of_its_own() -> bool:
     """Whether pip is told where to fetch from, or how: uv does not read that, and might ask where nobody may ask."""
-    told = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-    return bool(_INDEX_OF_ITS_OWN.search(told))
+    configured = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return bool(_INDEX_OF_ITS_OWN.search(configured))
 
 
 class Progress:
@@ -77,24 +77,24 @@ class Progress:
     def __init__(self, total: int, fetched: Callable[[], int]) -> None:
         self._total, self._fetched = total, fetched
         self._before = self._installed()
-        self._began = self._told_at = time.monotonic()
-        self._told = ""
+        self._began = self._reported_at = time.monotonic()
+        self._reported = ""
         self._live = sys.stderr.isatty()
 
     @staticmethod
     def _installed() -> int:
         return sum(1 for _ in PACKAGES.glob("*.dist-info"))
 
-    def tell(self) -> None:
+    def report(self) -> None:
         installed, now = self._installed() - self._before, time.monotonic()
         done, word = (installed, "installed") if installed > 0 else (self._fetched(), "fetched")
         text = f"  {min(done, self._total)} of {self._total} {word}"
         if self._live:
             sys.stderr.write(f"\r{text}, {now - self._began:.0f} s \x1b[K")
             sys.stderr.flush()
-        elif text != self._told and now - self._told_at >= _EVERY_S:
+        elif text != self._reported and now - self._reported_at >= _EVERY_S:
             say(f"{text} after {now - self._began:.0f} s")
-            self._told, self._told_at = text, now
+            self._reported, self._reported_at = text, now
 
     def end(self) -> None:
         if self._live:
@@ -107,7 +107,7 @@ def watched(command: Iterable[str | Path], log: Path, progress: Progress, **envi
         process = subprocess.Popen([*command], stdout=out, stderr=out, env=os.environ | environment)  # noqa: S603
         try:
             while process.poll() is None:
-                progress.tell()
+                progress.report()
                 time.sleep(0.2)
         finally:
             progress.end()
@@ -167,8 +167,8 @@ def install(lock: Path) -> bool:
     size = f" (about {fetch_mb} MB to fetch, {disk_mb} MB on disk)" if whole else ""
     say(f"Installing {_counted(absent)} for {purpose}{size} ...")
     with tempfile.TemporaryDirectory(prefix=".installing-", dir=sys.prefix) as scratch:
-        told = (lock, Path(scratch), len(absent))
-        done = (not has_index_of_its_own() and by_uv(*told)) or by_pip(*told)
+        arguments = (lock, Path(scratch), len(absent))
+        done = (not has_index_of_its_own() and by_uv(*arguments)) or by_pip(*arguments)
     if done:
         say(f"{_counted(absent)} installed in {time.monotonic() - began:.0f} s.")
     return done

@@ -100,8 +100,8 @@ class _UntilPrefect(logging.Handler):
 
 
 def _is_json() -> bool:
-    asked = os.environ.get("ROUTEWATCH_LOG_FORMAT", "").lower()
-    return asked == "json" or (asked != "text" and not sys.stderr.isatty())
+    format_name = os.environ.get("ROUTEWATCH_LOG_FORMAT", "").lower()
+    return format_name == "json" or (format_name != "text" and not sys.stderr.isatty())
 
 
 def _line(_logger: Any, _name: str, event: EventDict) -> EventDict:

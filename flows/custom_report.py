@@ -15,7 +15,7 @@ from models.errors import UsageError
 from models.file_format import FileFormat, in_order
 from models.period import Period, PeriodName, named_period
 from models.report_template import Template
-from tasks.reporting.request import Request, usual_formats
+from tasks.reporting.request import Request, default_formats
 
 
 class Depth(StrEnum):
@@ -55,14 +55,14 @@ def custom_report(
     if template.value not in offered:
         raise UsageError(f"{template.value} reports are not offered here, only {', '.join(offered)}: see customReports")
     filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
-    asked = _period(period, start, end, now, ctx.settings.timezone)
+    requested = _period(period, start, end, now, ctx.settings.timezone)
     request = Request(
         "custom",
         template,
-        asked,
+        requested,
         depth.value,
         filters=filters,
-        formats=in_order(formats) or usual_formats(ctx.settings),
+        formats=in_order(formats) or default_formats(ctx.settings),
     )
     return run_pipeline(ctx, request, _names(recipients), now)
 

@@ -15,7 +15,7 @@ from models import schema
 from routewatch.selection import METADATA, SELECTION
 
 
-class _Table(SQLModel):
+class _StoredModel(SQLModel):
     metadata: ClassVar[MetaData] = METADATA
 
 
@@ -25,7 +25,7 @@ def table_of(model: type[SQLModel]) -> Table:
     return table
 
 
-class Selection(_Table, table=True):
+class Selection(_StoredModel, table=True):
     __table__: ClassVar[Table] = SELECTION
 
     id: int | None = Field(default=None, sa_column=SELECTION.c.id)
@@ -47,7 +47,7 @@ class Selection(_Table, table=True):
     complexity_derived: bool | None = Field(default=None, sa_column=SELECTION.c.complexity_derived)
 
 
-class Overhead(_Table, table=True):
+class Overhead(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.OVERHEAD
 
     request_id: str = Field(sa_column=schema.OVERHEAD.c.request_id)
@@ -59,7 +59,7 @@ class Overhead(_Table, table=True):
     cost_priced_on: date | None = Field(default=None, sa_column=schema.OVERHEAD.c.cost_priced_on)
 
 
-class PullState(_Table, table=True):
+class PullState(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.PULL_STATE
 
     source: str = Field(sa_column=schema.PULL_STATE.c.source)
@@ -69,7 +69,7 @@ class PullState(_Table, table=True):
     last: Any = Field(default=None, sa_column=schema.PULL_STATE.c.last)
 
 
-class Rollup(_Table, table=True):
+class Rollup(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.ROLLUP
 
     level: str = Field(sa_column=schema.ROLLUP.c.level)
@@ -103,14 +103,14 @@ class Rollup(_Table, table=True):
     latency_histogram: bytes = Field(sa_column=schema.ROLLUP.c.latency_histogram)
 
 
-class SelectionChange(_Table, table=True):
+class SelectionChange(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.SELECTION_CHANGE
 
     id: int | None = Field(default=None, sa_column=schema.SELECTION_CHANGE.c.id)
     at: datetime = Field(sa_column=schema.SELECTION_CHANGE.c.at)
 
 
-class RollupCheckpoint(_Table, table=True):
+class RollupCheckpoint(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.ROLLUP_CHECKPOINT
 
     id: int = Field(default=1, sa_column=schema.ROLLUP_CHECKPOINT.c.id)
@@ -124,7 +124,7 @@ class RollupCheckpoint(_Table, table=True):
     change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
 
 
-class Config(_Table, table=True):
+class Config(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.CONFIG
 
     key: str = Field(sa_column=schema.CONFIG.c["key"])
@@ -134,7 +134,7 @@ class Config(_Table, table=True):
     updated_by: str = Field(sa_column=schema.CONFIG.c.updated_by)
 
 
-class ConfigChange(_Table, table=True):
+class ConfigChange(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.CONFIG_CHANGE
 
     id: int | None = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.id)
@@ -149,7 +149,7 @@ class ConfigChange(_Table, table=True):
     reverted_by: int | None = Field(default=None, sa_column=schema.CONFIG_CHANGE.c.reverted_by)
 
 
-class Optimization(_Table, table=True):
+class Optimization(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.OPTIMIZATION
 
     id: int | None = Field(default=None, sa_column=schema.OPTIMIZATION.c.id)
@@ -165,7 +165,7 @@ class Optimization(_Table, table=True):
     verdict: Any = Field(default=None, sa_column=schema.OPTIMIZATION.c.verdict)
 
 
-class OptimizationTransition(_Table, table=True):
+class OptimizationTransition(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.OPTIMIZATION_TRANSITION
 
     id: int | None = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.id)
@@ -178,7 +178,7 @@ class OptimizationTransition(_Table, table=True):
     evidence: Any = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.evidence)
 
 
-class Alert(_Table, table=True):
+class Alert(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.ALERT
 
     id: int | None = Field(default=None, sa_column=schema.ALERT.c.id)
@@ -201,7 +201,7 @@ class Alert(_Table, table=True):
     notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.notified_at)
 
 
-class AlertCheckpoint(_Table, table=True):
+class AlertCheckpoint(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.ALERT_CHECKPOINT
 
     id: int = Field(default=1, sa_column=schema.ALERT_CHECKPOINT.c.id)
@@ -209,7 +209,7 @@ class AlertCheckpoint(_Table, table=True):
     notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.notified_at)
 
 
-class AlertSilence(_Table, table=True):
+class AlertSilence(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.ALERT_SILENCE
 
     id: int | None = Field(default=None, sa_column=schema.ALERT_SILENCE.c.id)
@@ -221,7 +221,7 @@ class AlertSilence(_Table, table=True):
     reason: str = Field(sa_column=schema.ALERT_SILENCE.c.reason)
 
 
-class StoredMessage(_Table, table=True):
+class StoredMessage(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.MESSAGE
 
     id: int | None = Field(default=None, sa_column=schema.MESSAGE.c.id)
@@ -230,7 +230,7 @@ class StoredMessage(_Table, table=True):
     created_at: datetime = Field(sa_column=schema.MESSAGE.c.created_at)
 
 
-class Report(_Table, table=True):
+class Report(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.REPORT
 
     id: int | None = Field(default=None, sa_column=schema.REPORT.c.id)
@@ -244,7 +244,7 @@ class Report(_Table, table=True):
     created_at: datetime = Field(sa_column=schema.REPORT.c.created_at)
 
 
-class Delivery(_Table, table=True):
+class Delivery(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.DELIVERY
 
     id: int | None = Field(default=None, sa_column=schema.DELIVERY.c.id)
@@ -261,7 +261,7 @@ class Delivery(_Table, table=True):
     dead_letter_notified: bool = Field(default=False, sa_column=schema.DELIVERY.c.dead_letter_notified)
 
 
-class DeliveryAttempt(_Table, table=True):
+class DeliveryAttempt(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.DELIVERY_ATTEMPT
 
     id: int | None = Field(default=None, sa_column=schema.DELIVERY_ATTEMPT.c.id)

@@ -68,9 +68,9 @@ class RouterLog:
         if capacity < 1 or batch_size < 1:
             raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
         from routewatch.database import database_address_of
-        from routewatch.selection import checked_pick
+        from routewatch.selection import checked_selection
 
-        self._checked = checked_pick
+        self._checked = checked_selection
         address = database_address_of() if database_url is None else database_url
         self._writer = _Writer(address, capacity, batch_size, flush_every_s)
         weakref.finalize(self, self._writer.finish).atexit = False

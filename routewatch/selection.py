@@ -138,7 +138,7 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Tokens = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)]
 
 
-class Pick(BaseModel):
+class SelectionInput(BaseModel):
     """What the table takes; strict, so that True is no number and "1" neither."""
 
     model_config = ConfigDict(strict=True, protected_namespaces=())
@@ -159,10 +159,10 @@ class Pick(BaseModel):
     team: _Text | None
 
 
-def checked_pick(row: dict[str, Any]) -> dict[str, Any]:
+def checked_selection(row: dict[str, Any]) -> dict[str, Any]:
     """The row as the table takes it. Raises ValueError, which tells the first column at fault and why."""
     try:
-        return Pick.model_validate(row).model_dump()
+        return SelectionInput.model_validate(row).model_dump()
     except ValidationError as problem:
         fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
         raise ValueError(f"{fault['loc'][0]}: {fault['msg']}") from None

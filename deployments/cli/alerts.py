@@ -59,10 +59,10 @@ def silence(
     known = {it.value: it for it in AlertRule}
     if rule is not None and rule not in known:
         raise UsageError(f"{rule!r} is no rule; expected one of {', '.join(known)}")
-    wanted = SilenceRequest(known[rule] if rule else None, subject, timedelta(hours=hours))
-    word = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
-    number = silence_them(load_context().engine, wanted, word)
-    until = _stamp(word.at + wanted.length)
+    request = SilenceRequest(known[rule] if rule else None, subject, timedelta(hours=hours))
+    attribution = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
+    number = silence_them(load_context().engine, request, attribution)
+    until = _stamp(attribution.at + request.length)
     say(f"silence {number} holds until {until}; `routewatch alerts unsilence {number}` ends it")
 
 

@@ -17,7 +17,7 @@ from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
 from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
-from tasks.reporting.request import Request, usual_formats
+from tasks.reporting.request import Request, default_formats
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 
@@ -42,7 +42,7 @@ def period_of(start: str | None, end: str | None, last: str | PeriodName | None,
 def formats_of(ctx: AppContext, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
     """What a report is written as where no --format says so. Raises UsageError where a file's name does not tell."""
     if sent or (output is not None and output.is_dir()):
-        return usual_formats(ctx.settings)
+        return default_formats(ctx.settings)
     if output is None:
         return (FileFormat.HTML,)
     suffix = output.suffix.lower().lstrip(".")

@@ -62,7 +62,7 @@ def print_locations(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook:
     delivered = len(set(hook.ids))
     say(f"\nDelivered: {len(inbox.mails)} mails; {delivered} webhooks, every signature checked, {hook.refused} refused")
     weekly = outcomes[-1].files
-    places = (
+    locations = (
         ("the week's PDF", weekly["pdf"]),
         ("the same as a page", weekly["html"]),
         ("what was changed", home / OPTIMIZATION_PDF),
@@ -73,7 +73,7 @@ def print_locations(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook:
         ("the database", home / "routewatch.db"),
     )
     say("\nLook at")
-    for what, path in places:
+    for what, path in locations:
         say(f"  {what:<20} {_short(path)}")
 
 

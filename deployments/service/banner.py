@@ -108,15 +108,15 @@ async def _is_kept(client: httpx.AsyncClient, api: str, began: datetime) -> None
     """Waits until the timetable's process has asked for runs."""
     while True:
         answer = await client.get(f"{api}/deployments/name/{SCHEDULES[0]}/routewatch")
-        asked = answer.json()["last_polled"] if answer.is_success else None
-        if asked is not None and datetime.fromisoformat(asked) >= began:
+        last_polled = answer.json()["last_polled"] if answer.is_success else None
+        if last_polled is not None and datetime.fromisoformat(last_polled) >= began:
             return
         await asyncio.sleep(POLL_S)
 
 
 async def _next_run(client: httpx.AsyncClient, api: str, kind: str, zone: ZoneInfo) -> str:
     """When a schedule runs next, as Prefect has it; waits until it does."""
-    asked: dict[str, Any] = {
+    query: dict[str, Any] = {
         "flows": {"name": {"any_": [kind]}},
         "deployments": {"name": {"any_": ["routewatch"]}},
         "flow_runs": {
@@ -130,7 +130,7 @@ async def _next_run(client: httpx.AsyncClient, api: str, kind: str, zone: ZoneIn
         answer = await client.get(f"{api}/deployments/name/{kind}/routewatch")
         if answer.is_success and _is_paused(answer.json()):
             return "is paused in the UI"
-        runs = (await client.post(f"{api}/flow_runs/filter", json=asked)).raise_for_status().json()
+        runs = (await client.post(f"{api}/flow_runs/filter", json=query)).raise_for_status().json()
         if runs:
             at = datetime.fromisoformat(runs[0]["expected_start_time"]).astimezone(zone)
             return f"next at {at:%Y-%m-%d %H:%M %Z}"

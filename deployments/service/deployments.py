@@ -28,7 +28,7 @@ def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ..
     from flows.decide import decide
     from flows.hourly import hourly
     from flows.weekly import weekly
-    from tasks.reporting.request import usual_formats
+    from tasks.reporting.request import default_formats
 
     schedules = settings.reporting.schedules
     plan = (
@@ -41,9 +41,9 @@ def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ..
     custom = settings.reporting.custom_reports
     if custom.enabled and custom.templates:
         # What the form is filled with, so that nobody has to know what the settings export.
-        formats = [form.value for form in usual_formats(settings)]
+        formats = [form.value for form in default_formats(settings)]
         on_demand.append((custom_report, 2, {"formats": formats, "template": custom.templates[0]}))
-    by_hand = [_deployment(flow, limit, parameters=filled) for flow, limit, filled in on_demand]
+    by_hand = [_deployment(flow, limit, parameters=prefilled) for flow, limit, prefilled in on_demand]
     for deployment in by_hand:
         # The form offers what the settings do.
         if (choice := deployment._parameter_openapi_schema.definitions.get("Template")) is not None:

@@ -65,7 +65,7 @@ class _Supervisor:
         self._log = log
         self._patience = patience
         self._running: dict[str, asyncio.subprocess.Process] = {}
-        self._asked = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         self._hurried = asyncio.Event()
 
     async def run(self, parts: Sequence[Part], when_started: Callable[[], Awaitable[None]]) -> int:
@@ -74,9 +74,9 @@ class _Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         keepers = [asyncio.create_task(self._keep(part), name=part.name) for part in parts]
         greeting = asyncio.ensure_future(when_started())
-        asked = asyncio.create_task(self._asked.wait())
+        stop_requested = asyncio.create_task(self._stop_requested.wait())
         try:
-            waited = {asked, greeting, *keepers}
+            waited = {stop_requested, greeting, *keepers}
             while True:
                 done, waited = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
                 if greeting in done:
@@ -84,28 +84,28 @@ class _Supervisor:
                 if done - {greeting}:
                     break
         finally:
-            for task in (asked, greeting, *keepers):
+            for task in (stop_requested, greeting, *keepers):
                 task.cancel()
-            await asyncio.gather(asked, greeting, *keepers, return_exceptions=True)
+            await asyncio.gather(stop_requested, greeting, *keepers, return_exceptions=True)
             for part in reversed(parts):
                 await self._end(part)
-        return 0 if self._asked.is_set() else 1
+        return 0 if self._stop_requested.is_set() else 1
 
     def _on_signal(self) -> None:
-        (self._hurried if self._asked.is_set() else self._asked).set()
+        (self._hurried if self._stop_requested.is_set() else self._stop_requested).set()
 
     async def _keep(self, part: Part) -> None:
         """Returns where the part is given up."""
         loop = asyncio.get_running_loop()
-        deaths = 0
+        exits = 0
         while True:
             began = loop.time()
             ended = await self._live(part)
-            deaths = 1 if loop.time() - began >= self._patience.steady_s else deaths + 1
-            if deaths > len(self._patience.pauses_s):
-                self._log(f"{part.name} {ended} for the {_nth(deaths)} time in a row: all is ended")
+            exits = 1 if loop.time() - began >= self._patience.steady_s else exits + 1
+            if exits > len(self._patience.pauses_s):
+                self._log(f"{part.name} {ended} for the {_nth(exits)} time in a row: all is ended")
                 return
-            pause = self._patience.pauses_s[deaths - 1]
+            pause = self._patience.pauses_s[exits - 1]
             self._log(f"{part.name} {ended}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
 

@@ -15,7 +15,7 @@ from models.kpis.thresholds import (
     RatioThresholds,
     RisingRatioThresholds,
     Thresholds,
-    judge,
+    assess,
 )
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "RisingRatioThresholds",
     "Scatter",
     "Thresholds",
-    "judge",
+    "assess",
 ]
 
 KPIS: Mapping[KpiName, KpiDefinition] = {

@@ -102,7 +102,7 @@ class RisingRatioThresholds(RatioThresholds):
         return self
 
 
-def judge(value: float | None, limits: Thresholds) -> KpiState:
+def assess(value: float | None, limits: Thresholds) -> KpiState:
     """The state of a KPI's value: crossing means strictly beyond the limit, on the worse side."""
     if value is None:
         return KpiState.NO_DATA

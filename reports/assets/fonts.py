@@ -42,30 +42,30 @@ def web_faces() -> str:
 
 def text_em(text: str, *, bold: bool = False) -> float:
     """How wide a text is, in heights of its letters; of letters that the font lacks it is about so."""
-    return sum(_character_em(letter, 600 if bold else 400) for letter in text)
+    return sum(_character_em(character, 600 if bold else 400) for character in text)
 
 
 def shortened(text: str, em: float, *, bold: bool = False) -> str:
     """A text with as many of its letters as have room, and "…" for the others."""
     if text_em(text, bold=bold) <= em:
         return text
-    ends = accumulate(_character_em(letter, 600 if bold else 400) for letter in text)
+    ends = accumulate(_character_em(character, 600 if bold else 400) for character in text)
     kept = sum(end <= em - _character_em("…", 400) for end in ends)
     return f"{text[:kept]}…"
 
 
-def _character_em(letter: str, weight: int) -> float:
-    known = _widths(DIRECTORY / _FACES[weight]).get(ord(letter))
+def _character_em(character: str, weight: int) -> float:
+    known = _widths(DIRECTORY / _FACES[weight]).get(ord(character))
     if known is not None:
         return known
-    if unicodedata.category(letter) in ("Cf", "Mn"):
+    if unicodedata.category(character) in ("Cf", "Mn"):
         return 0.0
-    return 1.0 if unicodedata.east_asian_width(letter) in ("W", "F") else _ABOUT_EM
+    return 1.0 if unicodedata.east_asian_width(character) in ("W", "F") else _ABOUT_EM
 
 
-def is_in_font(letter: str) -> bool:
+def is_in_font(character: str) -> bool:
     """Whether the house's font can draw a letter."""
-    return ord(letter) in _widths(DIRECTORY / _FACES[400])
+    return ord(character) in _widths(DIRECTORY / _FACES[400])
 
 
 @cache
@@ -95,8 +95,8 @@ def _web_address(weight: int) -> str:
 def _subset(path: Path) -> bytes:
     font = TTFont(path, recalcTimestamp=False)
     subsetter = Subsetter(Options(layout_features=["kern", "tnum"], hinting=False))
-    letters = {code for low, high in _WEB_RANGES for code in range(low, high + 1)} | set(map(ord, _WEB_SIGNS))
-    subsetter.populate(unicodes=letters)
+    characters = {code for low, high in _WEB_RANGES for code in range(low, high + 1)} | set(map(ord, _WEB_SIGNS))
+    subsetter.populate(unicodes=characters)
     subsetter.subset(font)
     font.flavor = "woff2"
     out = BytesIO()

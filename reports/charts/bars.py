@@ -17,8 +17,8 @@ from reports.charts.style import (
     layer,
     layered,
     room_beside,
+    text_marks,
     to_x,
-    words,
 )
 
 
@@ -39,12 +39,12 @@ def bars(groups: Sequence[tuple[str, Sequence[Bar]]], width: int) -> Layer:
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     low = alt.Y("low:Q", axis=None)
     track = layer(rows).mark_rect(color=GRID).encode(x=at_x(0), x2=to_x(full), y=low, y2=alt.Y2("high:Q"))
-    drawn = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
+    rendered = layer(rows).mark_rect(color=BLUE).encode(x=x, x2=from_zero("x"), y=low, y2=alt.Y2("high:Q"))
     room = room_beside((row["text"] for row in rows), full, 10.5)
-    names = words([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=room)
-    numbers = words(rows, at_x(full), y, align="right", fontSize=10.5)
-    heads = [words(titles, at_x(0), y, fontSize=10.5)] if titles else []
-    return layered(track, drawn, names, numbers, *heads, width=full, height=height)
+    names = text_marks([{**row, "text": row["name"]} for row in rows], at_x(0), y, color=INK, limit=room)
+    numbers = text_marks(rows, at_x(full), y, align="right", fontSize=10.5)
+    heads = [text_marks(titles, at_x(0), y, fontSize=10.5)] if titles else []
+    return layered(track, rendered, names, numbers, *heads, width=full, height=height)
 
 
 def _stacked(
@@ -59,8 +59,8 @@ def _stacked(
             titles.append({"text": title, "y": at + 8})
             at += 20
         for name, value, text in group:
-            place = {"y": at + 9, "low": at + 17, "high": at + 24}
-            rows.append({"name": name, "value": value or 0.0, "text": text, **place})
+            position = {"y": at + 9, "low": at + 17, "high": at + 24}
+            rows.append({"name": name, "value": value or 0.0, "text": text, **position})
             at += 30
         at += 8
     return rows, titles, at

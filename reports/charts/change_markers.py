@@ -8,7 +8,7 @@ from typing import Any
 
 from models.documents import Document
 from reports.assets.fonts import text_em
-from reports.charts.style import MUTED, Layer, at_y, layer, words
+from reports.charts.style import MUTED, Layer, at_y, layer, text_marks
 from reports.text.verdicts import trials_of
 
 Mark = tuple[datetime, str]
@@ -32,7 +32,7 @@ def change_marks(document: Document, x: Any, at_px: int, width: int) -> list[Lay
     for before, side in ((False, {"dx": _BESIDE_PX}), (True, {"dx": -_BESIDE_PX, "align": "right"})):
         rows = [_row(name.at, name.text) for name in names if name.before is before]
         if rows:
-            layers.append(words(rows, x, at_y(at_px), fontSize=_FONT_PX, **side))
+            layers.append(text_marks(rows, x, at_y(at_px), fontSize=_FONT_PX, **side))
     return layers
 
 

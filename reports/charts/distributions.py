@@ -28,8 +28,8 @@ from reports.charts.style import (
     layer,
     layered,
     number_labels,
+    text_marks,
     ticks_to,
-    words,
 )
 from reports.text.formatting import Formats
 
@@ -125,7 +125,7 @@ def _limit_marks(kpi: Kpi, extent: _Extent, across: int, x: Any, show: Formats) 
         has_room = extent.share(limit) * across >= text_em(text) * _AXIS_FONT_PX + _BESIDE_PX
         side = {"align": "right", "dx": -_BESIDE_PX} if is_lower and has_room else {"dx": _BESIDE_PX}
         line = _NEXT_LINE if is_lower and not has_room else _FIRST_LINE
-        layers.append(words(mark, x, at_y(line), color=INK, **side))
+        layers.append(text_marks(mark, x, at_y(line), color=INK, **side))
     return layers
 
 

@@ -61,7 +61,7 @@ def heatmap(grid: Grid, show: Formats, width: int = WIDE) -> str:
         _text(f"{hour:02d}", (hour + 0.5) * across, 7 * down + 14.5, _FONT_PX, MUTED)
         for hour in range(0, 24, 1 if wide else 3)
     ]
-    shades = "" if wide else f" · light {grid.words(grid.least)}, dark {grid.words(grid.largest)}"
+    shades = "" if wide else f" · light {grid.as_text(grid.least)}, dark {grid.as_text(grid.largest)}"
     where = f" in {show.zone}" if len(shades) <= _LONG_SHADES else ""
     title = _text(f"hour{where}{shades}", 12 * across, 7 * down + 29.5, _FONT_PX, MUTED)
     full, high = width - 10, round(7 * down + 37)
@@ -83,11 +83,11 @@ def weekday_name(weekday: int, show: Formats, width: str = "EEE") -> str:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is shown of each hour of the week: `short` as a cell has room for it, `words` where there is more."""
+    """What is shown of each hour of the week: `short` as a cell has room for it, `as_text` where there is more."""
 
     values: dict[tuple[int, int], float | None]
     short: Callable[[float], str]
-    words: Callable[[float], str]
+    as_text: Callable[[float], str]
 
     @property
     def known(self) -> list[float]:
@@ -106,15 +106,15 @@ def _cell(grid: Grid, day: int, hour: int, across: float, down: float, *, number
     """One hour: its ground, and its number where there is room for `numbers`."""
     value = grid.values.get((day, hour))
     left, top = (hour + _GAP / 2) * across, (day + _GAP / 2) * down
-    ground = NOTHING if value is None else _colour(_place(value, grid.least, grid.largest))
-    drawn = (
+    ground = NOTHING if value is None else _colour(_scale_position(value, grid.least, grid.largest))
+    rendered = (
         f'<rect x="{left:.2f}" y="{top:.2f}" width="{across * (1 - _GAP):.2f}" height="{down * (1 - _GAP):.2f}" '
         f'fill="{ground}"/>'
     )
     if not numbers:
-        return drawn
+        return rendered
     text, ink = "–" if value is None else grid.short(value), _ink(value, grid.least, grid.largest)
-    return drawn + _text(text, (hour + 0.5) * across, (day + 0.5) * down + 3, 10, ink)
+    return rendered + _text(text, (hour + 0.5) * across, (day + 0.5) * down + 3, 10, ink)
 
 
 def _text(text: str, x: float, y: float, size: float, ink: str, *, anchor: str = "middle") -> str:
@@ -124,14 +124,14 @@ def _text(text: str, x: float, y: float, size: float, ink: str, *, anchor: str =
     )
 
 
-def _place(value: float, least: float, largest: float) -> float:
+def _scale_position(value: float, least: float, largest: float) -> float:
     """Where on the scale, from 0 to 1."""
     return (value - least) / ((largest - least) or 1.0)
 
 
-def _colour(place: float) -> str:
+def _colour(position: float) -> str:
     """Between the two shades that are next to a place of the scale."""
-    step, within = divmod(min(max(place, 0.0), 1.0) * (len(_SCALE) - 1), 1)
+    step, within = divmod(min(max(position, 0.0), 1.0) * (len(_SCALE) - 1), 1)
     low, high = (_SCALE[min(int(step) + further, len(_SCALE) - 1)] for further in (0, 1))
     parts = ((int(low[at : at + 2], 16), int(high[at : at + 2], 16)) for at in (1, 3, 5))
     return "#" + "".join(f"{round(start + (end - start) * within):02x}" for start, end in parts)
@@ -140,7 +140,7 @@ def _colour(place: float) -> str:
 def _ink(value: float | None, least: float, largest: float) -> str:
     if value is None:
         return MUTED
-    return "#ffffff" if _place(value, least, largest) > _LIGHT_TEXT_FROM else INK
+    return "#ffffff" if _scale_position(value, least, largest) > _LIGHT_TEXT_FROM else INK
 
 
 def short_number(number: float, show: Formats) -> str:
@@ -159,11 +159,11 @@ def response_week_text(document: Document, show: Formats) -> str:
     worst = max(known, key=lambda cell: cell.p95_response_time or 0)
     return (
         f"Grid of p95 response time per weekday and hour. Highest: "
-        f"{show.milliseconds(worst.p95_response_time)}, {hour_words(worst, show)}."
+        f"{show.milliseconds(worst.p95_response_time)}, {hour_text(worst, show)}."
     )
 
 
-def hour_words(cell: HeatmapCell, show: Formats) -> str:
+def hour_text(cell: HeatmapCell, show: Formats) -> str:
     """An hour of the week in the report's zone."""
     days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
     return f"{days[cell.weekday]} {cell.hour:02d}:00 to {cell.hour + 1:02d}:00 in {show.zone}"

@@ -35,13 +35,13 @@ def _started(found: re.Match[str]) -> str:
     if not all(map(is_in_font, text)):
         return found[0]
     width = text_em(text, bold=found["weight"] in _BOLD) * size
-    place = f"translate({float(found['x']) - width * _SHIFT[found['anchor']]:.3f},{found['y']})"
+    position = f"translate({float(found['x']) - width * _SHIFT[found['anchor']]:.3f},{found['y']})"
     if EDGE_ATTRIBUTES in found["rest"]:
         return (
-            f'<rect transform="{place}" x="-2" y="{-_ASCENT * size:.2f}" width="{width + 4:.2f}" '
+            f'<rect transform="{position}" x="-2" y="{-_ASCENT * size:.2f}" width="{width + 4:.2f}" '
             f'height="{_HEIGHT * size:.2f}" rx="2" fill="#ffffff" fill-opacity="{_OPACITY}"/>'
         )
     return (
-        f'<text transform="{place}"{found["family"]} font-size="{found["size"]}px"{found["rest"]}>'
+        f'<text transform="{position}"{found["family"]} font-size="{found["size"]}px"{found["rest"]}>'
         f"{found['text']}</text>"
     )

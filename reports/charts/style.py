@@ -102,7 +102,7 @@ def stacked(*charts: Layer, spacing: int) -> Spec:
     return {"vconcat": [_spec(chart) for chart in charts], "spacing": spacing}
 
 
-def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
+def text_marks(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
     """The field `text` of each row as a label, on a white edge that keeps it apart from lines behind it.
 
     What is longer than `limit` px is cut.
@@ -115,7 +115,7 @@ def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
 
 
 def edged(svg: str) -> str:
-    """The SVG with the edges of `words` behind their letters.
+    """The SVG with the edges of `text_marks` behind their letters.
 
     They are drawn over them at first: as marks of their own they would be measured too, which takes the longest.
     """
@@ -152,9 +152,9 @@ def _spec(chart: Layer) -> Spec:
     return {name: part for name, part in whole.items() if name not in ("$schema", "config")}
 
 
-def ticks_to(largest: float, wanted: int = 4) -> list[float]:
+def ticks_to(largest: float, count: int = 4) -> list[float]:
     """Even round ticks from 0; the last is the first at or above the largest value."""
-    rough = (largest if largest > 0 else 1.0) / wanted
+    rough = (largest if largest > 0 else 1.0) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     return [step * index for index in range(math.ceil(largest / step - 1e-9) + 1)] if largest > 0 else [0.0, step]

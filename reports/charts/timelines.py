@@ -34,8 +34,8 @@ from reports.charts.style import (
     layered,
     number_labels,
     stacked,
+    text_marks,
     ticks_to,
-    words,
 )
 from reports.text.formatting import Formats
 
@@ -75,7 +75,7 @@ def _times(document: Document, show: Formats, width: int) -> Layer:
     free = _free_line([height * (1 - row["ms"] / top) - _ABOVE for row in named], height)
     layers += change_marks(document, x, free, width - _MARGINS)
     for rows, dy in zip(_by_room(named, top, height), (-_ABOVE, _ABOVE), strict=True):
-        layers += [words(rows, at_x(0), y, dx=3, dy=dy, fontSize=10, color=AMBER)] if rows else []
+        layers += [text_marks(rows, at_x(0), y, dx=3, dy=dy, fontSize=10, color=AMBER)] if rows else []
     return layered(*layers, *_line_names(document, top, x, y), width=width - _MARGINS, height=height)
 
 
@@ -95,7 +95,10 @@ def _errors(document: Document, show: Formats, width: int) -> Layer:
         *_line(rows, x, y, VERMILLION),
     ]
     return layered(
-        *layers, words(name, x, y, dx=6, color=VERMILLION), width=width - _MARGINS, height=44 if width > NARROW else 28
+        *layers,
+        text_marks(name, x, y, dx=6, color=VERMILLION),
+        width=width - _MARGINS,
+        height=44 if width > NARROW else 28,
     )
 
 
@@ -150,11 +153,11 @@ def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> 
         layers.append(layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2=alt.X2("to:Q")))
     if gaps and named:
         wide = [gap | {"t": (gap["t"] + gap["to"]) / 2, "text": "no data"} for gap in gaps if _is_wide(gap, document)]
-        layers.append(words(wide, x, at_y(10), align="center", fontSize=10))
+        layers.append(text_marks(wide, x, at_y(10), align="center", fontSize=10))
     if rows:
         layers.append(layer(rows).mark_rect(color=VERMILLION, opacity=0.14).encode(x=x, x2=alt.X2("to:Q")))
     if rows and named:
-        layers.append(words(rows, x, at_y(-2), dx=-2, color=VERMILLION, fontWeight=600, baseline="bottom"))
+        layers.append(text_marks(rows, x, at_y(-2), dx=-2, color=VERMILLION, fontWeight=600, baseline="bottom"))
     return layers
 
 
@@ -213,7 +216,7 @@ def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Laye
         middle = (ends[0][2] + ends[1][2]) / 2
         low = max(middle - top * 0.05, 0)
         ends = [(*ends[0][:2], low), (*ends[1][:2], low + top * 0.1)]
-    return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
+    return [text_marks([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
 
 
 def response_timeline_text(document: Document, show: Formats) -> str:
@@ -228,10 +231,10 @@ def response_timeline_text(document: Document, show: Formats) -> str:
             text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
     for at, change in marks_of(document):
         text += f" Marked: change {change}, {show.instant(at)}."
-    return text + gap_words(points, document.charts.bucket)
+    return text + gap_text(points, document.charts.bucket)
 
 
-def gap_words(points: Iterable[TimelinePoint], bucket: str) -> str:
+def gap_text(points: Iterable[TimelinePoint], bucket: str) -> str:
     """How many buckets have no requests; empty where all have some."""
     empty = sum(point.count == 0 for point in points)
     return f" {empty} {bucket}{'' if empty == 1 else 's'} without requests." if empty else ""

@@ -24,8 +24,8 @@ _TEAMS_ROOM = 1_000
 
 def render_slack(notice: Notice) -> bytes:
     """Blocks, and as their fallback the whole as text, which is all that services compatible with Slack show."""
-    sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in notice.rest[:MOST_ITEMS]]
-    left_out = more_text(len(notice.rest) - len(sections))
+    sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in notice.remaining_items[:MOST_ITEMS]]
+    left_out = more_text(len(notice.remaining_items) - len(sections))
     link = [_section_of(f"<{notice.link}|{LINK_TEXT}>")] if notice.link else []
     small = " · ".join(part for part in (left_out, notice.hint, notice.footer) if part)
     blocks: list[dict[str, Any]] = [
@@ -43,7 +43,7 @@ def render_slack(notice: Notice) -> bytes:
 
 def render_teams(notice: Notice) -> bytes:
     """An Adaptive Card in the envelope that Workflows take. Data stands in text runs, which know no markup."""
-    items = list(notice.rest)
+    items = list(notice.remaining_items)
     body = _json(_teams(notice, items[:MOST_ITEMS]))
     while len(body) > TEAMS_BYTES - _TEAMS_ROOM and items:
         items = items[: min(len(items), MOST_ITEMS) // 2]
@@ -58,7 +58,7 @@ def render_discord(notice: Notice) -> bytes:
     headline = _discord(notice.headline, DISCORD_CONTENT // 2)
     footer = cut(notice.footer, DISCORD_TITLE)
     room = DISCORD_DESCRIPTION - len(headline) - sum(len(line) + 1 for line in tail) - 1
-    lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.rest]
+    lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.remaining_items]
     kept, left_out = fitting(lines, min(room, DISCORD_EMBED - DISCORD_DESCRIPTION // 2))
     description = "\n".join([headline, *kept, *([more_text(left_out)] if left_out else []), *tail])
     embed = {
@@ -89,12 +89,12 @@ def _slack(text: str, most: int) -> str:
     pieces: list[str] = []
     length = 0
     for piece in (text.replace("&", "\0&amp;\0").replace("<", "\0&lt;\0").replace(">", "\0&gt;\0")).split("\0"):
-        letters = [piece] if piece.startswith("&") else list(piece)
-        for letter in letters:
-            length += len(letter)
+        characters = [piece] if piece.startswith("&") else list(piece)
+        for character in characters:
+            length += len(character)
             if length > most - 1:
                 return "".join(pieces).rstrip() + "…"
-            pieces.append(letter)
+            pieces.append(character)
     return "".join(pieces)
 
 
@@ -114,10 +114,10 @@ def _slack_text(notice: Notice) -> str:
     head = [_slack(f"{notice.mark} {notice.headline}".strip(), SLACK_TEXT // 4)]
     tail = [_slack(line, SLACK_TEXT // 8) for line in (notice.hint, notice.footer) if line]
     tail = ([f"<{notice.link}|{LINK_TEXT}>"] if notice.link else []) + tail
-    lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.rest[:MOST_ITEMS]]
+    lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.remaining_items[:MOST_ITEMS]]
     room = SLACK_TEXT - sum(len(line) + 1 for line in (*head, *tail)) - 1
     kept, _ = fitting(lines, room)
-    left_out = len(notice.rest) - len(kept)
+    left_out = len(notice.remaining_items) - len(kept)
     return "\n".join([*head, *kept, *([more_text(left_out)] if left_out else []), *tail])
 
 
@@ -129,7 +129,7 @@ def _run(text: str, **style: Any) -> dict[str, Any]:
 
 
 def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
-    left_out = more_text(len(notice.rest) - len(items))
+    left_out = more_text(len(notice.remaining_items) - len(items))
     colour = _TEAMS_COLOURS.get(notice.tone, "Default")
     small = [
         _run(cut(text, 1_000), size="Small", isSubtle=True) for text in (left_out, notice.hint, notice.footer) if text

@@ -44,7 +44,7 @@ class Notice:
         return MARKS[self.tone]
 
     @property
-    def rest(self) -> tuple[Item, ...]:
+    def remaining_items(self) -> tuple[Item, ...]:
         """What the headline does not say already."""
         shown_text = self.items and self.headline.startswith(self.items[0].text) and not self.items[0].note
         return self.items[1:] if shown_text else self.items

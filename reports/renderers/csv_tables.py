@@ -73,7 +73,7 @@ def _columns(flat: Iterable[Mapping[str, object]]) -> list[str]:
     for row in flat:
         for name, value in row.items():
             names[name] = names.get(name, False) or value is not None
-    parted = {name[:at] for name in names for at, letter in enumerate(name) if letter == "."}
+    parted = {name[:at] for name in names for at, character in enumerate(name) if character == "."}
     return [name for name, is_known in names.items() if is_known or name not in parted]
 
 

@@ -65,11 +65,11 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
     """
     view = view_of(readable(document))
     rendered = view.charts(draw(printable(document)))
-    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
-    html = _short_enough(view, rendered, whole)
+    full_report = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
+    html = _short_enough(view, rendered, full_report)
     return MailContent(
         subject=_subject(document, view),
-        text=_text(capped(view, EMAIL_MOST_ROWS[0]), whole),
+        text=_text(capped(view, EMAIL_MOST_ROWS[0]), full_report),
         html=html,
         images=tuple((_cid(chart), png(chart)) for chart in rendered if f"cid:{_cid(chart)}" in html),
         attachments=_attachments(document),
@@ -156,19 +156,19 @@ def _more(total: int, shown: int) -> Text:
     return Text(f"{shown:,} of {total:,} shown; the whole report has all.", "unknown")
 
 
-def _short_enough(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
+def _short_enough(view: View, rendered: tuple[Chart, ...], full_report: _Elsewhere) -> str:
     """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
     for rows in EMAIL_MOST_ROWS:
-        page = _html(_shortened(view, rows), rendered, whole)
+        page = _html(_shortened(view, rows), rendered, full_report)
         if len(page.encode()) < EMAIL_MOST_BYTES:
             return page
-    return _html(replace(view, sections=view.sections[:1]), (), whole)
+    return _html(replace(view, sections=view.sections[:1]), (), full_report)
 
 
-def _html(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
+def _html(view: View, rendered: tuple[Chart, ...], full_report: _Elsewhere) -> str:
     images = [(_cid(it), it) for it in rendered]
     rules = style("mail_narrow.css", "mail_dark.css")
-    page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, whole=whole)
+    page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, full_report=full_report)
     return inlined(page)
 
 
@@ -207,7 +207,7 @@ def _cid(chart: Chart) -> str:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _text(view: View, whole: _Elsewhere) -> str:
+def _text(view: View, full_report: _Elsewhere) -> str:
     parts = [view.title, view.period, "", *_wrapped(view.headline), ""]
     for section in view.sections:
         # Of trends a mail has the sentences of what changed; the rest is in the PDF, as is the config's history.
@@ -216,8 +216,8 @@ def _text(view: View, whole: _Elsewhere) -> str:
         if lines and section.anchor != "history":
             parts += [section.title.upper(), *lines, ""]
     facts = [f"{label}: {text}" for label, text in view.facts]
-    link = f"The whole report: {whole.link}" if whole.link else ""
-    return "\n".join([*parts, *facts, *filter(None, (link, whole.attached))]) + "\n"
+    link = f"The whole report: {full_report.link}" if full_report.link else ""
+    return "\n".join([*parts, *facts, *filter(None, (link, full_report.attached))]) + "\n"
 
 
 def _lines(block: Block) -> list[str]:

@@ -54,7 +54,9 @@ def _laid_out(block: Block) -> Block:
         return replace(block, shares=shares_of(block))
     if isinstance(block, Findings):
         findings = (
-            replace(found, places=replace(found.places, shares=shares_of(found.places))) if found.places else found
+            replace(found, hotspots=replace(found.hotspots, shares=shares_of(found.hotspots)))
+            if found.hotspots
+            else found
             for found in block.findings
         )
         return replace(block, findings=tuple(findings))
@@ -64,11 +66,11 @@ def _laid_out(block: Block) -> Block:
 def _shared(least: list[float], whole: list[float], page_em: float) -> tuple[float, ...]:
     """Each gets its least and its part of what is left; where there is more than enough, all of it in proportion."""
     whole = [max(pair) for pair in zip(least, whole, strict=True)]
-    wanted, left = sum(whole) - sum(least), page_em - sum(least)
-    if left >= wanted or left <= 0:
+    missing_em, left = sum(whole) - sum(least), page_em - sum(least)
+    if left >= missing_em or left <= 0:
         widths = whole if left > 0 else least
     else:
-        widths = [low + (high - low) * left / wanted for low, high in zip(least, whole, strict=True)]
+        widths = [low + (high - low) * left / missing_em for low, high in zip(least, whole, strict=True)]
     return tuple(100 * width / sum(widths) for width in widths)
 
 

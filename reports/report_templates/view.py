@@ -35,8 +35,8 @@ def headline(document: Document) -> str:
 def _facts(document: Document, show: Formats) -> tuple[tuple[str, str], ...]:
     facts = [("Period", show.period(document.period))]
     if document.period.rounded:
-        asked = show.range(document.period.requested_start, document.period.requested_end)
-        facts.append(("Asked for", f"{asked}; rounded outward to what is stored"))
+        requested = show.range(document.period.requested_start, document.period.requested_end)
+        facts.append(("Asked for", f"{requested}; rounded outward to what is stored"))
     return (
         *facts,
         ("Models", ", ".join(document.filters.models) or "all"),

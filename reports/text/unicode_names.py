@@ -52,15 +52,15 @@ def printable(document: D) -> D:
     """
     document = readable(document)
     rendered = _rewritten(document, _named)
-    if letters_without_font(_characters_of(document.locale)):
+    if characters_without_font(_characters_of(document.locale)):
         rendered = rendered.model_copy(update={"locale": DRAWABLE_LOCALE})
     return rendered if rendered is document else rendered.model_copy(update={"notes": (*rendered.notes, NOTE)})
 
 
 def kept_to_itself(text: str) -> str:
     """A text that turns nothing beside it around, without letters that control a device."""
-    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cc" or letter in _SPACES)
-    turns = any(unicodedata.bidirectional(letter) in _FROM_RIGHT for letter in text)
+    text = "".join(character for character in text if unicodedata.category(character) != "Cc" or character in _SPACES)
+    turns = any(unicodedata.bidirectional(character) in _FROM_RIGHT for character in text)
     return f"\u2068{text}\u2069" if turns else text
 
 
@@ -88,7 +88,7 @@ def _walked(part: Any, change: Callable[[str], str]) -> Any:
 
 
 def _named(text: str) -> str:
-    missing = letters_without_font(_not_in_font(text))
+    missing = characters_without_font(_not_in_font(text))
     if not missing:
         return text
     # What only joins or colours a picture says nothing beside its name.
@@ -97,12 +97,12 @@ def _named(text: str) -> str:
     return runs.sub(lambda run: f"[{' '.join(map(_character_name, run[0]))}]", text)
 
 
-def _character_name(letter: str) -> str:
-    if ord(letter) in _FLAG_CHARACTERS:
-        return chr(ord(letter) - _FLAG_CHARACTERS.start + ord("A"))
-    if unicodedata.category(letter) == "So":
-        return unicodedata.name(letter, f"U+{ord(letter):04X}").lower()
-    return f"U+{ord(letter):04X}"
+def _character_name(character: str) -> str:
+    if ord(character) in _FLAG_CHARACTERS:
+        return chr(ord(character) - _FLAG_CHARACTERS.start + ord("A"))
+    if unicodedata.category(character) == "So":
+        return unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    return f"U+{ord(character):04X}"
 
 
 class _Style(dict[str, Any]):
@@ -120,13 +120,13 @@ def _characters_of(locale: str) -> str:
 
 
 def _not_in_font(text: str) -> str:
-    return "".join(sorted({letter for letter in text if not (letter.isspace() or is_in_font(letter))}))
+    return "".join(sorted({character for character in text if not (character.isspace() or is_in_font(character))}))
 
 
 @lru_cache(maxsize=256)
-def letters_without_font(letters: str) -> frozenset[str]:
+def characters_without_font(characters: str) -> frozenset[str]:
     """Those of the letters for which the layout engine finds no font."""
-    if not letters:
+    if not characters:
         return frozenset()
     # What lays out pages takes half a second to import, and only paper needs it.
     from weasyprint.css.properties import INITIAL_VALUES  # noqa: PLC0415
@@ -138,7 +138,7 @@ def letters_without_font(letters: str) -> frozenset[str]:
     style.font_config = FontConfiguration()
     style["font_family"] = [FAMILY, "sans-serif"]
     layout = Layout(style)
-    layout.set_text(letters)
+    layout.set_text(characters)
     line, _ = layout.get_first_line()
     missing, run = set(), line.runs[0]
     while run != ffi.NULL:

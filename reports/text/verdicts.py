@@ -113,15 +113,15 @@ def before_after(change: MetricChange, show: Formats) -> str:
     return " → ".join(metric_value(change.metric, value, show) for value in (change.before, change.after))
 
 
-def primary_metric_text(goal: MetricChange, show: Formats) -> str:
+def primary_metric_text(primary: MetricChange, show: Formats) -> str:
     """What the change was to better: "Slow responses 24.1% → 18.4%, −5.7 pp (95% interval …), better"."""
-    label = metric_label(goal.metric)
-    if goal.change is None:
-        return f"{label} unknown: {goal.reason or 'not known'}"
-    size = metric_change(goal.metric, goal.change.estimate, show)
-    bounds = bounds_text(goal.metric, goal.change, show)
+    label = metric_label(primary.metric)
+    if primary.change is None:
+        return f"{label} unknown: {primary.reason or 'not known'}"
+    size = metric_change(primary.metric, primary.change.estimate, show)
+    bounds = bounds_text(primary.metric, primary.change, show)
     interval = f" (95% interval {bounds})" if bounds else ""
-    return f"{label} {before_after(goal, show)}, {size}{interval}, {goal.judgement}"
+    return f"{label} {before_after(primary, show)}, {size}{interval}, {primary.judgement}"
 
 
 def margin_text(change: MetricChange, show: Formats) -> str:
@@ -144,7 +144,9 @@ def verdict_text(trial: Trial, show: Formats) -> str:
     if trial.verdict is None:
         return "not judged yet" if trial.state in ("applied", "observing") else ""
     parts = [primary_metric_text(trial.primary_metric, show)] if trial.primary_metric else [trial.verdict.reason]
-    harmed = [metric_label(guard.metric).lower() for guard in trial.guardrails if guard.judgement == "worse"]
+    harmed = [
+        metric_label(guardrail.metric).lower() for guardrail in trial.guardrails if guardrail.judgement == "worse"
+    ]
     if harmed:
         parts.append(f"worse: {', '.join(harmed)}")
     if trial.verdict.savings_usd is not None:

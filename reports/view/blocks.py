@@ -74,14 +74,14 @@ class Table:
 
 @dataclass(frozen=True)
 class FindingBlock:
-    """One bottleneck: `where` in short, `places` in full."""
+    """One bottleneck: `where` in short, `hotspots` in full."""
 
     title: str
     text: str
     tone: str
     severity: str
     where: str
-    places: Table | None = None
+    hotspots: Table | None = None
 
     @property
     def mark(self) -> str:
@@ -194,8 +194,8 @@ class View:
 
     def charts(self, rendered: Iterable[Rendered]) -> tuple[Rendered, ...]:
         """Those of the drawn charts that stand somewhere in the report."""
-        places = [block for block in self._blocks() if isinstance(block, ChartsHere)]
-        return tuple(chart for chart in rendered if any(chart.name in place.names for place in places))
+        chart_blocks = [block for block in self._blocks() if isinstance(block, ChartsHere)]
+        return tuple(chart for chart in rendered if any(chart.name in hotspot.names for hotspot in chart_blocks))
 
     def section(self, anchor: str) -> Section | None:
         return next((section for section in self.sections if section.anchor == anchor), None)

@@ -89,8 +89,8 @@ def findings_of(document: Document, show: Formats, *, detailed: bool = False) ->
             text=bottleneck_text(found, show),
             tone=SEVERITY_TONES[found.severity],
             severity=f"{found.severity} severity",
-            where="; ".join(hotspot_text(found, place, show) for place in found.where[:3]),
-            places=hotspots_table(found, show) if detailed and found.where else None,
+            where="; ".join(hotspot_text(found, hotspot, show) for hotspot in found.where[:3]),
+            hotspots=hotspots_table(found, show) if detailed and found.where else None,
         )
         for found in document.found_bottlenecks
     )
@@ -233,8 +233,8 @@ def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> 
     ]
     title = f"Against {COMPARED[compared_with]}"
     columns = "<Metric | Now | Before | Change | 95% interval | <Verdict"
-    told = [trend_sentence(trend, show) for trend in against if is_noteworthy(trend)]
-    return table(f"trends_{compared_with}", title, columns, rows, as_text=told)
+    as_text = [trend_sentence(trend, show) for trend in against if is_noteworthy(trend)]
+    return table(f"trends_{compared_with}", title, columns, rows, as_text=as_text)
 
 
 def _verdict_text(trend: Trend) -> str:
@@ -243,16 +243,16 @@ def _verdict_text(trend: Trend) -> str:
 
 def hotspots_table(found: Bottleneck, show: Formats) -> Table:
     """Every place where one bottleneck sits, and what would be left of it elsewhere where that is known."""
-    without = any(place.rate_without is not None for place in found.where)
+    without = any(hotspot.rate_without is not None for hotspot in found.where)
     rows = [
         (
-            Cell(hotspot_name(place)),
-            Cell(show.count(place.affected)),
-            Cell(show.percent(place.share), min(1.0, max(0.0, place.share))),
-            Cell(hotspot_rate(found, place.rate, show)),
-            *((Cell(hotspot_rate(found, place.rate_without, show)),) if without else ()),
+            Cell(hotspot_name(hotspot)),
+            Cell(show.count(hotspot.affected)),
+            Cell(show.percent(hotspot.share), min(1.0, max(0.0, hotspot.share))),
+            Cell(hotspot_rate(found, hotspot.rate, show)),
+            *((Cell(hotspot_rate(found, hotspot.rate_without, show)),) if without else ()),
         )
-        for place in found.where
+        for hotspot in found.where
     ]
     columns = f"<Where | Affected | Share {share_text(found)} | {rate_label(found)}{' | Without it' if without else ''}"
     return table(f"places_{found.type}", "Where it sits", columns, rows)

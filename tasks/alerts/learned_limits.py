@@ -161,8 +161,8 @@ def _hour_of_week(instant: pl.Expr, zone: str) -> pl.Expr:
 def _is_near(at: datetime, zone: str) -> pl.Expr:
     """The hour of the week and the two beside it."""
     near = pl.DataFrame({"bucket": [at - NEIGHBOURS, at, at + NEIGHBOURS]}, schema={"bucket": pl.Datetime("us", "UTC")})
-    places = near.select(_hour_of_week(pl.col("bucket"), zone)).to_series()
-    return pl.col("hour_of_week").is_in(places.implode())
+    hours_of_week = near.select(_hour_of_week(pl.col("bucket"), zone)).to_series()
+    return pl.col("hour_of_week").is_in(hours_of_week.implode())
 
 
 def _baseline_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:

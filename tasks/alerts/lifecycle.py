@@ -32,7 +32,7 @@ class Policy:
     hold: timedelta = timedelta(minutes=5)
     resolve: timedelta = timedelta(minutes=10)
     cool_down: timedelta = timedelta(minutes=30)
-    remind: timedelta | None = timedelta(hours=24)
+    repeat_after: timedelta | None = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def _burn(alert: AlertLifecycle, observation: Observation, policy: Policy) -> Al
     if observation.breach is not None and _worse(alert.severity, observation.breach) != alert.severity:
         return _new(replace(alert, severity=observation.breach), AlertEvent.ESCALATED, observation.at)
     if (
-        policy.remind is not None
+        policy.repeat_after is not None
         and alert.notified_at is not None
-        and observation.at - alert.notified_at >= policy.remind
+        and observation.at - alert.notified_at >= policy.repeat_after
     ):
         return _new(alert, AlertEvent.REMINDED, observation.at)
     return alert

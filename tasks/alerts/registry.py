@@ -130,14 +130,14 @@ class AlertRegistry:
 
 def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
     """How an alert of a rule lives, by the settings."""
-    remind = None if alerting.remind_hours is None or rule in RARELY else timedelta(hours=alerting.remind_hours)
+    repeat_after = None if alerting.remind_hours is None or rule in RARELY else timedelta(hours=alerting.remind_hours)
     return Policy(
         hold=timedelta() if rule in AT_ONCE else timedelta(minutes=alerting.hold_minutes),
         resolve=timedelta() if rule in AT_ONCE - {AlertRule.SLOW_SELECTIONS} else timedelta(
             minutes=alerting.resolve_minutes
         ),
         cool_down=timedelta(minutes=alerting.cool_down_minutes),
-        remind=remind,
+        repeat_after=repeat_after,
     )  # fmt: skip
 
 

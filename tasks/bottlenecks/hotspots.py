@@ -89,22 +89,22 @@ def merge_intervals(buckets: Iterable[datetime]) -> list[tuple[datetime, datetim
     return joined
 
 
-def is_significant(excess: float, error: float, looked_at: int) -> bool:
+def is_significant(excess: float, error: float, comparisons: int) -> bool:
     """Whether the largest of so many excesses is larger than chance would make it; one-sided."""
-    return excess > error * NormalDist().inv_cdf(1 - FALSE_ALARM_RATE / looked_at)
+    return excess > error * NormalDist().inv_cdf(1 - FALSE_ALARM_RATE / comparisons)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _MeasureSums:
     affected: float = 0.0
     known: float = 0.0
     squares: float = 0.0
 
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(self.affected + other.affected, self.known + other.known, self.squares + other.squares)
+    def __add__(self, other: _MeasureSums) -> _MeasureSums:
+        return _MeasureSums(self.affected + other.affected, self.known + other.known, self.squares + other.squares)
 
 
 def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tuple[float, Hotspot] | None:
@@ -112,13 +112,13 @@ def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> t
     column = INPUT_COLUMNS[dimension]
     sums = (pl.col(name).sum().cast(pl.Float64) for name in (measure.affected, measure.known, measure.squares))
     rows = rollups.group_by(column).agg(affected=next(sums), known=next(sums), squares=next(sums)).sort(column)
-    groups = {value: _Sums(*numbers) for value, *numbers in rows.iter_rows()}
-    whole = sum(groups.values(), _Sums())
-    if len(groups) < 2 or not whole.affected:  # noqa: PLR2004
+    groups = {value: _MeasureSums(*numbers) for value, *numbers in rows.iter_rows()}
+    overall = sum(groups.values(), _MeasureSums())
+    if len(groups) < 2 or not overall.affected:  # noqa: PLR2004
         return None
     candidates = dict(_runs(groups) if dimension == "hour" else _named(groups))
     excesses = {
-        value: part.affected - part.known * whole.affected / whole.known
+        value: part.affected - part.known * overall.affected / overall.known
         for value, part in candidates.items()
         if part.known >= BOTTLENECK_MINIMUM_SAMPLE
     }
@@ -126,33 +126,33 @@ def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> t
         return None
     value = max(excesses, key=excesses.__getitem__)
     part, excess = candidates[value], excesses[value]
-    if excess <= whole.affected * ROUNDING or not is_significant(excess, _error(part, whole), len(excesses)):
+    if excess <= overall.affected * ROUNDING or not is_significant(excess, _error(part, overall), len(excesses)):
         return None
-    rest = whole.known - part.known
+    rest = overall.known - part.known
     return excess, Hotspot(
         dimension=dimension,
         value=value,
         rate=measure.shown(part.affected / part.known),
         affected=int(part.affected if measure.counts else part.known),
-        share=part.affected / whole.affected,
-        rate_without=measure.shown(max(0.0, whole.affected - part.affected) / rest) if rest else None,
+        share=part.affected / overall.affected,
+        rate_without=measure.shown(max(0.0, overall.affected - part.affected) / rest) if rest else None,
     )
 
 
-def _named(groups: dict[str, _Sums]) -> Iterator[tuple[str, _Sums]]:
+def _named(groups: dict[str, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]:
     return ((value, part) for value, part in groups.items() if value != UNKNOWN)
 
 
-def _runs(groups: dict[int, _Sums]) -> Iterator[tuple[str, _Sums]]:
+def _runs(groups: dict[int, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]:
     """Every stretch of the day that is not all of it, past midnight too, the shortest first: of equals it is named."""
-    parts = [_Sums()] * DAY_HOURS
+    parts = [_MeasureSums()] * DAY_HOURS
     for length in range(1, DAY_HOURS):
         for first in range(DAY_HOURS):
-            parts[first] += groups.get((first + length - 1) % DAY_HOURS, _Sums())
+            parts[first] += groups.get((first + length - 1) % DAY_HOURS, _MeasureSums())
             yield f"{first:02d}:00–{(first + length) % DAY_HOURS:02d}:00", parts[first]
 
 
-def _error(part: _Sums, whole: _Sums) -> float:
+def _error(part: _MeasureSums, overall: _MeasureSums) -> float:
     """How far chance alone moves a place's sum from its expectation."""
-    variance = max(0.0, whole.squares - whole.affected**2 / whole.known) / whole.known
-    return math.sqrt(variance * part.known * max(0.0, 1 - part.known / whole.known))
+    variance = max(0.0, overall.squares - overall.affected**2 / overall.known) / overall.known
+    return math.sqrt(variance * part.known * max(0.0, 1 - part.known / overall.known))

@@ -15,7 +15,7 @@ from typing import TypeGuard
 import polars as pl
 
 from models.documents import Interval, ModelRegression
-from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, assess
 from models.metrics import METRICS, Metric, Unit, ratio_sums
 from models.settings import PerformanceMetrics
 from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
@@ -157,7 +157,7 @@ def _significant(changes: Sequence[_ModelChange]) -> Iterator[_ModelChange]:
 
 
 def _regression(change: _ModelChange, limits: PerformanceMetrics) -> ModelRegression:
-    state = judge(change.after, limits.of(change.metric))
+    state = assess(change.after, limits.of(change.metric))
     difference, margin = change.after - change.before, Z_95 * change.error
     return ModelRegression(
         severity="high" if state is KpiState.CRITICAL else "medium" if state is KpiState.WARNING else "low",

@@ -213,10 +213,10 @@ def _hotspot(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tup
     """The value whose share of the spend has grown most, with what it adds by that in USD; None within chance."""
     column = INPUT_COLUMNS[dimension]
     groups = _spend(now, column).join(_spend(then, column), on=column, how="full", coalesce=True, suffix="_earlier")
-    whole, before = float(now["cost_sum_usd"].sum()), float(then["cost_sum_usd"].sum())
-    if groups.height < 2 or not before or not whole:  # noqa: PLR2004
+    overall, before = float(now["cost_sum_usd"].sum()), float(then["cost_sum_usd"].sum())
+    if groups.height < 2 or not before or not overall:  # noqa: PLR2004
         return None
-    excess = pl.col("usd") - pl.col("usd_earlier") * whole / before
+    excess = pl.col("usd") - pl.col("usd_earlier") * overall / before
     large = groups.fill_null(0).filter((pl.col("known") >= BOTTLENECK_MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
     if large.is_empty():
         return None
@@ -224,17 +224,17 @@ def _hotspot(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tup
     share = row["usd_earlier"] / before
     error = math.hypot(
         _error(share, row["squares"], float(now["cost_sum_sq"].sum())),
-        _error(share, row["squares_earlier"], float(then["cost_sum_sq"].sum())) * whole / before,
+        _error(share, row["squares_earlier"], float(then["cost_sum_sq"].sum())) * overall / before,
     )
-    if row["excess"] <= whole * ROUNDING or not is_significant(row["excess"], error, large.height):
+    if row["excess"] <= overall * ROUNDING or not is_significant(row["excess"], error, large.height):
         return None
     return row["excess"], Hotspot(
         dimension=dimension,
         value=row[column],
         rate=row["usd"],
         affected=row["known"],
-        share=row["usd"] / whole,
-        rate_without=max(0.0, whole - row["usd"]),
+        share=row["usd"] / overall,
+        rate_without=max(0.0, overall - row["usd"]),
     )
 
 

@@ -77,13 +77,13 @@ def _weeks_of_hours(weeks: RollupSlice, known_weeks: int) -> Numbers | None:
     local = pl.col("bucket").dt.convert_time_zone(period.zone)
     days_left = (pl.lit(period.local(period.end).replace(tzinfo=None)) - local.dt.replace_time_zone(None)).dt
     week = (days_left.total_seconds() - 1) // timedelta(weeks=1).total_seconds()
-    placed = weeks.hours.select(
+    localized = weeks.hours.select(
         week=week.cast(pl.Int64),
         hour=((local.dt.weekday().cast(pl.Int64) - 1) * DAY_HOURS + local.dt.hour()),
         count="count",
     )
     grid = np.zeros((min(known_weeks, WEEKS_BEFORE), WEEK_HOURS))
-    for at_week, hour, count in placed.group_by("week", "hour").agg(pl.col("count").sum()).iter_rows():
+    for at_week, hour, count in localized.group_by("week", "hour").agg(pl.col("count").sum()).iter_rows():
         if at_week < len(grid):
             grid[at_week, hour] = count
     return grid

@@ -76,7 +76,7 @@ def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
     if not is_significant or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
         return None
     cells = _cells(now, before)
-    decomposition = decompose_change(cells.whole)
+    decomposition = decompose_change(cells.overall)
     effects = _effects(decomposition, cells)
     part = _largest(effects, decomposition.change)
     spread = None if part is None else _spread(part, cells)
@@ -104,17 +104,17 @@ class _Cells:
     sums: Numbers
 
     @property
-    def whole(self) -> Numbers:
+    def overall(self) -> Numbers:
         return np.asarray(self.sums.sum(axis=1))
 
     def without(self, block: int) -> Numbers:
         """The whole, estimated from all stretches but one."""
         blocks = self.sums.shape[1]
-        return np.asarray((self.whole - self.sums[:, block]) * blocks / (blocks - 1))
+        return np.asarray((self.overall - self.sums[:, block]) * blocks / (blocks - 1))
 
 
 def _cells(now: Side, before: Side) -> _Cells:
-    rows = pl.concat([_placed(side, index) for index, side in enumerate((now, before))])
+    rows = pl.concat([_with_period(side, index) for index, side in enumerate((now, before))])
     classes, models = (tuple(sorted(set(rows[name]))) for name in ("complexity", "model_id"))
     period = now.rollup_slice.period
     blocks = round(period.length / timedelta(days=1)) if period.length >= DAILY_FROM else BLOCKS
@@ -125,7 +125,7 @@ def _cells(now: Side, before: Side) -> _Cells:
     return _Cells(classes, models, sums)
 
 
-def _placed(side: Side, index: int) -> pl.DataFrame:
+def _with_period(side: Side, index: int) -> pl.DataFrame:
     """Rows with the index of their side and with which part of the period was over at their start."""
     period = side.rollup_slice.period
     over = (pl.col("bucket") - period.start).dt.total_seconds() / period.length.total_seconds()
@@ -146,7 +146,8 @@ def _is_better_known(now: Side, before: Side) -> bool:
 class Decomposition:
     """A change's parts by class and model, of which volume is by class alone; all add up to `change`.
 
-    `worth` is what a request of a class costs, and `moved` how many more of them than before a model got of as many.
+    `unit_costs` is what a request of a class costs, and `moved` how many more of them than before a model got of as
+    many.
     """
 
     change: float
@@ -154,7 +155,7 @@ class Decomposition:
     routing: Numbers
     cache: Numbers
     price: Numbers
-    worth: Numbers
+    unit_costs: Numbers
     moved: Numbers
 
 
@@ -173,16 +174,16 @@ def decompose_change(sums: Numbers) -> Decomposition:
     own = _known_means(usd - hit_usd, known - hits)
     each = cached * hit + (1 - cached) * own
     served = size.mean(axis=0)[:, None] * shares.mean(axis=0)
-    worth = (shares * each).sum(axis=2).mean(axis=0)
+    unit_costs = (shares * each).sum(axis=2).mean(axis=0)
     moved = size.mean(axis=0)[:, None] * _change(shares)
     kept = cached.mean(axis=0)
     return Decomposition(
         change=float(_change(usd).sum()),
-        volume=_change(size) * worth,
+        volume=_change(size) * unit_costs,
         routing=moved * each.mean(axis=0),
         cache=served * _change(cached) * (hit.mean(axis=0) - own.mean(axis=0)),
         price=served * (kept * _change(hit) + (1 - kept) * _change(own)),
-        worth=worth,
+        unit_costs=unit_costs,
         moved=moved,
     )
 
@@ -266,13 +267,13 @@ def _models(part: _ChangePart, decomposition: Decomposition, cells: _Cells) -> d
     sign = math.copysign(1.0, decomposition.change)
     moved = decomposition.moved[rows].sum(axis=0)
     # What a model's request costs beyond the class's average, times how many it got, is what its taking over did.
-    beyond = (decomposition.routing[rows] - decomposition.moved[rows] * decomposition.worth[rows][:, None]).sum(
+    beyond = (decomposition.routing[rows] - decomposition.moved[rows] * decomposition.unit_costs[rows][:, None]).sum(
         axis=0
     ) * sign
     found = {}
     for name, which in (("model_id", moved > 0), ("from_model", moved < 0)):
-        place = int(np.argmax(np.where(which, beyond, -np.inf)))
-        found[name] = cells.models[place] if which.any() else None
+        position = int(np.argmax(np.where(which, beyond, -np.inf)))
+        found[name] = cells.models[position] if which.any() else None
     return found
 
 
@@ -282,14 +283,14 @@ def _team(
     """The team whose requests make at least half of what more or fewer requests did; None where only one asks."""
     if len({team for rows in rollups for team in rows["team"]}) == 1:
         return None
-    worth = dict(zip(cells.classes, decomposition.worth, strict=True))
+    unit_costs = dict(zip(cells.classes, decomposition.unit_costs, strict=True))
     effects: Counter[str] = Counter()
     for rows, sign in zip(rollups, (1, -1), strict=True):
         counts = rows.group_by("team", "complexity").agg(pl.col("cost_count").sum())
         for team, complexity, count in counts.iter_rows():
             if part.complexity in (None, complexity):
-                effects[team] += sign * count * worth[complexity]
-    whole = math.fsum(effects.values())
-    shares = {team: usd / whole for team, usd in effects.items() if whole and team not in (UNKNOWN, OTHER_TEAMS)}
+                effects[team] += sign * count * unit_costs[complexity]
+    overall = math.fsum(effects.values())
+    shares = {team: usd / overall for team, usd in effects.items() if overall and team not in (UNKNOWN, OTHER_TEAMS)}
     team = max(shares, key=shares.__getitem__, default=None)
     return team if team is not None and shares[team] >= CARRIES else None

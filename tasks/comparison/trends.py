@@ -74,14 +74,14 @@ def against(
 ) -> tuple[Trend, ...]:
     """The trends against each earlier period that does not overlap this one, by what is known and settled at `now`."""
     final_at = final_until(current, now)
-    apart = {
+    differences = {
         name: before
         for name, before in earlier.items()
         if before.requested_period.end <= current.requested_period.start
     }
     return tuple(
         trend
-        for name, before in apart.items()
+        for name, before in differences.items()
         for trend in trends(current, before, name, final_at=final_at, recorded_from=recorded_from)
     )
 
@@ -219,8 +219,8 @@ def _change(
         return around(change, math.hypot(_reach(own.to_numpy()), _reach(earlier.to_numpy()))), None
     sides = now.select("offset", own=own), then.select("offset", earlier=earlier)
     pairs = sides[0].join(sides[1], on="offset", how="full", coalesce=True).sort("offset").fill_null(0.0)
-    apart = _net_of if is_total else np.subtract
-    return around(change, _reach(apart(pairs["own"].to_numpy(), pairs["earlier"].to_numpy()))), None
+    differences = _net_of if is_total else np.subtract
+    return around(change, _reach(differences(pairs["own"].to_numpy(), pairs["earlier"].to_numpy()))), None
 
 
 def _no_verdict(comparability: Comparability, buckets: int, *, is_total: bool, is_partial: bool) -> str | None:
@@ -286,11 +286,11 @@ def _reach(series: Floats) -> float:
     The correlation of neighbours is taken without its bias in short series (Kendall 1954), and never as negative.
     """
     count = len(series)
-    apart = series - series.mean()
-    squares = float((apart**2).sum())
+    differences = series - series.mean()
+    squares = float((differences**2).sum())
     if squares == 0:
         return 0.0
-    seen = float((apart[1:] * apart[:-1]).sum()) / squares
+    seen = float((differences[1:] * differences[:-1]).sum()) / squares
     correlation = min(LARGEST_CORRELATION, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
     each_counts = (1 - correlation) / (1 + correlation)
     freedom = max(LEAST_FREEDOM, count * each_counts - 1)

@@ -71,7 +71,7 @@ def usage_summary(current: RollupSlice, period: PeriodPart) -> UsageSummary:
 def volume_trend(current: RollupSlice, before: Before) -> Trend:
     """All selections against the same weekdays before."""
     count, earlier = total(current.parts).count, total(before.same_weekdays.parts).count
-    change, reason = noise_of(current, before, []).change(None, count, earlier, looked_at=1)
+    change, reason = noise_of(current, before, []).change(None, count, earlier, comparisons=1)
     return Trend(
         metric="totalSelections",
         compared_with="sameWeekdaysBefore",
@@ -88,9 +88,9 @@ def group_usage(current: RollupSlice, before: Before) -> Groups:
     """Every model, complexity class and team, against the same weekdays before."""
     groups = _groups(current, before)
     noise = noise_of(current, before, list(groups))
-    whole = (total(current.parts).count, total(before.same_weekdays.parts).count)
-    looked_at = max(1, sum(group.together >= VOLUME_MINIMUM_SAMPLE for group in groups.values()))
-    changes = {key: _group_usage(key, group, whole, noise, looked_at) for key, group in groups.items()}
+    overall = (total(current.parts).count, total(before.same_weekdays.parts).count)
+    comparisons = max(1, sum(group.together >= VOLUME_MINIMUM_SAMPLE for group in groups.values()))
+    changes = {key: _group_usage(key, group, overall, noise, comparisons) for key, group in groups.items()}
     shown = sorted((item for item in changes.items() if item[1].count), key=lambda item: (-item[1].count, item[1].name))
     models, complexities, teams = (tuple(it for key, it in shown if key[0] == name) for name in DIMENSIONS)
     return Groups(
@@ -130,15 +130,15 @@ def _groups(current: RollupSlice, before: Before) -> dict[Key, _Group]:
     return found
 
 
-def _group_usage(key: Key, group: _Group, whole: tuple[int, int], noise: Noise, looked_at: int) -> GroupUsage:
+def _group_usage(key: Key, group: _Group, overall: tuple[int, int], noise: Noise, comparisons: int) -> GroupUsage:
     count, earlier = group.now.count, group.before
-    change, reason = noise.change(key, count, earlier, looked_at=looked_at)
+    change, reason = noise.change(key, count, earlier, comparisons=comparisons)
     return GroupUsage(
         name=group_name(*key),
         count=count,
-        share=count / whole[0] if whole[0] else None,
+        share=count / overall[0] if overall[0] else None,
         before=earlier,
-        share_before=earlier / whole[1] if whole[1] else None,
+        share_before=earlier / overall[1] if overall[1] else None,
         change=change,
         change_share=change.estimate / earlier if change and earlier else None,
         direction=_direction(change),

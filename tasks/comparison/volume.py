@@ -24,7 +24,7 @@ from tasks.rollups.totals import total
 from tasks.statistics.intervals import around, student
 
 Numbers = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 
 WEEKS_BEFORE = 4
 WEEK_DAYS = 7
@@ -55,14 +55,14 @@ _ROUNDS = 30
 
 
 @dataclass(frozen=True)
-class Scatter:
+class CountScatter:
     """Per row of counts its dispersion, and over how many degrees of freedom that is known."""
 
     dispersion: Numbers
     freedom: Numbers
 
 
-def scatter(counts: Numbers, seasons: Places, blocks: Places) -> Scatter:
+def scatter(counts: Numbers, seasons: Positions, blocks: Positions) -> CountScatter:
     """How far rows of counts scatter around the means of their seasons, which a factor parts between blocks.
 
     Where a mean is 0 nothing can scatter, and it counts for nothing. No dispersion is below 1, that of independent
@@ -77,12 +77,12 @@ def scatter(counts: Numbers, seasons: Places, blocks: Places) -> Scatter:
     deviance = _ratio((counts - means) ** 2, means).sum(axis=1)
     used = (season > 0).sum(axis=1) + np.maximum(0, (factor > 0).sum(axis=1) - 1)
     freedom = np.maximum(0, (means > 0).sum(axis=1) - used).astype(float)
-    return Scatter(np.maximum(1.0, _ratio(deviance, freedom)), freedom)
+    return CountScatter(np.maximum(1.0, _ratio(deviance, freedom)), freedom)
 
 
-def volume_change(count: int, before: int, dispersion: float, freedom: float, looked_at: int = 1) -> Interval:
-    """count - before, with bounds that hold for all of `looked_at` such changes at once."""
-    level = 1 - (1 - CONFIDENCE) / looked_at
+def volume_change(count: int, before: int, dispersion: float, freedom: float, comparisons: int = 1) -> Interval:
+    """count - before, with bounds that hold for all of `comparisons` such changes at once."""
+    level = 1 - (1 - CONFIDENCE) / comparisons
     return around(count - before, student(level, freedom) * math.sqrt(dispersion * (count + before)))
 
 
@@ -147,14 +147,16 @@ class Noise:
     of: Mapping[Key | None, tuple[float, float]]
     reason: str | None
 
-    def change(self, key: Key | None, count: int, before: int, *, looked_at: int) -> tuple[Interval | None, str | None]:
+    def change(
+        self, key: Key | None, count: int, before: int, *, comparisons: int
+    ) -> tuple[Interval | None, str | None]:
         """count - before, with bounds or with the reason why there are none."""
         if self.reason == NOTHING_BEFORE:
             return None, self.reason
         too_few = TOO_FEW if count + before < VOLUME_MINIMUM_SAMPLE else None
         if reason := self.reason or too_few:
             return Interval(estimate=count - before), reason
-        return volume_change(count, before, *self.of[key], looked_at), None
+        return volume_change(count, before, *self.of[key], comparisons), None
 
 
 def noise_of(current: RollupSlice, before: Before, keys: Sequence[Key]) -> Noise:
@@ -179,17 +181,17 @@ def noise_of(current: RollupSlice, before: Before, keys: Sequence[Key]) -> Noise
 
 def _by_day(sides: Sequence[RollupSlice], keys: Sequence[Key], days: Sequence[date]) -> Numbers:
     """Selections per day of all, and then of each key."""
-    column_of, row_of = ({it: place for place, it in enumerate(them)} for them in (days, (None, *keys)))
+    column_of, row_of = ({it: position for position, it in enumerate(them)} for them in (days, (None, *keys)))
     counts = np.zeros((len(row_of), len(days)))
     for side in sides:
         dated = side.parts.select(pl.col("count"), *DIMENSIONS.values(), day=local_date(side.period.zone))
         for dimension, column in DIMENSIONS.items():
             for day, value, count in dated.group_by("day", column).agg(pl.col("count").sum()).iter_rows():
-                row, place = row_of.get((dimension, value)), column_of.get(day)
-                if place is not None and row is not None:
-                    counts[row, place] += count
-                if place is not None and dimension == "model":
-                    counts[0, place] += count
+                row, position = row_of.get((dimension, value)), column_of.get(day)
+                if position is not None and row is not None:
+                    counts[row, position] += count
+                if position is not None and dimension == "model":
+                    counts[0, position] += count
     return counts
 
 
@@ -206,9 +208,9 @@ def _missing_reason(current: RollupSlice, before: Before, *, freedom: float) -> 
     return TOO_FEW_DAYS if freedom < MINIMUM_FREEDOM else None
 
 
-def _members(places: Places) -> Numbers:
+def _members(positions: Positions) -> Numbers:
     """One column for each place that occurs, with 1 where a day is of it."""
-    return np.asarray(places[:, None] == np.unique(places)[None, :], dtype=float)
+    return np.asarray(positions[:, None] == np.unique(positions)[None, :], dtype=float)
 
 
 def _ratio(above: Numbers, below: Numbers) -> Numbers:

@@ -148,7 +148,7 @@ def log_notice(notice: Notice) -> str:
     """A line for the headline, and one for each thing that it does not say."""
     log = logger()
     log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
-    for item in notice.rest:
+    for item in notice.remaining_items:
         log.log(_LOUDNESS.get(item.tone, logging.INFO), "%s", item.line)
     if notice.hint:
         log.info("%s", notice.hint)

@@ -158,8 +158,8 @@ def _left_of_day(rollups: pl.DataFrame, end: datetime, zone: str) -> float:
     spent = dict(by_hour.iter_rows())
     gone_of_hour = (local.minute * 60 + local.second) / 3600
     later = sum(usd * (1 - gone_of_hour if hour == local.hour else hour > local.hour) for hour, usd in spent.items())
-    whole = sum(spent.values())
-    return later / whole if whole > 0 else 1 - (local.hour + gone_of_hour) / 24
+    overall = sum(spent.values())
+    return later / overall if overall > 0 else 1 - (local.hour + gone_of_hour) / 24
 
 
 def _ran_out_at(rollups: pl.DataFrame, start: datetime, end: datetime, monthly_usd: float | None) -> datetime | None:

@@ -133,7 +133,7 @@ def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
 
 
 def _csv(
-    path: Path, lines: Iterator[Line], place: Callable[[], int], total: int, *, delimiter: str | None, limits: Limits
+    path: Path, lines: Iterator[Line], position: Callable[[], int], total: int, *, delimiter: str | None, limits: Limits
 ) -> OpenFile:
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
     if first is None or first[1] is None:
@@ -146,7 +146,7 @@ def _csv(
     if len(set(columns)) < len(columns):
         raise UnreadableInput(str(path), "two columns of its header have one name", "a name for each column")
     records = _records(lines, len(columns), delimiter, limits)
-    return OpenFile(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place, limits), total)
+    return OpenFile(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), position, limits), total)
 
 
 class _Lines:
@@ -240,9 +240,9 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
 
 
-def _jsonl(lines: Iterator[Line], place: Callable[[], int], limits: Limits) -> Iterator[Chunk]:
+def _jsonl(lines: Iterator[Line], position: Callable[[], int], limits: Limits) -> Iterator[Chunk]:
     objects = (_object(number, text, limits) for number, text in lines if text is None or text.strip())
-    return _in_chunks(objects, frame_of, place, limits)
+    return _in_chunks(objects, frame_of, position, limits)
 
 
 def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[str, Any]] | Reject:
@@ -272,13 +272,13 @@ def _column(name: str, values: list[Any]) -> pl.Series:
 def _in_chunks(
     rows: Iterator[tuple[int, Row] | Reject],
     framed: Callable[[list[Row]], pl.DataFrame],
-    place: Callable[[], int],
+    position: Callable[[], int],
     limits: Limits,
 ) -> Iterator[Chunk]:
     while batch := list(islice(rows, limits.chunk_rows or CHUNK_ROWS)):
         kept = [row for row in batch if not isinstance(row, Reject)]
         rejects = [row for row in batch if isinstance(row, Reject)]
-        yield Chunk(framed([row for _, row in kept]), [line for line, _ in kept], rejects, place())
+        yield Chunk(framed([row for _, row in kept]), [line for line, _ in kept], rejects, position())
 
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------

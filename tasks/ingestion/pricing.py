@@ -34,25 +34,25 @@ def price_missing(rows: pl.DataFrame) -> PricedRows:
     """
     numbered = rows.with_row_index("_row")
     day = pl.col("timestamp").dt.date().alias(_DAY)
-    asked = numbered.filter(
+    unpriced = numbered.filter(
         pl.col("cost_usd").is_null()
         & ~pl.col("cache_hit").fill_null(False)
         & pl.col("prompt_tokens").is_not_null()
         & pl.col("completion_tokens").is_not_null()
         & (pl.col("prompt_tokens") + pl.col("completion_tokens") > 0)
     ).with_columns(day)
-    if asked.is_empty():
+    if unpriced.is_empty():
         return PricedRows(rows.with_columns(pl.lit(None, dtype=pl.Date).alias(_DAY)), {})
     # The same counts at the same price are frequent: retries, tests, health checks.
-    facts = asked.select(_FACTS).unique()
+    facts = unpriced.select(_FACTS).unique()
     prices = facts.with_columns(_price=pl.Series(_prices(facts), dtype=pl.Float64))
-    found = asked.select("_row", *_FACTS).join(prices, on=_FACTS, how="left", nulls_equal=True)
+    found = unpriced.select("_row", *_FACTS).join(prices, on=_FACTS, how="left", nulls_equal=True)
     unknown = found.filter(pl.col("_price").is_null())["model_id"].value_counts(sort=True)
     known = found.filter(pl.col("_price").is_not_null()).select("_row", _DAY, "_price")
-    filled = numbered.join(known, on="_row", how="left", maintain_order="left").with_columns(
+    imputed = numbered.join(known, on="_row", how="left", maintain_order="left").with_columns(
         cost_usd=pl.coalesce("cost_usd", "_price")
     )
-    return PricedRows(filled.drop("_row", "_price"), dict(unknown.iter_rows()))
+    return PricedRows(imputed.drop("_row", "_price"), dict(unknown.iter_rows()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

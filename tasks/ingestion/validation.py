@@ -163,8 +163,8 @@ def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
     rejected = column.is_not_null() & (numbers.is_null() | numbers.is_nan())
     rules = [(rejected, "is not a number"), (scaled.is_infinite(), "is not finite")]
     if name in RATIOS:
-        asked = "0 to 1" if low is None else f"{low:g} to {high:g}"
-        rules.append(((scaled < 0) | (scaled > 1), f"is outside {asked}"))
+        valid_range = "0 to 1" if low is None else f"{low:g} to {high:g}"
+        rules.append(((scaled < 0) | (scaled > 1), f"is outside {valid_range}"))
     else:
         rules += [(scaled < 0, "is negative"), (scaled > LARGEST_AMOUNT, f"is above {LARGEST_AMOUNT:g}")]
     if name in COUNTS:

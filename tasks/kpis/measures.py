@@ -18,7 +18,7 @@ from models.documents import (
     ModelStats,
     TimelinePoint,
 )
-from models.kpis import KPIS, KpiDefinition, KpiName, Thresholds, judge
+from models.kpis import KPIS, KpiDefinition, KpiName, Thresholds, assess
 from models.period import Level, Period, floor_to, next_start
 from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics
@@ -94,21 +94,21 @@ def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
     edges, values_ms = [*DISTRIBUTION_EDGES_MS, float("inf")], found.values_ms
     all_counts = found.counts.sum(axis=0)
     counts = [int(all_counts[(low <= values_ms) & (values_ms < high)].sum()) for low, high in pairwise(edges)]
-    filled = [index for index, count in enumerate(counts) if count]
-    if not filled:
+    nonempty = [index for index, count in enumerate(counts) if count]
+    if not nonempty:
         return ()
     last_edge = max(edges[-2], float(values_ms[all_counts > 0].max()))
     return tuple(
         DistributionBin(from_ms=edges[i], to_ms=min(edges[i + 1], last_edge), count=counts[i])
-        for i in range(filled[0], filled[-1] + 1)
+        for i in range(nonempty[0], nonempty[-1] + 1)
     )
 
 
 def heatmap(rollups: pl.DataFrame, zone: str) -> tuple[HeatmapCell, ...]:
     """One cell per hour of the week of the zone that has selections, Monday first."""
     local = pl.col("bucket").dt.convert_time_zone(zone)
-    placed = rollups.with_columns(weekday=local.dt.weekday().cast(pl.Int64) - 1, hour=local.dt.hour().cast(pl.Int64))
-    quantiles = percentiles_by(placed, "weekday", "hour")
+    localized = rollups.with_columns(weekday=local.dt.weekday().cast(pl.Int64) - 1, hour=local.dt.hour().cast(pl.Int64))
+    quantiles = percentiles_by(localized, "weekday", "hour")
     return tuple(
         HeatmapCell(
             weekday=int(key[0]),
@@ -117,7 +117,7 @@ def heatmap(rollups: pl.DataFrame, zone: str) -> tuple[HeatmapCell, ...]:
             p95_response_time=quantiles[key]["p95"],
             cost_usd=totals.cost_usd,
         )
-        for key, totals in totals_by(placed, "weekday", "hour").items()
+        for key, totals in totals_by(localized, "weekday", "hour").items()
     )
 
 
@@ -149,7 +149,7 @@ def _kpi(kpi: KpiDefinition, measured: Measured, limits: Thresholds) -> Kpi:
         name=kpi.name,
         value=measured.value,
         unit=limits.unit,
-        state=judge(measured.value, limits),
+        state=assess(measured.value, limits),
         target=limits.target,
         warning=limits.warning,
         critical=limits.critical,
@@ -215,5 +215,5 @@ def _timeline_point(start: datetime, totals: Totals, quantiles: dict[str, float 
     )
 
 
-def _share(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
+def _share(part: float | None, overall: float | None) -> float | None:
+    return part / overall if part is not None and overall else None

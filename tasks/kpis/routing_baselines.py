@@ -102,7 +102,7 @@ class _CostGrid:
 
 
 def _grid(cells: Mapping[tuple[str, str], Totals], count: int) -> _CostGrid:
-    classes, models = (tuple(sorted({key[place] for key in cells})) for place in (0, 1))
+    classes, models = (tuple(sorted({key[position] for key in cells})) for position in (0, 1))
     measured = [[_measured(cells.get((name, model_id))) for model_id in models] for name in classes]
     return _CostGrid(
         classes, models, count, *np.moveaxis(np.array(measured).reshape(len(classes), len(models), 7), 2, 0)
@@ -198,12 +198,12 @@ def _shuffled(grid: _CostGrid, router: Baseline, level: float) -> tuple[Baseline
         return _unknown_baseline("shuffled", _missing_reason(grid, router, int(classes.sum()))), None
     shift = mix.routed - np.outer(mix.routed.sum(axis=1), mix.shares)
     gained = float((shift * grid.accuracy).sum()) / grid.count
-    worth = np.where(within, grid.accuracy / grid.count - mix.slope * grid.cost - mix.own_shares_worth, 0.0)
+    gain_of = np.where(within, grid.accuracy / grid.count - mix.slope * grid.cost - mix.own_shares_gain, 0.0)
     by_cost = mix.slope * shift
-    gain_variance = _cell_variance(grid, shift / grid.count, by_cost) + _pick_variance(mix.routed, worth)
+    gain_variance = _cell_variance(grid, shift / grid.count, by_cost) + _shuffle_variance(mix.routed, gain_of)
     # What a pick is worth to the router itself is its accuracy; the rest of the gain's worth is the shuffle's.
-    shuffled_worth = np.where(within, grid.accuracy / grid.count, 0.0) - worth
-    variance = _cell_variance(grid, _weights(grid, -shift), by_cost) + _pick_variance(mix.routed, shuffled_worth)
+    shuffled_gain = np.where(within, grid.accuracy / grid.count, 0.0) - gain_of
+    variance = _cell_variance(grid, _weights(grid, -shift), by_cost) + _shuffle_variance(mix.routed, shuffled_gain)
     accuracy = _accuracy(grid, -shift, variance, level)
     shuffled = Baseline(
         name="shuffled", cost_usd=router.cost_usd, accuracy=accuracy, covered_share=grid.covered(within)
@@ -216,13 +216,13 @@ class _Mix:
     """Shares of the models that cost what the router did, and what is needed for the errors.
 
     They are the router's own shares, moved by `towards` (0..1) to all of one model. `slope` is the accuracy gained on
-    that way per USD; `own_shares_worth` what one more pick of a model is worth through the router's own shares.
+    that way per USD; `own_shares_gain` what one more pick of a model is worth through the router's own shares.
     """
 
     routed: Numbers
     shares: Numbers
     slope: float
-    own_shares_worth: Numbers
+    own_shares_gain: Numbers
 
 
 def _mix(grid: _CostGrid, within: Flags) -> _Mix | None:
@@ -268,10 +268,10 @@ def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | flo
     return float(((accuracy_error + cost_error) ** 2).sum())
 
 
-def _pick_variance(picked: Numbers, worth: Numbers) -> float:
+def _shuffle_variance(shuffled_counts: Numbers, gain_of: Numbers) -> float:
     """Of the total worth of picks, where those of a class are a draw from the shares that they show."""
-    total_worth, size = (picked * worth).sum(axis=1), np.maximum(1, picked.sum(axis=1))
-    return max(0.0, float((picked * worth**2).sum() - (total_worth**2 / size).sum()))
+    total_gain, size = (shuffled_counts * gain_of).sum(axis=1), np.maximum(1, shuffled_counts.sum(axis=1))
+    return max(0.0, float((shuffled_counts * gain_of**2).sum() - (total_gain**2 / size).sum()))
 
 
 def _missing_reason(grid: _CostGrid, router: Baseline, classes: int) -> str:

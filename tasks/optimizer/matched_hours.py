@@ -84,14 +84,14 @@ class Matched:
 
 def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
     """Hours (`bucket` and SUMS, one row an hour) before and after, put side by side; `by` is None where none match."""
-    for by, place in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
-        placed = [frame.with_columns(place=place(zone)) for frame in (before, after)]
-        known = placed[0]["place"].unique()
-        comparable = placed[1].filter(pl.col("place").is_in(known.implode()))
+    for by, hour_of in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
+        aligned = [frame.with_columns(hour_key=hour_of(zone)) for frame in (before, after)]
+        known = aligned[0]["hour_key"].unique()
+        comparable = aligned[1].filter(pl.col("hour_key").is_in(known.implode()))
         enough = comparable.height >= max(MATCHED_MINIMUM_HOURS, MATCHED_SHARE * after.height)
         if enough or (by == "hour of the day" and comparable.height >= MATCHED_MINIMUM_HOURS):
-            sides = [frame.group_by("place").agg(pl.col(MATCHED_SUMS).sum()) for frame in (placed[0], comparable)]
-            both = sides[1].join(sides[0], on="place", suffix="_before").sort("place")
+            sides = [frame.group_by("hour_key").agg(pl.col(MATCHED_SUMS).sum()) for frame in (aligned[0], comparable)]
+            both = sides[1].join(sides[0], on="hour_key", suffix="_before").sort("hour_key")
             names = [f"{name}_before" for name in MATCHED_SUMS]
             as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
             return Matched(by, comparable.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
@@ -100,14 +100,14 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
 
 def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
     """Whether the hours from `now` to `end` will find their like in those from `start` to `now`, by the calendar."""
-    places = [
+    hours = [
         pl.DataFrame({"bucket": pl.datetime_range(*span, "1h", closed="left", eager=True)})
         .select(_hour_of_day(zone))
         .to_series()
         for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
     ]
-    comparable = int(places[1].is_in(places[0].implode()).sum())
-    return comparable >= max(MATCHED_MINIMUM_HOURS, len(places[1]) / 2)
+    comparable = int(hours[1].is_in(hours[0].implode()).sum())
+    return comparable >= max(MATCHED_MINIMUM_HOURS, len(hours[1]) / 2)
 
 
 def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:

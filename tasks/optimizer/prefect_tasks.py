@@ -29,8 +29,8 @@ def update_decision_form(ctx: AppContext) -> dict[int, str]:
 
 
 @task(name="decide", cache_policy=NO_CACHE)
-def decide_on(ctx: AppContext, optimization_id: int, word: Attribution, *, approved: bool) -> str:
+def decide_on(ctx: AppContext, optimization_id: int, attribution: Attribution, *, approved: bool) -> str:
     """Carry out a person's decision; what came of it, in a sentence."""
     if approved:
-        return approve(ctx.engine, optimization_id, ctx.settings, word)
-    return reject(ctx.engine, optimization_id, word)
+        return approve(ctx.engine, optimization_id, ctx.settings, attribution)
+    return reject(ctx.engine, optimization_id, attribution)

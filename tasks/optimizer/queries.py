@@ -22,8 +22,8 @@ def get_optimization(connection: Connection, optimization_id: int) -> Row[Any]:
 
 def list_by_state(connection: Connection, states: Iterable[OptimizationState]) -> Sequence[Row[Any]]:
     """The optimizations that are in one of some states, the oldest first."""
-    wanted = OPTIMIZATION.c.state.in_(list(states))
-    return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
+    in_states = OPTIMIZATION.c.state.in_(list(states))
+    return connection.execute(select(OPTIMIZATION).where(in_states).order_by(OPTIMIZATION.c.id)).fetchall()
 
 
 def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:

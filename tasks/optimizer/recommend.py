@@ -197,8 +197,8 @@ def _config_changes(
 def _step(value: Any, knob: NumericKnob | ChoiceKnob) -> Any:
     """The next value within the bounds; None where there is none."""
     if isinstance(knob, ChoiceKnob):
-        place = knob.choices.index(value) if value in knob.choices else len(knob.choices)
-        return knob.choices[place + 1] if place + 1 < len(knob.choices) else None
+        position = knob.choices.index(value) if value in knob.choices else len(knob.choices)
+        return knob.choices[position + 1] if position + 1 < len(knob.choices) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     raised = min(max(value * knob.factor, knob.minimum), knob.maximum)

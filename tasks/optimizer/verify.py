@@ -98,8 +98,8 @@ def assess(window: ObservationWindow, settings: Settings, now: datetime, *, earl
     before, after = (without_incidents(hours, limits) for hours in (window.before, window.after))
     matched = match(before, after, settings.timezone)
     level = EARLY_CONFIDENCE if early else CONFIDENCE
-    goal, guards = metrics_of(window.item, limits)
-    changes = [compare(matched, metric, seed=window.row.id, level=level) for metric in (goal, *guards)]
+    primary, guardrails = metrics_of(window.item, limits)
+    changes = [compare(matched, metric, seed=window.row.id, level=level) for metric in (primary, *guardrails)]
     short = min(changes[0].sample_before, changes[0].sample_after) < optimizer.minimum_sample
     worse = [] if short else [change for change in changes if change.judgement == "worse"]
     if early and not worse:
@@ -177,17 +177,17 @@ def _decision(
 
 def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["observing", "kept", "reverted"], str]:
     """Whether what is not clearly worse has proved itself."""
-    goal, guards = changes[0], changes[1:]
-    within = all(_worse_by(guard) <= guard.margin for guard in guards)
-    if goal.judgement == "better" and within:
-        return "kept", f"better: {_text(goal)}"
+    primary, guardrails = changes[0], changes[1:]
+    within = all(_worse_by(guardrail) <= guardrail.margin for guardrail in guardrails)
+    if primary.judgement == "better" and within:
+        return "kept", f"better: {_text(primary)}"
     if all(change.judgement in ("better", "same", "unknown") for change in changes):
-        return "kept", f"no worse: {_text(goal)}"
+        return "kept", f"no worse: {_text(primary)}"
     if not over:
-        return "observing", f"not clear yet: {_text(goal)}"
-    if _worse_by(goal) <= goal.margin and within:
-        return "kept", f"no clear difference in the longest time of observation: {_text(goal)}"
-    return "reverted", f"not proven in the longest time of observation: {_text(goal)}"
+        return "observing", f"not clear yet: {_text(primary)}"
+    if _worse_by(primary) <= primary.margin and within:
+        return "kept", f"no clear difference in the longest time of observation: {_text(primary)}"
+    return "reverted", f"not proven in the longest time of observation: {_text(primary)}"
 
 
 def _worse_by(change: MetricChange) -> float:
@@ -232,11 +232,11 @@ def _complexity_of(keys: Sequence[str]) -> str | None:
 
 def _hours(connection: Connection, start: datetime, end: datetime, complexity: str | None) -> pl.DataFrame:
     sums = [func.sum(ROLLUP.c[name]).label(name) for name in MATCHED_SUMS]
-    wanted = [ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end]
-    wanted.append(ROLLUP.c.level == (HOUR_TOTAL if complexity is None else Level.HOUR.value))
+    conditions = [ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end]
+    conditions.append(ROLLUP.c.level == (HOUR_TOTAL if complexity is None else Level.HOUR.value))
     if complexity is not None:
-        wanted.append(ROLLUP.c.complexity == complexity)
-    query = select(ROLLUP.c.bucket, *sums).where(*wanted).group_by(ROLLUP.c.bucket).order_by(ROLLUP.c.bucket)
+        conditions.append(ROLLUP.c.complexity == complexity)
+    query = select(ROLLUP.c.bucket, *sums).where(*conditions).group_by(ROLLUP.c.bucket).order_by(ROLLUP.c.bucket)
     rows = [tuple(row) for row in connection.execute(query)]
     schema = {name: rollup_schema()[name] for name in ("bucket", *MATCHED_SUMS)}
     return pl.DataFrame(rows, schema=schema, orient="row")

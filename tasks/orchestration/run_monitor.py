@@ -108,8 +108,8 @@ def _is_crashed(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
 def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> datetime | None:
     """The newest of a run, or of any: its own process sends one at its start, and every three minutes unless set so."""
     of_run = {} if run_id is None else {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}
-    wanted = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
-    answer = client.request("POST", "/events/filter", json=wanted)
+    event_filter = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
+    answer = client.request("POST", "/events/filter", json=event_filter)
     events = answer.raise_for_status().json()["events"]
     return datetime.fromisoformat(events[0]["occurred"]) if events else None
 

@@ -55,6 +55,6 @@ def scheduled(
     return Request(kind, Template.PERFORMANCE, period, schedule.format, schedule.metrics), schedule.recipients
 
 
-def usual_formats(settings: Settings) -> tuple[FileFormat, ...]:
+def default_formats(settings: Settings) -> tuple[FileFormat, ...]:
     """What a custom report is written as where nobody says: a page, and what the settings export."""
     return in_order((FileFormat.HTML, *settings.reporting.custom_reports.export_formats))

@@ -140,7 +140,7 @@ def _state(engine: Engine) -> Checkpoint | None:
 def _days(named: Iterable[date], state: Checkpoint, period: Period | None) -> Iterator[_Span]:
     """The days of the state's zone that may have archived rows, oldest first."""
     # Two zones' dates are at most two days apart.
-    for day in sorted({day + timedelta(days=apart) for day in named for apart in range(-2, 3)}):
+    for day in sorted({day + timedelta(days=days_off) for day in named for days_off in range(-2, 3)}):
         start = floor_to(Level.DAY, datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(state.zone)), state.zone)
         end = next_start(Level.DAY, start + timedelta(seconds=1), state.zone)
         is_meant = period is None or (start < period.end and end > period.start)

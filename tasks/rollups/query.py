@@ -82,11 +82,11 @@ def hours_by(
 ) -> pl.DataFrame:
     """What was gathered once more by the hour, added up by `keys` by the database: `columns` of SUMS, no histograms."""
     period, filters = rollup_slice.period, rollup_slice.filters
-    whole = aggregate_rollups(
+    whole_hours = aggregate_rollups(
         connection, _filtered(Level.HOUR, _between(*_whole_buckets(Level.HOUR, period)), filters), keys, columns
     )
     edges = _edges(connection, period, filters).group_by("bucket", *keys).agg(pl.col(columns).sum())
-    return pl.concat([whole, edges])
+    return pl.concat([whole_hours, edges])
 
 
 def hours_before(
@@ -95,16 +95,16 @@ def hours_before(
     """The hours before what was gathered, over the same models and teams, with `columns` of SUMS."""
     end = floor_to(Level.HOUR, rollup_slice.period.start, rollup_slice.period.zone)
     if rollup_slice.filters.leaves_out:
-        wanted = _filtered(Level.HOUR, _between(end - length, end), rollup_slice.filters)
-        return aggregate_rollups(connection, wanted, (), columns)
+        conditions = _filtered(Level.HOUR, _between(end - length, end), rollup_slice.filters)
+        return aggregate_rollups(connection, conditions, (), columns)
     return aggregate_rollups(connection, hour_totals(end - length, end), (), columns)
 
 
 def total_hours(connection: Connection, period: Period, columns: Sequence[str]) -> pl.DataFrame:
     """The hours of a period over all models, complexities and teams: `columns` of SUMS, no histograms."""
-    whole = aggregate_rollups(connection, hour_totals(*_whole_buckets(Level.HOUR, period)), (), columns)
+    whole_hours = aggregate_rollups(connection, hour_totals(*_whole_buckets(Level.HOUR, period)), (), columns)
     edges = _edges(connection, period, Filters()).group_by("bucket").agg(pl.col(columns).sum())
-    return pl.concat([whole, edges])
+    return pl.concat([whole_hours, edges])
 
 
 def these_hours(
@@ -120,8 +120,8 @@ def these_hours(
     is_edge = (pl.col("bucket") >= begins) & ~pl.col("bucket").is_between(first, last, closed="left")
     edges = rollup_slice.hours.filter(is_edge, pl.col("bucket").is_in(buckets)).select("bucket", *keys, *columns)
     others = [bucket for bucket in buckets if bucket not in set(edges["bucket"])]
-    wanted = _filtered(Level.HOUR, ROLLUP.c.bucket.in_(others), rollup_slice.filters)
-    return pl.concat([aggregate_rollups(connection, wanted, keys, columns), edges])
+    conditions = _filtered(Level.HOUR, ROLLUP.c.bucket.in_(others), rollup_slice.filters)
+    return pl.concat([aggregate_rollups(connection, conditions, keys, columns), edges])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -195,9 +195,9 @@ def _read(connection: Connection, level: Level, where: ColumnElement[bool], filt
 
 
 def _filtered(level: Level, where: ColumnElement[bool], filters: Filters) -> ColumnElement[bool]:
-    wanted = [ROLLUP.c.level == level.value, where]
+    conditions = [ROLLUP.c.level == level.value, where]
     complexities = tuple(UNKNOWN if name == UNCLASSIFIED else name for name in filters.complexities)
     for column, names in (("model_id", filters.models), ("team", filters.teams), ("complexity", complexities)):
         if names:
-            wanted.append(ROLLUP.c[column].in_(names))
-    return and_(*wanted)
+            conditions.append(ROLLUP.c[column].in_(names))
+    return and_(*conditions)

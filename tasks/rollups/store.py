@@ -38,7 +38,7 @@ def aggregate_rollups(
 ) -> pl.DataFrame:
     """Rollups added up by bucket and `keys` by the database: the `columns` of SUMS that are needed, no histograms."""
     schema = rollup_schema()
-    sums = [_sum(name, whole=schema[name].is_integer()) for name in columns]
+    sums = [_sum(name, is_integer=schema[name].is_integer()) for name in columns]
     groups = [ROLLUP.c.bucket, *(ROLLUP.c[name] for name in keys)]
     query = select(_bucket(connection), *groups[1:], *sums).where(where).group_by(*groups)
     return _rows(connection, query, ("bucket", *keys, *columns))
@@ -81,10 +81,10 @@ def _bucket(connection: Connection) -> ColumnElement[Any]:
     return sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
 
 
-def _sum(name: str, *, whole: bool) -> ColumnElement[Any]:
+def _sum(name: str, *, is_integer: bool) -> ColumnElement[Any]:
     """PostgreSQL makes a sum of integers a decimal, which no frame needs."""
     added: ColumnElement[Any] = func.sum(ROLLUP.c[name])
-    return sql_cast(added, BigInteger) if whole else added
+    return sql_cast(added, BigInteger) if is_integer else added
 
 
 def _rows(connection: Connection, query: Select[Any], columns: Sequence[str]) -> pl.DataFrame:

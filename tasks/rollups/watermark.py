@@ -60,8 +60,8 @@ def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Wat
 
 def _last_issued_id(connection: Any) -> int:
     sequence = connection.scalar(text("SELECT pg_get_serial_sequence('selection', 'id')"))
-    drawn = text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608 - its own name
-    return int(connection.scalar(drawn))
+    query = text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608 - its own name
+    return int(connection.scalar(query))
 
 
 def _writers(connection: Any) -> dict[str, int | None]:

@@ -73,9 +73,9 @@ class Exports:
     was replaced or cut is read anew. JSON arrays, CSV, Parquet and compressed files are read anew when they change.
 
     `parse` makes a row of a line of JSONL and raises ValueError with the reason where it is none; an unfinished last
-    line must be none. `whole` reads files of other suffixes: from a path to values, or a Reject each. `keep` are the
-    keys of a row that are wanted: the others, such as prompts, are let go at once. `delimiter` is that of CSV, where it
-    is not to be found out. Files in folders of the names `aside` are not read.
+    line must be none. `file_parsers` reads files of other suffixes: from a path to values, or a Reject each. `keep` are
+    the keys of a row that are wanted: the others, such as prompts, are let go at once. `delimiter` is that of CSV,
+    where it is not to be found out. Files in folders of the names `aside` are not read.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Exports:
         location: str,
         *,
         parse: Callable[[bytes], Any] = json_object,
-        whole: Mapping[str, Callable[[Path], Iterable[Any]]] | None = None,
+        file_parsers: Mapping[str, Callable[[Path], Iterable[Any]]] | None = None,
         keep: frozenset[str] | None = None,
         delimiter: str | None = None,
         aside: tuple[str, ...] = (),
@@ -91,7 +91,7 @@ class Exports:
         self._location = location
         self._path = _path(location)
         self._parse = parse
-        self._whole = whole or {}
+        self._file_parsers = file_parsers or {}
         self._keep = keep
         self._delimiter = delimiter
         self._aside = set(aside)
@@ -129,7 +129,7 @@ class Exports:
         root, paths = _found(self._location)
         if new and not paths and root != self._path:
             raise SourceUnavailable(self._location, "no file matches", ADVICE)
-        known = (*LINES, JSON, *TABLES, *self._whole)
+        known = (*LINES, JSON, *TABLES, *self._file_parsers)
         if paths == [self._path] and _kind(self._path) not in known:
             found = f"the name ends in {_kind(self._path) or 'nothing'!r}"
             raise UnreadableInput(self._location, found, " or ".join(known))
@@ -237,8 +237,8 @@ class Exports:
 
     def _items(self, file: _File) -> Iterator[ParsedRow | Reject]:
         kind = _kind(file.path)
-        if kind in self._whole:
-            values: Iterable[Any] = self._whole[kind](file.path)
+        if kind in self._file_parsers:
+            values: Iterable[Any] = self._file_parsers[kind](file.path)
         elif kind in TABLES:
             return self._of_table(file)
         elif kind == JSON and not _is_of_lines(file.path):
@@ -257,8 +257,8 @@ class Exports:
         with open_file(file.path, self._delimiter, limits) as table:
             for chunk in table.chunks:
                 yield from chunk.rejects
-                wanted = [name for name in chunk.frame.columns if self._keep is None or name in self._keep]
-                rows = chunk.frame.select(wanted).iter_rows(named=True)
+                names_kept = [name for name in chunk.frame.columns if self._keep is None or name in self._keep]
+                rows = chunk.frame.select(names_kept).iter_rows(named=True)
                 yield from (ParsedRow(file.name, line, row) for line, row in zip(chunk.lines, rows, strict=False))
 
     def _of_compressed_lines(self, file: _File) -> Iterator[ParsedRow | Reject]:

@@ -20,7 +20,7 @@ from tasks.sources.record_parser import (
     number,
     paid,
     scales_of,
-    word,
+    text_of,
 )
 
 NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
@@ -85,25 +85,25 @@ class Helicone(FileSource):
         tokens = number(found.get("completion_tokens"))
         taken = rows.selection(
             found.get("request_created_at"),
-            request_id=word(first(found, "request_id", "response_id")),
-            model_id=word(model),
+            request_id=text_of(first(found, "request_id", "response_id")),
+            model_id=text_of(model),
             response_time_ms=None if failure or status in PENDING else _took(found),
-            complexity=word(at(properties, self._settings.complexity_key)),
+            complexity=text_of(at(properties, self._settings.complexity_key)),
             cost_usd=_cost(found, tokens=tokens, free=bool(hit) or failure is not None or self._settings.zero_is_free),
             cache_hit=hit,
             error=failure is not None,
             error_type=failure,
             prompt_tokens=number(found.get("prompt_tokens")),
             completion_tokens=tokens,
-            team=word(at({**found, **properties}, self._settings.team_key)),
-            provider=word(found.get("provider")),
+            team=text_of(at({**found, **properties}, self._settings.team_key)),
+            provider=text_of(found.get("provider")),
             cache_read_tokens=number(found.get("prompt_cache_read_tokens")),
             cache_write_tokens=number(found.get("prompt_cache_write_tokens")),
         )
         if taken:
-            self._judge(found, rows)
+            self._take_judgement(found, rows)
 
-    def _judge(self, found: Mapping[str, Any], rows: Sorted) -> None:
+    def _take_judgement(self, found: Mapping[str, Any], rows: Sorted) -> None:
         """Add the scores and the rating to the pick that was just taken."""
         selection, scores = rows.selections[-1], nested(found.get("scores"))
         rating = flag(found.get("feedback_rating"))

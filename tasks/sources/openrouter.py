@@ -22,7 +22,7 @@ from tasks.sources.record_parser import (
     label,
     nested,
     number,
-    word,
+    text_of,
 )
 
 ORIGINS = {
@@ -64,14 +64,14 @@ class OpenRouter(FileSource):
             request_id=str(first(found, *_IDS)),
             model_id=_model(found),
             response_time_ms=None if failure else _took(found),
-            complexity=word(at(found, self._settings.complexity_key)),
+            complexity=text_of(at(found, self._settings.complexity_key)),
             cost_usd=_cost(found),
             error=failure is not None,
             error_type=failure,
             prompt_tokens=number(first(found, "tokens_prompt")),
             completion_tokens=number(first(found, "tokens_completion")),
-            team=word(at(found, self._settings.team_key)),
-            provider=word(found.get("provider_name")),
+            team=text_of(at(found, self._settings.team_key)),
+            provider=text_of(found.get("provider_name")),
             cache_read_tokens=number(first(found, "tokens_cached", "native_tokens_cached")),
         )
 
@@ -93,7 +93,7 @@ def _no_generations(file: str, found: Mapping[str, Any]) -> UnreadableInput:
 def _model(found: Mapping[str, Any]) -> str | None:
     model, variant = first(found, "model_permaslug", "model"), known(found.get("variant"))
     if model is None or variant in (None, "standard") or str(model).endswith(f":{variant}"):
-        return word(model)
+        return text_of(model)
     return f"{model}:{variant}"
 
 

@@ -123,8 +123,8 @@ class Scale:
     @property
     def fault(self) -> str:
         """What a score that is not on this scale is counted as."""
-        asked = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
-        return f"score {self.name} is outside {asked}, or no number"
+        valid_range = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
+        return f"score {self.name} is outside {valid_range}, or no number"
 
 
 def scales_of(settings: SourceSettings) -> dict[str, Scale]:
@@ -220,7 +220,7 @@ def at(data: Mapping[str, Any], key: str | None) -> Any:
     return at(nested(data.get(head)), rest) if dot else None
 
 
-def word(value: object) -> str | None:
+def text_of(value: object) -> str | None:
     """A text of one's own, such as a team; of an object there is none."""
     if known(value) is None or isinstance(value, Mapping | list):
         return None
@@ -244,7 +244,7 @@ def error_type(message: object) -> str | None:
 
 def label(value: object) -> str | None:
     """A word of the source's own, cut to what a label may be."""
-    found = word(value)
+    found = text_of(value)
     return None if found is None else " ".join(found.split())[:TEXT_LENGTH]
 
 

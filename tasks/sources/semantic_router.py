@@ -22,7 +22,7 @@ from tasks.sources.record_parser import (
     nested,
     number,
     paid,
-    word,
+    text_of,
 )
 from tasks.sources.sql_reader import SqlRows, is_address, with_table
 
@@ -106,10 +106,10 @@ class SemanticRouter(FileSource):
         free = hit or failure is not None or self._settings.zero_is_free
         taken = rows.selection(
             record.get("timestamp"),
-            request_id=word(record.get("id")),
-            model_id=word(first(record, "selected_model", "original_model")),
+            request_id=text_of(record.get("id")),
+            model_id=text_of(first(record, "selected_model", "original_model")),
             response_time_ms=None if failure else _took(record),
-            complexity=word(at(record, self._settings.complexity_key)) or _difficulty(record),
+            complexity=text_of(at(record, self._settings.complexity_key)) or _difficulty(record),
             cost_usd=paid(record.get("actual_cost"), tokens=tokens, free=free),
             cache_hit=hit,
             accuracy=_accuracy(record, self._settings),
@@ -118,7 +118,7 @@ class SemanticRouter(FileSource):
             error_type=failure,
             prompt_tokens=number(record.get("prompt_tokens")),
             completion_tokens=tokens,
-            team=word(at(record, self._settings.team_key)),
+            team=text_of(at(record, self._settings.team_key)),
             cache_read_tokens=number(record.get("cached_prompt_tokens")),
             cache_write_tokens=number(record.get("cache_write_tokens")),
         )
@@ -128,7 +128,7 @@ class SemanticRouter(FileSource):
                 record.get("timestamp"),
                 request_id=f"{record.get('id')}:prompt-helper",
                 kind="prompt-helper",
-                model_id=word(helper["prompt_helper_model"]),
+                model_id=text_of(helper["prompt_helper_model"]),
                 prompt_tokens=number(helper.get("prompt_helper_prompt_tokens")),
                 completion_tokens=number(helper.get("prompt_helper_completion_tokens")),
             )

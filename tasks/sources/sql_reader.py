@@ -114,9 +114,9 @@ class SqlRows:
         """The rows. Raises SourceUnavailable."""
         with self.connected() as connection:
             found = self._found(connection)
-            wanted = [name for name in found if self._columns is None or name in self._columns]
-            asked = dict.fromkeys((*wanted, self._order.name, self._key.name))
-            query = select(*(_column(name) for name in asked)).select_from(self._from)
+            names_kept = [name for name in found if self._columns is None or name in self._columns]
+            selected = dict.fromkeys((*names_kept, self._order.name, self._key.name))
+            query = select(*(_column(name) for name in selected)).select_from(self._from)
             query = query.order_by(self._order, self._key).limit(PAGE_ROWS)
             floor = self._floor(connection, cursor, since)
             where, newest, done = self._after(floor), _decoded(cursor), 0
@@ -155,8 +155,8 @@ class SqlRows:
         return int(connection.execute(select(func.count()).select_from(self._from).where(missing)).scalar_one())
 
     def _after(self, floor: Any) -> ColumnElement[bool]:
-        placed = and_(self._order.is_not(None), self._key.is_not(None))
-        return placed if floor is None else and_(placed, self._order >= floor)
+        is_positioned = and_(self._order.is_not(None), self._key.is_not(None))
+        return is_positioned if floor is None else and_(is_positioned, self._order >= floor)
 
     def _floor(self, connection: Connection, cursor: str | None, since: datetime | None) -> Any:
         if since is None:

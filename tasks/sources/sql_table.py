@@ -96,9 +96,9 @@ class SqlTable:
         selections = checked.good.select(name for name in SELECTION_COLUMNS if name in sources or name == "error")
         if since is None:
             return Batch(selections=selections, cursor=cursor, rejected=rejected, done=done)
-        wanted = selections.filter(pl.col("timestamp") >= since)
-        skipped = {BEFORE: selections.height - wanted.height} if wanted.height < selections.height else {}
-        return Batch(selections=wanted, cursor=cursor, skipped=skipped, rejected=rejected, done=done)
+        recent = selections.filter(pl.col("timestamp") >= since)
+        skipped = {BEFORE: selections.height - recent.height} if recent.height < selections.height else {}
+        return Batch(selections=recent, cursor=cursor, skipped=skipped, rejected=rejected, done=done)
 
     def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, ColumnSource], missing: list[str]) -> None:
         shown = ", ".join(sorted(raw.columns)[:SHOWN_COLUMNS])

@@ -100,8 +100,8 @@ class _Compared:
 
     @property
     def as_text(self) -> str:
-        place = "among unclassified selections" if self.complexity == UNKNOWN else f"in the class {self.complexity}"
-        return f"{place}, {self.model_id} got other {self.respect} than the other models"
+        subject = "among unclassified selections" if self.complexity == UNKNOWN else f"in the class {self.complexity}"
+        return f"{subject}, {self.model_id} got other {self.respect} than the other models"
 
 
 def _compared(complexity: str, rollups: pl.DataFrame) -> Iterator[_Compared]:

@@ -25,7 +25,7 @@ from models.period import Level
 from tasks.rollups.update import update_rollups
 from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections
-from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.rollups import NOW, ROLLUP, UTC_SETTINGS, assert_rollups_are_of, stored, traffic
 from tests.support.waiting import until
 
 WORKERS = 2
@@ -74,7 +74,7 @@ def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
     insert_selections(engine, raw)
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
 
 
 def distort(engine: Engine) -> None:

@@ -194,10 +194,10 @@ def test_a_custom_report_that_was_told_is_sent_to_whom_it_was_not_sent_to(engine
     from flows.custom_report import custom_report  # noqa: PLC0415
 
     end = MONDAY + timedelta(days=1)
-    looked_at = custom_report(start=MONDAY, end=end)
+    comparisons = custom_report(start=MONDAY, end=end)
     assert inbox.messages == []
     sent, again = (custom_report(start=MONDAY, end=end, recipients=["management"]) for _ in range(2))
-    assert looked_at.report.id == sent.report.id == again.report.id
+    assert comparisons.report.id == sent.report.id == again.report.id
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from models.kpis import KPIS, KpiName, KpiParts, KpiState, Scatter, judge
+from models.kpis import KPIS, KpiName, KpiParts, KpiState, Scatter, assess
 from models.metrics import METRICS, OTHER_METRICS
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics, Schedule
@@ -46,15 +46,15 @@ def test_a_limit_is_crossed_only_beyond_it(name: KpiName, limit: int, within: Kp
     """At the limit and on the better side the milder state holds, one step past it the graver one."""
     *limits, worse = DOCUMENT[name]
     value = limits[limit]
-    assert judge(value, LIMITS.of(name)) is within
-    assert judge(math.nextafter(value, -worse * math.inf), LIMITS.of(name)) is within
-    assert judge(math.nextafter(value, worse * math.inf), LIMITS.of(name)) is beyond
+    assert assess(value, LIMITS.of(name)) is within
+    assert assess(math.nextafter(value, -worse * math.inf), LIMITS.of(name)) is within
+    assert assess(math.nextafter(value, worse * math.inf), LIMITS.of(name)) is beyond
 
 
 @pytest.mark.parametrize("name", KpiName)
 def test_no_value_is_no_data(name: KpiName) -> None:
     """A KPI that nothing is known of is neither good nor bad."""
-    assert judge(None, LIMITS.of(name)) is KpiState.NO_DATA
+    assert assess(None, LIMITS.of(name)) is KpiState.NO_DATA
 
 
 @pytest.mark.parametrize("name", KpiName)

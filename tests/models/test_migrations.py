@@ -37,7 +37,7 @@ from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
 from tests.support.paths import ROOT
-from tests.support.rollups import NOW, UTC_BASIS, stored, totals_of, traffic
+from tests.support.rollups import NOW, UTC_SETTINGS, stored, totals_of, traffic
 
 SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
 
@@ -197,7 +197,7 @@ def assert_works(engine: Engine) -> None:
     """A fold counts what is new once, and a report has all of it."""
     new = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, new)
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == len(new)
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == len(new)
     expected = roll_up(pl.concat([RAW, new]), "UTC", 2000.0)
     for level in Level:
         assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)

@@ -51,7 +51,7 @@ from models.documents import (
     UsageSummary,
     VolumePoint,
 )
-from models.kpis import KpiName, KpiState, judge
+from models.kpis import KpiName, KpiState, assess
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tests.support import optimizations
@@ -562,7 +562,7 @@ def _kpi(name: KpiName, value: float | None, known: int, total: int) -> Kpi:
         name=name,
         value=value,
         unit=limits.unit,
-        state=judge(value, limits) if value is not None else KpiState.NO_DATA,
+        state=assess(value, limits) if value is not None else KpiState.NO_DATA,
         target=limits.target,
         warning=limits.warning,
         critical=limits.critical,

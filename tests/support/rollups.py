@@ -16,7 +16,7 @@ from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, merge, roll_up
 from tasks.rollups.checkpoint import MINUTES_KEPT, RollupSettings
 from tests.support.factories import MONDAY, selections
 
-UTC_BASIS = RollupSettings("UTC", 2000.0)
+UTC_SETTINGS = RollupSettings("UTC", 2000.0)
 NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)
 ROLLUP, SELECTION = table_of(Rollup), table_of(Selection)
 
@@ -43,8 +43,8 @@ def stored(engine: Engine, level: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row").sort(ROLLUP_KEYS)
 
 
-def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: RollupSettings = UTC_BASIS) -> None:
-    expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
+def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, rollup_settings: RollupSettings = UTC_SETTINGS) -> None:
+    expected = roll_up(raw, rollup_settings.zone, rollup_settings.target_ms, minutes_from=NOW - MINUTES_KEPT)
     for level in Level:
         assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
     totals = totals_of(expected[Level.HOUR])

@@ -34,7 +34,7 @@ from tests.support.contexts import SECRET, enqueue_to_ops
 from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
-from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, traffic
+from tests.support.rollups import NOW, UTC_SETTINGS, assert_rollups_are_of, raw_of, traffic
 from tests.support.servers import HOST, Hook, Mailbox
 
 PAGE = ROOT / "docs" / "backup.md"
@@ -154,7 +154,7 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     migrate(old_address)
     ctx = place_in(old, old_address, inbox, monkeypatch)
     insert_selections(ctx.engine, traffic(200))
-    update_rollups(ctx.engine, UTC_BASIS, now=NOW)
+    update_rollups(ctx.engine, UTC_SETTINGS, now=NOW)
     told_report(ctx)
     assert (len(inbox.messages), len(receiver.requests)) == (1, 1)
     enqueue_to_ops(ctx)
@@ -176,9 +176,9 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     ctx = place_in(new, new_address, inbox, monkeypatch)
     saved = count(ctx.engine)
     assert 200 < saved <= written
-    assert update_rollups(ctx.engine, UTC_BASIS, now=NOW).rows == saved - 200
+    assert update_rollups(ctx.engine, UTC_SETTINGS, now=NOW).rows == saved - 200
     insert_selections(ctx.engine, traffic(30, start=MONDAY + timedelta(hours=5)))
-    assert update_rollups(ctx.engine, UTC_BASIS, now=NOW).rows == 30
+    assert update_rollups(ctx.engine, UTC_SETTINGS, now=NOW).rows == 30
     assert_rollups_are_of(ctx.engine, raw_of(ctx.engine))
 
     report = find_report(ctx.engine, REQUEST, ctx.settings)

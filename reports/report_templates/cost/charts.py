@@ -17,7 +17,7 @@ from models.documents import (
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
 from reports.charts.bars import Bar, bars
 from reports.charts.distributions import MOST_MODELS
-from reports.charts.heatmap import Grid, heatmap, hour_words, short_number
+from reports.charts.heatmap import Grid, heatmap, hour_text, short_number
 from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     BLUE,
@@ -29,10 +29,10 @@ from reports.charts.style import (
     from_zero,
     layer,
     layered,
+    text_marks,
     ticks_to,
-    words,
 )
-from reports.charts.timelines import BUCKET_LENGTHS, gap_words, largest_point
+from reports.charts.timelines import BUCKET_LENGTHS, gap_text, largest_point
 from reports.text.formatting import Formats
 
 _DAYS_AS_BARS = timedelta(days=4)
@@ -57,7 +57,7 @@ def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> La
     layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2=alt.X2("to:Q"), y=y, y2=from_zero("y")))
     if len(bars) <= _BARS_WITH_NUMBERS and width > NARROW:
         middles = [{**bar, "t": bar["mid"]} for bar in known]
-        layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
+        layers.append(text_marks(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
     return layered(*layers, width=width - 62, height=_HEIGHT if width > NARROW else _LOW_HEIGHT)
 
 
@@ -131,7 +131,7 @@ def timeline_text(document: CostReport, show: Formats) -> str:
     text = "Bar chart of spend over time."
     if worst is not None:
         text += f" The dearest {document.charts.bucket} cost {show.money(worst.cost_usd)}, {show.instant(worst.start)}."
-    return text + gap_words(document.charts.timeline, document.charts.bucket)
+    return text + gap_text(document.charts.timeline, document.charts.bucket)
 
 
 def groups_text(document: CostReport, show: Formats) -> str:
@@ -150,7 +150,7 @@ def week_text(document: CostReport, show: Formats) -> str:
     """The dearest hour of the week."""
     known = [cell for cell in document.charts.heatmap if cell.cost_usd is not None]
     worst = max(known, key=lambda cell: cell.cost_usd or 0)
-    return f"Grid of spend per weekday and hour. Highest: {show.money(worst.cost_usd)}, {hour_words(worst, show)}."
+    return f"Grid of spend per weekday and hour. Highest: {show.money(worst.cost_usd)}, {hour_text(worst, show)}."
 
 
 def _has_timeline(document: CostReport) -> bool:

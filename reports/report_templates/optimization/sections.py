@@ -113,8 +113,8 @@ def _history(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
         return (history_table(document.config_history, show),)
     count, names = len(document.config_history), sorted({entry.changed_by for entry in document.config_history})
     back = sum(entry.reverted for entry in document.config_history)
-    told = f"{count:,} {'change' if count == 1 else 'changes'} of the router's config, by {' and '.join(names)}"
-    return (Text(f"{told}; {show.count(back)} taken back since."),)
+    clauses = f"{count:,} {'change' if count == 1 else 'changes'} of the router's config, by {' and '.join(names)}"
+    return (Text(f"{clauses}; {show.count(back)} taken back since."),)
 
 
 # --- whether routing adds anything ------------------------------------------------------------------------------------
@@ -133,17 +133,19 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
         reason = baselines.reason or "too little is known of the models' accuracy"
         return Text(f"Whether routing adds anything cannot be told: {reason}.", "unknown")
     bounds = bounds_text("accuracy", gained, show)
-    told = (
+    clauses = (
         f"its accuracy differs by {metric_change('accuracy', gained.estimate, show)} (95% interval {bounds}) from that "
         "of models drawn by lot at the same cost"
     )
     why = f": {baselines.reason}" if baselines.reason else ""
     kind = f" This is observational, for nobody routed that way{why}." if baselines.observational else ""
     if gained.low > 0:
-        return Text(f"The router beats chance: {told}.{kind}")
+        return Text(f"The router beats chance: {clauses}.{kind}")
     if gained.high < 0:
-        return Text(f"The router does worse than chance: {told}.{kind}", "warning")
-    return Text(f"Whether the router beats chance cannot be told: {told}, which is within what chance would do.{kind}")
+        return Text(f"The router does worse than chance: {clauses}.{kind}", "warning")
+    return Text(
+        f"Whether the router beats chance cannot be told: {clauses}, which is within what chance would do.{kind}"
+    )
 
 
 def clauses(document: OptimizationReport, show: Formats) -> list[str]:
@@ -173,5 +175,5 @@ def _measured(document: OptimizationReport, show: Formats) -> str:
     saved = document.savings.measured_usd
     if saved is None:
         return ""
-    told = "saved" if saved.estimate >= 0 else "lost"
-    return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"
+    clauses = "saved" if saved.estimate >= 0 else "lost"
+    return f"what was judged {clauses} {show.rough_money(abs(saved.estimate))}, as measured"

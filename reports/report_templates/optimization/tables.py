@@ -46,8 +46,8 @@ def applied_table(document: Document, show: Formats) -> Table:
         for change in document.config_changes
     ]
     columns = "<No. | <Setting | <From → to | <When | <By | <State | <Why"
-    told = [trial_text(trial, show) for trial in trials_of(document.config_changes)]
-    return table("applied", "Config changes", columns, rows, as_text=told)
+    as_text = [trial_text(trial, show) for trial in trials_of(document.config_changes)]
+    return table("applied", "Config changes", columns, rows, as_text=as_text)
 
 
 def verdicts_table(document: OptimizationReport, show: Formats) -> Table:
@@ -63,7 +63,10 @@ def _verdict_row(trial: Trial, show: Formats) -> tuple[Cell, ...]:
         Cell(trial.number or "–"),
         Cell(state_label(trial.state), tone=state_tone(trial.state)),
         Cell(primary_metric_text(trial.primary_metric, show) if trial.primary_metric else "no data"),
-        Cell("; ".join(f"{metric_label(guard.metric)} {guard.judgement}" for guard in trial.guardrails) or "none"),
+        Cell(
+            "; ".join(f"{metric_label(guardrail.metric)} {guardrail.judgement}" for guardrail in trial.guardrails)
+            or "none"
+        ),
         Cell(_money(verdict.savings_usd if verdict else None, show)),
         Cell(_money(trial.estimated, show)),
         Cell(f"{verdict.reason}{_matched(verdict)}" if verdict else "not judged yet"),
@@ -133,12 +136,12 @@ def history_table(entries: tuple[ConfigHistoryEntry, ...], show: Formats) -> Tab
         )
         for entry in entries
     ]
-    told = [
+    as_text = [
         f"{when.text}: {key.text} {values.text} by {by.text}{f' ({since.text})' if since.text else ''}."
         for when, key, values, by, _, since in rows
     ]
     return table(
-        "history", "All changes", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, as_text=told
+        "history", "All changes", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, as_text=as_text
     )
 
 
@@ -214,8 +217,10 @@ def baselines_table(baselines: Baselines, show: Formats) -> Table:
         for way in ways
     ]
     columns = "<Way of routing | Cost | 95% interval | Accuracy | 95% interval | Covered" + " | <Missing" * has_reasons
-    told = [f"{row[0].text}: {row[1].text}, accuracy {row[3].text}, for {row[5].text} of the requests." for row in rows]
-    return table("baselines", "Ways of routing", columns, rows, as_text=told)
+    as_text = [
+        f"{row[0].text}: {row[1].text}, accuracy {row[3].text}, for {row[5].text} of the requests." for row in rows
+    ]
+    return table("baselines", "Ways of routing", columns, rows, as_text=as_text)
 
 
 def way_name(way: Baseline) -> str:

@@ -42,7 +42,9 @@ def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
     """What only the report about optimizations has; guards are columns by their metric."""
     for applied in data["appliedOptimizations"]:
         if applied["verdict"]:
-            applied["verdict"]["guards"] = {guard.pop("metric"): guard for guard in applied["verdict"]["guards"]}
+            applied["verdict"]["guards"] = {
+                guardrail.pop("metric"): guardrail for guardrail in applied["verdict"]["guards"]
+            }
     savings, baselines = data["savings"], data["baselines"]
     estimated = savings["estimated"]
     amounts = [

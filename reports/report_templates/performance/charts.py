@@ -22,7 +22,7 @@ from reports.charts.style import (
     layer,
     layered,
     room_beside,
-    words,
+    text_marks,
 )
 from reports.text.formatting import Formats
 
@@ -47,7 +47,7 @@ def _target_mark(kpi: Kpi | None, height: int, x: Any, y: Any, show: Formats) ->
         return []
     row = {"ms": kpi.target, "y": 8, "to": height, "text": f"target {show.short_duration(kpi.target)}"}
     rule = layer([row]).mark_rule(color=ORANGE, strokeDash=[4, 3], strokeWidth=1.2).encode(x=x, y=y, y2=alt.Y2("to:Q"))
-    return [rule, words([row], x, y, dx=4, dy=-2, fontSize=10, color=AMBER)]
+    return [rule, text_marks([row], x, y, dx=4, dy=-2, fontSize=10, color=AMBER)]
 
 
 def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats) -> list[Layer]:
@@ -61,8 +61,8 @@ def _names(rows: list[tuple[ModelStats, int]], y: Any, width: int, show: Formats
             fact["text"] = f"cost unknown · {show.percent(model.error_rate)} errors"
     left, right = at_x(0), at_x(width - 8)
     room = room_beside((fact["text"] for fact in facts), width - 8, 10.5)
-    named = words(names, left, y, color=INK, fontWeight=600, limit=room)
-    return [named, words(facts, right, y, align="right", fontSize=10.5)]
+    named = text_marks(names, left, y, color=INK, fontWeight=600, limit=room)
+    return [named, text_marks(facts, right, y, align="right", fontSize=10.5)]
 
 
 def _spans(rows: list[tuple[ModelStats, int]], x: Any, y: Any, show: Formats) -> list[Layer]:
@@ -74,10 +74,12 @@ def _spans(rows: list[tuple[ModelStats, int]], x: Any, y: Any, show: Formats) ->
     line = layer(timed).mark_rule(color=SKY, strokeWidth=3).encode(x=x, x2=alt.X2("to:Q"), y=y)
     median = layer(timed).mark_point(filled=True, size=55, color="#ffffff", stroke=BLUE, strokeWidth=1.6, opacity=1)
     p95 = layer(timed).mark_point(filled=True, size=55, color=BLUE, opacity=1)
-    low = words([{**row, "text": row["low"]} for row in timed], x, y, dx=-8, align="right", fontSize=10.5, color=INK)
-    high = words([{**row, "text": row["high"]} for row in timed], end, y, dx=8, fontSize=10.5, color=INK)
+    low = text_marks(
+        [{**row, "text": row["low"]} for row in timed], x, y, dx=-8, align="right", fontSize=10.5, color=INK
+    )
+    high = text_marks([{**row, "text": row["high"]} for row in timed], end, y, dx=8, fontSize=10.5, color=INK)
     layers = [line, median.encode(x=x, y=y), p95.encode(x=end, y=y), low, high]
-    return [*layers, words(untimed, at_x(0), y, fontSize=10.5)] if untimed else layers
+    return [*layers, text_marks(untimed, at_x(0), y, fontSize=10.5)] if untimed else layers
 
 
 def _is_timed(model: ModelStats) -> bool:

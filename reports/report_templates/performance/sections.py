@@ -92,8 +92,8 @@ def _money(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 
 def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
     """The KPIs that were asked for (all of them where none was), then volume and spend."""
-    asked = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
-    names = asked or [kpi.name for kpi in document.kpis]
+    selected = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
+    names = selected or [kpi.name for kpi in document.kpis]
     tiles = [kpi_tile(document, name, show) for name in names]
     if KpiName.RESPONSE_TIME in names:
         p95 = show.milliseconds(document.summary.p95_response_time)

@@ -29,8 +29,8 @@ from reports.charts.style import (
     layer,
     layered,
     room_beside,
+    text_marks,
     ticks_to,
-    words,
 )
 from reports.report_templates.usage.sentences import change_text, signed_count
 from reports.text.formatting import Formats
@@ -53,10 +53,10 @@ _WHOLE_FROM = 10
 
 def is_unusual(point: VolumePoint) -> bool:
     """Whether a count lies outside of what is usual, beyond chance."""
-    usual = point.usual
-    if usual is None or usual.low is None or usual.high is None:
+    expected = point.usual
+    if expected is None or expected.low is None or expected.high is None:
         return False
-    return not usual.low <= point.count <= usual.high
+    return not expected.low <= point.count <= expected.high
 
 
 # --- volume -----------------------------------------------------------------------------------------------------------
@@ -65,19 +65,19 @@ def is_unusual(point: VolumePoint) -> bool:
 def volume_timeline(document: UsageReport, show: Formats, width: int = WIDE) -> Layer:
     """Requests per hour or day as bars; over them what is usual, and in another colour what is outside of that."""
     rows = [_volume(point, end, document, show) for point, end in _spans(document)]
-    usual = [row for row in rows if row["high"] is not None]
-    top = max([row["n"] for row in rows] + [row["high"] for row in usual])
+    expected = [row for row in rows if row["high"] is not None]
+    top = max([row["n"] for row in rows] + [row["high"] for row in expected])
     height = _HEIGHT if width > NARROW else _LOW_HEIGHT
-    legend = " · line and band: what is usual" if usual else ""
+    legend = " · line and band: what is usual" if expected else ""
     x = time_axis(document.period, _ticks(rows, document, show, width), legend=legend)
     y = value_axis("n:Q", ticks_to(top * 1.08), show.count)
     to, colour = alt.X2("to:Q"), alt.Color("colour:N", scale=None, legend=None)
     layers = [layer(rows).mark_rect().encode(x=x, x2=to, y=y, y2=from_zero("y"), color=colour)]
-    if usual:
+    if expected:
         low, middle = alt.Y("low:Q", title=None), alt.Y("usual:Q", title=None)
-        band = layer(usual).mark_rect(color=INK, opacity=0.16)
+        band = layer(expected).mark_rect(color=INK, opacity=0.16)
         layers.append(band.encode(x=x, x2=to, y=low, y2=alt.Y2("high:Q")))
-        layers.append(layer(usual).mark_rule(color=INK, strokeWidth=1.6).encode(x=x, x2=to, y=middle))
+        layers.append(layer(expected).mark_rule(color=INK, strokeWidth=1.6).encode(x=x, x2=to, y=middle))
     if len(rows) * _NUMBER_PX <= width - _MARGIN:
         layers.append(_numbers(rows, top, x))
     layers += change_marks(document, x, 7, width - _MARGIN)
@@ -101,13 +101,13 @@ def _spans(document: UsageReport) -> list[tuple[VolumePoint, datetime]]:
 def _volume(point: VolumePoint, until: datetime, document: UsageReport, show: Formats) -> dict[str, Any]:
     start, end = epoch(max(point.start, document.period.start)), epoch(until)
     gap = (end - start) * (_GAP if document.volume_bucket == "day" else 0)
-    usual = point.usual
-    mark = "" if usual is None or not is_unusual(point) else " ▲" if point.count > usual.estimate else " ▼"
+    expected = point.usual
+    mark = "" if expected is None or not is_unusual(point) else " ▲" if point.count > expected.estimate else " ▼"
     return {
         "t": start + gap, "to": end - gap, "mid": (start + end) / 2, "n": point.count,
         "text": f"{show.count(point.count)}{mark}", "colour": ORANGE if mark else BLUE,
-        "usual": usual.estimate if usual else None, "low": usual.low if usual else None,
-        "high": usual.high if usual else None,
+        "usual": expected.estimate if expected else None, "low": expected.low if expected else None,
+        "high": expected.high if expected else None,
     }  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def _bar(group: GroupUsage, show: Formats) -> Bar:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _MoverRow:
     mover: Mover
     y: int
 
@@ -154,32 +154,32 @@ class _Row:
 
 def movers(document: UsageReport, show: Formats, width: int = NARROW) -> Layer:
     """The largest changes to the left and right of none, each with its interval."""
-    rows = [_Row(mover, index * _MOVER_ROW) for index, mover in enumerate(document.top_movers[:MOST_MODELS])]
+    rows = [_MoverRow(mover, index * _MOVER_ROW) for index, mover in enumerate(document.top_movers[:MOST_MODELS])]
     height, full = len(rows) * _MOVER_ROW + _MOVER_FOOT, width - 8
     reach = max(abs(end) for row in rows for end in _ends(row.mover))
     x = alt.X("change:Q", scale=alt.Scale(domain=[-reach, reach], range=[4, full - 4], nice=False), axis=None)
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, height], range=[0, height], nice=False), axis=None)
     low, high, to = alt.Y("low:Q", axis=None), alt.Y2("high:Q"), alt.X2("to:Q")
-    drawn = [_drawn(row) for row in rows]
+    rendered = [_row_marks(row) for row in rows]
     colour = alt.Color("colour:N", scale=None, legend=None)
     zero = layer([{"change": 0, "low": 0, "high": height - _MOVER_FOOT}]).mark_rule(color=INK)
-    spans = [{**row, "change": row["from"], "to": row["upto"], "y": row["mid"]} for row in drawn]
+    spans = [{**row, "change": row["from"], "to": row["upto"], "y": row["mid"]} for row in rendered]
     sizes: list[dict[str, Any]] = [{"text": _size(row, show), "y": row.y + 10} for row in rows]
     room = room_beside((size["text"] for size in sizes), full, 10.5)
     legend = [{"text": "thin line: 95% interval, of all groups at once", "y": height - 6}]
     return layered(
-        layer(drawn).mark_rect().encode(x=x, x2=from_zero("x"), y=low, y2=high, color=colour),
+        layer(rendered).mark_rect().encode(x=x, x2=from_zero("x"), y=low, y2=high, color=colour),
         layer(spans).mark_rule(color=INK, strokeWidth=1).encode(x=x, x2=to, y=y),
         zero.encode(x=x, y=low, y2=high),
-        words([{"text": _name(row.mover), "y": row.y + 10} for row in rows], at_x(0), y, color=INK, limit=room),
-        words(sizes, at_x(full), y, align="right", fontSize=10.5),
-        words(legend, at_x(0), y, fontSize=10),
+        text_marks([{"text": _name(row.mover), "y": row.y + 10} for row in rows], at_x(0), y, color=INK, limit=room),
+        text_marks(sizes, at_x(full), y, align="right", fontSize=10.5),
+        text_marks(legend, at_x(0), y, fontSize=10),
         width=full,
         height=height,
     )
 
 
-def _drawn(row: _Row) -> dict[str, Any]:
+def _row_marks(row: _MoverRow) -> dict[str, Any]:
     low, high = (end for end in (min(_ends(row.mover)), max(_ends(row.mover))))
     return {
         "change": row.change, "low": row.y + 18, "high": row.y + 27, "mid": row.y + 22.5, "from": low, "upto": high,
@@ -197,7 +197,7 @@ def _name(mover: Mover) -> str:
     return f"{mover.dimension} {mover.name}"
 
 
-def _size(row: _Row, show: Formats) -> str:
+def _size(row: _MoverRow, show: Formats) -> str:
     return f"{signed_count(row.change, show)} · {change_text(row.mover, show)}"
 
 
@@ -210,9 +210,9 @@ def request_heatmap(document: UsageReport, show: Formats, width: int = WIDE) -> 
     def short(count: float) -> str:
         return show.number(count, 1) if count < _WHOLE_FROM else short_number(count, show)
 
-    asked: dict[tuple[int, int], float | None]
-    asked = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
-    return heatmap(Grid(asked, short, show.number), show, width)
+    values: dict[tuple[int, int], float | None]
+    values = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
+    return heatmap(Grid(values, short, show.number), show, width)
 
 
 def timeline_text(document: UsageReport, show: Formats) -> str:

@@ -83,8 +83,8 @@ def _token_tile(document: UsageReport, kind: str, tokens: int | None, known: Cov
 
 
 def _arrived(document: UsageReport) -> str:
-    told = ((len(document.new_models), "new"), (len(document.vanished_models), "gone"))
-    return ", ".join(f"{number_text(count)} {word}" for count, word in told if count)
+    as_text = ((len(document.new_models), "new"), (len(document.vanished_models), "gone"))
+    return ", ".join(f"{number_text(count)} {word}" for count, word in as_text if count)
 
 
 # --- what changed -----------------------------------------------------------------------------------------------------
@@ -163,10 +163,10 @@ def usage_table(name: str, title: str, groups: Sequence[GroupUsage], show: Forma
         for group in groups
     ]
     columns = f"<{title} | Requests | Share | Before | Change | Tokens each | Satisfaction | Rated | Errors"
-    told = [
+    as_text = [
         f"{row[0].text}: {row[1].text} requests, {row[2].text}; before {row[3].text}, {row[4].text}." for row in rows
     ]
-    return table(name, f"Per {title.lower()}", columns, rows, empty="No model served a request.", as_text=told)
+    return table(name, f"Per {title.lower()}", columns, rows, empty="No model served a request.", as_text=as_text)
 
 
 def movers_table(document: UsageReport, show: Formats) -> Table:
@@ -183,11 +183,11 @@ def movers_table(document: UsageReport, show: Formats) -> Table:
         for mover in document.top_movers
     ]
     columns = "<What | Before | Now | Change | 95% interval | In percent"
-    told = [
+    as_text = [
         f"{row[0].text}: {row[1].text} → {row[2].text} requests, {row[3].text} (95% interval {row[4].text})."
         for row in rows
     ]
-    return table("movers", f"Against {compared_text(document)}", columns, rows, as_text=told)
+    return table("movers", f"Against {compared_text(document)}", columns, rows, as_text=as_text)
 
 
 def arrivals_table(document: UsageReport, show: Formats) -> Table:
@@ -201,9 +201,11 @@ def arrivals_table(document: UsageReport, show: Formats) -> Table:
         (Cell(name), Cell(state), Cell(show.count(count)), Cell(show.percent(share)), Cell(when))
         for state, name, count, share, when in (*new, *gone)
     ]
-    told = [f"{name.text} is {state.text}: {count.text} requests, {when.text}." for name, state, count, _, when in rows]
+    as_text = [
+        f"{name.text} is {state.text}: {count.text} requests, {when.text}." for name, state, count, _, when in rows
+    ]
     return table(
-        "arrivals", "Models that came and went", "<Model | <State | Requests | Share | <When", rows, as_text=told
+        "arrivals", "Models that came and went", "<Model | <State | Requests | Share | <When", rows, as_text=as_text
     )
 
 

@@ -61,8 +61,8 @@ def _volume(document: UsageReport, show: Formats) -> str:
     if trend is not None and _is_noteworthy(trend) and trend.change_share is not None:
         verb = "rose" if trend.direction is Direction.MORE else "fell"
         by = show.percent(abs(trend.change_share))
-        told = f"requests {verb} {by} to {show.count(count)} against {compared_text(document)}"
-        return f"{told}{_source(document, trend, show)}"
+        clauses = f"requests {verb} {by} to {show.count(count)} against {compared_text(document)}"
+        return f"{clauses}{_source(document, trend, show)}"
     known = f", about as many as {compared_text(document)}" if trend and trend.direction is Direction.SAME else ""
     return f"{made}{known}{_largest(document, show)}"
 
@@ -84,10 +84,10 @@ def _source(document: UsageReport, trend: Trend, show: Formats) -> str:
 
 def _largest(document: UsageReport, show: Formats) -> str:
     """Who changed most beneath a total that did not."""
-    asked = [it for it in document.top_movers if it.dimension != "model"]
-    if not asked:
+    movers = [it for it in document.top_movers if it.dimension != "model"]
+    if not movers:
         return ""
-    most, by = asked[0], show.percent(abs(asked[0].change_share or 0.0))
+    most, by = movers[0], show.percent(abs(movers[0].change_share or 0.0))
     if most.dimension == "team":
         did = (
             "is new" if not most.before else "asks no more" if not most.count else f"asked {by} {most.direction.value}"
@@ -121,7 +121,7 @@ def _rating(document: UsageReport, show: Formats) -> str:
     rating, trend = document.usage_summary.user_satisfaction, document.trend_of(("userSatisfaction",))
     if rating is None:
         return "no user has rated the answers"
-    told = f"user satisfaction is {show.percent(rating)}"
+    clauses = f"user satisfaction is {show.percent(rating)}"
     if trend is None or trend.change is None or trend.direction not in (Direction.BETTER, Direction.WORSE):
-        return told
-    return f"{told}, {show.points(trend.change.estimate)} {trend.direction.value} than {compared_text(document)}"
+        return clauses
+    return f"{clauses}, {show.points(trend.change.estimate)} {trend.direction.value} than {compared_text(document)}"

@@ -251,12 +251,12 @@ def _unlogged() -> Iterator[None]:
 
 def _retry_after_s(response: httpx.Response, now: datetime) -> float | None:
     """What the other side asked for, in either of the two forms of RFC 9110; None where it is missing or senseless."""
-    asked = response.headers.get("retry-after", "")
+    retry_after = response.headers.get("retry-after", "")
     try:
-        seconds = float(asked)
+        seconds = float(retry_after)
     except ValueError:
         try:
-            until = parsedate_to_datetime(asked)
+            until = parsedate_to_datetime(retry_after)
         except ValueError:
             return None
         seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()

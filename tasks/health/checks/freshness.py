@@ -69,11 +69,13 @@ def _on_time(context: CheckContext) -> CheckResult:
     late: dict[str, str] = {}
     for kind in kinds:
         level, room = _DUE[kind]
-        wanted = last_complete(level, now - room, settings.timezone).end
+        required_end = last_complete(level, now - room, settings.timezone).end
         if kind not in newest:
             late[kind] = f"no {kind} report yet"
-        elif newest[kind] < wanted:
-            late[kind] = f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(wanted)} is due"
+        elif newest[kind] < required_end:
+            late[kind] = (
+                f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(required_end)} is due"
+            )
     if late:
         remedy = f"{_REMEDY}; `routewatch run {next(iter(late))}` makes the newest now"
         return warning("; ".join(late.values()), remedy)

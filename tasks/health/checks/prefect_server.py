@@ -63,26 +63,26 @@ def _api() -> CheckResult:
 
 def _schedules(context: CheckContext) -> CheckResult:
     schedules = context.settings.reporting.schedules
-    wanted = [name for name in TIMED if getattr(schedules, name).enabled]
-    if not wanted:
+    required = [name for name in TIMED if getattr(schedules, name).enabled]
+    if not required:
         raise CheckSkipped("the settings enable no schedule")
     try:
         with _client() as client:
             deployed = _deployed(client)
     except (_AccessRefused, httpx.HTTPError):
         raise CheckSkipped("Prefect's server cannot be asked") from None
-    missing = [name for name in wanted if name not in deployed]
+    missing = [name for name in required if name not in deployed]
     if missing:
         return failed(f"not deployed: {', '.join(missing)}", "`routewatch serve` deploys and runs the timetable")
-    paused = [name for name in wanted if deployed[name].paused or not _has_schedule(deployed[name])]
+    paused = [name for name in required if deployed[name].paused or not _has_schedule(deployed[name])]
     if paused:
         return warning(f"paused: {', '.join(paused)}", "resume the schedule in Prefect's UI, under Deployments")
-    idle = [name for name in wanted if _status(deployed[name]) == "NOT_READY"]
+    idle = [name for name in required if _status(deployed[name]) == "NOT_READY"]
     if idle:
         return warning(
             f"deployed, but nobody takes the runs of {', '.join(idle)}", "start `routewatch serve` or a worker"
         )
-    return ok(f"deployed and taken care of: {', '.join(wanted)}")
+    return ok(f"deployed and taken care of: {', '.join(required)}")
 
 
 def _deployed(client: SyncPrefectClient) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def _fonts() -> CheckResult:
     try:
         from reports.assets import fonts  # noqa: PLC0415 - what is checked is also whether it can be imported
 
-        missing = [letter for letter in "Aé0%−≤▲" if not fonts.is_in_font(letter)]
+        missing = [character for character in "Aé0%−≤▲" if not fonts.is_in_font(character)]
     except (ImportError, OSError) as error:
         return failed(f"the font of reports cannot be read: {error}", _AGAIN)
     if missing:
@@ -45,12 +45,12 @@ def _pdf() -> CheckResult:
     except ImportError as error:
         return failed(f"WeasyPrint cannot be imported: {error}", _AGAIN)
     try:
-        drawn = draw_specimen()
+        specimen = draw_specimen()
     except OSError as error:
         raise CheckSkipped(f"the font cannot be read: {error}") from None
-    by = f"WeasyPrint {drawn.weasyprint_version} with Pango {drawn.pango_version}"
-    if not drawn.pdf.startswith(b"%PDF"):
+    by = f"WeasyPrint {specimen.weasyprint_version} with Pango {specimen.pango_version}"
+    if not specimen.pdf.startswith(b"%PDF"):
         return failed(f"what {by} drew is no PDF", _AGAIN)
-    if not drawn.subsets:
+    if not specimen.subsets:
         return warning(f"{by} draws, but leaves fonts whole: HarfBuzz-Subset is missing", _LIBRARIES)
-    return ok(f"a line was drawn by {by}: {amount(len(drawn.pdf))}")
+    return ok(f"a line was drawn by {by}: {amount(len(specimen.pdf))}")

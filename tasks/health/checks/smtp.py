@@ -44,8 +44,8 @@ def _mail_server(context: CheckContext) -> CheckResult:
         raise CheckSkipped("delivery.mode is files: no mail is sent")
     password = Secrets(environment).smtp_password
     if environment.smtp_username is not None and password is None:
-        wanted = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
-        return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", wanted)
+        remedy_text = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
+        return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", remedy_text)
     try:
         found = greet(environment.mail_from, server_of(environment, password, TIMEOUT_S))
     except DeliveryFailed as error:

@@ -55,10 +55,10 @@ def _secret(context: CheckContext) -> CheckResult:
     try:
         signed_headers(WebhookMessage("msg_doctor", b"{}"), "", keys.webhook, context.clock())
     except DeliveryFailed:
-        wanted = (
+        remedy_text = (
             "set ROUTEWATCH_WEBHOOK_SECRET to whsec_ and base64 of 24 to 64 random bytes, and give it to the receiver"
         )
-        return failed("nothing to sign with, and nothing is sent unsigned", wanted)
+        return failed("nothing to sign with, and nothing is sent unsigned", remedy_text)
     return ok("webhooks can be signed")
 
 

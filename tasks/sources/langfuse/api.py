@@ -110,9 +110,9 @@ class Api:
 
     def generations_of(self, trace: str) -> list[str]:
         """The ids of a trace's generations. Raises SourceUnavailable."""
-        asked = {"type": "GENERATION", "traceId": trace}
-        pages = self._pages(OBSERVATIONS, asked | _ALL_TIME | {"fields": "core", "limit": "10"})
-        pages = pages or self._numbered(OLD_OBSERVATIONS, asked | {"limit": "10"})
+        parameters_of_trace = {"type": "GENERATION", "traceId": trace}
+        pages = self._pages(OBSERVATIONS, parameters_of_trace | _ALL_TIME | {"fields": "core", "limit": "10"})
+        pages = pages or self._numbered(OLD_OBSERVATIONS, parameters_of_trace | {"limit": "10"})
         return [str(row["id"]) for row in next(pages, []) if row.get("id") is not None]
 
     # --- pages --------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ class Api:
 
     def _get(self, path: str, parameters: Mapping[str, str], *, may_be_missing: bool = False) -> dict[str, Any] | None:
         try:
-            answer = self._asked(path, parameters)
+            answer = self._request(path, parameters)
             if answer.status_code == httpx.codes.NOT_FOUND and may_be_missing:
                 return None
             answer.raise_for_status()
@@ -165,7 +165,7 @@ class Api:
             )
         return found
 
-    def _asked(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
+    def _request(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
         if self._client is None:
             raise RuntimeError("the API is used within opened()")
         for attempt in stamina.retry_context(
@@ -216,13 +216,13 @@ def _again(error: Exception) -> bool | float:
 
 def requested_wait_s(answer: httpx.Response, now: datetime) -> float | None:
     """How long an answer asks to wait before the next request; None where it does not say."""
-    asked = answer.headers.get("retry-after", "")
+    parameters_of_trace = answer.headers.get("retry-after", "")
     try:
-        return max(0.0, float(asked))
+        return max(0.0, float(parameters_of_trace))
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(asked) - now).total_seconds())
+        return max(0.0, (parsedate_to_datetime(parameters_of_trace) - now).total_seconds())
     except (TypeError, ValueError):
         return None
 

@@ -27,7 +27,7 @@ from tasks.sources.record_parser import (
     number,
     paid,
     scales_of,
-    word,
+    text_of,
 )  # fmt: skip
 
 SELECTED = "GENERATION"
@@ -172,16 +172,16 @@ class _TraceReader:
         metadata = nested(found.get("metadata"))
         taken = rows.selection(
             start,
-            request_id=word(found.get("id")),
-            model_id=word(first(found, "provided_model_name", "providedModelName", "model")),
+            request_id=text_of(found.get("id")),
+            model_id=text_of(first(found, "provided_model_name", "providedModelName", "model")),
             response_time_ms=None if failed else elapsed_ms(start, end),
-            complexity=word(at(metadata, self._settings.complexity_key)),
+            complexity=text_of(at(metadata, self._settings.complexity_key)),
             cost_usd=_cost(found, tokens=usage.completion, free=failed or self._settings.zero_is_free),
             error=failed,
             error_type=error_type(first(found, "status_message", "statusMessage")) if failed else None,
             prompt_tokens=usage.prompt,
             completion_tokens=usage.completion,
-            team=word(at({**found, **metadata}, self._settings.team_key)),
+            team=text_of(at({**found, **metadata}, self._settings.team_key)),
             cache_read_tokens=usage.cache_read,
             cache_write_tokens=usage.cache_write,
         )
@@ -244,8 +244,8 @@ class _Usage:
         self.cache_write = self._sum(lambda name: "cach" in name and ("creat" in name or "writ" in name))
         self.cache_read = self._sum(lambda name: "cach" in name and "creat" not in name and "writ" not in name)
 
-    def _sum(self, wanted: Any) -> float | None:
-        counts = [count for name, count in self._counts.items() if wanted(name)]
+    def _sum(self, is_of_kind: Any) -> float | None:
+        counts = [count for name, count in self._counts.items() if is_of_kind(name)]
         return sum(counts) if counts else None
 
 

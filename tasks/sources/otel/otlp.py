@@ -157,32 +157,32 @@ def _parsed(kind: Any, payload: memoryview) -> Any:
 
 def _payloads(message: memoryview, field: int) -> Iterator[memoryview]:
     """What the fields of a number hold that are messages themselves. Raises ValueError where a message is none."""
-    place, end = 0, len(message)
-    while place < end:
-        tag, place = _number(message, place)
+    position, end = 0, len(message)
+    while position < end:
+        tag, position = _number(message, position)
         kind = tag & 7
         if kind == _BYTES:
-            length, place = _number(message, place)
-            if length > end - place:
+            length, position = _number(message, position)
+            if length > end - position:
                 raise ValueError("is no OTLP message in protobuf: it breaks off")
             if tag >> 3 == field:
-                yield message[place : place + length]
-            place += length
+                yield message[position : position + length]
+            position += length
         elif kind == _VARINT:
-            _, place = _number(message, place)
-        elif kind in _SIZES and place + _SIZES[kind] <= end:
-            place += _SIZES[kind]
+            _, position = _number(message, position)
+        elif kind in _SIZES and position + _SIZES[kind] <= end:
+            position += _SIZES[kind]
         else:
             raise ValueError("is no OTLP message in protobuf")
 
 
-def _number(message: memoryview, place: int) -> tuple[int, int]:
+def _number(message: memoryview, position: int) -> tuple[int, int]:
     """A varint, and where it ends."""
     value = 0
-    for index, byte in enumerate(message[place : place + _LONGEST_VARINT]):
+    for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
         value |= (byte & ~_MORE) << (_BITS * index)
         if not byte & _MORE:
-            return value, place + index + 1
+            return value, position + index + 1
     raise ValueError("is no OTLP message in protobuf")
 
 

@@ -54,7 +54,7 @@ class OTel:
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
         self._reader = SpanReader(settings)
-        self._exports = Exports(location, parse=self._line, whole=dict.fromkeys(PROTOBUF, self._messages))
+        self._exports = Exports(location, parse=self._line, file_parsers=dict.fromkeys(PROTOBUF, self._messages))
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """Bytes that are new."""
@@ -153,7 +153,7 @@ def _delimited(path: Path) -> Iterator[bytes | None]:
     with _opened(path) as stream:
         head = stream.peek(1)[:1]
         if head == _FIRST_FIELD:
-            yield _whole(path, stream)
+            yield _read_messages(path, stream)
             return
         length_of = _four_bytes if head == b"\0" else _varint
         while (length := length_of(stream)) is not None:
@@ -172,7 +172,7 @@ _FIRST_FIELD = b"\x0a"
 _BITS, _MORE, _LONGEST_VARINT = 7, 0x80, 5
 
 
-def _whole(path: Path, stream: IO[bytes]) -> bytes:
+def _read_messages(path: Path, stream: IO[bytes]) -> bytes:
     content = stream.read(LARGEST_MESSAGE + 1)
     if len(content) > LARGEST_MESSAGE:
         raise UnreadableInput(str(path), f"it is one message of more than {LARGEST_MESSAGE} bytes", "smaller ones")
@@ -187,11 +187,11 @@ def _four_bytes(stream: IO[bytes]) -> int | None:
 
 def _varint(stream: IO[bytes]) -> int | None:
     value = 0
-    for place in range(_LONGEST_VARINT):
+    for position in range(_LONGEST_VARINT):
         byte = stream.read(1)
         if not byte:
-            return None if place == 0 else -1
-        value |= (byte[0] & ~_MORE) << (_BITS * place)
+            return None if position == 0 else -1
+        value |= (byte[0] & ~_MORE) << (_BITS * position)
         if not byte[0] & _MORE:
             return value
     return -1

@@ -84,7 +84,7 @@ class Traces:
         touched = dict.fromkeys([*(trace for trace, _ in fresh), *(it for score in judged for it in self._note(score))])
         for trace in touched:
             if trace in self._traces:
-                self._settle(self._traces[trace], fresh, stats)
+                self._finish(self._traces[trace], fresh, stats)
         stats.amendments += self._of_earlier(judged)
         self._forget()
         return FinishedTraces(stats.batch(), stats.stored)
@@ -127,7 +127,7 @@ class Traces:
             if len(known) > MOST_SCORES_OF_CALL:
                 del known[min(known, key=lambda key: _newest(known[key]))]
 
-    def _settle(self, trace: _Trace, fresh: Collection[Key], stats: _BatchBuilder) -> None:
+    def _finish(self, trace: _Trace, fresh: Collection[Key], stats: _BatchBuilder) -> None:
         calls = [span for span in trace.spans.values() if span.role.is_call]
         around = {span.id: trace.call_around(span) for span in calls}
         wrapping = {outer.id for outer in around.values() if outer is not None}

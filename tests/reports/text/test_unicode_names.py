@@ -47,7 +47,7 @@ def test_an_override_of_the_reading_direction_ends_with_its_name() -> None:
 
 def test_what_no_font_can_draw_is_named_and_a_note_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "reports.text.unicode_names.letters_without_font",
+        "reports.text.unicode_names.characters_without_font",
         lambda letters: frozenset(set(letters) & {ROCKET, "模", "型"}),
     )
     document = printable(named(f"{ROCKET} 模型-7"))
@@ -63,7 +63,7 @@ def test_what_the_layout_engine_has_no_font_for_is_known_beforehand(caplog: pyte
 
 def test_a_locale_whose_letters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printable(named("swift-mini", locale="de_DE")).locale == "de_DE"
-    monkeypatch.setattr("reports.text.unicode_names.letters_without_font", frozenset)
+    monkeypatch.setattr("reports.text.unicode_names.characters_without_font", frozenset)
     assert printable(named("swift-mini", locale="zh_CN")).locale == "en_US"
 
 

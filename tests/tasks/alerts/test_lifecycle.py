@@ -62,9 +62,9 @@ def test_it_rests_after_it_has_resolved_but_not_from_what_is_critical() -> None:
 
 def test_a_long_one_is_brought_to_mind() -> None:
     """Every four hours where that is set, and never where it is not wanted."""
-    each = Policy(remind=timedelta(hours=4))
+    each = Policy(repeat_after=timedelta(hours=4))
     assert run(["critical"] * 500, each) == [(5, Event.FIRED), (245, Event.REMINDED), (485, Event.REMINDED)]
-    assert run(["critical"] * 500, Policy(remind=None)) == [(5, Event.FIRED)]
+    assert run(["critical"] * 500, Policy(repeat_after=None)) == [(5, Event.FIRED)]
 
 
 @given(LOOKS)

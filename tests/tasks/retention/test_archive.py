@@ -23,7 +23,7 @@ from tasks.rollups.aggregate import ROLLUP_KEYS, roll_up
 from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.update import rebuild, update_rollups
 from tests.support.factories import MONDAY, insert_selections
-from tests.support.rollups import NOW, UTC_BASIS, stored, traffic
+from tests.support.rollups import NOW, UTC_SETTINGS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)
@@ -39,10 +39,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def retained(engine: Engine, folder: Path, basis: RollupSettings = UTC_BASIS) -> dict[Level, pl.DataFrame]:
+def retained(engine: Engine, folder: Path, rollup_settings: RollupSettings = UTC_SETTINGS) -> dict[Level, pl.DataFrame]:
     """Nearly ten days, counted, of which the first five are archived; gives what is known then."""
     insert_selections(engine, RAW)
-    update_rollups(engine, basis, now=NOW)
+    update_rollups(engine, rollup_settings, now=NOW)
     retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     return known(engine)
 
@@ -76,10 +76,10 @@ def test_lost_rollups_come_back_exactly_from_the_archive_and_the_table(
     engine: Engine, folder: Path, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retain_module, "CHUNK_ROWS", 300)
-    basis = RollupSettings(zone, 2000.0)
-    before = retained(engine, folder, basis)
+    rollup_settings = RollupSettings(zone, 2000.0)
+    before = retained(engine, folder, rollup_settings)
     lose(engine)
-    rebuild(engine, basis, period=None, now=NOW)
+    rebuild(engine, rollup_settings, period=None, now=NOW)
     result = rebuild_from_archive(engine, folder)
     assert result.left_days == 0
     assert result.days == len(archived_days(folder))
@@ -143,7 +143,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_selections(engine, RAW)
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     before, whole_delete = known(engine), retain_module.delete_rows
 
     def dying(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
@@ -162,7 +162,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
     assert archived_twice(folder, archived_days(folder)) == RAW.filter(pl.col("timestamp") < MONDAY + DAY).height - 10
     lose(engine, ROLLUP.c.bucket < RAW_FROM)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
-    rebuild(engine, UTC_BASIS, period=None, now=NOW)
+    rebuild(engine, UTC_SETTINGS, period=None, now=NOW)
     assert_same(known(engine), before)
 
 
@@ -174,7 +174,7 @@ def test_archiving_again_what_a_crash_left_takes_nothing_out_of_the_archive(
     late = traffic(20, start=MONDAY, step=timedelta(minutes=1))
     for rows in (late.head(10), late.tail(10)):
         insert_selections(engine, rows)
-        update_rollups(engine, UTC_BASIS, now=LATER)
+        update_rollups(engine, UTC_SETTINGS, now=LATER)
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     assert read_archived(folder, MONDAY, RAW_FROM).height == ARCHIVED + 20
 
@@ -183,7 +183,7 @@ def test_late_rows_in_the_table_count_once_they_are_folded(engine: Engine, folde
     retained(engine, folder)
     insert_selections(engine, traffic(20))
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
-    update_rollups(engine, UTC_BASIS, now=LATER)
+    update_rollups(engine, UTC_SETTINGS, now=LATER)
     before = known(engine)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED + 20, 0)
     assert_same(known(engine), before)
@@ -200,13 +200,13 @@ def test_rows_that_are_folded_while_a_day_is_read_count_too(
     def beside_a_fold(folder: Path, start: datetime, end: datetime) -> pl.DataFrame:
         monkeypatch.undo()
         insert_selections(engine, traffic(20))
-        update_rollups(engine, UTC_BASIS, now=LATER)
+        update_rollups(engine, UTC_SETTINGS, now=LATER)
         return read(folder, start, end)
 
     lose(engine, ROLLUP.c.bucket < RAW_FROM)
     monkeypatch.setattr(archive_module, "read_archived", beside_a_fold)
     assert rebuild_from_archive(engine, folder).rows == ARCHIVED + 20
-    assert_same(known(engine), roll_up(pl.concat([RAW, traffic(20)]), "UTC", UTC_BASIS.target_ms))
+    assert_same(known(engine), roll_up(pl.concat([RAW, traffic(20)]), "UTC", UTC_SETTINGS.target_ms))
 
 
 def test_only_the_days_that_the_period_touches_are_made_anew(engine: Engine, folder: Path) -> None:
@@ -241,6 +241,6 @@ def test_a_file_without_the_columns_of_a_selection_is_named(sqlite_engine: Engin
 def test_nothing_is_made_where_nothing_was_archived(engine: Engine, folder: Path) -> None:
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(0, 0, 0)
     insert_selections(engine, traffic(10))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(0, 0, 0)
     assert archived_days(folder) == []

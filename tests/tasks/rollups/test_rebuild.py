@@ -21,7 +21,7 @@ from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections
-from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, stored, totals_of, traffic
+from tests.support.rollups import NOW, UTC_SETTINGS, assert_rollups_are_of, raw_of, stored, totals_of, traffic
 
 SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(RollupCheckpoint)
 
@@ -29,21 +29,21 @@ SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(Rollu
 def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:
     """A changed row leaves the old buckets and enters the new ones, days and weeks included."""
     insert_selections(engine, traffic(300))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     with writing(engine) as connection:
         one = SELECTION.c.id == 5
         moved = {"cost_usd": 7.0, "timestamp": MONDAY + timedelta(days=9), "model_id": "other"}
         connection.execute(update(SELECTION).where(one).values(moved))
         connection.execute(update(SELECTION).where(SELECTION.c.id.between(20, 40)).values(accuracy=0.5))
-    result = update_rollups(engine, UTC_BASIS, now=NOW)
+    result = update_rollups(engine, UTC_SETTINGS, now=NOW)
     assert (result.rows, result.rebuilt_hours > 1) == (0, True)
     assert_rollups_are_of(engine, raw_of(engine))
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rebuilt_hours == 0
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rebuilt_hours == 0
 
 
 def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) -> None:
     insert_selections(postgres_engine, traffic(10))
-    update_rollups(postgres_engine, UTC_BASIS, now=NOW)
+    update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)
     with writing(postgres_engine) as connection:
         connection.execute(update(SELECTION).values(cost_usd=SELECTION.c.cost_usd))
     with reading(postgres_engine) as connection:
@@ -52,9 +52,9 @@ def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) ->
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engine, zone: str) -> None:
-    basis = RollupSettings(zone, 2000.0)
+    rollup_settings = RollupSettings(zone, 2000.0)
     insert_selections(engine, traffic(400))
-    update_rollups(engine, basis, now=NOW)
+    update_rollups(engine, rollup_settings, now=NOW)
     assert reconcile(engine) == 0
     with writing(engine) as connection:
         hour = ROLLUP.c.level == Level.HOUR.value
@@ -63,23 +63,23 @@ def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engin
         connection.execute(update(ROLLUP).where(hour, ROLLUP.c.bucket == buckets[7]).values(cost_sum_usd=1e6))
         connection.execute(delete(SELECTION).where(SELECTION.c.id == 1))
     assert reconcile(engine) == 3
-    assert_rollups_are_of(engine, raw_of(engine), basis)
+    assert_rollups_are_of(engine, raw_of(engine), rollup_settings)
     assert reconcile(engine) == 0
 
 
 def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engine) -> None:
     insert_selections(engine, traffic(400))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     gone = MONDAY + timedelta(hours=12)
     with writing(engine) as connection:
         connection.execute(update(STATE).values(raw_from=gone))
         connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
     assert reconcile(engine) == 0
     insert_selections(engine, traffic(20, start=MONDAY))
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 20
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 20
     with writing(engine) as connection:
         connection.execute(update(SELECTION).where(SELECTION.c.timestamp < gone).values(cost_usd=9.0))
-    result = update_rollups(engine, UTC_BASIS, now=NOW)
+    result = update_rollups(engine, UTC_SETTINGS, now=NOW)
     assert (result.rebuilt_hours, result.remaining_hours) == (0, 3)
     assert_rollups_are_of(engine, pl.concat([traffic(400), traffic(20, start=MONDAY)]))
 
@@ -90,7 +90,7 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
     Also those rows count once that arrive late, for a time whose rows are gone, before the zone is changed.
     """
     insert_selections(engine, traffic(1200))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     gone = MONDAY + timedelta(days=2)
     with writing(engine) as connection:
         connection.execute(update(STATE).values(raw_from=gone))
@@ -107,7 +107,7 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
 
 def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Engine) -> None:
     insert_selections(engine, traffic(2_000))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     with writing(engine) as connection:
         for level, start in ((Level.DAY, MONDAY + timedelta(days=2)), (Level.WEEK, MONDAY + timedelta(days=7))):
             connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == start))
@@ -122,7 +122,7 @@ def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Eng
 def test_a_database_of_before_gets_its_hours_added_up(engine: Engine) -> None:
     """The migration joins histograms byte by byte, and yet they read as their sum."""
     insert_selections(engine, traffic(400))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     revision = importlib.import_module("models.migrations.versions.0004_add_hours_up")
     with writing(engine) as connection:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == HOUR_TOTAL))

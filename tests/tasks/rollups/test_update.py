@@ -21,25 +21,25 @@ from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.rebuild import rebuild_changed_hours
 from tasks.rollups.update import rebuild, update_rollups
 from tests.support.factories import MONDAY, insert_selections
-from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.rollups import NOW, ROLLUP, UTC_SETTINGS, assert_rollups_are_of, stored, traffic
 from tests.support.waiting import until
 
 
 def test_a_fold_counts_everything_once(engine: Engine) -> None:
     """Folding again adds nothing."""
     insert_selections(engine, traffic(500))
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 500
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 0
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 500
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 0
     assert_rollups_are_of(engine, traffic(500))
 
 
 def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
     """Rows of a time that was folded before are added to its rollups."""
     insert_selections(engine, traffic(300))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     late = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, late)
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 50
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 50
     assert_rollups_are_of(engine, pl.concat([traffic(300), late]))
 
 
@@ -48,7 +48,7 @@ def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scan, "RANGE_ROWS", 37)
     monkeypatch.setattr(update_module, "COMMIT_ROWS", 100)
     insert_selections(engine, traffic(400))
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 400
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 400
     assert_rollups_are_of(engine, traffic(400))
 
 
@@ -63,10 +63,10 @@ def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch:
 
     monkeypatch.setattr(update_module, "add_rollups", dying)
     with pytest.raises(KeyboardInterrupt):
-        update_rollups(engine, UTC_BASIS, now=NOW)
+        update_rollups(engine, UTC_SETTINGS, now=NOW)
     monkeypatch.undo()
     assert stored(engine, Level.HOUR).is_empty()
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     assert_rollups_are_of(engine, traffic(200))
 
 
@@ -77,7 +77,7 @@ def test_two_folds_at_once_count_once(engine: Engine) -> None:
 
     def work() -> None:
         gate.wait()
-        counted.append(update_rollups(engine, UTC_BASIS, now=NOW).rows)
+        counted.append(update_rollups(engine, UTC_SETTINGS, now=NOW).rows)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -95,7 +95,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
 
     def folding() -> None:
         started.set()
-        result.append(update_rollups(postgres_engine, UTC_BASIS, now=NOW).rows)
+        result.append(update_rollups(postgres_engine, UTC_SETTINGS, now=NOW).rows)
 
     with postgres_engine.connect() as early:
         transaction = early.begin()
@@ -107,7 +107,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
         started.wait()
         transaction.commit()
     thread.join()
-    update_rollups(postgres_engine, UTC_BASIS, now=NOW)
+    update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)
     assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
 
 
@@ -128,7 +128,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
         pid = early.scalar(text("SELECT pg_backend_pid()"))
         early.execute(insert(table), [row])
         assert settle_module.find_watermark(postgres_engine, 0.0).held_by == (pid,)
-        thread = threading.Thread(target=lambda: results.append(update_rollups(postgres_engine, UTC_BASIS, now=NOW)))
+        thread = threading.Thread(target=lambda: results.append(update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)))
         thread.start()
         until(waits.is_set)
         with writing(postgres_engine) as other:
@@ -137,19 +137,19 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
         transaction.commit()
     thread.join()
     assert [result.held_by for result in results] == [()]
-    assert results[0].rows + update_rollups(postgres_engine, UTC_BASIS, now=NOW).rows == 3
+    assert results[0].rows + update_rollups(postgres_engine, UTC_SETTINGS, now=NOW).rows == 3
 
 
 @pytest.mark.parametrize(
-    "basis", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
+    "rollup_settings", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
 )
-def test_a_new_basis_rebuilds_everything(engine: Engine, basis: RollupSettings) -> None:
+def test_a_new_basis_rebuilds_everything(engine: Engine, rollup_settings: RollupSettings) -> None:
     """When the reporting zone or the target changes, all rollups are made anew."""
     insert_selections(engine, traffic(300))
-    update_rollups(engine, UTC_BASIS, now=NOW)
-    result = update_rollups(engine, basis, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
+    result = update_rollups(engine, rollup_settings, now=NOW)
     assert result.rebuilt
-    assert_rollups_are_of(engine, traffic(300), basis)
+    assert_rollups_are_of(engine, traffic(300), rollup_settings)
 
 
 @pytest.mark.parametrize(
@@ -159,19 +159,19 @@ def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) ->
     """Rollups that went missing are back after a rebuild, and the others are as they were."""
     raw = traffic(3_000)
     insert_selections(engine, raw)
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     with writing(engine) as connection:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.bucket == MONDAY + timedelta(days=8, hours=5)))
-    rebuild(engine, UTC_BASIS, period=period, now=NOW)
+    rebuild(engine, UTC_SETTINGS, period=period, now=NOW)
     assert_rollups_are_of(engine, raw)
 
 
 def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
     """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
     insert_selections(engine, traffic(100))
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     insert_selections(engine, traffic(1))
-    newest = update_rollups(engine, UTC_BASIS, now=NOW).last_selection_at
+    newest = update_rollups(engine, UTC_SETTINGS, now=NOW).last_selection_at
     assert newest == MONDAY + 99 * timedelta(minutes=7)
     with reading(engine) as connection:
         assert connection.scalar(select(table_of(RollupCheckpoint).c.rollups_updated_at)) == NOW
@@ -193,7 +193,7 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
         return write(*arguments)
 
     monkeypatch.setattr(update_module, "write_rollups", late)
-    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 50
+    assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 50
     raw = traffic(50)
     changed = raw.with_row_index().with_columns(cost_usd=pl.when(pl.col("index") == 6).then(9.0).otherwise("cost_usd"))
     assert_rollups_are_of(engine, changed.drop("index"))

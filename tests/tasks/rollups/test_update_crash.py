@@ -15,7 +15,7 @@ from models.database import reading
 from models.tables import Selection, table_of
 from tasks.rollups.update import update_rollups
 from tests.support.paths import ROOT
-from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of
+from tests.support.rollups import NOW, UTC_SETTINGS, assert_rollups_are_of, raw_of
 
 KILLS = int(os.environ.get("ROUTEWATCH_KILLS", "6"))
 """50 take a few minutes."""
@@ -84,7 +84,7 @@ def test_folds_that_are_killed_at_any_instant_count_every_row_once(
         folding.stdout.close()
     reported = [writer.communicate(timeout=300)[0] for writer in writers]
     assert reported == [f"{20 * KILLS}\n"] * 4
-    update_rollups(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_SETTINGS, now=NOW)
     with reading(engine) as connection:
         assert (connection.scalar(select(func.count()).select_from(table_of(Selection))) or 0) > 20 * KILLS
     assert_rollups_are_of(engine, raw_of(engine))

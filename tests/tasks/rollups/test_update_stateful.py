@@ -85,7 +85,7 @@ class Folding(RuleBasedStateMachine):
         with writing(self.engine) as connection:
             for model in (Rollup, Selection, SelectionChange, RollupCheckpoint):
                 connection.execute(delete(table_of(model)))
-        self.basis = BASES[0]
+        self.rollup_settings = BASES[0]
         self.early: tuple[Connection, Any] | None = None
         self.is_settled = False
         self.removed = pl.DataFrame(schema=SELECTION_SCHEMA)
@@ -133,13 +133,13 @@ class Folding(RuleBasedStateMachine):
             connection.execute(update(SELECTION).where(SELECTION.c.id.in_(chosen)).values(changed))
         self.is_settled = False
 
-    @rule(basis=st.sampled_from(BASES))
-    def fold(self, basis: RollupSettings) -> None:
+    @rule(rollup_settings=st.sampled_from(BASES))
+    def fold(self, rollup_settings: RollupSettings) -> None:
         """Once rows are gone, what they were counted on can no longer be had on another basis: it stays."""
-        self.basis = basis if self.removed.is_empty() else self.basis
+        self.rollup_settings = rollup_settings if self.removed.is_empty() else self.rollup_settings
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(update_module, "find_watermark", partial(find_watermark, patience_s=0.0))
-            result = update_rollups(self.engine, self.basis, now=NOW)
+            result = update_rollups(self.engine, self.rollup_settings, now=NOW)
         assert bool(result.held_by) == (self.early is not None)
         self.is_settled = self.early is None
 
@@ -156,7 +156,7 @@ class Folding(RuleBasedStateMachine):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(update_module, "add_rollups", add)
             try:
-                update_rollups(self.engine, self.basis, now=NOW)
+                update_rollups(self.engine, self.rollup_settings, now=NOW)
             except Killed:
                 return
         self.is_settled = True
@@ -195,7 +195,7 @@ class Folding(RuleBasedStateMachine):
             stored = connection.execute(select(ROLLUP.c.level, *ROLLUP.c[ROLLUP_COLUMNS])).fetchall()
             minutes_from = connection.scalar(select(table_of(RollupCheckpoint).c.minutes_from))
         raw = pl.concat([self.committed(), self.removed])
-        expected = roll_up(raw, self.basis.zone, self.basis.target_ms, minutes_from=minutes_from)
+        expected = roll_up(raw, self.rollup_settings.zone, self.rollup_settings.target_ms, minutes_from=minutes_from)
         for level, rollups in (
             {str(level): expected[level] for level in Level} | {HOUR_TOTAL: totals_of(expected[Level.HOUR])}
         ).items():

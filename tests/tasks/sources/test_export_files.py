@@ -230,7 +230,7 @@ def test_only_the_wanted_keys_are_kept(tmp_path: Path) -> None:
 
 def test_other_formats_are_read_by_whoever_knows_them(tmp_path: Path) -> None:
     (tmp_path / "a.pb").write_bytes(b"abc")
-    reader = Reader(tmp_path, whole={".pb": lambda path: [*path.read_bytes(), Reject(0, "is no span")]})
+    reader = Reader(tmp_path, file_parsers={".pb": lambda path: [*path.read_bytes(), Reject(0, "is no span")]})
     assert [row.value for row in reader.rows()] == [97, 98, 99]
     assert reader.rejected == {"is no span": 1}
     assert reader.rows() == []
