@@ -7,19 +7,18 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
-from weasyprint.urls import URLFetcher, URLFetcherResponse
 
 from models.documents import Document
-from reports.assets.fonts import DIRECTORY, FONT_SCHEME, print_faces
+from reports.assets.fonts import print_faces
 from reports.assets.template_engine import fill, style
 from reports.charts.build import draw
 from reports.renderers.pdf_accessibility import complete_tags
 from reports.renderers.pdf_columns import laid_out
+from reports.renderers.pdf_fonts import OwnFontsOnly
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
 from reports.view.build import view_of
@@ -67,19 +66,6 @@ def _rarely_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-class OwnFontsOnly(URLFetcher):  # type: ignore[misc]
-    """Opens data: addresses and the house's fonts by their file names, and nothing else."""
-
-    def __init__(self) -> None:
-        super().__init__(allowed_protocols={"data"}, allow_redirects=False, fail_on_errors=True)
-
-    def fetch(self, url: str, headers: Any = None) -> Any:
-        scheme, _, name = url.partition(":")
-        if scheme != FONT_SCHEME:
-            return super().fetch(url, headers)
-        return URLFetcherResponse(url, (DIRECTORY / Path(name).name).read_bytes())
 
 
 def _identifier(page: str) -> bytes:

@@ -9,7 +9,7 @@ from weasyprint import HTML
 from weasyprint.text.ffi import harfbuzz_subset, pango
 
 from reports.assets.fonts import FAMILY, print_faces
-from reports.renderers.pdf import OwnFontsOnly
+from reports.renderers.pdf_fonts import OwnFontsOnly
 
 LINE = "Routewatch can draw: 0123456789 − ≤ × ▲"
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from models.environment import Environment
 from models.errors import DeliveryFailed
 from models.recipient import Recipient, parse_url
+from tasks.run_logger import PREFECT_IMPORTS
 
 WEBHOOK_BLOCK = "routewatch-webhook-secret"
 SMTP_BLOCK = "routewatch-smtp-password"
@@ -66,9 +67,10 @@ class Keys:
 
 def _block(name: str) -> SecretStr | None:
     """The value of a Secret block; None where there is none, or no Prefect server to ask."""
-    from prefect.blocks.system import Secret  # noqa: PLC0415 - importing Prefect takes seconds
-    from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415
-    from prefect.settings import get_current_settings  # noqa: PLC0415
+    with PREFECT_IMPORTS:
+        from prefect.blocks.system import Secret  # noqa: PLC0415 - importing Prefect takes a second and more
+        from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415
+        from prefect.settings import get_current_settings  # noqa: PLC0415
 
     in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
     if not in_run and get_current_settings().api.url is None:

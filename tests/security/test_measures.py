@@ -33,7 +33,8 @@ from reports.notices.mime import build_mail, build_message_mail
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import render_mail
 from reports.renderers.html_page import render_html
-from reports.renderers.pdf import OwnFontsOnly, render_pdf
+from reports.renderers.pdf import render_pdf
+from reports.renderers.pdf_fonts import OwnFontsOnly
 from tasks.delivery.outbox import post
 from tasks.delivery.queue import queue
 from tasks.delivery.worker import deliver_due

@@ -11,13 +11,11 @@ from functools import partial
 from importlib.metadata import version
 
 from models.access_token import parse_tokens
-from models.environment import OTHERS, Environment
+from models.environment import OTHERS, PREFIX, Environment
 from models.errors import SettingsError
 from tasks.delivery.recipients import recipients_for
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
 from tasks.health.context import Scene
-
-PREFIX = "ROUTEWATCH_"
 
 SOON = timedelta(days=14)
 

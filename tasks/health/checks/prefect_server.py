@@ -12,6 +12,7 @@ import httpx
 
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
 from tasks.health.context import Scene
+from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -86,7 +87,8 @@ def _timetable(scene: Scene) -> Finding:
 
 def _deployed(client: SyncPrefectClient) -> dict[str, Any]:
     """The deployment of each flow; of several one that is taken care of."""
-    from prefect.client.schemas.filters import FlowFilter  # noqa: PLC0415
+    with PREFECT_IMPORTS:
+        from prefect.client.schemas.filters import FlowFilter  # noqa: PLC0415
 
     named = FlowFilter.model_validate({"name": {"any_": list(TIMED)}})
     names = {flow.id: flow.name for flow in client.read_flows(flow_filter=named)}
@@ -108,9 +110,10 @@ def _client() -> Iterator[SyncPrefectClient]:
 
     Raises NotLooked where there is neither, _Refused, or httpx.HTTPError.
     """
-    from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
-    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings  # noqa: PLC0415
+    with PREFECT_IMPORTS:
+        from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes a second and more
+        from prefect.exceptions import PrefectHTTPStatusError  # noqa: PLC0415
+        from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings  # noqa: PLC0415
 
     address = PREFECT_API_URL.value() or _local()
     try:
@@ -137,7 +140,8 @@ def _local() -> str:
 
 
 def _shown_address() -> str:
-    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+    with PREFECT_IMPORTS:
+        from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
     address = PREFECT_API_URL.value()
     return str(httpx.URL(address).copy_with(userinfo=b"")) if address else "the server here"

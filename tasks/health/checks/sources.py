@@ -9,8 +9,6 @@ from models.errors import RoutewatchError
 from models.settings import SourceSettings
 from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
 from tasks.health.context import Scene
-from tasks.ingestion.pull import states
-from tasks.sources.registry import open_source
 
 LATE = timedelta(minutes=75)
 """Since the last pull: longer than from one hourly run to the next."""
@@ -28,6 +26,8 @@ def _sources(scene: Scene) -> Finding:
     enabled = {name: source for name, source in scene.settings.sources.items() if source.enabled}
     if not enabled:
         raise NotLooked("the settings name no source that is to be pulled")
+    from tasks.ingestion.pull import states  # noqa: PLC0415 - takes long to import, and most have no sources
+
     faults = [fault for name, source in enabled.items() if (fault := _fault(name, source))]
     if faults:
         return failed("; ".join(faults), "correct sources in the settings, or set the variable that they name")
@@ -44,6 +44,8 @@ def _sources(scene: Scene) -> Finding:
 
 
 def _fault(name: str, source: SourceSettings) -> str | None:
+    from tasks.sources.registry import open_source  # noqa: PLC0415
+
     try:
         open_source(name, source)
     except RoutewatchError as error:
