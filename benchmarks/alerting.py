@@ -19,7 +19,8 @@ from models.kpi import LOWER_IS_BETTER, KpiName
 from models.notifications import AlertEvent
 from models.period import Level
 from models.settings import Settings
-from tasks.alerts.history import LENGTH, History, slowest_by_model
+from tasks.alerts.history import History, slowest_by_model
+from tasks.alerts.learning import LENGTH
 from tasks.alerts.registry import Book, rhythm_of
 from tasks.alerts.rules import Seen, looks
 from tasks.alerts.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling

@@ -1,4 +1,8 @@
-"""Logs: lines for people on a terminal, a line of JSON each elsewhere; all of them by way of Prefect's own set-up."""
+"""Logs: lines for people on a terminal, a line of JSON each elsewhere.
+
+A process that imports Prefect logs by way of Prefect's own set-up, which reads logging.yml, or the file that the user
+has named instead. One that does not import it writes the same lines to the same place.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.redaction import hidden, secrets_of
+from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor
@@ -35,6 +41,12 @@ def use_logs(level: str | None = None) -> None:
     if level:
         for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL"):
             os.environ.setdefault(name, level)
+    ours = os.environ.get("PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL", "WARNING")
+    # One that there is not is told as a fault of the environment.
+    if ours in logging.getLevelNamesMapping():
+        logging.getLogger("routewatch").setLevel(ours)
+    if not logging.root.handlers:
+        logging.root.addHandler(_UntilPrefect())
 
 
 def formatter() -> logging.Formatter:
@@ -56,6 +68,35 @@ def formatter() -> logging.Formatter:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+class _UntilPrefect(logging.Handler):
+    """Writes what is logged by a process that has not imported Prefect.
+
+    Prefect puts its own in this one's place: it takes a handler without a formatter, of such a name, for nobody's.
+    """
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if Path(os.environ.get("PREFECT_LOGGING_SETTINGS_PATH", CONFIGURATION)) == CONFIGURATION:
+            return super().handle(record)
+        # The user's own file is Prefect's to read. No lock is held meanwhile, as what is imported may log too.
+        with PREFECT_IMPORTS:
+            import prefect.main  # noqa: F401 - it sets logging up
+        if self in logging.root.handlers:
+            return super().handle(record)
+        logging.getLogger(record.name).handle(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(self._lines.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+
+    @cached_property
+    def _lines(self) -> logging.Formatter:
+        return formatter()
 
 
 def _is_json() -> bool:

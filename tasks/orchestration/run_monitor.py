@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect.exceptions import ObjectNotFound
-
 from models.context import Workplace
 from tasks.alerts.flow_failures import note_failure
 from tasks.delivery.worker import deliver_due
@@ -132,6 +130,7 @@ def _tell(place: Workplace, failed: Iterable[str], now: datetime) -> None:
 
 def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datetime) -> list[datetime]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
+    from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
 
     dues = missed(place.engine, kind, place.settings, now)
     if not dues:

@@ -9,7 +9,7 @@ import pty
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,13 +137,14 @@ def test_prefect_logs_what_it_logs_by_itself_and_to_the_same_places() -> None:
     assert ours["root"] == theirs["root"]
 
 
-def test_the_pages_server_logs_like_everything_else() -> None:
-    code = """
+@pytest.mark.parametrize("also", ["", "from prefect import flow"])
+def test_the_pages_server_logs_like_everything_else(also: str) -> None:
+    code = f"""
         from deployments.log_config import use_logs
         use_logs("INFO")
         import logging
         from fastapi import FastAPI
-        import tasks.run_logger
+        {also}
         from dashboard.server_config import config_of
         config_of(FastAPI())
         logging.getLogger("uvicorn.error").error("gone")
@@ -151,12 +152,49 @@ def test_the_pages_server_logs_like_everything_else() -> None:
         logging.getLogger("routewatch").info("counted")
         logging.getLogger("httpx").info("unheard of")
     """
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=clean, cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    lines = [json.loads(line) for line in _said(code).splitlines()]
     assert [(it["logger"], it["message"]) for it in lines] == [("uvicorn.error", "gone"), ("routewatch", "counted")]
+
+
+def test_prefect_takes_over_from_what_logged_before_it_and_no_line_comes_twice() -> None:
+    code = """
+        from deployments.log_config import use_logs
+        use_logs()
+        import logging, sys
+        logging.getLogger("routewatch").warning("before")
+        assert "prefect" not in sys.modules
+        (first,) = logging.root.handlers
+        from prefect import flow
+        (second,) = logging.root.handlers
+        assert second is not first
+        logging.getLogger("routewatch").warning("after")
+    """
+    lines = [json.loads(line) for line in _said(code).splitlines()]
+    assert [(it["level"], it["message"]) for it in lines] == [("warning", "before"), ("warning", "after")]
+
+
+def test_the_users_own_file_holds_for_what_imports_no_prefect_too(tmp_path: Path) -> None:
+    own = tmp_path / "own.yml"
+    own.write_text(
+        "{version: 1, disable_existing_loggers: false, formatters: {plain: {format: 'own: %(message)s'}},"
+        " handlers: {all: {class: logging.StreamHandler, formatter: plain}}, root: {level: WARNING, handlers: [all]}}"
+    )
+    code = """
+        from deployments.log_config import use_logs
+        use_logs()
+        import logging
+        logging.getLogger("routewatch").warning("first")
+        logging.getLogger("weasyprint").warning("second")
+    """
+    assert _said(code, {"PREFECT_LOGGING_SETTINGS_PATH": str(own)}).splitlines() == ["own: first", "own: second"]
+
+
+def _said(code: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a process of its own writes to stderr."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    environ = clean | dict(environment or {})
+    return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True).stderr
 
 
 @pytest.mark.usefixtures("prefect_server")
