@@ -7,17 +7,16 @@ import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from babel.dates import format_date, format_time
 from babel.numbers import format_currency, format_percent
-from weasyprint.css.properties import INITIAL_VALUES
-from weasyprint.text.ffi import ffi, pango
-from weasyprint.text.fonts import FontConfiguration
-from weasyprint.text.line_break import Layout
 
 from models.documents import Document
 from reports.assets.fonts import FAMILY, is_in_font
+
+if TYPE_CHECKING:
+    from weasyprint.text.fonts import FontConfiguration
 
 NOTE = (
     "Letters that no font of this machine has stand here by their names or numbers, in brackets. "
@@ -126,6 +125,12 @@ def _missing(letters: str) -> frozenset[str]:
     """Those of the letters for which the layout engine finds no font."""
     if not letters:
         return frozenset()
+    # What lays out pages takes half a second to import, and only paper needs it.
+    from weasyprint.css.properties import INITIAL_VALUES  # noqa: PLC0415
+    from weasyprint.text.ffi import ffi, pango  # noqa: PLC0415
+    from weasyprint.text.fonts import FontConfiguration  # noqa: PLC0415
+    from weasyprint.text.line_break import Layout  # noqa: PLC0415
+
     style = _Style(INITIAL_VALUES)
     style.font_config = FontConfiguration()
     style["font_family"] = [FAMILY, "sans-serif"]

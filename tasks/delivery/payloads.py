@@ -1,4 +1,7 @@
-"""What a delivery carries, ready for any channel: a report or a message."""
+"""What a delivery carries, ready for any channel: a report or a message.
+
+What draws charts and writes mails is imported by what needs it: most deliveries do not.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,9 @@ from models.recipient import DASHBOARD
 from models.schema import DELIVERY, REPORT, DeliveryState
 from reports.file_names import file_stem
 from reports.notices.alert_notice import notice_of
-from reports.notices.mime import build_mail, build_message_mail
 from reports.notices.notice import Notice
 from reports.notices.report_notice import notice_of_report
 from reports.notices.webhook_payload import render_message_json
-from reports.renderers.dashboard_page import render_dashboard
-from reports.renderers.webhook_payload import render_webhook
 from tasks.atomic_files import write_atomically
 
 _DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
@@ -72,11 +72,15 @@ class _ReportParcel:
         return self._read
 
     def json(self) -> bytes:
+        from reports.renderers.webhook_payload import render_webhook  # noqa: PLC0415
+
         if self._json is None:
             self._json = render_webhook(self._document, report_id=self._id)
         return self._json
 
     def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+        from reports.notices.mime import build_mail  # noqa: PLC0415
+
         return build_mail(
             self._document, report_id=self._id, sender=environment.mail_from, recipient=recipient, date=date,
             link=self._link(environment),
@@ -86,6 +90,8 @@ class _ReportParcel:
         return notice_of_report(self._document, link=self._link(environment))
 
     def show_on_dashboard(self, place: Workplace) -> str:
+        from reports.renderers.dashboard_page import render_dashboard  # noqa: PLC0415
+
         sent = (DELIVERY.c.channel == DASHBOARD) & (DELIVERY.c.state == DeliveryState.SENT.value)
         newest = select(func.max(REPORT.c.period_end)).join(DELIVERY, DELIVERY.c.report_id == REPORT.c.id).where(sent)
         with reading(place.engine) as connection:
@@ -110,6 +116,8 @@ class _MessageParcel:
         return render_message_json(self._message, message_id=self._id)
 
     def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+        from reports.notices.mime import build_message_mail  # noqa: PLC0415
+
         return build_message_mail(
             self._message, message_id=self._id, sender=environment.mail_from, recipient=recipient, date=date
         )
