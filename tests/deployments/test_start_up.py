@@ -178,7 +178,7 @@ def test_every_command_is_tried() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _heavy(home: Path) -> set[str]:
+def _heavy(home: Path) -> frozenset[str]:
     """The modules of HEAVY that a process held when it ended."""
     return HEAVY & set(json.loads((home / "modules.json").read_text(encoding="utf-8")))
 
