@@ -14,8 +14,8 @@ COPY flows ./flows
 COPY dashboard ./dashboard
 COPY deployments ./deployments
 COPY examples ./examples
-# The lock's versions, without what only its tests need.
-RUN uv pip install --no-cache --constraint requirements.lock .
+# The lock's versions, without what only its tests need; compiled, as whoever runs it cannot write here.
+RUN uv pip install --no-cache --compile-bytecode --constraint requirements.lock .
 
 
 FROM python:3.13-slim-bookworm

@@ -60,6 +60,8 @@ say "Setting up $venv with $("$python" --version); the first time takes a minute
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
 pip install --require-hashes --no-deps --requirement requirements.lock
 pip install --no-deps --no-build-isolation --editable .
+# Else the first start of each command would do it, or all starts where PYTHONDONTWRITEBYTECODE is set.
+"$venv/bin/python" -m compileall -q dashboard deployments examples flows models reports routewatch.py tasks
 
 # Without HarfBuzz-Subset it imports, with a warning, and leaves fonts whole.
 draws_pdfs() { "$venv/bin/python" -W ignore -W error:HarfBuzz-Subset -c 'import weasyprint' >/dev/null 2>&1; }
