@@ -1,12 +1,18 @@
 # Routewatch, for the page, for workers and for the runs that they start. Built by: docker build -t routewatch .
 FROM python:3.13-slim-bookworm AS build
 
-ARG UV_VERSION=0.13.9
-RUN pip install --no-cache-dir uv==${UV_VERSION} && python -m venv /opt/routewatch
+WORKDIR /src
+COPY requirements-uv.lock ./
+RUN pip install --no-cache-dir --require-hashes --requirement requirements-uv.lock && python -m venv /opt/routewatch
 ENV VIRTUAL_ENV=/opt/routewatch
 
-WORKDIR /src
-COPY requirements.lock pyproject.toml README.md routewatch.py ./
+# The packages before the code, so that a change of the code fetches nothing. Compiled, as whom it runs as may not write.
+COPY requirements.lock ./
+RUN uv pip install --no-cache --compile-bytecode --require-hashes --no-deps --requirement requirements.lock
+
+COPY pyproject.toml README.md ./
+COPY routewatch ./routewatch
+COPY routewatch_server ./routewatch_server
 COPY models ./models
 COPY tasks ./tasks
 COPY reports ./reports
@@ -14,8 +20,9 @@ COPY flows ./flows
 COPY dashboard ./dashboard
 COPY deployments ./deployments
 COPY examples ./examples
-# The lock's versions, without what only its tests need; compiled, as whoever runs it cannot write here.
-RUN uv pip install --no-cache --compile-bytecode --constraint requirements.lock .
+COPY docs/schemas ./docs/schemas
+RUN uv pip install --no-cache --compile-bytecode --no-deps --no-build-isolation . \
+    && ln -s "$(/opt/routewatch/bin/python -P -c 'import routewatch_server; print(routewatch_server.FOLDER)')" /opt/routewatch/folders
 
 
 FROM python:3.13-slim-bookworm
@@ -28,7 +35,10 @@ RUN apt-get update \
     && useradd --system --uid 10001 --create-home --home-dir /var/lib/routewatch routewatch
 
 COPY --from=build /opt/routewatch /opt/routewatch
+# Prefect's own commands and the runs of workers elsewhere find the flows as `routewatch` does.
 ENV PATH=/opt/routewatch/bin:$PATH \
+    PYTHONPATH=/opt/routewatch/folders \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     ROUTEWATCH_HOME=/var/lib/routewatch \
     PREFECT_HOME=/var/lib/routewatch/prefect \
@@ -39,5 +49,5 @@ WORKDIR /var/lib/routewatch
 VOLUME /var/lib/routewatch
 EXPOSE 4200 4280
 
-# One of: serve, page, deploy, init; a worker is `prefect worker start --pool routewatch`.
+# One of: serve, page, deploy, init; worker.
 CMD ["routewatch", "--help"]

@@ -13,42 +13,50 @@ import vl_convert
 
 from benchmarks.alert_incidents import INCIDENTS, settings_of, traffic
 from benchmarks.alerting import HOUR, Rollups, histories, rollups_of
+from models.kpis import KpiName
 from models.notifications import AlertEvent, AlertRule
-from tasks.alerts.registry import Book, rhythm_of
-from tasks.alerts.rules import Seen, looks
+from tasks.alerts.registry import AlertRegistry, grouping_policy_of
+from tasks.alerts.rules import WindowInputs, evaluate_minutes
 from tasks.alerts.windows import COST_WINDOWS, MINUTE
 
 INCIDENT = INCIDENTS[0]
-WATCHED = (AlertRule.ERROR_RATE, "atlas-medium")
+WATCHED = (AlertRule(KpiName.ERROR_RATE), "atlas-medium")
 AROUND = timedelta(hours=1)
 
 
-def watched(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """Value and limit by the minute, and when something was told."""
-    settings, points, told = settings_of("auto"), [], []
-    alerting, book, told_at = settings.monitoring.alerting, Book(), None
+    settings, points, notified = settings_of("auto"), [], []
+    alerting, registry, notified_at = settings.monitoring.alerting, AlertRegistry(), None
     length = timedelta(minutes=alerting.window_minutes)
     for hour, history in histories(rollups, settings):
         if not INCIDENT.start - 2 * AROUND <= hour < INCIDENT.end + 2 * AROUND:
             continue
         minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
-        for at, findings in looks(Seen(minutes, None, {hour: history}), hour, hour + 59 * MINUTE, settings):
-            book.look(at, findings, alerting)
-            for entry in book.tell(at, told_at, [], rhythm_of(alerting)):
-                told_at = at
-                if entry.key == WATCHED and entry.life.news is not None:
+        for at, evaluations in evaluate_minutes(
+            WindowInputs(minutes, None, {hour: history}), hour, hour + 59 * MINUTE, settings
+        ):
+            registry.update(at, evaluations, alerting)
+            for tracked in registry.take_due(at, notified_at, [], grouping_policy_of(alerting)):
+                notified_at = at
+                if tracked.key == WATCHED and tracked.lifecycle.pending_event is not None:
                     word = {AlertEvent.FIRED: "told that it fires", AlertEvent.RESOLVED: "told that it is over"}
-                    told.append({"at": at, "what": word.get(entry.life.news, entry.life.news.value)})
+                    notified.append(
+                        {
+                            "at": at,
+                            "what": word.get(tracked.lifecycle.pending_event, tracked.lifecycle.pending_event.value),
+                        }
+                    )
             points += [
                 {"at": at, "value": found.value, "limit": found.threshold}
-                for found in findings
+                for found in evaluations
                 if (found.rule, found.subject) == WATCHED
             ]
     span = pl.col("at").is_between(INCIDENT.start - AROUND, INCIDENT.end + AROUND)
-    return pl.DataFrame(points).filter(span), told
+    return pl.DataFrame(points).filter(span), notified
 
 
-def drawn(points: pl.DataFrame, told: list[dict[str, Any]]) -> bytes:
+def drawn(points: pl.DataFrame, notified: list[dict[str, Any]]) -> bytes:
     """The picture as PNG."""
     ink, red, grey = "#1f2933", "#b42318", "#667085"
     axis = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M", grid=False))
@@ -59,7 +67,7 @@ def drawn(points: pl.DataFrame, told: list[dict[str, Any]]) -> bytes:
         axis=alt.Axis(format="%", gridColor="#eaecf0"),
     )
     local = points.with_columns(pl.col("at").dt.replace_time_zone(None)).to_dicts()
-    marks = [{**it, "at": it["at"].replace(tzinfo=None)} for it in told]
+    marks = [{**it, "at": it["at"].replace(tzinfo=None)} for it in notified]
     span = [{"from": INCIDENT.start.replace(tzinfo=None), "to": INCIDENT.end.replace(tzinfo=None)}]
     shade = alt.Chart(_data(span)).mark_rect(color="#fef0c7").encode(x="from:T", x2="to:T")
     label = shade.mark_text(align="right", baseline="bottom", dx=-8, dy=-4, color=grey, fontSize=12).encode(
@@ -86,4 +94,4 @@ def _data(rows: list[dict[str, Any]]) -> Any:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(drawn(*watched(rollups_of(traffic(22)))))
+    Path(sys.argv[1]).write_bytes(drawn(*result(rollups_of(traffic(22)))))

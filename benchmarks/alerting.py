@@ -15,15 +15,15 @@ import polars as pl
 import typer
 
 from benchmarks.alert_incidents import DAYS, INCIDENTS, START, settings_of, traffic
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName
 from models.notifications import AlertEvent
 from models.period import Level
 from models.settings import Settings
 from tasks.alerts.history import History, slowest_by_model
 from tasks.alerts.learning import LENGTH
-from tasks.alerts.registry import Book, rhythm_of
-from tasks.alerts.rules import Seen, looks
-from tasks.alerts.windows import COST_WINDOWS, MINUTE, PARTS, SAMPLES, Cheapest, by_subject, rolling
+from tasks.alerts.registry import AlertRegistry, grouping_policy_of
+from tasks.alerts.rules import WindowInputs, evaluate_minutes
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, Cheapest, by_subject, rolling
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.aggregate import merge, roll_up
 
@@ -36,7 +36,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Told:
+class Notified:
     """One message: when, and since when that fires which it is about; nothing where it only says what is over."""
 
     at: datetime
@@ -87,31 +87,37 @@ def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, 
         yield hour, History(hour, "UTC", by_subject(before, cheapest), cheapest, slowest_by_model(days))
 
 
-def watch(rollups: Rollups, settings: Settings) -> list[Told]:
+def watch(rollups: Rollups, settings: Settings) -> list[Notified]:
     """The messages that the watch would have sent."""
-    alerting, book, told = settings.monitoring.alerting, Book(), []
-    rhythm, told_at = rhythm_of(alerting), None
+    alerting, registry, notified = settings.monitoring.alerting, AlertRegistry(), []
+    grouping, notified_at = grouping_policy_of(alerting), None
     length, last_before = timedelta(minutes=alerting.window_minutes), None
     for hour, history in rollups.histories:
         minutes = rollups.of_minutes(hour - COST_WINDOWS * length, hour + HOUR)
-        for at, findings in looks(Seen(minutes, last_before, {hour: history}), hour, hour + 59 * MINUTE, settings):
-            book.look(at, findings, alerting)
-            news = book.tell(at, told_at, [], rhythm)
-            if news:
-                told_at = at
-                fired = [entry.life.fired_at for entry in news if entry.life.news is not AlertEvent.RESOLVED]
-                told.append(Told(at, min(filter(None, fired), default=None)))
-            book.ended.clear()
+        for at, evaluations in evaluate_minutes(
+            WindowInputs(minutes, last_before, {hour: history}), hour, hour + 59 * MINUTE, settings
+        ):
+            registry.update(at, evaluations, alerting)
+            due = registry.take_due(at, notified_at, [], grouping)
+            if due:
+                notified_at = at
+                fired = [
+                    tracked.lifecycle.fired_at
+                    for tracked in due
+                    if tracked.lifecycle.pending_event is not AlertEvent.RESOLVED
+                ]
+                notified.append(Notified(at, min(filter(None, fired), default=None)))
+            registry.ended.clear()
         if minutes.height:
             newest: Any = minutes["bucket"].max()
             last_before = newest + MINUTE
-    return told
+    return notified
 
 
 # --- what people often begin with -------------------------------------------------------------------------------------
 
 
-def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
     """A message whenever a window is beyond its fixed warning, and none before it was back within.
 
     `careful`: where it is over as many selections, and for as many minutes, as Routewatch wants.
@@ -123,7 +129,7 @@ def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]
     return _crossings(rollups, settings, limit, careful=careful)
 
 
-def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Told]:
+def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
     """The same with the mean and three standard deviations of the hours of the week before, by the day."""
     limits: dict[tuple[KpiName, str, datetime], float | None] = {}
 
@@ -137,7 +143,7 @@ def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[
 
 
 def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: datetime) -> float | None:
-    above, below = PARTS[kpi]
+    above, below = KPIS[kpi].parts.numerator, KPIS[kpi].parts.denominator
     week = rollups.subjects.filter(pl.col("bucket").is_between(day - 7 * DAY, day, closed="left"))
     values = (
         week.filter(pl.col("subject") == subject, pl.col(below) > 0).select(pl.col(above) / pl.col(below)).to_series()
@@ -148,10 +154,10 @@ def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: dateti
     return mean + 3 * deviation if kpi in LOWER_IS_BETTER else mean - 3 * deviation
 
 
-def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Told]:
+def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Notified]:
     """One message for each minute in which something begins to be beyond its limit."""
     alerting = settings.monitoring.alerting
-    length, told = timedelta(minutes=alerting.window_minutes), []
+    length, notified = timedelta(minutes=alerting.window_minutes), []
     sample, hold = (alerting.minimum_sample, alerting.hold_minutes) if careful else (1, 0)
     since: dict[tuple[KpiName, str], int] = {}
     for hour, history in rollups.histories:
@@ -161,14 +167,18 @@ def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, caref
             at: Any = key[0]
             beyond = {}
             for row in group.iter_rows(named=True):
-                for kpi, (above, below) in PARTS.items():
-                    limit = limit_of(kpi, row["subject"], at) if row[below] and row[SAMPLES[kpi]] >= sample else None
-                    if limit is not None and _is_beyond(kpi, row[above] / row[below], limit):
+                for kpi, parts in ((name, it.parts) for name, it in KPIS.items()):
+                    limit = (
+                        limit_of(kpi, row["subject"], at)
+                        if row[parts.denominator] and row[parts.sample] >= sample
+                        else None
+                    )
+                    if limit is not None and _is_beyond(kpi, row[parts.numerator] / row[parts.denominator], limit):
                         beyond[kpi, row["subject"]] = since.get((kpi, row["subject"]), -1) + 1
             if hold in beyond.values():
-                told.append(Told(at, at))
+                notified.append(Notified(at, at))
             since = beyond
-    return told
+    return notified
 
 
 def _is_beyond(kpi: KpiName, value: float, limit: float) -> bool:
@@ -194,16 +204,16 @@ class Row(NamedTuple):
         return f"| {self.name} | {' | '.join(cells)} |"
 
 
-def judged(name: str, told: Sequence[Told]) -> Row:
+def judged(name: str, notified: Sequence[Notified]) -> Row:
     """Against the incidents. A message that only says what is over belongs to whatever is told before it."""
     minutes: list[float | None] = []
     owned: set[datetime] = set()
     for incident in INCIDENTS:
-        during = [it for it in told if incident.start <= it.at < incident.end + LATE]
+        during = [it for it in notified if incident.start <= it.at < incident.end + LATE]
         first = next((it.at for it in during if it.fired_at is not None and it.fired_at >= incident.start), None)
         minutes.append(None if first is None else (first - incident.start) / MINUTE)
         owned |= {it.at for it in during}
-    false = sum(it.fired_at is not None and it.at not in owned for it in told)
+    false = sum(it.fired_at is not None and it.at not in owned for it in notified)
     return Row(name, minutes, len(owned), false)
 
 

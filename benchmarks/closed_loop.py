@@ -22,25 +22,25 @@ from sqlalchemy import Engine, insert, select
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.attribution import Attribution
 from models.database import migrate, open_database, reading, writing
-from models.documents import ConfigMove, Recommendation
-from models.kpi import LOWER_IS_BETTER, KpiName
+from models.documents import ConfigChangeProposal, Recommendation
+from models.kpis import LOWER_IS_BETTER, KpiName
 from models.period import Level
 from models.settings import Settings
 from models.tables import ConfigChange, Selection, table_of
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
-from tasks.optimizer.apply import Evidence, apply
+from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.decisions import approve
 from tasks.optimizer.lifecycle import Step, propose
 from tasks.optimizer.queries import list_optimizations, pending
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.optimizer.verify import verify
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.request import scheduled
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
-from tasks.rollups.checkpoint import basis_of
+from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.totals import total
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 DAYS, JUDGED_DAYS = 60, 14
@@ -69,16 +69,16 @@ class Run:
     last_change: datetime = START
 
 
-def run(seed: int, days: int = DAYS) -> Run:
+def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
     """One seed: the same demand twice, once under the config that the loop changes."""
     end = START + days * DAY
     judged = end - JUDGED_DAYS * DAY
     off = _kpis(simulate(judged, end, DEFAULT_CONFIG, seed=seed))
     with tempfile.TemporaryDirectory() as folder:
         engine = _prepared(Path(folder))
-        served = [_live(engine, day, seed) for day in range(days)]
+        served = [_live(engine, day, seed, planted_on) for day in range(days)]
         on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
-        told = _told(engine, Run(seed, off, on))
+        told = _result_line(engine, Run(seed, off, on))
         engine.dispose()
     return told
 
@@ -142,7 +142,7 @@ def _prepared(folder: Path) -> Engine:
     return engine
 
 
-def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
+def _live(engine: Engine, day: int, seed: int, planted_on: int) -> pl.DataFrame:
     """One day: the router serves from morning to morning, then comes the daily run."""
     morning = START + day * DAY + MORNING
     config = {key: setting.value for key, setting in read_config(engine).items()}
@@ -151,21 +151,21 @@ def _live(engine: Engine, day: int, seed: int) -> pl.DataFrame:
     with writing(engine) as connection:
         names = ["request_id", *SELECTION_SCHEMA]
         connection.execute(insert(table_of(Selection)), rows.select(names).to_dicts())
-    fold(engine, basis_of(SETTINGS), now=morning)
+    update_rollups(engine, rollup_settings(SETTINGS), now=morning)
     verify(engine, SETTINGS, morning)
     _decide_daily(engine, morning)
     for optimization_id, label in pending(engine):
         if " model_selection " in label:
             approve(engine, optimization_id, SETTINGS, Attribution("person", "looks good", morning))
-    if day == PLANTED_ON:
+    if day == planted_on:
         _plant(engine, HARMS[seed % len(HARMS)], morning)
     return rows
 
 
 def _decide_daily(engine: Engine, morning: datetime) -> None:
     request, _ = scheduled("daily", SETTINGS, morning)
-    material = survey(engine, request, SETTINGS, morning)
-    evidence = Evidence(material.current.period, material.current.last_selection_at, morning)
+    material = collect_material(engine, request, SETTINGS, morning)
+    evidence = DecisionContext(material.current.period, material.current.last_selection_at, morning)
     apply(engine, material.recommendations, SETTINGS, evidence)
 
 
@@ -173,7 +173,7 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
     """A recommendation that should never have been made, approved by somebody in a hurry."""
     config = read_config(engine)
     moves = tuple(
-        ConfigMove(key=key, from_value=config[key].value, to_value=value, version=config[key].version)
+        ConfigChangeProposal(key=key, from_value=config[key].value, to_value=value, version=config[key].version)
         for key, value in harm.items()
     )
     kind: Any = "model_selection" if next(iter(harm)).startswith("routing.") else "cache_optimization"
@@ -197,12 +197,12 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
 
 def _kpis(rows: pl.DataFrame) -> Values:
     limits = SETTINGS.performance_metrics
-    hours = roll_up(rows.select(SELECTION_SCHEMA.keys()), "UTC", limits.response_time.target)[Level.HOUR]
+    hours = roll_up(rows.select(SELECTION_SCHEMA.keys()), "UTC", limits.of(KpiName.RESPONSE_TIME).target)[Level.HOUR]
     measured = kpis(total(hours), measure_efficiency(hours, limits), limits)
     return {kpi.name: kpi.value for kpi in measured if kpi.value is not None}
 
 
-def _told(engine: Engine, result: Run) -> Run:
+def _result_line(engine: Engine, result: Run) -> Run:
     with reading(engine) as connection:
         changes = connection.execute(select(table_of(ConfigChange)).order_by(table_of(ConfigChange).c.id)).fetchall()
     for change in changes:

@@ -12,13 +12,13 @@ import polars as pl
 from sqlalchemy import Engine, delete, text
 
 from models.database import migrate, open_database, writing
-from models.tables import FoldState, Rollup, table_of
-from tasks.ingestion.column_mapping import COLUMNS
+from models.tables import Rollup, RollupCheckpoint, table_of
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
 Kind = Literal["sqlite", "postgresql"]
 KINDS: tuple[Kind, ...] = ("sqlite", "postgresql")
 
-_NAMES = ", ".join(COLUMNS)
+_NAMES = ", ".join(SELECTION_COLUMNS)
 
 
 class Databases:
@@ -58,7 +58,9 @@ class Databases:
 def prepare(kind: Kind, selections: pl.DataFrame) -> Any:
     """Rows of COLUMNS in the form that the database's own loader takes: tuples, or CSV."""
     zone = "+00" if kind == "postgresql" else ""
-    texts = selections.select(COLUMNS).with_columns(pl.col("timestamp").dt.strftime(f"%Y-%m-%d %H:%M:%S%.6f{zone}"))
+    texts = selections.select(SELECTION_COLUMNS).with_columns(
+        pl.col("timestamp").dt.strftime(f"%Y-%m-%d %H:%M:%S%.6f{zone}")
+    )
     return texts.rows() if kind == "sqlite" else texts.write_csv(include_header=False).encode()
 
 
@@ -67,7 +69,7 @@ def store(engine: Engine, prepared: Any) -> None:
     with writing(engine) as connection:
         cursor: Any = connection.connection.cursor()
         if engine.dialect.name == "sqlite":
-            marks = ", ".join("?" * len(COLUMNS))
+            marks = ", ".join("?" * len(SELECTION_COLUMNS))
             cursor.executemany(f"INSERT INTO selection ({_NAMES}) VALUES ({marks})", prepared)  # noqa: S608
             return
         with cursor.copy(f"COPY selection ({_NAMES}) FROM STDIN (FORMAT csv)") as copy:
@@ -87,7 +89,7 @@ def forget(engine: Engine) -> None:
     """Takes the rollups away, as if nothing had been folded."""
     with writing(engine) as connection:
         connection.execute(delete(table_of(Rollup)))
-        connection.execute(delete(table_of(FoldState)))
+        connection.execute(delete(table_of(RollupCheckpoint)))
 
 
 def _postgresql_in(folder: Path) -> Any:

@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 from benchmarks.scene import BASIS, NOW
 from models.database import open_database
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 
 EVERY_S = 0.05
 
@@ -25,7 +25,7 @@ def main(address: str) -> None:
     watcher = Thread(target=_watch_children, args=(children, over))
     watcher.start()
     try:
-        rows = fold(open_database(address), BASIS, now=NOW).rows
+        rows = update_rollups(open_database(address), BASIS, now=NOW).rows
     finally:
         over.set()
         watcher.join()

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from benchmarks.databases import forget
 from benchmarks.line import Goal, Line, in_turns, seconds_of
 from benchmarks.scene import BASIS, NOW, Scene, address_of, in_own_process
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 
 GOAL = Goal(0.8)
 
@@ -26,7 +26,7 @@ def lines(scene: Scene) -> Iterator[Line]:
 def _fold(engine: Engine, rows: int) -> float:
     forget(engine)
     counted: list[int] = []
-    seconds = seconds_of(lambda: counted.append(fold(engine, BASIS, now=NOW).rows))
+    seconds = seconds_of(lambda: counted.append(update_rollups(engine, BASIS, now=NOW).rows))
     _expect(counted[0], rows)
     return seconds
 

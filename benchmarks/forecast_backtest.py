@@ -153,9 +153,9 @@ def _asked(methods: Mapping[str, Method], spend: Spend, now: int, month: tuple[i
     weekday = (spend.first + timedelta(days=now - len(known))).weekday()
     for name, method in methods.items():
         if total > 0:
-            told = method(known, weekday, now - start, end - now)
-            low, high = max(0.0, told.low), told.high
-            error, inside = abs(told.estimate - rest) / total, low <= rest <= high
+            forecast = method(known, weekday, now - start, end - now)
+            low, high = max(0.0, forecast.low), forecast.high
+            error, inside = abs(forecast.estimate - rest) / total, low <= rest <= high
             yield Row(name, spend.variant, spend.seed, len(known), end - now, error, inside, (high - low) / total)
 
 
@@ -238,8 +238,8 @@ def main(seeds: int = 10, libraries: bool = False) -> None:
         methods |= others.METHODS
     warnings.simplefilter("ignore")
     with ProcessPoolExecutor(2) as pool:
-        told = list(pool.map(_backtest_of, range(FIRST_SEED, FIRST_SEED + seeds), [libraries] * seeds))
-    simulated = _frame([row for rows in told for row in rows])
+        forecast = list(pool.map(_backtest_of, range(FIRST_SEED, FIRST_SEED + seeds), [libraries] * seeds))
+    simulated = _frame([row for rows in forecast for row in rows])
     typer.echo(f"Simulated, {seeds} seeds\n\n{by_time_left(simulated)}\n\n{by_variant(simulated)}")
     if real := backtest_real(methods):
         frame = _frame(real)

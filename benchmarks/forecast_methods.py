@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tasks.forecasting.daily_model import WEEK, Floats, outlook, weekday_factors
+from tasks.forecasting.daily_model import WEEK, Floats, forecast_days, weekday_factors
 from tasks.statistics.intervals import Z_80
 
 SMOOTHING = 0.2
 """Of simple exponential smoothing: close to what is best here over all variants."""
 
 
-class Told(NamedTuple):
+class MonthForecast(NamedTuple):
     """What the rest of the month will come to, and between which bounds."""
 
     estimate: float
@@ -23,30 +23,30 @@ class Told(NamedTuple):
     high: float
 
 
-Method = Callable[[Floats, int, int, int], Told]
+Method = Callable[[Floats, int, int, int], MonthForecast]
 """From the known days, the weekday of the first of them, how many days of the month are over, and how many are left."""
 
 
-def mean_of_four_weeks(days: Floats, weekday: int, over: int, left: int) -> Told:
+def mean_of_four_weeks(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """What Routewatch did at first."""
     return _carried_on(days[-28:], left)
 
 
-def straight_line(days: Floats, weekday: int, over: int, left: int) -> Told:
+def straight_line(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """The mean of the month so far; before three days of it, of the last four weeks."""
     return _carried_on(days[-over:] if over >= 3 else days[-28:], left)  # noqa: PLR2004
 
 
-def seasonal_naive(days: Floats, weekday: int, over: int, left: int) -> Told:
+def seasonal_naive(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """As each weekday was a week before; its error grows with every week that it is carried on."""
     week = days[-WEEK:] if len(days) >= WEEK else np.resize(days, WEEK)
     apart = days[WEEK:] - days[:-WEEK] if len(days) > WEEK + 2 else days - days.mean()
     repeats = np.array([len(range(day, left, WEEK)) for day in range(WEEK)])
     variance = float(np.mean(apart**2)) * float(sum(n * (n + 1) * (2 * n + 1) / 6 for n in repeats))
-    return _told(float(np.resize(week, left).sum()), variance)
+    return _month_forecast(float(np.resize(week, left).sum()), variance)
 
 
-def weekday_means(days: Floats, weekday: int, over: int, left: int) -> Told:
+def weekday_means(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """The mean of each weekday over four weeks."""
     known = days[-4 * WEEK :]
     if len(known) < 2 * WEEK:
@@ -55,10 +55,10 @@ def weekday_means(days: Floats, weekday: int, over: int, left: int) -> Told:
     means = np.array([known[weekdays == day].mean() for day in range(WEEK)])
     variance = float(((known - means[weekdays]) ** 2).sum()) / (len(known) - WEEK)
     coming = (weekday + len(days) + np.arange(left)) % WEEK
-    return _told(float(means[coming].sum()), variance * (left + left**2 / len(known)))
+    return _month_forecast(float(means[coming].sum()), variance * (left + left**2 / len(known)))
 
 
-def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> Told:
+def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """Of the level, between weekday factors, with one constant for every router (Hyndman et al. 2008, ch. 6)."""
     factors = weekday_factors(days, weekday)[(weekday + np.arange(len(days) + left)) % WEEK]
     adjusted = days / np.maximum(factors[: len(days)], 0.05)
@@ -68,13 +68,15 @@ def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> T
         level += SMOOTHING * errors[-1]
     coming = factors[len(days) :]
     later = coming[::-1].cumsum()[::-1] - coming
-    return _told(float(level * coming.sum()), float(np.var(errors)) * float(((coming + SMOOTHING * later) ** 2).sum()))
+    return _month_forecast(
+        float(level * coming.sum()), float(np.var(errors)) * float(((coming + SMOOTHING * later) ** 2).sum())
+    )
 
 
-def chosen(days: Floats, weekday: int, over: int, left: int) -> Told:
+def chosen(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
     """tasks.forecasting.daily_model."""
-    coming = outlook(days, weekday, np.ones(left))
-    return _told(float(coming.expected[-1]), float(coming.spread[-1]) ** 2)
+    coming = forecast_days(days, weekday, np.ones(left))
+    return _month_forecast(float(coming.expected[-1]), float(coming.spread[-1]) ** 2)
 
 
 METHODS: Mapping[str, Method] = {
@@ -90,12 +92,12 @@ METHODS: Mapping[str, Method] = {
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _carried_on(days: Floats, left: int) -> Told:
+def _carried_on(days: Floats, left: int) -> MonthForecast:
     """The mean of days; the days to come vary by themselves, and their mean is not known exactly either."""
     variance = float(days.var(ddof=1)) * (left + left**2 / len(days))
-    return _told(float(days.mean()) * left, variance)
+    return _month_forecast(float(days.mean()) * left, variance)
 
 
-def _told(estimate: float, variance: float) -> Told:
+def _month_forecast(estimate: float, variance: float) -> MonthForecast:
     reach = Z_80 * math.sqrt(variance)
-    return Told(estimate, estimate - reach, estimate + reach)
+    return MonthForecast(estimate, estimate - reach, estimate + reach)

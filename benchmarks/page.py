@@ -19,7 +19,7 @@ from benchmarks.scene import BASIS, Scene, address_of
 from benchmarks.traffic import PERIOD, traffic
 from models.database import reading
 from models.tables import Selection, table_of
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 
 SELECTION = table_of(Selection)
 
@@ -59,7 +59,7 @@ def _filled_up_to_now(scene: Scene, kind: Kind) -> Engine:
     engine, now = scene.databases(kind).make(), datetime.now(UTC)
     shifted = pl.col("timestamp") + (now - PERIOD.end)
     fill(engine, kind, (frame.with_columns(shifted) for frame in traffic(scene.rows)))
-    fold(engine, BASIS, now=now)
+    update_rollups(engine, BASIS, now=now)
     return engine
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pypdf import PdfReader
 
-from reports.charts.build import draw
 from reports.renderers.pdf import render_pdf
+from reports.report_templates.drawing import draw
 from tests.support import documents
 
 MODELS = 4

@@ -18,9 +18,10 @@ from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period
 from models.tables import Selection
+from routewatch.selection import SELECTION
 from tasks.kpis.measures import heatmap, model_breakdown, timeline
 from tasks.rollups.aggregate import SELECTION_SCHEMA
-from tasks.rollups.query import gather
+from tasks.rollups.query import query_rollups
 from tasks.rollups.totals import percentiles_by, total
 
 SHARES = (0.5, 0.95, 0.99)
@@ -62,8 +63,8 @@ def read_to_arrow(engine: Engine) -> int:
 
 def from_rollups(engine: Engine, period: Period) -> Numbers:
     """Ours: the numbers as tasks.reporting.compose works them out."""
-    gathered = gather(engine, period, Filters())
-    parts, hours = gathered.parts, gathered.hours
+    rollup_slice = query_rollups(engine, period, Filters())
+    parts, hours = rollup_slice.parts, rollup_slice.hours
     whole, models = total(parts), model_breakdown(parts, {})
     percentiles_by(parts)
     series, cells = timeline(hours, period, Level.HOUR), heatmap(hours, period.zone)
@@ -78,7 +79,8 @@ def by_duckdb(parquet: Path) -> Numbers:
         weekly = "isodow(timestamp), hour(timestamp)"
 
         def rows(query: str) -> list[Any]:
-            return connection.execute(query).fetchall()
+            found: list[Any] = connection.execute(query).fetchall()
+            return found
 
         return _numbers(
             rows(f"SELECT {_SUMS}, {p95} FROM {source}"),  # noqa: S608
@@ -120,11 +122,12 @@ def by_pandas(parquet: Path) -> Numbers:
 
 def naively(engine: Engine, rows: int) -> Numbers:
     """From the first `rows` rows, as objects, into dictionaries of lists, in Python alone."""
-    models: dict[str, list[Selection]] = defaultdict(list)
+    models: dict[str, list[Any]] = defaultdict(list)
     hours: dict[datetime, list[float]] = defaultdict(list)
     cells: dict[tuple[int, int], list[float]] = defaultdict(list)
     with Session(engine) as session:
-        for row in session.exec(select(Selection).order_by(Selection.id).limit(rows)):  # type: ignore[arg-type]
+        stored: Any = session.exec(select(Selection).order_by(SELECTION.c.id).limit(rows))
+        for row in stored:
             models[row.model_id].append(row)
             if row.response_time_ms is not None:
                 hours[row.timestamp.replace(minute=0, second=0, microsecond=0)].append(row.response_time_ms)
@@ -157,7 +160,7 @@ def _numbers(whole: list[Any], models: list[Any], hours: list[Any], cells: list[
     return Numbers(int(whole[0][0]), {row[0]: row[-1][1] for row in models}, len(hours), len(cells))
 
 
-def _of_model(selections: list[Selection]) -> float:
+def _of_model(selections: list[Any]) -> float:
     """All numbers of some selections, of which the p95 is given."""
     times = sorted(row.response_time_ms for row in selections if row.response_time_ms is not None)
     hits = [row.cache_hit for row in selections if row.cache_hit is not None]

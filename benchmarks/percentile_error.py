@@ -9,7 +9,7 @@ from benchmarks.peers import exact_percentiles
 from benchmarks.scene import Scene
 from benchmarks.traffic import PERIOD
 from models.documents import Filters
-from tasks.rollups.query import gather
+from tasks.rollups.query import query_rollups
 from tasks.rollups.totals import PERCENTILES, percentiles_by
 
 GOAL = Goal(1.0, at_least=False)
@@ -19,7 +19,7 @@ def lines(scene: Scene) -> Iterator[Line]:
     exact = exact_percentiles(scene.parquet())
     for kind in scene.kinds:
         scene.say(f"percentiles, {kind}")
-        found = percentiles_by(gather(scene.folded(kind), PERIOD, Filters()).parts, "model_id")
+        found = percentiles_by(query_rollups(scene.folded(kind), PERIOD, Filters()).parts, "model_id")
         errors = [
             abs((found[model,][name] or 0.0) / value - 1) * 100
             for model, values in exact.items()

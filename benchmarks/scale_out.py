@@ -20,9 +20,9 @@ from benchmarks.scene import BASIS, NOW, Scene, address_of
 from benchmarks.traffic import PERIOD
 from models.database import open_database, reading
 from models.tables import Rollup, table_of
-from tasks.rollups.aggregate import COLUMNS
+from tasks.rollups.aggregate import ROLLUP_COLUMNS
 from tasks.rollups.backfill import days_of, rebuild_day, rebuild_weeks
-from tasks.rollups.checkpoint import State, read_state
+from tasks.rollups.checkpoint import Checkpoint, read_checkpoint
 
 GOAL = Goal(1.7)
 NAME = "backfill on Dask, 2 workers against 1"
@@ -43,7 +43,7 @@ def lines(scene: Scene) -> Iterator[Line]:
     yield Line(NAME, "postgresql", scene.rows, values, goal=GOAL, note=f"{os.cpu_count()} cores, PostgreSQL's included")
 
 
-def rebuild_in_worker(day: datetime, address: str, state: State) -> int:
+def rebuild_in_worker(day: datetime, address: str, state: Checkpoint) -> int:
     engine = open_database(address)
     try:
         return rebuild_day(engine, day, state)
@@ -55,7 +55,7 @@ def rebuild_in_worker(day: datetime, address: str, state: State) -> int:
 
 
 def _backfill(engine: Engine, client: Any) -> float:
-    state, days = read_state(engine, BASIS, NOW), days_of(engine, PERIOD)
+    state, days = read_checkpoint(engine, BASIS, NOW), days_of(engine, PERIOD)
     counted: list[int] = []
 
     def work() -> None:
@@ -104,7 +104,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _rollups(engine: Engine) -> pl.DataFrame:
-    columns = table_of(Rollup).c["level", *COLUMNS]
+    columns = table_of(Rollup).c["level", *ROLLUP_COLUMNS]
     with reading(engine) as connection:
         rows = connection.execute(select(*columns)).fetchall()
     frame = pl.DataFrame(rows, schema=[column.name for column in columns], orient="row", infer_schema_length=None)

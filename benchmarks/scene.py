@@ -16,11 +16,11 @@ from sqlalchemy import Engine
 
 from benchmarks.databases import KINDS, Databases, Kind, fill
 from benchmarks.traffic import PERIOD, traffic
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.update import update_rollups
 
 ROOT = Path(__file__).parents[1]
-BASIS = Basis("UTC", 2000.0)
+BASIS = RollupSettings("UTC", 2000.0)
 NOW = PERIOD.end
 """The time that the fold acts at: as in production, it keeps minutes of the 48 hours before."""
 
@@ -56,7 +56,7 @@ class Scene:
     def folded(self, kind: Kind, rows: int | None = None) -> Engine:
         """The same, with rollups."""
         engine = self.filled(kind, rows)
-        fold(engine, BASIS, now=NOW)
+        update_rollups(engine, BASIS, now=NOW)
         return engine
 
     def parquet(self, rows: int | None = None) -> Path:

@@ -6,7 +6,6 @@ others use too they say more than the clock does, though not everything.
 
 from __future__ import annotations
 
-import os
 import resource
 import statistics
 import subprocess
@@ -20,8 +19,9 @@ from benchmarks.scene import Scene
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.database import connect, migrate
 from tasks.optimizer.router_config import set_by_hand
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.update import update_rollups
+from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections
 
 ROUNDS = 5
@@ -94,15 +94,14 @@ def _fill(home: Path) -> int:
     insert_selections(engine, selections)
     for key, value in DEFAULT_CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="the router's own default", now=START)
-    fold(engine, Basis("UTC", 2000.0), now=END)
+    update_rollups(engine, RollupSettings("UTC", 2000.0), now=END)
     engine.dispose()
     return selections.height
 
 
 def _processor_s(command: Sequence[str], home: Path, statuses: Sequence[int]) -> float:
     """Seconds that a command took of the processor. Raises RuntimeError where it fails."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    environment = clean | {"ROUTEWATCH_HOME": str(home), "PREFECT_HOME": str(home / "prefect")}
+    environment = clean_environment(ROUTEWATCH_HOME=str(home), PREFECT_HOME=str(home / "prefect"))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

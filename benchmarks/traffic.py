@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.period import Period
-from tasks.ingestion.column_mapping import COLUMNS
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
 DAYS = 30
 PERIOD = Period(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=DAYS))
@@ -35,7 +35,9 @@ WEEKEND, LATE_MS_SIGMA = 0.45, 0.55
 
 
 def traffic(rows: int) -> Iterator[pl.DataFrame]:
-    """Frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.COLUMNS, in order of time, `rows` in all."""
+    """Frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.SELECTION_COLUMNS, in order of time, `rows` in
+    all.
+    """
     made = 0
     for day, count in enumerate(_rows_by_day(rows)):
         frame = _day(day, int(count), made)
@@ -78,7 +80,7 @@ def _day(day: int, count: int, made: int) -> pl.DataFrame:
         "prompt_tokens": random.integers(20, 4_000, count),
         "completion_tokens": random.integers(1, 900, count),
     }
-    return pl.DataFrame(columns).select(COLUMNS)
+    return pl.DataFrame(columns).select(SELECTION_COLUMNS)
 
 
 def _seconds(random: Any, count: int) -> Any:

@@ -21,9 +21,9 @@ from examples import simulated_router
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.documents import Direction, Filters
 from models.period import Level, Period
-from tasks.comparison.trends import METRICS, trends
+from tasks.comparison.trends import HEADLINE_METRICS, trends
 from tasks.rollups.aggregate import SELECTION_SCHEMA, empty, roll_up
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
 """The Monday whose level the simulated router's growth is counted from."""
@@ -82,7 +82,7 @@ def main(spell: float = 0.0) -> None:
         ]
     rows = [(it.case, it.metric, it.direction.name) for it in told]
     frame = pl.DataFrame(rows, orient="row", schema=list(Found._fields))
-    names = [metric.name for metric in METRICS]
+    names = list(HEADLINE_METRICS)
     typer.echo(f"| compared | {' | '.join(names)} | not judged |\n|---{'|--:' * (len(names) + 1)}|")
     for case in CASES:
         of_case = frame.filter(pl.col("case") == case.name)
@@ -105,7 +105,7 @@ def _steady(hour: datetime) -> float:
     return float(_GROWING(hour) / 1.02 ** ((hour - START) / WEEK))
 
 
-def _gathered(start: datetime, case: Case, seed: int, spell: float) -> Gathered:
+def _gathered(start: datetime, case: Case, seed: int, spell: float) -> RollupSlice:
     rows = simulate(start, start + case.length, DEFAULT_CONFIG, seed=seed).select(SELECTION_SCHEMA.keys())
     rollups = roll_up(rows, "UTC", 2000.0)
     hours, period = rollups[Level.HOUR], Period(start, start + case.length)
@@ -113,7 +113,7 @@ def _gathered(start: datetime, case: Case, seed: int, spell: float) -> Gathered:
         hours = hours.join(_spells(start, case.length, seed, spell), on="bucket")
         hours = hours.with_columns(pl.col("response_time_sum_ms", "cost_sum_usd") * pl.col("factor")).drop("factor")
     minutes = rollups[Level.MINUTE] if case.length <= HOUR else empty()
-    return Gathered(period, period, Filters(), hours, hours, minutes, None, None)
+    return RollupSlice(period, period, Filters(), hours, hours, minutes, None, None)
 
 
 def _spells(start: datetime, length: timedelta, seed: int, spell: float) -> pl.DataFrame:

@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from pydantic.alias_generators import to_camel
+from pydantic import TypeAdapter
 from sqlalchemy import select
 
 from dashboard.middleware import requires
-from dashboard.problem_details import Refused, problems
-from models.context import Workplace
+from dashboard.problem_details import ApiError, problems
+from models.base import ResponseModel
+from models.context import AppContext
 from models.database import reading
 from models.documents import ReportDocument
 from models.schema import REPORT
@@ -50,18 +50,14 @@ Reader = Annotated[str, Depends(requires("read"))]
 ReportId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True)
-
-
-class ConfigValues(_Part):
+class ConfigValues(ResponseModel):
     """The router's settings; a version rises with every change of its key."""
 
     values: dict[str, Any]
     versions: dict[str, int]
 
 
-class ListedReport(_Part):
+class ListedReport(ResponseModel):
     id: int
     kind: str
     template: str
@@ -74,7 +70,7 @@ class ListedReport(_Part):
     """Where its files are, by their suffix; only those that are there."""
 
 
-class Reports(_Part):
+class Reports(ResponseModel):
     reports: list[ListedReport]
     next: str | None
     """Where older ones are; null where there are none."""
@@ -91,8 +87,8 @@ router = APIRouter()
 )
 def get_config(request: Request, _name: Reader) -> Response:
     """All of the router's settings. Ask with the last answer's ETag in If-None-Match: 304 is "as before"."""
-    place: Workplace = request.app.state.place
-    settings = read_config(place.engine)
+    ctx: AppContext = request.app.state.ctx
+    settings = read_config(ctx.engine)
     said = ConfigValues(
         values={key: setting.value for key, setting in settings.items()},
         versions={key: setting.version for key, setting in settings.items()},
@@ -113,13 +109,13 @@ def get_reports(
     before: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only reports with smaller ids")] = None,
 ) -> Reports:
     """The stored reports, the newest first."""
-    place: Workplace = request.app.state.place
+    ctx: AppContext = request.app.state.ctx
     query = select(REPORT).order_by(REPORT.c.id.desc()).limit(limit + 1)
-    with reading(place.engine) as connection:
+    with reading(ctx.engine) as connection:
         rows = connection.execute(query if before is None else query.where(REPORT.c.id < before)).fetchall()
     shown, more = rows[:limit], len(rows) > limit
     following = f"/reports?limit={limit}&before={shown[-1].id}" if more else None
-    return Reports(reports=[_listed(place, row) for row in shown], next=following)
+    return Reports(reports=[_listed(ctx, row) for row in shown], next=following)
 
 
 @router.get("/reports/{report_id}", tags=["reports"], response_model=ReportDocument, responses=problems(404, 422))
@@ -141,11 +137,11 @@ def get_report_file(
     request: Request, _name: Reader, report_id: ReportId, suffix: Literal["html", "pdf", "csv", "zip", "json"]
 ) -> Response:
     """A report as it was written to a file."""
-    place: Workplace = request.app.state.place
-    path = _paths(place, _row(request, report_id)).get(suffix)
+    ctx: AppContext = request.app.state.ctx
+    path = _paths(ctx, _row(request, report_id)).get(suffix)
     if path is None:
         detail = f"report {report_id} has no file {suffix} that is still there: GET /reports lists those that are"
-        raise Refused(HTTPStatus.NOT_FOUND, detail)
+        raise ApiError(HTTPStatus.NOT_FOUND, detail)
     headers = {"Content-Security-Policy": _FILE_POLICY, "Cache-Control": "private, no-cache"}
     return FileResponse(
         path, media_type=_TYPES[suffix], filename=path.name, headers=headers, content_disposition_type="inline"
@@ -161,15 +157,15 @@ def _names(given: str, tag: str) -> bool:
 
 
 def _row(request: Request, report_id: int) -> Any:
-    place: Workplace = request.app.state.place
-    with reading(place.engine) as connection:
+    ctx: AppContext = request.app.state.ctx
+    with reading(ctx.engine) as connection:
         row = connection.execute(select(REPORT).where(REPORT.c.id == report_id)).one_or_none()
     if row is None:
-        raise Refused(HTTPStatus.NOT_FOUND, f"there is no report {report_id}: GET /reports lists those that are there")
+        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no report {report_id}: GET /reports lists those that are there")
     return row
 
 
-def _listed(place: Workplace, row: Any) -> ListedReport:
+def _listed(ctx: AppContext, row: Any) -> ListedReport:
     return ListedReport(
         id=row.id,
         kind=row.kind,
@@ -178,13 +174,13 @@ def _listed(place: Workplace, row: Any) -> ListedReport:
         period_end=row.period_end,
         created_at=row.created_at,
         document=f"/reports/{row.id}",
-        files={suffix: f"/reports/{row.id}/files/{suffix}" for suffix in _paths(place, row)},
+        files={suffix: f"/reports/{row.id}/files/{suffix}" for suffix in _paths(ctx, row)},
     )
 
 
-def _paths(place: Workplace, row: Any) -> dict[str, Any]:
+def _paths(ctx: AppContext, row: Any) -> dict[str, Any]:
     """A report's files that are there, by suffix. Their names are made of its kind and period, never of a request."""
     document = _DOCUMENT.validate_python(row.document)
-    stem, folder = file_stem(document, row.id), place.environment.reports_folder / document.kind
+    stem, folder = file_stem(document, row.id), ctx.environment.reports_folder / document.kind
     paths = {suffix: folder / f"{stem}.{suffix}" for suffix in _TYPES}
     return {suffix: path for suffix, path in paths.items() if path.is_file()}

@@ -13,13 +13,13 @@ from dashboard import page
 from dashboard import routes as interface
 from dashboard.live_views import LiveViews
 from dashboard.monitor import Monitor
-from models.context import Workplace
-from reports.charts.vega import drawn_apart
+from models.context import AppContext
+from reports.charts.vega import own_process
 
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(place: Workplace, *, watches: bool = True, host: str = "127.0.0.1") -> FastAPI:
+def create_app(ctx: AppContext, *, watches: bool = True, host: str = "127.0.0.1") -> FastAPI:
     """The app for a workplace; `watches`: whether it also folds, judges and delivers while it runs.
 
     `host` is the address that the server is going to listen on. Raises TokensNeeded for one that others can reach where
@@ -28,17 +28,17 @@ def create_app(place: Workplace, *, watches: bool = True, host: str = "127.0.0.1
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        monitor = Monitor(place)
-        if watches and place.settings.monitoring.enabled:
+        monitor = Monitor(ctx)
+        if watches and ctx.settings.monitoring.enabled:
             monitor.start()
-        with drawn_apart():
+        with own_process():
             yield
         monitor.stop()
 
     app = FastAPI(title="Routewatch", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.state.place = place
-    app.state.views = LiveViews(place)
-    interface.add_to(app, place, host)
+    app.state.ctx = ctx
+    app.state.views = LiveViews(ctx)
+    interface.add_to(app, ctx, host)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

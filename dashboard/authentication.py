@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
-from dashboard.problem_details import Refused
+from dashboard.problem_details import ApiError
 from models.access_token import Scope, Token, token_of
 from models.errors import TokensNeeded
 
@@ -41,7 +41,7 @@ class Person:
     scopes: frozenset[Scope]
 
 
-class Gate:
+class Authenticator:
     """Knows the tokens, and whether the server can be reached from this machine alone.
 
     Without tokens everybody on this machine may do everything, which is why it then listens on the loopback only.
@@ -59,13 +59,13 @@ class Gate:
         """Whether no token is asked for."""
         return not self._tokens
 
-    def admit(self, method: str, path: str, headers: Headers, scheme: str, now: datetime) -> Person | None:
+    def authenticate(self, method: str, path: str, headers: Headers, scheme: str, now: datetime) -> Person | None:
         """Who a request is from; None on the paths that are open to all. Raises Refused."""
         host = headers.get("host", "")
         if self._on_loopback and _name_of(host) not in LOOPBACK_NAMES:
             # Another name leads here: a page of that name would be of our origin (DNS rebinding).
             detail = f"this server is localhost or 127.0.0.1, and was asked for as {host!r}: use one of its own names"
-            raise Refused(HTTPStatus.MISDIRECTED_REQUEST, detail, closes=True)
+            raise ApiError(HTTPStatus.MISDIRECTED_REQUEST, detail, closes=True)
         bearer = headers.get("authorization")
         if method not in READING and (bearer is None or path in OPEN_PATHS):
             self._check_origin(headers, f"{scheme}://{host}", needed=COOKIE in _cookies(headers))
@@ -150,13 +150,13 @@ def _good(token: Token, now: datetime) -> Token:
     return token
 
 
-def _unknown(detail: str) -> Refused:
-    return Refused(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="routewatch"'}, closes=True)
+def _unknown(detail: str) -> ApiError:
+    return ApiError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="routewatch"'}, closes=True)
 
 
-def _from_elsewhere(where: str) -> Refused:
+def _from_elsewhere(where: str) -> ApiError:
     detail = f"the request comes from {where}, and only this server's own pages may change something"
-    return Refused(HTTPStatus.FORBIDDEN, detail, closes=True)
+    return ApiError(HTTPStatus.FORBIDDEN, detail, closes=True)
 
 
 def _signature(token: Token, ends: int) -> str:

@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 
 from dashboard.middleware import requires
-from dashboard.problem_details import Refused, problems
-from models.context import Workplace
+from dashboard.problem_details import ApiError, problems
+from models.context import AppContext
 from models.database import check_revision, reading
 from models.errors import SchemaOutdated
-from tasks.rollups.checkpoint import read_known_state
+from tasks.rollups.checkpoint import read_known_checkpoint
 
 OLDEST_FOLD = timedelta(minutes=10)
 WINDOW = timedelta(minutes=15)
@@ -40,14 +40,14 @@ async def healthz() -> Alive:
 @router.get("/readyz", responses=problems())
 def readyz(request: Request, _name: Reader) -> Alive:
     """The database is there, at this program's revision, and was counted within ten minutes; else 503 says why not."""
-    place: Workplace = request.app.state.place
+    ctx: AppContext = request.app.state.ctx
     now = datetime.now(UTC)
     try:
-        check_revision(place.engine)
+        check_revision(ctx.engine)
     except SchemaOutdated as error:
         found = error.found or "none"
         raise _not_ready(f"the database is at revision {found}, not {error.expected}: {error.remedy}") from None
-    with reading(place.engine) as connection:
+    with reading(ctx.engine) as connection:
         behind_s = lag_s(connection, now)
     if behind_s is None:
         raise _not_ready(f"no selection has been counted yet: {_COUNTING}")
@@ -59,10 +59,10 @@ def readyz(request: Request, _name: Reader) -> Alive:
 
 def lag_s(connection: Connection, now: datetime) -> float | None:
     """How long ago the fold came by last; None where it never did."""
-    state = read_known_state(connection)
-    if state is None or state.folded_at is None:
+    state = read_known_checkpoint(connection)
+    if state is None or state.rollups_updated_at is None:
         return None
-    return max(0.0, (now - state.folded_at).total_seconds())
+    return max(0.0, (now - state.rollups_updated_at).total_seconds())
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -70,5 +70,5 @@ def lag_s(connection: Connection, now: datetime) -> float | None:
 _COUNTING = "let the monitor run (`monitoring.enabled`), or see in the server's log why it does not count"
 
 
-def _not_ready(detail: str) -> Refused:
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})
+def _not_ready(detail: str) -> ApiError:
+    return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"Retry-After": "60"})

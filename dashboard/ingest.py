@@ -20,12 +20,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
 from dashboard.middleware import requires
-from dashboard.problem_details import Refused, problems
+from dashboard.problem_details import ApiError, problems
 from dashboard.request_body import read_body
-from models.context import Workplace
+from models.context import AppContext
 from models.database import insert_into, writing
-from models.schema import SELECTION
-from models.selection_input import Pick
+from routewatch.selection import SELECTION, Pick
 
 MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
@@ -72,7 +71,7 @@ class SelectionResults(BaseModel):
 class Intake:
     """How much is being taken in at once, and what has become of all of it since the server started."""
 
-    place: Workplace
+    ctx: AppContext
     most_at_once: int = MOST_BATCHES_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
 
@@ -86,7 +85,7 @@ class Intake:
         if self._batches >= self.most_at_once:
             detail = f"{self._batches} batches are being taken in already: send this one again after a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
+            raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
         self._batches += 1
         try:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s)
@@ -102,7 +101,7 @@ class Intake:
         return results
 
     def _take(self, body: bytes) -> SelectionResults:
-        return record(self.place.engine, selections_in(body), datetime.now(UTC))
+        return record(self.ctx.engine, selections_in(body), datetime.now(UTC))
 
 
 router = APIRouter(tags=["selections"])
@@ -148,7 +147,7 @@ async def post_selections(request: Request, _name: Annotated[str, Depends(requir
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         detail = f"the body is of type {kind or 'nothing'!r}: send application/json"
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
     intake: Intake = request.app.state.intake
     results = await intake.take(request)
     status = HTTPStatus.MULTI_STATUS if results.refused else HTTPStatus.OK
@@ -161,15 +160,15 @@ def selections_in(body: bytes) -> list[Any]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
     if isinstance(content, dict):
         return [content]
     if not isinstance(content, list):
         detail = "the body is neither a selection, which is an object, nor a list of them"
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+        raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     if len(content) > MOST_SELECTIONS:
         detail = f"there are {len(content)} selections, at most {MOST_SELECTIONS} are taken at once: send them in parts"
-        raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     return content
 
 

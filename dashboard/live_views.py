@@ -21,12 +21,12 @@ from dashboard.render import (
     render_sections,
 )
 from dashboard.view_filter import Chosen, measured
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level
-from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
-from tasks.alerts.queries import learning, list_alerts
+from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
+from tasks.alerts.queries import baseline_progress, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
 from tasks.optimizer.queries import label, list_optimizations
@@ -51,7 +51,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _KeptView:
     """A view, and when working it out began, by the monotonic clock: it cannot know of what came later."""
 
     shown: Shown
@@ -63,7 +63,7 @@ class _Slot:
     """One view; whoever holds the lock works it out, for all who wait."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    kept: _Kept | None = None
+    kept: _KeptView | None = None
 
 
 class LiveViews:
@@ -73,9 +73,9 @@ class LiveViews:
     there, unless that is older than a whole refresh.
     """
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
-        self._refresh_s = place.settings.monitoring.dashboard.refresh_rate / 1_000
+    def __init__(self, ctx: AppContext) -> None:
+        self._ctx = ctx
+        self._refresh_s = ctx.settings.monitoring.dashboard.refresh_rate / 1_000
         self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
         self._keeping = threading.Lock()
 
@@ -89,9 +89,9 @@ class LiveViews:
         with slot.lock:
             if slot.kept is None or slot.kept.began_at <= (asked_at if anew else asked_at - self._refresh_s / 2):
                 began_at = time.monotonic()
-                live = look(self._place, chosen, datetime.now(UTC))
+                live = collect_view(self._ctx, chosen, datetime.now(UTC))
                 sections = render_sections(live)
-                slot.kept = _Kept(Shown(live, sections, hashes(sections)), began_at)
+                slot.kept = _KeptView(Shown(live, sections, hashes(sections)), began_at)
             return slot.kept.shown
 
     def page(self, chosen: Chosen) -> str:
@@ -108,11 +108,11 @@ class LiveViews:
             return slot
 
 
-def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
+def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
     """Everything that the page shows of a range up to `now`, the running minute included."""
-    _, document = measured(place, chosen, now)
-    with reading(place.engine) as connection:
-        counted_at = connection.scalar(select(FOLD_STATE.c.folded_at))
+    _, document = measured(ctx, chosen, now)
+    with reading(ctx.engine) as connection:
+        counted_at = connection.scalar(select(ROLLUP_CHECKPOINT.c.rollups_updated_at))
         models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
     return Live(
         document=document,
@@ -122,12 +122,12 @@ def look(place: Workplace, chosen: Chosen, now: datetime) -> Live:
         teams=chosen.teams,
         known_models=models,
         known_teams=teams,
-        alerts=_alerts(place),
-        learning=learning(place, now),
-        silences=_silences(place, now),
-        optimizations=_optimizations(place),
-        deliveries=_deliveries(place),
-        refresh_ms=place.settings.monitoring.dashboard.refresh_rate,
+        alerts=_alerts(ctx),
+        learning=baseline_progress(ctx, now),
+        silences=_silences(ctx, now),
+        optimizations=_optimizations(ctx),
+        deliveries=_deliveries(ctx),
+        refresh_ms=ctx.settings.monitoring.dashboard.refresh_rate,
     )
 
 
@@ -141,24 +141,24 @@ def _known(connection: Connection, column: str, now: datetime) -> tuple[str, ...
     return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
 
 
-def _alerts(place: Workplace) -> tuple[LiveAlert, ...]:
+def _alerts(ctx: AppContext) -> tuple[LiveAlert, ...]:
     return tuple(
         LiveAlert(
             row.id, AlertRule(row.rule), row.subject, row.state, row.severity, row.value, row.threshold, row.learned,
             row.started_at,
         )
-        for row in list_alerts(place.engine)
+        for row in list_alerts(ctx.engine)
     )  # fmt: skip
 
 
-def _silences(place: Workplace, now: datetime) -> tuple[LiveSilence, ...]:
-    rows = list_silences(place.engine, now)
+def _silences(ctx: AppContext, now: datetime) -> tuple[LiveSilence, ...]:
+    rows = list_silences(ctx.engine, now)
     return tuple(LiveSilence(row.id, row.rule, row.subject, row.ends_at, row.by, row.reason) for row in rows)
 
 
-def _optimizations(place: Workplace) -> tuple[LiveOptimization, ...]:
+def _optimizations(ctx: AppContext) -> tuple[LiveOptimization, ...]:
     """What waits for a person first, then the newest."""
-    rows = sorted(list_optimizations(place.engine), key=lambda row: row.state != "proposed")
+    rows = sorted(list_optimizations(ctx.engine), key=lambda row: row.state != "proposed")
     return tuple(
         LiveOptimization(
             row.id, label(row), row.state, row.verdict["reason"] if row.verdict else "", ACTIONS.get(row.state, ())
@@ -167,9 +167,9 @@ def _optimizations(place: Workplace) -> tuple[LiveOptimization, ...]:
     )
 
 
-def _deliveries(place: Workplace) -> tuple[LiveDelivery, ...]:
+def _deliveries(ctx: AppContext) -> tuple[LiveDelivery, ...]:
     """The newest, those in trouble first."""
-    rows = list_deliveries(place.engine)
+    rows = list_deliveries(ctx.engine)
     rows.sort(key=lambda row: row.state not in ("dead", "uncertain"))
     return tuple(
         LiveDelivery(row.id, row.what, row.channel, row.recipient, row.state, row.answer or "")

@@ -21,7 +21,7 @@ from dashboard.ingest import Intake
 from dashboard.middleware import requires
 from dashboard.otlp import SpanIntake
 from dashboard.problem_details import problems
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading
 from models.documents import Filters
 from models.notifications import Severity
@@ -38,8 +38,8 @@ from models.schema import (
 )
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
-from tasks.rollups.checkpoint import read_known_state
-from tasks.rollups.query import gather_from
+from tasks.rollups.checkpoint import read_known_checkpoint
+from tasks.rollups.query import query_rollups_in
 from tasks.rollups.totals import total
 
 WINDOW = timedelta(minutes=15)
@@ -60,13 +60,13 @@ def metrics(request: Request, _name: Annotated[str, Depends(requires("read"))]) 
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def measure(app: FastAPI, place: Workplace) -> None:
+def measure(app: FastAPI, ctx: AppContext) -> None:
     """Count the app's requests, and have a registry of its own for /metrics."""
     registry = app.state.metrics = CollectorRegistry()
     answered = Counter(
         "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
     )
-    registry.register(_Numbers(place, app.state.intake, app.state.span_intake))
+    registry.register(_Numbers(ctx, app.state.intake, app.state.span_intake))
     app.add_middleware(_Counting, answered=answered)
 
 
@@ -76,8 +76,8 @@ def measure(app: FastAPI, place: Workplace) -> None:
 class _Numbers(Collector):
     """What is read from the database when Prometheus asks."""
 
-    def __init__(self, place: Workplace, intake: Intake, spans: SpanIntake) -> None:
-        self._place = place
+    def __init__(self, ctx: AppContext, intake: Intake, spans: SpanIntake) -> None:
+        self._ctx = ctx
         self._intake = intake
         self._spans = spans
 
@@ -90,7 +90,7 @@ class _Numbers(Collector):
         now = datetime.now(UTC)
         yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
         yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
-        with reading(self._place.engine) as connection:
+        with reading(self._ctx.engine) as connection:
             yield from self._of_kpis(connection)
             yield _of_models(connection)
             behind_s = lag_s(connection, now)
@@ -105,11 +105,11 @@ class _Numbers(Collector):
             yield _since("pull_age_seconds", "Since a source was pulled last", "source", _pulls(connection), now)
 
     def _of_kpis(self, connection: Connection) -> Iterator[Metric]:
-        state = read_known_state(connection)
-        if state is None or state.folded_at is None:
+        state = read_known_checkpoint(connection)
+        if state is None or state.rollups_updated_at is None:
             return
-        end, limits = floor_to(Level.MINUTE, state.folded_at, "UTC"), self._place.settings.performance_metrics
-        parts = gather_from(connection, Period(end - WINDOW, end, state.zone), Filters()).parts
+        end, limits = floor_to(Level.MINUTE, state.rollups_updated_at, "UTC"), self._ctx.settings.performance_metrics
+        parts = query_rollups_in(connection, Period(end - WINDOW, end, state.zone), Filters()).parts
         measured = total(parts)
         yield _gauge("window_selections", "Selections of the last 15 whole minutes", measured.count)
         value = GaugeMetricFamily("routewatch_kpi", "KPIs of the last 15 whole minutes", labels=("kpi", "unit"))
@@ -129,8 +129,8 @@ def _of_models(connection: Connection) -> Metric:
     rows = connection.execute(
         by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
     )
-    told = "Selections in the rollups, of all time"
-    family = GaugeMetricFamily("routewatch_selections_counted", told, labels=("model",))
+    description = "Selections in the rollups, of all time"
+    family = GaugeMetricFamily("routewatch_selections_counted", description, labels=("model",))
     for model_id, count in rows:
         family.add_metric((model_id,), count)
     return family
@@ -145,39 +145,39 @@ def _of_alerts(connection: Connection) -> Iterator[Metric]:
     yield family
 
 
-def _by_state(connection: Connection, name: str, told: str, state: Column[Any], states: type[StrEnum]) -> Metric:
+def _by_state(connection: Connection, name: str, description: str, state: Column[Any], states: type[StrEnum]) -> Metric:
     """How many rows are in each state, those that none is in too."""
     rows = connection.execute(select(state, func.count()).group_by(state))
     counts = Tally({row[0]: row[1] for row in rows})
-    family = GaugeMetricFamily(f"routewatch_{name}", told, labels=("state",))
+    family = GaugeMetricFamily(f"routewatch_{name}", description, labels=("state",))
     for one in states:
         family.add_metric((one.value,), counts[one.value])
     return family
 
 
-def _reports(connection: Connection) -> Sequence[Row[Any]]:
+def _reports(connection: Connection) -> Sequence[Row[Any, Any]]:
     newest = select(REPORT.c.kind, func.max(REPORT.c.created_at)).group_by(REPORT.c.kind)
     return connection.execute(newest.order_by(REPORT.c.kind)).all()
 
 
-def _pulls(connection: Connection) -> Sequence[Row[Any]]:
+def _pulls(connection: Connection) -> Sequence[Row[Any, Any]]:
     pulled = select(PULL_STATE.c.source, PULL_STATE.c.pulled_at).where(PULL_STATE.c.pulled_at.is_not(None))
     return connection.execute(pulled.order_by(PULL_STATE.c.source)).all()
 
 
-def _since(name: str, told: str, label: str, rows: Sequence[Row[Any]], now: datetime) -> Metric:
-    family = GaugeMetricFamily(f"routewatch_{name}", told, labels=(label,))
+def _since(name: str, description: str, label: str, rows: Sequence[Row[Any, Any]], now: datetime) -> Metric:
+    family = GaugeMetricFamily(f"routewatch_{name}", description, labels=(label,))
     for what, at in rows:
         family.add_metric((what,), max(0.0, (now - at).total_seconds()))
     return family
 
 
-def _gauge(name: str, told: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"routewatch_{name}", told, value=value)
+def _gauge(name: str, description: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"routewatch_{name}", description, value=value)
 
 
-def _counter(name: str, told: str, by_status: dict[str, int]) -> Metric:
-    family = CounterMetricFamily(f"routewatch_{name}", told, labels=("status",))
+def _counter(name: str, description: str, by_status: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"routewatch_{name}", description, labels=("status",))
     for status, count in by_status.items():
         family.add_metric((status,), count)
     return family

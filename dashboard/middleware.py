@@ -14,15 +14,15 @@ from fastapi.security import HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard import authentication as gate
+from dashboard import authentication as authenticator
 from dashboard import otlp_responses as otlp_answers
-from dashboard.authentication import COOKIE, SESSION_LENGTH, Gate, Person
-from dashboard.problem_details import Refused, problem
+from dashboard.authentication import COOKIE, SESSION_LENGTH, Authenticator, Person
+from dashboard.problem_details import ApiError, problem
 from dashboard.request_body import Lingering, read_body
 from dashboard.security_headers import HEADERS
 from models.access_token import Scope as TokenScope
 from models.access_token import parse_tokens
-from models.context import Workplace
+from models.context import AppContext
 
 LARGEST_FORM_BYTES = 8 * 1024
 FORM_TIMEOUT_S = 10.0
@@ -32,11 +32,11 @@ _BEARER = HTTPBearer(auto_error=False, description="A token of ROUTEWATCH_TOKENS
 router = APIRouter(include_in_schema=False)
 
 
-def protect(app: FastAPI, place: Workplace, host: str) -> None:
+def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
     """Put the gate before the app, which is going to listen on `host`. Raises TokensNeeded."""
-    tokens = place.environment.tokens
-    app.state.gate = Gate(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
-    app.add_middleware(_Guard, gate=app.state.gate)
+    tokens = ctx.environment.tokens
+    app.state.authenticator = Authenticator(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
+    app.add_middleware(_Guard, authenticator=app.state.authenticator)
     app.include_router(router)
 
 
@@ -49,7 +49,7 @@ def requires(scope: str) -> Callable[..., str]:
         if wanted not in person.scopes and TokenScope.ADMIN not in person.scopes:
             has = "+".join(sorted(person.scopes))
             detail = f"the token {person.name} is for {has}, and this needs {wanted}: use another token"
-            raise Refused(HTTPStatus.FORBIDDEN, detail, closes=request.method not in gate.READING)
+            raise ApiError(HTTPStatus.FORBIDDEN, detail, closes=request.method not in authenticator.READING)
         return person.name
 
     return who
@@ -58,7 +58,7 @@ def requires(scope: str) -> Callable[..., str]:
 @router.get("/login")
 def login_form(request: Request) -> Response:
     """Where a browser's user enters a token."""
-    if request.app.state.gate.is_open:
+    if request.app.state.authenticator.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
     return HTMLResponse(_FORM.format(said=""))
 
@@ -66,13 +66,13 @@ def login_form(request: Request) -> Response:
 @router.post("/login")
 async def log_in(request: Request) -> Response:
     """Give the browser a session for a token."""
-    own: Gate = request.app.state.gate
+    own: Authenticator = request.app.state.authenticator
     if own.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
     form = parse_qs((await read_body(request, LARGEST_FORM_BYTES, FORM_TIMEOUT_S)).decode(errors="replace"))
     try:
         session = own.session_for(form.get("token", [""])[0].strip(), datetime.now(UTC))
-    except Refused as refused:
+    except ApiError as refused:
         said = "<p role=alert>This is no token that is known, or it is over.</p>"
         return HTMLResponse(_FORM.format(said=said), refused.status)
     answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -108,9 +108,9 @@ autocomplete=current-password></label> <button>Log in</button></form></main></ht
 class _Guard:
     """The middleware: lets in whom the gate admits, and puts the headers on whatever is answered."""
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
-        self._gate = gate
+        self._gate = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -127,16 +127,16 @@ class _Guard:
 
         headers, lingering = Headers(scope=scope), Lingering(receive, send)
         try:
-            scope["person"] = self._gate.admit(
+            scope["person"] = self._gate.authenticate(
                 scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
             )
-        except Refused as refused:
+        except ApiError as refused:
             await _refusal(refused, scope, headers)(scope, lingering.receive, send_with_headers)
         else:
             await self._app(scope, lingering.receive, send_with_headers)
 
 
-def _refusal(refused: Refused, scope: Scope, headers: Headers) -> Response:
+def _refusal(refused: ApiError, scope: Scope, headers: Headers) -> Response:
     """A person who opens a page without a token is shown where to log in."""
     opens_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if refused.status is HTTPStatus.UNAUTHORIZED and opens_page and "authorization" not in headers:

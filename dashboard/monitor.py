@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Event, Thread
 
-from models.context import Workplace
-from tasks.alerts.evaluate import watch
+from models.context import AppContext
+from tasks.alerts.evaluate import evaluate_alerts
 from tasks.delivery.worker import deliver_due, log_receipts
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 
 logger = logging.getLogger("routewatch")
 
@@ -28,15 +28,15 @@ class Monitor:
     what one has done the others find done. After a sleep of the machine the next turn catches up.
     """
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
-        self._interval_s = place.settings.monitoring.update_interval / 1_000
+    def __init__(self, ctx: AppContext) -> None:
+        self._ctx = ctx
+        self._interval_s = ctx.settings.monitoring.update_interval / 1_000
         self._stopping = Event()
         self._threads: list[Thread] = []
 
     def start(self) -> None:
         """Begin, in threads that end with the process."""
-        for turn in (self.look, self.deliver):
+        for turn in (self.evaluate, self.deliver):
             thread = Thread(target=self._repeat, args=(turn,), name=f"monitor {turn.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -47,14 +47,14 @@ class Monitor:
         for thread in self._threads:
             thread.join(STOP_TIMEOUT_S)
 
-    def look(self, now: datetime) -> None:
+    def evaluate(self, now: datetime) -> None:
         """Count what is new, judge what has settled, and queue what is to be told."""
-        fold(self._place.engine, basis_of(self._place.settings), now=now)
-        watch(self._place.engine, self._place.settings, now)
+        update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
+        evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
 
     def deliver(self, now: datetime) -> None:
         """Send what is due."""
-        log_receipts(deliver_due(self._place, now=now))
+        log_receipts(deliver_due(self._ctx, now=now))
 
     def _repeat(self, turn: Callable[[datetime], None]) -> None:
         failures = 0
@@ -64,6 +64,6 @@ class Monitor:
                 failures = 0
             except Exception as error:  # noqa: BLE001 - a database that is away comes back; the page must not end
                 failures += 1
-                told = turn.__name__, type(error).__name__, error
-                logger.warning("the monitor's turn to %s failed and is tried again: %s: %s", *told)
+                log_args = turn.__name__, type(error).__name__, error
+                logger.warning("the monitor's turn to %s failed and is tried again: %s: %s", *log_args)
             self._stopping.wait(min(SLOWEST_S, self._interval_s * 2 ** min(failures, 10)))

@@ -19,15 +19,15 @@ from pydantic import BaseModel
 
 from dashboard.middleware import requires
 from dashboard.otlp_responses import JSON, PROTOBUF, kind_of, refusal, success
-from dashboard.problem_details import Refused, of_the_family
+from dashboard.problem_details import ApiError, of_the_family
 from dashboard.request_body import read_body
-from models.context import Workplace
+from models.context import AppContext
 from models.database import writing
 from models.errors import RoutewatchError
 from models.settings import Settings, SourceKind, SourceSettings
 from tasks.ingestion.store_batch import prepare, store
 from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
-from tasks.sources.otel.spans import Reader
+from tasks.sources.otel.spans import SpanReader
 from tasks.sources.otel.traces import Traces
 
 NAME = SourceKind.OTEL.value
@@ -48,7 +48,7 @@ PACKINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 class SpanIntake:
     """What is being taken in, what is remembered of it, and what has become of all of it since the server started."""
 
-    place: Workplace
+    ctx: AppContext
     most_at_once: int = MOST_REQUESTS_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
 
@@ -56,8 +56,8 @@ class SpanIntake:
         # One thread, which alone knows the traces: what belongs together may come in any two requests.
         self._thread = ThreadPoolExecutor(1, "spans")
         self._requests = 0
-        self._settings = source_settings(self.place.settings)
-        self._reader = Reader(self._settings)
+        self._settings = source_settings(self.ctx.settings)
+        self._reader = SpanReader(self._settings)
         self._traces = Traces()
         self.totals: Counter[str] = Counter(dict.fromkeys(("stored", "overhead", "left out", "rejected"), 0))
 
@@ -66,11 +66,11 @@ class SpanIntake:
         kind = kind_of(request.headers)
         if kind not in (PROTOBUF, JSON):
             detail = f"the body is of type {kind or 'nothing'!r}: send {PROTOBUF} or {JSON}"
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
+            raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
         if self._requests >= self.most_at_once:
             detail = f"{self._requests} requests are being taken in already: send this one again after a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
+            raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
         self._requests += 1
         try:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s, PACKINGS)
@@ -95,20 +95,20 @@ class SpanIntake:
             scores = list(self._reader.scores(groups)) if signal is Signal.LOGS else []
         except TooLarge as error:
             detail = f"the body {error}: send it in parts"
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail) from None
+            raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail) from None
         except ValueError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"the body {error}") from None
-        settled = self._traces.add(spans, scores)
-        prepared = prepare(settled.batch, NAME, self._settings.complexity_rule)
-        given, kept = settled.batch.picks.height, prepared.selections.height
-        with writing(self.place.engine) as connection:
-            tally = store(connection, prepared)
-        self._traces.confirm(settled)
-        rejected = sum(settled.batch.unreadable.values()) + given - kept
+            raise ApiError(HTTPStatus.BAD_REQUEST, f"the body {error}") from None
+        finished = self._traces.add(spans, scores)
+        prepared = prepare(finished.batch, NAME, self._settings.complexity_rule)
+        given, kept = finished.batch.selections.height, prepared.selections.height
+        with writing(self.ctx.engine) as connection:
+            stats = store(connection, prepared)
+        self._traces.confirm(finished)
+        rejected = sum(finished.batch.rejected.values()) + given - kept
         self.totals.update({
-            "stored": tally.added, "overhead": tally.overhead, "left out": tally.left_out.total(), "rejected": rejected
+            "stored": stats.added, "overhead": stats.overhead, "left out": stats.skipped.total(), "rejected": rejected
         })  # fmt: skip
-        return rejected, "; ".join(f"{count} × {reason}" for reason, count in tally.rejected.most_common(_MOST_REASONS))
+        return rejected, "; ".join(f"{count} × {reason}" for reason, count in stats.rejected.most_common(_MOST_REASONS))
 
 
 def source_settings(settings: Settings) -> SourceSettings:
@@ -159,12 +159,18 @@ class _Route(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Refused as error:
+            except ApiError as error:
                 return refusal(request.headers, error.status, str(error), error.headers)
             except RoutewatchError as error:
-                told = of_the_family(request, error)
-                more = {"Retry-After": told.headers["retry-after"]} if "retry-after" in told.headers else {}
-                return refusal(request.headers, told.status_code, orjson.loads(told.body)["detail"], more)
+                problem_response = of_the_family(request, error)
+                more = (
+                    {"Retry-After": problem_response.headers["retry-after"]}
+                    if "retry-after" in problem_response.headers
+                    else {}
+                )
+                return refusal(
+                    request.headers, problem_response.status_code, orjson.loads(problem_response.body)["detail"], more
+                )
 
         return answer
 

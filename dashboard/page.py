@@ -14,9 +14,9 @@ from dashboard.middleware import requires
 from dashboard.render import live_style
 from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
-from models.context import Workplace
+from models.context import AppContext
 from models.notifications import AlertRule
-from tasks.alerts.silences import Wanted, end_silence, silence
+from tasks.alerts.silences import SilenceRequest, create_silence, end_silence
 from tasks.optimizer import decisions as decide
 
 LONGEST_BY = 80
@@ -29,7 +29,7 @@ Admin = Annotated[str, Depends(requires("admin"))]
 Names = Annotated[list[str], Query()]
 
 
-class _Said(BaseModel):
+class _ActionBody(BaseModel):
     """A person's word."""
 
     model_config = ConfigDict(extra="forbid")
@@ -37,13 +37,13 @@ class _Said(BaseModel):
     by: Annotated[str, Field(min_length=1, max_length=LONGEST_BY)]
     note: Annotated[str, Field(max_length=500)] = ""
 
-    def word(self, request: Request, token: str) -> Attribution:
+    def attribution(self, request: Request, token: str) -> Attribution:
         """The word for the record: where tokens are asked for, the name that was typed is of one token's bearer."""
-        is_known = request.app.state.gate.is_open or self.by.strip() == token
+        is_known = request.app.state.authenticator.is_open or self.by.strip() == token
         return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
 
 
-class _Silence(_Said):
+class _SilenceBody(_ActionBody):
     rule: AlertRule | None = None
     subject: Annotated[str, Field(max_length=200)] | None = None
     hours: Annotated[float, Field(gt=0, le=744)]
@@ -82,36 +82,45 @@ def live_css(_who: Reader) -> Response:
 
 @router.post("/live/optimizations/{optimization_id}/{action}")
 def decide_on(
-    request: Request, optimization_id: int, action: Literal["approve", "reject", "revert"], said: _Said, who: Admin
+    request: Request,
+    optimization_id: int,
+    action: Literal["approve", "reject", "revert"],
+    body: _ActionBody,
+    who: Admin,
 ) -> dict[str, str]:
     """Approve or reject a proposal, or take an applied one back."""
-    place: Workplace = request.app.state.place
-    word = said.word(request, who)
+    ctx: AppContext = request.app.state.ctx
+    attribution = body.attribution(request, who)
     match action:
         case "approve":
-            told = decide.approve(place.engine, optimization_id, place.settings, word)
+            message = decide.approve(ctx.engine, optimization_id, ctx.settings, attribution)
         case "reject":
-            told = decide.reject(place.engine, optimization_id, word)
+            message = decide.reject(ctx.engine, optimization_id, attribution)
         case "revert":
-            told = decide.revert(place.engine, optimization_id, word)
-    return {"told": told}
+            message = decide.revert(ctx.engine, optimization_id, attribution)
+    return _answer(message)
 
 
 @router.post("/live/silences")
-def silence_alerts(request: Request, said: _Silence, who: Admin) -> dict[str, str]:
+def silence_alerts(request: Request, body: _SilenceBody, who: Admin) -> dict[str, str]:
     """Silence alerts for a while."""
-    place: Workplace = request.app.state.place
-    wanted = Wanted(said.rule, said.subject, timedelta(hours=said.hours))
-    number = silence(place.engine, wanted, said.word(request, who))
-    return {"told": f"silence {number} holds for {said.hours:g} h"}
+    ctx: AppContext = request.app.state.ctx
+    silence = SilenceRequest(body.rule, body.subject, timedelta(hours=body.hours))
+    number = create_silence(ctx.engine, silence, body.attribution(request, who))
+    return _answer(f"silence {number} holds for {body.hours:g} h")
 
 
 @router.post("/live/silences/{silence_id}/end")
-def end(request: Request, silence_id: int, _said: _Said, who: Admin) -> dict[str, str]:
+def end(request: Request, silence_id: int, _body: _ActionBody, who: Admin) -> dict[str, str]:
     """End a silence."""
-    place: Workplace = request.app.state.place
-    end_silence(place.engine, silence_id, datetime.now(UTC))
-    return {"told": f"silence {silence_id} is over"}
+    ctx: AppContext = request.app.state.ctx
+    end_silence(ctx.engine, silence_id, datetime.now(UTC))
+    return _answer(f"silence {silence_id} is over")
+
+
+def _answer(message: str) -> dict[str, str]:
+    """The message, also under the field's former name until the next release."""
+    return {"message": message, "told": message}
 
 
 def _views(request: Request) -> LiveViews:

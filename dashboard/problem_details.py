@@ -32,7 +32,7 @@ class Problem(BaseModel):
     detail: str
 
 
-class Refused(RoutewatchError):
+class ApiError(RoutewatchError):
     """A request that is answered with an error status; `closes` the connection where its body was not read."""
 
     def __init__(
@@ -76,12 +76,12 @@ def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) 
     return Response(orjson.dumps(said.model_dump()), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def answer_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
+def respond_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
     """Have every error of the app answered as a problem, and Problem known to its OpenAPI document.
 
     `named`: what that refers to beside, and no route declares.
     """
-    app.add_exception_handler(Refused, _refused)
+    app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RoutewatchError, of_the_family)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -119,8 +119,8 @@ def of_the_family(_request: Request, error: Exception) -> Response:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - it is registered for no other
+def _api_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)  # noqa: S101 - it is registered for no other
     return problem(error.status, str(error), error.headers)
 
 

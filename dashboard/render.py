@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from models.documents import PerformanceReport
-from models.kpi import KpiName
+from models.kpis import KPIS
 from models.notifications import AlertRule
 from reports.assets.fonts import web_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
-from reports.text.alerts import amount, rule_words
+from reports.report_templates.drawing import draw
+from reports.report_templates.performance.sections import kpi_tiles
+from reports.report_templates.view import view_of
+from reports.text.alerts import amount, rule_label
 from reports.text.formatting import Formats
-from reports.text.labels import KPI_LABELS
 from reports.text.unicode_names import readable
 from reports.view.blocks import Section, View, capped
-from reports.view.build import view_of
-from reports.view.sections import kpi_tiles
 
 RANGES: Mapping[str, tuple[str, timedelta]] = {
     "15m": ("15 minutes", timedelta(minutes=15)),
@@ -32,13 +31,11 @@ RANGES: Mapping[str, tuple[str, timedelta]] = {
 """What can be looked at: by its name in the address, what people read and how long it is."""
 
 SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "deliveries")
-MOST_ROWS = 50
+SECTION_MOST_ROWS = 50
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
 
 _SPARKS = {
-    KPI_LABELS[KpiName.RESPONSE_TIME]: "avg_response_time",
-    KPI_LABELS[KpiName.CACHE_HIT_RATE]: "cache_hit_rate",
-    KPI_LABELS[KpiName.ERROR_RATE]: "error_rate",
+    **{kpi.label: kpi.timeline_field for kpi in KPIS.values() if kpi.timeline_field is not None},
     "p95 response time": "p95_response_time",
     "Requests": "count",
     "Spend": "cost_usd",
@@ -116,12 +113,11 @@ class Live:
 def render_sections(live: Live) -> dict[str, str]:
     """The inside of each of SECTIONS, as HTML."""
     document = readable(live.document)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - the same kind as it was
     show = Formats(document.locale, document.period.zone)
-    view = capped(view_of(document), MOST_ROWS)
+    view = capped(view_of(document), SECTION_MOST_ROWS)
     given = {
         "live": live, "document": document, "view": view, "show": show, "sparks": _sparks(document),
-        "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_words,
+        "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_label,
         "amount": amount, "section": _section_of(view),
     }  # fmt: skip
     return {name: fill("live_section.html.j2", name=name, **given) for name in SECTIONS}

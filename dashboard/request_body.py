@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Send
 
-from dashboard.problem_details import Refused
+from dashboard.problem_details import ApiError
 
 LINGERS_S = 5.0
 LINGERS_BYTES = 32 * 1024 * 1024
@@ -27,7 +27,7 @@ async def read_body(request: Request, largest_bytes: int, timeout_s: float, pack
     packed = request.headers.get("content-encoding", "identity")
     if packed != "identity" and packed not in packings:
         detail = f"the body is packed with {packed!r}: send it {' or with '.join(('as it is', *packings))}"
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
+        raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > largest_bytes:
         raise _too_large(announced, largest_bytes)
@@ -41,7 +41,7 @@ async def read_body(request: Request, largest_bytes: int, timeout_s: float, pack
                 parts.append(part)
     except TimeoutError:
         detail = f"the body was not there after {timeout_s:g} s, {length} bytes of it were: send less at once"
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, detail, closes=True) from None
+        raise ApiError(HTTPStatus.REQUEST_TIMEOUT, detail, closes=True) from None
     return b"".join(parts)
 
 
@@ -81,6 +81,6 @@ class Lingering:
             return
 
 
-def _too_large(found: str, largest_bytes: int) -> Refused:
+def _too_large(found: str, largest_bytes: int) -> ApiError:
     detail = f"the body has {found} bytes, at most {largest_bytes} are taken: send it in parts"
-    return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, closes=True)
+    return ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, closes=True)

@@ -9,19 +9,19 @@ from dashboard import middleware as security
 from dashboard import summary_api as summary
 from dashboard.ingest import Intake, SentSelection
 from dashboard.otlp import SpanIntake, Status
-from dashboard.problem_details import answer_with_problems
+from dashboard.problem_details import respond_with_problems
 from dashboard.summary_api import Summaries
-from models.context import Workplace
+from models.context import AppContext
 
 
-def add_to(app: FastAPI, place: Workplace, host: str) -> None:
+def add_to(app: FastAPI, ctx: AppContext, host: str) -> None:
     """Add the routes, the gate before all of the app's routes, and what they need. Raises TokensNeeded."""
-    app.state.intake = Intake(place)
-    app.state.span_intake = SpanIntake(place)
-    app.state.summaries = Summaries(place)
+    app.state.intake = Intake(ctx)
+    app.state.span_intake = SpanIntake(ctx)
+    app.state.summaries = Summaries(ctx)
     for routes in (ingest.router, otlp.router, summary.router, api.router, health.router, metrics.router):
         app.include_router(routes)
-    security.protect(app, place, host)
+    security.protect(app, ctx, host)
     # Added last, it is the outermost, and counts what the gate refuses too.
-    metrics.measure(app, place)
-    answer_with_problems(app, SentSelection, Status)
+    metrics.measure(app, ctx)
+    respond_with_problems(app, SentSelection, Status)

@@ -15,18 +15,18 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from dashboard.middleware import requires
-from dashboard.problem_details import Refused, problems
+from dashboard.problem_details import ApiError, problems
 from dashboard.view_filter import Chosen, measured, names
-from models.context import Workplace
+from models.base import ResponseModel
+from models.context import AppContext
 from models.database import reading
 from models.documents import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
 from models.period import Level, floor_to
-from tasks.reporting.material import Material
-from tasks.rollups.checkpoint import read_known_state
+from tasks.reporting.material import ReportMaterial
+from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.totals import Totals, totals_by
 
 CHECKED_EVERY_S = 1.0
@@ -43,13 +43,7 @@ MOST_NAMES = 100
 logger = logging.getLogger("routewatch")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null", use_attribute_docstrings=True
-    )
-
-
-class Overview(_Part):
+class Overview(ResponseModel):
     """Over all selections. Times in ms, costs in USD; null is unknown."""
 
     total_selections: int
@@ -59,7 +53,7 @@ class Overview(_Part):
     error_rate: float | None
 
 
-class ModelSummary(_Part):
+class ModelSummary(ResponseModel):
     """One model. Averages and rates are over the selections for which they are known (`coverage`); null is unknown."""
 
     count: int
@@ -75,7 +69,7 @@ class ModelSummary(_Part):
     coverage: CoverageByColumn
 
 
-class Summary(_Part):
+class Summary(ResponseModel):
     """The product document's summary, with what tells how far it can be believed."""
 
     overview: Overview
@@ -93,7 +87,7 @@ class Summary(_Part):
 
 
 @dataclass
-class _Kept:
+class _KeptSummary:
     """An answer as bytes, and what the rollups were when it was made."""
 
     content: bytes
@@ -106,42 +100,42 @@ class _Kept:
 class Summaries:
     """The answers that were asked for lately; of each, one is made at a time, and all in one thread."""
 
-    def __init__(self, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, ctx: AppContext) -> None:
+        self._ctx = ctx
         self._thread = ThreadPoolExecutor(1, "summary")
-        self._kept: OrderedDict[Chosen, _Kept] = OrderedDict()
-        self._being_made: dict[Chosen, asyncio.Task[_Kept]] = {}
+        self._kept: OrderedDict[Chosen, _KeptSummary] = OrderedDict()
+        self._being_made: dict[Chosen, asyncio.Task[_KeptSummary]] = {}
 
-    async def content(self, asked: Chosen) -> bytes:
+    async def content(self, requested: Chosen) -> bytes:
         """The summary as JSON. Raises Refused where too many others are waited for, or what making it raises."""
-        kept, now_s = self._kept.get(asked), time.monotonic()
+        kept, now_s = self._kept.get(requested), time.monotonic()
         if kept is not None:
-            self._kept.move_to_end(asked)
+            self._kept.move_to_end(requested)
             if now_s - kept.checked_at_s < CHECKED_EVERY_S:
                 return kept.content
-        task = self._being_made.get(asked)
+        task = self._being_made.get(requested)
         if task is None:
             if len(self._being_made) >= MOST_AWAITED:
                 detail = f"{len(self._being_made)} other summaries are being made: ask again after a moment"
-                raise Refused(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
-            task = self._being_made[asked] = asyncio.create_task(self._make(asked, kept))
-            task.add_done_callback(_told)
+                raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
+            task = self._being_made[requested] = asyncio.create_task(self._make(requested, kept))
+            task.add_done_callback(_log_failure)
         if kept is not None and now_s - kept.checked_at_s < STALEST_S:
             return kept.content
         # Whoever hangs up does not end the making for the others.
         return (await asyncio.shield(task)).content
 
-    async def _make(self, asked: Chosen, kept: _Kept | None) -> _Kept:
+    async def _make(self, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
         try:
             loop = asyncio.get_running_loop()
-            made = await loop.run_in_executor(self._thread, renewed, self._place, asked, kept)
-            self._kept[asked] = made
-            self._kept.move_to_end(asked)
+            made = await loop.run_in_executor(self._thread, renewed, self._ctx, requested, kept)
+            self._kept[requested] = made
+            self._kept.move_to_end(requested)
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
             return made
         finally:
-            del self._being_made[asked]
+            del self._being_made[requested]
 
 
 router = APIRouter(tags=["numbers"])
@@ -161,25 +155,25 @@ async def get_summary(
 ) -> Response:
     """What the router did over a range up to now: overview, models, trends, recommendations."""
     summaries: Summaries = request.app.state.summaries
-    asked = Chosen(range, names(model), names(team))
-    return Response(await summaries.content(asked), media_type="application/json")
+    requested = Chosen(range, names(model), names(team))
+    return Response(await summaries.content(requested), media_type="application/json")
 
 
-def renewed(place: Workplace, asked: Chosen, kept: _Kept | None) -> _Kept:
+def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
     """The kept answer where it still holds or was made a moment ago, else a new one."""
     began_s, now = time.monotonic(), datetime.now(UTC)
-    basis = _basis(place, now)
+    basis = _basis(ctx, now)
     if kept is not None and (kept.basis == basis or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
         kept.checked_at_s = began_s
         return kept
-    content = summarize(place, asked, now).model_dump_json(by_alias=True).encode()
+    content = summarize(ctx, requested, now).model_dump_json(by_alias=True).encode()
     done_s = time.monotonic()
-    return _Kept(content, basis, done_s, done_s - began_s, done_s)
+    return _KeptSummary(content, basis, done_s, done_s - began_s, done_s)
 
 
-def summarize(place: Workplace, asked: Chosen, now: datetime) -> Summary:
+def summarize(ctx: AppContext, requested: Chosen, now: datetime) -> Summary:
     """The summary up to `now`, the running minute included."""
-    material, document = measured(place, asked, now)
+    material, document = measured(ctx, requested, now)
     summary = document.summary
     return Summary(
         overview=Overview(
@@ -192,7 +186,7 @@ def summarize(place: Workplace, asked: Chosen, now: datetime) -> Summary:
         model_performance=_models(document, material),
         trends=document.performance_trends,
         recommendations=document.recommendations,
-        range=asked.range,
+        range=requested.range,
         period=document.period,
         filters=document.filters,
         coverage=document.coverage,
@@ -205,7 +199,7 @@ def summarize(place: Workplace, asked: Chosen, now: datetime) -> Summary:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _models(document: PerformanceReport, material: Material) -> dict[str, ModelSummary]:
+def _models(document: PerformanceReport, material: ReportMaterial) -> dict[str, ModelSummary]:
     added_up: Mapping[tuple[Any, ...], Totals] = totals_by(material.current.parts, "model_id")
     found = {}
     for stats in document.model_breakdown:
@@ -230,18 +224,18 @@ def _known(totals: Totals, added: str, over: str) -> float | None:
     return totals.sums[added] if totals.known(over) else None
 
 
-def _basis(place: Workplace, now: datetime) -> tuple[Any, ...]:
+def _basis(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
     """What an answer follows from: as long as it is the same, so is the answer."""
-    with reading(place.engine) as connection:
-        state = read_known_state(connection)
+    with reading(ctx.engine) as connection:
+        state = read_known_checkpoint(connection)
     minute = floor_to(Level.MINUTE, now, "UTC")
     if state is None:
         return (minute,)
-    folded = None if state.folded_at is None else floor_to(Level.MINUTE, state.folded_at, "UTC")
-    return minute, state.last_id, state.notes_taken, state.raw_from, state.basis, folded
+    updated = None if state.rollups_updated_at is None else floor_to(Level.MINUTE, state.rollups_updated_at, "UTC")
+    return minute, state.last_id, state.change_batches_processed, state.raw_from, state.settings, updated
 
 
-def _told(task: asyncio.Task[_Kept]) -> None:
+def _log_failure(task: asyncio.Task[_KeptSummary]) -> None:
     """Nobody may be waiting for what was made; why it was not is told all the same."""
     if not task.cancelled() and (error := task.exception()) is not None:
         logger.warning("a summary could not be made: %s: %s", type(error).__name__, error)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dashboard.render import RANGES
-from models.context import Workplace
+from models.context import AppContext
 from models.documents import Filters, PerformanceReport
 from models.errors import UsageError
 from models.period import Level, Period, floor_to
-from tasks.reporting.collect import survey
-from tasks.reporting.compose import compose
-from tasks.reporting.material import Material
+from models.report_template import Template
+from tasks.reporting.collect import collect_material
+from tasks.reporting.composition import Composition
+from tasks.reporting.documents.performance import compose_performance
+from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
 
 USUAL_RANGE = "24h"
@@ -37,13 +39,11 @@ def names(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for name in given if name}))
 
 
-def measured(place: Workplace, chosen: Chosen, now: datetime) -> tuple[Material, PerformanceReport]:
+def measured(ctx: AppContext, chosen: Chosen, now: datetime) -> tuple[ReportMaterial, PerformanceReport]:
     """The performance report of what is chosen up to `now`, the running minute included, and what it is made of."""
     end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
-    period = Period(end - RANGES[chosen.range][1], end, place.settings.timezone)
+    period = Period(end - RANGES[chosen.range][1], end, ctx.settings.timezone)
     filters = Filters(models=chosen.models, teams=chosen.teams)
-    request = Request("custom", "performance", period, "detailed", filters=filters)
-    material = survey(place.engine, request, place.settings, now)
-    document = compose(request, material, place.settings, now)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    return material, document
+    request = Request("custom", Template.PERFORMANCE, period, "detailed", filters=filters)
+    material = collect_material(ctx.engine, request, ctx.settings, now)
+    return material, compose_performance(Composition(request, material, ctx.settings, now))

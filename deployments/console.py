@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +13,18 @@ UNCUT = 400
 
 _TAKEN_FOR_A_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE"}
 """Variables by which a pipe may be drawn on like a terminal."""
+
+
+def write_by_line() -> None:
+    """Have each line leave this process as soon as it is written, whatever stdout and stderr are.
+
+    Python keeps back eight kilobytes where stdout is a file or a pipe: under systemd, nohup or a supervisor, what a
+    command says in the middle of long work would come when it ends.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # Whoever has put something else in its place decides by itself.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
 
 
 def say(text: str) -> None:
@@ -38,12 +51,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*headings, box=None, pad_edge=False, header_style="bold")
+    rendered = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As Text, a value from data is never read as markup.
-        drawn.add_row(*(Text(value) for value in row))
+        rendered.add_row(*(Text(value) for value in row))
     # Cut to a terminal's width, but whole where a program reads it.
-    Console(width=None if sys.stdout.isatty() else UNCUT).print(drawn)
+    Console(width=None if sys.stdout.isatty() else UNCUT).print(rendered)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.redaction import hidden, secrets_of
+from models.redaction import redact, secrets_of
 from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _line(_logger: Any, _name: str, event: EventDict) -> EventDict:
         "logger": record.name,
         "message": event["event"],
     }
-    line |= {told: value for name, told in IDS.items() if (value := record.__dict__.get(name)) is not None}
+    line |= {text: value for name, text in IDS.items() if (value := record.__dict__.get(name)) is not None}
     if "exc_info" in event:
         line["exc_info"] = event["exc_info"]
     return line
@@ -126,7 +126,7 @@ class _Hiding:
         self._secrets = secrets
 
     def __call__(self, _logger: Any, _name: str, event: EventDict) -> EventDict:
-        return {key: hidden(str(value), self._secrets) if _is_text(value) else value for key, value in event.items()}
+        return {key: redact(str(value), self._secrets) if _is_text(value) else value for key, value in event.items()}
 
 
 def _is_text(value: object) -> bool:

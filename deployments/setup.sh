@@ -55,13 +55,16 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     "$python" -c 'import ensurepip, venv' 2>/dev/null || missing "Python's venv module" "python3-venv" "python3" "python"
 fi
 
-say "Setting up $venv with $("$python" --version); the first time takes a minute or two ..."
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
-pip install --require-hashes --no-deps --requirement requirements.lock
-pip install --no-deps --no-build-isolation --editable .
+began=$(date +%s)
+if [ ! -x "$venv/bin/python" ]; then
+    say "Making the virtual environment $venv with $("$python" --version) ..."
+    "$python" -m venv "$venv"
+fi
+"$venv/bin/python" deployments/install_packages.py requirements.lock
+# Twice quiet: pip warns of every place that has no such package, but still says what is wrong.
+"$venv/bin/python" -m pip -qq --disable-pip-version-check install --no-deps --no-build-isolation --editable .
 # Else the first start of each command would do it, or all starts where PYTHONDONTWRITEBYTECODE is set.
-"$venv/bin/python" -m compileall -q dashboard deployments examples flows models reports routewatch.py tasks
+"$venv/bin/python" -m compileall -q dashboard deployments examples flows models reports routewatch routewatch_server tasks
 
 # Without HarfBuzz-Subset it imports, with a warning, and leaves fonts whole.
 draws_pdfs() { "$venv/bin/python" -W ignore -W error:HarfBuzz-Subset -c 'import weasyprint' >/dev/null 2>&1; }
@@ -71,4 +74,4 @@ if ! draws_pdfs; then
     install "$pango" pango pango || true
     draws_pdfs || missing "Pango, which WeasyPrint draws text with," "$pango" pango pango
 fi
-say "Ready."
+say "Ready after $(($(date +%s) - began)) s; $venv is $(du -sk "$venv" | awk '{ print int($1 / 1024) }') MB."

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
 from zoneinfo import ZoneInfo
 
 from PIL import Image
@@ -20,10 +19,11 @@ from PIL import Image
 from models.database import open_database
 from models.documents import Document
 from models.period import Period
+from models.report_template import Template
 from models.settings import load_settings
 from reports.renderers.email import render_mail
 from reports.renderers.pdf import render_pdf
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 
@@ -58,11 +58,11 @@ def _documents() -> Iterator[Document]:
     settings = load_settings(HOME / "settings.json")
     period = Period(FOURTH_WEEK[0].astimezone(UTC), FOURTH_WEEK[1].astimezone(UTC), ZONE.key)
     now = period.end + timedelta(hours=6, minutes=15)
-    for template in sorted(kind.model_fields["template"].default for kind in get_args(Document)):
+    for template in sorted(Template):
         request = Request("weekly", template, period)
         for depth in ("summary", "detailed"):
             asked = replace(request, depth=depth)
-            yield compose(asked, survey(engine, asked, settings, now), settings, now)
+            yield compose(asked, collect_material(engine, asked, settings, now), settings, now)
     engine.dispose()
 
 

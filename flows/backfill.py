@@ -10,10 +10,10 @@ from prefect import State, flow, unmapped
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.run_time import time_of_run
-from models.context import load_workplace
+from models.context import load_context
 from models.errors import RoutewatchError, UsageError
 from models.period import EARLIEST, LATEST, Period
-from tasks.rollups.prefect_tasks import backfill_day, backfill_weeks, fold_selections, plan_backfill
+from tasks.rollups.prefect_tasks import backfill_day, backfill_weeks, plan_backfill, roll_up_selections
 
 DAYS_AT_ONCE = 4
 
@@ -59,17 +59,17 @@ def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
     """
     # It raises where Dask is asked for and not there.
     task_runner()
-    place, now = load_workplace(), time_of_run(None)
-    fold_selections(place, now)
-    period = Period(start or EARLIEST, end or LATEST, place.settings.timezone)
-    days, state = plan_backfill(place, period, now)
+    ctx, now = load_context(), time_of_run(None)
+    roll_up_selections(ctx, now)
+    period = Period(start or EARLIEST, end or LATEST, ctx.settings.timezone)
+    days, state = plan_backfill(ctx, period, now)
     ended, left = [], days
     for _ in range(ROUNDS):
-        states = backfill_day.map(unmapped(place), left, unmapped(state), return_state=True)
+        states = backfill_day.map(unmapped(ctx), left, unmapped(state), return_state=True)
         ended += [day_state for day_state in states if _has_ended(day_state)]
         left = [day for day, day_state in zip(left, states, strict=True) if not _has_ended(day_state)]
     # Before any failure is told: also then, the weeks must be those of the days that were made anew.
-    backfill_weeks(place, days)
+    backfill_weeks(ctx, days)
     if left:
         shown = ", ".join(f"{day:%Y-%m-%d}" for day in left)
         raise RoutewatchError(f"the workers of {shown} died {ROUNDS} times: see why, then run the backfill again")

@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from prefect import flow
 
-from flows.report_pipeline import Outcome, tell
+from flows.report_pipeline import Outcome, run_pipeline
 from flows.run_time import time_of_run
-from models.context import load_workplace
+from models.context import load_context
 from models.documents import Filters
 from models.errors import UsageError
 from models.file_format import FileFormat, in_order
@@ -50,21 +50,21 @@ def custom_report(
         formats: The files to write, and to attach to mails. Empty: html, and the settings' customReports.exportFormats.
         recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
     """
-    place, now = load_workplace(), time_of_run(None)
-    offered = place.settings.reporting.custom_reports.templates
+    ctx, now = load_context(), time_of_run(None)
+    offered = ctx.settings.reporting.custom_reports.templates
     if template.value not in offered:
         raise UsageError(f"{template.value} reports are not offered here, only {', '.join(offered)}: see customReports")
     filters = Filters(models=_names(models), teams=_names(teams), complexities=_names(complexities))
-    asked = _period(period, start, end, now, place.settings.timezone)
+    asked = _period(period, start, end, now, ctx.settings.timezone)
     request = Request(
         "custom",
-        template.value,
+        template,
         asked,
         depth.value,
         filters=filters,
-        formats=in_order(formats) or usual_formats(place.settings),
+        formats=in_order(formats) or usual_formats(ctx.settings),
     )
-    return tell(place, request, _names(recipients), now)
+    return run_pipeline(ctx, request, _names(recipients), now)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from prefect import flow
 
 from flows.run_time import time_of_run
 from models.attribution import Attribution
-from models.context import load_workplace
+from models.context import load_context
 from models.errors import UsageError
-from tasks.optimizer.prefect_tasks import decide_on, offer_decisions
+from tasks.optimizer.prefect_tasks import decide_on, update_decision_form
 
 
 class Decision(StrEnum):
@@ -29,10 +29,10 @@ def decide(optimization: str, decision: Decision, name: str, note: str = "") -> 
         name: Your name, for the record.
         note: Why, for the record.
     """
-    place, now = load_workplace(), time_of_run(None)
+    ctx, now = load_context(), time_of_run(None)
     number = re.match(r"#?(\d+)\b", optimization)
     if number is None:
         raise UsageError(f"{optimization!r} names no optimization: expected one such as #12")
-    came_of_it = decide_on(place, int(number[1]), Attribution(name, note, now), approved=decision is Decision.APPROVE)
-    offer_decisions(place)
+    came_of_it = decide_on(ctx, int(number[1]), Attribution(name, note, now), approved=decision is Decision.APPROVE)
+    update_decision_form(ctx)
     return came_of_it

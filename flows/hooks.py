@@ -10,37 +10,37 @@ from typing import Any
 from prefect import Flow, State
 from prefect.client.schemas.objects import FlowRun
 
-from models.context import load_workplace
-from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
+from models.context import load_context
+from tasks.alerts.flow_failures import record_failure, record_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.orchestration.schedules import SKIPPED
 
 logger = logging.getLogger("routewatch")
 
 
-def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect's hook on a run that failed or crashed: an alert, sent at once."""
 
-    def tell() -> None:
-        place, now = load_workplace(), datetime.now(UTC)
+    def notify() -> None:
+        ctx, now = load_context(), datetime.now(UTC)
         error = state.data if isinstance(state.data, BaseException) else _error_of(state)
-        if note_failure(place, flow.name, shown_cause(error), now) is not None:
-            deliver_due(place, now=datetime.now(UTC))
+        if record_failure(ctx, flow.name, shown_cause(error), now) is not None:
+            deliver_due(ctx, now=datetime.now(UTC))
 
-    _without_fail("the failure could not be told", tell)
+    _without_fail("the failure could not be told", notify)
 
 
-def tell_success(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Prefect's hook on a run that completed: what was alerted before is over."""
 
-    def tell() -> None:
+    def notify() -> None:
         if state.name == SKIPPED:
             return
-        place = load_workplace()
-        if note_success(place, flow.name, datetime.now(UTC)) is not None:
-            deliver_due(place, now=datetime.now(UTC))
+        ctx = load_context()
+        if record_success(ctx, flow.name, datetime.now(UTC)) is not None:
+            deliver_due(ctx, now=datetime.now(UTC))
 
-    _without_fail("the end of a failure could not be told", tell)
+    _without_fail("the end of a failure could not be told", notify)
 
 
 def _error_of(state: State[Any]) -> BaseException | None:

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from models.context import Workplace
-from tasks.alerts.prefect_tasks import watch_alerts
+from models.context import AppContext
+from tasks.alerts.prefect_tasks import evaluate_alerts_once
 from tasks.delivery.prefect_tasks import deliver_reports
 from tasks.delivery.worker import Receipt
-from tasks.optimizer.prefect_tasks import offer_decisions, verify_optimizations
+from tasks.optimizer.prefect_tasks import update_decision_form, verify_optimizations
 from tasks.reporting.optimize import with_links
 from tasks.reporting.prefect_tasks import (
     apply_optimizations,
+    collect_report_material,
     compose_report,
-    find_told,
+    find_reported,
     show_report,
     store,
-    survey_period,
     write_report,
 )
 from tasks.reporting.publish import StoredReport
 from tasks.reporting.request import Request
-from tasks.rollups.prefect_tasks import fold_selections
+from tasks.rollups.prefect_tasks import roll_up_selections
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Outcome:
     receipts: tuple[Receipt, ...]
 
 
-def tell(
-    place: Workplace,
+def run_pipeline(
+    ctx: AppContext,
     request: Request,
     recipients: tuple[str, ...],
     now: datetime,
@@ -45,21 +45,21 @@ def tell(
     optimize: bool = False,
 ) -> Outcome:
     """Tell a report once: a run that finds it told already only sends what is still due, alerts among it."""
-    fold_selections(place, now)
+    roll_up_selections(ctx, now)
     if watch:
-        watch_alerts(place, now)
-    report = find_told(place, request)
+        evaluate_alerts_once(ctx, now)
+    report = find_reported(ctx, request)
     if report is None:
         if optimize:
-            verify_optimizations(place, now)
-        material = survey_period(place, request, now)
+            verify_optimizations(ctx, now)
+        material = collect_report_material(ctx, request, now)
         if optimize:
-            material = with_links(apply_optimizations(place, material, now), offer_decisions(place))
-        document = compose_report(place, request, material, now)
-        report = store(place, request, document, recipients, now)
+            material = with_links(apply_optimizations(ctx, material, now), update_decision_form(ctx))
+        document = compose_report(ctx, request, material, now)
+        report = store(ctx, request, document, recipients, now)
     elif request.kind == "custom":
         # Somebody asks for it again: it goes to whom it has not gone to.
-        report = store(place, request, report.document, recipients, now)
-    files = write_report(place, report)
-    show_report(place, report, files)
-    return Outcome(report, files, deliver_reports(place))
+        report = store(ctx, request, report.document, recipients, now)
+    files = write_report(ctx, report)
+    show_report(ctx, report, files)
+    return Outcome(report, files, deliver_reports(ctx))

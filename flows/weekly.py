@@ -6,19 +6,19 @@ from datetime import datetime
 
 from prefect import flow
 
-from flows.hooks import tell_failure, tell_success
-from flows.report_pipeline import Outcome, tell
+from flows.hooks import notify_failure, notify_recovery
+from flows.report_pipeline import Outcome, run_pipeline
 from flows.run_time import time_of_run
-from models.context import load_workplace
+from models.context import load_context
 from tasks.reporting.request import scheduled
 
 
 @flow(
     name="weekly",
     flow_run_name="weekly",
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
-    on_completion=[tell_success],
+    on_failure=[notify_failure],
+    on_crashed=[notify_failure],
+    on_completion=[notify_recovery],
 )
 def weekly(as_of: datetime | None = None) -> Outcome:
     """Measure the last whole week, apply the safe optimizations, and deliver the report.
@@ -26,6 +26,6 @@ def weekly(as_of: datetime | None = None) -> Outcome:
     Args:
         as_of: Act as though it were this time. Empty: when the run was due.
     """
-    place, now = load_workplace(), time_of_run(as_of)
-    request, recipients = scheduled("weekly", place.settings, now)
-    return tell(place, request, recipients, now, optimize=True)
+    ctx, now = load_context(), time_of_run(as_of)
+    request, recipients = scheduled("weekly", ctx.settings, now)
+    return run_pipeline(ctx, request, recipients, now, optimize=True)

@@ -6,9 +6,9 @@ import ast
 import inspect
 import textwrap
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
 if TYPE_CHECKING:
@@ -39,6 +39,34 @@ class ApiModel(DescribedModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, ser_json_inf_nan="null"
     )
+
+
+DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
+"""For the JSON Schema of a field's former name."""
+
+
+class RenamedFields(ApiModel):
+    """JSON objects with fields that had another name in the release before.
+
+    `FORMER_NAMES` maps each former JSON name to the present one. Both are read, so that what was stored before an
+    upgrade stays readable. A subclass writes the former name too, as a computed field, for one release.
+    """
+
+    FORMER_NAMES: ClassVar[dict[str, str]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.keys().isdisjoint(cls.FORMER_NAMES):
+            return data
+        former = {present: data[name] for name, present in cls.FORMER_NAMES.items() if name in data}
+        return former | {name: value for name, value in data.items() if name not in cls.FORMER_NAMES}
+
+
+class ResponseModel(ApiModel):
+    """What the HTTP API answers with; readers ignore what a later release adds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=False)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from models.settings import Settings
 
 
 @dataclass(frozen=True)
-class Workplace:
+class AppContext:
     """Environment and settings, both checked. It pickles; the engine is opened once per process, where it is used."""
 
     environment: Environment
@@ -25,10 +25,10 @@ class Workplace:
         return _engine(self.environment.database_address)
 
 
-def load_workplace() -> Workplace:
+def load_context() -> AppContext:
     """The workplace that the environment describes. Raises SettingsError with every fault at once."""
     environment = load_environment()
-    return Workplace(environment, environment.load_settings())
+    return AppContext(environment, environment.load_settings())
 
 
 def close_engines() -> None:

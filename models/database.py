@@ -1,25 +1,36 @@
-"""Opening the database, its migrations, and transactions that write."""
+"""Opening the database, its migrations, and transactions; the part that a router needs is routewatch.database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, inspect, select, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 
-from models.errors import DatabaseUnavailable, SchemaOutdated
+from models.errors import SchemaOutdated
+from routewatch.database import BUSY_TIMEOUT_MS, CONNECT_TIMEOUT_S, connect, insert_into, reaching, shown, writing
+
+__all__ = [
+    "BUSY_TIMEOUT_MS",
+    "CONNECT_TIMEOUT_S",
+    "MIGRATIONS",
+    "check_revision",
+    "connect",
+    "insert_into",
+    "migrate",
+    "open_database",
+    "reaching",
+    "reading",
+    "steps_between",
+    "writing",
+]
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy.dialects import postgresql
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-CONNECT_TIMEOUT_S = 10
-BUSY_TIMEOUT_MS = 30_000
 
 _MIGRATING = 7_036_874_417
 """Of the lock that whoever migrates a PostgreSQL database holds: any number that others do not use."""
@@ -44,7 +55,7 @@ def check_revision(engine: Engine) -> str:
         found = _revision_of(connection)
     expected = _newest_revision()
     if found != expected:
-        raise SchemaOutdated(_shown(engine.url), found, expected)
+        raise SchemaOutdated(shown(engine.url), found, expected)
     return found
 
 
@@ -70,7 +81,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
             before, head = _revision_of(connection), _newest_revision()
             if before is not None and before > head:
-                raise SchemaOutdated(_shown(engine.url), before, head)
+                raise SchemaOutdated(shown(engine.url), before, head)
             configuration = _alembic()
             configuration.attributes["connection"] = connection
             command.upgrade(configuration, to)
@@ -88,33 +99,6 @@ def steps_between(before: str | None, after: str) -> list[tuple[str, str]]:
     return [(it.revision, (it.doc or "").splitlines()[0]) for it in reversed(scripts)]
 
 
-def connect(address: str) -> Engine:
-    """An engine, not yet connected. Raises DatabaseUnavailable for a kind of database that is not supported."""
-    try:
-        url = make_url(address)
-    except ArgumentError:
-        # The address is not shown: it may hold a password.
-        raise DatabaseUnavailable("that was given", "it is no database URL") from None
-    if url.drivername in ("postgresql", "postgres"):
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in ("sqlite", "postgresql"):
-        raise DatabaseUnavailable(_shown(url), f"{url.get_backend_name()} is not supported, only SQLite and PostgreSQL")
-    try:
-        if url.get_backend_name() == "sqlite":
-            return _sqlite(url)
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}, pool_pre_ping=True)
-    except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise DatabaseUnavailable(_shown(url), str(error)) from error
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that is going to write: SQLite takes its write lock at once, and so cannot deadlock later."""
-    options = {"routewatch_writes": True}
-    with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
-        yield connection
-
-
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that only reads, all of it from one snapshot."""
@@ -123,68 +107,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def insert_into(connection: Connection, table: Table) -> postgresql.Insert:
-    """An INSERT that knows ON CONFLICT, which SQLite and PostgreSQL spell alike but SQLAlchemy keeps apart."""
-    # Each with all its drivers takes a while to import, and whoever only reads needs neither.
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite  # noqa: PLC0415
-
-        return cast("postgresql.Insert", sqlite.insert(table))
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-    return postgresql.insert(table)
-
-
-@contextmanager
-def reaching(url: URL) -> Iterator[None]:
-    """Turns a driver's complaint that the database is away or unusable into DatabaseUnavailable.
-
-    Also where the driver's own cursor is used, and SQLAlchemy does not stand in between.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_unavailability(error):
-            raise
-        told = error.orig if isinstance(error, DBAPIError) else None
-        raise DatabaseUnavailable(_shown(url), str(told or error).strip().partition("\n")[0]) from error
-
-
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _is_unavailability(error: Exception) -> bool:
-    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
-    return type(error).__name__ in kinds & {"DatabaseError"} or bool(kinds & {"OperationalError", "InterfaceError"})
-
-
-_DRIVERS = ("sqlalchemy", "sqlite3", "psycopg")
-
-
-def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: object, _record: object) -> None:
-        # The driver's own transaction control begins too late and commits behind one's back; _begin does it.
-        connection.isolation_level = None  # type: ignore[attr-defined]
-        cursor = connection.cursor()  # type: ignore[attr-defined]
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("routewatch_writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _shown(url: URL) -> str:
-    return url.render_as_string(hide_password=True)
 
 
 def _revision_of(connection: Connection) -> str | None:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from models.access_token import parse_tokens
 from models.base import DescribedModel
 from models.errors import Fault, SettingsError
 from models.settings import Settings, faults_of, load_settings
+from routewatch.database import DEFAULT_HOME, checked_address, default_address
 
 PREFIX = "ROUTEWATCH_"
 """What the name of every variable of Environment begins with, in capitals or not."""
@@ -41,7 +40,7 @@ class Environment(DescribedModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    home: Path = Path("var")
+    home: Path = DEFAULT_HOME
     """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""
     database_url: SecretStr | None = None
     """`postgresql://user:password@host/name` or `sqlite:///…`. Without it: `routewatch.db` in `ROUTEWATCH_HOME`."""
@@ -97,7 +96,7 @@ class Environment(DescribedModel):
     def database_address(self) -> str:
         """The SQLAlchemy URL of the database, password and all: for connecting, never for showing."""
         if self.database_url is None:
-            return f"sqlite:///{(self.home / 'routewatch.db').absolute()}"
+            return default_address(self.home)
         return self.database_url.get_secret_value()
 
     @property
@@ -132,11 +131,7 @@ def load_environment() -> Environment:
     except ValidationError as error:
         faults = [Fault(f"{PREFIX}{fault.path.upper()}", fault.problem) for fault in faults_of(error)]
         raise SettingsError("the environment", faults) from None
-    try:
-        make_url(environment.database_address)
-    except ArgumentError:
-        problem = "is no database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
-        raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
+    checked_address(environment.database_address)
     return environment
 
 

@@ -3,51 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from routewatch.errors import DatabaseUnavailable, Fault, RoutewatchError, SettingsError, UsageError
 
-class RoutewatchError(Exception):
-    """Base of everything that Routewatch raises on purpose; `exit_status` is what the command line returns."""
-
-    exit_status = 1
-
-
-class UsageError(RoutewatchError):
-    """The call was wrong (an argument, a settings file), not the work: exit status 2."""
-
-    exit_status = 2
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One fault at one place of an input."""
-
-    path: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
-
-
-class SettingsError(UsageError):
-    """Every fault of the settings, each with its path, in the order of the file."""
-
-    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
-        self.source = source
-        self.faults = tuple(faults)
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        super().__init__(f"{source} has {count}: " + "; ".join(map(str, faults)))
-
-
-class DatabaseUnavailable(RoutewatchError):
-    """The database could not be reached or used. The address is shown without its password."""
-
-    def __init__(self, address: str, cause: str) -> None:
-        self.address = address
-        self.cause = cause
-        super().__init__(
-            f"cannot use the database {address}: {cause}. Check ROUTEWATCH_DATABASE_URL and that the server is up"
-        )
+__all__ = [
+    "ConfigConflict",
+    "DatabaseUnavailable",
+    "DeliveryFailed",
+    "DeliveryUncertain",
+    "Fault",
+    "InvalidMapping",
+    "InvalidPeriod",
+    "OptimizerStopped",
+    "PasswordNeeded",
+    "RollupsBusy",
+    "RoutewatchError",
+    "SchemaOutdated",
+    "SettingsError",
+    "SourceUnavailable",
+    "TokensNeeded",
+    "UnknownDelivery",
+    "UnknownOptimization",
+    "UnknownSilence",
+    "UnreadableArchive",
+    "UnreadableInput",
+    "UsageError",
+]
 
 
 class SchemaOutdated(RoutewatchError):

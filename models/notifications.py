@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict, Field, computed_field
 
-from models.base import DescribedModel
-from models.kpi import KpiName
+from models.base import DEPRECATED, ApiModel, RenamedFields
+from models.kpis import KpiName
 
 Severity = Literal["warning", "critical"]
 
@@ -21,11 +20,10 @@ Severity = Literal["warning", "critical"]
 class AlertRule(StrEnum):
     """What is watched: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
 
-    RESPONSE_TIME = KpiName.RESPONSE_TIME.value
-    SELECTION_ACCURACY = KpiName.SELECTION_ACCURACY.value
-    CACHE_HIT_RATE = KpiName.CACHE_HIT_RATE.value
-    COST_EFFICIENCY = KpiName.COST_EFFICIENCY.value
-    ERROR_RATE = KpiName.ERROR_RATE.value
+    _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum takes it away
+    members = vars()
+    for kpi in KpiName:
+        members[kpi.name] = kpi.value
     SLOW_SELECTIONS = "slowSelections"
     """Single selections beyond the critical response time."""
     BUDGET_USED = "budgetUsed"
@@ -45,13 +43,11 @@ class AlertEvent(StrEnum):
     RESOLVED = "resolved"
 
 
-class _Part(DescribedModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False,
-    )  # fmt: skip
+class _MessagePart(ApiModel):
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
-class AlertNews(_Part):
+class AlertNotification(_MessagePart):
     """One alert, and what is new of it."""
 
     alert_id: int
@@ -78,20 +74,28 @@ class AlertNews(_Part):
     """A sentence that the numbers do not tell, or empty."""
 
 
-class AlertMessage(_Part):
+class AlertMessage(RenamedFields, _MessagePart):
     """All that became new of alerts at one time, the most severe first."""
+
+    FORMER_NAMES: ClassVar = {"news": "notifications"}
 
     kind: Literal["alerts"] = "alerts"
     at: datetime
     zone: str
     locale: str
     window_minutes: int
-    news: Annotated[tuple[AlertNews, ...], Field(min_length=1)]
+    notifications: Annotated[tuple[AlertNotification, ...], Field(min_length=1)]
     still_firing: int
     """Alerts beside these that fire already."""
 
+    @computed_field(alias="news", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_notifications(self) -> tuple[AlertNotification, ...]:
+        """The former name of `notifications`, written until the next release."""
+        return self.notifications
 
-class DeadDelivery(_Part):
+
+class DeadLetter(_MessagePart):
     """A delivery that was given up, with the recipient as it may be shown."""
 
     delivery_id: int
@@ -102,17 +106,17 @@ class DeadDelivery(_Part):
     answer: str
 
 
-class DeadDeliveries(_Part):
+class DeadLetters(_MessagePart):
     """A notice that deliveries were given up."""
 
     kind: Literal["deadDeliveries"] = "deadDeliveries"
     at: datetime
     zone: str
     locale: str
-    deliveries: Annotated[tuple[DeadDelivery, ...], Field(min_length=1)]
+    deliveries: Annotated[tuple[DeadLetter, ...], Field(min_length=1)]
 
 
-class Sample(_Part):
+class SampleMessage(_MessagePart):
     """A sample that a person asked for, to see whether it arrives."""
 
     kind: Literal["sample"] = "sample"
@@ -121,5 +125,5 @@ class Sample(_Part):
     locale: str
 
 
-Message = AlertMessage | DeadDeliveries | Sample
+Message = AlertMessage | DeadLetters | SampleMessage
 AnyMessage = Annotated[Message, Field(discriminator="kind")]

@@ -5,7 +5,6 @@ They stand here without the classes of models.tables, which take longer to impor
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -15,28 +14,18 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Date,
-    DateTime,
     Float,
     ForeignKey,
-    Identity,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
 
-LARGEST_AMOUNT = 1e12
-"""Above every duration in ms or cost in USD that can be meant; as a bound it also keeps NaN and infinity out."""
-
-MODEL_ID_LENGTH = 200
-TEXT_LENGTH = 200
-"""Longest complexity, team and error type; a longer one is a payload in the wrong column."""
+from routewatch.selection import LARGEST_AMOUNT, METADATA, UtcDateTime, identity_column, within
 
 UNKNOWN = ""
 """A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""
@@ -46,86 +35,6 @@ OTHER_TEAMS = "(other)"
 HOUR_TOTAL = "hour_total"
 """The level of rollups of an hour over all models, complexities and teams, which time series are made of."""
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: takes only times with an offset, stores UTC, gives UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no offset")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-METADATA = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-ID = BigInteger().with_variant(Integer(), "sqlite")
-"""A 64-bit identity; in SQLite an INTEGER PRIMARY KEY, which alone counts by itself there."""
-
-
-def _within(column: str, low: float, high: float) -> CheckConstraint:
-    return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
-
-
-SELECTION = Table(
-    "selection",
-    METADATA,
-    Column("id", ID, Identity(), primary_key=True),
-    Column("request_id", Text, unique=True),
-    Column("timestamp", UtcDateTime, nullable=False),
-    Column("model_id", Text, nullable=False),
-    Column("response_time_ms", Float),
-    Column("complexity", Text),
-    Column("cost_usd", Float),
-    Column("cache_hit", Boolean),
-    Column("accuracy", Float),
-    Column("user_satisfaction", Float),
-    Column("error", Boolean, nullable=False, default=False, server_default=text("false")),
-    Column("error_type", Text),
-    Column("prompt_tokens", BigInteger),
-    Column("completion_tokens", BigInteger),
-    Column("team", Text),
-    Column("cost_priced_on", Date),
-    Column("complexity_derived", Boolean),
-    _within("response_time_ms", 0, LARGEST_AMOUNT),
-    _within("cost_usd", 0, LARGEST_AMOUNT),
-    _within("accuracy", 0, 1),
-    _within("user_satisfaction", 0, 1),
-    _within("prompt_tokens", 0, LARGEST_AMOUNT),
-    _within("completion_tokens", 0, LARGEST_AMOUNT),
-    CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
-    Index(None, "timestamp"),
-    Index(
-        "ix_selection_priced",
-        "timestamp",
-        sqlite_where=text("cost_priced_on IS NOT NULL"),
-        postgresql_where=text("cost_priced_on IS NOT NULL"),
-    ),
-    # Ids must never be used again: the fold's progress is the last id that it has counted.
-    sqlite_autoincrement=True,
-)
-"""One row a pick of the router. NULL is unknown.
-
-`cost_priced_on` is the date of the list prices that `cost_usd` was worked out with, and NULL where it is as it was
-recorded; `complexity_derived` tells that `complexity` was told by rule from the tokens."""
 
 OVERHEAD = Table(
     "overhead",
@@ -137,7 +46,7 @@ OVERHEAD = Table(
     Column("model_id", Text),
     Column("cost_usd", Float),
     Column("cost_priced_on", Date),
-    _within("cost_usd", 0, LARGEST_AMOUNT),
+    within("cost_usd", 0, LARGEST_AMOUNT),
     Index(None, "timestamp"),
 )
 """A call that the router made for itself, such as one that classifies: no selection, but money.
@@ -197,31 +106,31 @@ A level is one of models.period.Level, or HOUR_TOTAL: the hours once more, with 
 SELECTION_CHANGE = Table(
     "selection_change",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("at", UtcDateTime, nullable=False),
     Index(None, "at"),
 )
 """A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
 
-FOLD_STATE = Table(
-    "fold_state",
+ROLLUP_CHECKPOINT = Table(
+    "rollup_checkpoint",
     METADATA,
     Column("id", Integer, primary_key=True, default=1),
     Column("last_id", BigInteger, nullable=False),
     Column("zone", Text, nullable=False),
     Column("target_ms", Float, nullable=False),
     Column("last_selection_at", UtcDateTime),
-    Column("folded_at", UtcDateTime),
+    Column("rollups_updated_at", UtcDateTime),
     Column("minutes_from", UtcDateTime),
     Column("raw_from", UtcDateTime),
-    Column("notes_taken", BigInteger, nullable=False, server_default=text("0")),
+    Column("change_batches_processed", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: how far the fold has come, and on what basis the rollups were built.
 
 `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
-NULL is "from the beginning". `notes_taken` counts how often notes of changed selections were taken: what was read
-of raw rows before may be out of date."""
+NULL is "from the beginning". `change_batches_processed` counts how often notes of changed selections were taken: what
+was read of raw rows before may be out of date."""
 
 CONFIG = Table(
     "config",
@@ -237,7 +146,7 @@ CONFIG = Table(
 CONFIG_CHANGE = Table(
     "config_change",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("key", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("from_value", JSON(none_as_null=True)),
@@ -268,7 +177,7 @@ class OptimizationState(StrEnum):
 OPTIMIZATION = Table(
     "optimization",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("type", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -295,7 +204,7 @@ OPTIMIZATION = Table(
 OPTIMIZATION_TRANSITION = Table(
     "optimization_transition",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("optimization_id", BigInteger, ForeignKey("optimization.id"), nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("from_state", Text),
@@ -309,7 +218,7 @@ OPTIMIZATION_TRANSITION = Table(
 ALERT = Table(
     "alert",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("rule", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("severity", Text, nullable=False),
@@ -321,12 +230,12 @@ ALERT = Table(
     Column("detail", Text, nullable=False, default="", server_default=text("''")),
     Column("started_at", UtcDateTime, nullable=False),
     Column("fired_at", UtcDateTime),
-    Column("well_since", UtcDateTime),
-    Column("unknown_since", UtcDateTime),
+    Column("recovering_since", UtcDateTime),
+    Column("no_data_since", UtcDateTime),
     Column("resolved_at", UtcDateTime),
-    Column("news", Text),
-    Column("news_since", UtcDateTime),
-    Column("told_at", UtcDateTime),
+    Column("pending_event", Text),
+    Column("pending_since", UtcDateTime),
+    Column("notified_at", UtcDateTime),
     Index(
         "uq_alert_unresolved",
         "rule",
@@ -339,23 +248,23 @@ ALERT = Table(
 )
 """One life of one alert; per (rule, subject) at most one is unresolved.
 
-`subject` is a model's id, a flow's name, or empty: over all. `news` is what is still to be told of it, since
-`news_since`. A resolved one stays for the record."""
+`subject` is a model's id, a flow's name, or empty: over all. `pending_event` is what is still to be notified of it,
+since `pending_since`. A resolved one stays for the record."""
 
-ALERT_WATCH = Table(
-    "alert_watch",
+ALERT_CHECKPOINT = Table(
+    "alert_checkpoint",
     METADATA,
     Column("id", Integer, primary_key=True, default=1),
-    Column("judged_until", UtcDateTime),
-    Column("told_at", UtcDateTime),
+    Column("evaluated_until", UtcDateTime),
+    Column("notified_at", UtcDateTime),
     CheckConstraint("id = 1", name="one_row"),
 )
-"""One row: up to where windows have been judged, and when alerts were told last. Its lock is the judge's."""
+"""One row: up to where windows have been judged, and when notifications were sent last. Its lock is the judge's."""
 
 ALERT_SILENCE = Table(
     "alert_silence",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("rule", Text),
     Column("subject", Text),
     Column("starts_at", UtcDateTime, nullable=False),
@@ -368,7 +277,7 @@ ALERT_SILENCE = Table(
 MESSAGE = Table(
     "message",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("key", Text, nullable=False, unique=True),
     Column("content", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -378,7 +287,7 @@ MESSAGE = Table(
 REPORT = Table(
     "report",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("kind", Text, nullable=False),
     Column("template", Text, nullable=False),
     Column("period_start", UtcDateTime, nullable=False),
@@ -395,7 +304,7 @@ REPORT = Table(
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
-    HANDING_OVER = "handing over"
+    COMMITTING = "committing"
     """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
     SENT = "sent"
     UNCERTAIN = "uncertain"
@@ -407,7 +316,7 @@ class DeliveryState(StrEnum):
 DELIVERY = Table(
     "delivery",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("report_id", BigInteger, ForeignKey("report.id")),
     Column("message_id", BigInteger, ForeignKey("message.id")),
     Column("channel", Text, nullable=False),
@@ -418,7 +327,7 @@ DELIVERY = Table(
     Column("next_attempt_at", UtcDateTime, nullable=False),
     Column("lease_until", UtcDateTime),
     Column("sent_at", UtcDateTime),
-    Column("death_told", Boolean, nullable=False, default=False, server_default=text("false")),
+    Column("dead_letter_notified", Boolean, nullable=False, default=False, server_default=text("false")),
     UniqueConstraint("report_id", "channel", "recipient"),
     UniqueConstraint("message_id", "channel", "recipient"),
     CheckConstraint("(report_id IS NULL) <> (message_id IS NULL)", name="one_content"),
@@ -426,13 +335,13 @@ DELIVERY = Table(
 )
 """One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
 
-`recipient` holds no secret: of an address that has one it is the reference (models.recipient). `death_told` is
-whether somebody was told that it was given up."""
+`recipient` holds no secret: of an address that has one it is the reference (models.recipient). `dead_letter_notified`
+is whether somebody was told that it was given up."""
 
 DELIVERY_ATTEMPT = Table(
     "delivery_attempt",
     METADATA,
-    Column("id", ID, Identity(), primary_key=True),
+    identity_column(),
     Column("delivery_id", BigInteger, ForeignKey("delivery.id"), nullable=False, index=True),
     Column("at", UtcDateTime, nullable=False),
     Column("outcome", Text, nullable=False),

@@ -12,10 +12,11 @@ from sqlalchemy import MetaData, Table
 from sqlmodel import Field, SQLModel
 
 from models import schema
+from routewatch.selection import METADATA, SELECTION
 
 
 class _Table(SQLModel):
-    metadata: ClassVar[MetaData] = schema.METADATA
+    metadata: ClassVar[MetaData] = METADATA
 
 
 def table_of(model: type[SQLModel]) -> Table:
@@ -25,25 +26,25 @@ def table_of(model: type[SQLModel]) -> Table:
 
 
 class Selection(_Table, table=True):
-    __table__: ClassVar[Table] = schema.SELECTION
+    __table__: ClassVar[Table] = SELECTION
 
-    id: int | None = Field(default=None, sa_column=schema.SELECTION.c.id)
-    request_id: str | None = Field(default=None, sa_column=schema.SELECTION.c.request_id)
-    timestamp: datetime = Field(sa_column=schema.SELECTION.c.timestamp)
-    model_id: str = Field(sa_column=schema.SELECTION.c.model_id)
-    response_time_ms: float | None = Field(default=None, sa_column=schema.SELECTION.c.response_time_ms)
-    complexity: str | None = Field(default=None, sa_column=schema.SELECTION.c.complexity)
-    cost_usd: float | None = Field(default=None, sa_column=schema.SELECTION.c.cost_usd)
-    cache_hit: bool | None = Field(default=None, sa_column=schema.SELECTION.c.cache_hit)
-    accuracy: float | None = Field(default=None, sa_column=schema.SELECTION.c.accuracy)
-    user_satisfaction: float | None = Field(default=None, sa_column=schema.SELECTION.c.user_satisfaction)
-    error: bool = Field(default=False, sa_column=schema.SELECTION.c.error)
-    error_type: str | None = Field(default=None, sa_column=schema.SELECTION.c.error_type)
-    prompt_tokens: int | None = Field(default=None, sa_column=schema.SELECTION.c.prompt_tokens)
-    completion_tokens: int | None = Field(default=None, sa_column=schema.SELECTION.c.completion_tokens)
-    team: str | None = Field(default=None, sa_column=schema.SELECTION.c.team)
-    cost_priced_on: date | None = Field(default=None, sa_column=schema.SELECTION.c.cost_priced_on)
-    complexity_derived: bool | None = Field(default=None, sa_column=schema.SELECTION.c.complexity_derived)
+    id: int | None = Field(default=None, sa_column=SELECTION.c.id)
+    request_id: str | None = Field(default=None, sa_column=SELECTION.c.request_id)
+    timestamp: datetime = Field(sa_column=SELECTION.c.timestamp)
+    model_id: str = Field(sa_column=SELECTION.c.model_id)
+    response_time_ms: float | None = Field(default=None, sa_column=SELECTION.c.response_time_ms)
+    complexity: str | None = Field(default=None, sa_column=SELECTION.c.complexity)
+    cost_usd: float | None = Field(default=None, sa_column=SELECTION.c.cost_usd)
+    cache_hit: bool | None = Field(default=None, sa_column=SELECTION.c.cache_hit)
+    accuracy: float | None = Field(default=None, sa_column=SELECTION.c.accuracy)
+    user_satisfaction: float | None = Field(default=None, sa_column=SELECTION.c.user_satisfaction)
+    error: bool = Field(default=False, sa_column=SELECTION.c.error)
+    error_type: str | None = Field(default=None, sa_column=SELECTION.c.error_type)
+    prompt_tokens: int | None = Field(default=None, sa_column=SELECTION.c.prompt_tokens)
+    completion_tokens: int | None = Field(default=None, sa_column=SELECTION.c.completion_tokens)
+    team: str | None = Field(default=None, sa_column=SELECTION.c.team)
+    cost_priced_on: date | None = Field(default=None, sa_column=SELECTION.c.cost_priced_on)
+    complexity_derived: bool | None = Field(default=None, sa_column=SELECTION.c.complexity_derived)
 
 
 class Overhead(_Table, table=True):
@@ -109,18 +110,18 @@ class SelectionChange(_Table, table=True):
     at: datetime = Field(sa_column=schema.SELECTION_CHANGE.c.at)
 
 
-class FoldState(_Table, table=True):
-    __table__: ClassVar[Table] = schema.FOLD_STATE
+class RollupCheckpoint(_Table, table=True):
+    __table__: ClassVar[Table] = schema.ROLLUP_CHECKPOINT
 
-    id: int = Field(default=1, sa_column=schema.FOLD_STATE.c.id)
-    last_id: int = Field(sa_column=schema.FOLD_STATE.c.last_id)
-    zone: str = Field(sa_column=schema.FOLD_STATE.c.zone)
-    target_ms: float = Field(sa_column=schema.FOLD_STATE.c.target_ms)
-    last_selection_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.last_selection_at)
-    folded_at: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.folded_at)
-    minutes_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.minutes_from)
-    raw_from: datetime | None = Field(default=None, sa_column=schema.FOLD_STATE.c.raw_from)
-    notes_taken: int = Field(default=0, sa_column=schema.FOLD_STATE.c.notes_taken)
+    id: int = Field(default=1, sa_column=schema.ROLLUP_CHECKPOINT.c.id)
+    last_id: int = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.last_id)
+    zone: str = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.zone)
+    target_ms: float = Field(sa_column=schema.ROLLUP_CHECKPOINT.c.target_ms)
+    last_selection_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.last_selection_at)
+    rollups_updated_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.rollups_updated_at)
+    minutes_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.minutes_from)
+    raw_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.raw_from)
+    change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
 
 
 class Config(_Table, table=True):
@@ -192,20 +193,20 @@ class Alert(_Table, table=True):
     detail: str = Field(default="", sa_column=schema.ALERT.c.detail)
     started_at: datetime = Field(sa_column=schema.ALERT.c.started_at)
     fired_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.fired_at)
-    well_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.well_since)
-    unknown_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.unknown_since)
+    recovering_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.recovering_since)
+    no_data_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.no_data_since)
     resolved_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.resolved_at)
-    news: str | None = Field(default=None, sa_column=schema.ALERT.c.news)
-    news_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.news_since)
-    told_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.told_at)
+    pending_event: str | None = Field(default=None, sa_column=schema.ALERT.c.pending_event)
+    pending_since: datetime | None = Field(default=None, sa_column=schema.ALERT.c.pending_since)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT.c.notified_at)
 
 
-class AlertWatch(_Table, table=True):
-    __table__: ClassVar[Table] = schema.ALERT_WATCH
+class AlertCheckpoint(_Table, table=True):
+    __table__: ClassVar[Table] = schema.ALERT_CHECKPOINT
 
-    id: int = Field(default=1, sa_column=schema.ALERT_WATCH.c.id)
-    judged_until: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.judged_until)
-    told_at: datetime | None = Field(default=None, sa_column=schema.ALERT_WATCH.c.told_at)
+    id: int = Field(default=1, sa_column=schema.ALERT_CHECKPOINT.c.id)
+    evaluated_until: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.evaluated_until)
+    notified_at: datetime | None = Field(default=None, sa_column=schema.ALERT_CHECKPOINT.c.notified_at)
 
 
 class AlertSilence(_Table, table=True):
@@ -257,7 +258,7 @@ class Delivery(_Table, table=True):
     next_attempt_at: datetime = Field(sa_column=schema.DELIVERY.c.next_attempt_at)
     lease_until: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.lease_until)
     sent_at: datetime | None = Field(default=None, sa_column=schema.DELIVERY.c.sent_at)
-    death_told: bool = Field(default=False, sa_column=schema.DELIVERY.c.death_told)
+    dead_letter_notified: bool = Field(default=False, sa_column=schema.DELIVERY.c.dead_letter_notified)
 
 
 class DeliveryAttempt(_Table, table=True):

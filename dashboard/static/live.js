@@ -6,7 +6,7 @@ const refreshMs = Number(document.body.dataset.refreshMs);
 const age = document.getElementById("age");
 const stale = document.getElementById("stale");
 const dialog = document.getElementById("act");
-const told = document.getElementById("told");
+const message = document.getElementById("message");
 let countedAt = Date.parse(document.getElementById("counted").dataset.at);
 let skewMs = 0;
 let sorted = null;
@@ -152,7 +152,7 @@ async function act(event) {
     return;
   }
   dialog.close();
-  told.textContent = given.told;
+  message.textContent = given.message;
   await refresh();
 }
 

@@ -27,15 +27,15 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also what is over, the newest 200.")] = False,
 ) -> None:
     """Show the alerts that are not over: since when, the value and its limit."""
-    from models.context import load_workplace
-    from tasks.alerts.queries import learning, list_alerts
+    from models.context import load_context
+    from tasks.alerts.queries import baseline_progress, list_alerts
 
-    place, now = load_workplace(), datetime.now(UTC)
-    found = list_alerts(place.engine, everything=everything)
+    ctx, now = load_context(), datetime.now(UTC)
+    found = list_alerts(ctx.engine, everything=everything)
     headings = ("id", "state", "severity", "rule", "subject", "value", "limit", "limit is", "since", "over at")
-    rows = _alert_rows(found, place.settings) if found else []
+    rows = _alert_rows(found, ctx.settings) if found else []
     table(headings, rows, "no alert is on record" if everything else "nothing fires")
-    reason = learning(place, now)
+    reason = baseline_progress(ctx, now)
     if reason:
         say(reason)
 
@@ -50,18 +50,18 @@ def silence(
 ) -> None:
     """Tell nobody of alerts for a while. They stay on record, and what still fires afterwards is told then."""
     from models.attribution import Attribution
-    from models.context import load_workplace
+    from models.context import load_context
     from models.errors import UsageError
     from models.notifications import AlertRule
-    from tasks.alerts.silences import Wanted
-    from tasks.alerts.silences import silence as silence_them
+    from tasks.alerts.silences import SilenceRequest
+    from tasks.alerts.silences import create_silence as silence_them
 
     known = {it.value: it for it in AlertRule}
     if rule is not None and rule not in known:
         raise UsageError(f"{rule!r} is no rule; expected one of {', '.join(known)}")
-    wanted = Wanted(known[rule] if rule else None, subject, timedelta(hours=hours))
+    wanted = SilenceRequest(known[rule] if rule else None, subject, timedelta(hours=hours))
     word = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
-    number = silence_them(load_workplace().engine, wanted, word)
+    number = silence_them(load_context().engine, wanted, word)
     until = _stamp(word.at + wanted.length)
     say(f"silence {number} holds until {until}; `routewatch alerts unsilence {number}` ends it")
 
@@ -69,22 +69,22 @@ def silence(
 @alerts.command()
 def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     """End a silence now."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.alerts.silences import end_silence
 
-    end_silence(load_workplace().engine, silence_id, datetime.now(UTC))
+    end_silence(load_context().engine, silence_id, datetime.now(UTC))
     say(f"silence {silence_id} is over")
 
 
 @alerts.command()
 def silences() -> None:
     """Show the silences that are not over."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.alerts.silences import list_silences
 
     rows = [
         (str(row.id), row.rule or "every rule", _subject(row.subject), _stamp(row.ends_at), row.by, row.reason)
-        for row in list_silences(load_workplace().engine, datetime.now(UTC))
+        for row in list_silences(load_context().engine, datetime.now(UTC))
     ]
     table(("id", "rule", "subject", "until", "by", "why"), rows, "nothing is silenced")
 

@@ -16,7 +16,7 @@ from deployments.cli import alerts as alerting
 from deployments.cli import config_and_deliveries as tables
 from deployments.cli import doctor_commands as checking
 from deployments.cli import optimizations as optimizing
-from deployments.console import complain, say
+from deployments.console import complain, say, write_by_line
 from deployments.log_config import use_logs
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from models.errors import RoutewatchError, UsageError
@@ -34,14 +34,14 @@ app = typer.Typer(
 )
 
 app.command()(checking.doctor)
-app.command()(checking.test_delivery)
+app.command(hidden=True)(checking.test_delivery)
 app.add_typer(alerting.alerts, name="alerts")
 app.add_typer(tables.config, name="config")
 app.add_typer(tables.deliveries, name="deliveries")
 app.add_typer(optimizing.optimizations, name="optimizations")
 
 
-class Schedule(StrEnum):
+class ScheduleName(StrEnum):
     HOURLY = "hourly"
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -51,6 +51,7 @@ def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
     # Nearly all that a command makes while it imports is kept: looking through it for garbage so often finds none.
     gc.set_threshold(20_000, 20, 20)
+    write_by_line()
     use_logs()
     # In a terminal Prefect tells its makers when it is first imported, by whatever command, unless this is set before.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -82,8 +83,8 @@ def init() -> None:
         say(f"the database {'was created' if before is None else 'is up to date'} (revision {after})")
         return
     say(f"the database was brought up from revision {before} to {after}")
-    for revision, told in steps_between(before, after):
-        say(f"  {revision} {told}")
+    for revision, text in steps_between(before, after):
+        say(f"  {revision} {text}")
 
 
 @app.command(name="import")
@@ -93,9 +94,9 @@ def import_(
 ) -> None:
     """Import selections. Bad rows are listed, good ones kept; importing again adds nothing."""
     from deployments.cli.import_files import import_files
-    from models.context import load_workplace
+    from models.context import load_context
 
-    raise typer.Exit(import_files(load_workplace(), files, mapping))
+    raise typer.Exit(import_files(load_context(), files, mapping))
 
 
 @app.command()
@@ -118,36 +119,36 @@ def pull(
 ) -> None:
     """Pull selections from where the router's picks are logged already, from where the last pull left off."""
     from deployments.cli.pull import list_sources, preview_one, pull_all, pull_one
-    from models.context import load_workplace
+    from models.context import load_context
     from models.period import parse_instant
 
-    place, now = load_workplace(), datetime.now(UTC)
-    start = parse_instant(since, place.settings.timezone) if since else None
+    ctx, now = load_context(), datetime.now(UTC)
+    start = parse_instant(since, ctx.settings.timezone) if since else None
     if listed:
-        list_sources(place)
+        list_sources(ctx)
     elif source is None:
         if location is not None or dry_run:
             raise UsageError("--from and --dry-run are of one source: name it")
-        raise typer.Exit(pull_all(place, start, now))
+        raise typer.Exit(pull_all(ctx, start, now))
     elif dry_run:
-        preview_one(place, source, location, start)
+        preview_one(ctx, source, location, start)
     else:
-        pull_one(place, source, location, start, now)
+        pull_one(ctx, source, location, start, now)
 
 
 @app.command()
 def run(
-    schedule: Schedule,
+    schedule: ScheduleName,
     as_of: Annotated[str | None, typer.Option(help="Act as though it were this time (ISO 8601).")] = None,
 ) -> None:
     """Run one flow, here and now."""
     from deployments.cli.run import run_schedule
-    from models.context import load_workplace
+    from models.context import load_context
     from models.period import parse_instant
 
-    place = load_workplace()
-    at = parse_instant(as_of, place.settings.timezone) if as_of else None
-    raise typer.Exit(run_schedule(place, schedule.value, at))
+    ctx = load_context()
+    at = parse_instant(as_of, ctx.settings.timezone) if as_of else None
+    raise typer.Exit(run_schedule(ctx, schedule.value, at))
 
 
 @app.command()
@@ -176,21 +177,21 @@ def report(
 ) -> None:
     """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
     from deployments.cli.report import formats_of, period_of, send_report, write_report
-    from models.context import load_workplace
+    from models.context import load_context
     from models.documents import Filters
     from tasks.reporting.request import Request
 
     if period_name is not None and last is not None:
         raise UsageError("--period and --last name the period both: give one of them")
-    place, now = load_workplace(), datetime.now(UTC)
-    period = period_of(start, end, period_name or last, place.settings.timezone, now)
+    ctx, now = load_context(), datetime.now(UTC)
+    period = period_of(start, end, period_name or last, ctx.settings.timezone, now)
     filters = Filters(models=tuple(model or ()), teams=tuple(team or ()), complexities=tuple(complexity or ()))
     depth: Literal["summary", "detailed"] = "summary" if summary else "detailed"
-    chosen = in_order(formats or ()) or formats_of(place, output, sent=bool(send_to))
-    request = Request("custom", template.value, period, depth, filters=filters, formats=chosen)
+    chosen = in_order(formats or ()) or formats_of(ctx, output, sent=bool(send_to))
+    request = Request("custom", template, period, depth, filters=filters, formats=chosen)
     if send_to:
-        raise typer.Exit(send_report(place, request, tuple(send_to), output, now))
-    write_report(place, request, output, now)
+        raise typer.Exit(send_report(ctx, request, tuple(send_to), output, now))
+    write_report(ctx, request, output, now)
 
 
 @app.command()
@@ -200,9 +201,9 @@ def rebuild(
 ) -> None:
     """Make the rollups anew from the raw rows."""
     from deployments.cli.report import rebuild_rollups
-    from models.context import load_workplace
+    from models.context import load_context
 
-    rebuild_rollups(load_workplace(), start, end, datetime.now(UTC))
+    rebuild_rollups(load_context(), start, end, datetime.now(UTC))
 
 
 @app.command()
@@ -228,9 +229,9 @@ def page(
 ) -> None:
     """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
     from deployments.service.page_server import serve_page
-    from models.context import load_workplace
+    from models.context import load_context
 
-    serve_page(load_workplace(), host, port, is_proxied=proxied)
+    serve_page(load_context(), host, port, is_proxied=proxied)
 
 
 @app.command()
@@ -248,9 +249,9 @@ def serve(
 ) -> None:
     """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
     from deployments.service.serve import Where, serve_all
-    from models.context import load_workplace
+    from models.context import load_context
 
-    raise typer.Exit(serve_all(load_workplace(), Where(host, ui_port, page_port, is_proxied=proxied)))
+    raise typer.Exit(serve_all(load_context(), Where(host, ui_port, page_port, is_proxied=proxied)))
 
 
 class PoolKind(StrEnum):
@@ -270,10 +271,21 @@ def deploy(
     ] = None,
 ) -> None:
     """Apply the timetable to the Prefect server that PREFECT_API_URL names, for workers; again after each upgrade."""
-    from deployments.cli.deploy import deploy_timetable
-    from models.context import load_workplace
+    from deployments.cli.deploy import deploy_schedules
+    from models.context import load_context
 
-    deploy_timetable(load_workplace(), pool, None if kind is None else kind.value, image)
+    deploy_schedules(load_context(), pool, None if kind is None else kind.value, image)
+
+
+@app.command()
+def worker(
+    pool: Annotated[str, typer.Option(help="The work pool whose runs it starts.")] = "routewatch",
+    limit: Annotated[int | None, typer.Option(help="How many runs it starts at once.", min=1)] = None,
+) -> None:
+    """Start a Prefect worker that runs what `routewatch deploy` applied; PREFECT_API_URL names the server."""
+    from deployments.cli.worker import start_worker
+
+    start_worker(pool, limit)
 
 
 def _misuse_or_defect(error: Exception) -> int:

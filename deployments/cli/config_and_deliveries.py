@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.console import say, table
+from deployments.console import note, say, table
 
 config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
 deliveries = typer.Typer(help="Reports and messages on their way to their recipients.", no_args_is_help=True)
@@ -18,11 +18,11 @@ deliveries = typer.Typer(help="Reports and messages on their way to their recipi
 @config.command("get")
 def config_get(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
     """Show the config, as JSON."""
-    from models.context import load_workplace
+    from models.context import load_context
     from models.errors import UsageError
     from tasks.optimizer.router_config import read_config
 
-    settings = read_config(load_workplace().engine)
+    settings = read_config(load_context().engine)
     if key is not None and key not in settings:
         raise UsageError(f"the config has no {key!r}; it has {', '.join(settings) or 'no keys yet'}")
     values = {name: setting.value for name, setting in settings.items()}
@@ -36,18 +36,18 @@ def config_set(
     reason: Annotated[str, typer.Option(help="Why, for the history.")] = "set by hand",
 ) -> None:
     """Give a key a value."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.router_config import set_by_hand
 
-    place, now = load_workplace(), datetime.now(UTC)
-    version = set_by_hand(place.engine, key, _json_or_text(value), by=getpass.getuser(), reason=reason, now=now)
+    ctx, now = load_context(), datetime.now(UTC)
+    version = set_by_hand(ctx.engine, key, _json_or_text(value), by=getpass.getuser(), reason=reason, now=now)
     say(f"{key} = {value} (version {version})")
 
 
 @config.command("history")
 def config_history(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
     """Show who changed what, when and why, the newest first."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.router_config import history
 
     rows = [
@@ -59,7 +59,7 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
             row.changed_by,
             row.reason,
         )
-        for row in history(load_workplace().engine, key)
+        for row in history(load_context().engine, key)
     ]
     table(("when", "key", "from", "to", "by", "why"), rows, "nothing was changed yet")
 
@@ -67,12 +67,12 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
 @deliveries.command("list")
 def deliveries_list() -> None:
     """Show the deliveries, the newest first."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.delivery.queries import list_deliveries
 
     rows = [
         (str(row.id), row.what, row.channel, row.recipient, row.state, str(row.attempts), row.answer or "")
-        for row in list_deliveries(load_workplace().engine)
+        for row in list_deliveries(load_context().engine)
     ]
     table(("id", "what", "channel", "recipient", "state", "attempts", "last answer"), rows, "no deliveries yet")
 
@@ -84,33 +84,48 @@ def deliveries_retry(
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up, instead of one.")] = False,
 ) -> None:
     """Queue a delivery again that was given up or is uncertain; the next run sends it."""
-    from models.context import load_workplace
+    from models.context import load_context
     from models.errors import UsageError
-    from tasks.delivery.queue import retry, retry_all_dead
+    from tasks.delivery.queue import retry, retry_all_dead_letters
 
     if (delivery_id is None) is not all_dead:
         raise UsageError("name one delivery by its id, or all that were given up by --all-dead")
-    engine, now = load_workplace().engine, datetime.now(UTC)
+    engine, now = load_context().engine, datetime.now(UTC)
     if delivery_id is None:
-        count = retry_all_dead(engine, now)
+        count = retry_all_dead_letters(engine, now)
         say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} queued again: the next run sends them")
         return
     retry(engine, delivery_id, now)
     say(f"delivery {delivery_id} is queued again: the next run sends it")
 
 
-@deliveries.command("sample")
-def deliveries_sample(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Of delivery.recipients, console or dashboard.")],
+@deliveries.command("test")
+def deliveries_test(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME|EMAIL|URL",
+            help="Names of delivery.recipients, console or dashboard; or ops@example.org, https://…, slack+https://…, "
+            "secret:NAME, in the settings or not.",
+        ),
+    ],
 ) -> None:
-    """Send a sample, and all else that is due, to see whether it arrives; exit status 1 where it does not."""
-    from models.context import load_workplace
-    from tasks.delivery.sample import send_sample
+    """Send a test message and print each response. Exits with 1 if it is not sent.
 
-    receipts = send_sample(load_workplace(), names, datetime.now(UTC))
-    for receipt in receipts:
-        say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
-    raise typer.Exit(0 if all(receipt.state == "sent" for receipt in receipts) else 1)
+    For names, everything else that is due is sent too.
+    """
+    from deployments.cli.delivery_test import send_tests
+
+    raise typer.Exit(0 if send_tests(targets) else 1)
+
+
+@deliveries.command("sample", hidden=True)
+def deliveries_sample(names: Annotated[list[str], typer.Argument(metavar="NAME")]) -> None:
+    """Deprecated: `routewatch deliveries test`."""
+    from deployments.cli.delivery_test import send_to_names
+
+    note("`deliveries sample` is deprecated and goes with the next release: use `routewatch deliveries test`")
+    raise typer.Exit(0 if send_to_names(names) else 1)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from deployments.cli.worker import check_server_is_named
 from deployments.console import say, table
 from deployments.embedded_prefect import use_embedded_prefect
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError, UsageError
 
 if TYPE_CHECKING:
@@ -17,24 +18,21 @@ if TYPE_CHECKING:
 IN_IMAGES = ("docker", "kubernetes")
 
 
-def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str | None) -> None:
+def deploy_schedules(ctx: AppContext, pool: str, kind: str | None, image: str | None) -> None:
     """Create or update every deployment, and the pool where there is none.
 
     A second time changes nothing: deployments are known by their names, schedules by their slugs, so that what was
     paused in the UI stays so. Raises UsageError where no server is named or the pool is of another kind than asked for.
     """
-    if "PREFECT_API_URL" not in os.environ:
-        raise UsageError(
-            "no Prefect server is named: set PREFECT_API_URL=http://host:4200/api (`routewatch serve` needs no deploy)"
-        )
-    use_embedded_prefect(place.environment.home)
+    check_server_is_named("`routewatch serve` needs no deploy")
+    use_embedded_prefect(ctx.environment.home)
     import httpx
     from prefect.client.orchestration import get_client
 
-    from deployments.service.deployments import timetable
+    from deployments.service.deployments import scheduled_deployments
     from tasks.optimizer.queries import pending
 
-    deployments = timetable(place.settings, pending(place.engine))
+    deployments = scheduled_deployments(ctx.settings, pending(ctx.engine))
     try:
         with get_client(sync_client=True) as client:
             found = _pool_kind(client, pool) or _create_pool(client, pool, kind or "process")
@@ -49,7 +47,7 @@ def deploy_timetable(place: Workplace, pool: str, kind: str | None, image: str |
         deployment.work_pool_name, deployment.job_variables = pool, variables
         deployment.apply()
     table(("deployment", "runs at", "time zone"), [_row(deployment) for deployment in deployments], "nothing to deploy")
-    say(f"start a worker with `prefect worker start --pool {pool}` (type {found}), where ROUTEWATCH_* are set")
+    say(f"start a worker with `routewatch worker --pool {pool}` (type {found}), where ROUTEWATCH_* are set")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

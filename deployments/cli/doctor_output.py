@@ -8,16 +8,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 from deployments.console import say
-from tasks.health.check import Checked, State
-from tasks.health.context import scene_here
-from tasks.health.runner import checks_of, examine
+from tasks.health.check import CheckState, CompletedCheck
+from tasks.health.context import current_context
+from tasks.health.runner import checks_of, run_checks
 
-_STYLES = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red", State.SKIPPED: "dim"}
+_STYLES = {
+    CheckState.OK: "green",
+    CheckState.WARNING: "yellow",
+    CheckState.FAILED: "bold red",
+    CheckState.SKIPPED: "dim",
+}
 
 
-def tell_check_up(*, as_json: bool) -> int:
+def print_check_up(*, as_json: bool) -> int:
     """Look at everything and tell it; the exit status: 1 where a check failed."""
-    checked = examine(checks_of(scene_here()))
+    checked = run_checks(checks_of(current_context()))
     if as_json:
         say(json.dumps(_as_data(checked), indent=2, ensure_ascii=False))
     elif sys.stdout.isatty():
@@ -30,51 +35,53 @@ def tell_check_up(*, as_json: bool) -> int:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _has_failed(checked: Sequence[Checked]) -> bool:
-    return any(it.finding.state is State.FAILED for it in checked)
+def _has_failed(checked: Sequence[CompletedCheck]) -> bool:
+    return any(it.result.state is CheckState.FAILED for it in checked)
 
 
-def _as_data(checked: Sequence[Checked]) -> dict[str, object]:
+def _as_data(checked: Sequence[CompletedCheck]) -> dict[str, object]:
     checks = [
         {
             "name": it.name,
-            "state": it.finding.state.value,
-            "found": it.finding.found,
-            "remedy": it.finding.remedy or None,
+            "state": it.result.state.value,
+            "found": it.result.found,
+            "remedy": it.result.remedy or None,
         }
         for it in checked
     ]
     return {"ok": not _has_failed(checked), "checks": checks}
 
 
-def _list(checked: Sequence[Checked]) -> None:
+def _list(checked: Sequence[CompletedCheck]) -> None:
     width = max(len(it.name) for it in checked)
     for it in checked:
-        remedy = f" → {it.finding.remedy}" if it.finding.remedy else ""
-        say(f"{it.finding.state.value:<7}  {it.name:<{width}}  {it.finding.found}{remedy}")
+        remedy = f" → {it.result.remedy}" if it.result.remedy else ""
+        say(f"{it.result.state.value:<7}  {it.name:<{width}}  {it.result.found}{remedy}")
     say(_summary(checked))
 
 
-def _draw(checked: Sequence[Checked]) -> None:
+def _draw(checked: Sequence[CompletedCheck]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=None, pad_edge=False, show_header=False)
-    drawn.add_column(no_wrap=True)
-    drawn.add_column(max_width=36)
-    drawn.add_column()
+    rendered = Table(box=None, pad_edge=False, show_header=False)
+    rendered.add_column(no_wrap=True)
+    rendered.add_column(max_width=36)
+    rendered.add_column()
     for it in checked:
         # As Text, what was found is never read as markup.
-        told = Text(it.finding.found)
-        if it.finding.remedy:
-            told.append(f"\n→ {it.finding.remedy}", "bold")
-        drawn.add_row(Text(it.finding.state.value, _STYLES[it.finding.state]), Text(it.name), told)
+        result_text = Text(it.result.found)
+        if it.result.remedy:
+            result_text.append(f"\n→ {it.result.remedy}", "bold")
+        rendered.add_row(Text(it.result.state.value, _STYLES[it.result.state]), Text(it.name), result_text)
     console = Console()
-    console.print(drawn)
+    console.print(rendered)
     console.print(Text(_summary(checked)))
 
 
-def _summary(checked: Sequence[Checked]) -> str:
-    counts = Counter(it.finding.state for it in checked)
-    return f"{len(checked)} checks: " + ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+def _summary(checked: Sequence[CompletedCheck]) -> str:
+    counts = Counter(it.result.state for it in checked)
+    return f"{len(checked)} checks: " + ", ".join(
+        f"{counts[state]} {state.value}" for state in CheckState if counts[state]
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deployments.console import complain, progress, say
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError
 from tasks.ingestion.column_mapping import Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
@@ -14,13 +14,13 @@ from tasks.ingestion.file_import import ImportResult, import_file
 SHOWN_REASONS = 5
 
 
-def import_files(place: Workplace, files: Sequence[Path], mapping_file: Path | None) -> int:
+def import_files(ctx: AppContext, files: Sequence[Path], mapping_file: Path | None) -> int:
     """Import each file and tell what became of its rows; the exit status: 1 where a file could not be read.
 
     A file that cannot be read does not keep the others from being imported.
     """
     mapping = load_mapping(mapping_file) if mapping_file else Mapping()
-    engine, status = place.engine, 0
+    engine, status = ctx.engine, 0
     for path in files:
         try:
             with progress(f"importing {path.name}") as bar:
@@ -28,19 +28,19 @@ def import_files(place: Workplace, files: Sequence[Path], mapping_file: Path | N
                     engine,
                     path,
                     mapping=mapping,
-                    zone=place.settings.timezone,
-                    rejects_folder=place.environment.home / "rejects",
+                    zone=ctx.settings.timezone,
+                    rejects_folder=ctx.environment.home / "rejects",
                     progress=bar,
                 )
         except RoutewatchError as error:
             complain(str(error))
             status = error.exit_status
         else:
-            _tell(result)
+            _print_result(result)
     return status
 
 
-def _tell(result: ImportResult) -> None:
+def _print_result(result: ImportResult) -> None:
     say(
         f"{result.path}: {result.read:,} rows read, {result.added:,} added, "
         f"{result.already_there:,} already there, {result.rejected:,} rejected"

@@ -23,12 +23,12 @@ Note = Annotated[str, typer.Option(help="Why, for the record.")]
 @optimizations.command("list")
 def list_() -> None:
     """Show the optimizations, the newest first."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.queries import label, list_optimizations
 
     rows = [
         (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
-        for row in list_optimizations(load_workplace().engine)
+        for row in list_optimizations(load_context().engine)
     ]
     table(("optimization", "state", "since", "verdict"), rows, "nothing was proposed yet")
 
@@ -36,10 +36,10 @@ def list_() -> None:
 @optimizations.command()
 def show(optimization_id: Id) -> None:
     """Show every step of one optimization's life."""
-    from models.context import load_workplace
-    from tasks.optimizer.queries import label, story_of
+    from models.context import load_context
+    from tasks.optimizer.queries import history_of, label
 
-    row, steps = story_of(load_workplace().engine, optimization_id)
+    row, steps = history_of(load_context().engine, optimization_id)
     say(label(row))
     table(
         ("when", "became", "by", "why"), [(_stamp(it.at), it.to_state, it.by, it.reason) for it in steps], "no step yet"
@@ -51,61 +51,61 @@ def show(optimization_id: Id) -> None:
 @optimizations.command()
 def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Approve a proposal: it is applied, observed, and kept or taken back."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.decisions import approve as approve_it
 
-    place = load_workplace()
-    say(approve_it(place.engine, optimization_id, place.settings, _word(by, note)))
+    ctx = load_context()
+    say(approve_it(ctx.engine, optimization_id, ctx.settings, _attribution(by, note)))
 
 
 @optimizations.command()
 def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Reject a proposal; the same is not proposed again for 30 days."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.decisions import reject as reject_it
 
-    say(reject_it(load_workplace().engine, optimization_id, _word(by, note)))
+    say(reject_it(load_context().engine, optimization_id, _attribution(by, note)))
 
 
 @optimizations.command()
 def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     """Take an applied optimization back: its keys get the values from before."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.decisions import revert as revert_it
 
-    say(revert_it(load_workplace().engine, optimization_id, _word(by, note)))
+    say(revert_it(load_context().engine, optimization_id, _attribution(by, note)))
 
 
 @optimizations.command()
 def stop(by: Name = None, note: Note = "") -> None:
     """The kill switch: nothing is applied or taken back any more, at once and in every process."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.decisions import stop as stop_all
 
-    say(stop_all(load_workplace().engine, _word(by, note)))
+    say(stop_all(load_context().engine, _attribution(by, note)))
 
 
 @optimizations.command()
 def resume(by: Name = None, note: Note = "") -> None:
     """Undo `stop`."""
-    from models.context import load_workplace
+    from models.context import load_context
     from tasks.optimizer.decisions import resume as resume_all
 
-    say(resume_all(load_workplace().engine, _word(by, note)))
+    say(resume_all(load_context().engine, _attribution(by, note)))
 
 
 @optimizations.command()
 def preview() -> None:
     """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
-    from models.context import load_workplace
-    from tasks.optimizer.apply import Evidence, apply
-    from tasks.reporting.collect import survey
+    from models.context import load_context
+    from tasks.optimizer.apply import DecisionContext, apply
+    from tasks.reporting.collect import collect_material
     from tasks.reporting.request import scheduled
 
-    place, now = load_workplace(), datetime.now(UTC)
-    request, _ = scheduled("daily", place.settings, now)
-    material = survey(place.engine, request, place.settings, now)
-    evidence = Evidence(material.current.period, material.current.last_selection_at, now)
+    ctx, now = load_context(), datetime.now(UTC)
+    request, _ = scheduled("daily", ctx.settings, now)
+    material = collect_material(ctx.engine, request, ctx.settings, now)
+    evidence = DecisionContext(material.current.period, material.current.last_selection_at, now)
     rows = [
         (
             item.type,
@@ -113,7 +113,7 @@ def preview() -> None:
             "would be applied" if item.status == "applied" else item.status,
             item.note or "",
         )
-        for item in apply(place.engine, material.recommendations, place.settings, evidence, dry_run=True)
+        for item in apply(ctx.engine, material.recommendations, ctx.settings, evidence, dry_run=True)
     ]
     table(("type", "change", "outcome", "why"), rows, "nothing is recommended")
 
@@ -121,7 +121,7 @@ def preview() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _word(by: str | None, note: str) -> Attribution:
+def _attribution(by: str | None, note: str) -> Attribution:
     from models.attribution import Attribution
 
     return Attribution(by or getpass.getuser(), note, datetime.now(UTC))

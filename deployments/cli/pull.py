@@ -6,58 +6,58 @@ from datetime import datetime
 from typing import Any
 
 from deployments.console import complain, note, progress, say, table
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError, UsageError
-from tasks.ingestion.column_mapping import COLUMNS
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS
+from tasks.ingestion.pull_stats import PullStats
 
 SHOWN_REASONS = 5
 LONGEST_EXAMPLE = 40
 
 
-def pull_one(place: Workplace, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
+def pull_one(ctx: AppContext, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
     """Pull a source and tell what became of its rows."""
     from tasks.ingestion.pull import pull
     from tasks.sources.registry import open_source, settings_of
 
-    settings = settings_of(place.settings, name, location)
+    settings = settings_of(ctx.settings, name, location)
     source = open_source(name, settings)
     with progress(f"pulling {name}") as bar:
-        tally = pull(place.engine, name, source, settings, now, since=since, progress=bar)
-    _tell(name, tally)
+        stats = pull(ctx.engine, name, source, settings, now, since=since, progress=bar)
+    _print_result(name, stats)
 
 
-def pull_all(place: Workplace, since: datetime | None, now: datetime) -> int:
+def pull_all(ctx: AppContext, since: datetime | None, now: datetime) -> int:
     """Pull every source that the settings enable; the exit status: 1 where one could not be pulled.
 
     Raises UsageError where they name none.
     """
-    names = [name for name, source in place.settings.sources.items() if source.enabled]
+    names = [name for name, source in ctx.settings.sources.items() if source.enabled]
     if not names:
         raise UsageError("the settings name no sources: name one, such as `routewatch pull litellm --from ADDRESS`")
     status = 0
     for name in names:
         try:
-            pull_one(place, name, None, since, now)
+            pull_one(ctx, name, None, since, now)
         except RoutewatchError as error:
             complain(f"{name}: {error}")
             status = error.exit_status
     return status
 
 
-def preview_one(place: Workplace, name: str, location: str | None, since: datetime | None) -> None:
+def preview_one(ctx: AppContext, name: str, location: str | None, since: datetime | None) -> None:
     """Show what a pull would make of the source's first rows; nothing is written."""
     from tasks.ingestion.pull import cursor_of, preview
     from tasks.sources.registry import open_source, settings_of
 
-    settings = settings_of(place.settings, name, location)
+    settings = settings_of(ctx.settings, name, location)
     source = open_source(name, settings)
-    seen = preview(name, source, settings, cursor=cursor_of(place.engine, name), since=since)
-    tally, rows = seen.tally, seen.rows
-    count = tally.coverage["timestamp"]
+    seen = preview(name, source, settings, cursor=cursor_of(ctx.engine, name), since=since)
+    stats, rows = seen.stats, seen.rows
+    count = stats.coverage["timestamp"]
     lines = [
-        (column, source.origins.get(column, "-"), _share(tally.coverage[column], count), _example(rows, column))
-        for column in COLUMNS
+        (column, source.origins.get(column, "-"), _share(stats.coverage[column], count), _example(rows, column))
+        for column in SELECTION_COLUMNS
     ]
     table(("column", "comes from", "filled", "such as"), lines, "")
     say("")
@@ -65,15 +65,15 @@ def preview_one(place: Workplace, name: str, location: str | None, since: dateti
         say("no selections are there to pull")
     for number, row in enumerate(rows.iter_rows(named=True), 1):
         say(f"{number}: " + ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if value is not None))
-    say(f"of the first {tally.read:,} rows {count:,} are selections and {tally.overhead:,} the router's own calls")
-    _tell_rest(tally)
-    missing = [column for column in COLUMNS if count and not tally.coverage[column]]
+    say(f"of the first {stats.read:,} rows {count:,} are selections and {stats.overhead:,} the router's own calls")
+    _print_details(stats)
+    missing = [column for column in SELECTION_COLUMNS if count and not stats.coverage[column]]
     if missing:
         say(f"nothing fills {', '.join(missing)}: what is computed from them will say that there is no data")
     note("nothing was written: leave --dry-run away to pull")
 
 
-def list_sources(place: Workplace) -> None:
+def list_sources(ctx: AppContext) -> None:
     """Show how far each source has been pulled."""
     from tasks.ingestion.pull import states
 
@@ -82,7 +82,7 @@ def list_sources(place: Workplace) -> None:
             state.source, state.kind, _stamp(state.pulled_at), _stamp(_newest(state.last)),
             f"{(state.last or {}).get('read', 0):,}", f"{(state.last or {}).get('added', 0):,}",
         )
-        for state in states(place.engine)
+        for state in states(ctx.engine)
     ]  # fmt: skip
     table(("source", "kind", "pulled", "newest row", "read", "added"), rows, "nothing was pulled yet")
 
@@ -90,30 +90,30 @@ def list_sources(place: Workplace) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _tell(name: str, tally: Tally) -> None:
+def _print_result(name: str, stats: PullStats) -> None:
     say(
-        f"{name}: {tally.read:,} rows read, {tally.added:,} added, {tally.changed:,} changed, "
-        f"{tally.unchanged:,} as they were, {tally.overhead:,} the router's own calls, "
-        f"{tally.left_out.total():,} left out, {tally.rejected.total():,} rejected"
+        f"{name}: {stats.read:,} rows read, {stats.added:,} added, {stats.changed:,} changed, "
+        f"{stats.unchanged:,} as they were, {stats.overhead:,} the router's own calls, "
+        f"{stats.skipped.total():,} left out, {stats.rejected.total():,} rejected"
     )
-    _tell_rest(tally)
+    _print_details(stats)
 
 
-def _tell_rest(tally: Tally) -> None:
-    for what, reasons in (("left out", tally.left_out), ("rejected", tally.rejected)):
+def _print_details(stats: PullStats) -> None:
+    for what, reasons in (("left out", stats.skipped), ("rejected", stats.rejected)):
         for reason, count in reasons.most_common(SHOWN_REASONS):
             say(f"  {count:,} × {what}: {reason}")
-    if tally.amended:
-        say(f"  {tally.amended:,} selections got a score")
-    if tally.priced:
-        say(f"  {tally.priced:,} costs were worked out from list prices")
-    if tally.unknown_models:
-        named = ", ".join(f"{model} ({count:,})" for model, count in tally.unknown_models.most_common(SHOWN_REASONS))
-        say(f"  {tally.unknown_models.total():,} costs stay unknown, there is no list price of {named}")
-    if tally.complexity_derived:
-        say(f"  {tally.complexity_derived:,} complexities were told from the tokens")
-    if tally.late:
-        say(f"  {tally.late:,} rows came late, up to {tally.latest_by.total_seconds() / 60:.0f} minutes")
+    if stats.amended:
+        say(f"  {stats.amended:,} selections got a score")
+    if stats.priced:
+        say(f"  {stats.priced:,} costs were worked out from list prices")
+    if stats.unknown_models:
+        named = ", ".join(f"{model} ({count:,})" for model, count in stats.unknown_models.most_common(SHOWN_REASONS))
+        say(f"  {stats.unknown_models.total():,} costs stay unknown, there is no list price of {named}")
+    if stats.complexity_derived:
+        say(f"  {stats.complexity_derived:,} complexities were told from the tokens")
+    if stats.late:
+        say(f"  {stats.late:,} rows came late, up to {stats.latest_by.total_seconds() / 60:.0f} minutes")
 
 
 def _share(count: int, of: int) -> str:

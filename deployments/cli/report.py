@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployments.console import complain, note, progress, say
-from models.context import Workplace
+from models.context import AppContext
 from models.documents import Document
 from models.errors import UsageError
 from models.file_format import FileFormat
@@ -15,11 +15,11 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.schema import DeliveryState
 from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request, usual_formats
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 
 DEFAULT_SPAN = "7d"
 
@@ -31,18 +31,18 @@ def period_of(start: str | None, end: str | None, last: str | PeriodName | None,
     if isinstance(last, PeriodName):
         return named_period(last, now, zone)
     if start is not None:
-        upto = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
-        return Period(parse_instant(start, zone), upto, zone)
+        until = parse_instant(end, zone) if end else floor_to(Level.MINUTE, now, zone)
+        return Period(parse_instant(start, zone), until, zone)
     if end is not None:
         raise UsageError("--to needs --from")
-    upto = floor_to(Level.HOUR, now, zone)
-    return Period(upto - parse_span(last or DEFAULT_SPAN), upto, zone)
+    until = floor_to(Level.HOUR, now, zone)
+    return Period(until - parse_span(last or DEFAULT_SPAN), until, zone)
 
 
-def formats_of(place: Workplace, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
+def formats_of(ctx: AppContext, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
     """What a report is written as where no --format says so. Raises UsageError where a file's name does not tell."""
     if sent or (output is not None and output.is_dir()):
-        return usual_formats(place.settings)
+        return usual_formats(ctx.settings)
     if output is None:
         return (FileFormat.HTML,)
     suffix = output.suffix.lower().lstrip(".")
@@ -51,52 +51,56 @@ def formats_of(place: Workplace, output: Path | None, *, sent: bool) -> tuple[Fi
     return (FileFormat(suffix),)
 
 
-def write_report(place: Workplace, request: Request, output: Path | None, now: datetime) -> None:
+def write_report(ctx: AppContext, request: Request, output: Path | None, now: datetime) -> None:
     """Compose a report and write it in its formats: to a file each, or the only one of them to stdout."""
-    _write_files(_composed(place, request, now), request, output)
+    _write_files(_composed(ctx, request, now), request, output)
 
 
 def send_report(
-    place: Workplace, request: Request, recipients: tuple[str, ...], output: Path | None, now: datetime
+    ctx: AppContext, request: Request, recipients: tuple[str, ...], output: Path | None, now: datetime
 ) -> int:
     """Store a report and deliver it, with all else that is due; the exit status, 1 where a delivery is given up."""
     from tasks.delivery.recipients import recipients_for
     from tasks.delivery.worker import deliver_due
     from tasks.reporting.publish import find_report, store_report, write_files
 
-    _, without = recipients_for(recipients, place.settings)
+    _, without = recipients_for(recipients, ctx.settings)
     if without:
         raise UsageError(f"no address is set for {', '.join(without)} (delivery.recipients in the settings)")
-    found = find_report(place.engine, request, place.settings)
-    document = found.document if found else _composed(place, request, now)
-    stored = store_report(place, request, document, recipients, now, queued_at=now)
-    for path in write_files(stored, place.environment.reports_folder).values():
+    found = find_report(ctx.engine, request, ctx.settings)
+    document = found.document if found else _composed(ctx, request, now)
+    stored = store_report(ctx, request, document, recipients, now, queued_at=now)
+    for path in write_files(stored, ctx.environment.reports_folder).values():
         say(str(path))
     if output is not None:
         _write_files(stored.document, request, output)
-    receipts = deliver_due(place, now=datetime.now(UTC))
+    receipts = deliver_due(ctx, now=datetime.now(UTC))
     for receipt in receipts:
         say(f"{receipt.channel} to {receipt.recipient}: {receipt.state} ({receipt.answer})")
     return int(any(receipt.state == DeliveryState.DEAD.value for receipt in receipts))
 
 
-def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: datetime) -> None:
+def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: datetime) -> None:
     """Make the rollups anew, all of them or those of a period; from the archive where raw rows are only there."""
     from tasks.retention.archive import rebuild_from_archive
     from tasks.rollups.update import rebuild
 
-    zone = place.settings.timezone
+    zone = ctx.settings.timezone
     first = parse_instant(start, zone) if start else EARLIEST
-    upto = parse_instant(end, zone) if end else LATEST
-    period = Period(first, upto, zone) if start or end else None
+    until = parse_instant(end, zone) if end else LATEST
+    period = Period(first, until, zone) if start or end else None
     with progress("rebuilding rollups") as bar:
-        result = rebuild(place.engine, basis_of(place.settings), period=period, now=now, progress=bar)
-    say(f"rollups rebuilt from {result.rows:,} selections" if period is None else f"{result.mended:,} hours rebuilt")
+        result = rebuild(ctx.engine, rollup_settings(ctx.settings), period=period, now=now, progress=bar)
+    say(
+        f"rollups rebuilt from {result.rows:,} selections"
+        if period is None
+        else f"{result.rebuilt_hours:,} hours rebuilt"
+    )
     if result.held_by:
         complain(f"selections wait to be counted for the open transactions of {', '.join(map(str, result.held_by))}")
-    archive = place.environment.archive_folder
+    archive = ctx.environment.archive_folder
     if archive.is_dir():
-        archived = rebuild_from_archive(place.engine, archive, period)
+        archived = rebuild_from_archive(ctx.engine, archive, period)
         say(f"{archived.days:,} days rebuilt from {archived.rows:,} selections of the archive {archive}")
         if archived.left_days:
             say(f"{archived.left_days:,} days left as they were: the archive has fewer rows than they count")
@@ -105,10 +109,10 @@ def rebuild_rollups(place: Workplace, start: str | None, end: str | None, now: d
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _composed(place: Workplace, request: Request, now: datetime) -> Document:
+def _composed(ctx: AppContext, request: Request, now: datetime) -> Document:
     with progress("counting new selections") as bar:
-        fold(place.engine, basis_of(place.settings), now=now, progress=bar)
-    return compose(request, survey(place.engine, request, place.settings, now), place.settings, now)
+        update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, progress=bar)
+    return compose(request, collect_material(ctx.engine, request, ctx.settings, now), ctx.settings, now)
 
 
 def _write_files(document: Document, request: Request, output: Path | None) -> None:

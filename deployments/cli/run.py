@@ -6,19 +6,19 @@ from datetime import datetime
 
 from deployments.console import complain, say
 from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
-from models.context import Workplace
+from models.context import AppContext
 
 
-def run_schedule(place: Workplace, schedule: str, as_of: datetime | None) -> int:
+def run_schedule(ctx: AppContext, schedule: str, as_of: datetime | None) -> int:
     """Run a schedule's flow and tell its outcome; the exit status: 1 where a delivery is given up."""
     # Asked first, so that a database that is away is told in one line, before Prefect starts.
-    place.engine.dispose()
-    use_embedded_prefect(place.environment.home)
+    ctx.engine.dispose()
+    use_embedded_prefect(ctx.environment.home)
     from flows.daily import daily
     from flows.hourly import hourly
     from flows.report_pipeline import Outcome
     from flows.weekly import weekly
-    from reports.text.headline import headline
+    from reports.report_templates.view import headline
 
     with without_heartbeat():
         outcome: Outcome = {"hourly": hourly, "daily": daily, "weekly": weekly}[schedule](as_of=as_of)

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from deployments.console import note, progress, say
-from deployments.demo.summary import tell_summary, tell_where, write_optimization_report
+from deployments.demo.summary import print_locations, print_summary, write_optimization_report
 from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
 from examples.receivers import HOST, mail_receiver, webhook_receiver
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, simulate
-from models.context import Workplace, load_workplace
+from models.context import AppContext, load_context
 from models.environment import load_environment
 from models.errors import RoutewatchError
 from models.period import Period
@@ -49,16 +49,16 @@ def run_demo() -> int:
     with mail_receiver(home / "inbox") as inbox, webhook_receiver(home / "webhooks", SECRET) as hook:
         _set_environment(home, inbox.port, hook.port)
         use_embedded_prefect(home)
-        place = _prepared()
-        _import_log(place, home / "router-log")
+        ctx = _prepared()
+        _import_log(ctx, home / "router-log")
         with without_heartbeat():
-            outcomes = _watch(place)
+            outcomes = _watch(ctx)
         note("4/4  What came of it")
         before = Period(FIRST_DAY + 2 * WEEK, FIRST_DAY + 3 * WEEK, ZONE.key)
         after = Period(FIRST_DAY + 3 * WEEK + timedelta(days=3), FIRST_DAY + 4 * WEEK, ZONE.key)
-        tell_summary(place, before, after, outcomes)
-        write_optimization_report(place, home, Period(FIRST_DAY, FIRST_DAY + 4 * WEEK + MORNING, ZONE.key))
-        tell_where(home, outcomes, inbox, hook)
+        print_summary(ctx, before, after, outcomes)
+        write_optimization_report(ctx, home, Period(FIRST_DAY, FIRST_DAY + 4 * WEEK + MORNING, ZONE.key))
+        print_locations(home, outcomes, inbox, hook)
     undelivered = [receipt for outcome in outcomes for receipt in outcome.receipts if receipt.state != "sent"]
     return int(bool(undelivered or hook.refused))
 
@@ -95,19 +95,19 @@ def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
     }
 
 
-def _prepared() -> Workplace:
+def _prepared() -> AppContext:
     """A database with the router's first config."""
     from models.database import migrate
     from tasks.optimizer.router_config import set_by_hand
 
     migrate(load_environment().database_address)
-    place = load_workplace()
+    ctx = load_context()
     for key, value in DEFAULT_CONFIG.items():
-        set_by_hand(place.engine, key, value, by="router", reason="the router's own default", now=FIRST_DAY)
-    return place
+        set_by_hand(ctx.engine, key, value, by="router", reason="the router's own default", now=FIRST_DAY)
+    return ctx
 
 
-def _import_log(place: Workplace, folder: Path) -> None:
+def _import_log(ctx: AppContext, folder: Path) -> None:
     from tasks.ingestion.column_mapping import Mapping
     from tasks.ingestion.file_import import import_file
 
@@ -118,11 +118,11 @@ def _import_log(place: Workplace, folder: Path) -> None:
         path = _write_log(simulate(start, start + WEEK, DEFAULT_CONFIG), folder / f"week-{week + 1}")
         with progress(f"importing {path.name}") as bar:
             result = import_file(
-                place.engine,
+                ctx.engine,
                 path,
                 mapping=Mapping(),
                 zone=ZONE.key,
-                rejects_folder=place.environment.home / "rejects",
+                rejects_folder=ctx.environment.home / "rejects",
                 progress=bar,
             )
         say(f"{result.path}: {result.read:,} rows read, {result.added:,} added, {result.rejected:,} rejected")
@@ -143,7 +143,7 @@ def _write_log(rows: pl.DataFrame, stem: Path) -> Path:
     return stem.with_suffix(".csv")
 
 
-def _watch(place: Workplace) -> list[Outcome]:
+def _watch(ctx: AppContext) -> list[Outcome]:
     """A week of mornings, each with its daily run, and the hours of an incident, each with its own.
 
     Then the last hourly and the weekly one. The outcomes of all runs.
@@ -160,7 +160,7 @@ def _watch(place: Workplace) -> list[Outcome]:
     note("2/4  In the fourth week the router serves on; Routewatch tunes it every morning, and sees an incident")
     with progress("runs") as bar:
         for done, (at, flow) in enumerate(runs, start=1):
-            _serve(place, served_until, at)
+            _serve(ctx, served_until, at)
             served_until = at
             outcomes.append(flow(as_of=at))
             note(
@@ -173,12 +173,12 @@ def _watch(place: Workplace) -> list[Outcome]:
     return outcomes
 
 
-def _serve(place: Workplace, start: datetime, end: datetime) -> None:
+def _serve(ctx: AppContext, start: datetime, end: datetime) -> None:
     """The router at work: it reads its config from the table, picks models, and records each pick."""
-    from tasks.ingestion.router_log import RouterLog
+    from routewatch import RouterLog
     from tasks.optimizer.router_config import read_config
 
-    config = {key: setting.value for key, setting in read_config(place.engine).items()}
+    config = {key: setting.value for key, setting in read_config(ctx.engine).items()}
     with RouterLog(capacity=100_000) as log:
         for row in simulate(start, end, config).iter_rows(named=True):
             log.record_selection(**row)

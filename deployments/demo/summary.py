@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.console import say, table
 from examples.receivers import Hook, Inbox
-from models.context import Workplace
-from models.documents import FiredAlert, PerformanceReport
+from models.context import AppContext
+from models.documents import FiredAlert, PerformanceReport, document_as
 from models.period import Period
+from models.report_template import Template
+from reports.report_templates.performance.sections import fired_summary
 from reports.text.formatting import Formats
-from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_words
-from reports.view.alert_tables import fired_words
+from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_text
 from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:
@@ -24,41 +25,42 @@ if TYPE_CHECKING:
 OPTIMIZATION_PDF = "optimization.pdf"
 
 
-def tell_summary(place: Workplace, before: Period, after: Period, outcomes: Sequence[Outcome]) -> None:
+def print_summary(ctx: AppContext, before: Period, after: Period, outcomes: Sequence[Outcome]) -> None:
     """The KPIs of two periods side by side, what the weekly report found, and what came of every change."""
-    show = Formats(place.settings.reporting.locale, place.settings.timezone)
-    earlier, later = _measured(place, before), _measured(place, after)
+    show = Formats(ctx.settings.reporting.locale, ctx.settings.timezone)
+    earlier, later = _measured(ctx, before), _measured(ctx, after)
     say("\nKPIs")
     headings = ("", _days(before, show), _days(after, show), "wanted")
     table(headings, [*_kpi_rows(earlier, later, show), *_money_rows(earlier, later, show)], "")
-    weekly = outcomes[-1].report.document
-    assert isinstance(weekly, PerformanceReport)  # noqa: S101 - schedules tell performance reports
+    weekly = document_as(outcomes[-1].report.document, PerformanceReport)
     _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
-    _list("Alerted", (fired_words(it, show) for it in _fired(place, after)))
-    _list("Changed, and what came of it", (_change(row, show) for row in _changed(place)))
+    _list("Alerted", (fired_summary(it, show) for it in _fired(ctx, after)))
+    _list("Changed, and what came of it", (_change(row, show) for row in _changed(ctx)))
     waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
     _list("Waits for a person", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
 
 
-def write_optimization_report(place: Workplace, home: Path, period: Period) -> None:
+def write_optimization_report(ctx: AppContext, home: Path, period: Period) -> None:
     """The report about the loop, as PDF."""
     from models.file_format import FileFormat
     from reports.renderers.report_file import as_file
     from tasks.atomic_files import write_in_pieces
-    from tasks.reporting.collect import survey
+    from tasks.reporting.collect import collect_material
     from tasks.reporting.compose import compose
     from tasks.reporting.request import Request
 
-    request = Request("custom", "optimization", period, "detailed", formats=(FileFormat.PDF,))
-    document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
+    request = Request("custom", Template.OPTIMIZATION, period, "detailed", formats=(FileFormat.PDF,))
+    document = compose(
+        request, collect_material(ctx.engine, request, ctx.settings, period.end), ctx.settings, period.end
+    )
     write_in_pieces(home / OPTIMIZATION_PDF, as_file(document, FileFormat.PDF).write)
     say(str(home / OPTIMIZATION_PDF))
 
 
-def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:
+def print_locations(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:
     """What was delivered, and the files to look at."""
-    told = len(set(hook.ids))
-    say(f"\nDelivered: {len(inbox.mails)} mails; {told} webhooks, every signature checked, {hook.refused} refused")
+    delivered = len(set(hook.ids))
+    say(f"\nDelivered: {len(inbox.mails)} mails; {delivered} webhooks, every signature checked, {hook.refused} refused")
     weekly = outcomes[-1].files
     places = (
         ("the week's PDF", weekly["pdf"]),
@@ -78,24 +80,24 @@ def tell_where(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _measured(place: Workplace, period: Period) -> PerformanceReport:
-    from tasks.reporting.collect import survey
-    from tasks.reporting.compose import compose
+def _measured(ctx: AppContext, period: Period) -> PerformanceReport:
+    from tasks.reporting.collect import collect_material
+    from tasks.reporting.composition import Composition
+    from tasks.reporting.documents.performance import compose_performance
     from tasks.reporting.request import Request
 
-    request = Request("custom", "performance", period)
-    document = compose(request, survey(place.engine, request, place.settings, period.end), place.settings, period.end)
-    assert isinstance(document, PerformanceReport)  # noqa: S101 - it is what was asked for
-    return document
+    request = Request("custom", Template.PERFORMANCE, period)
+    material = collect_material(ctx.engine, request, ctx.settings, period.end)
+    return compose_performance(Composition(request, material, ctx.settings, period.end))
 
 
-def _fired(place: Workplace, period: Period) -> Iterable[FiredAlert]:
+def _fired(ctx: AppContext, period: Period) -> Iterable[FiredAlert]:
     from models.database import reading
     from models.documents import Filters
-    from tasks.alerts.queries import fired_in
+    from tasks.alerts.queries import list_fired
 
-    with reading(place.engine) as connection:
-        return fired_in(connection, Period(period.start - timedelta(weeks=1), period.end), Filters())
+    with reading(ctx.engine) as connection:
+        return list_fired(connection, Period(period.start - timedelta(weeks=1), period.end), Filters())
 
 
 def _days(period: Period, show: Formats) -> str:
@@ -109,7 +111,7 @@ def _kpi_rows(before: PerformanceReport, after: PerformanceReport, show: Formats
             f"{kpi_value(kpi.name, kpi.value, show)} {MARKS[TONES[kpi.state]]} {kpi.state.value}"
             for kpi in (early, late)
         )
-        rows.append((KPI_LABELS[early.name], *shown, limit_words(early.name, early.target, show)))
+        rows.append((KPI_LABELS[early.name], *shown, limit_text(early.name, early.target, show)))
     return rows
 
 
@@ -121,10 +123,10 @@ def _money_rows(before: PerformanceReport, after: PerformanceReport, show: Forma
     return [("Spend per request", per_request(before), per_request(after), "")]
 
 
-def _changed(place: Workplace) -> Iterable[Any]:
+def _changed(ctx: AppContext) -> Iterable[Any]:
     from tasks.optimizer.queries import list_optimizations
 
-    return (row for row in reversed(list_optimizations(place.engine)) if row.applied_at is not None)
+    return (row for row in reversed(list_optimizations(ctx.engine)) if row.applied_at is not None)
 
 
 def _change(row: Any, show: Formats) -> str:

@@ -33,7 +33,7 @@ def page() -> str:
 
 
 def contexts() -> Iterator[typer.Context]:
-    """Every command, each with where it stands, in the order of `--help`."""
+    """Every command that is not hidden, each with where it stands, in the order of `--help`."""
     command = typer.main.get_command(app)
     yield from _within(typer.Context(command, info_name=command.name))
 
@@ -52,7 +52,7 @@ def _within(context: typer.Context) -> Iterator[typer.Context]:
         return
     for name in group.list_commands(context):
         command = group.get_command(context, name)
-        if command is not None:
+        if command is not None and not command.hidden:
             inner = typer.Context(command, info_name=name, parent=context)
             yield inner
             yield from _within(inner)
@@ -70,9 +70,11 @@ def _section(context: typer.Context) -> str:
 
 def _parameters(context: typer.Context) -> Iterator[str]:
     records = [parameter.get_help_record(context) for parameter in context.command.params]
-    told = [f"- `{names}`: {' '.join(meaning.split())}".rstrip(": ") + "\n" for names, meaning in filter(None, records)]
-    if told:
-        yield "".join(told)
+    lines = [
+        f"- `{names}`: {' '.join(meaning.split())}".rstrip(": ") + "\n" for names, meaning in filter(None, records)
+    ]
+    if lines:
+        yield "".join(lines)
 
 
 if __name__ == "__main__":

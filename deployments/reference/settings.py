@@ -48,7 +48,7 @@ _OTHERS = """\
 
 
 @dataclass(frozen=True)
-class Entry:
+class SettingEntry:
     """One thing that can be set: its path or name, its type in words, its default as JSON, and what it means."""
 
     path: str
@@ -63,7 +63,7 @@ class Block:
 
     path: str
     meaning: str
-    entries: tuple[Entry, ...]
+    entries: tuple[SettingEntry, ...]
 
 
 def page() -> str:
@@ -83,7 +83,7 @@ def settings_blocks(model: type[BaseModel] = Settings) -> tuple[Block, ...]:
     return tuple(_blocks(_schema(model), "", "", {}))
 
 
-def variables_of() -> tuple[Entry, ...]:
+def variables_of() -> tuple[SettingEntry, ...]:
     """The variables that are read from the environment. Raises ValueError where one has no meaning."""
     parts = {name: _without_null(part) for name, part in _schema(Environment)["properties"].items()}
     return tuple(_entry(f"{PREFIX}{name.upper()}", part, part, show=str) for name, part in parts.items())
@@ -128,8 +128,8 @@ def _blocks(block: Part, path: str, meaning: str, default: Part) -> Iterator[Blo
             where, values = (f"{here}.NAME", {}) if many else (here, value.get("default") or {})
             within.append((inner, where, _meaning(part, here), values))
     yield Block(path, meaning, tuple(entries))
-    for inner, where, told, values in within:
-        yield from _blocks(inner, where, told, values)
+    for inner, where, text, values in within:
+        yield from _blocks(inner, where, text, values)
 
 
 def _block_in(part: Part) -> tuple[Part | None, bool]:
@@ -141,10 +141,10 @@ def _block_in(part: Part) -> tuple[Part | None, bool]:
     return (found[0] if found else None), False
 
 
-def _entry(path: str, part: Part, value: Part, show: Callable[[Any], str] = json.dumps) -> Entry:
+def _entry(path: str, part: Part, value: Part, show: Callable[[Any], str] = json.dumps) -> SettingEntry:
     default = value.get("default", ...)
     shown = "*needed*" if default is ... else "none" if default is None else f"`{show(_whole(default))}`"
-    return Entry(path, _one_of(_kinds(part)), shown, _meaning(part, path))
+    return SettingEntry(path, _one_of(_kinds(part)), shown, _meaning(part, path))
 
 
 def _whole(value: Any) -> Any:

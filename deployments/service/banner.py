@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.engine import make_url
 
 from models.access_token import parse_tokens
-from models.context import Workplace
+from models.context import AppContext
 from tasks.orchestration.schedules import SCHEDULES, Kind
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Greeting:
     has_server: bool
 
 
-async def greet(place: Workplace, greeting: Greeting) -> list[str]:
+async def greet(ctx: AppContext, greeting: Greeting) -> list[str]:
     """The summary, a line an item, once the server answers, the page answers, and every schedule has its next run."""
     import httpx
 
@@ -42,27 +42,27 @@ async def greet(place: Workplace, greeting: Greeting) -> list[str]:
         if greeting.page_url is not None:
             await _answers(client, f"{_reached(greeting.page_url)}/healthz")
         await _is_kept(client, api, began)
-        zone = ZoneInfo(place.settings.timezone)
-        runs = {kind: await _next_run(client, api, kind, zone) for kind in SCHEDULES if _is_enabled(place, kind)}
-    return _summary(place, greeting, runs)
+        zone = ZoneInfo(ctx.settings.timezone)
+        runs = {kind: await _next_run(client, api, kind, zone) for kind in SCHEDULES if _is_enabled(ctx, kind)}
+    return _summary(ctx, greeting, runs)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(place: Workplace, greeting: Greeting, runs: Mapping[Kind, str]) -> list[str]:
+def _summary(ctx: AppContext, greeting: Greeting, runs: Mapping[Kind, str]) -> list[str]:
     rows = [("Prefect UI", greeting.ui_url, _who_may_use_ui(greeting))]
     if greeting.page_url is not None:
-        rows.append(("live page", greeting.page_url, _who_may_use_page(place)))
+        rows.append(("live page", greeting.page_url, _who_may_use_page(ctx)))
     rows += [
-        ("database", make_url(place.environment.database_address).render_as_string(hide_password=True), ""),
-        ("home", str(place.environment.home.absolute()), ""),
-        ("time zone", place.settings.timezone, ""),
+        ("database", make_url(ctx.environment.database_address).render_as_string(hide_password=True), ""),
+        ("home", str(ctx.environment.home.absolute()), ""),
+        ("time zone", ctx.settings.timezone, ""),
         *((kind, runs.get(kind, "is not enabled"), "") for kind in SCHEDULES),
     ]
     width = max(len(value) for _, value, aside in rows if aside)
-    told = [f"  {name:<11} {value:<{width}}  {aside}".rstrip() for name, value, aside in rows]
-    return ["Routewatch serves; Ctrl-C ends it", *told]
+    lines = [f"  {name:<11} {value:<{width}}  {aside}".rstrip() for name, value, aside in rows]
+    return ["Routewatch serves; Ctrl-C ends it", *lines]
 
 
 def _who_may_use_ui(greeting: Greeting) -> str:
@@ -72,15 +72,15 @@ def _who_may_use_ui(greeting: Greeting) -> str:
     return f"password of {user} needed" if user else "no password: this machine alone"
 
 
-def _who_may_use_page(place: Workplace) -> str:
-    tokens = place.environment.tokens
+def _who_may_use_page(ctx: AppContext) -> str:
+    tokens = ctx.environment.tokens
     if tokens is None:
         return "no token: this machine alone"
     return "token needed: " + ", ".join(token.name for token in parse_tokens(tokens.get_secret_value()))
 
 
-def _is_enabled(place: Workplace, kind: str) -> bool:
-    return bool(getattr(place.settings.reporting.schedules, kind).enabled)
+def _is_enabled(ctx: AppContext, kind: str) -> bool:
+    return bool(getattr(ctx.settings.reporting.schedules, kind).enabled)
 
 
 def _auth(environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ NAME = "routewatch"
 """Of every deployment."""
 
 
-def timetable(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> list[RunnerDeployment]:
+def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> list[RunnerDeployment]:
     """The deployments of every flow, scheduled where the settings enable it; the others wait for a person.
 
     `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
@@ -76,9 +76,9 @@ def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
 
 def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:
     """With the optimizations that wait as choices; the choices change with every run, so the server does not check."""
-    from tasks.optimizer.decision_form import with_choices
+    from tasks.optimizer.decision_form import with_options
 
     schema = deployment._parameter_openapi_schema
-    schema.properties = with_choices(schema.model_dump(), waiting)["properties"]
+    schema.properties = with_options(schema.model_dump(), waiting)["properties"]
     deployment.enforce_parameter_schema = False
     return deployment

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 from deployments.console import note, say
 from deployments.log_config import use_logs
 from deployments.service.ports import ANYWHERE, as_url, is_free
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError
 
 if TYPE_CHECKING:
     from uvicorn import Server
 
 
-def serve_page(place: Workplace, host: str, port: int, *, is_proxied: bool = False) -> None:
+def serve_page(ctx: AppContext, host: str, port: int, *, is_proxied: bool = False) -> None:
     """Run the live page's server until stopped. Raises RoutewatchError where the port is taken."""
     use_logs("INFO")
-    server = page_server(place, host, port, is_proxied=is_proxied)
+    server = page_server(ctx, host, port, is_proxied=is_proxied)
     say(f"Live page: {as_url(host, port)}")
     note("Ctrl-C ends it")
     server.run()
 
 
-def page_server(place: Workplace, host: str, port: int, *, is_proxied: bool = False) -> Server:
+def page_server(ctx: AppContext, host: str, port: int, *, is_proxied: bool = False) -> Server:
     """The live page's server, not yet running.
 
     Behind a proxy it is reached from elsewhere and by another name, whatever it listens on: tokens are needed then.
@@ -36,5 +36,5 @@ def page_server(place: Workplace, host: str, port: int, *, is_proxied: bool = Fa
 
     if not is_free(host, port):
         raise RoutewatchError(f"port {port} is taken; choose another with --page-port or, of `routewatch page`, --port")
-    app = create_app(place, host=ANYWHERE[0] if is_proxied else host)
+    app = create_app(ctx, host=ANYWHERE[0] if is_proxied else host)
     return uvicorn.Server(config_of(app, host, port))

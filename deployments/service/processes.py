@@ -19,11 +19,12 @@ def command_of(part: str, *arguments: str) -> tuple[str, ...]:
 
 def main() -> None:
     """Be the part that the command line names; an error of Routewatch's own is one line, and status 1."""
-    from deployments.console import complain
+    from deployments.console import complain, write_by_line
     from models.errors import RoutewatchError
 
     _end_with_parent()
-    parts: dict[str, Callable[..., None]] = {"server": _server, "timetable": _timetable, "page": _page}
+    write_by_line()
+    parts: dict[str, Callable[..., None]] = {"server": _server, "timetable": _scheduler, "page": _page}
     _, part, *arguments = sys.argv
     try:
         parts[part](*arguments)
@@ -37,18 +38,18 @@ def _server(host: str, port: str) -> None:
     os.execv(sys.executable, (sys.executable, *arguments))  # noqa: S606 - no shell in it
 
 
-def _timetable() -> None:
-    from deployments.service.scheduler import keep_timetable
-    from models.context import load_workplace
+def _scheduler() -> None:
+    from deployments.service.scheduler import run_scheduler
+    from models.context import load_context
 
-    keep_timetable(load_workplace())
+    run_scheduler(load_context())
 
 
 def _page(host: str, port: str, reach: str) -> None:
     from deployments.service.page_server import page_server
-    from models.context import load_workplace
+    from models.context import load_context
 
-    page_server(load_workplace(), host, int(port), is_proxied=reach == "proxied").run()
+    page_server(load_context(), host, int(port), is_proxied=reach == "proxied").run()
 
 
 def _end_with_parent() -> None:

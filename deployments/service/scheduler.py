@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from deployments.embedded_prefect import use_embedded_prefect
 from deployments.service.deployments import NAME
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError
 
 logger = logging.getLogger("routewatch")
@@ -23,12 +23,12 @@ LOOKS_EVERY_S = 300.0
 POLL_S = 0.2
 
 
-def keep_timetable(place: Workplace) -> None:
+def run_scheduler(ctx: AppContext) -> None:
     """Apply the timetable to the Prefect server that PREFECT_API_URL names, and run what is due until stopped.
 
     Raises RoutewatchError where the server does not answer in two minutes.
     """
-    use_embedded_prefect(place.environment.home)
+    use_embedded_prefect(ctx.environment.home)
     _wait_for_server(os.environ["PREFECT_API_URL"])
     import tasks.orchestration.run_monitor  # noqa: F401 - before its thread does: two that import at once can lock each other
 
@@ -36,23 +36,23 @@ def keep_timetable(place: Workplace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     # In a thread of its own, as the runner's own handler of SIGTERM, which it sets in the main one, fails half-way.
     with ThreadPoolExecutor(1, "timetable") as pool:
-        pool.submit(asyncio.run, _run(place, stopping)).result()
+        pool.submit(asyncio.run, _run(ctx, stopping)).result()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-async def _run(place: Workplace, stopping: Event) -> None:
+async def _run(ctx: AppContext, stopping: Event) -> None:
     from prefect.runner import Runner
 
-    from deployments.service.deployments import timetable
+    from deployments.service.deployments import scheduled_deployments
     from tasks.optimizer.queries import pending
 
     # Left running when stopped: a pause would have to be undone by hand at every start.
     runner = Runner(name=NAME, limit=CONCURRENT_RUNS, pause_on_shutdown=False)
-    for deployment in timetable(place.settings, pending(place.engine)):
+    for deployment in scheduled_deployments(ctx.settings, pending(ctx.engine)):
         await runner.aadd_deployment(deployment)
-    Thread(target=_look_after, args=(place, stopping), name="look after runs", daemon=True).start()
+    Thread(target=_monitor_runs, args=(ctx, stopping), name="look after runs", daemon=True).start()
     running = asyncio.create_task(runner.start())
     while not (running.done() or (stopping.is_set() and runner.started)):
         await asyncio.sleep(POLL_S)
@@ -62,12 +62,12 @@ async def _run(place: Workplace, stopping: Event) -> None:
     await running
 
 
-def _look_after(place: Workplace, stopping: Event) -> None:
-    from tasks.orchestration.run_monitor import look_after
+def _monitor_runs(ctx: AppContext, stopping: Event) -> None:
+    from tasks.orchestration.run_monitor import monitor_runs
 
     while not stopping.is_set():
         try:
-            look_after(place, datetime.now(UTC))
+            monitor_runs(ctx, datetime.now(UTC))
         except Exception as error:  # noqa: BLE001 - a server or database that is away comes back
             logger.warning("runs could not be looked after, which is tried again: %s: %s", type(error).__name__, error)
         stopping.wait(LOOKS_EVERY_S)

@@ -14,7 +14,7 @@ from deployments.service.banner import Greeting, greet
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT, as_url, is_free, reached_at
 from deployments.service.processes import command_of
 from deployments.service.supervisor import Part, supervise
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import Fault, PasswordNeeded, RoutewatchError, SettingsError, TokensNeeded
 
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
@@ -31,17 +31,17 @@ class Where:
     is_proxied: bool = False
 
 
-def serve_all(place: Workplace, where: Where) -> int:
+def serve_all(ctx: AppContext, where: Where) -> int:
     """Serve until stopped; the exit status: 0 where that was asked for, 1 where a part died again and again.
 
     The Prefect server is left out where PREFECT_API_URL names one, the page where the settings do not enable it. Raises
     RoutewatchError where a port is taken, PasswordNeeded or TokensNeeded where others would get in.
     """
-    place.engine.dispose()
+    ctx.engine.dispose()
     has_server = "PREFECT_API_URL" not in os.environ
-    has_page = place.settings.monitoring.dashboard.enabled
-    _check(place, where, has_server=has_server, has_page=has_page)
-    environment = _environment(place, where, has_server=has_server)
+    has_page = ctx.settings.monitoring.dashboard.enabled
+    _check(ctx, where, has_server=has_server, has_page=has_page)
+    environment = _environment(ctx, where, has_server=has_server)
     parts = [Part("the timetable", command_of("timetable"), environment)]
     if has_server:
         server = command_of("server", where.host, str(where.ui_port))
@@ -51,13 +51,13 @@ def serve_all(place: Workplace, where: Where) -> int:
         parts.append(Part("the live page", command_of("page", where.host, str(where.page_port), reach), environment))
     page_url = as_url(where.host, where.page_port) if has_page else None
     ui_url = _ui_url(environment, where) if has_server else environment["PREFECT_API_URL"].removesuffix("/api")
-    return supervise(parts, _greeting(place, Greeting(environment, ui_url, page_url, has_server=has_server)), complain)
+    return supervise(parts, _greeting(ctx, Greeting(environment, ui_url, page_url, has_server=has_server)), complain)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _check(place: Workplace, where: Where, *, has_server: bool, has_page: bool) -> None:
+def _check(ctx: AppContext, where: Where, *, has_server: bool, has_page: bool) -> None:
     from dashboard.authentication import is_loopback
 
     is_public = where.is_proxied or not is_loopback(where.host)
@@ -73,19 +73,21 @@ def _check(place: Workplace, where: Where, *, has_server: bool, has_page: bool) 
             how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={api}"
             raise RoutewatchError(f"port {where.ui_port} is taken; choose another with --ui-port, or {how}")
     if has_page:
-        if is_public and place.environment.tokens is None:
+        if is_public and ctx.environment.tokens is None:
             raise TokensNeeded(shown)
         if not is_free(where.host, where.page_port):
             raise RoutewatchError(f"port {where.page_port} is taken; choose another with --page-port")
 
 
-def _environment(place: Workplace, where: Where, *, has_server: bool) -> dict[str, str]:
+def _environment(ctx: AppContext, where: Where, *, has_server: bool) -> dict[str, str]:
     """What the parts run with: the user's own settings first."""
     use_logs("INFO")
-    use_embedded_prefect(place.environment.home)
+    use_embedded_prefect(ctx.environment.home)
     environment = dict(os.environ)
     # The parts may be started from anywhere, but work where this command was started.
-    environment["ROUTEWATCH_HOME"] = str(place.environment.home.absolute())
+    environment["ROUTEWATCH_HOME"] = str(ctx.environment.home.absolute())
+    # What Prefect starts, and starts in its turn, is not ours to set up line by line.
+    environment.setdefault("PYTHONUNBUFFERED", "1")
     if not has_server:
         return environment
     path = environment.get("PREFECT_SERVER_API_BASE_PATH", "/api")
@@ -110,15 +112,15 @@ def _ui_url(environment: dict[str, str], where: Where) -> str:
     return environment.get("PREFECT_UI_URL") or as_url(where.host, where.ui_port) + base
 
 
-def _greeting(place: Workplace, greeting: Greeting) -> Callable[[], Awaitable[None]]:
-    async def told() -> None:
+def _greeting(ctx: AppContext, greeting: Greeting) -> Callable[[], Awaitable[None]]:
+    async def greet_when_started() -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                lines = await greet(place, greeting)
+                lines = await greet(ctx, greeting)
         except TimeoutError:
             complain(f"not everything was up after {START_TIMEOUT_S:g} s: see the lines above; it is still being tried")
             return
         for line in lines:
             say(line)
 
-    return told
+    return greet_when_started

@@ -42,27 +42,27 @@ class Patience:
     stop_s: float = 30.0
 
 
-Told = Callable[[str], None]
+LogLine = Callable[[str], None]
 
 
 def supervise(
-    parts: Sequence[Part], when_started: Callable[[], Awaitable[None]], told: Told, patience: Patience | None = None
+    parts: Sequence[Part], when_started: Callable[[], Awaitable[None]], log: LogLine, patience: Patience | None = None
 ) -> int:
     """Run the parts until SIGINT, SIGTERM or SIGHUP, or until one is given up; the exit status, 0 or 1.
 
     `when_started` runs beside them from the first start on; what it raises ends the service and is raised again.
-    `told` gets a line for each death. Parts end in the reverse order, and no process of theirs is left. A second signal
+    `log` gets a line for each death. Parts end in the reverse order, and no process of theirs is left. A second signal
     while they end kills what is left at once.
     """
-    return asyncio.run(_Supervisor(told, patience or Patience()).run(parts, when_started))
+    return asyncio.run(_Supervisor(log, patience or Patience()).run(parts, when_started))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 class _Supervisor:
-    def __init__(self, told: Told, patience: Patience) -> None:
-        self._told = told
+    def __init__(self, log: LogLine, patience: Patience) -> None:
+        self._log = log
         self._patience = patience
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._asked = asyncio.Event()
@@ -103,10 +103,10 @@ class _Supervisor:
             ended = await self._live(part)
             deaths = 1 if loop.time() - began >= self._patience.steady_s else deaths + 1
             if deaths > len(self._patience.pauses_s):
-                self._told(f"{part.name} {ended} for the {_nth(deaths)} time in a row: all is ended")
+                self._log(f"{part.name} {ended} for the {_nth(deaths)} time in a row: all is ended")
                 return
             pause = self._patience.pauses_s[deaths - 1]
-            self._told(f"{part.name} {ended}; it is started again in {pause:g} s")
+            self._log(f"{part.name} {ended}; it is started again in {pause:g} s")
             await asyncio.sleep(pause)
 
     async def _live(self, part: Part) -> str:

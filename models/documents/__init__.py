@@ -6,7 +6,7 @@ product document's (camelCase). None is "unknown", never zero. One module descri
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field
 
@@ -14,16 +14,16 @@ from models.documents.bottlenecks import (
     Bottleneck,
     ErrorBurst,
     HighCost,
+    Hotspot,
     LowCacheHitRate,
     ModelRegression,
-    Place,
     SlowResponse,
     SpendSpike,
 )
 from models.documents.changes import (
     AppliedOptimization,
+    ConfigChangeProposal,
     ConfigHistoryEntry,
-    ConfigMove,
     MetricChange,
     Recommendation,
     Verdict,
@@ -35,7 +35,6 @@ from models.documents.common import (
     Coverage,
     CoverageByColumn,
     DistributionBin,
-    DocumentHeader,
     Filters,
     FiredAlert,
     Freshness,
@@ -48,6 +47,7 @@ from models.documents.common import (
     Trend,
 )
 from models.documents.cost import CostReport, CostSummary, GroupCost, ModelCost
+from models.documents.header import DocumentHeader, leading_trend
 from models.documents.optimization import OptimizationReport, OptimizationSummary
 from models.documents.performance import ModelStats, PerformanceReport, PerformanceSummary
 from models.documents.spending import (
@@ -71,7 +71,7 @@ from models.documents.usage import (
     VolumeChange,
     VolumePoint,
 )
-from models.kpi import Direction
+from models.kpis import Direction
 
 __all__ = [
     "CONFIDENCE",
@@ -82,8 +82,8 @@ __all__ = [
     "Bottleneck",
     "BudgetProjection",
     "Charts",
+    "ConfigChangeProposal",
     "ConfigHistoryEntry",
-    "ConfigMove",
     "CostReport",
     "CostSummary",
     "Coverage",
@@ -100,6 +100,7 @@ __all__ = [
     "GroupUsage",
     "HeatmapCell",
     "HighCost",
+    "Hotspot",
     "HourOfWeek",
     "Interval",
     "Kpi",
@@ -117,7 +118,6 @@ __all__ = [
     "PerformanceReport",
     "PerformanceSummary",
     "PeriodPart",
-    "Place",
     "Recommendation",
     "ReportAlert",
     "ReportDocument",
@@ -134,7 +134,19 @@ __all__ = [
     "Verdict",
     "VolumeChange",
     "VolumePoint",
+    "document_as",
+    "leading_trend",
 ]
 
 Document = PerformanceReport | CostReport | OptimizationReport | UsageReport
 ReportDocument = Annotated[Document, Field(discriminator="template")]
+
+
+D = TypeVar("D", bound=DocumentHeader)
+
+
+def document_as(document: Document, kind: type[D]) -> D:
+    """A document of which the kind is known. Raises TypeError where it is of another."""
+    if not isinstance(document, kind):
+        raise TypeError(f"this is a {type(document).__name__}, expected a {kind.__name__}")
+    return document

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from models.base import ApiModel
 from models.documents.common import Interval
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 
-class Place(ApiModel):
+class Hotspot(ApiModel):
     """Where a bottleneck sits: one value of one dimension, and its share of all that is affected.
 
     `rate` is the bottleneck's own measure there (share of slow selections, hit rate, cost in USD, error rate), and
@@ -31,7 +31,7 @@ class _Bottleneck(ApiModel):
     severity: Literal["high", "medium", "low"]
     sample: int
     """Selections for which the measured column is known."""
-    where: tuple[Place, ...] = ()
+    where: tuple[Hotspot, ...] = ()
 
 
 class SlowResponse(_Bottleneck):

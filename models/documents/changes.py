@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from models.base import ApiModel
+from pydantic import computed_field
+
+from models.base import DEPRECATED, ApiModel, RenamedFields
 from models.documents.common import Interval
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 
-class ConfigMove(ApiModel):
+class ConfigChangeProposal(ApiModel):
     """One bounded change of one key of the router's config, from the value and version that were read."""
 
     key: str
@@ -19,7 +21,7 @@ class ConfigMove(ApiModel):
     version: int
 
 
-class Recommendation(ApiModel):
+class Recommendation(RenamedFields):
     """What to do about a bottleneck.
 
     `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it: waiting is for
@@ -27,18 +29,20 @@ class Recommendation(ApiModel):
     The fields from `complexity` on are those of model_selection.
     """
 
+    FORMER_NAMES: ClassVar = {"worth": "expectedGain"}
+
     type: Literal["cache_optimization", "cache_strategy", "model_selection"]
     bottleneck: str
     description: str
     impact: Literal["high", "medium", "low"]
     effort: Literal["high", "medium", "low"]
     auto_apply: bool
-    moves: tuple[ConfigMove, ...] = ()
+    moves: tuple[ConfigChangeProposal, ...] = ()
     status: Literal["proposed", "applied", "waiting", "deferred", "impossible"] = "proposed"
     note: str | None = None
     optimization_id: int | None = None
     decide_url: str | None = None
-    worth: float | None = None
+    expected_gain: float | None = None
     confidence: float | None = None
     score: float | None = None
     complexity: str | None = None
@@ -48,6 +52,12 @@ class Recommendation(ApiModel):
     accuracy_after: Interval | None = None
     sample: int | None = None
     observational: bool = False
+
+    @computed_field(alias="worth", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_expected_gain(self) -> float | None:
+        """The former name of `expectedGain`, written until the next release."""
+        return self.expected_gain
 
 
 class MetricChange(ApiModel):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
-from models.base import ApiModel
-from models.file_format import FileFormat
-from models.kpi import Direction, KpiName, KpiState
+from pydantic import AfterValidator, computed_field
+
+from models.base import DEPRECATED, ApiModel, RenamedFields
+from models.kpis import Direction, KpiName, KpiState
+from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 CONFIDENCE = 0.95
 """Level of every interval, but for the budget projection's, which is at 0.80."""
@@ -49,11 +51,19 @@ class CoverageByColumn(ApiModel):
     completion_tokens: Coverage
 
 
-class Freshness(ApiModel):
+class Freshness(RenamedFields):
     """How new the data is: the newest selection known to the rollups, and when they were last brought up to date."""
 
+    FORMER_NAMES: ClassVar = {"foldedAt": "rollupsUpdatedAt"}
+
     last_selection_at: datetime | None
-    folded_at: datetime | None
+    rollups_updated_at: datetime | None
+
+    @computed_field(alias="foldedAt", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
+    @property
+    def former_rollups_updated_at(self) -> datetime | None:
+        """The former name of `rollupsUpdatedAt`, written until the next release."""
+        return self.rollups_updated_at
 
 
 class Filters(ApiModel):
@@ -85,7 +95,7 @@ class Trend(ApiModel):
     where the period was not over or not settled then: `current` is over that part alone.
     """
 
-    metric: str
+    metric: Annotated[str, AfterValidator(known_metric)]
     compared_with: Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
     current: float | None
     before: float | None
@@ -179,23 +189,3 @@ class FiredAlert(ApiModel):
     learned: bool
     fired_at: datetime
     resolved_at: datetime | None
-
-
-class DocumentHeader(ApiModel):
-    schema_version: str = SCHEMA_VERSION
-    kind: Literal["hourly", "daily", "weekly", "custom"]
-    depth: Literal["summary", "detailed"]
-    metrics: tuple[str, ...] = ("all",)
-    formats: tuple[FileFormat, ...] = tuple(FileFormat)
-    """What it is written as. Mails of a custom report bear these files, others the PDF."""
-    generated_at: datetime
-    locale: str = "en_US"
-    paper: Literal["A4", "Letter"] = "A4"
-    period: PeriodPart
-    filters: Filters
-    coverage: CoverageByColumn
-    freshness: Freshness
-    notes: tuple[str, ...] = ()
-    """What a reader must know before believing the numbers: roundings, missing columns, folded teams."""
-    kpis: tuple[Kpi, ...]
-    charts: Charts

@@ -6,7 +6,8 @@ from typing import Literal
 
 from models.base import ApiModel
 from models.documents.changes import Recommendation
-from models.documents.common import Coverage, DocumentHeader, PeriodPart, Trend
+from models.documents.common import Coverage, PeriodPart, Trend
+from models.documents.header import DocumentHeader
 from models.documents.spending import BudgetProjection, Savings, SpendCause
 
 
@@ -52,3 +53,19 @@ class CostReport(DocumentHeader):
     budget_projection: BudgetProjection
     recommendations: tuple[Recommendation, ...]
     cause: SpendCause | None = None
+
+    @property
+    def headline_numbers(self) -> CostSummary:
+        return self.cost_summary
+
+    @property
+    def selection_count(self) -> int:
+        return self.cost_summary.total_selections
+
+    @property
+    def spent_usd(self) -> float | None:
+        return self.cost_summary.total_spent
+
+    @property
+    def trends(self) -> tuple[Trend, ...]:
+        return self.cost_summary.cost_trend

@@ -7,7 +7,8 @@ from typing import Literal
 from models.base import ApiModel
 from models.documents.bottlenecks import Bottleneck
 from models.documents.changes import AppliedOptimization, ConfigHistoryEntry, Recommendation
-from models.documents.common import DocumentHeader, PeriodPart
+from models.documents.common import PeriodPart
+from models.documents.header import DocumentHeader
 from models.documents.spending import Baselines, OptimizationSavings
 
 
@@ -34,3 +35,23 @@ class OptimizationReport(DocumentHeader):
     savings: OptimizationSavings
     baselines: Baselines
     config_history: tuple[ConfigHistoryEntry, ...]
+
+    @property
+    def headline_numbers(self) -> OptimizationSummary:
+        return self.summary
+
+    @property
+    def selection_count(self) -> int:
+        return self.summary.total_selections
+
+    @property
+    def spent_usd(self) -> float | None:
+        return self.summary.total_cost
+
+    @property
+    def found_bottlenecks(self) -> tuple[Bottleneck, ...]:
+        return self.bottlenecks
+
+    @property
+    def config_changes(self) -> tuple[AppliedOptimization, ...]:
+        return self.applied_optimizations

@@ -7,7 +7,8 @@ from typing import Literal
 from models.base import ApiModel
 from models.documents.bottlenecks import Bottleneck
 from models.documents.changes import AppliedOptimization, Recommendation
-from models.documents.common import CoverageByColumn, DocumentHeader, FiredAlert, PeriodPart, ReportAlert, Trend
+from models.documents.common import CoverageByColumn, FiredAlert, PeriodPart, ReportAlert, Trend
+from models.documents.header import DocumentHeader
 from models.documents.spending import BudgetProjection, Savings, SpendCause
 
 
@@ -55,3 +56,27 @@ class PerformanceReport(DocumentHeader):
     savings: Savings | None = None
     budget: BudgetProjection | None = None
     cause: SpendCause | None = None
+
+    @property
+    def headline_numbers(self) -> PerformanceSummary:
+        return self.summary
+
+    @property
+    def selection_count(self) -> int:
+        return self.summary.total_selections
+
+    @property
+    def spent_usd(self) -> float | None:
+        return self.summary.total_cost
+
+    @property
+    def trends(self) -> tuple[Trend, ...]:
+        return self.performance_trends
+
+    @property
+    def found_bottlenecks(self) -> tuple[Bottleneck, ...]:
+        return self.optimization_opportunities
+
+    @property
+    def config_changes(self) -> tuple[AppliedOptimization, ...]:
+        return self.applied_optimizations

@@ -7,8 +7,9 @@ from typing import Literal
 
 from models.base import ApiModel
 from models.documents.changes import AppliedOptimization, Recommendation
-from models.documents.common import Coverage, DocumentHeader, Interval, PeriodPart, Trend
-from models.kpi import Direction
+from models.documents.common import Coverage, Interval, PeriodPart, Trend
+from models.documents.header import DocumentHeader, trends_by_comparison
+from models.kpis import Direction
 
 
 class PeakHour(ApiModel):
@@ -135,3 +136,27 @@ class UsageReport(DocumentHeader):
     hours_of_week: tuple[HourOfWeek, ...]
     applied_optimizations: tuple[AppliedOptimization, ...] = ()
     recommendations: tuple[Recommendation, ...] = ()
+
+    @property
+    def headline_numbers(self) -> UsageSummary:
+        return self.usage_summary
+
+    @property
+    def selection_count(self) -> int:
+        return self.usage_summary.total_selections
+
+    @property
+    def spent_usd(self) -> float | None:
+        return self.usage_summary.total_cost
+
+    @property
+    def trends(self) -> tuple[Trend, ...]:
+        return self.usage_trend
+
+    @property
+    def config_changes(self) -> tuple[AppliedOptimization, ...]:
+        return self.applied_optimizations
+
+    def trend_of(self, metrics: tuple[str, ...]) -> Trend | None:
+        """Usage is compared with the same weekdays alone."""
+        return trends_by_comparison(self.trends, metrics).get("sameWeekdaysBefore")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from models.schema import METADATA
+from routewatch.selection import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -6,7 +6,7 @@ One module describes each block; `root` has the whole and reads the file.
 from __future__ import annotations
 
 from models.settings.block import Milliseconds, SettingsBlock
-from models.settings.delivery import Delivery
+from models.settings.delivery import DeliverySettings
 from models.settings.monitoring import Alerting, ChartName, DashboardSettings, Monitoring, PerformanceMetrics
 from models.settings.optimizer import ChoiceKnob, NumericKnob, Optimizer
 from models.settings.reporting import Budget, CustomReports, Reporting, Schedule, Schedules
@@ -21,7 +21,7 @@ __all__ = [
     "ComplexityRule",
     "CustomReports",
     "DashboardSettings",
-    "Delivery",
+    "DeliverySettings",
     "Milliseconds",
     "Monitoring",
     "NumericKnob",

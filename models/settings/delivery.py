@@ -10,7 +10,7 @@ from models.recipient import BUILT_IN, Recipient, is_in_the_clear, is_literally_
 from models.settings.block import SettingsBlock
 
 
-class Delivery(SettingsBlock):
+class DeliverySettings(SettingsBlock):
     """Where reports and messages go, and how."""
 
     mode: Literal["send", "files"] = "send"

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
-from models.kpi import FallingRatioThresholds, KpiName, MillisecondThresholds, RisingRatioThresholds, Thresholds
+from models.kpis import KPIS, KpiName, Thresholds
 from models.settings.block import Milliseconds, SettingsBlock
 
+if TYPE_CHECKING:
+    _LimitsByKpi = SettingsBlock
+else:
+    _LimitsByKpi = create_model(
+        "_LimitsByKpi",
+        __base__=SettingsBlock,
+        **{
+            kpi.name.name.lower(): (type(kpi.limits), Field(default=kpi.limits, description=kpi.meaning))
+            for kpi in KPIS.values()
+        },
+    )
 
-class PerformanceMetrics(SettingsBlock):
+
+class PerformanceMetrics(_LimitsByKpi):
     """Limits of the five KPIs; the defaults are the product document's."""
-
-    response_time: MillisecondThresholds = MillisecondThresholds(target=2000, warning=3000, critical=5000)
-    """From the pick to the answer, on average over the selections of which it is known."""
-    selection_accuracy: FallingRatioThresholds = FallingRatioThresholds(target=0.95, warning=0.90, critical=0.85)
-    """How often the model was the right one for its request, on average."""
-    cache_hit_rate: FallingRatioThresholds = FallingRatioThresholds(target=0.90, warning=0.80, critical=0.70)
-    """The share of requests that the router's own cache answered."""
-    cost_efficiency: FallingRatioThresholds = FallingRatioThresholds(target=0.80, warning=0.70, critical=0.60)
-    """What the cheapest adequate model would have cost, divided by what was spent."""
-    error_rate: RisingRatioThresholds = RisingRatioThresholds(target=0.02, warning=0.05, critical=0.10)
-    """The share of selections that failed."""
 
     def of(self, name: KpiName) -> Thresholds:
         """The limits of one KPI."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from models.kpis import KpiName
 from models.report_template import Template
 from models.settings.block import SettingsBlock
+
+if TYPE_CHECKING:
+    ReportPart = str
+else:
+    ReportPart = Literal[("all", *(name.value for name in KpiName), "cost", "trends", "optimization")]
 
 
 class Schedule(SettingsBlock):
@@ -15,8 +21,7 @@ class Schedule(SettingsBlock):
     """Run it by the timetable."""
     recipients: tuple[str, ...] = ()
     """Who gets it: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
-    metrics: tuple[Literal["all", "responseTime", "selectionAccuracy", "cacheHitRate", "costEfficiency",
-                           "errorRate", "cost", "trends", "optimization"], ...] = ("all",)  # fmt: skip
+    metrics: tuple[ReportPart, ...] = ("all",)
     """What the report shows."""
     format: Literal["summary", "detailed"] = "summary"
     """A page or two, or everything."""

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from models.errors import Fault, SettingsError
 from models.period import is_zone
 from models.settings.block import SettingsBlock
-from models.settings.delivery import Delivery
+from models.settings.delivery import DeliverySettings
 from models.settings.monitoring import Monitoring, PerformanceMetrics
 from models.settings.optimizer import Optimizer
 from models.settings.reporting import Budget, Reporting
@@ -34,7 +34,7 @@ class Settings(SettingsBlock):
     """What the models may cost."""
     optimizer: Optimizer = Optimizer()
     """What the loop may do by itself."""
-    delivery: Delivery = Delivery()
+    delivery: DeliverySettings = DeliverySettings()
     """Where reports and messages go, and how."""
     sources: dict[str, SourceSettings] = Field(default={})
     """Where picks are pulled from, by name; a name that is a kind needs no `kind`."""

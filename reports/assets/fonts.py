@@ -10,10 +10,6 @@ from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 
-import vl_convert
-from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
-
 FAMILY = "Source Sans Pro"
 DIRECTORY = Path(str(files("font_source_sans_pro") / "files"))
 _FACES = {400: "SourceSansPro-Regular.ttf", 600: "SourceSansPro-Semibold.ttf", 700: "SourceSansPro-Bold.ttf"}
@@ -42,20 +38,20 @@ def web_faces() -> str:
 
 def text_em(text: str, *, bold: bool = False) -> float:
     """How wide a text is, in heights of its letters; of letters that the font lacks it is about so."""
-    return sum(_letter_em(letter, 600 if bold else 400) for letter in text)
+    return sum(_character_em(letter, 600 if bold else 400) for letter in text)
 
 
 def shortened(text: str, em: float, *, bold: bool = False) -> str:
     """A text with as many of its letters as have room, and "…" for the others."""
     if text_em(text, bold=bold) <= em:
         return text
-    ends = accumulate(_letter_em(letter, 600 if bold else 400) for letter in text)
-    kept = sum(end <= em - _letter_em("…", 400) for end in ends)
+    ends = accumulate(_character_em(letter, 600 if bold else 400) for letter in text)
+    kept = sum(end <= em - _character_em("…", 400) for end in ends)
     return f"{text[:kept]}…"
 
 
-def _letter_em(letter: str, weight: int) -> float:
-    known = _widths(weight).get(ord(letter))
+def _character_em(letter: str, weight: int) -> float:
+    known = _widths(DIRECTORY / _FACES[weight]).get(ord(letter))
     if known is not None:
         return known
     if unicodedata.category(letter) in ("Cf", "Mn"):
@@ -65,12 +61,14 @@ def _letter_em(letter: str, weight: int) -> float:
 
 def is_in_font(letter: str) -> bool:
     """Whether the house's font can draw a letter."""
-    return ord(letter) in _widths(400)
+    return ord(letter) in _widths(DIRECTORY / _FACES[400])
 
 
 @cache
-def _widths(weight: int) -> dict[int, float]:
-    with TTFont(DIRECTORY / _FACES[weight], lazy=True) as font:
+def _widths(path: Path) -> dict[int, float]:
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped] # noqa: PLC0415 - most formats measure no text
+
+    with TTFont(path, lazy=True) as font:
         widths, height = font["hmtx"], font["head"].unitsPerEm
         return {code: widths[glyph][0] / height for code, glyph in font.getBestCmap().items()}
 
@@ -78,6 +76,8 @@ def _widths(weight: int) -> dict[int, float]:
 @cache
 def register_for_charts() -> None:
     """Make the font known to the chart renderer, once in a process."""
+    import vl_convert  # noqa: PLC0415 - only what draws needs it
+
     vl_convert.register_font_directory(str(DIRECTORY))
 
 
@@ -93,6 +93,9 @@ def _web_address(weight: int) -> str:
 
 
 def _subset(path: Path) -> bytes:
+    from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped] # noqa: PLC0415
+    from fontTools.ttLib import TTFont  # noqa: PLC0415
+
     font = TTFont(path, recalcTimestamp=False)
     subsetter = Subsetter(Options(layout_features=["kern", "tnum"], hinting=False))
     letters = {code for low, high in _WEB_RANGES for code in range(low, high + 1)} | set(map(ord, _WEB_SIGNS))

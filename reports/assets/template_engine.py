@@ -17,7 +17,8 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
+def make_environment() -> ImmutableSandboxedEnvironment:
+    """Jinja's, in which a template reaches its values and nothing else."""
     return ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -30,7 +31,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 def fill(template: str, **values: Any) -> str:
     """A template's text with its values; it ends with a newline. Raises UndefinedError for a name that is missing."""
-    return _environment().get_template(template).render(values).rstrip() + "\n"
+    return make_environment().get_template(template).render(values).rstrip() + "\n"
 
 
 @cache

@@ -9,7 +9,6 @@ from typing import Any
 from models.documents import Document
 from reports.assets.fonts import text_em
 from reports.charts.style import MUTED, Layer, at_y, layer, words
-from reports.document_access import applied_of
 from reports.text.verdicts import trials_of
 
 Mark = tuple[datetime, str]
@@ -40,7 +39,7 @@ def change_marks(document: Document, x: Any, at_px: int, width: int) -> list[Lay
 def marks_of(document: Document) -> list[Mark]:
     """By time, when in the period each optimization changed the config, and when it was taken back."""
     marks: list[Mark] = []
-    for trial in trials_of(applied_of(document)):
+    for trial in trials_of(document.config_changes):
         times = sorted({change.applied_at for change in trial.changes})
         name = trial.number or trial.changes[0].key
         marks += [(at, name if index == 0 else f"{name} back") for index, at in enumerate(times)]

@@ -10,8 +10,12 @@ from datetime import date
 
 from babel.dates import format_date
 
-from models.documents import CostReport, Document, UsageReport
+from models.documents import (
+    Document,
+    HeatmapCell,
+)
 from reports.assets.fonts import FAMILY, text_em
+from reports.charts.spec import ChartSpec
 from reports.charts.style import INK, MUTED, NARROW, NOTHING, WIDE
 from reports.text.formatting import Formats
 
@@ -21,9 +25,6 @@ _LIGHT_TEXT_FROM = 0.55
 
 _THOUSANDS = ("", "k", "M", "G", "T", "P", "E")
 """What stands for each three digits that are left out."""
-
-_WHOLE_FROM = 10
-"""From here on a count needs no digits behind the point."""
 
 _LONG_SHADES = 36
 """Letters beyond which the shades' words leave no room for the zone, which the report names elsewhere."""
@@ -37,12 +38,17 @@ _ROW, _LOW_ROW, _GAP, _FONT_PX = 22, 17, 0.05, 11
 _A_MONDAY = date(2024, 1, 1)
 
 
-def heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
-    """p95 in seconds, spend in USD or requests per hour of the week; hours without data are grey and have a dash.
+def response_heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
+    """p95 response time in seconds per hour of the week."""
+    times = {(cell.weekday, cell.hour): cell.p95_response_time for cell in document.charts.heatmap}
+    return heatmap(Grid(times, lambda ms: short_number(ms / 1000, show), show.milliseconds), show, width)
+
+
+def heatmap(grid: Grid, show: Formats, width: int = WIDE) -> str:
+    """A grid of weekdays and hours in the zone of `show`; hours without data are grey and have a dash.
 
     An SVG as it stands: a grid needs no scales, and its two hundred texts take the chart renderer longer than the rest.
     """
-    grid = _grid(document, show)
     wide = width > NARROW
     names = [weekday_name(day, show) for day in range(7)]
     left = max(_LEAST_LEFT, round(max(map(text_em, names)) * _FONT_PX) + _APART + 2)
@@ -56,7 +62,7 @@ def heatmap(document: Document, show: Formats, width: int = WIDE) -> str:
         for hour in range(0, 24, 1 if wide else 3)
     ]
     shades = "" if wide else f" · light {grid.words(grid.least)}, dark {grid.words(grid.largest)}"
-    where = f" in {document.period.zone}" if len(shades) <= _LONG_SHADES else ""
+    where = f" in {show.zone}" if len(shades) <= _LONG_SHADES else ""
     title = _text(f"hour{where}{shades}", 12 * across, 7 * down + 29.5, _FONT_PX, MUTED)
     full, high = width - 10, round(7 * down + 37)
     return (
@@ -76,7 +82,7 @@ def weekday_name(weekday: int, show: Formats, width: str = "EEE") -> str:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """What is shown of each hour of the week: `short` as a cell has room for it, `words` where there is more."""
 
     values: dict[tuple[int, int], float | None]
@@ -96,24 +102,7 @@ class _Grid:
         return max(self.known, default=0.0) or 1.0
 
 
-def _grid(document: Document, show: Formats) -> _Grid:
-    cells = document.charts.heatmap
-    match document:
-        case CostReport():
-            spent = {(cell.weekday, cell.hour): cell.cost_usd for cell in cells}
-            return _Grid(spent, lambda usd: _short(usd, show), show.rough_money)
-        case UsageReport():
-            asked: dict[tuple[int, int], float | None]
-            asked = {(hour.weekday, hour.hour): hour.selections for hour in document.hours_of_week}
-            return _Grid(
-                asked, lambda count: show.number(count, 1) if count < _WHOLE_FROM else _short(count, show), show.number
-            )
-        case _:
-            times = {(cell.weekday, cell.hour): cell.p95_response_time for cell in cells}
-            return _Grid(times, lambda ms: _short(ms / 1000, show), show.milliseconds)
-
-
-def _cell(grid: _Grid, day: int, hour: int, across: float, down: float, *, numbers: bool) -> str:
+def _cell(grid: Grid, day: int, hour: int, across: float, down: float, *, numbers: bool) -> str:
     """One hour: its ground, and its number where there is room for `numbers`."""
     value = grid.values.get((day, hour))
     left, top = (hour + _GAP / 2) * across, (day + _GAP / 2) * down
@@ -154,7 +143,7 @@ def _ink(value: float | None, least: float, largest: float) -> str:
     return "#ffffff" if _place(value, least, largest) > _LIGHT_TEXT_FROM else INK
 
 
-def _short(number: float, show: Formats) -> str:
+def short_number(number: float, show: Formats) -> str:
     """A number that fits in a cell of 25 px."""
     if number >= 10_000:  # noqa: PLR2004 - five digits do not fit
         power = min(len(_THOUSANDS) - 1, math.floor(math.log10(number * 1.0005) / 3))
@@ -162,3 +151,29 @@ def _short(number: float, show: Formats) -> str:
     if number >= 10:  # noqa: PLR2004
         return show.count(number)
     return show.fixed(number, 1 if number >= 0.1 else 2)  # noqa: PLR2004
+
+
+def response_week_text(document: Document, show: Formats) -> str:
+    """The slowest hour of the week."""
+    known = [cell for cell in document.charts.heatmap if cell.p95_response_time is not None]
+    worst = max(known, key=lambda cell: cell.p95_response_time or 0)
+    return (
+        f"Grid of p95 response time per weekday and hour. Highest: "
+        f"{show.milliseconds(worst.p95_response_time)}, {hour_words(worst, show)}."
+    )
+
+
+def hour_words(cell: HeatmapCell, show: Formats) -> str:
+    """An hour of the week in the report's zone."""
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+    return f"{days[cell.weekday]} {cell.hour:02d}:00 to {cell.hour + 1:02d}:00 in {show.zone}"
+
+
+def _has_week(document: Document) -> bool:
+    """One hour alone makes no week."""
+    return sum(cell.p95_response_time is not None for cell in document.charts.heatmap) > 1
+
+
+RESPONSE_WEEK = ChartSpec(
+    "p95 response time by hour of the week, in seconds", response_heatmap, response_week_text, _has_week
+)

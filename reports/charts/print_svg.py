@@ -21,7 +21,7 @@ _TEXT = re.compile(
 )
 
 
-def for_paper(svg: str) -> str:
+def for_print(svg: str) -> str:
     """The SVG with texts placed by their start, and with a ground instead of an edge behind those that have one.
 
     Of a text that is placed by its middle or end the renderer makes a drawing of its own, and edges are more letters:

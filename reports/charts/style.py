@@ -24,7 +24,7 @@ VERMILLION = "#c44601"
 """Okabe and Ito's palette; its vermillion is darkened so that text in it can be read on white."""
 
 WIDE = 690
-BOARD = 560
+DASHBOARD_WIDTH = 560
 NARROW = 335
 """Outer widths in px: of the printed page, of half a screen, and of half the page."""
 
@@ -76,7 +76,7 @@ def from_zero(axis: Literal["x", "y"]) -> Any:
     return _altair.X2Datum(0) if axis == "x" else _altair.Y2Datum(0)
 
 
-class _Rows:
+class _ChartRows:
     """Rows that altair hands on as they are: it would look at every value of them, in every layer."""
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
@@ -86,7 +86,7 @@ class _Rows:
 def layer(rows: list[dict[str, Any]]) -> Layer:
     """An empty chart over some rows, in their order."""
     with debug_mode(False):
-        return alt.Chart(_altair.InlineData(values=_Rows(rows)))
+        return alt.Chart(_altair.InlineData(values=_ChartRows(rows)))
 
 
 def layered(*layers: Layer, **properties: Any) -> Spec:
@@ -109,8 +109,8 @@ def words(rows: list[dict[str, Any]], x: Any, y: Any, **mark: Any) -> Layer:
     """
     style = {"color": MUTED, "fontSize": 11, "align": "left", "baseline": "middle", **mark}
     em = style.pop("limit", math.inf) / style["fontSize"]
-    told = [{**row, "text": shortened(row["text"], em, bold="fontWeight" in style)} for row in rows]
-    text = layer(told).mark_text(**style, stroke=_EDGE, strokeWidth=_EDGE_PX)
+    shown_text = [{**row, "text": shortened(row["text"], em, bold="fontWeight" in style)} for row in rows]
+    text = layer(shown_text).mark_text(**style, stroke=_EDGE, strokeWidth=_EDGE_PX)
     return text.encode(x=x, y=y, text=alt.Text("text:N"))
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import altair as alt
 
-from models.documents import CostReport, Document, ErrorBurst, Kpi, TimelinePoint
-from models.kpi import KpiName
+from models.documents import (
+    Document,
+    ErrorBurst,
+    Kpi,
+    TimelinePoint,
+)
+from models.kpis import KpiName
 from reports.charts.axes import epoch, time_axis, time_ticks_for, value_axis
-from reports.charts.change_markers import change_marks
+from reports.charts.change_markers import change_marks, marks_of
+from reports.charts.spec import ChartSpec
 from reports.charts.style import (
     AMBER,
     BLUE,
-    INK,
     NARROW,
     NOTHING,
     ORANGE,
@@ -26,7 +30,6 @@ from reports.charts.style import (
     Layer,
     at_x,
     at_y,
-    from_zero,
     layer,
     layered,
     number_labels,
@@ -34,10 +37,9 @@ from reports.charts.style import (
     ticks_to,
     words,
 )
-from reports.document_access import bottlenecks_of
 from reports.text.formatting import Formats
 
-_LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
+BUCKET_LENGTHS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
 _MARGINS = 118
 """Of the width, for the axis on the left and the names of the lines on the right."""
 _HEIGHT, _LOW_HEIGHT = 150, 110
@@ -45,63 +47,11 @@ _LABEL_SHARE = 0.1
 """Of the axis' height: limits closer than this have no room for a name each."""
 _ABOVE, _LINE = 7, 13
 """Px from a limit's line up to its name, and of a line of text."""
-_DAYS_AS_BARS = timedelta(days=4)
-"""From this length on, spend is drawn by day."""
-_BARS_WITH_NUMBERS = 16
-"""More bars leave no room for a number above each."""
 
 
 def response_timeline(document: Document, show: Formats, width: int = WIDE) -> Layer:
     """Median and p95 over their limits, above the error rate; empty buckets are gaps, the incident is marked."""
     return stacked(_times(document, show, width), _errors(document, show, width), spacing=12)
-
-
-def spend_timeline(document: CostReport, show: Formats, width: int = WIDE) -> Layer:
-    """Spend per bucket, by day where the period is long; a bucket without a known cost is a gap, not a zero."""
-    bars = spend_bars(document, show)
-    known, gaps = [bar for bar in bars if bar["usd"] is not None], [bar for bar in bars if bar["usd"] is None]
-    y = value_axis("usd:Q", ticks_to(max(bar["usd"] for bar in known) * 1.08), show.round_money)
-    x = time_axis(
-        document.period, _bar_ticks(bars, show, width) if _by_day(document) else time_ticks_for(document, show, width)
-    )
-    layers = [layer(gaps).mark_rect(color=NOTHING).encode(x=x, x2=alt.X2("to:Q"))] if gaps else []
-    layers.append(layer(known).mark_rect(color=BLUE).encode(x=x, x2=alt.X2("to:Q"), y=y, y2=from_zero("y")))
-    if len(bars) <= _BARS_WITH_NUMBERS and width > NARROW:
-        middles = [{**bar, "t": bar["mid"]} for bar in known]
-        layers.append(words(middles, x, y, align="center", dy=-7, fontSize=10, color=INK))
-    return layered(*layers, width=width - 62, height=170 if width > NARROW else _LOW_HEIGHT + 40)
-
-
-def _by_day(document: CostReport) -> bool:
-    long = document.period.end - document.period.start > _DAYS_AS_BARS
-    return long or document.charts.bucket == "day"
-
-
-def _bar_ticks(bars: list[dict[str, Any]], show: Formats, width: int) -> dict[float, str]:
-    """The days under the middles of their bars, as many as there is room for."""
-    every = math.ceil(len(bars) / (width // 48))
-    return {bar["mid"]: show.short_day(datetime.fromtimestamp(bar["mid"] / 1000, UTC)) for bar in bars[::every]}
-
-
-def spend_bars(document: CostReport, show: Formats) -> list[dict[str, Any]]:
-    """One row a bar: from, to (epoch ms), usd or None, text."""
-    points = document.charts.timeline
-    length = _LENGTHS[document.charts.bucket]
-    groups: dict[object, list[TimelinePoint]] = {}
-    by_day = _by_day(document)
-    for point in points:
-        groups.setdefault(show.local(point.start).date() if by_day else point.start, []).append(point)
-    return [_bar(group, length, show) for group in groups.values()]
-
-
-def _bar(group: Sequence[TimelinePoint], length: timedelta, show: Formats) -> dict[str, Any]:
-    known = [point.cost_usd for point in group if point.cost_usd is not None]
-    start, end = epoch(group[0].start), epoch(group[-1].start + length)
-    gap = (end - start) * 0.08
-    usd = sum(known) if known else None
-    return {
-        "t": start + gap, "to": end - gap, "mid": (start + end) / 2, "usd": usd, "text": show.rough_money(usd),
-    }  # fmt: skip
 
 
 # --- response time and errors -----------------------------------------------------------------------------------------
@@ -188,7 +138,7 @@ def _joined(rows: list[dict[str, Any]], top: float) -> list[dict[str, Any]]:
 def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> list[Layer]:
     """Incidents and stretches without data, behind everything else."""
     first, last = epoch(document.period.start), epoch(document.period.end)
-    bursts = [found for found in bottlenecks_of(document) if isinstance(found, ErrorBurst)]
+    bursts = [found for found in document.found_bottlenecks if isinstance(found, ErrorBurst)]
     rows = [
         {"t": max(first, start), "to": min(last, end), "text": f"{show.percent(burst.error_rate)} errors"}
         for burst in bursts
@@ -210,7 +160,7 @@ def _bands(document: Document, show: Formats, x: Any, *, named: bool = True) -> 
 
 def gaps_of(document: Document) -> list[tuple[int, int]]:
     """Stretches of buckets without a selection, as epoch ms from and to."""
-    length = _LENGTHS[document.charts.bucket]
+    length = BUCKET_LENGTHS[document.charts.bucket]
     gaps: list[tuple[int, int]] = []
     for point in document.charts.timeline:
         start, end = epoch(point.start), epoch(point.start + length)
@@ -228,7 +178,7 @@ def _is_wide(gap: dict[str, int], document: Document) -> bool:
 
 def _runs(document: Document, field: str, name: str) -> list[dict[str, Any]]:
     """The known values of one column at the middle of their buckets; a gap starts a new run."""
-    half = _LENGTHS[document.charts.bucket] / 2
+    half = BUCKET_LENGTHS[document.charts.bucket] / 2
     rows, run, was_known = [], 0, True
     for point in document.charts.timeline:
         value = getattr(point, field)
@@ -264,3 +214,43 @@ def _line_names(document: Document, top: float, x: alt.X, y: alt.Y) -> list[Laye
         low = max(middle - top * 0.05, 0)
         ends = [(*ends[0][:2], low), (*ends[1][:2], low + top * 0.1)]
     return [words([{"t": end, "ms": at, "text": name}], x, y, dx=6, color=colour) for name, colour, at in ends]
+
+
+def response_timeline_text(document: Document, show: Formats) -> str:
+    """The highest p95, and what is marked on the timeline."""
+    points = document.charts.timeline
+    worst = largest_point(points, "p95_response_time")
+    text = f"Line chart of median and p95 response time per {document.charts.bucket}, with the error rate below."
+    if worst is not None:
+        text += f" The p95 was highest at {show.milliseconds(worst.p95_response_time)}, {show.instant(worst.start)}."
+    for found in document.found_bottlenecks:
+        if isinstance(found, ErrorBurst):
+            text += f" Marked: {show.percent(found.error_rate)} errors, {show.range(found.start, found.end)}."
+    for at, change in marks_of(document):
+        text += f" Marked: change {change}, {show.instant(at)}."
+    return text + gap_words(points, document.charts.bucket)
+
+
+def gap_words(points: Iterable[TimelinePoint], bucket: str) -> str:
+    """How many buckets have no requests; empty where all have some."""
+    empty = sum(point.count == 0 for point in points)
+    return f" {empty} {bucket}{'' if empty == 1 else 's'} without requests." if empty else ""
+
+
+def largest_point(points: Iterable[TimelinePoint], field: str) -> TimelinePoint | None:
+    """The point with the most of a field; None where it is known of none."""
+    known = [point for point in points if getattr(point, field) is not None]
+    return max(known, key=lambda point: float(getattr(point, field)), default=None)
+
+
+def _has_timeline(document: Document) -> bool:
+    return any(
+        known is not None
+        for point in document.charts.timeline
+        for known in (point.p50_response_time, point.p95_response_time, point.error_rate)
+    )
+
+
+RESPONSE_TIMELINE = ChartSpec(
+    "Response time and errors over time", response_timeline, response_timeline_text, _has_timeline
+)

@@ -32,7 +32,7 @@ def svg_of(specification: str) -> str:
 
 
 @contextmanager
-def drawn_apart() -> Iterator[None]:
+def own_process() -> Iterator[None]:
     """Have everything drawn in a process of its own meanwhile; it starts when there is something to draw."""
     global _apart, _users  # noqa: PLW0603 - there is one such process, however many servers run in this one
     with _lock:

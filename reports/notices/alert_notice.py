@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.notifications import AlertEvent, AlertMessage, AlertNews, AlertRule, DeadDeliveries, DeadDelivery, Message
+from models.notifications import (
+    AlertEvent,
+    AlertMessage,
+    AlertNotification,
+    AlertRule,
+    DeadLetter,
+    DeadLetters,
+    Message,
+)
 from reports.notices.notice import Item, Notice, cut
 from reports.text.alerts import KPI_RULE_LABELS, amount
 from reports.text.formatting import Formats
@@ -23,19 +31,19 @@ def notice_of(message: Message) -> Notice:
     footer = f"Routewatch · {show.instant(message.at)}"
     if isinstance(message, AlertMessage):
         return _alerts(message, show, footer)
-    if isinstance(message, DeadDeliveries):
+    if isinstance(message, DeadLetters):
         return _dead(message, footer)
     text = "This is a sample: what Routewatch has to say arrives here."
     return Notice("Sample", "good", "sample", text, (), "Somebody asked for it; nothing is the matter.", footer)
 
 
-def news_sentence(news: AlertNews, message: AlertMessage) -> str:
+def alert_sentence(alert: AlertNotification, message: AlertMessage) -> str:
     """One alert's news: what, how much against which limit, over how many selections, since when."""
-    sentence = _sentence(news, message, Formats(message.locale, message.zone))
+    sentence = _sentence(alert, message, Formats(message.locale, message.zone))
     return sentence[0].upper() + sentence[1:]
 
 
-def dead_sentence(delivery: DeadDelivery) -> str:
+def dead_sentence(delivery: DeadLetter) -> str:
     """What was given up, to whom, after how many attempts, and what was answered last."""
     attempts = f"{delivery.attempts:,} {'attempt' if delivery.attempts == 1 else 'attempts'}"
     what, answer = _name(delivery.what), kept_to_itself(delivery.answer) or "no answer"
@@ -48,7 +56,7 @@ def dead_sentence(delivery: DeadDelivery) -> str:
 
 
 def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
-    items = tuple(_item(news, message) for news in message.news)
+    items = tuple(_item(alert, message) for alert in message.notifications)
     others = len(items) - 1
     headline = items[0].text + (f", and {others:,} more {'alert' if others == 1 else 'alerts'}" if others else "")
     hint = ""
@@ -59,42 +67,42 @@ def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
     return Notice(title, items[0].tone, items[0].word, headline, items, hint, footer)
 
 
-def _item(news: AlertNews, message: AlertMessage) -> Item:
-    is_resolved = news.event is AlertEvent.RESOLVED
-    tone, word = ("good", "resolved") if is_resolved else (news.severity, str(news.severity))
-    if is_resolved and news.value is None and news.rule in KPI_RULE_LABELS:
+def _item(alert: AlertNotification, message: AlertMessage) -> Item:
+    is_resolved = alert.event is AlertEvent.RESOLVED
+    tone, word = ("good", "resolved") if is_resolved else (alert.severity, str(alert.severity))
+    if is_resolved and alert.value is None and alert.rule in KPI_RULE_LABELS:
         tone, word = "unknown", "no data"
-    return Item(tone, word, news_sentence(news, message), "" if _is_budget(news) else kept_to_itself(news.detail))
+    return Item(tone, word, alert_sentence(alert, message), "" if _is_budget(alert) else kept_to_itself(alert.detail))
 
 
-def _sentence(news: AlertNews, message: AlertMessage, show: Formats) -> str:
-    if news.event is AlertEvent.RESOLVED:
-        return f"resolved: {_well_again(news, show)}, after {_duration(news)}"
-    opening = _OPENINGS[news.event].format(news.severity)
-    if news.rule is AlertRule.OPTIMIZATION_REVERTED:
-        return f"{opening}: {_state(news, show)}"
-    return f"{opening}: {_state(news, show)}{_over(news, message, show)}, since {_since(news, message, show)}"
+def _sentence(alert: AlertNotification, message: AlertMessage, show: Formats) -> str:
+    if alert.event is AlertEvent.RESOLVED:
+        return f"resolved: {_well_again(alert, show)}, after {_duration(alert)}"
+    opening = _OPENINGS[alert.event].format(alert.severity)
+    if alert.rule is AlertRule.OPTIMIZATION_REVERTED:
+        return f"{opening}: {_state(alert, show)}"
+    return f"{opening}: {_state(alert, show)}{_over(alert, message, show)}, since {_since(alert, message, show)}"
 
 
-def _state(news: AlertNews, show: Formats) -> str:
+def _state(alert: AlertNotification, show: Formats) -> str:
     """What is the matter, with the value and its limit."""
-    limit, name = _limit(news, show), _name(news.subject)
-    match news.rule:
+    limit, name = _limit(alert, show), _name(alert.subject)
+    match alert.rule:
         case AlertRule.SLOW_SELECTIONS:
-            return f"a selection{f' of {name}' if name else ''} took {amount(news.rule, news.value, show)}{limit}"
+            return f"a selection{f' of {name}' if name else ''} took {amount(alert.rule, alert.value, show)}{limit}"
         case AlertRule.NO_DATA:
-            return f"no selections{f' of {name}' if name else ''} for {amount(news.rule, news.value, show)}{limit}"
+            return f"no selections{f' of {name}' if name else ''} for {amount(alert.rule, alert.value, show)}{limit}"
         case AlertRule.FAILED_FLOW:
             return f"the flow {name} failed"
         case AlertRule.OPTIMIZATION_REVERTED:
             return f"optimization {name} was taken back"
-    return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
+    return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"
 
 
-def _well_again(news: AlertNews, show: Formats) -> str:
-    limit, name = _limit(news, show), _name(news.subject)
+def _well_again(alert: AlertNotification, show: Formats) -> str:
+    limit, name = _limit(alert, show), _name(alert.subject)
     of = f" of {name}" if name else ""
-    match news.rule:
+    match alert.rule:
         case AlertRule.SLOW_SELECTIONS:
             return f"selections{of} are within the limit again{limit}"
         case AlertRule.NO_DATA:
@@ -103,47 +111,49 @@ def _well_again(news: AlertNews, show: Formats) -> str:
             return f"the flow {name} succeeded again"
         case AlertRule.OPTIMIZATION_REVERTED:
             return f"optimization {name} is taken back"
-    if news.value is None:
-        return f"nothing more is known of {_what(news)}{limit}"
-    return f"{_what(news)} is {amount(news.rule, news.value, show)}{limit}"
+    if alert.value is None:
+        return f"nothing more is known of {_what(alert)}{limit}"
+    return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"
 
 
-def _what(news: AlertNews) -> str:
-    if _is_budget(news):
-        what = "spend" if news.rule is AlertRule.BUDGET_USED else "projected spend"
-        detail = kept_to_itself(news.detail)
+def _what(alert: AlertNotification) -> str:
+    if _is_budget(alert):
+        what = "spend" if alert.rule is AlertRule.BUDGET_USED else "projected spend"
+        detail = kept_to_itself(alert.detail)
         return f"{what} {detail}{',' if ',' in detail else ''}" if detail else f"{what} of the month"
-    label = KPI_RULE_LABELS[news.rule]
-    return f"{label} of {_name(news.subject)}" if news.subject else f"{label} over all models"
+    label = KPI_RULE_LABELS[alert.rule]
+    return f"{label} of {_name(alert.subject)}" if alert.subject else f"{label} over all models"
 
 
-def _limit(news: AlertNews, show: Formats) -> str:
-    if news.threshold is None:
+def _limit(alert: AlertNotification, show: Formats) -> str:
+    if alert.threshold is None:
         return ""
-    return f" ({'learned ' if news.learned else ''}limit {amount(news.rule, news.threshold, show)})"
+    return f" ({'learned ' if alert.learned else ''}limit {amount(alert.rule, alert.threshold, show)})"
 
 
-def _over(news: AlertNews, message: AlertMessage, show: Formats) -> str:
-    if news.sample is None or news.rule not in {*KPI_RULE_LABELS, AlertRule.SLOW_SELECTIONS}:
+def _over(alert: AlertNotification, message: AlertMessage, show: Formats) -> str:
+    if alert.sample is None or alert.rule not in {*KPI_RULE_LABELS, AlertRule.SLOW_SELECTIONS}:
         return ""
-    selections = "selection" if news.sample == 1 else "selections"
-    verb = "among" if news.rule is AlertRule.SLOW_SELECTIONS else "over"
-    return f", {verb} {show.count(news.sample)} {selections} in {news.window_minutes or message.window_minutes} minutes"
+    selections = "selection" if alert.sample == 1 else "selections"
+    verb = "among" if alert.rule is AlertRule.SLOW_SELECTIONS else "over"
+    return (
+        f", {verb} {show.count(alert.sample)} {selections} in {alert.window_minutes or message.window_minutes} minutes"
+    )
 
 
-def _since(news: AlertNews, message: AlertMessage, show: Formats) -> str:
-    same_day = show.local(news.started_at).date() == show.local(message.at).date()
-    return show.clock(news.started_at) if same_day else show.instant(news.started_at)
+def _since(alert: AlertNotification, message: AlertMessage, show: Formats) -> str:
+    same_day = show.local(alert.started_at).date() == show.local(message.at).date()
+    return show.clock(alert.started_at) if same_day else show.instant(alert.started_at)
 
 
-def _duration(news: AlertNews) -> str:
-    minutes = max(1, round(((news.resolved_at or news.fired_at) - news.started_at) / _MINUTE))
+def _duration(alert: AlertNotification) -> str:
+    minutes = max(1, round(((alert.resolved_at or alert.fired_at) - alert.started_at) / _MINUTE))
     hours, rest = divmod(minutes, _MINUTES_PER_HOUR)
     return f"{hours} h {rest} min" if hours else f"{rest} min"
 
 
-def _is_budget(news: AlertNews) -> bool:
-    return news.rule in (AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED)
+def _is_budget(alert: AlertNotification) -> bool:
+    return alert.rule in (AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED)
 
 
 def _name(text: str) -> str:
@@ -153,7 +163,7 @@ def _name(text: str) -> str:
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
 
-def _dead(message: DeadDeliveries, footer: str) -> Notice:
+def _dead(message: DeadLetters, footer: str) -> Notice:
     items = tuple(Item("critical", "given up", dead_sentence(it)) for it in message.deliveries)
     count = len(items)
     headline = f"{count:,} {'delivery was' if count == 1 else 'deliveries were'} given up"

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from reports.notices.notice import COLOURS, LINK_WORDS, Notice, cut, fitting, more_words
+from reports.notices.notice import COLOURS, LINK_TEXT, Notice, cut, fitting, more_text
 
 SLACK_BLOCKS, SLACK_SECTION, SLACK_HEADER, SLACK_TEXT = 50, 3_000, 150, 4_000
 TEAMS_BYTES = 28_000
@@ -25,8 +25,8 @@ _TEAMS_ROOM = 1_000
 def render_slack(notice: Notice) -> bytes:
     """Blocks, and as their fallback the whole as text, which is all that services compatible with Slack show."""
     sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in notice.rest[:MOST_ITEMS]]
-    left_out = more_words(len(notice.rest) - len(sections))
-    link = [_section_of(f"<{notice.link}|{LINK_WORDS}>")] if notice.link else []
+    left_out = more_text(len(notice.rest) - len(sections))
+    link = [_section_of(f"<{notice.link}|{LINK_TEXT}>")] if notice.link else []
     small = " · ".join(part for part in (left_out, notice.hint, notice.footer) if part)
     blocks: list[dict[str, Any]] = [
         {
@@ -60,7 +60,7 @@ def render_discord(notice: Notice) -> bytes:
     room = DISCORD_DESCRIPTION - len(headline) - sum(len(line) + 1 for line in tail) - 1
     lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.rest]
     kept, left_out = fitting(lines, min(room, DISCORD_EMBED - DISCORD_DESCRIPTION // 2))
-    description = "\n".join([headline, *kept, *([more_words(left_out)] if left_out else []), *tail])
+    description = "\n".join([headline, *kept, *([more_text(left_out)] if left_out else []), *tail])
     embed = {
         "title": title,
         "description": description,
@@ -113,12 +113,12 @@ def _section(text: str) -> dict[str, Any]:
 def _slack_text(notice: Notice) -> str:
     head = [_slack(f"{notice.mark} {notice.headline}".strip(), SLACK_TEXT // 4)]
     tail = [_slack(line, SLACK_TEXT // 8) for line in (notice.hint, notice.footer) if line]
-    tail = ([f"<{notice.link}|{LINK_WORDS}>"] if notice.link else []) + tail
+    tail = ([f"<{notice.link}|{LINK_TEXT}>"] if notice.link else []) + tail
     lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.rest[:MOST_ITEMS]]
     room = SLACK_TEXT - sum(len(line) + 1 for line in (*head, *tail)) - 1
     kept, _ = fitting(lines, room)
     left_out = len(notice.rest) - len(kept)
-    return "\n".join([*head, *kept, *([more_words(left_out)] if left_out else []), *tail])
+    return "\n".join([*head, *kept, *([more_text(left_out)] if left_out else []), *tail])
 
 
 # --- Teams ------------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def _run(text: str, **style: Any) -> dict[str, Any]:
 
 
 def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
-    left_out = more_words(len(notice.rest) - len(items))
+    left_out = more_text(len(notice.rest) - len(items))
     colour = _TEAMS_COLOURS.get(notice.tone, "Default")
     small = [
         _run(cut(text, 1_000), size="Small", isSubtle=True) for text in (left_out, notice.hint, notice.footer) if text
@@ -148,7 +148,7 @@ def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
         ],
     }
     if notice.link:
-        card["actions"] = [{"type": "Action.OpenUrl", "title": LINK_WORDS, "url": notice.link}]
+        card["actions"] = [{"type": "Action.OpenUrl", "title": LINK_TEXT, "url": notice.link}]
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return {"type": "message", "attachments": [attachment]}
 
@@ -168,4 +168,4 @@ def _discord(text: str, most: int) -> str:
 
 
 def _discord_link(notice: Notice) -> str:
-    return f"[{LINK_WORDS}]({notice.link})" if notice.link else ""
+    return f"[{LINK_TEXT}]({notice.link})" if notice.link else ""

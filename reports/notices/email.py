@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from reports.assets.template_engine import fill, style
-from reports.notices.notice import Notice, cut, more_words
+from reports.notices.notice import Notice, cut, more_text
 from reports.renderers.email import MailContent, inlined
 
 MOST_ITEMS = 50
@@ -18,7 +18,7 @@ def render_notice_mail(notice: Notice) -> MailContent:
     """What the mail is made of; it has neither pictures nor attachments."""
     subject = cut(" ".join(f"{notice.mark} {notice.headline}".split()), LONGEST_SUBJECT)
     items = notice.rest[:MOST_ITEMS]
-    left_out = more_words(len(notice.rest) - len(items))
+    left_out = more_text(len(notice.rest) - len(items))
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("notice_mail.html.j2", notice=notice, subject=subject, items=items, left_out=left_out, rules=rules)
     lines = [notice.headline, *(f"- {item.line}" for item in items), left_out, notice.hint, notice.link]

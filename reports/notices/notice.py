@@ -46,11 +46,11 @@ class Notice:
     @property
     def rest(self) -> tuple[Item, ...]:
         """What the headline does not say already."""
-        told = self.items and self.headline.startswith(self.items[0].text) and not self.items[0].note
-        return self.items[1:] if told else self.items
+        shown_text = self.items and self.headline.startswith(self.items[0].text) and not self.items[0].note
+        return self.items[1:] if shown_text else self.items
 
 
-LINK_WORDS = "Open the whole report"
+LINK_TEXT = "Open the whole report"
 
 COLOURS = {"good": "#009e73", "off": "#d6b400", "warning": "#e69f00", "critical": "#c44601", "unknown": "#5b6775"}
 """The house's, beside which a mark and a word always stand."""
@@ -61,14 +61,14 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
-def more_words(left_out: int) -> str:
+def more_text(left_out: int) -> str:
     """For what had no room."""
     return f"… and {left_out:,} more" if left_out else ""
 
 
 def fitting(lines: list[str], most: int) -> tuple[list[str], int]:
     """As many lines as have room in `most` characters, with what stands for the rest; and how many have not."""
-    room, kept = most - len(more_words(len(lines))) - 1, 0
+    room, kept = most - len(more_text(len(lines))) - 1, 0
     for line in lines:
         room -= len(line) + 1
         if room < 0:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from models.documents import Document
 from reports.notices.notice import Item, Notice
+from reports.report_templates.view import headline, view_of
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.unicode_names import readable
 from reports.view.blocks import Tile
-from reports.view.build import view_of
 
 _WORST_FIRST = ("critical", "warning", "off", "unknown", "good")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.notifications import AlertMessage, AlertNews, DeadDeliveries, DeadDelivery, Message
-from reports.notices.alert_notice import dead_sentence, news_sentence, notice_of
+from models.notifications import AlertMessage, AlertNotification, DeadLetter, DeadLetters, Message
+from reports.notices.alert_notice import alert_sentence, dead_sentence, notice_of
 from reports.notices.notice import cut
 
-MOST_BYTES = 20_000
+MESSAGE_MOST_BYTES = 20_000
 """Standard Webhooks asks for payloads under 20 KB."""
 
 _LONGEST_TEXT = 600
@@ -21,16 +21,16 @@ def render_message_json(message: Message, *, message_id: int) -> bytes:
     kept = len(entries)
     while True:
         body = _body(message, message_id, name, entries[:kept], len(entries) - kept)
-        if len(body) < MOST_BYTES or not kept:
+        if len(body) < MESSAGE_MOST_BYTES or not kept:
             return body
-        kept = min(kept - 1, kept * MOST_BYTES // len(body))
+        kept = min(kept - 1, kept * MESSAGE_MOST_BYTES // len(body))
 
 
 def type_of(message: Message) -> str:
     """The event's type: alert.fired and the like for one alert, alerts.changed for several."""
     if isinstance(message, AlertMessage):
-        return f"alert.{message.news[0].event}" if len(message.news) == 1 else "alerts.changed"
-    return "deliveries.dead" if isinstance(message, DeadDeliveries) else "sample"
+        return f"alert.{message.notifications[0].event}" if len(message.notifications) == 1 else "alerts.changed"
+    return "deliveries.dead" if isinstance(message, DeadLetters) else "sample"
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -39,13 +39,13 @@ def type_of(message: Message) -> str:
 def _entries(message: Message) -> tuple[str, list[dict[str, Any]]]:
     """The list that may be long, with the name of its field."""
     if isinstance(message, AlertMessage):
-        return "news", [_entry(news, news_sentence(news, message)) for news in message.news]
-    if isinstance(message, DeadDeliveries):
+        return "notifications", [_entry(alert, alert_sentence(alert, message)) for alert in message.notifications]
+    if isinstance(message, DeadLetters):
         return "deliveries", [_entry(it, dead_sentence(it)) for it in message.deliveries]
     return "", []
 
 
-def _entry(part: AlertNews | DeadDelivery, sentence: str) -> dict[str, Any]:
+def _entry(part: AlertNotification | DeadLetter, sentence: str) -> dict[str, Any]:
     return part.model_dump(mode="json", by_alias=True) | {"text": cut(sentence, _LONGEST_TEXT)}
 
 
@@ -54,5 +54,8 @@ def _body(message: Message, message_id: int, name: str, entries: list[dict[str, 
     data["text"] = cut(notice_of(message).headline, _LONGEST_TEXT)
     if name:
         data |= {name: entries, "leftOut": left_out}
+    if name == "notifications":
+        # The field's former name, until the next release.
+        data["news"] = entries
     payload = {"type": type_of(message), "timestamp": message.at.isoformat(), "data": data}
     return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -6,28 +6,16 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, cast
+from collections.abc import Iterable, Mapping
+from typing import BinaryIO, cast
 
-from pydantic import BaseModel
-
-from models.documents import CostReport, Document, OptimizationReport, UsageReport
+from models.documents import Document
+from reports.report_templates.registry import template_of
+from reports.report_templates.rows import Row, Rows
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can hold: a fixed time keeps the bytes the same."""
-
-Row = Mapping[str, Any]
-
-
-class Rows(Protocol):
-    """Rows that can be gone through more than once."""
-
-    def __iter__(self) -> Iterator[Row]: ...
-
-    def __len__(self) -> int: ...
 
 
 def render_csv(document: Document) -> tuple[bytes, str]:
@@ -65,95 +53,7 @@ def safe_text(text: str) -> str:
 
 
 def _with_rows(document: Document) -> dict[str, Rows]:
-    return {name: rows for name, rows in _tables(document).items() if rows}
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """A list of the document as rows, of which there is one at a time."""
-
-    parts: tuple[BaseModel, ...]
-
-    def __iter__(self) -> Iterator[Row]:
-        return (part.model_dump(mode="json", by_alias=True) for part in self.parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-
-def _tables(document: Document) -> dict[str, Rows]:
-    """Sections with their rows, in the order of the report."""
-    data = document.model_dump(mode="json", by_alias=True, exclude={"charts", "volume"})
-    charts = document.charts
-    shared: dict[str, Rows] = {
-        "kpis": data["kpis"], "timeline": _Parts(charts.timeline), "distribution": _Parts(charts.distribution),
-        "heatmap": _Parts(charts.heatmap),
-    }  # fmt: skip
-    notes = {"notes": [{"note": note} for note in data["notes"]]}
-    names: tuple[str, ...]
-    if isinstance(document, CostReport):
-        names = ("modelCostBreakdown", "complexityCostBreakdown", "teamCostBreakdown", "recommendations")
-        summary = data["costSummary"]
-        trends = {"costTrend": summary.pop("costTrend")}
-        savings = {"savings": data["costOptimizationSavings"]["classes"], "budget": [data["budgetProjection"]]}
-    elif isinstance(document, UsageReport):
-        names = ("modelUsage", "complexityUsage", "teamUsage", "topMovers", "newModels", "vanishedModels", "usageTrend")
-        compared = {key: data[key] for key in ("comparedFrom", "comparedTo", "leastSelections", "daysBefore")}
-        summary, trends, savings = data["usageSummary"] | compared, {}, {}
-        shared = {"volume": _Parts(document.volume), "hoursOfWeek": data["hoursOfWeek"]}
-    elif isinstance(document, OptimizationReport):
-        names = ("bottlenecks", "recommendations")
-        summary, trends, savings = data["summary"], {}, _of_optimizations(data)
-    else:
-        names = (
-            "modelBreakdown",
-            "performanceTrends",
-            "recommendations",
-            "appliedOptimizations",
-            "alerts",
-            "firedAlerts",
-        )
-        summary, trends = data["summary"], {"optimizationOpportunities": data["optimizationOpportunities"]}
-        savings = {
-            "savings": (data["savings"] or {}).get("classes", []),
-            "budget": [data["budget"]] * bool(data["budget"]),
-        }
-    cause = {"cause": [data["cause"]]} if data.get("cause") else {}
-    return {
-        "summary": [summary],
-        **cause,
-        **{name: data[name] for name in names},
-        **trends,
-        **savings,
-        **shared,
-        **notes,
-    }
-
-
-def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
-    """What only the report about optimizations has; guards are columns by their metric."""
-    for applied in data["appliedOptimizations"]:
-        if applied["verdict"]:
-            applied["verdict"]["guards"] = {guard.pop("metric"): guard for guard in applied["verdict"]["guards"]}
-    savings, baselines = data["savings"], data["baselines"]
-    estimated = savings["estimated"]
-    amounts = [
-        {"kind": "estimated", "usd": estimated["savingsUsd"]} | {key: estimated[key] for key in _ABOUT_ESTIMATE},
-        {"kind": "routerCost", "usd": {"estimate": savings["routerCostUsd"]}},
-        {"kind": "net", "usd": savings["netUsd"]},
-        {"kind": "measured", "usd": savings["measuredUsd"], "judgedCount": savings["measuredCount"]},
-    ]
-    return {
-        "appliedOptimizations": data["appliedOptimizations"],
-        "savings": amounts,
-        "savingsByClass": estimated["classes"],
-        "baselines": [
-            baselines["router"] | {"accuracyGained": baselines["accuracyGained"]},
-            baselines["allCheapest"],
-            baselines["shuffled"],
-        ],
-        "configHistory": data["configHistory"],
-    }
+    return {name: rows for name, rows in template_of(document).csv_tables(document).items() if rows}
 
 
 def _write(rows: Rows, out: BinaryIO) -> None:

@@ -7,27 +7,28 @@ from dataclasses import dataclass, replace
 
 import css_inline
 
-from models.documents import Document, OptimizationReport, UsageReport
+from models.documents import Document
 from models.file_format import FileFormat
 from reports.assets.template_engine import fill, style
-from reports.charts.build import Chart, draw, png
+from reports.charts.build import Chart, png
 from reports.file_names import file_stem
 from reports.renderers.report_file import as_file
+from reports.report_templates.drawing import draw
+from reports.report_templates.registry import template_of
+from reports.report_templates.view import view_of
 from reports.text.decisions import link_to
 from reports.text.formatting import Formats
-from reports.text.labels import number_word, sentence
+from reports.text.labels import sentence
 from reports.text.unicode_names import printable, readable
-from reports.text.usage import volume_state
 from reports.view.blocks import Action, Actions, Block, Findings, Notes, Table, Text, Tiles, View, capped
-from reports.view.build import view_of
 
-MOST_ROWS = (50, 20, 5)
+EMAIL_MOST_ROWS = (50, 20, 5)
 """Rows in one table; the next fewer where the mail would grow too long."""
 
-MOST_BYTES = 100_000
+EMAIL_MOST_BYTES = 100_000
 """Gmail cuts a mail off at about 102 KB."""
 
-_COLUMNS = {
+_NARROW_COLUMNS = {
     "models": ("Model", "Requests", "p95 time", "Spend", "Errors", "Share", "Before", "Change", "Per request"),
     "applied": ("No.", "Setting", "From → to", "State", "Came of it"),
     "verdicts": ("No.", "Goal", "Guards", "Saved, measured", "Estimate"),
@@ -63,14 +64,14 @@ def render_mail(document: Document, *, link: str = "") -> MailContent:
     Its HTML is under 100 KB, with fewer rows where it must be, and says so.
     """
     view = view_of(readable(document))
-    drawn = view.charts(draw(printable(document)))
-    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_words(document))
-    html = _short_enough(view, drawn, whole)
+    rendered = view.charts(draw(printable(document)))
+    whole = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
+    html = _short_enough(view, rendered, whole)
     return MailContent(
         subject=_subject(document, view),
-        text=_text(capped(view, MOST_ROWS[0]), whole),
+        text=_text(capped(view, EMAIL_MOST_ROWS[0]), whole),
         html=html,
-        images=tuple((_cid(chart), png(chart)) for chart in drawn if f"cid:{_cid(chart)}" in html),
+        images=tuple((_cid(chart), png(chart)) for chart in rendered if f"cid:{_cid(chart)}" in html),
         attachments=_attachments(document),
     )
 
@@ -90,10 +91,7 @@ def _subject(document: Document, view: View) -> str:
     order = ("critical", "warning", "off")
     worst = [(tone, tile) for tone in order for tile in view.tiles() if tile.tone == tone]
     state = f"{worst[0][1].label.lower()} {worst[0][1].state}" if worst else ""
-    if isinstance(document, OptimizationReport) and (waiting := document.summary.waiting):
-        state = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
-    if isinstance(document, UsageReport):
-        state = volume_state(document, Formats(document.locale, document.period.zone))
+    state = template_of(document).mail_state(document, Formats(document.locale, document.period.zone)) or state
     if not any(chart.count for chart in document.charts.timeline):
         state = "no requests recorded"
     return " ".join(f"{view.title}, {view.period}{': ' if state else ''}{state}".split())
@@ -125,7 +123,7 @@ def _attachments(document: Document) -> tuple[tuple[FileFormat, str], ...]:
     return tuple((form, f"{stem}.{as_file(document, form).suffix}") for form in _attached(document))
 
 
-def _attached_words(document: Document) -> str:
+def _attached_text(document: Document) -> str:
     *first, last = [_ATTACHED_AS[form] for form in _attached(document)] or [""]
     ways = f"{', '.join(first)} and {last}" if first else last
     return f"The whole report is attached {ways}." if ways else ""
@@ -158,17 +156,17 @@ def _more(total: int, shown: int) -> Text:
     return Text(f"{shown:,} of {total:,} shown; the whole report has all.", "unknown")
 
 
-def _short_enough(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
+def _short_enough(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
     """The page with as many rows as have room; where texts without end leave none for any, the first section alone."""
-    for rows in MOST_ROWS:
-        page = _html(_shortened(view, rows), drawn, whole)
-        if len(page.encode()) < MOST_BYTES:
+    for rows in EMAIL_MOST_ROWS:
+        page = _html(_shortened(view, rows), rendered, whole)
+        if len(page.encode()) < EMAIL_MOST_BYTES:
             return page
     return _html(replace(view, sections=view.sections[:1]), (), whole)
 
 
-def _html(view: View, drawn: tuple[Chart, ...], whole: _Elsewhere) -> str:
-    images = [(_cid(it), it) for it in drawn]
+def _html(view: View, rendered: tuple[Chart, ...], whole: _Elsewhere) -> str:
+    images = [(_cid(it), it) for it in rendered]
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("mail.html.j2", view=_narrowed(view), images=images, rules=rules, whole=whole)
     return inlined(page)
@@ -178,7 +176,7 @@ def _narrowed(view: View) -> View:
     """The view with the models' table cut to a mail's width."""
 
     def narrow(block: Block) -> Block:
-        if not isinstance(block, Table) or block.name not in _COLUMNS:
+        if not isinstance(block, Table) or block.name not in _NARROW_COLUMNS:
             return block
         kept = _kept(block)
         rows = tuple(tuple(row[index] for index in kept) for row in block.rows)
@@ -199,7 +197,7 @@ _SECTIONS = (
 
 def _kept(table: Table) -> list[int]:
     """Which columns of a table a mail has room for."""
-    return [index for index, column in enumerate(table.columns) if column.title in _COLUMNS[table.name]]
+    return [index for index, column in enumerate(table.columns) if column.title in _NARROW_COLUMNS[table.name]]
 
 
 def _cid(chart: Chart) -> str:
@@ -230,7 +228,9 @@ def _lines(block: Block) -> list[str]:
                 f"{label:<24} {value:>12}  {' · '.join(filter(None, rest))}".rstrip() for label, value, *rest in rows
             ]
         case Table():
-            return _rows(block) if block.name == "models" else [line for text in block.told for line in _bullet(text)]
+            return (
+                _rows(block) if block.name == "models" else [line for text in block.as_text for line in _bullet(text)]
+            )
         case Findings():
             return [
                 line
@@ -247,8 +247,13 @@ def _lines(block: Block) -> list[str]:
 
 def _action(action: Action) -> list[str]:
     """One recommendation; the address to decide at stands in a line of its own, which nothing breaks."""
-    told = (action.text, sentence("; ".join(action.moves)), action.note, f"({action.score})" if action.score else "")
-    lines = _bullet(f"{action.title} [{action.status}]: {' '.join(told)}")
+    shown_text = (
+        action.text,
+        sentence("; ".join(action.moves)),
+        action.note,
+        f"({action.score})" if action.score else "",
+    )
+    lines = _bullet(f"{action.title} [{action.status}]: {' '.join(shown_text)}")
     if action.link:
         return [*lines, f"  {action.decide}: {action.link}"]
     return [*lines, f"  {action.decide}"] if action.decide else lines

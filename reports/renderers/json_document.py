@@ -34,11 +34,14 @@ def write_json(document: Document, out: BinaryIO) -> None:
 def _object(part: BaseModel, pad: str) -> Iterator[str]:
     """One piece a field, and one an item of each list."""
     inner = pad + _STEP
-    fields = type(part).model_fields
+    kind = type(part)
+    fields = {name: field.serialization_alias or name for name, field in kind.model_fields.items()}
+    # The former names of fields come last.
+    fields |= {name: field.alias or name for name, field in kind.model_computed_fields.items()}
     plain = _loaded(part, {name for name in fields if not _is_large(getattr(part, name))})
     yield "{"
-    for index, (name, field) in enumerate(fields.items()):
-        alias, value = field.serialization_alias or name, getattr(part, name)
+    for index, (name, alias) in enumerate(fields.items()):
+        value = getattr(part, name)
         yield f"{',' if index else ''}\n{inner}{json.dumps(alias)}: "
         if isinstance(value, BaseModel):
             yield from _object(value, inner)

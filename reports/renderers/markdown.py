@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from models.documents import Document
+from reports.report_templates.view import view_of
 from reports.text.labels import sentence
 from reports.text.unicode_names import readable
 from reports.view.blocks import Action, Actions, Findings, Notes, Section, Table, Text, Tile, Tiles, capped
-from reports.view.build import view_of
 
-MOST_ROWS = 50
+MARKDOWN_MOST_ROWS = 50
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~])")
 
 
@@ -20,7 +20,7 @@ def render_markdown(document: Document, files: str = "") -> str:
     `files` is Markdown that says where the report's files are, and stands below the headline.
     """
     document = readable(document)
-    view = capped(view_of(document), MOST_ROWS)
+    view = capped(view_of(document), MARKDOWN_MOST_ROWS)
     parts = [f"# {escaped(view.title)}", escaped(view.period), f"**{escaped(view.headline)}**", files]
     for section in view.sections:
         if section.anchor != "charts":
@@ -49,7 +49,7 @@ def _blocks(section: Section) -> list[str]:
                 ]
             case Actions():
                 parts += [
-                    f"- **{escaped(it.title)}** ({it.status}): {escaped(_told(it))}{_decide(it)}"
+                    f"- **{escaped(it.title)}** ({it.status}): {escaped(_action_text(it))}{_decide(it)}"
                     for it in block.actions
                 ]
             case Text():
@@ -59,7 +59,7 @@ def _blocks(section: Section) -> list[str]:
     return parts
 
 
-def _told(action: Action) -> str:
+def _action_text(action: Action) -> str:
     return " ".join(filter(None, (action.text, sentence("; ".join(action.moves)), action.note)))
 
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 from weasyprint import HTML
 from weasyprint.text.fonts import FontConfiguration
@@ -15,18 +15,23 @@ from weasyprint.text.fonts import FontConfiguration
 from models.documents import Document
 from reports.assets.fonts import print_faces
 from reports.assets.template_engine import fill, style
-from reports.charts.build import draw
 from reports.renderers.pdf_accessibility import complete_tags
 from reports.renderers.pdf_columns import laid_out
 from reports.renderers.pdf_fonts import OwnFontsOnly
+from reports.report_templates.drawing import draw
+from reports.report_templates.view import view_of
 from reports.text.unicode_names import printable
 from reports.view.blocks import capped
-from reports.view.build import view_of
 
-MOST_ROWS = {"summary": 10, "detailed": 100}
+PDF_MOST_ROWS = {"summary": 10, "detailed": 100}
 """A printed table's rows: laying out a thousand takes seconds, and nobody reads them."""
 
 _OBJECTS_BETWEEN_SEARCHES = 50_000
+
+
+def write_pdf(document: Document, out: BinaryIO) -> None:
+    """The PDF into a file."""
+    out.write(render_pdf(document))
 
 
 def render_pdf(document: Document) -> bytes:
@@ -40,7 +45,7 @@ def _rendered(kind: type[Document], content: str) -> bytes:
     document = printable(kind.model_validate_json(content))
     page = fill(
         "report.html.j2",
-        view=laid_out(capped(view_of(document), MOST_ROWS[document.depth])),
+        view=laid_out(capped(view_of(document), PDF_MOST_ROWS[document.depth])),
         drawn=draw(document, "halves" if document.depth == "summary" else "page"),
         inline=False,
         depth=document.depth,

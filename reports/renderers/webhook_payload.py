@@ -6,22 +6,20 @@ import json
 from typing import Any
 
 from models.documents import Document
-from reports.document_access import applied_of, bottlenecks_of, summary_of
+from reports.report_templates.view import headline, view_of
 from reports.text.formatting import Formats
-from reports.text.headline import headline
-from reports.text.verdicts import trial_words, trials_of
+from reports.text.verdicts import trial_text, trials_of
 from reports.view.blocks import Action
-from reports.view.build import view_of
 from reports.view.sections import actions_of, findings_of
 
-MOST_BYTES = 20_000
+WEBHOOK_MOST_BYTES = 20_000
 """Standard Webhooks asks for payloads under 20 KB."""
 
 _DROPPED_FIRST = ("notes", "bottlenecks", "appliedOptimizations", "recommendations")
 """What somebody must decide on goes last."""
 
 _MOST_ITEMS = 10
-_MOST_LETTERS = 400
+_MOST_CHARACTERS = 400
 
 
 def render_webhook(document: Document, *, report_id: int) -> bytes:
@@ -32,7 +30,7 @@ def render_webhook(document: Document, *, report_id: int) -> bytes:
             data[name] = []
             data["leftOut"] = [*data["leftOut"], name]
         body = _body(document, data)
-        if len(body) < MOST_BYTES:
+        if len(body) < WEBHOOK_MOST_BYTES:
             return body
     return _body(document, {key: data[key] for key in ("reportId", "template", "headline", "period", "leftOut")})
 
@@ -45,7 +43,7 @@ def _body(document: Document, data: dict[str, Any]) -> bytes:
 def _data(document: Document, report_id: int) -> dict[str, Any]:
     dumped = document.model_dump(mode="json", by_alias=True)
     show = Formats(document.locale, document.period.zone)
-    summary = summary_of(document).model_dump(mode="json", by_alias=True, exclude={"period", "cost_trend"})
+    summary = document.headline_numbers.model_dump(mode="json", by_alias=True, exclude={"period", "cost_trend"})
     return {
         "reportId": report_id,
         "schemaVersion": document.schema_version,
@@ -64,10 +62,15 @@ def _data(document: Document, report_id: int) -> dict[str, Any]:
 
 
 def _bottlenecks(document: Document, show: Formats) -> list[dict[str, str]]:
-    pairs = zip(bottlenecks_of(document), findings_of(document, show), strict=True)
+    pairs = zip(document.found_bottlenecks, findings_of(document, show), strict=True)
     return [
-        {"type": found.type, "severity": found.severity, "text": _short(told.text), "where": _short(told.where)}
-        for found, told in list(pairs)[:_MOST_ITEMS]
+        {
+            "type": found.type,
+            "severity": found.severity,
+            "text": _short(shown_text.text),
+            "where": _short(shown_text.where),
+        }
+        for found, shown_text in list(pairs)[:_MOST_ITEMS]
     ]
 
 
@@ -78,17 +81,23 @@ def _recommendations(document: Document, show: Formats) -> list[dict[str, Any]]:
             "type": item.type,
             "status": item.status,
             "optimizationId": item.optimization_id,
-            "text": _short(told.text) + _decide(told),
-            "note": _short(told.note),
-            "decideUrl": told.link or None,
+            "text": _short(shown_text.text) + _decide(shown_text),
+            "note": _short(shown_text.note),
+            "decideUrl": shown_text.link or None,
         }
-        for item, told in list(pairs)[:_MOST_ITEMS]
+        for item, shown_text in list(pairs)[:_MOST_ITEMS]
     ]
 
 
-def _decide(told: Action) -> str:
+def _decide(shown_text: Action) -> str:
     """For whoever shows the text alone."""
-    return f" {told.decide}: {told.link}" if told.link else f" {told.decide}" if told.decide else ""
+    return (
+        f" {shown_text.decide}: {shown_text.link}"
+        if shown_text.link
+        else f" {shown_text.decide}"
+        if shown_text.decide
+        else ""
+    )
 
 
 def _applied(document: Document, show: Formats) -> list[dict[str, Any]]:
@@ -96,11 +105,11 @@ def _applied(document: Document, show: Formats) -> list[dict[str, Any]]:
         {
             "optimizationId": trial.changes[0].optimization_id,
             "state": trial.state,
-            "text": _short(trial_words(trial, show)),
+            "text": _short(trial_text(trial, show)),
         }
-        for trial in trials_of(applied_of(document))[-_MOST_ITEMS:]
+        for trial in trials_of(document.config_changes)[-_MOST_ITEMS:]
     ]
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 1] + "…"
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.notifications import AlertRule
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, kpi_value
@@ -20,7 +20,7 @@ _OTHER_LABELS = {
 }
 
 
-def rule_words(rule: AlertRule) -> str:
+def rule_label(rule: AlertRule) -> str:
     """A rule's name for people."""
     return KPI_RULE_LABELS.get(rule) or _OTHER_LABELS[rule]
 

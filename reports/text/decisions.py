@@ -12,7 +12,7 @@ _SAFE_IN_ADDRESS = ":/?#[]@!&*+,;=%~-._"
 """What an address may hold as it is. Brackets of Markdown, quotes and what may start a sum of money are none of it."""
 
 
-_WORTH_OF = {
+_GAIN_OF = {
     "cache_optimization": "of the requests",
     "cache_strategy": "of the requests",
     "model_selection": "of the spend",
@@ -34,7 +34,7 @@ def link_to(address: str | None) -> str:
     return quote(address, safe=_SAFE_IN_ADDRESS) if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
-def decide_words(item: Recommendation) -> str:
+def decide_text(item: Recommendation) -> str:
     """What to click on, or where there is no address, what to type; empty where nothing is to be decided."""
     number = number_of(item.optimization_id)
     if link_to(item.decide_url):
@@ -44,13 +44,13 @@ def decide_words(item: Recommendation) -> str:
     return ""
 
 
-def score_words(item: Recommendation, show: Formats) -> str:
+def score_text(item: Recommendation, show: Formats) -> str:
     """The score by which recommendations are ranked, with what it is made of; empty where there is none."""
-    if item.score is None or item.worth is None or item.confidence is None:
+    if item.score is None or item.expected_gain is None or item.confidence is None:
         return ""
     # However much was counted, nothing that rests on a sample is wholly sure.
     sure = show.percent(item.confidence) if item.confidence < _SURE else f"over {show.percent(_SURE)}"
     return (
-        f"score {show.number(item.score, 3)}: worth {show.percent(item.worth)} {_WORTH_OF[item.type]}, "
+        f"score {show.number(item.score, 3)}: worth {show.percent(item.expected_gain)} {_GAIN_OF[item.type]}, "
         f"{sure} sure of it, {item.effort} effort"
     )

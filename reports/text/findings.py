@@ -7,19 +7,19 @@ from typing import Any
 from models.documents import (
     AppliedOptimization,
     Bottleneck,
-    ConfigMove,
+    ConfigChangeProposal,
     ErrorBurst,
     HighCost,
+    Hotspot,
     Interval,
     LowCacheHitRate,
     ModelRegression,
-    Place,
     Recommendation,
     SlowResponse,
     SpendSpike,
 )
 from reports.text.formatting import Formats
-from reports.text.labels import KPI_LABELS, bounds_words, kpi_value, metric_change
+from reports.text.labels import KPI_LABELS, bounds_text, kpi_value, metric_change
 
 _BOTTLENECK_TITLES = {
     "slow_response": "Slow responses",
@@ -38,7 +38,7 @@ _RECOMMENDATION_TITLES = {
 
 STATUS_TONES = {"applied": "good", "waiting": "off", "deferred": "plain", "proposed": "plain", "impossible": "unknown"}
 
-STATUS_WORDS = {
+STATUS_LABELS = {
     "applied": "applied",
     "waiting": "waits for approval",
     "deferred": "not yet",
@@ -93,7 +93,7 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
             )
         case ModelRegression():
             before, after = (kpi_value(found.metric, value, show) for value in (found.before, found.after))
-            bounds = bounds_words(found.metric, found.change, show)
+            bounds = bounds_text(found.metric, found.change, show)
             part = f" Change: {metric_change(found.metric, found.change.estimate, show)}"
             return (
                 f"{found.model_id}: {KPI_LABELS[found.metric].lower()} went from {before} to {after} against "
@@ -107,29 +107,29 @@ def bottleneck_text(found: Bottleneck, show: Formats) -> str:
             )
 
 
-def place_name(place: Place) -> str:
+def hotspot_name(hotspot: Hotspot) -> str:
     """Where, in words: "team search", "14:00–15:00"."""
-    if place.dimension == "hour":
-        hour = place.value
+    if hotspot.dimension == "hour":
+        hour = hotspot.value
         return f"{int(hour):02d}:00–{int(hour) + 1:02d}:00" if hour.isdigit() else hour
-    return f"{place.dimension} {place.value}"
+    return f"{hotspot.dimension} {hotspot.value}"
 
 
-def place_rate(found: Bottleneck, rate: float | None, show: Formats) -> str:
+def hotspot_rate(found: Bottleneck, rate: float | None, show: Formats) -> str:
     """The bottleneck's own measure, at one place or without it."""
     if isinstance(found, ModelRegression):
         return kpi_value(found.metric, rate, show)
     return show.money(rate) if isinstance(found, HighCost | SpendSpike) else show.percent(rate)
 
 
-def place_words(found: Bottleneck, place: Place, show: Formats) -> str:
+def hotspot_text(found: Bottleneck, hotspot: Hotspot, show: Formats) -> str:
     """One place in short: "team search (60.8% of the slow requests; without it 9.2%)"."""
-    without = "" if place.rate_without is None else f"; without it {place_rate(found, place.rate_without, show)}"
-    return f"{place_name(place)} ({show.percent(place.share)} {share_words(found)}{without})"
+    without = "" if hotspot.rate_without is None else f"; without it {hotspot_rate(found, hotspot.rate_without, show)}"
+    return f"{hotspot_name(hotspot)} ({show.percent(hotspot.share)} {share_text(found)}{without})"
 
 
 def rate_label(found: Bottleneck) -> str:
-    """What `place_rate` measures."""
+    """What `hotspot_rate` measures."""
     return {
         "slow_response": "Slow there",
         "low_cache_hit_rate": "Hit rate there",
@@ -140,7 +140,7 @@ def rate_label(found: Bottleneck) -> str:
     }[found.type]
 
 
-def share_words(found: Bottleneck) -> str:
+def share_text(found: Bottleneck) -> str:
     """Of what a place's share is a part."""
     return {
         "slow_response": "of the slow requests",
@@ -192,7 +192,7 @@ def negated(interval: Interval) -> Interval:
     )
 
 
-def move_text(move: ConfigMove | AppliedOptimization, show: Formats) -> str:
+def config_change_text(move: ConfigChangeProposal | AppliedOptimization, show: Formats) -> str:
     """One key's change: "cache.ttl_seconds: 3,600 → 7,200"."""
     return f"{move.key}: {config_value(move.from_value, show)} → {config_value(move.to_value, show)}"
 

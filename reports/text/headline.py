@@ -1,56 +1,29 @@
-"""The one sentence that a manager reads."""
+"""The clauses of the one sentence that a manager reads, which several templates share."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from models.documents import CostReport, Direction, Document, Kpi, OptimizationReport, PerformanceReport, UsageReport
-from models.kpi import KpiState
-from reports.document_access import applied_of, spent_of, total_of, trend_of
+from models.documents import CostReport, Direction, Document, Kpi, PerformanceReport
+from models.kpis import KpiState
 from reports.text.formatting import Formats
-from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_words, number_word
+from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_text, number_text
 from reports.text.spend_drivers import because
-from reports.text.usage import usage_clauses
 
 DAYS_PER_MONTH = 365.25 / 12
 
 _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 
 
-def headline(document: Document) -> str:
-    """Spend, its change and why, the worst KPI, what waits or was applied; without selections, that there were none.
-
-    Of optimizations: what was kept and taken back, what that saved, and what waits. Of usage: how much was asked.
-    """
-    show = Formats(document.locale, document.period.zone)
-    if total_of(document) == 0:
-        return (
-            f"No requests were recorded in this period, {show.period(document.period)}: "
-            "nothing can be concluded about speed, quality or cost."
-        )
-    if isinstance(document, CostReport):
-        parts = [_spend(document, show), _month(document, show), _done_and_waiting(document, show)]
-    elif isinstance(document, UsageReport):
-        parts = usage_clauses(document, show)
-    elif isinstance(document, OptimizationReport):
-        parts = [_judged(document), _measured(document, show), _fixes(document, document.summary.waiting, show)]
-        if not any(parts):
-            parts = ["nothing was changed and nothing waits for a decision", _worst(document, show)]
-    else:
-        parts = [_spend(document, show), _worst(document, show), _done_and_waiting(document, show)]
-    sentence = "; ".join(part for part in parts if part)
-    return sentence[0].upper() + sentence[1:] + "."
-
-
-def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
+def spend_clause(document: PerformanceReport | CostReport, show: Formats) -> str:
     """What was spent; where that changed beyond chance by how much, and why as far as it can be told."""
-    count = total_of(document)
+    count = document.selection_count
     requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
-    spent, coverage = spent_of(document), document.coverage.cost
+    spent, coverage = document.spent_usd, document.coverage.cost
     if spent is None:
         return f"{requests} were made, at an unknown cost"
     known = "" if coverage.known == coverage.of else f" (cost {show.coverage(coverage)})"
-    trend = trend_of(document, SPEND_METRICS)
+    trend = document.trend_of(SPEND_METRICS)
     if trend is None or trend.direction in (Direction.SAME, Direction.UNKNOWN) or trend.change_share is None:
         return f"{requests} cost {show.money(spent)}{known}"
     verb, by = "rose" if trend.direction is Direction.MORE else "fell", show.percent(abs(trend.change_share))
@@ -62,7 +35,8 @@ def _spend(document: PerformanceReport | CostReport, show: Formats) -> str:
     return f"spend {verb} {by} to {show.money(spent)}{known}{against}{why}"
 
 
-def _worst(document: Document, show: Formats) -> str:
+def worst_kpi_clause(document: Document, show: Formats) -> str:
+    """The KPI that is furthest off in the worst state; or how many are on target, as far as they could be measured."""
     for state in _WORST_FIRST:
         there = sorted((kpi for kpi in document.kpis if kpi.state is state), key=_distance, reverse=True)
         if there:
@@ -83,7 +57,7 @@ def _distance(kpi: Kpi) -> float:
 
 
 def _off(kpi: Kpi, others: str, show: Formats) -> str:
-    value, limit = kpi_value(kpi.name, kpi.value, show), limit_words(kpi.name, kpi.target, show)
+    value, limit = kpi_value(kpi.name, kpi.value, show), limit_text(kpi.name, kpi.target, show)
     return f"{KPI_LABELS[kpi.name].lower()} is {_state(kpi.state)} at {value} (target {limit}){others}"
 
 
@@ -97,62 +71,25 @@ def _state(state: KpiState) -> str:
     ]
 
 
-def _month(document: CostReport, show: Formats) -> str:
-    budget = document.budget_projection
-    if budget.projected_usd is None:
-        return "the month's end could not be projected"
-    heading = f"the month is heading for {show.rough_money(budget.projected_usd.estimate)}"
-    if budget.monthly_usd is None or budget.projected_share is None:
-        return heading
-    heading += f", {show.percent(budget.projected_share)} of the {show.rough_money(budget.monthly_usd)} budget"
-    return heading if budget.runs_out_on is None else f"{heading}, which runs out on {show.day(budget.runs_out_on)}"
-
-
-def _done_and_waiting(document: PerformanceReport | CostReport, show: Formats) -> str:
+def done_and_waiting_clause(document: PerformanceReport | CostReport, show: Formats) -> str:
     """How many changes were applied, and what waits for a decision."""
     applied = sum(item.status == "applied" for item in document.recommendations)
-    applied = max(applied, sum(change.applied_at >= document.period.start for change in applied_of(document)))
-    done = f"{number_word(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
+    applied = max(applied, sum(change.applied_at >= document.period.start for change in document.config_changes))
+    done = f"{number_text(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
-    return " and ".join(part for part in (done, _fixes(document, waiting, show)) if part)
+    return " and ".join(part for part in (done, waiting_clause(document, waiting, show)) if part)
 
 
-# --- optimizations ----------------------------------------------------------------------------------------------------
-
-
-def _judged(document: OptimizationReport) -> str:
-    """How many changes were kept, taken back, or are still under observation."""
-    summary = document.summary
-    parts: list[str] = []
-    for count, one, many in (
-        (summary.kept, "was kept", "were kept"),
-        (summary.reverted, "was taken back", "were taken back"),
-        (summary.observing, "is still being observed", "are still being observed"),
-    ):
-        if count:
-            noun = "" if parts else " change" if count == 1 else " changes"
-            parts.append(f"{number_word(count)}{noun} {one if count == 1 else many}")
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
-
-
-def _measured(document: OptimizationReport, show: Formats) -> str:
-    saved = document.savings.measured_usd
-    if saved is None:
-        return ""
-    told = "saved" if saved.estimate >= 0 else "lost"
-    return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"
-
-
-def _fixes(document: Document, waiting: int, show: Formats) -> str:
+def waiting_clause(document: Document, waiting: int, show: Formats) -> str:
     """What waits for a decision, and what that is worth by estimate as far as it is money."""
     if not waiting:
         return ""
-    fixes = f"{number_word(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
+    fixes = f"{number_text(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
     savings = [item.savings_usd for item in document.recommendations if item.status == "waiting"]
     found = [saving.estimate for saving in savings if saving is not None]
     if sum(found) <= 0:
         return fixes
-    some = f"{number_word(len(found))} of them " if len(found) < waiting else ""
+    some = f"{number_text(len(found))} of them " if len(found) < waiting else ""
     return f"{fixes}, {some}worth about {_per_time(sum(found), document, show)} by estimate"
 
 

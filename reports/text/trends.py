@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from models.documents import Direction, Trend
 from reports.text.formatting import Formats
-from reports.text.labels import COMPARED, bounds_words, metric_change, metric_label, metric_value
+from reports.text.labels import COMPARED, bounds_text, metric_change, metric_label, metric_value
 
 
 def trend_sentence(trend: Trend, show: Formats) -> str:
@@ -17,13 +17,13 @@ def trend_sentence(trend: Trend, show: Formats) -> str:
     now, then = (metric_value(trend.metric, number, show) for number in (trend.current, trend.before))
     if trend.direction is Direction.SAME:
         return f"{label} did not clearly change against {against}: {then} then, {now} now."
-    bounds = bounds_words(trend.metric, trend.change, show)
+    bounds = bounds_text(trend.metric, trend.change, show)
     sure = f", 95% interval {bounds}" if bounds else ""
     change = metric_change(trend.metric, trend.change.estimate, show)
     verb = "rose" if trend.change.estimate > 0 else "fell"
     return f"{label} {verb} from {then} to {now} against {against} ({change}{sure})."
 
 
-def is_news(trend: Trend) -> bool:
+def is_noteworthy(trend: Trend) -> bool:
     """Whether it tells of a change beyond chance."""
     return trend.direction not in (Direction.SAME, Direction.UNKNOWN)

@@ -7,12 +7,12 @@ import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from babel.dates import format_date, format_time
 from babel.numbers import format_currency, format_percent
 
-from models.documents import Document
+from models.documents import DocumentHeader
 from reports.assets.fonts import FAMILY, is_in_font
 
 if TYPE_CHECKING:
@@ -30,11 +30,14 @@ _DEPENDS_ON_NEIGHBOURS = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\u2
 """Scripts whose letters change places or shapes by what stands beside them."""
 
 _SPACES = "\t\n\r"
-_FLAG_LETTERS = range(0x1F1E6, 0x1F200)
+_FLAG_CHARACTERS = range(0x1F1E6, 0x1F200)
 _ADDRESSES = ("decideUrl",)
 
 
-def readable(document: Document) -> Document:
+D = TypeVar("D", bound=DocumentHeader)
+
+
+def readable(document: D) -> D:
     """The document with every text from right to left kept to itself, so that it turns no number beside it around.
 
     Letters that control a device are left out: no page, picture or mail may have them.
@@ -42,16 +45,16 @@ def readable(document: Document) -> Document:
     return _rewritten(document, kept_to_itself)
 
 
-def printable(document: Document) -> Document:
+def printable(document: D) -> D:
     """`readable`, with the letters that cannot be drawn here named in brackets, and a note that says so.
 
     Where these are the letters of the locale itself, dates are written in English.
     """
     document = readable(document)
-    drawn = _rewritten(document, _named)
-    if _missing(_letters_of(document.locale)):
-        drawn = drawn.model_copy(update={"locale": DRAWABLE_LOCALE})
-    return drawn if drawn is document else drawn.model_copy(update={"notes": (*drawn.notes, NOTE)})
+    rendered = _rewritten(document, _named)
+    if letters_without_font(_characters_of(document.locale)):
+        rendered = rendered.model_copy(update={"locale": DRAWABLE_LOCALE})
+    return rendered if rendered is document else rendered.model_copy(update={"notes": (*rendered.notes, NOTE)})
 
 
 def kept_to_itself(text: str) -> str:
@@ -69,7 +72,7 @@ def needs_shaping(text: str) -> bool:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _rewritten(document: Document, change: Callable[[str], str]) -> Document:
+def _rewritten(document: D, change: Callable[[str], str]) -> D:
     """The same document where no text changes."""
     content = document.model_dump(mode="json", by_alias=True)
     changed = _walked(content, change)
@@ -85,18 +88,18 @@ def _walked(part: Any, change: Callable[[str], str]) -> Any:
 
 
 def _named(text: str) -> str:
-    missing = _missing(_not_in_font(text))
+    missing = letters_without_font(_not_in_font(text))
     if not missing:
         return text
     # What only joins or colours a picture says nothing beside its name.
     text = re.sub("(?<=[\U0001f000-\U0001faff\ufe0f\u200d])[\u200d\ufe0f\U0001f3fb-\U0001f3ff]|\u200d", "", text)
     runs = re.compile(f"[{''.join(map(re.escape, sorted(missing)))}]+")
-    return runs.sub(lambda run: f"[{' '.join(map(_letter_name, run[0]))}]", text)
+    return runs.sub(lambda run: f"[{' '.join(map(_character_name, run[0]))}]", text)
 
 
-def _letter_name(letter: str) -> str:
-    if ord(letter) in _FLAG_LETTERS:
-        return chr(ord(letter) - _FLAG_LETTERS.start + ord("A"))
+def _character_name(letter: str) -> str:
+    if ord(letter) in _FLAG_CHARACTERS:
+        return chr(ord(letter) - _FLAG_CHARACTERS.start + ord("A"))
     if unicodedata.category(letter) == "So":
         return unicodedata.name(letter, f"U+{ord(letter):04X}").lower()
     return f"U+{ord(letter):04X}"
@@ -107,7 +110,7 @@ class _Style(dict[str, Any]):
 
 
 @cache
-def _letters_of(locale: str) -> str:
+def _characters_of(locale: str) -> str:
     """Those that dates, times and numbers take in a locale and that the house's font lacks."""
     days = [datetime(2026, month, month, 12 * (month % 2)) for month in range(1, 13)]  # noqa: DTZ001 - a specimen
     dates = [format_date(day, form, locale=locale) for day in days for form in ("full", "medium", "EEE")]
@@ -121,7 +124,7 @@ def _not_in_font(text: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _missing(letters: str) -> frozenset[str]:
+def letters_without_font(letters: str) -> frozenset[str]:
     """Those of the letters for which the layout engine finds no font."""
     if not letters:
         return frozenset()

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from models.documents import AppliedOptimization, Interval, MetricChange, OptimizationReport, Verdict
-from models.kpi import LOWER_IS_BETTER
-from reports.text.findings import between, move_text, negated
+from models.kpis import LOWER_IS_BETTER
+from reports.text.findings import between, config_change_text, negated
 from reports.text.formatting import Formats
-from reports.text.labels import bounds_words, metric_change, metric_label, metric_value
+from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 
 CHANGES_CHART = "changes"
 """The chart of what came of the changes, which only the report about optimizations has."""
 
-STATE_WORDS = {
+STATE_LABELS = {
     "applied": "applied",
     "observing": "being observed",
     "kept": "kept",
@@ -46,11 +46,11 @@ class Trial:
         return self.changes[0].verdict
 
     @property
-    def goal(self) -> MetricChange | None:
+    def primary_metric(self) -> MetricChange | None:
         return self.verdict.goal if self.verdict else None
 
     @property
-    def guards(self) -> tuple[MetricChange, ...]:
+    def guardrails(self) -> tuple[MetricChange, ...]:
         return self.verdict.guards if self.verdict else ()
 
     @property
@@ -60,7 +60,7 @@ class Trial:
     def settings(self, show: Formats) -> tuple[str, ...]:
         """Each key with the value before and after; taking back is not told of again."""
         firsts = {change.key: change for change in reversed(self.changes)}
-        return tuple(move_text(change, show) for change in reversed(firsts.values()))
+        return tuple(config_change_text(change, show) for change in reversed(firsts.values()))
 
 
 def trials_of(applied: Iterable[AppliedOptimization]) -> tuple[Trial, ...]:
@@ -81,8 +81,8 @@ def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
         return ()
     trials = trials_of(document.applied_optimizations)
     if document.depth == "summary":
-        return tuple(trial for trial in trials if is_drawable(trial.goal))
-    return tuple(trial for trial in trials if any(map(is_drawable, (trial.goal, *trial.guards))))
+        return tuple(trial for trial in trials if is_drawable(trial.primary_metric))
+    return tuple(trial for trial in trials if any(map(is_drawable, (trial.primary_metric, *trial.guardrails))))
 
 
 def is_drawable(change: MetricChange | None) -> bool:
@@ -95,9 +95,9 @@ def number_of(optimization_id: int | None) -> str:
     return "" if optimization_id is None else f"#{optimization_id}"
 
 
-def state_word(state: str) -> str:
+def state_label(state: str) -> str:
     """An optimization's state for people."""
-    return STATE_WORDS.get(state, state)
+    return STATE_LABELS.get(state, state)
 
 
 def state_tone(state: str) -> str:
@@ -113,18 +113,18 @@ def before_after(change: MetricChange, show: Formats) -> str:
     return " → ".join(metric_value(change.metric, value, show) for value in (change.before, change.after))
 
 
-def goal_words(goal: MetricChange, show: Formats) -> str:
+def primary_metric_text(goal: MetricChange, show: Formats) -> str:
     """What the change was to better: "Slow responses 24.1% → 18.4%, −5.7 pp (95% interval …), better"."""
     label = metric_label(goal.metric)
     if goal.change is None:
         return f"{label} unknown: {goal.reason or 'not known'}"
     size = metric_change(goal.metric, goal.change.estimate, show)
-    bounds = bounds_words(goal.metric, goal.change, show)
+    bounds = bounds_text(goal.metric, goal.change, show)
     interval = f" (95% interval {bounds})" if bounds else ""
     return f"{label} {before_after(goal, show)}, {size}{interval}, {goal.judgement}"
 
 
-def margin_words(change: MetricChange, show: Formats) -> str:
+def margin_text(change: MetricChange, show: Formats) -> str:
     """By how much a metric may get worse, without a sign."""
     return metric_change(change.metric, change.margin, show).lstrip("+−±")
 
@@ -139,20 +139,20 @@ def improvement(change: MetricChange, difference_in_unit: float) -> float | None
 # --- one optimization -------------------------------------------------------------------------------------------------
 
 
-def verdict_words(trial: Trial, show: Formats) -> str:
+def verdict_text(trial: Trial, show: Formats) -> str:
     """What came of it, in a sentence without its number and settings."""
     if trial.verdict is None:
         return "not judged yet" if trial.state in ("applied", "observing") else ""
-    parts = [goal_words(trial.goal, show)] if trial.goal else [trial.verdict.reason]
-    harmed = [metric_label(guard.metric).lower() for guard in trial.guards if guard.judgement == "worse"]
+    parts = [primary_metric_text(trial.primary_metric, show)] if trial.primary_metric else [trial.verdict.reason]
+    harmed = [metric_label(guard.metric).lower() for guard in trial.guardrails if guard.judgement == "worse"]
     if harmed:
         parts.append(f"worse: {', '.join(harmed)}")
     if trial.verdict.savings_usd is not None:
-        parts.append(measured_words(trial.verdict.savings_usd, show))
+        parts.append(measured_text(trial.verdict.savings_usd, show))
     return "; ".join(parts)
 
 
-def measured_words(savings: Interval, show: Formats) -> str:
+def measured_text(savings: Interval, show: Formats) -> str:
     """A measured saving with its sign spelled out: a negative one is a loss."""
     if savings.estimate < 0:
         loss = negated(savings)
@@ -160,8 +160,8 @@ def measured_words(savings: Interval, show: Formats) -> str:
     return f"saved {show.money(savings.estimate)}{between(savings, 'money', show)}"
 
 
-def trial_words(trial: Trial, show: Formats) -> str:
+def trial_text(trial: Trial, show: Formats) -> str:
     """All of it in one sentence, for a text without columns."""
-    told = verdict_words(trial, show)
-    start = f"{trial.number} {'; '.join(trial.settings(show))} [{state_word(trial.state)}]".strip()
-    return f"{start}: {told}" if told else start
+    clauses = verdict_text(trial, show)
+    start = f"{trial.number} {'; '.join(trial.settings(show))} [{state_label(trial.state)}]".strip()
+    return f"{start}: {clauses}" if clauses else start

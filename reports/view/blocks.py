@@ -52,7 +52,7 @@ class Column:
 class Table:
     """`total` is how many rows there are to show, of which `rows` may be the first few.
 
-    `told` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
+    `as_text` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
     where a channel must be told them.
     """
 
@@ -63,7 +63,7 @@ class Table:
     total: int
     empty: str = "Nothing to show."
     kind: str = "table"
-    told: tuple[str, ...] = ()
+    as_text: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
 
     @property
@@ -73,7 +73,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FindingBlock:
     """One bottleneck: `where` in short, `places` in full."""
 
     title: str
@@ -116,7 +116,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Findings:
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingBlock, ...]
     kind: str = "findings"
 
 
@@ -150,7 +150,7 @@ class _Named(Protocol):
     def name(self) -> str: ...
 
 
-Drawn = TypeVar("Drawn", bound=_Named)
+Rendered = TypeVar("Rendered", bound=_Named)
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,9 @@ class ChartsHere:
     names: tuple[str, ...]
     kind: str = "charts"
 
-    def of(self, drawn: Iterable[Drawn]) -> list[Drawn]:
+    def of(self, rendered: Iterable[Rendered]) -> list[Rendered]:
         """Those of the drawn charts that stand here."""
-        return [chart for chart in drawn if chart.name in self.names]
+        return [chart for chart in rendered if chart.name in self.names]
 
 
 Block = Tiles | Table | Findings | Actions | Text | Notes | ChartsHere
@@ -192,10 +192,10 @@ class View:
         tables = (block for block in self._blocks() if isinstance(block, Table))
         return next((table for table in tables if table.name == name), None)
 
-    def charts(self, drawn: Iterable[Drawn]) -> tuple[Drawn, ...]:
+    def charts(self, rendered: Iterable[Rendered]) -> tuple[Rendered, ...]:
         """Those of the drawn charts that stand somewhere in the report."""
         places = [block for block in self._blocks() if isinstance(block, ChartsHere)]
-        return tuple(chart for chart in drawn if any(chart.name in place.names for place in places))
+        return tuple(chart for chart in rendered if any(chart.name in place.names for place in places))
 
     def section(self, anchor: str) -> Section | None:
         return next((section for section in self.sections if section.anchor == anchor), None)
@@ -211,20 +211,22 @@ def table(
     rows: Sequence[tuple[Cell, ...]],
     *,
     empty: str = "Nothing to show.",
-    told: Sequence[str] = (),
+    as_text: Sequence[str] = (),
 ) -> Table:
     """A table from column titles parted by "|"; a leading "<" makes a column one of words."""
     titles = tuple(
         Column(text.strip().removeprefix("<"), not text.strip().startswith("<")) for text in columns.split("|")
     )
-    return Table(name, title, titles, tuple(rows), len(rows), empty, told=tuple(told))
+    return Table(name, title, titles, tuple(rows), len(rows), empty, as_text=tuple(as_text))
 
 
 def capped(view: View, rows: int) -> View:
     """The view with at most `rows` rows in each table; the tables say what was left out."""
 
     def cap(block: Block) -> Block:
-        return replace(block, rows=block.rows[:rows], told=block.told[:rows]) if isinstance(block, Table) else block
+        return (
+            replace(block, rows=block.rows[:rows], as_text=block.as_text[:rows]) if isinstance(block, Table) else block
+        )
 
     sections = tuple(replace(section, blocks=tuple(map(cap, section.blocks))) for section in view.sections)
     return replace(view, sections=sections)

@@ -1,41 +1,67 @@
-"""The blocks that both templates share, and those that are more than a table."""
+"""The blocks that templates share: what was found and done, trends, money, charts and notes."""
 
 from __future__ import annotations
 
-from models.documents import BudgetProjection, Document, PerformanceReport, Recommendation, Savings, Trend
-from models.kpi import KpiName
-from reports.document_access import bottlenecks_of, spent_of, total_of, trend_of
-from reports.text.decisions import decide_words, link_to, score_words
+from collections.abc import Iterable
+
+from models.documents import (
+    Bottleneck,
+    BudgetProjection,
+    Document,
+    Recommendation,
+    Savings,
+    Trend,
+)
+from reports.text.decisions import decide_text, link_to, score_text
 from reports.text.findings import (
     SEVERITY_TONES,
+    STATUS_LABELS,
     STATUS_TONES,
-    STATUS_WORDS,
     between,
     bottleneck_text,
     bottleneck_title,
+    config_change_text,
+    hotspot_name,
+    hotspot_rate,
+    hotspot_text,
     money_saved,
-    move_text,
-    place_words,
+    rate_label,
     recommendation_text,
     recommendation_title,
+    share_text,
 )
 from reports.text.formatting import Formats
 from reports.text.labels import (
     COMPARED,
     DIRECTION_TONES,
-    KPI_LABELS,
-    METRICS_OF_KPI,
-    SPEND_METRICS,
-    TONES,
-    change_words,
-    kpi_value,
-    limit_words,
+    bounds_text,
+    metric_change,
+    metric_label,
+    metric_value,
     sentence,
 )
-from reports.text.trends import trend_sentence
-from reports.text.verdicts import number_of
-from reports.view.blocks import Action, Actions, Block, ChartsHere, Finding, Findings, Notes, Text, Tile
-from reports.view.tables import places_table, trends_table
+from reports.text.trends import is_noteworthy, trend_sentence
+from reports.text.verdicts import (
+    number_of,
+    state_label,
+    state_tone,
+    trial_text,
+    trials_of,
+    verdict_text,
+)
+from reports.view.blocks import (
+    Action,
+    Actions,
+    Block,
+    Cell,
+    ChartsHere,
+    FindingBlock,
+    Findings,
+    Notes,
+    Table,
+    Text,
+    table,
+)
 
 
 def wants(document: Document, *metrics: str) -> bool:
@@ -43,81 +69,30 @@ def wants(document: Document, *metrics: str) -> bool:
     return "all" in document.metrics or any(metric in document.metrics for metric in metrics)
 
 
-# --- tiles ------------------------------------------------------------------------------------------------------------
-
-
-def kpi_tiles(document: PerformanceReport, show: Formats) -> tuple[Tile, ...]:
-    """The KPIs that were asked for (all of them where none was), then volume and spend."""
-    asked = [kpi.name for kpi in document.kpis if kpi.name.value in document.metrics]
-    names = asked or [kpi.name for kpi in document.kpis]
-    tiles = [kpi_tile(document, name, show) for name in names]
-    if KpiName.RESPONSE_TIME in names:
-        p95 = show.milliseconds(document.summary.p95_response_time)
-        tiles.append(plain_tile(document, "p95 response time", p95, ("p95ResponseTime",), show))
-    requests = show.count(total_of(document))
-    tiles.append(plain_tile(document, "Requests", requests, ("totalSelections",), show))
-    return (*tiles, spend_tile(document, show))
-
-
-def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:
-    """One KPI with its state as word and tone, and its change where that is more than noise."""
-    kpi = next(kpi for kpi in document.kpis if kpi.name is name)
-    trend = trend_of(document, METRICS_OF_KPI[name])
-    return Tile(
-        label=KPI_LABELS[name],
-        value=kpi_value(name, kpi.value, show),
-        tone=TONES[kpi.state],
-        state=kpi.state.value if kpi.value is not None else "",
-        target=f"target {limit_words(name, kpi.target, show)}",
-        change=change_words(trend, show) if trend else "",
-        change_tone=_tone_of(trend),
-        note=kpi.reason or show.coverage(kpi.coverage),
-    )
-
-
-def plain_tile(
-    document: Document, label: str, value: str, metrics: tuple[str, ...], show: Formats, *, note: str = ""
-) -> Tile:
-    """A number that is neither good nor bad by itself."""
-    trend = trend_of(document, metrics)
-    change = change_words(trend, show) if trend else ""
-    return Tile(label, value, change=change, change_tone=_tone_of(trend), note=note)
-
-
-def spend_tile(document: Document, show: Formats) -> Tile:
-    """What was spent, and over how many requests that is known."""
-    note = show.coverage(document.coverage.cost)
-    return plain_tile(document, "Spend", show.money(spent_of(document)), SPEND_METRICS, show, note=note)
-
-
-def _tone_of(trend: Trend | None) -> str:
-    return DIRECTION_TONES.get(trend.direction, "plain") if trend else "plain"
-
-
 # --- found and done ---------------------------------------------------------------------------------------------------
 
 
 def found_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     """The bottlenecks, or why there are none."""
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("There were no requests to look into.", "unknown"),)
-    if not bottlenecks_of(document):
+    if not document.found_bottlenecks:
         return (Text("No bottleneck was found in what is known of this period."),)
     return (Findings(findings_of(document, show, detailed=document.depth == "detailed")),)
 
 
-def findings_of(document: Document, show: Formats, *, detailed: bool = False) -> tuple[Finding, ...]:
+def findings_of(document: Document, show: Formats, *, detailed: bool = False) -> tuple[FindingBlock, ...]:
     """The bottlenecks; with every place where `detailed`."""
     return tuple(
-        Finding(
+        FindingBlock(
             title=bottleneck_title(found),
             text=bottleneck_text(found, show),
             tone=SEVERITY_TONES[found.severity],
             severity=f"{found.severity} severity",
-            where="; ".join(place_words(found, place, show) for place in found.where[:3]),
-            places=places_table(found, show) if detailed and found.where else None,
+            where="; ".join(hotspot_text(found, place, show) for place in found.where[:3]),
+            places=hotspots_table(found, show) if detailed and found.where else None,
         )
-        for found in bottlenecks_of(document)
+        for found in document.found_bottlenecks
     )
 
 
@@ -128,13 +103,13 @@ def actions_of(recommendations: tuple[Recommendation, ...], show: Formats) -> tu
             title=f"{number_of(item.optimization_id)} {recommendation_title(item)}".lstrip(),
             text=recommendation_text(item, show),
             tone=STATUS_TONES[item.status],
-            status=STATUS_WORDS[item.status],
+            status=STATUS_LABELS[item.status],
             facts=f"against: {bottleneck_title(item.bottleneck).lower()} · impact {item.impact}"
             + (f" · effort {item.effort}" if item.score is None else ""),
-            moves=tuple(move_text(move, show) for move in item.moves),
+            moves=tuple(config_change_text(move, show) for move in item.moves),
             note=sentence(item.note or ""),
-            score=score_words(item, show),
-            decide=decide_words(item),
+            score=score_text(item, show),
+            decide=decide_text(item),
             link=link_to(item.decide_url),
         )
         for item in recommendations
@@ -146,9 +121,11 @@ def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
     if document.recommendations:
         return (Actions(actions_of(document.recommendations, show)),)
     nothing = (
-        "Without requests there is nothing to recommend." if total_of(document) == 0 else "Nothing is recommended."
+        "Without requests there is nothing to recommend."
+        if document.selection_count == 0
+        else "Nothing is recommended."
     )
-    return (Text(nothing, "unknown" if total_of(document) == 0 else "plain"),)
+    return (Text(nothing, "unknown" if document.selection_count == 0 else "plain"),)
 
 
 # --- trends, money, notes ---------------------------------------------------------------------------------------------
@@ -162,15 +139,15 @@ def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -
     if not trends:
         return (Text("There is no earlier period to compare with.", "unknown"),)
     tables = {compared: trends_table(trends, compared, show) for compared in COMPARED}
-    kept = {compared: table for compared, table in tables.items() if table.rows}
+    kept = {compared: found for compared, found in tables.items() if found.rows}
     if document.depth == "summary":
-        shown = trend_of(document, (trends[0].metric,))
-        return tuple(table for compared, table in kept.items() if shown and compared == shown.compared_with)
-    both_are_one = len({table.rows for table in kept.values()}) == 1
+        shown = document.trend_of((trends[0].metric,))
+        return tuple(found for compared, found in kept.items() if shown and compared == shown.compared_with)
+    both_are_one = len({found.rows for found in kept.values()}) == 1
     blocks: list[Block] = []
-    for compared, table in list(kept.items())[: 1 if both_are_one else None]:
+    for compared, found in list(kept.items())[: 1 if both_are_one else None]:
         of_it = (trend for trend in trends if trend.compared_with == compared)
-        blocks += [table, Notes(tuple(trend_sentence(trend, show) for trend in of_it))]
+        blocks += [found, Notes(tuple(trend_sentence(trend, show) for trend in of_it))]
     return tuple(blocks)
 
 
@@ -235,6 +212,83 @@ def chart_blocks(document: Document) -> tuple[Block, ...]:
     """Where the charts of the period stand, or why there are none."""
     if not document.charts.shown:
         return ()
-    if total_of(document) == 0:
+    if document.selection_count == 0:
         return (Text("Without requests there is nothing to draw.", "unknown"),)
     return (ChartsHere(tuple(document.charts.shown)),)
+
+
+def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> Table:
+    """Every headline number against one earlier period; told are those that changed beyond chance."""
+    against = [trend for trend in trends if trend.compared_with == compared_with]
+    rows = [
+        (
+            Cell(metric_label(trend.metric)),
+            Cell(metric_value(trend.metric, trend.current, show)),
+            Cell(metric_value(trend.metric, trend.before, show)),
+            Cell("" if trend.change is None else metric_change(trend.metric, trend.change.estimate, show)),
+            Cell(bounds_text(trend.metric, trend.change, show)),
+            Cell(_verdict_text(trend), tone=DIRECTION_TONES.get(trend.direction, "plain")),
+        )
+        for trend in against
+    ]
+    title = f"Against {COMPARED[compared_with]}"
+    columns = "<Metric | Now | Before | Change | 95% interval | <Verdict"
+    told = [trend_sentence(trend, show) for trend in against if is_noteworthy(trend)]
+    return table(f"trends_{compared_with}", title, columns, rows, as_text=told)
+
+
+def _verdict_text(trend: Trend) -> str:
+    return f"unknown: {trend.reason}" if trend.reason else trend.direction.value
+
+
+def hotspots_table(found: Bottleneck, show: Formats) -> Table:
+    """Every place where one bottleneck sits, and what would be left of it elsewhere where that is known."""
+    without = any(place.rate_without is not None for place in found.where)
+    rows = [
+        (
+            Cell(hotspot_name(place)),
+            Cell(show.count(place.affected)),
+            Cell(show.percent(place.share), min(1.0, max(0.0, place.share))),
+            Cell(hotspot_rate(found, place.rate, show)),
+            *((Cell(hotspot_rate(found, place.rate_without, show)),) if without else ()),
+        )
+        for place in found.where
+    ]
+    columns = f"<Where | Affected | Share {share_text(found)} | {rate_label(found)}{' | Without it' if without else ''}"
+    return table(f"places_{found.type}", "Where it sits", columns, rows)
+
+
+def savings_table(savings: Savings, show: Formats) -> Table:
+    """Per complexity class: spent, what the cheapest adequate model would have cost, and the difference."""
+    rows = [
+        (
+            Cell(row.complexity),
+            Cell(show.count(row.selections)),
+            Cell(show.money(row.spent_usd)),
+            Cell(row.baseline_model or f"none: {row.reason or 'not known'}"),
+            Cell(show.money(row.baseline_usd.estimate if row.baseline_usd else None)),
+            Cell(show.signed_money(row.savings_usd.estimate if row.savings_usd else None)),
+            Cell(show.interval(row.savings_usd, "signed_money")),
+        )
+        for row in savings.classes
+    ]
+    columns = "<Complexity | Requests | Spent | <Cheapest adequate model | Would have cost | Saving | 95% interval"
+    return table("savings", "By complexity", columns, rows)
+
+
+def trials_table(document: Document, show: Formats, *, why: bool = True) -> Table:
+    """One row an optimization: what it changed, `why`, and what came of it."""
+    trials = trials_of(document.config_changes)
+    rows = [
+        (
+            Cell(trial.number or "–"),
+            Cell("; ".join(trial.settings(show))),
+            Cell(show.day(trial.changes[0].applied_at)),
+            Cell(state_label(trial.state), tone=state_tone(trial.state)),
+            *((Cell(trial.changes[0].reason),) if why else ()),
+            Cell(verdict_text(trial, show)),
+        )
+        for trial in trials
+    ]
+    columns = f"<No. | <Setting | <When | <State{' | <Why' if why else ''} | <Came of it"
+    return table("applied", "Config changes", columns, rows, as_text=[trial_text(trial, show) for trial in trials])

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import writing
 from models.errors import RoutewatchError
 from models.notifications import AlertMessage, AlertRule
-from tasks.alerts.lifecycle import Look
-from tasks.alerts.limits import Finding
-from tasks.alerts.notify import AT_ONCE, announced, moved
+from tasks.alerts.lifecycle import Observation
+from tasks.alerts.limits import Evaluation
+from tasks.alerts.notify import AT_ONCE, enqueue_notification, update_alerts
 
 
-def note_failure(place: Workplace, flow_name: str, cause: str, now: datetime) -> AlertMessage | None:
+def record_failure(ctx: AppContext, flow_name: str, cause: str, now: datetime) -> AlertMessage | None:
     """Put a failed run on record and tell of it; None where it is known, or silenced."""
-    return _note(place, flow_name, Look(now, "critical", is_well=False), cause)
+    return _record(ctx, flow_name, Observation(now, "critical", is_recovered=False), cause)
 
 
-def note_success(place: Workplace, flow_name: str, now: datetime) -> AlertMessage | None:
+def record_success(ctx: AppContext, flow_name: str, now: datetime) -> AlertMessage | None:
     """End the alert of a flow's failed runs, where there is one."""
-    return _note(place, flow_name, Look(now, None, is_well=True), "")
+    return _record(ctx, flow_name, Observation(now, None, is_recovered=True), "")
 
 
 def shown_cause(error: BaseException | None) -> str:
@@ -34,8 +34,10 @@ def shown_cause(error: BaseException | None) -> str:
     )
 
 
-def _note(place: Workplace, flow_name: str, look: Look, cause: str) -> AlertMessage | None:
-    found = Finding(AlertRule.FAILED_FLOW, flow_name, look, detail=cause)
-    with writing(place.engine) as connection:
-        book = moved(connection, [(look.at, [found])], place.settings.monitoring.alerting, look.at, at_all=False)
-        return announced(connection, book, place.settings, look.at, AT_ONCE, told_at=None)
+def _record(ctx: AppContext, flow_name: str, observation: Observation, cause: str) -> AlertMessage | None:
+    found = Evaluation(AlertRule.FAILED_FLOW, flow_name, observation, detail=cause)
+    with writing(ctx.engine) as connection:
+        registry = update_alerts(
+            connection, [(observation.at, [found])], ctx.settings.monitoring.alerting, observation.at, at_all=False
+        )
+        return enqueue_notification(connection, registry, ctx.settings, observation.at, AT_ONCE, notified_at=None)

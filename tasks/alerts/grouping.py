@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from models.notifications import AlertEvent
-from tasks.alerts.lifecycle import AlertState, Life
+from tasks.alerts.lifecycle import AlertLifecycle, AlertState
 
 
 @dataclass(frozen=True)
-class Rhythm:
+class GroupingPolicy:
     """How long news wait for others, and how far apart messages are."""
 
     wait: timedelta = timedelta(minutes=2)
@@ -40,26 +40,32 @@ class Silence:
         )  # fmt: skip
 
 
-def untold(life: Life, *, silenced: bool) -> Life:
+def unnotified(alert: AlertLifecycle, *, silenced: bool) -> AlertLifecycle:
     """The alert with its news as they are to be told now.
 
     Under a silence there are none. An alert whose firing was never told has news of it once no silence holds it.
     """
     if silenced:
-        return replace(life, news=None, news_since=None)
-    unheard = life.told_at is None and life.news is None and life.state in (AlertState.FIRING, AlertState.NO_DATA)
+        return replace(alert, pending_event=None, pending_since=None)
+    unheard = (
+        alert.notified_at is None
+        and alert.pending_event is None
+        and alert.state in (AlertState.FIRING, AlertState.NO_DATA)
+    )
     if unheard:
-        return replace(life, news=AlertEvent.FIRED, news_since=life.fired_at)
-    return life
+        return replace(alert, pending_event=AlertEvent.FIRED, pending_since=alert.fired_at)
+    return alert
 
 
-def is_time(lives: Iterable[Life], told_at: datetime | None, at: datetime, rhythm: Rhythm) -> bool:
-    """Whether what is new of alerts is told at `at`; `told_at` is when something was told last."""
-    since = min((life.news_since for life in lives if life.news_since is not None), default=None)
+def is_time(
+    alerts: Iterable[AlertLifecycle], notified_at: datetime | None, at: datetime, grouping: GroupingPolicy
+) -> bool:
+    """Whether what is new of alerts is told at `at`; `notified_at` is when something was told last."""
+    since = min((alert.pending_since for alert in alerts if alert.pending_since is not None), default=None)
     # Without a wait it is time also for what was found after the windows that are judged.
-    if since is None or (rhythm.wait and at - since < rhythm.wait):
+    if since is None or (grouping.wait and at - since < grouping.wait):
         return False
-    return told_at is None or at - told_at >= rhythm.interval
+    return notified_at is None or at - notified_at >= grouping.interval
 
 
 def is_silenced(silences: Collection[Silence], rule: str, subject: str, at: datetime) -> bool:

@@ -10,16 +10,16 @@ import polars as pl
 from sqlalchemy import Connection, func, select
 
 from models.documents import Filters
-from models.kpi import KpiName
+from models.kpis import KPIS, KpiName, Scatter
 from models.period import Level, Period, floor_to
 from models.schema import CONFIG_CHANGE
 from models.settings import Settings
-from tasks.alerts.learned_limits import Usual, learn
-from tasks.alerts.learning import LENGTH, Learning
-from tasks.alerts.windows import OVERALL, PARTS, READ, SAMPLES, SQUARES, Cheapest, by_subject, with_slowest
+from tasks.alerts.learned_limits import LearnedBaseline, learn
+from tasks.alerts.learning import LENGTH, InsufficientHistory
+from tasks.alerts.windows import OVERALL, WINDOW_COLUMNS, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.rollups.query import gather_from
-from tasks.rollups.store import added_up, between
+from tasks.rollups.query import query_rollups_in
+from tasks.rollups.store import aggregate_rollups, between
 
 DAYS_OF_SLOWEST = 7
 """Days below which nothing is said of how slow single selections usually get."""
@@ -52,20 +52,22 @@ class History:
         self.hour, self.zone = hour, zone
         self.cheapest, self.slowest_ms, self.cache_changed_at = cheapest, slowest_ms, cache_changed_at
         self._hours = hours
-        self._usual: dict[tuple[KpiName, str], Usual | Learning] = {}
+        self._baselines: dict[tuple[KpiName, str], LearnedBaseline | InsufficientHistory] = {}
         self._of: dict[str, pl.DataFrame] = {}
 
-    def usual(self, kpi: KpiName, subject: str) -> Usual | Learning:
+    def baseline(self, kpi: KpiName, subject: str) -> LearnedBaseline | InsufficientHistory:
         """What is usual of a KPI of a subject at this hour."""
-        if (kpi, subject) not in self._usual:
-            above, below = PARTS[kpi]
-            squares = {"above_sq": SQUARES[kpi]} if kpi in SQUARES else {}
-            frame = self._about(subject).select("bucket", above=above, below=below, sample=SAMPLES[kpi], **squares)
-            self._usual[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
-        return self._usual[kpi, subject]
+        if (kpi, subject) not in self._baselines:
+            parts = KPIS[kpi].parts
+            columns = {"above": parts.numerator, "below": parts.denominator, "sample": parts.sample}
+            if parts.scatter is Scatter.MEAN and parts.squares is not None:
+                columns["above_sq"] = parts.squares
+            frame = self._about(subject).select("bucket", **columns)
+            self._baselines[kpi, subject] = learn(frame, kpi, self.hour, self.zone)
+        return self._baselines[kpi, subject]
 
     @cached_property
-    def usual_count(self) -> float | None:
+    def baseline_count(self) -> float | None:
         """How many selections an hour such as this usually has; None before two whole weeks are known."""
         counts = dict(self._about(OVERALL).select("bucket", "count").iter_rows())
         weeks = (self.hour - min(counts)) // timedelta(weeks=1) if counts else 0
@@ -109,10 +111,10 @@ _reading = Lock()
 def _read(connection: Connection, hour: datetime, settings: Settings) -> History:
     zone = settings.timezone
     weeks = Period(floor_to(Level.DAY, hour - LENGTH, zone), hour, zone)
-    days = gather_from(connection, weeks, Filters()).parts
+    days = query_rollups_in(connection, weeks, Filters()).parts
     cheapest = cheapest_adequate(days, settings.performance_metrics)
     where = between(Level.HOUR, weeks.start, weeks.end)
-    hours = added_up(connection, where, ("model_id", "complexity"), READ)
+    hours = aggregate_rollups(connection, where, ("model_id", "complexity"), WINDOW_COLUMNS)
     changed = select(func.max(CONFIG_CHANGE.c.changed_at)).where(
         CONFIG_CHANGE.c.key.startswith("cache."),
         CONFIG_CHANGE.c.changed_at >= weeks.start,

@@ -15,8 +15,8 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from models.kpi import LOWER_IS_BETTER, KpiName
-from tasks.alerts.learning import LEAST_HOUR, NEIGHBOURS, Learning, is_enough, known_days
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, Scatter
+from tasks.alerts.learning import LEAST_HOUR, NEIGHBOURS, InsufficientHistory, is_enough, known_days
 
 FALSE_IN_FOUR_WEEKS = 1.0
 """Warnings that chance alone may give in four weeks, over everything that is watched."""
@@ -30,7 +30,7 @@ LEAST_AWAY_SHARE, LEAST_AWAY_PART = 0.01, 0.10
 FEW_EVENTS = 5.0
 HUBER_STEPS = 10
 
-LOOKS_PER_WINDOW = 3.0
+EVALUATIONS_PER_WINDOW = 3.0
 """Windows that overlap get beyond a limit about so many times as often as windows side by side."""
 
 MAD_TO_SD = 1.4826
@@ -38,10 +38,10 @@ MAD_TO_SD = 1.4826
 
 
 @dataclass(frozen=True)
-class Usual:
+class LearnedBaseline:
     """What is usual of one KPI at one time. `hour_sd` is the scatter of whole hours, `one_sd` that of one selection.
 
-    `is_share`: each selection counts as one or none; `seen` is how many were seen.
+    `is_share`: each selection counts as one or none; `inputs` is how many were seen.
     """
 
     kpi: KpiName
@@ -50,7 +50,7 @@ class Usual:
     one_sd: float
     days: int
     is_share: bool = True
-    seen: int = 1_000
+    inputs: int = 1_000
 
     def limit(self, times: float, sample: int, *, worse: bool = True) -> float:
         """The value `times` standard deviations from usual for so many selections, on the KPI's worse or better side.
@@ -72,7 +72,7 @@ class Usual:
     @property
     def _rarest(self) -> float:
         """What was never seen may yet happen as often as once in all that was seen."""
-        return 1 / (self.seen + 2)
+        return 1 / (self.inputs + 2)
 
     def _independent(self, share: float, sample: int) -> float:
         """So many independent selections would stray as these do, which share what hours have in common."""
@@ -85,11 +85,11 @@ def warning_at(series: int, windows_a_day: float) -> float:
 
     The more there are, the more of them chance alone takes far: FALSE_IN_FOUR_WEEKS of all windows are to be beyond.
     """
-    windows = LOOKS_PER_WINDOW * max(1, series) * windows_a_day * 28
+    windows = EVALUATIONS_PER_WINDOW * max(1, series) * windows_a_day * 28
     return NormalDist().inv_cdf(1 - FALSE_IN_FOUR_WEEKS / windows)
 
 
-def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual | Learning:
+def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> LearnedBaseline | InsufficientHistory:
     """What is usual at `at`, from hours before it: `bucket`, `above`, `below`, `sample`, and `above_sq` where known.
 
     The KPI is `above` ÷ `below`, over `sample` selections. Where `below` is that number, each selection counts as a
@@ -98,28 +98,31 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Usual
     """
     known = history.filter((pl.col("sample") >= LEAST_HOUR) & (pl.col("below") > 0) & (pl.col("bucket") < at))
     value = pl.col("above") / pl.col("below")
-    value = value.clip(upper_bound=1.0) if kpi is KpiName.COST_EFFICIENCY else value
-    known = known.with_columns(value=value, place=_hour_of_week(pl.col("bucket"), zone))
+    parts = KPIS[kpi].parts
+    value = value if parts.most is None else value.clip(upper_bound=parts.most)
+    known = known.with_columns(value=value, hour_of_week=_hour_of_week(pl.col("bucket"), zone))
     hours = known["bucket"].to_list()
     days = known_days(hours, at, zone)
     if not is_enough(hours, at, zone):
-        return Learning(days)
+        return InsufficientHistory(days)
     near = known.filter(_is_near(at, zone))
-    is_share = kpi is not KpiName.COST_EFFICIENCY and "above_sq" not in known.columns
-    usual = _usual_share(known, near) if is_share else near["value"].median()
-    if not isinstance(usual, float):
-        return Learning(days)
-    expected = known.join(known.group_by("place").agg(pl.col("value").median().alias("usual")), on="place")
-    stray = (expected["value"] - expected["usual"]).abs().median()
+    is_share = parts.scatter is Scatter.SHARE
+    baseline = _baseline_share(known, near) if is_share else near["value"].median()
+    if not isinstance(baseline, float):
+        return InsufficientHistory(days)
+    expected = known.join(
+        known.group_by("hour_of_week").agg(pl.col("value").median().alias("usual")), on="hour_of_week"
+    )
+    deviation = (expected["value"] - expected["usual"]).abs().median()
     # Of two weeks' hours the median of a place lies halfway between both, so that half of the scatter is not seen.
     weeks = max(2.0, days / 7)
-    all_sd = MAD_TO_SD * float(stray or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
+    all_sd = MAD_TO_SD * float(deviation or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
     typical = float(known["sample"].median() or 1.0)  # type: ignore[arg-type]
-    if kpi is KpiName.COST_EFFICIENCY:
-        return Usual(kpi, usual, 0.0, all_sd * math.sqrt(typical), days, is_share=False)
+    if parts.scatter is Scatter.AMOUNTS:
+        return LearnedBaseline(kpi, baseline, 0.0, all_sd * math.sqrt(typical), days, is_share=False)
     one_sd = _one_sd(known)
     hour_sd = math.sqrt(max(0.0, all_sd**2 - one_sd**2 / typical))
-    return Usual(kpi, usual, hour_sd, one_sd, days, is_share, int(known["sample"].sum()))
+    return LearnedBaseline(kpi, baseline, hour_sd, one_sd, days, is_share, int(known["sample"].sum()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -159,10 +162,10 @@ def _is_near(at: datetime, zone: str) -> pl.Expr:
     """The hour of the week and the two beside it."""
     near = pl.DataFrame({"bucket": [at - NEIGHBOURS, at, at + NEIGHBOURS]}, schema={"bucket": pl.Datetime("us", "UTC")})
     places = near.select(_hour_of_week(pl.col("bucket"), zone)).to_series()
-    return pl.col("place").is_in(places.implode())
+    return pl.col("hour_of_week").is_in(places.implode())
 
 
-def _usual_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:
+def _baseline_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:
     """Of the near hours, drawn to that of all hours by as much as a few events weigh.
 
     A median would do for common events; of rare ones most hours have none at all.

@@ -21,7 +21,7 @@ NEIGHBOURS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Learning:
+class InsufficientHistory:
     """Too little is known of the KPI yet: so many days of LEARNING_DAYS."""
 
     days: int
@@ -35,22 +35,22 @@ def known_days(hours: Sequence[datetime], at: datetime, zone: str) -> int:
     """Whole days from the first known hour on up to `at`, or days that have one where those are fewer."""
     if not hours:
         return 0
-    place = ZoneInfo(zone)
-    return min((at - min(hours)).days, len({hour.astimezone(place).date() for hour in hours}))
+    ctx = ZoneInfo(zone)
+    return min((at - min(hours)).days, len({hour.astimezone(ctx).date() for hour in hours}))
 
 
 def is_enough(hours: Sequence[datetime], at: datetime, zone: str) -> bool:
     """Whether what is usual at `at` can be told from these hours, each of LEAST_HOUR selections at least."""
     if known_days(hours, at, zone) < LEARNING_DAYS:
         return False
-    place = ZoneInfo(zone)
-    near = {_hour_of_week(at + beside, place) for beside in (-NEIGHBOURS, timedelta(), NEIGHBOURS)}
-    return any(_hour_of_week(hour, place) in near for hour in hours)
+    ctx = ZoneInfo(zone)
+    near = {_hour_of_week(at + beside, ctx) for beside in (-NEIGHBOURS, timedelta(), NEIGHBOURS)}
+    return any(_hour_of_week(hour, ctx) in near for hour in hours)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _hour_of_week(instant: datetime, place: ZoneInfo) -> tuple[int, int]:
-    local = instant.astimezone(place)
+def _hour_of_week(instant: datetime, ctx: ZoneInfo) -> tuple[int, int]:
+    local = instant.astimezone(ctx)
     return local.weekday(), local.hour

@@ -36,7 +36,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Look:
+class Observation:
     """What one look at a settled window found: the breach, if there is one, and whether the value is well within.
 
     Between the two lies the band of hysteresis, in which nothing begins and nothing ends. Where too little is known
@@ -45,96 +45,108 @@ class Look:
 
     at: datetime
     breach: Severity | None
-    is_well: bool
+    is_recovered: bool
     is_known: bool = True
 
 
 @dataclass(frozen=True)
-class Life:
-    """One alert as of its last look. `well_since` is since when it has been well without a break.
+class AlertLifecycle:
+    """One alert as of its last look. `recovering_since` is since when it has been well without a break.
 
-    `news` is what nobody was told of yet, since `news_since`.
+    `pending_event` is what nobody was told of yet, since `pending_since`.
     """
 
     state: AlertState
     severity: Severity
     started_at: datetime
     fired_at: datetime | None = None
-    well_since: datetime | None = None
-    unknown_since: datetime | None = None
+    recovering_since: datetime | None = None
+    no_data_since: datetime | None = None
     resolved_at: datetime | None = None
-    news: AlertEvent | None = None
-    news_since: datetime | None = None
-    told_at: datetime | None = None
+    pending_event: AlertEvent | None = None
+    pending_since: datetime | None = None
+    notified_at: datetime | None = None
 
     @property
     def is_over(self) -> bool:
         return self.state is AlertState.RESOLVED
 
-    def told(self, at: datetime) -> Life:
+    def notified(self, at: datetime) -> AlertLifecycle:
         """The same once somebody was told."""
-        return replace(self, news=None, news_since=None, told_at=at)
+        return replace(self, pending_event=None, pending_since=None, notified_at=at)
 
 
-def step(life: Life | None, look: Look, policy: Policy) -> Life | None:
+def step(alert: AlertLifecycle | None, observation: Observation, policy: Policy) -> AlertLifecycle | None:
     """The alert after a look. None is no alert; a resolved one is kept for its cool-down."""
-    if life is None or life.is_over:
-        return _begin(life, look, policy)
-    if not look.is_known:
-        return _wait(life, look)
-    life = replace(life, unknown_since=None)
-    if life.state is AlertState.PENDING:
-        return _hold(life, look, policy)
-    return _burn(replace(life, state=AlertState.FIRING), look, policy)
+    if alert is None or alert.is_over:
+        return _begin(alert, observation, policy)
+    if not observation.is_known:
+        return _wait(alert, observation)
+    alert = replace(alert, no_data_since=None)
+    if alert.state is AlertState.PENDING:
+        return _hold(alert, observation, policy)
+    return _burn(replace(alert, state=AlertState.FIRING), observation, policy)
 
 
-def _begin(before: Life | None, look: Look, policy: Policy) -> Life | None:
-    rests = before is not None and before.resolved_at is not None and look.at - before.resolved_at < policy.cool_down
-    if look.breach is None or (rests and look.breach != "critical"):
+def _begin(before: AlertLifecycle | None, observation: Observation, policy: Policy) -> AlertLifecycle | None:
+    rests = (
+        before is not None and before.resolved_at is not None and observation.at - before.resolved_at < policy.cool_down
+    )
+    if observation.breach is None or (rests and observation.breach != "critical"):
         return before
-    return _hold(Life(AlertState.PENDING, look.breach, look.at), look, policy)
+    return _hold(AlertLifecycle(AlertState.PENDING, observation.breach, observation.at), observation, policy)
 
 
-def _wait(life: Life, look: Look) -> Life | None:
+def _wait(alert: AlertLifecycle, observation: Observation) -> AlertLifecycle | None:
     """A breach that was seen but did not fire is forgotten; one that fires waits."""
-    if life.state is AlertState.PENDING:
+    if alert.state is AlertState.PENDING:
         return None
-    life = replace(life, state=AlertState.NO_DATA, well_since=None, unknown_since=life.unknown_since or look.at)
-    if look.at - (life.unknown_since or look.at) < ENDS_WITHOUT_DATA:
-        return life
-    return _new(replace(life, state=AlertState.RESOLVED, resolved_at=look.at), AlertEvent.RESOLVED, look.at)
+    alert = replace(
+        alert, state=AlertState.NO_DATA, recovering_since=None, no_data_since=alert.no_data_since or observation.at
+    )
+    if observation.at - (alert.no_data_since or observation.at) < ENDS_WITHOUT_DATA:
+        return alert
+    return _new(
+        replace(alert, state=AlertState.RESOLVED, resolved_at=observation.at), AlertEvent.RESOLVED, observation.at
+    )
 
 
-def _hold(life: Life, look: Look, policy: Policy) -> Life | None:
-    if look.is_well:
+def _hold(alert: AlertLifecycle, observation: Observation, policy: Policy) -> AlertLifecycle | None:
+    if observation.is_recovered:
         return None
-    if look.breach is None:
-        return life
-    life = replace(life, severity=_worse(life.severity, look.breach))
-    if look.at - life.started_at < policy.hold:
-        return life
-    return _new(replace(life, state=AlertState.FIRING, fired_at=look.at), AlertEvent.FIRED, look.at)
+    if observation.breach is None:
+        return alert
+    alert = replace(alert, severity=_worse(alert.severity, observation.breach))
+    if observation.at - alert.started_at < policy.hold:
+        return alert
+    return _new(replace(alert, state=AlertState.FIRING, fired_at=observation.at), AlertEvent.FIRED, observation.at)
 
 
-def _burn(life: Life, look: Look, policy: Policy) -> Life:
-    if look.is_well:
-        life = replace(life, well_since=life.well_since or look.at)
-        if look.at - (life.well_since or look.at) < policy.resolve:
-            return life
-        return _new(replace(life, state=AlertState.RESOLVED, resolved_at=look.at), AlertEvent.RESOLVED, look.at)
-    life = replace(life, well_since=None)
-    if look.breach is not None and _worse(life.severity, look.breach) != life.severity:
-        return _new(replace(life, severity=look.breach), AlertEvent.ESCALATED, look.at)
-    if policy.remind is not None and life.told_at is not None and look.at - life.told_at >= policy.remind:
-        return _new(life, AlertEvent.REMINDED, look.at)
-    return life
+def _burn(alert: AlertLifecycle, observation: Observation, policy: Policy) -> AlertLifecycle:
+    if observation.is_recovered:
+        alert = replace(alert, recovering_since=alert.recovering_since or observation.at)
+        if observation.at - (alert.recovering_since or observation.at) < policy.resolve:
+            return alert
+        return _new(
+            replace(alert, state=AlertState.RESOLVED, resolved_at=observation.at), AlertEvent.RESOLVED, observation.at
+        )
+    alert = replace(alert, recovering_since=None)
+    if observation.breach is not None and _worse(alert.severity, observation.breach) != alert.severity:
+        return _new(replace(alert, severity=observation.breach), AlertEvent.ESCALATED, observation.at)
+    if (
+        policy.remind is not None
+        and alert.notified_at is not None
+        and observation.at - alert.notified_at >= policy.remind
+    ):
+        return _new(alert, AlertEvent.REMINDED, observation.at)
+    return alert
 
 
-def _new(life: Life, event: AlertEvent, at: datetime) -> Life:
+def _new(alert: AlertLifecycle, event: AlertEvent, at: datetime) -> AlertLifecycle:
     """With news: what was never told as fired stays that until it resolves; a resolved one is told as resolved."""
-    if life.news is AlertEvent.FIRED and event in (AlertEvent.ESCALATED, AlertEvent.REMINDED):
+    if alert.pending_event is AlertEvent.FIRED and event in (AlertEvent.ESCALATED, AlertEvent.REMINDED):
         event = AlertEvent.FIRED
-    return replace(life, news=event, news_since=life.news_since or at)
+    return replace(alert, pending_event=event, pending_since=alert.pending_since or at)
 
 
 def _worse(one: Severity, other: Severity) -> Severity:

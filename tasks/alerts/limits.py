@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from models.kpi import LOWER_IS_BETTER, KpiName, Thresholds
+from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, Thresholds
 from models.notifications import AlertRule, Severity
-from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual
-from tasks.alerts.learning import Learning
-from tasks.alerts.lifecycle import Look
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, LearnedBaseline
+from tasks.alerts.learning import InsufficientHistory
+from tasks.alerts.lifecycle import Observation
 
 SURE = 3.0
 """Standard deviations: of windows at the very limit, one in 700 is surely beyond."""
@@ -23,18 +23,15 @@ SURE = 3.0
 SURE_OF_ONE = 1.0
 """Standard errors beyond a learned limit: a single far value in a window is as far as its own standard error."""
 
-WELL_BACK = 0.5
+RECOVERED_BACK = 0.5
 """How much of the way from a learned limit to what is usual a value must be back before it is well."""
 
-WELL_BELOW = 0.05
+RECOVERED_BELOW = 0.05
 """How far back from a fixed limit, as a part of it, a value is well."""
-
-TWO_SIDED = frozenset({KpiName.CACHE_HIT_RATE})
-"""More is better of a hit rate, but a cache that suddenly answers everything is likely to answer wrongly."""
 
 
 @dataclass(frozen=True)
-class Window:
+class KpiWindow:
     """One KPI of one subject over one window: its value over `sample` selections, and how surely it is known.
 
     `error` is the standard error of a mean, `relative_error` that of a ratio as a part of it. Of a share it follows
@@ -64,12 +61,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Evaluation:
     """What a look found of a rule and subject, with the numbers that say why; None is unknown."""
 
     rule: AlertRule
     subject: str
-    look: Look
+    observation: Observation
     value: float | None = None
     threshold: float | None = None
     sample: int | None = None
@@ -77,67 +74,77 @@ class Finding:
     detail: str = ""
 
 
-def unknown(at: datetime, rule: AlertRule, subject: str) -> Finding:
+def unknown(at: datetime, rule: AlertRule, subject: str) -> Evaluation:
     """Too little is known to say anything."""
-    return Finding(rule, subject, Look(at, None, is_well=False, is_known=False))
+    return Evaluation(rule, subject, Observation(at, None, is_recovered=False, is_known=False))
 
 
-def judge_fixed(window: Window, limits: Thresholds) -> Finding:
+def evaluate_fixed(window: KpiWindow, limits: Thresholds) -> Evaluation:
     """Against the settings' limits."""
     breach: Severity | None = None
     if window.surely_beyond(limits.critical):
         breach = "critical"
     elif window.surely_beyond(limits.warning):
         breach = "warning"
-    return _finding(window, breach, limits.critical if breach == "critical" else limits.warning, _is_back(
+    return _evaluation(window, breach, limits.critical if breach == "critical" else limits.warning, _is_back(
         window, limits.warning
     ))  # fmt: skip
 
 
-def judge_learned(window: Window, limits: Thresholds, usual: Usual | Learning, times: float, *, both: bool) -> Finding:
+def evaluate_learned(
+    window: KpiWindow, limits: Thresholds, baseline: LearnedBaseline | InsufficientHistory, times: float, *, both: bool
+) -> Evaluation:
     """Against what is usual, `times` standard deviations being a warning, and against the fixed critical limit.
 
-    `both`: whether the better side of a two-sided KPI is judged too. While too little is known of what is usual, the
-    fixed critical limit alone holds.
+    `both`: whether the better side of a KPI is judged too, where that raises a doubt. While too little is known of what
+    is usual, the fixed critical limit alone holds.
     """
     is_critical = window.surely_beyond(limits.critical)
-    if isinstance(usual, Learning):
-        return _finding(window, "critical" if is_critical else None, limits.critical, _is_back(window, limits.critical))
-    limit = usual.limit(times, window.sample)
+    if isinstance(baseline, InsufficientHistory):
+        return _evaluation(
+            window, "critical" if is_critical else None, limits.critical, _is_back(window, limits.critical)
+        )
+    limit = baseline.limit(times, window.sample)
     if is_critical:
-        return _finding(window, "critical", limits.critical, is_well=False)
+        return _evaluation(window, "critical", limits.critical, is_recovered=False)
     # The scatter of single selections is learned for a usual window; where few far ones make it up, it is larger.
     is_sure = (window.error is None and window.relative_error is None) or window.surely_beyond(limit, SURE_OF_ONE)
     if is_sure and _beyond(window.kpi, window.value, limit):
-        far = usual.limit(times + CRITICAL_BEYOND, window.sample)
+        far = baseline.limit(times + CRITICAL_BEYOND, window.sample)
         worst = _beyond(window.kpi, window.value, far) and window.surely_beyond(limits.warning)
-        return _finding(window, "critical" if worst else "warning", limit, is_well=False, learned=True)
-    other = usual.limit(times, window.sample, worse=False)
-    if both and window.kpi in TWO_SIDED and _beyond(window.kpi, other, window.value):
-        detail = "this is more than usual: does the cache answer what it should not?"
-        return _finding(window, "warning", other, is_well=False, learned=True, detail=detail)
-    middle = usual.value + WELL_BACK * (limit - usual.value)
-    top = usual.value + WELL_BACK * (other - usual.value)
-    is_well = not _beyond(window.kpi, window.value, middle) and _is_back(window, limits.critical)
-    is_well &= not (both and window.kpi in TWO_SIDED and _beyond(window.kpi, top, window.value))
-    return _finding(window, None, limit, is_well=is_well, learned=True)
+        return _evaluation(window, "critical" if worst else "warning", limit, is_recovered=False, learned=True)
+    other = baseline.limit(times, window.sample, worse=False)
+    doubt = KPIS[window.kpi].doubt_when_better if both else ""
+    if doubt and _beyond(window.kpi, other, window.value):
+        return _evaluation(window, "warning", other, is_recovered=False, learned=True, detail=doubt)
+    middle = baseline.value + RECOVERED_BACK * (limit - baseline.value)
+    top = baseline.value + RECOVERED_BACK * (other - baseline.value)
+    is_recovered = not _beyond(window.kpi, window.value, middle) and _is_back(window, limits.critical)
+    is_recovered &= not (doubt and _beyond(window.kpi, top, window.value))
+    return _evaluation(window, None, limit, is_recovered=is_recovered, learned=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _finding(
-    window: Window, breach: Severity | None, threshold: float, is_well: bool, *, learned: bool = False, detail: str = ""
-) -> Finding:
-    look = Look(window.at, breach, is_well and breach is None)
+def _evaluation(
+    window: KpiWindow,
+    breach: Severity | None,
+    threshold: float,
+    is_recovered: bool,
+    *,
+    learned: bool = False,
+    detail: str = "",
+) -> Evaluation:
+    observation = Observation(window.at, breach, is_recovered and breach is None)
     rule = AlertRule(window.kpi.value)
-    return Finding(rule, window.subject, look, window.value, threshold, window.sample, learned, detail)
+    return Evaluation(rule, window.subject, observation, window.value, threshold, window.sample, learned, detail)
 
 
 def _beyond(kpi: KpiName, value: float, limit: float) -> bool:
     return value > limit if kpi in LOWER_IS_BETTER else value < limit
 
 
-def _is_back(window: Window, limit: float) -> bool:
-    inner = limit * (1 - WELL_BELOW if window.kpi in LOWER_IS_BETTER else 1 + WELL_BELOW)
+def _is_back(window: KpiWindow, limit: float) -> bool:
+    inner = limit * (1 - RECOVERED_BELOW if window.kpi in LOWER_IS_BETTER else 1 + RECOVERED_BELOW)
     return not _beyond(window.kpi, window.value, min(inner, 1.0) if window.kpi not in LOWER_IS_BETTER else inner)

@@ -9,34 +9,40 @@ from sqlalchemy import Connection
 
 from models.notifications import AlertMessage
 from models.settings import Alerting, Settings
-from tasks.alerts.grouping import Rhythm
-from tasks.alerts.limits import Finding
-from tasks.alerts.registry import Book, news_of, read_book, write_book
+from tasks.alerts.grouping import GroupingPolicy
+from tasks.alerts.limits import Evaluation
+from tasks.alerts.registry import AlertRegistry, notification_of, read_registry, write_registry
 from tasks.alerts.silences import read_silences
-from tasks.delivery.outbox import post
+from tasks.delivery.outbox import enqueue_message
 
-AT_ONCE = Rhythm(timedelta(), timedelta())
+AT_ONCE = GroupingPolicy(timedelta(), timedelta())
 
 
-def moved(
+def update_alerts(
     connection: Connection,
-    found: Sequence[tuple[datetime, Sequence[Finding]]],
+    found: Sequence[tuple[datetime, Sequence[Evaluation]]],
     alerting: Alerting,
     since: datetime,
     *,
     at_all: bool = True,
-) -> Book:
+) -> AlertRegistry:
     """Every alert after what was found at each time, stored; `since` is the first of the times."""
     rests_from = since - timedelta(minutes=alerting.cool_down_minutes)
-    book = read_book(connection, rests_from)
-    for at, findings in found:
-        book.look(at, findings, alerting, at_all=at_all)
-    write_book(connection, book)
-    return book
+    registry = read_registry(connection, rests_from)
+    for at, evaluations in found:
+        registry.update(at, evaluations, alerting, at_all=at_all)
+    write_registry(connection, registry)
+    return registry
 
 
-def announced(
-    connection: Connection, book: Book, settings: Settings, at: datetime, rhythm: Rhythm, *, told_at: datetime | None
+def enqueue_notification(
+    connection: Connection,
+    registry: AlertRegistry,
+    settings: Settings,
+    at: datetime,
+    grouping: GroupingPolicy,
+    *,
+    notified_at: datetime | None,
 ) -> AlertMessage | None:
     """The message of what is new, stored and queued, where its time has come; else None.
 
@@ -45,21 +51,21 @@ def announced(
     alerting = settings.monitoring.alerting
     if not alerting.enabled:
         return None
-    news = book.tell(at, told_at, read_silences(connection, at), rhythm)
-    write_book(connection, book)
-    if not news:
+    due = registry.take_due(at, notified_at, read_silences(connection, at), grouping)
+    write_registry(connection, registry)
+    if not due:
         return None
-    told = {entry.id for entry in news}
+    notified = {tracked.id for tracked in due}
     message = AlertMessage(
         at=at,
         zone=settings.timezone,
         locale=settings.reporting.locale,
         window_minutes=alerting.window_minutes,
-        news=tuple(news_of(entry, alerting.window_minutes) for entry in news),
-        still_firing=sum(entry.id not in told for entry in book.firing()),
+        notifications=tuple(notification_of(tracked, alerting.window_minutes) for tracked in due),
+        still_firing=sum(tracked.id not in notified for tracked in registry.firing()),
     )
-    which = "+".join(f"{item.alert_id}:{item.event}" for item in message.news)
-    post(
+    which = "+".join(f"{item.alert_id}:{item.event}" for item in message.notifications)
+    enqueue_message(
         connection,
         message,
         f"alerts {at.isoformat()} {which}",

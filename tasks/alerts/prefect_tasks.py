@@ -7,14 +7,14 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
-from tasks.alerts.evaluate import Watched, watch
+from models.context import AppContext
+from tasks.alerts.evaluate import EvaluationResult, evaluate_alerts
 
 
 @task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def watch_alerts(place: Workplace, now: datetime) -> Watched:
+def evaluate_alerts_once(ctx: AppContext, now: datetime) -> EvaluationResult:
     """Judge what has settled since the last run, and queue the news for delivery."""
-    watched = watch(place.engine, place.settings, now, flush=True)
-    told = len(watched.message.news) if watched.message else 0
-    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, told)
+    watched = evaluate_alerts(ctx.engine, ctx.settings, now, flush=True)
+    notified = len(watched.message.notifications) if watched.message else 0
+    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, notified)
     return watched

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Row, and_, or_, select
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading
 from models.period import Level, Period, floor_to
 from models.schema import ALERT, HOUR_TOTAL, ROLLUP
-from tasks.alerts.learning import LEAST_HOUR, LENGTH, Learning, is_enough, known_days
+from tasks.alerts.learning import LEAST_HOUR, LENGTH, InsufficientHistory, is_enough, known_days
 
 if TYPE_CHECKING:
     from models.documents import Filters, FiredAlert
@@ -27,7 +27,7 @@ def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -
         return connection.execute(query.limit(limit)).fetchall()
 
 
-def fired_in(connection: Connection, period: Period, filters: Filters) -> tuple[FiredAlert, ...]:
+def list_fired(connection: Connection, period: Period, filters: Filters) -> tuple[FiredAlert, ...]:
     """The alerts that fired at some time of a period, by when they did; of other models than those asked for none."""
     from models.documents import FiredAlert  # noqa: PLC0415 - listing alerts needs none of a report's classes
 
@@ -41,20 +41,20 @@ def fired_in(connection: Connection, period: Period, filters: Filters) -> tuple[
     return tuple(FiredAlert(**{name: row[name] for name in names}) for row in connection.execute(query).mappings())
 
 
-def learning(place: Workplace, now: datetime) -> str | None:
+def baseline_progress(ctx: AppContext, now: datetime) -> str | None:
     """Why limits are not learned yet, in a sentence; None where they are, or are fixed.
 
     It is told by the error rate over all, which every selection counts for.
     """
-    if place.settings.monitoring.alerting.thresholds == "fixed":
+    if ctx.settings.monitoring.alerting.thresholds == "fixed":
         return None
-    zone = place.settings.timezone
+    zone = ctx.settings.timezone
     hour = floor_to(Level.HOUR, now, zone)
     since = floor_to(Level.DAY, hour - LENGTH, zone)
     is_known = (ROLLUP.c.level == HOUR_TOTAL, ROLLUP.c.bucket >= since, ROLLUP.c.bucket < hour)
     query = select(ROLLUP.c.bucket).where(*is_known, ROLLUP.c["count"] >= LEAST_HOUR)
-    with reading(place.engine) as connection:
+    with reading(ctx.engine) as connection:
         hours = connection.execute(query).scalars().all()
     if is_enough(hours, hour, zone):
         return None
-    return f"{Learning(known_days(hours, hour, zone)).reason}; until then only what is critical alerts"
+    return f"{InsufficientHistory(known_days(hours, hour, zone)).reason}; until then only what is critical alerts"

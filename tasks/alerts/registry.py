@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from models.notifications import AlertEvent, AlertNews, AlertRule
+from models.kpis import KPIS
+from models.notifications import AlertEvent, AlertNotification, AlertRule
 from models.schema import ALERT
 from models.settings import Alerting
-from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.alerts.lifecycle import AlertState, Life, Look, Policy, step
-from tasks.alerts.limits import Finding, unknown
-from tasks.alerts.windows import COST_WINDOWS
+from tasks.alerts.grouping import GroupingPolicy, Silence, is_silenced, is_time, unnotified
+from tasks.alerts.lifecycle import AlertLifecycle, AlertState, Observation, Policy, step
+from tasks.alerts.limits import Evaluation, unknown
 
 AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
                      AlertRule.FAILED_FLOW})  # fmt: skip
@@ -25,87 +25,107 @@ AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUD
 RARELY = frozenset({AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
 """Rules whose firing says all there is to say: nobody is reminded."""
 
-NOT_BY_LOOKS = frozenset({AlertRule.FAILED_FLOW, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
+NOT_BY_WINDOW = frozenset({AlertRule.FAILED_FLOW, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
 """Rules that no window is looked at for: that one has no finding tells nothing."""
 
 Key = tuple[AlertRule, str]
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrackedAlert:
     """One life of an alert with the numbers of its newest look; `id` is None until it is stored."""
 
     id: int | None
-    life: Life
-    finding: Finding
+    lifecycle: AlertLifecycle
+    evaluation: Evaluation
 
     @property
     def key(self) -> Key:
-        return self.finding.rule, self.finding.subject
+        return self.evaluation.rule, self.evaluation.subject
 
 
 @dataclass
-class Book:
+class AlertRegistry:
     """The newest life of each alert, and those that ended while they were in the book."""
 
-    entries: dict[Key, Entry] = field(default_factory=dict)
-    ended: list[Entry] = field(default_factory=list)
+    tracked_alerts: dict[Key, TrackedAlert] = field(default_factory=dict)
+    ended: list[TrackedAlert] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
     """Ids of what was pending and came to nothing."""
-    stored: dict[int, Entry] = field(default_factory=dict)
+    stored: dict[int, TrackedAlert] = field(default_factory=dict)
     """What the table has, by id: only what differs from it is written."""
 
-    def look(self, at: datetime, findings: Iterable[Finding], alerting: Alerting, *, at_all: bool = True) -> None:
+    def update(
+        self, at: datetime, evaluations: Iterable[Evaluation], alerting: Alerting, *, at_all: bool = True
+    ) -> None:
         """Move alerts by what was found. Where all was looked `at_all`, one that was not found has no data."""
-        found = {(finding.rule, finding.subject): finding for finding in findings}
+        found = {(evaluation.rule, evaluation.subject): evaluation for evaluation in evaluations}
         missing = [
             unknown(at, *key)
-            for key, entry in self.entries.items()
-            if at_all and key not in found and key[0] not in NOT_BY_LOOKS and not entry.life.is_over
+            for key, tracked in self.tracked_alerts.items()
+            if at_all and key not in found and key[0] not in NOT_BY_WINDOW and not tracked.lifecycle.is_over
         ]
-        for finding in (*found.values(), *missing):
-            self._move(finding, policy_of(finding.rule, alerting))
+        for evaluation in (*found.values(), *missing):
+            self._move(evaluation, policy_of(evaluation.rule, alerting))
 
-    def news(self) -> list[Entry]:
+    def pending(self) -> list[TrackedAlert]:
         """What nobody was told of yet: critical first, then by when it fired."""
-        new = [entry for entry in (*self.ended, *self.entries.values()) if entry.life.news is not None]
-        return sorted(new, key=lambda entry: (entry.life.severity != "critical", entry.life.fired_at, entry.key))
+        new = [
+            tracked
+            for tracked in (*self.ended, *self.tracked_alerts.values())
+            if tracked.lifecycle.pending_event is not None
+        ]
+        return sorted(
+            new, key=lambda tracked: (tracked.lifecycle.severity != "critical", tracked.lifecycle.fired_at, tracked.key)
+        )
 
-    def tell(self, at: datetime, told_at: datetime | None, silences: list[Silence], rhythm: Rhythm) -> list[Entry]:
+    def take_due(
+        self, at: datetime, notified_at: datetime | None, silences: list[Silence], grouping: GroupingPolicy
+    ) -> list[TrackedAlert]:
         """The news whose time has come, now told; nothing where it is not time yet."""
         self._each(
-            lambda entry: replace(entry, life=untold(entry.life, silenced=is_silenced(silences, *entry.key, at)))
+            lambda tracked: replace(
+                tracked, lifecycle=unnotified(tracked.lifecycle, silenced=is_silenced(silences, *tracked.key, at))
+            )
         )
-        news = self.news()
-        if not is_time((entry.life for entry in news), told_at, at, rhythm):
+        pending = self.pending()
+        if not is_time((tracked.lifecycle for tracked in pending), notified_at, at, grouping):
             return []
-        self._each(lambda entry: replace(entry, life=entry.life.told(at)) if entry.life.news else entry)
-        return news
+        self._each(
+            lambda tracked: (
+                replace(tracked, lifecycle=tracked.lifecycle.notified(at))
+                if tracked.lifecycle.pending_event
+                else tracked
+            )
+        )
+        return pending
 
-    def firing(self) -> list[Entry]:
+    def firing(self) -> list[TrackedAlert]:
         """What fires, or did when it was last known."""
         firing = (AlertState.FIRING, AlertState.NO_DATA)
-        return [entry for entry in self.entries.values() if entry.life.state in firing]
+        return [tracked for tracked in self.tracked_alerts.values() if tracked.lifecycle.state in firing]
 
-    def _move(self, finding: Finding, policy: Policy) -> None:
-        key = finding.rule, finding.subject
-        before = self.entries.get(key)
-        life = step(before.life if before else None, finding.look, policy)
-        if life is None:
+    def _move(self, evaluation: Evaluation, policy: Policy) -> None:
+        key = evaluation.rule, evaluation.subject
+        before = self.tracked_alerts.get(key)
+        lifecycle = step(before.lifecycle if before else None, evaluation.observation, policy)
+        if lifecycle is None:
             if before is not None:
-                del self.entries[key]
+                del self.tracked_alerts[key]
                 self.forgotten += [before.id] if before.id is not None else []
             return
-        if before is None or (before.life.is_over and not life.is_over):
+        if before is None or (before.lifecycle.is_over and not lifecycle.is_over):
             if before is not None:
                 self.ended.append(before)
-            self.entries[key] = Entry(None, life, finding)
-        elif not before.life.is_over:
-            self.entries[key] = Entry(before.id, life, _numbers(before.finding, finding, life))
+            self.tracked_alerts[key] = TrackedAlert(None, lifecycle, evaluation)
+        elif not before.lifecycle.is_over:
+            self.tracked_alerts[key] = TrackedAlert(
+                before.id, lifecycle, _numbers(before.evaluation, evaluation, lifecycle)
+            )
 
-    def _each(self, change: Callable[[Entry], Entry]) -> None:
-        self.ended = [change(entry) for entry in self.ended]
-        self.entries = {key: change(entry) for key, entry in self.entries.items()}
+    def _each(self, change: Callable[[TrackedAlert], TrackedAlert]) -> None:
+        self.ended = [change(tracked) for tracked in self.ended]
+        self.tracked_alerts = {key: change(tracked) for key, tracked in self.tracked_alerts.items()}
 
 
 def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
@@ -121,22 +141,36 @@ def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
     )  # fmt: skip
 
 
-def rhythm_of(alerting: Alerting) -> Rhythm:
+def grouping_policy_of(alerting: Alerting) -> GroupingPolicy:
     """How messages follow one another, by the settings."""
-    return Rhythm(timedelta(minutes=alerting.group_wait_minutes), timedelta(minutes=alerting.group_interval_minutes))
+    return GroupingPolicy(
+        timedelta(minutes=alerting.group_wait_minutes), timedelta(minutes=alerting.group_interval_minutes)
+    )
 
 
-def news_of(entry: Entry, window_minutes: int) -> AlertNews:
+def notification_of(tracked: TrackedAlert, window_minutes: int) -> AlertNotification:
     """An alert that has news, as it is told; it is stored and has fired."""
-    life, finding = entry.life, entry.finding
-    assert entry.id is not None  # noqa: S101 - what is told is stored in the same transaction, before
-    assert life.fired_at is not None and life.news is not None  # noqa: S101, PT018 - what is pending has no news
-    return AlertNews(
-        alert_id=entry.id, event=life.news, rule=finding.rule, subject=finding.subject, severity=life.severity,
-        value=finding.value, threshold=finding.threshold, sample=finding.sample, learned=finding.learned,
-        started_at=life.started_at, fired_at=life.fired_at, resolved_at=life.resolved_at, detail=finding.detail,
-        window_minutes=window_minutes * COST_WINDOWS if finding.rule is AlertRule.COST_EFFICIENCY else None,
-    )  # fmt: skip
+    lifecycle, evaluation = tracked.lifecycle, tracked.evaluation
+    assert tracked.id is not None  # noqa: S101 - what is told is stored in the same transaction, before
+    assert lifecycle.fired_at is not None and lifecycle.pending_event is not None  # noqa: S101, PT018 - what is pending has no news
+    kpi = next((kpi for name, kpi in KPIS.items() if name.value == evaluation.rule.value), None)
+    windows = kpi.alert_windows if kpi else 1
+    return AlertNotification(
+        alert_id=tracked.id,
+        event=lifecycle.pending_event,
+        rule=evaluation.rule,
+        subject=evaluation.subject,
+        severity=lifecycle.severity,
+        value=evaluation.value,
+        threshold=evaluation.threshold,
+        sample=evaluation.sample,
+        learned=evaluation.learned,
+        started_at=lifecycle.started_at,
+        fired_at=lifecycle.fired_at,
+        resolved_at=lifecycle.resolved_at,
+        detail=evaluation.detail,
+        window_minutes=window_minutes * windows if windows > 1 else None,
+    )
 
 
 def record_event(
@@ -157,8 +191,8 @@ def record_event(
             severity="warning",
             state=AlertState.RESOLVED.value,
             detail=detail,
-            news=AlertEvent.FIRED.value,
-            news_since=at,
+            pending_event=AlertEvent.FIRED.value,
+            pending_since=at,
             sample=sample,
             started_at=started_at,
             fired_at=at,
@@ -170,69 +204,89 @@ def record_event(
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def read_book(connection: Connection, since: datetime) -> Book:
+def read_registry(connection: Connection, since: datetime) -> AlertRegistry:
     """Every alert that is not over, the newest of those that resolved after `since`, and any that has news."""
-    wanted = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.news.is_not(None))
-    book = Book()
-    for row in connection.execute(select(ALERT).where(wanted).order_by(ALERT.c.id)):
-        entry = book.stored[row.id] = _entry(dict(row._mapping))
-        before = book.entries.get(entry.key)
+    wanted_rows = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.pending_event.is_not(None))
+    registry = AlertRegistry()
+    for row in connection.execute(select(ALERT).where(wanted_rows).order_by(ALERT.c.id)):
+        tracked = registry.stored[row.id] = _tracked_alert(dict(row._mapping))
+        before = registry.tracked_alerts.get(tracked.key)
         if before is not None:
-            book.ended.append(before)
-        book.entries[entry.key] = entry
-    return book
+            registry.ended.append(before)
+        registry.tracked_alerts[tracked.key] = tracked
+    return registry
 
 
-def write_book(connection: Connection, book: Book) -> None:
+def write_registry(connection: Connection, registry: AlertRegistry) -> None:
     """Store what has changed since the book was read or written; every entry of it has an id then."""
-    if book.forgotten:
-        connection.execute(delete(ALERT).where(ALERT.c.id.in_(book.forgotten)))
-        book.forgotten.clear()
-    book.ended = [_stored(connection, entry, book.stored) for entry in book.ended]
-    book.entries = {key: _stored(connection, entry, book.stored) for key, entry in book.entries.items()}
-    book.stored = {entry.id: entry for entry in (*book.ended, *book.entries.values()) if entry.id is not None}
+    if registry.forgotten:
+        connection.execute(delete(ALERT).where(ALERT.c.id.in_(registry.forgotten)))
+        registry.forgotten.clear()
+    registry.ended = [_stored(connection, tracked, registry.stored) for tracked in registry.ended]
+    registry.tracked_alerts = {
+        key: _stored(connection, tracked, registry.stored) for key, tracked in registry.tracked_alerts.items()
+    }
+    registry.stored = {
+        tracked.id: tracked
+        for tracked in (*registry.ended, *registry.tracked_alerts.values())
+        if tracked.id is not None
+    }
 
 
-def _stored(connection: Connection, entry: Entry, stored: Mapping[int, Entry]) -> Entry:
-    if entry.id is None:
-        new = connection.execute(ALERT.insert().values(_row(entry)).returning(ALERT.c.id)).scalar_one()
-        return replace(entry, id=new)
-    if stored.get(entry.id) != entry:
-        connection.execute(update(ALERT).where(ALERT.c.id == entry.id).values(_row(entry)))
-    return entry
+def _stored(connection: Connection, tracked: TrackedAlert, stored: Mapping[int, TrackedAlert]) -> TrackedAlert:
+    if tracked.id is None:
+        new = connection.execute(ALERT.insert().values(_row(tracked)).returning(ALERT.c.id)).scalar_one()
+        return replace(tracked, id=new)
+    if stored.get(tracked.id) != tracked:
+        connection.execute(update(ALERT).where(ALERT.c.id == tracked.id).values(_row(tracked)))
+    return tracked
 
 
-def _row(entry: Entry) -> dict[str, Any]:
-    life, finding = entry.life, entry.finding
+def _row(tracked: TrackedAlert) -> dict[str, Any]:
+    lifecycle, evaluation = tracked.lifecycle, tracked.evaluation
     return {
-        "rule": finding.rule.value, "subject": finding.subject, "value": finding.value, "threshold": finding.threshold,
-        "sample": finding.sample, "learned": finding.learned, "detail": finding.detail,
-    } | {item.name: _plain(getattr(life, item.name)) for item in fields(life)}  # fmt: skip
+        "rule": evaluation.rule.value,
+        "subject": evaluation.subject,
+        "value": evaluation.value,
+        "threshold": evaluation.threshold,
+        "sample": evaluation.sample,
+        "learned": evaluation.learned,
+        "detail": evaluation.detail,
+    } | {item.name: _plain(getattr(lifecycle, item.name)) for item in fields(lifecycle)}
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    life = {item.name: row[item.name] for item in fields(Life)}
-    life |= {"state": AlertState(row["state"]), "news": AlertEvent(row["news"]) if row["news"] else None}
-    look = Look(row["started_at"], None, is_well=False)
-    finding = Finding(
-        AlertRule(row["rule"]), row["subject"], look, row["value"], row["threshold"], row["sample"], row["learned"],
+def _tracked_alert(row: Mapping[str, Any]) -> TrackedAlert:
+    lifecycle = {item.name: row[item.name] for item in fields(AlertLifecycle)}
+    lifecycle |= {
+        "state": AlertState(row["state"]),
+        "pending_event": AlertEvent(row["pending_event"]) if row["pending_event"] else None,
+    }
+    observation = Observation(row["started_at"], None, is_recovered=False)
+    evaluation = Evaluation(
+        AlertRule(row["rule"]),
+        row["subject"],
+        observation,
+        row["value"],
+        row["threshold"],
+        row["sample"],
+        row["learned"],
         row["detail"],
-    )  # fmt: skip
-    return Entry(row["id"], Life(**life), finding)
+    )
+    return TrackedAlert(row["id"], AlertLifecycle(**lifecycle), evaluation)
 
 
 def _plain(value: Any) -> Any:
     return value.value if isinstance(value, StrEnum) else value
 
 
-def _numbers(before: Finding, new: Finding, life: Life) -> Finding:
+def _numbers(before: Evaluation, new: Evaluation, lifecycle: AlertLifecycle) -> Evaluation:
     """Of what fires, those that say why: of the newest look that was as severe. Of what resolved, the value that it has
     now against the limit that it had crossed; none where it is not known.
     """
-    if new.look.breach == life.severity:
+    if new.observation.breach == lifecycle.severity:
         return new
-    if not life.is_over:
+    if not lifecycle.is_over:
         return before
-    if life.unknown_since is not None:
+    if lifecycle.no_data_since is not None:
         return replace(before, value=None, sample=None, detail="too few selections have come for hours to tell")
     return replace(before, value=new.value, sample=new.sample, detail=new.detail)

@@ -11,15 +11,15 @@ from typing import Any
 import polars as pl
 
 from models.documents import BudgetProjection
-from models.kpi import KpiName
+from models.kpis import KPIS, KpiDefinition, KpiName, Scatter
 from models.notifications import AlertRule, Severity
 from models.period import Level, floor_to
 from models.settings import Alerting, Settings
 from tasks.alerts.history import History
 from tasks.alerts.learned_limits import warning_at
-from tasks.alerts.lifecycle import Look
-from tasks.alerts.limits import Finding, Window, judge_fixed, judge_learned
-from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, PARTS, SAMPLES, SQUARES, by_subject, rolling, slowest
+from tasks.alerts.lifecycle import Observation
+from tasks.alerts.limits import Evaluation, KpiWindow, evaluate_fixed, evaluate_learned
+from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, by_subject, rolling, slowest
 from tasks.statistics.intervals import standard_error
 
 BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
@@ -37,11 +37,11 @@ MINUTES_PER_DAY = 1440
 
 
 @dataclass(frozen=True)
-class Seen:
+class WindowInputs:
     """What looks are made of.
 
-    `minutes` are rollups (tasks.rollups.aggregate.COLUMNS) by the minute, from COST_WINDOWS windows before the first
-    look on; `last_before` is when the last selection before them came. `histories` are by hour.
+    `minutes` are rollups (tasks.rollups.aggregate.ROLLUP_COLUMNS) by the minute, from COST_WINDOWS windows before the
+    first look on; `last_before` is when the last selection before them came. `histories` are by hour.
     """
 
     minutes: pl.DataFrame
@@ -49,16 +49,18 @@ class Seen:
     histories: Mapping[datetime, History]
 
 
-def looks(seen: Seen, first: datetime, last: datetime, settings: Settings) -> Iterator[tuple[datetime, list[Finding]]]:
+def evaluate_minutes(
+    inputs: WindowInputs, first: datetime, last: datetime, settings: Settings
+) -> Iterator[tuple[datetime, list[Evaluation]]]:
     """For each minute of [first, last], what its window says. What too little is known of is left out."""
     alerting, zone = settings.monitoring.alerting, settings.timezone
     length = timedelta(minutes=alerting.window_minutes)
-    slow = slowest(seen.minutes, first, last, length) if alerting.single_selections else {}
-    at, ends = first, {minute + MINUTE for minute in seen.minutes["bucket"].unique()}
-    silent_from = max((end for end in ends if end <= first), default=seen.last_before)
-    windows = dict(_windows(seen, first, last, length, zone))
+    slow = slowest(inputs.minutes, first, last, length) if alerting.single_selections else {}
+    at, ends = first, {minute + MINUTE for minute in inputs.minutes["bucket"].unique()}
+    silent_from = max((end for end in ends if end <= first), default=inputs.last_before)
+    windows = dict(_windows(inputs, first, last, length, zone))
     while at <= last:
-        history = seen.histories[floor_to(Level.HOUR, at, zone)]
+        history = inputs.histories[floor_to(Level.HOUR, at, zone)]
         silent_from = at if at in ends else silent_from
         rows = windows.get(at, [])
         found = [finding for row in rows for finding in _kpis(row, history, settings, len(rows))]
@@ -71,7 +73,7 @@ def looks(seen: Seen, first: datetime, last: datetime, settings: Settings) -> It
         at += MINUTE
 
 
-def judge_budget(at: datetime, budget: BudgetProjection) -> list[Finding]:
+def evaluate_budget(at: datetime, budget: BudgetProjection) -> list[Evaluation]:
     """Against the month's budget: what is used, and what is projected where that is sure enough."""
     if budget.monthly_usd is None or budget.used_share is None:
         return []
@@ -82,18 +84,26 @@ def judge_budget(at: datetime, budget: BudgetProjection) -> list[Finding]:
         breach = "warning"
     limit = budget.monthly_usd * (BUDGET_CRITICAL if breach == "critical" else BUDGET_WARNING)
     found = [
-        Finding(AlertRule.BUDGET_USED, OVERALL, Look(at, breach, is_well=breach is None), budget.used_usd, limit,
-                detail=f"of {budget.month}")
-    ]  # fmt: skip
+        Evaluation(
+            AlertRule.BUDGET_USED,
+            OVERALL,
+            Observation(at, breach, is_recovered=breach is None),
+            budget.used_usd,
+            limit,
+            detail=f"of {budget.month}",
+        )
+    ]
     projected = budget.projected_usd
     if projected is None or projected.low is None or budget.reason is not None:
         return found
     over, well = projected.low > budget.monthly_usd, projected.estimate <= budget.monthly_usd
-    look = Look(at, "warning" if over else None, is_well=well and not over)
+    observation = Observation(at, "warning" if over else None, is_recovered=well and not over)
     detail = f"for {budget.month}, by what was spent so far"
     return [
         *found,
-        Finding(AlertRule.BUDGET_PROJECTED, OVERALL, look, projected.estimate, budget.monthly_usd, detail=detail),
+        Evaluation(
+            AlertRule.BUDGET_PROJECTED, OVERALL, observation, projected.estimate, budget.monthly_usd, detail=detail
+        ),
     ]
 
 
@@ -101,72 +111,76 @@ def judge_budget(at: datetime, budget: BudgetProjection) -> list[Finding]:
 
 
 def _windows(
-    seen: Seen, first: datetime, last: datetime, length: timedelta, zone: str
+    inputs: WindowInputs, first: datetime, last: datetime, length: timedelta, zone: str
 ) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
     """The windows by minute; each hour's costs are held against the models that were adequate then."""
     start = first
     while start <= last:
         hour = floor_to(Level.HOUR, start, zone)
-        upto = start
-        while upto < last and floor_to(Level.HOUR, upto + MINUTE, zone) == hour:
-            upto += MINUTE
-        near = seen.minutes.filter(pl.col("bucket") >= start - COST_WINDOWS * length, pl.col("bucket") < upto)
-        rows = rolling(by_subject(near, seen.histories[hour].cheapest), start, upto, length)
+        until = start
+        while until < last and floor_to(Level.HOUR, until + MINUTE, zone) == hour:
+            until += MINUTE
+        near = inputs.minutes.filter(pl.col("bucket") >= start - COST_WINDOWS * length, pl.col("bucket") < until)
+        rows = rolling(by_subject(near, inputs.histories[hour].cheapest), start, until, length)
         for key, group in rows.sort("at", "subject").group_by("at", maintain_order=True):
             at: Any = key[0]
             yield at, group.to_dicts()
-        start = upto + MINUTE
+        start = until + MINUTE
 
 
-def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: int) -> Iterator[Finding]:
+def _kpis(row: dict[str, Any], history: History, settings: Settings, subjects: int) -> Iterator[Evaluation]:
     alerting, limits = settings.monitoring.alerting, settings.performance_metrics
-    times = warning_at(subjects * len(PARTS), MINUTES_PER_DAY / alerting.window_minutes)
+    times = warning_at(subjects * len(KPIS), MINUTES_PER_DAY / alerting.window_minutes)
     both = history.cache_changed_at is None
-    for kpi, (_, below) in PARTS.items():
-        sample = int(row[SAMPLES[kpi]])
-        windows = COST_WINDOWS if kpi is KpiName.COST_EFFICIENCY else 1
-        if sample < alerting.minimum_sample * windows or not row[below]:
+    for name, kpi in KPIS.items():
+        sample = int(row[kpi.parts.sample])
+        if sample < alerting.minimum_sample * kpi.alert_windows or not row[kpi.parts.denominator]:
             continue
         window = _window(kpi, row)
         if alerting.thresholds == "fixed":
-            yield judge_fixed(window, limits.of(kpi))
+            yield evaluate_fixed(window, limits.of(name))
         else:
-            yield judge_learned(window, limits.of(kpi), history.usual(kpi, row["subject"]), times, both=both)
+            yield evaluate_learned(window, limits.of(name), history.baseline(name, row["subject"]), times, both=both)
 
 
-def _window(kpi: KpiName, row: dict[str, Any]) -> Window:
-    above, below = PARTS[kpi]
-    window = Window(row["at"], kpi, row["subject"], row[above] / row[below], int(row[SAMPLES[kpi]]))
-    if kpi in SQUARES:
-        return replace(window, error=standard_error(row[below], row[above], row[SQUARES[kpi]]))
-    if kpi is KpiName.COST_EFFICIENCY:
-        # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
-        return replace(
-            window, value=min(1.0, window.value), relative_error=math.sqrt(row["covered_sq"]) / row["covered_usd"]
-        )
-    return window
+def _window(kpi: KpiDefinition, row: dict[str, Any]) -> KpiWindow:
+    parts = kpi.parts
+    above, below = row[parts.numerator], row[parts.denominator]
+    value = above / below if parts.most is None else min(parts.most, above / below)
+    window = KpiWindow(row["at"], kpi.name, row["subject"], value, int(row[parts.sample]))
+    if parts.squares is None:
+        return window
+    if parts.scatter is Scatter.MEAN:
+        return replace(window, error=standard_error(below, above, row[parts.squares]))
+    # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
+    return replace(window, relative_error=math.sqrt(row[parts.squares]) / below)
 
 
-def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History, settings: Settings) -> Finding:
+def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History, settings: Settings) -> Evaluation:
     """The slowest single selection of a model, beyond critical and beyond all that is usual; no single one is critical.
 
     Without the second, a model that takes its time would alert at every request.
     """
-    critical, usual = settings.performance_metrics.response_time.critical, history.slowest_ms.get(row["subject"])
-    limit = math.inf if usual is None else max(critical, SLOWER_THAN_EVER * usual)
-    look = Look(at, "warning" if slowest_ms > limit else None, is_well=slowest_ms <= limit)
+    critical, baseline = (
+        settings.performance_metrics.of(KpiName.RESPONSE_TIME).critical,
+        history.slowest_ms.get(row["subject"]),
+    )
+    limit = math.inf if baseline is None else max(critical, SLOWER_THAN_EVER * baseline)
+    observation = Observation(at, "warning" if slowest_ms > limit else None, is_recovered=slowest_ms <= limit)
     sample, learned = int(row["response_time_count"]), limit > critical
-    return Finding(AlertRule.SLOW_SELECTIONS, row["subject"], look, slowest_ms, _known(limit), sample, learned=learned)
+    return Evaluation(
+        AlertRule.SLOW_SELECTIONS, row["subject"], observation, slowest_ms, _known(limit), sample, learned=learned
+    )
 
 
-def _silence(at: datetime, silent_from: datetime, history: History, alerting: Alerting) -> Finding:
+def _silence(at: datetime, silent_from: datetime, history: History, alerting: Alerting) -> Evaluation:
     silent = at - silent_from
-    minutes, usual = silent / MINUTE, history.usual_count if alerting.thresholds == "auto" else None
+    minutes, baseline = silent / MINUTE, history.baseline_count if alerting.thresholds == "auto" else None
     limit = float(alerting.no_data_minutes)
-    if usual is not None:
-        limit = max(SHORTEST_SILENCE / MINUTE, MISSED * 60 / usual) if usual else math.inf
-    look = Look(at, "critical" if minutes > limit else None, is_well=minutes <= limit)
-    return Finding(AlertRule.NO_DATA, OVERALL, look, minutes, _known(limit), learned=usual is not None)
+    if baseline is not None:
+        limit = max(SHORTEST_SILENCE / MINUTE, MISSED * 60 / baseline) if baseline else math.inf
+    observation = Observation(at, "critical" if minutes > limit else None, is_recovered=minutes <= limit)
+    return Evaluation(AlertRule.NO_DATA, OVERALL, observation, minutes, _known(limit), learned=baseline is not None)
 
 
 def _known(limit: float) -> float | None:

@@ -21,7 +21,7 @@ LONGEST = timedelta(days=31)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SilenceRequest:
     """What is to be silent, and for how long; None is every rule, or every subject."""
 
     rule: AlertRule | None
@@ -29,15 +29,21 @@ class Wanted:
     length: timedelta
 
 
-def silence(engine: Engine, wanted: Wanted, word: Attribution) -> int:
+def create_silence(engine: Engine, wanted_rows: SilenceRequest, attribution: Attribution) -> int:
     """Silence alerts from now on; the silence's number. Raises UsageError for a length that cannot be meant."""
-    if not timedelta() < wanted.length <= LONGEST:
-        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted.length}")
-    if not word.note.strip():
+    if not timedelta() < wanted_rows.length <= LONGEST:
+        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted_rows.length}")
+    if not attribution.note.strip():
         raise UsageError("a silence needs a reason: whoever misses the alert will look for it")
-    rule = wanted.rule.value if wanted.rule else None
-    row = {"rule": rule, "subject": wanted.subject, "starts_at": word.at, "ends_at": word.at + wanted.length,
-           "by": word.by.strip(), "reason": word.note.strip()}  # fmt: skip
+    rule = wanted_rows.rule.value if wanted_rows.rule else None
+    row = {
+        "rule": rule,
+        "subject": wanted_rows.subject,
+        "starts_at": attribution.at,
+        "ends_at": attribution.at + wanted_rows.length,
+        "by": attribution.by.strip(),
+        "reason": attribution.note.strip(),
+    }
     with writing(engine) as connection:
         return int(connection.execute(insert(ALERT_SILENCE).values(row).returning(ALERT_SILENCE.c.id)).scalar_one())
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from models.ddsketch import value_of
-from models.kpi import KpiName
+from models.kpis import KPIS, KpiName
 from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.aggregate import INSTANT
 
@@ -16,37 +16,25 @@ OVERALL = ""
 
 MINUTE = timedelta(minutes=1)
 
-PARTS: dict[KpiName, tuple[str, str]] = {
-    KpiName.RESPONSE_TIME: ("response_time_sum_ms", "response_time_count"),
-    KpiName.SELECTION_ACCURACY: ("accuracy_sum", "accuracy_count"),
-    KpiName.CACHE_HIT_RATE: ("cache_hit_count", "cache_count"),
-    KpiName.COST_EFFICIENCY: ("needed_usd", "covered_usd"),
-    KpiName.ERROR_RATE: ("error_count", "count"),
-}
-"""Each KPI is the first sum over the second."""
-
-SAMPLES: dict[KpiName, str] = {kpi: below for kpi, (_, below) in PARTS.items()} | {
-    KpiName.COST_EFFICIENCY: "covered_count"
-}
-"""Over how many selections each KPI is."""
-
-SQUARES: dict[KpiName, str] = {KpiName.RESPONSE_TIME: "response_time_sum_sq"}
-"""Of a KPI that is a mean of amounts, the sum of their squares; a share of selections needs none."""
-
 _PRICED = ("cost_count", "cost_sum_usd", "cost_sum_sq", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
 """What cost efficiency is made of."""
 
 OF_COSTS = ("needed_usd", "covered_usd", "covered_sq", "covered_count")
 
-_OF_KPIS = [name for parts in PARTS.values() for name in parts] + list(SQUARES.values())
+_OF_KPIS = [
+    name
+    for parts in (kpi.parts for kpi in KPIS.values())
+    for name in (parts.numerator, parts.denominator, parts.sample, parts.squares)
+    if name is not None
+]
 _COUNTED = tuple(dict.fromkeys(name for name in ("count", *_OF_KPIS) if name not in OF_COSTS))
 SUMMED = (*_COUNTED, *OF_COSTS)
 
-READ = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
+WINDOW_COLUMNS = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
 """What rollups are read for, besides their keys."""
 
-COST_WINDOWS = 4
-"""Costs are judged over so many windows: they scatter more than other KPIs, and nobody need be told within minutes."""
+COST_WINDOWS = KPIS[KpiName.COST_EFFICIENCY].alert_windows
+"""Over how many windows costs are judged, the most of all."""
 
 Cheapest = dict[str, Candidate]
 

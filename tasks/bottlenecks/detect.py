@@ -10,10 +10,11 @@ from __future__ import annotations
 import polars as pl
 
 from models.documents import Bottleneck, HighCost, LowCacheHitRate, SlowResponse
+from models.kpis import KpiName
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.error_bursts import error_bursts
-from tasks.bottlenecks.hotspots import Measure, Placed, placed, places
-from tasks.bottlenecks.inputs import Evidence
+from tasks.bottlenecks.hotspots import HotspotFrames, Measure, find_hotspots, hotspot_frames
+from tasks.bottlenecks.inputs import RuleInputs
 from tasks.bottlenecks.model_regressions import regressions
 from tasks.bottlenecks.spend_spikes import spend_spikes
 from tasks.rollups.totals import Totals, total
@@ -27,29 +28,29 @@ _MISSES = Measure("miss_count", "cache_count", "miss_count", lambda missed: 1 - 
 _COST = Measure("cost_sum_usd", "cost_count", "cost_sum_sq")
 
 
-def diagnose(
+def detect_bottlenecks(
     rollups: pl.DataFrame,
     limits: PerformanceMetrics,
     zone: str,
     hours: pl.DataFrame | None = None,
-    evidence: Evidence | None = None,
+    inputs: RuleInputs | None = None,
 ) -> tuple[Bottleneck, ...]:
     """The bottlenecks in rollups, the gravest first; `hours` are the same by the hour, where `rollups` are not.
 
-    Without `evidence` nothing is said of regressions and spikes, which need something to compare with.
+    Without `inputs` nothing is said of regressions and spikes, which need something to compare with.
     """
     hours = rollups if hours is None else hours
-    totals, where = total(rollups), placed(rollups, hours, zone)
+    totals, where = total(rollups), hotspot_frames(rollups, hours, zone)
     rules = (slow_response(totals, where), low_cache_hit_rate(totals, where, limits), high_cost(totals, where))
     found: list[Bottleneck] = [bottleneck for bottleneck in rules if bottleneck is not None]
-    found += error_bursts(hours, limits, evidence.apart if evidence else hours)
-    if evidence:
-        found += regressions(evidence.models, evidence.models_earlier, limits)
-        found += spend_spikes(hours, evidence.history, zone, evidence.apart)
+    found += error_bursts(hours, limits, inputs.by_dimension if inputs else hours)
+    if inputs:
+        found += regressions(inputs.models, inputs.models_earlier, limits)
+        found += spend_spikes(hours, inputs.history, zone, inputs.by_dimension)
     return tuple(sorted(found, key=lambda bottleneck: ("high", "medium", "low").index(bottleneck.severity)))
 
 
-def slow_response(totals: Totals, where: Placed) -> SlowResponse | None:
+def slow_response(totals: Totals, where: HotspotFrames) -> SlowResponse | None:
     """Over 10 % of the selections with a known response time were slower than target.
 
     Failed calls without a time are neither fast nor slow, so they are in neither number.
@@ -67,28 +68,28 @@ def slow_response(totals: Totals, where: Placed) -> SlowResponse | None:
         affected=slow,
         percentage=100 * slow / known,
         percentage_interval=percent,
-        where=places(where, _SLOW),
+        where=find_hotspots(where, _SLOW),
     )
 
 
-def low_cache_hit_rate(totals: Totals, where: Placed, limits: PerformanceMetrics) -> LowCacheHitRate | None:
+def low_cache_hit_rate(totals: Totals, where: HotspotFrames, limits: PerformanceMetrics) -> LowCacheHitRate | None:
     """The hit rate over the selections for which it is known is below target."""
-    rate, target = totals.hit_rate, limits.cache_hit_rate.target
+    rate, target = totals.hit_rate, limits.of(KpiName.CACHE_HIT_RATE).target
     if rate is None or rate >= target:
         return None
     missed = (pl.col("cache_count") - pl.col("cache_hit_count")).alias("miss_count")
-    misses = Placed(where.parts.with_columns(missed), where.hours.with_columns(missed))
+    misses = HotspotFrames(where.parts.with_columns(missed), where.hours.with_columns(missed))
     return LowCacheHitRate(
         severity="medium",
         sample=totals.known("cache_count"),
         current_rate=rate,
         target_rate=target,
         rate_interval=share_interval(totals.sums["cache_hit_count"], totals.known("cache_count")),
-        where=places(misses, _MISSES),
+        where=find_hotspots(misses, _MISSES),
     )
 
 
-def high_cost(totals: Totals, where: Placed) -> HighCost | None:
+def high_cost(totals: Totals, where: HotspotFrames) -> HighCost | None:
     """The average known cost is over 0.05 USD."""
     average, count = totals.average_cost_usd, totals.known("cost_count")
     if average is None or average <= HIGH_AVERAGE_COST_USD:
@@ -98,5 +99,5 @@ def high_cost(totals: Totals, where: Placed) -> HighCost | None:
         sample=count,
         average_cost=average,
         average_cost_interval=mean_interval(count, totals.sums["cost_sum_usd"], totals.sums["cost_sum_sq"]),
-        where=places(where, _COST),
+        where=find_hotspots(where, _COST),
     )

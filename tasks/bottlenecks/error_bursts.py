@@ -7,8 +7,9 @@ from datetime import datetime
 import polars as pl
 
 from models.documents import ErrorBurst
+from models.kpis import KpiName
 from models.settings import PerformanceMetrics
-from tasks.bottlenecks.hotspots import PARTS, Measure, Placed, places, stretches
+from tasks.bottlenecks.hotspots import PARTS, HotspotFrames, Measure, find_hotspots, merge_intervals
 from tasks.statistics.intervals import share_interval
 
 BURST_FACTOR = 3.0
@@ -19,18 +20,18 @@ LARGEST_BURSTS = 3
 _ERRORS = Measure("error_count", "count", "error_count")
 
 
-def error_bursts(hours: pl.DataFrame, limits: PerformanceMetrics, apart: pl.DataFrame) -> list[ErrorBurst]:
+def error_bursts(hours: pl.DataFrame, limits: PerformanceMetrics, by_dimension: pl.DataFrame) -> list[ErrorBurst]:
     """Up to three stretches of hours whose errors stand far above the rest of the period's, the largest first.
 
-    `apart` are the same hours by model, complexity and team; those of burst_hours are enough.
+    `by_dimension` are the same hours by model, complexity and team; those of burst_hours are enough.
     """
     bad = burst_hours(hours, limits)
     if not bad:
         return []
     others = _by_hour(hours).filter(pl.col("bucket").is_in(bad).not_())
     count = int(others["count"].sum())
-    usual = int(others["error_count"].sum()) / count if count else _median_error_rate(_by_hour(hours)) or 0.0
-    bursts = [_burst(hours, apart, stretch, usual) for stretch in stretches(bad)]
+    baseline = int(others["error_count"].sum()) / count if count else _median_error_rate(_by_hour(hours)) or 0.0
+    bursts = [_burst(hours, by_dimension, interval, baseline) for interval in merge_intervals(bad)]
     return sorted(bursts, key=lambda burst: -burst.affected)[:LARGEST_BURSTS]
 
 
@@ -40,7 +41,7 @@ def burst_hours(hours: pl.DataFrame, limits: PerformanceMetrics) -> list[datetim
     median = _median_error_rate(summed)
     if median is None:
         return []
-    floor = max(limits.error_rate.critical, BURST_FACTOR * median)
+    floor = max(limits.of(KpiName.ERROR_RATE).critical, BURST_FACTOR * median)
     return [bucket for bucket, count, errors in summed.iter_rows() if _is_burst(errors, count, floor)]
 
 
@@ -62,17 +63,19 @@ def _is_burst(errors: int, count: int, floor: float) -> bool:
     return errors >= BURST_MINIMUM_ERRORS and (share_interval(errors, count).low or 0.0) > floor
 
 
-def _burst(hours: pl.DataFrame, apart: pl.DataFrame, stretch: tuple[datetime, datetime], usual: float) -> ErrorBurst:
-    within = pl.col("bucket").is_between(*stretch, closed="left")
-    here, parts = hours.filter(within), apart.filter(within)
+def _burst(
+    hours: pl.DataFrame, by_dimension: pl.DataFrame, interval: tuple[datetime, datetime], baseline: float
+) -> ErrorBurst:
+    within = pl.col("bucket").is_between(*interval, closed="left")
+    here, parts = hours.filter(within), by_dimension.filter(within)
     errors, count = int(here["error_count"].sum()), int(here["count"].sum())
     return ErrorBurst(
         severity="high",
         sample=count,
         affected=errors,
-        start=stretch[0],
-        end=stretch[1],
+        start=interval[0],
+        end=interval[1],
         error_rate=errors / count,
-        usual_error_rate=usual,
-        where=places(Placed(parts, parts), _ERRORS, PARTS),
+        usual_error_rate=baseline,
+        where=find_hotspots(HotspotFrames(parts, parts), _ERRORS, PARTS),
     )

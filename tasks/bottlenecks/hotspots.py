@@ -15,13 +15,13 @@ from typing import Literal
 
 import polars as pl
 
-from models.documents import Place
+from models.documents import Hotspot
 from models.schema import UNKNOWN
 
-MINIMUM_SAMPLE = 10
+BOTTLENECK_MINIMUM_SAMPLE = 10
 """Selections with a known value that a place has at least: chance is not normal over fewer."""
 
-CHANCE = 0.05
+FALSE_ALARM_RATE = 0.05
 """How often a place is named, per dimension, where there is nothing to name."""
 
 ROUNDING = 1e-9
@@ -30,12 +30,12 @@ ROUNDING = 1e-9
 DAY_HOURS = 24
 
 Dimension = Literal["model", "complexity", "team", "hour"]
-COLUMNS: dict[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team", "hour": "hour"}
+INPUT_COLUMNS: dict[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team", "hour": "hour"}
 PARTS: tuple[Dimension, ...] = ("model", "complexity", "team")
 
 
 @dataclass(frozen=True)
-class Placed:
+class HotspotFrames:
     """Rollups by model, complexity and team, and the same by bucket, with the hour of the zone's day (0..23)."""
 
     parts: pl.DataFrame
@@ -45,9 +45,9 @@ class Placed:
         return self.hours if dimension == "hour" else self.parts
 
 
-def placed(parts: pl.DataFrame, hours: pl.DataFrame, zone: str) -> Placed:
+def hotspot_frames(parts: pl.DataFrame, hours: pl.DataFrame, zone: str) -> HotspotFrames:
     """Rollups ready to be looked through; `hours` need only know their bucket."""
-    return Placed(parts, hours.with_columns(hour=pl.col("bucket").dt.convert_time_zone(zone).dt.hour()))
+    return HotspotFrames(parts, hours.with_columns(hour=pl.col("bucket").dt.convert_time_zone(zone).dt.hour()))
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,18 @@ class Measure:
         return self.squares == self.affected
 
 
-def places(where: Placed, measure: Measure, dimensions: Iterable[Dimension] = COLUMNS) -> tuple[Place, ...]:
+def find_hotspots(
+    where: HotspotFrames, measure: Measure, dimensions: Iterable[Dimension] = INPUT_COLUMNS
+) -> tuple[Hotspot, ...]:
     """Per dimension the value that adds most beyond what it would at the overall rate, the largest excess first.
 
     Of the day it is the stretch of hours that does, such as "22:00–02:00".
     """
-    found = [place for dimension in dimensions if (place := _place(where.by(dimension), dimension, measure))]
-    return tuple(place for _, place in sorted(found, key=lambda item: -item[0]))
+    found = [hotspot for dimension in dimensions if (hotspot := _hotspot(where.by(dimension), dimension, measure))]
+    return tuple(hotspot for _, hotspot in sorted(found, key=lambda item: -item[0]))
 
 
-def stretches(buckets: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
+def merge_intervals(buckets: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
     """Adjacent hours joined, as [start, end), by time."""
     joined: list[tuple[datetime, datetime]] = []
     for bucket in sorted(buckets):
@@ -87,9 +89,9 @@ def stretches(buckets: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
     return joined
 
 
-def beyond_chance(excess: float, error: float, looked_at: int) -> bool:
+def is_significant(excess: float, error: float, looked_at: int) -> bool:
     """Whether the largest of so many excesses is larger than chance would make it; one-sided."""
-    return excess > error * NormalDist().inv_cdf(1 - CHANCE / looked_at)
+    return excess > error * NormalDist().inv_cdf(1 - FALSE_ALARM_RATE / looked_at)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -105,9 +107,9 @@ class _Sums:
         return _Sums(self.affected + other.affected, self.known + other.known, self.squares + other.squares)
 
 
-def _place(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tuple[float, Place] | None:
+def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tuple[float, Hotspot] | None:
     """The place with its excess; None where all is alike, or the difference is within chance."""
-    column = COLUMNS[dimension]
+    column = INPUT_COLUMNS[dimension]
     sums = (pl.col(name).sum().cast(pl.Float64) for name in (measure.affected, measure.known, measure.squares))
     rows = rollups.group_by(column).agg(affected=next(sums), known=next(sums), squares=next(sums)).sort(column)
     groups = {value: _Sums(*numbers) for value, *numbers in rows.iter_rows()}
@@ -118,16 +120,16 @@ def _place(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tup
     excesses = {
         value: part.affected - part.known * whole.affected / whole.known
         for value, part in candidates.items()
-        if part.known >= MINIMUM_SAMPLE
+        if part.known >= BOTTLENECK_MINIMUM_SAMPLE
     }
     if not excesses:
         return None
     value = max(excesses, key=excesses.__getitem__)
     part, excess = candidates[value], excesses[value]
-    if excess <= whole.affected * ROUNDING or not beyond_chance(excess, _error(part, whole), len(excesses)):
+    if excess <= whole.affected * ROUNDING or not is_significant(excess, _error(part, whole), len(excesses)):
         return None
     rest = whole.known - part.known
-    return excess, Place(
+    return excess, Hotspot(
         dimension=dimension,
         value=value,
         rate=measure.shown(part.affected / part.known),

@@ -13,33 +13,33 @@ from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.model_regressions import REGRESSING
 from tasks.bottlenecks.spend_spikes import HISTORY, SPENDING, find_spikes
 from tasks.comparison.spend_drivers import COSTING
-from tasks.rollups.aggregate import SUMS
-from tasks.rollups.query import Gathered, hours_before, hours_by, these_hours
+from tasks.rollups.aggregate import ROLLUP_SUMS
+from tasks.rollups.query import RollupSlice, hours_before, hours_by, these_hours
 
-KEYS = ("model_id", "complexity")
-COLUMNS = (*REGRESSING, *COSTING)
+INPUT_KEYS = ("model_id", "complexity")
+INPUT_COLUMNS = (*REGRESSING, *COSTING)
 """By what the models are told apart, and what is added up of them."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RuleInputs:
     """Frames of sums by bucket, without histograms.
 
     `models` are the period by model and complexity, and `models_earlier` the periods it may be compared with, the one
     to be preferred first; their buckets are hours, or minutes where it is up to two hours long. `history` are the hours
-    of four weeks before the period. `apart` are single hours by model, complexity and team: those that stand out, and
-    those that they are compared with.
+    of four weeks before the period. `by_dimension` are single hours by model, complexity and team: those that stand
+    out, and those that they are compared with.
     """
 
     models: pl.DataFrame
     models_earlier: Sequence[pl.DataFrame]
     history: pl.DataFrame
-    apart: pl.DataFrame
+    by_dimension: pl.DataFrame
 
 
-def read_evidence(
-    connection: Connection, current: Gathered, earlier: Sequence[Gathered], limits: PerformanceMetrics
-) -> Evidence:
+def read_rule_inputs(
+    connection: Connection, current: RollupSlice, earlier: Sequence[RollupSlice], limits: PerformanceMetrics
+) -> RuleInputs:
     """The evidence for a period.
 
     `earlier` are the same period a week before, which has the same weekdays, and then the one just before it; one that
@@ -50,19 +50,19 @@ def read_evidence(
     standing_out = set(burst_hours(current.hours, limits))
     for spike in spikes:
         standing_out |= {*spike.earlier, *spike.hours}
-    apart_from = [period for period in earlier if period.asked.end <= current.asked.start]
-    return Evidence(
+    apart_from = [period for period in earlier if period.requested_period.end <= current.requested_period.start]
+    return RuleInputs(
         models=_by_model(connection, current),
         models_earlier=[_by_model(connection, period) for period in apart_from],
         history=history,
-        apart=these_hours(connection, current, sorted(standing_out), SUMS),
+        by_dimension=these_hours(connection, current, sorted(standing_out), ROLLUP_SUMS),
     )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _by_model(connection: Connection, gathered: Gathered) -> pl.DataFrame:
-    if not gathered.minutes.is_empty():
-        return gathered.minutes.select("bucket", *KEYS, *COLUMNS)
-    return hours_by(connection, gathered, KEYS, COLUMNS)
+def _by_model(connection: Connection, rollup_slice: RollupSlice) -> pl.DataFrame:
+    if not rollup_slice.minutes.is_empty():
+        return rollup_slice.minutes.select("bucket", *INPUT_KEYS, *INPUT_COLUMNS)
+    return hours_by(connection, rollup_slice, INPUT_KEYS, INPUT_COLUMNS)

@@ -15,18 +15,19 @@ from typing import TypeGuard
 import polars as pl
 
 from models.documents import Interval, ModelRegression
-from models.kpi import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, judge
+from models.metrics import METRICS, Metric, Unit, ratio_sums
 from models.settings import PerformanceMetrics
-from tasks.comparison.trends import METRICS, MINIMUM_BUCKETS, ratio_error
+from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
 
 REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_ms", "accuracy_count", "accuracy_sum")
 """The columns of rollups that are looked at here."""
 
-JUDGED = frozenset({KpiName.RESPONSE_TIME, KpiName.ERROR_RATE, KpiName.SELECTION_ACCURACY})
+JUDGED = (KpiName.RESPONSE_TIME, KpiName.SELECTION_ACCURACY, KpiName.ERROR_RATE)
 """What is a model's own doing: the cache and the price are not."""
 
-MINIMUM_SAMPLE = 100
+BOTTLENECK_MINIMUM_SAMPLE = 100
 """Selections with a known value on each side: the optimizer asks for as many before it changes anything."""
 CLASS_MINIMUM_SAMPLE = 30
 """The same of a complexity class, so that a handful of requests is not given the weight of many."""
@@ -36,14 +37,14 @@ MINIMUM_SLOWDOWN = 0.10
 MINIMUM_RATE_CHANGE = 0.01
 """Of an error rate or accuracy, 1 percentage point: a third or less of what lies between the default limits."""
 
-CHANCE = 0.05
+FALSE_ALARM_RATE = 0.05
 """How often anything at all is reported where nothing changed for any model, by Holm's correction (Holm 1979)."""
 
 LARGEST_REGRESSIONS = 3
 
 
 @dataclass(frozen=True)
-class _Change:
+class _ModelChange:
     """`size` is how much worse it became, as a multiple of the smallest change that is worth telling."""
 
     model_id: str
@@ -65,7 +66,7 @@ def regressions(
     be preferred first: each model and metric is compared with the first in which it has enough buckets.
     """
     changes = list(_changes(now, earlier))
-    worse = [change for change in _beyond_chance(changes) if change.size > 1]
+    worse = [change for change in _significant(changes) if change.size > 1]
     found = [(change.size, _regression(change, limits)) for change in worse]
     order = ("high", "medium", "low")
     found.sort(key=lambda item: (order.index(item[1].severity), -item[0]))
@@ -75,24 +76,23 @@ def regressions(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Change]:
+def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_ModelChange]:
     """Every comparison that can be made, for the better too: the correction is for all of them."""
-    for metric in METRICS:
-        if metric.name not in JUDGED or metric.denominator is None:
-            continue
-        sides = [_of(frame, metric.numerator, metric.denominator) for frame in (now, *earlier)]
-        pairs = [_alike(sides[0], side) for side in sides[1:]]
+    for name in JUDGED:
+        sides = [_of(frame, METRICS[name]) for frame in (now, *earlier)]
+        pairs = [_comparable_hours(sides[0], side) for side in sides[1:]]
         for model_id in sorted(set(now["model_id"])):
             of_model = ((after.get(model_id), before.get(model_id)) for after, before in pairs)
             enough = ((after, before) for after, before in of_model if _is_enough(after) and _is_enough(before))
             if pair := next(enough, None):
-                yield _change(model_id, KpiName(metric.name), *pair)
+                yield _change(model_id, name, *pair)
 
 
-def _of(rollups: pl.DataFrame, numerator: str, denominator: str) -> pl.DataFrame:
+def _of(rollups: pl.DataFrame, metric: Metric) -> pl.DataFrame:
     """`above` and `below` the line by bucket, model and complexity, where anything is known."""
+    above, below = ratio_sums(metric)
     sums = rollups.group_by("bucket", "model_id", "complexity").agg(
-        above=pl.col(numerator).sum().cast(pl.Float64), below=pl.col(denominator).sum().cast(pl.Float64)
+        above=pl.col(above).sum().cast(pl.Float64), below=pl.col(below).sum().cast(pl.Float64)
     )
     return sums.filter(pl.col("below") > 0)
 
@@ -100,7 +100,7 @@ def _of(rollups: pl.DataFrame, numerator: str, denominator: str) -> pl.DataFrame
 _ByModel = dict[str, pl.DataFrame]
 
 
-def _alike(now: pl.DataFrame, then: pl.DataFrame) -> tuple[_ByModel, _ByModel]:
+def _comparable_hours(now: pl.DataFrame, then: pl.DataFrame) -> tuple[_ByModel, _ByModel]:
     """Both by bucket, over the classes that a model has in both, `then` weighted to the mix of `now`."""
     keys = ("model_id", "complexity")
     sums = (frame.group_by(keys).agg(pl.col("below").sum()) for frame in (now, then))
@@ -120,15 +120,15 @@ def _by_model(rows: pl.DataFrame) -> _ByModel:
 def _is_enough(buckets: pl.DataFrame | None) -> TypeGuard[pl.DataFrame]:
     if buckets is None or buckets.height < MINIMUM_BUCKETS:
         return False
-    return float(buckets["below"].sum()) >= MINIMUM_SAMPLE
+    return float(buckets["below"].sum()) >= BOTTLENECK_MINIMUM_SAMPLE
 
 
-def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _Change:
+def _change(model_id: str, metric: KpiName, now: pl.DataFrame, then: pl.DataFrame) -> _ModelChange:
     after, before = (float(side["above"].sum()) / float(side["below"].sum()) for side in (now, then))
     worse = (after - before) * (1 if metric in LOWER_IS_BETTER else -1)
-    least = MINIMUM_SLOWDOWN * before if metric is KpiName.RESPONSE_TIME else MINIMUM_RATE_CHANGE
+    least = MINIMUM_SLOWDOWN * before if METRICS[metric].unit is Unit.MILLISECONDS else MINIMUM_RATE_CHANGE
     error = math.hypot(ratio_error(now), ratio_error(then))
-    return _Change(
+    return _ModelChange(
         model_id=model_id,
         metric=metric,
         before=before,
@@ -148,16 +148,16 @@ def _chance(change: float, error: float, freedom: int) -> float:
     return math.erfc(deviate / math.sqrt(2))
 
 
-def _beyond_chance(changes: Sequence[_Change]) -> Iterator[_Change]:
+def _significant(changes: Sequence[_ModelChange]) -> Iterator[_ModelChange]:
     """Holm's: the least likely is held against CHANCE over all, the next against CHANCE over the rest, and so on."""
     for tested, change in enumerate(sorted(changes, key=lambda change: change.chance)):
-        if change.chance > CHANCE / (len(changes) - tested):
+        if change.chance > FALSE_ALARM_RATE / (len(changes) - tested):
             return
         yield change
 
 
-def _regression(change: _Change, limits: PerformanceMetrics) -> ModelRegression:
-    state = judge(change.metric, change.after, limits.of(change.metric))
+def _regression(change: _ModelChange, limits: PerformanceMetrics) -> ModelRegression:
+    state = judge(change.after, limits.of(change.metric))
     difference, margin = change.after - change.before, Z_95 * change.error
     return ModelRegression(
         severity="high" if state is KpiState.CRITICAL else "medium" if state is KpiState.WARNING else "low",

@@ -14,9 +14,17 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from models.documents import Place, SpendSpike
+from models.documents import Hotspot, SpendSpike
 from models.schema import UNKNOWN
-from tasks.bottlenecks.hotspots import COLUMNS, MINIMUM_SAMPLE, PARTS, ROUNDING, Dimension, beyond_chance, stretches
+from tasks.bottlenecks.hotspots import (
+    BOTTLENECK_MINIMUM_SAMPLE,
+    INPUT_COLUMNS,
+    PARTS,
+    ROUNDING,
+    Dimension,
+    is_significant,
+    merge_intervals,
+)
 
 SPENDING = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")
 """The columns of rollups that are looked at here."""
@@ -77,11 +85,11 @@ class Spike:
         return self.cost_usd - self.usual_cost_usd
 
 
-def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, apart: pl.DataFrame) -> list[SpendSpike]:
+def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, by_dimension: pl.DataFrame) -> list[SpendSpike]:
     """Up to three spikes of the period that `hours` are of, the largest first; `history` are the hours before it.
 
-    `apart` has at least the hours of each spike and the earlier ones by model, complexity and team. A place is named
-    where it has a larger share of the spend than it usually has; its rates are spend in USD.
+    `by_dimension` has at least the hours of each spike and the earlier ones by model, complexity and team. A place is
+    named where it has a larger share of the spend than it usually has; its rates are spend in USD.
     """
     return [
         SpendSpike(
@@ -92,7 +100,7 @@ def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, apart: p
             end=spike.end,
             cost_usd=spike.cost_usd,
             usual_cost_usd=spike.usual_cost_usd,
-            where=_places(spike, apart),
+            where=_hotspots(spike, by_dimension),
         )
         for spike in find_spikes(hours, history, zone)
     ]
@@ -109,7 +117,7 @@ def find_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str) -> list[S
         pl.col("deviations") > BESIDE_DEVIATIONS,
         pl.col("usd") > SPIKE_FACTOR * pl.col("usual_usd"),
     )
-    spikes = [_spike(high, *stretch) for stretch in stretches(high["bucket"].to_list())]
+    spikes = [_spike(high, *interval) for interval in merge_intervals(high["bucket"].to_list())]
     news = (spike for spike in spikes if spike.deviations > SPIKE_DEVIATIONS and spike.excess_usd >= SPIKE_MINIMUM_USD)
     return sorted(news, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
 
@@ -125,8 +133,8 @@ def _by_hour(rollups: pl.DataFrame) -> pl.DataFrame:
 
 def _compared(series: pl.DataFrame, zone: str) -> pl.DataFrame:
     """Each hour that has enough earlier ones, with what those say of it."""
-    by_week = _usual(_pairs(series, zone, range(7, 7 * WEEKS + 1, 7))).filter(pl.col("pairs") >= MINIMUM_WEEKS)
-    by_day = _usual(_pairs(series, zone, range(1, 7 * WEEKS + 1))).filter(pl.col("pairs") >= MINIMUM_DAYS)
+    by_week = _baseline(_pairs(series, zone, range(7, 7 * WEEKS + 1, 7))).filter(pl.col("pairs") >= MINIMUM_WEEKS)
+    by_day = _baseline(_pairs(series, zone, range(1, 7 * WEEKS + 1))).filter(pl.col("pairs") >= MINIMUM_DAYS)
     return pl.concat([by_week, by_day.join(by_week, on="bucket", how="anti")]).sort("bucket")
 
 
@@ -140,26 +148,26 @@ def _pairs(series: pl.DataFrame, zone: str, days: range) -> pl.DataFrame:
     return pairs.filter(pl.col("known_earlier") >= COMPARABLE_COVERAGE * pl.col("known"))
 
 
-def _usual(pairs: pl.DataFrame) -> pl.DataFrame:
+def _baseline(pairs: pl.DataFrame) -> pl.DataFrame:
     """Per hour its usual cost, the logarithm of its own over that, and how far chance alone moves it.
 
     `scatter` is by how many requests come and what each costs, `spread` by the earlier hours' distance from each other.
     """
     earlier, own = (pl.max_horizontal(pl.lit(SMALLEST_USD), name) for name in ("usd_earlier", "usd"))
-    usual = earlier.median()
+    baseline = earlier.median()
     # The median of a few is off by chance as well.
     both = (1 + math.pi / (2 * pl.len())).sqrt()
     # The variance of a sum of costs, when how many come is left to chance, is the sum of their squares. An hour's own
     # counts too: what hangs on a few requests may be chance, however much it is.
     scatter = pl.max_horizontal(
-        both * pl.col("squares_earlier").mean().sqrt() / usual, pl.col("squares").first().sqrt() / own.first()
+        both * pl.col("squares_earlier").mean().sqrt() / baseline, pl.col("squares").first().sqrt() / own.first()
     )
     return pairs.group_by("bucket").agg(
         pl.col("usd", "cost_count").first(),
         usual_usd=pl.col("usd_earlier").median(),
-        deviation=(own.first() / usual).log(),
+        deviation=(own.first() / baseline).log(),
         scatter=scatter,
-        spread=both * _MAD_TO_SIGMA * (earlier / usual).log().abs().median(),
+        spread=both * _MAD_TO_SIGMA * (earlier / baseline).log().abs().median(),
         earlier="bucket_earlier",
         pairs=pl.len(),
     )
@@ -193,23 +201,23 @@ def _spike(high: pl.DataFrame, start: datetime, end: datetime) -> Spike:
     )
 
 
-def _places(spike: Spike, apart: pl.DataFrame) -> tuple[Place, ...]:
-    now = apart.filter(pl.col("bucket").is_between(spike.start, spike.end, closed="left"))
-    then = apart.filter(pl.col("bucket").is_in(spike.earlier))
-    found = [place for dimension in PARTS if (place := _place(now, then, dimension))]
-    carrying = [(excess, place) for excess, place in found if excess >= CARRYING_PART * spike.excess_usd]
-    return tuple(place for _, place in sorted(carrying, key=lambda item: -item[0]))
+def _hotspots(spike: Spike, by_dimension: pl.DataFrame) -> tuple[Hotspot, ...]:
+    now = by_dimension.filter(pl.col("bucket").is_between(spike.start, spike.end, closed="left"))
+    then = by_dimension.filter(pl.col("bucket").is_in(spike.earlier))
+    found = [hotspot for dimension in PARTS if (hotspot := _hotspot(now, then, dimension))]
+    carrying = [(excess, hotspot) for excess, hotspot in found if excess >= CARRYING_PART * spike.excess_usd]
+    return tuple(hotspot for _, hotspot in sorted(carrying, key=lambda item: -item[0]))
 
 
-def _place(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple[float, Place] | None:
+def _hotspot(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple[float, Hotspot] | None:
     """The value whose share of the spend has grown most, with what it adds by that in USD; None within chance."""
-    column = COLUMNS[dimension]
+    column = INPUT_COLUMNS[dimension]
     groups = _spend(now, column).join(_spend(then, column), on=column, how="full", coalesce=True, suffix="_earlier")
     whole, before = float(now["cost_sum_usd"].sum()), float(then["cost_sum_usd"].sum())
     if groups.height < 2 or not before or not whole:  # noqa: PLR2004
         return None
     excess = pl.col("usd") - pl.col("usd_earlier") * whole / before
-    large = groups.fill_null(0).filter((pl.col("known") >= MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
+    large = groups.fill_null(0).filter((pl.col("known") >= BOTTLENECK_MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
     if large.is_empty():
         return None
     row = large.with_columns(excess=excess).sort("excess", column).row(-1, named=True)
@@ -218,9 +226,9 @@ def _place(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple
         _error(share, row["squares"], float(now["cost_sum_sq"].sum())),
         _error(share, row["squares_earlier"], float(then["cost_sum_sq"].sum())) * whole / before,
     )
-    if row["excess"] <= whole * ROUNDING or not beyond_chance(row["excess"], error, large.height):
+    if row["excess"] <= whole * ROUNDING or not is_significant(row["excess"], error, large.height):
         return None
-    return row["excess"], Place(
+    return row["excess"], Hotspot(
         dimension=dimension,
         value=row[column],
         rate=row["usd"],

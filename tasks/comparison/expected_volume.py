@@ -14,7 +14,7 @@ from models.documents import CONFIDENCE, HourOfWeek, Interval, VolumePoint
 from models.period import Level, Period, floor_to
 from tasks.comparison.volume import MINIMUM_FREEDOM, WEEK_DAYS, WEEKS_BEFORE, Before, Numbers, scatter
 from tasks.kpis.measures import buckets
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.statistics.intervals import student
 
 DAY_HOURS = 24
@@ -27,7 +27,7 @@ DAILY_FROM = timedelta(days=4)
 """From this length on a period's volume is told by day."""
 
 
-def volume(current: Gathered, before: Before, bucket: Literal["hour", "day"]) -> tuple[VolumePoint, ...]:
+def volume(current: RollupSlice, before: Before, bucket: Literal["hour", "day"]) -> tuple[VolumePoint, ...]:
     """Selections by hour or day, in order of time, beside what is usual then by the whole weeks that are known.
 
     Of a bucket that is not over nothing is usual.
@@ -40,10 +40,10 @@ def volume(current: Gathered, before: Before, bucket: Literal["hour", "day"]) ->
     grid = _weeks_of_hours(before.weeks, before.known_days // WEEK_DAYS)
     expected = [sum(_mean(grid, hour, period) for hour in hours) for hours in points.values()]
     counts = [sum(counted.get(hour, 0) for hour in hours) for hours in points.values()]
-    rows = zip(points, counts, _usual(np.array(expected), grid, level), strict=True)
+    rows = zip(points, counts, _expected_points(np.array(expected), grid, level), strict=True)
     return tuple(
-        VolumePoint(start=start, count=count, usual=usual if before.is_known(end) else None)
-        for (start, count, usual), end in zip(rows, [*list(points)[1:], period.end], strict=True)
+        VolumePoint(start=start, count=count, usual=expected_count if before.is_known(end) else None)
+        for (start, count, expected_count), end in zip(rows, [*list(points)[1:], period.end], strict=True)
     )
 
 
@@ -52,7 +52,7 @@ def volume_bucket(period: Period) -> Literal["hour", "day"]:
     return "day" if period.length >= DAILY_FROM else "hour"
 
 
-def hours_of_week(current: Gathered) -> tuple[HourOfWeek, ...]:
+def hours_of_week(current: RollupSlice) -> tuple[HourOfWeek, ...]:
     """Selections of each hour of the week that the period has, on average, Monday first."""
     period = current.period
     counted = dict(current.hours.group_by("bucket").agg(pl.col("count").sum()).iter_rows())
@@ -69,7 +69,7 @@ def hours_of_week(current: Gathered) -> tuple[HourOfWeek, ...]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _weeks_of_hours(weeks: Gathered, known_weeks: int) -> Numbers | None:
+def _weeks_of_hours(weeks: RollupSlice, known_weeks: int) -> Numbers | None:
     """Selections by week, the newest first, and hour of the week; None of fewer weeks than LEAST_WEEKS."""
     if known_weeks < LEAST_WEEKS:
         return None
@@ -98,7 +98,7 @@ def _mean(grid: Numbers | None, hour: datetime, period: Period) -> float:
     return float(grid[:, local.weekday() * DAY_HOURS + local.hour].mean()) * (inside / timedelta(hours=1))
 
 
-def _usual(expected: Numbers, grid: Numbers | None, level: Level) -> Sequence[Interval | None]:
+def _expected_points(expected: Numbers, grid: Numbers | None, level: Level) -> Sequence[Interval | None]:
     """Intervals around what is expected, which all of them hold at once in CONFIDENCE of the periods."""
     if grid is None:
         return [None] * len(expected)

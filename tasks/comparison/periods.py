@@ -15,14 +15,14 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from models.period import Level, Period, floor_to, next_start
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 
-SETTLING = timedelta(minutes=2)
+LATE_ARRIVAL_GRACE = timedelta(minutes=2)
 """How long the last rows of a minute may take to come: a router writes within seconds, a batch of it later."""
 
-PAIRED_SHARE = 0.95
+HOUR_MATCHED_SHARE = 0.95
 """Part of the hours that must face one of their own kind for the two to be held against each other hour by hour."""
-MIXED_SHARE = 0.9
+SAME_MIX_SHARE = 0.9
 """Part of the hours that must be of the same kinds for the two to be compared as a whole: thirty days and the thirty
 before them may differ by two weekdays."""
 
@@ -30,23 +30,23 @@ SATURDAY = 5
 HOUR = timedelta(hours=1)
 
 
-class Likeness(StrEnum):
+class Comparability(StrEnum):
     """Whether hours face their like, the hours as a whole are alike, one lies right after the other, or none of it."""
 
-    PAIRED = "paired"
-    MIXED = "mixed"
-    NEXT = "next"
+    HOUR_MATCHED = "paired"
+    SAME_MIX = "mixed"
+    ADJACENT = "next"
     NONE = "none"
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What is compared of either period; `upto` is where the later one is cut, because the rest of it is open yet."""
+class ComparedPeriods:
+    """What is compared of either period; `until` is where the later one is cut, because the rest of it is open yet."""
 
     now: Period
     then: Period
-    likeness: Likeness
-    upto: datetime | None
+    comparability: Comparability
+    until: datetime | None
 
 
 OVERLAPS = "it overlaps this period"
@@ -54,38 +54,42 @@ NOTHING_OVER = "too little of this period is over"
 TOO_COARSE = "of that time only hours are kept, which do not face those of this period"
 
 
-def parts(current: Gathered, before: Gathered, settled: datetime | None = None) -> Parts | str:
-    """The comparable parts of two periods, or why there are none. What lies before `settled` changes no more.
+def comparable_periods(
+    current: RollupSlice, before: RollupSlice, final_at: datetime | None = None
+) -> ComparedPeriods | str:
+    """The comparable parts of two periods, or why there are none. What lies before `final_at` changes no more.
 
     Where an edge of either was rounded outward, both are cut to the whole hours within.
     """
-    asked, earlier, zone = current.asked, before.asked, current.period.zone
-    if earlier.end > asked.start:
+    requested, earlier, zone = current.requested_period, before.requested_period, current.period.zone
+    if earlier.end > requested.start:
         return OVERLAPS
     by_minute = not current.minutes.is_empty() and not before.minutes.is_empty()
-    end, upto = asked.end, None
-    if settled is not None and settled < asked.end:
-        end = upto = floor_to(Level.MINUTE if by_minute else Level.HOUR, settled, zone)
-    if end <= asked.start:
+    end, until = requested.end, None
+    if final_at is not None and final_at < requested.end:
+        end = until = floor_to(Level.MINUTE if by_minute else Level.HOUR, final_at, zone)
+    if end <= requested.start:
         return NOTHING_OVER
-    earlier_end = earlier.end if upto is None else _at_clock(earlier.start, clock_length(asked.start, end, zone), zone)
-    now, then = Period(asked.start, end, zone), Period(earlier.start, earlier_end, zone)
-    if (current.period, before.period) != (asked, earlier):
+    earlier_end = (
+        earlier.end if until is None else _at_clock(earlier.start, clock_length(requested.start, end, zone), zone)
+    )
+    now, then = Period(requested.start, end, zone), Period(earlier.start, earlier_end, zone)
+    if (current.period, before.period) != (requested, earlier):
         cut_now, cut_then = _whole_hours(now), _whole_hours(then)
-        if cut_now is None or cut_then is None or _shift(cut_now, cut_then) != _shift(asked, earlier):
+        if cut_now is None or cut_then is None or _shift(cut_now, cut_then) != _shift(requested, earlier):
             return TOO_COARSE
         now, then = cut_now, cut_then
-    return Parts(now, then, _likeness(now, then, by_minute=by_minute), upto)
+    return ComparedPeriods(now, then, _comparability(now, then, by_minute=by_minute), until)
 
 
-def settled_at(current: Gathered, now: datetime) -> datetime:
+def final_until(current: RollupSlice, now: datetime) -> datetime:
     """Before what instant nothing changes any more, by when rows were counted last."""
-    return min(now, current.folded_at or now) - SETTLING
+    return min(now, current.rollups_updated_at or now) - LATE_ARRIVAL_GRACE
 
 
-def known_end(current: Gathered, now: datetime) -> datetime:
+def known_end(current: RollupSlice, now: datetime) -> datetime:
     """The end of a period, or the minute up to which it is over and settled."""
-    return min(current.period.end, floor_to(Level.MINUTE, settled_at(current, now), current.period.zone))
+    return min(current.period.end, floor_to(Level.MINUTE, final_until(current, now), current.period.zone))
 
 
 def clock_length(start: datetime, end: datetime, zone: str) -> timedelta:
@@ -101,15 +105,15 @@ def kind_of(local: datetime) -> tuple[bool, int]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _likeness(now: Period, then: Period, *, by_minute: bool) -> Likeness:
+def _comparability(now: Period, then: Period, *, by_minute: bool) -> Comparability:
     hours = max(1, math.ceil(clock_length(now.start, now.end, now.zone) / HOUR))
     starts = (_clock(now.start, now.zone), _clock(then.start, then.zone))
     kinds, earlier = ([kind_of(start + step * HOUR) for step in range(hours)] for start in starts)
-    if sum(one == other for one, other in zip(kinds, earlier, strict=True)) >= PAIRED_SHARE * hours:
-        return Likeness.PAIRED
-    if (Counter(kinds) & Counter(earlier)).total() >= MIXED_SHARE * hours:
-        return Likeness.MIXED
-    return Likeness.NEXT if by_minute and then.end == now.start else Likeness.NONE
+    if sum(one == other for one, other in zip(kinds, earlier, strict=True)) >= HOUR_MATCHED_SHARE * hours:
+        return Comparability.HOUR_MATCHED
+    if (Counter(kinds) & Counter(earlier)).total() >= SAME_MIX_SHARE * hours:
+        return Comparability.SAME_MIX
+    return Comparability.ADJACENT if by_minute and then.end == now.start else Comparability.NONE
 
 
 def _whole_hours(period: Period) -> Period | None:

@@ -23,7 +23,7 @@ import polars as pl
 from models.documents import CONFIDENCE, Direction, SpendCause, Trend
 from models.schema import OTHER_TEAMS, UNKNOWN
 from tasks.kpis.measures import group_name
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import total
 from tasks.statistics.intervals import around, student
 
@@ -52,7 +52,7 @@ Kind = Literal["volume", "routing", "cache", "price"]
 class Side:
     """A period: what was gathered, and its hours (minutes in short periods) by model and complexity, with COSTING."""
 
-    gathered: Gathered
+    rollup_slice: RollupSlice
     rows: pl.DataFrame
 
 
@@ -72,13 +72,13 @@ class Spending:
 def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
     """What carries most of a change of spend that is more than noise; None where nothing does beyond chance."""
     # Of a period that is not over, the trend is over a part.
-    is_news = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
-    if not is_news or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
+    is_significant = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
+    if not is_significant or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
         return None
     cells = _cells(now, before)
-    parting = _parted(cells.whole)
-    effects = _effects(parting, cells)
-    part = _largest(effects, parting.change)
+    decomposition = decompose_change(cells.whole)
+    effects = _effects(decomposition, cells)
+    part = _largest(effects, decomposition.change)
     spread = None if part is None else _spread(part, cells)
     if part is None or spread is None or abs(effects[part]) <= spread:
         return None
@@ -86,9 +86,9 @@ def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
         kind=part.kind,
         compared_with=trend.compared_with,
         change_usd=around(effects[part], spread),
-        share=effects[part] / parting.change,
+        share=effects[part] / decomposition.change,
         complexity=_class_name(part, cells),
-        **_names(part, parting, cells, (now.gathered.parts, before.gathered.parts)),
+        **_names(part, decomposition, cells, (now.rollup_slice.parts, before.rollup_slice.parts)),
     )
 
 
@@ -116,7 +116,7 @@ class _Cells:
 def _cells(now: Side, before: Side) -> _Cells:
     rows = pl.concat([_placed(side, index) for index, side in enumerate((now, before))])
     classes, models = (tuple(sorted(set(rows[name]))) for name in ("complexity", "model_id"))
-    period = now.gathered.period
+    period = now.rollup_slice.period
     blocks = round(period.length / timedelta(days=1)) if period.length >= DAILY_FROM else BLOCKS
     sums = np.zeros((2, blocks, len(COSTING), len(classes), len(models)))
     for side, part, complexity, model_id, *numbers in rows.iter_rows():
@@ -127,7 +127,7 @@ def _cells(now: Side, before: Side) -> _Cells:
 
 def _placed(side: Side, index: int) -> pl.DataFrame:
     """Rows with the index of their side and with which part of the period was over at their start."""
-    period = side.gathered.period
+    period = side.rollup_slice.period
     over = (pl.col("bucket") - period.start).dt.total_seconds() / period.length.total_seconds()
     keys = (pl.lit(index).alias("side"), over.clip(0.0, 1.0).alias("over"), "complexity", "model_id")
     return side.rows.select(*keys, *(pl.col(name).cast(pl.Float64) for name in COSTING))
@@ -135,7 +135,7 @@ def _placed(side: Side, index: int) -> pl.DataFrame:
 
 def _is_better_known(now: Side, before: Side) -> bool:
     """Whether the cost is known for a clearly other share of the selections than before."""
-    shares = [total(side.gathered.parts).coverage_of("cost_count").share for side in (now, before)]
+    shares = [total(side.rollup_slice.parts).coverage_of("cost_count").share for side in (now, before)]
     return abs(shares[0] - shares[1]) > LARGEST_COVERAGE_CHANGE
 
 
@@ -143,7 +143,7 @@ def _is_better_known(now: Side, before: Side) -> bool:
 
 
 @dataclass(frozen=True)
-class _Parting:
+class Decomposition:
     """A change's parts by class and model, of which volume is by class alone; all add up to `change`.
 
     `worth` is what a request of a class costs, and `moved` how many more of them than before a model got of as many.
@@ -158,13 +158,13 @@ class _Parting:
     moved: Numbers
 
 
-class _Part(NamedTuple):
+class _ChangePart(NamedTuple):
     kind: Kind
     complexity: str | None = None
     model_id: str | None = None
 
 
-def _parted(sums: Numbers) -> _Parting:
+def decompose_change(sums: Numbers) -> Decomposition:
     """From sums by side, column, class and model."""
     known, usd, hits, hit_usd = (sums[:, column] for column in range(len(COSTING)))
     size = known.sum(axis=2)
@@ -176,7 +176,7 @@ def _parted(sums: Numbers) -> _Parting:
     worth = (shares * each).sum(axis=2).mean(axis=0)
     moved = size.mean(axis=0)[:, None] * _change(shares)
     kept = cached.mean(axis=0)
-    return _Parting(
+    return Decomposition(
         change=float(_change(usd).sum()),
         volume=_change(size) * worth,
         routing=moved * each.mean(axis=0),
@@ -197,25 +197,25 @@ def _change(sides: Numbers) -> Numbers:
     return np.asarray(sides[0] - sides[1])
 
 
-def _effects(parting: _Parting, cells: _Cells) -> dict[_Part, float]:
+def _effects(decomposition: Decomposition, cells: _Cells) -> dict[_ChangePart, float]:
     """Each kind's part in the change, over all and by what can be named."""
     by_class: dict[Kind, Numbers] = {
-        "volume": parting.volume,
-        "routing": parting.routing.sum(axis=1),
-        "cache": parting.cache.sum(axis=1),
-        "price": parting.price.sum(axis=1),
+        "volume": decomposition.volume,
+        "routing": decomposition.routing.sum(axis=1),
+        "cache": decomposition.cache.sum(axis=1),
+        "price": decomposition.price.sum(axis=1),
     }
-    effects = {_Part(kind): float(found.sum()) for kind, found in by_class.items()}
+    effects = {_ChangePart(kind): float(found.sum()) for kind, found in by_class.items()}
     for kind, found in by_class.items():
-        effects |= {_Part(kind, name): float(usd) for name, usd in zip(cells.classes, found, strict=True)}
+        effects |= {_ChangePart(kind, name): float(usd) for name, usd in zip(cells.classes, found, strict=True)}
     for column, model_id in enumerate(cells.models):
-        effects[_Part("price", None, model_id)] = float(parting.price[:, column].sum())
+        effects[_ChangePart("price", None, model_id)] = float(decomposition.price[:, column].sum())
         for row, name in enumerate(cells.classes):
-            effects[_Part("price", name, model_id)] = float(parting.price[row, column])
+            effects[_ChangePart("price", name, model_id)] = float(decomposition.price[row, column])
     return effects
 
 
-def _largest(effects: Mapping[_Part, float], change: float) -> _Part | None:
+def _largest(effects: Mapping[_ChangePart, float], change: float) -> _ChangePart | None:
     """The part that carries most, told by the single class and model that make most of it."""
     shares = {part: effect / change for part, effect in effects.items()} if change else {}
     carrying = {part: share for part, share in shares.items() if share >= CARRIES}
@@ -230,13 +230,13 @@ def _largest(effects: Mapping[_Part, float], change: float) -> _Part | None:
     return max(own, key=lambda part: (sum(name is not None for name in part), carrying[part]))
 
 
-def _spread(part: _Part, cells: _Cells) -> float | None:
+def _spread(part: _ChangePart, cells: _Cells) -> float | None:
     """Half of the width of a part's interval; None where too few stretches have data."""
     blocks = int((cells.sums[:, :, 0].sum(axis=(2, 3)) > 0).all(axis=0).sum())
     if blocks < LEAST_BLOCKS:
         return None
     count = cells.sums.shape[1]
-    effects = np.array([_effects(_parted(cells.without(block)), cells)[part] for block in range(count)])
+    effects = np.array([_effects(decompose_change(cells.without(block)), cells)[part] for block in range(count)])
     variance = (count - 1) / count * float(((effects - effects.mean()) ** 2).sum())
     return student(CONFIDENCE, blocks - 1) * math.sqrt(variance)
 
@@ -244,29 +244,31 @@ def _spread(part: _Part, cells: _Cells) -> float | None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
-def _class_name(part: _Part, cells: _Cells) -> str | None:
+def _class_name(part: _ChangePart, cells: _Cells) -> str | None:
     """A class's name; a single one is all there is."""
     return None if part.complexity is None or len(cells.classes) == 1 else group_name("complexity", part.complexity)
 
 
 def _names(
-    part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
+    part: _ChangePart, decomposition: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
 ) -> dict[str, str | None]:
     """Which models took over from which, whose requests cost more, or which team asked more."""
     if part.kind == "routing":
-        return _models(part, parting, cells)
+        return _models(part, decomposition, cells)
     if part.kind == "volume":
-        return {"team": _team(part, parting, cells, rollups)}
+        return {"team": _team(part, decomposition, cells, rollups)}
     return {"model_id": part.model_id}
 
 
-def _models(part: _Part, parting: _Parting, cells: _Cells) -> dict[str, str | None]:
+def _models(part: _ChangePart, decomposition: Decomposition, cells: _Cells) -> dict[str, str | None]:
     """Of the models that got more, and of those that got less, the one that changed the spend most."""
     rows = [row for row, name in enumerate(cells.classes) if part.complexity in (None, name)]
-    sign = math.copysign(1.0, parting.change)
-    moved = parting.moved[rows].sum(axis=0)
+    sign = math.copysign(1.0, decomposition.change)
+    moved = decomposition.moved[rows].sum(axis=0)
     # What a model's request costs beyond the class's average, times how many it got, is what its taking over did.
-    beyond = (parting.routing[rows] - parting.moved[rows] * parting.worth[rows][:, None]).sum(axis=0) * sign
+    beyond = (decomposition.routing[rows] - decomposition.moved[rows] * decomposition.worth[rows][:, None]).sum(
+        axis=0
+    ) * sign
     found = {}
     for name, which in (("model_id", moved > 0), ("from_model", moved < 0)):
         place = int(np.argmax(np.where(which, beyond, -np.inf)))
@@ -274,11 +276,13 @@ def _models(part: _Part, parting: _Parting, cells: _Cells) -> dict[str, str | No
     return found
 
 
-def _team(part: _Part, parting: _Parting, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]) -> str | None:
+def _team(
+    part: _ChangePart, decomposition: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
+) -> str | None:
     """The team whose requests make at least half of what more or fewer requests did; None where only one asks."""
     if len({team for rows in rollups for team in rows["team"]}) == 1:
         return None
-    worth = dict(zip(cells.classes, parting.worth, strict=True))
+    worth = dict(zip(cells.classes, decomposition.worth, strict=True))
     effects: Counter[str] = Counter()
     for rows, sign in zip(rollups, (1, -1), strict=True):
         counts = rows.group_by("team", "complexity").agg(pl.col("cost_count").sum())

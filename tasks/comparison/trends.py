@@ -20,10 +20,19 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Direction, Interval, Trend
-from models.kpi import KpiName
+from models.kpis import KPIS
+from models.metrics import Better, Metric, metric_of
 from models.period import Level, Period, floor_to
-from tasks.comparison.periods import HOUR, Likeness, Parts, clock_length, kind_of, parts, settled_at
-from tasks.rollups.query import Gathered
+from tasks.comparison.periods import (
+    HOUR,
+    Comparability,
+    ComparedPeriods,
+    clock_length,
+    comparable_periods,
+    final_until,
+    kind_of,
+)
+from tasks.rollups.query import RollupSlice
 from tasks.statistics.intervals import around, student
 
 Floats = npt.NDArray[np.float64]
@@ -37,80 +46,66 @@ KINDS = 48
 LEAST_FREEDOM = 3.0
 """Independent hours, less one, that a series counts for at least, however alike its neighbours are."""
 
-MOST_ALIKE = 0.9
+LARGEST_CORRELATION = 0.9
 """Correlation of neighbours up to which it is believed; nearer to 1 a short series says little."""
 
 NO_DATA, NO_DATA_BEFORE = "no data in this period", "no data in the period compared with"
 TOO_SHORT = "too short to tell a change from chance"
 OF_RHYTHM = "no more than the other number of weekends makes"
-UNLIKE = "other weekdays or times of day than in this period"
+NOT_COMPARABLE = "other weekdays or times of day than in this period"
 PARTLY_RECORDED = "recording began within the period compared with"
 
 ComparedWith = Literal["previousPeriod", "samePeriodLastWeek", "sameWeekdaysBefore"]
 
 
-@dataclass(frozen=True)
-class _Metric:
-    """A headline number as one sum over another (a total where `denominator` is None)."""
-
-    name: str
-    numerator: str
-    denominator: str | None
-    more_is: Direction
-    less_is: Direction
-
-
-METRICS = (
-    _Metric("totalSelections", "count", None, Direction.MORE, Direction.LESS),
-    _Metric("totalCost", "cost_sum_usd", None, Direction.MORE, Direction.LESS),
-    _Metric(KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", Direction.WORSE, Direction.BETTER),
-    _Metric(KpiName.SELECTION_ACCURACY, "accuracy_sum", "accuracy_count", Direction.BETTER, Direction.WORSE),
-    _Metric(KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", Direction.BETTER, Direction.WORSE),
-    _Metric(KpiName.ERROR_RATE, "error_count", "count", Direction.WORSE, Direction.BETTER),
-    _Metric("averageCost", "cost_sum_usd", "cost_count", Direction.WORSE, Direction.BETTER),
+HEADLINE_METRICS = (
+    "totalSelections",
+    "totalCost",
+    *(kpi.name.value for kpi in KPIS.values() if kpi.has_trend),
+    "averageCost",
 )
 
-USAGE_METRICS = (
-    _Metric("promptTokensPerSelection", "prompt_token_sum", "prompt_token_count", Direction.MORE, Direction.LESS),
-    _Metric(
-        "completionTokensPerSelection", "completion_token_sum", "completion_token_count", Direction.MORE, Direction.LESS
-    ),
-    _Metric("userSatisfaction", "satisfaction_sum", "satisfaction_count", Direction.BETTER, Direction.WORSE),
-)
+USAGE_METRICS = ("promptTokensPerSelection", "completionTokensPerSelection", "userSatisfaction")
 """What selections are like, for the report about usage."""
 
 
 def against(
-    current: Gathered, earlier: Mapping[ComparedWith, Gathered], now: datetime, recorded_from: datetime | None
+    current: RollupSlice, earlier: Mapping[ComparedWith, RollupSlice], now: datetime, recorded_from: datetime | None
 ) -> tuple[Trend, ...]:
     """The trends against each earlier period that does not overlap this one, by what is known and settled at `now`."""
-    settled = settled_at(current, now)
-    apart = {name: before for name, before in earlier.items() if before.asked.end <= current.asked.start}
+    final_at = final_until(current, now)
+    apart = {
+        name: before
+        for name, before in earlier.items()
+        if before.requested_period.end <= current.requested_period.start
+    }
     return tuple(
         trend
         for name, before in apart.items()
-        for trend in trends(current, before, name, settled=settled, recorded_from=recorded_from)
+        for trend in trends(current, before, name, final_at=final_at, recorded_from=recorded_from)
     )
 
 
 def trends(
-    current: Gathered,
-    before: Gathered,
+    current: RollupSlice,
+    before: RollupSlice,
     compared_with: ComparedWith,
-    metrics: Sequence[_Metric] = METRICS,
+    metrics: Sequence[str] = HEADLINE_METRICS,
     *,
-    settled: datetime | None = None,
+    final_at: datetime | None = None,
     recorded_from: datetime | None = None,
 ) -> tuple[Trend, ...]:
     """One Trend per metric, in their order, over what is over and settled of the period and as much of the earlier one.
 
-    What lies before `settled` changes no more, and before `recorded_from` nothing was recorded.
+    `metrics` are names of models.metrics. What lies before `final_at` changes no more, and before `recorded_from`
+    nothing was recorded.
     """
-    found = parts(current, before, settled)
+    found = comparable_periods(current, before, final_at)
     if isinstance(found, str):
-        return tuple(_untold(metric, compared_with, found) for metric in metrics)
+        return tuple(_unknown_trend(name, compared_with, found) for name in metrics)
     is_partial = recorded_from is not None and found.then.start < recorded_from
-    return tuple(_trend(metric, current, before, found, compared_with, is_partial=is_partial) for metric in metrics)
+    series = [_Series.of(metric_of(name)) for name in metrics]
+    return tuple(_trend(of, current, before, found, compared_with, is_partial=is_partial) for of in series)
 
 
 def ratio_error(buckets: pl.DataFrame) -> float:
@@ -124,15 +119,47 @@ def ratio_error(buckets: pl.DataFrame) -> float:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _untold(metric: _Metric, compared_with: ComparedWith, reason: str) -> Trend:
+@dataclass(frozen=True)
+class _Series:
+    """A metric as one sum over another by the bucket (a total where `denominator` is None)."""
+
+    name: str
+    numerator: str
+    denominator: str | None
+    more_is: Direction
+    less_is: Direction
+
+    @classmethod
+    def of(cls, metric: Metric) -> _Series:
+        """Raises ValueError for a metric that no sums make."""
+        if metric.sums is None:
+            raise ValueError(f"{metric.name} is made of no sums: nothing tells its scatter by the hour")
+        return cls(metric.name, metric.sums.numerator, metric.sums.denominator, *_DIRECTIONS[metric.better])
+
+
+_DIRECTIONS = {
+    Better.HIGHER: (Direction.BETTER, Direction.WORSE),
+    Better.LOWER: (Direction.WORSE, Direction.BETTER),
+    Better.NEITHER: (Direction.MORE, Direction.LESS),
+}
+"""What a rise and a fall are."""
+
+
+def _unknown_trend(name: str, compared_with: ComparedWith, reason: str) -> Trend:
     return Trend(
-        metric=metric.name, compared_with=compared_with, current=None, before=None, change=None, change_share=None,
+        metric=name, compared_with=compared_with, current=None, before=None, change=None, change_share=None,
         direction=Direction.UNKNOWN, reason=reason,
     )  # fmt: skip
 
 
 def _trend(
-    metric: _Metric, current: Gathered, before: Gathered, found: Parts, compared_with: ComparedWith, *, is_partial: bool
+    metric: _Series,
+    current: RollupSlice,
+    before: RollupSlice,
+    found: ComparedPeriods,
+    compared_with: ComparedWith,
+    *,
+    is_partial: bool,
 ) -> Trend:
     # That of a total nothing is told by the minute: hours differ by more than their minutes show.
     by_minute = metric.denominator is not None and not (current.minutes.is_empty() or before.minutes.is_empty())
@@ -149,11 +176,11 @@ def _trend(
         change_share=change.estimate / abs(earlier) if change and earlier else None,
         direction=_direction(metric, change),
         reason=reason,
-        upto=found.upto,
+        upto=found.until,
     )
 
 
-def _buckets(metric: _Metric, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
+def _buckets(metric: _Series, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
     """`above` and `below` the line per bucket that has data, by `offset` from the part's start on the zone's clock."""
     known = metric.denominator or ("cost_count" if metric.numerator.startswith("cost") else "count")
     start = floor_to(Level.HOUR, part.start, part.zone)
@@ -168,7 +195,7 @@ def _buckets(metric: _Metric, rollups: pl.DataFrame, part: Period) -> pl.DataFra
     return sums.filter(pl.col("below") > 0).sort("offset")
 
 
-def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
+def _value(metric: _Series, buckets: pl.DataFrame) -> float | None:
     if buckets.is_empty():
         return None
     total = float(buckets["above"].sum())
@@ -176,35 +203,35 @@ def _value(metric: _Metric, buckets: pl.DataFrame) -> float | None:
 
 
 def _change(
-    metric: _Metric, now: pl.DataFrame, then: pl.DataFrame, found: Parts, *, is_partial: bool
+    metric: _Series, now: pl.DataFrame, then: pl.DataFrame, found: ComparedPeriods, *, is_partial: bool
 ) -> tuple[Interval | None, str | None]:
     if now.is_empty() or then.is_empty():
         return None, NO_DATA if now.is_empty() else NO_DATA_BEFORE
     is_total = metric.denominator is None
     change = (_value(metric, now) or 0.0) - (_value(metric, then) or 0.0)
     fewest = min(now.height, then.height)
-    if why := _no_verdict(found.likeness, fewest, is_total=is_total, is_partial=is_partial):
+    if why := _no_verdict(found.comparability, fewest, is_total=is_total, is_partial=is_partial):
         return Interval(estimate=change), why
-    if is_total and found.likeness is Likeness.MIXED:
+    if is_total and found.comparability is Comparability.SAME_MIX:
         return _mixed_change(change, _by_hour(now, found.now), _by_hour(then, found.then))
     own, earlier = (frame["above"] if is_total else _residuals(frame) for frame in (now, then))
-    if found.likeness is not Likeness.PAIRED:
+    if found.comparability is not Comparability.HOUR_MATCHED:
         return around(change, math.hypot(_reach(own.to_numpy()), _reach(earlier.to_numpy()))), None
     sides = now.select("offset", own=own), then.select("offset", earlier=earlier)
     pairs = sides[0].join(sides[1], on="offset", how="full", coalesce=True).sort("offset").fill_null(0.0)
-    apart = _apart if is_total else np.subtract
+    apart = _net_of if is_total else np.subtract
     return around(change, _reach(apart(pairs["own"].to_numpy(), pairs["earlier"].to_numpy()))), None
 
 
-def _no_verdict(likeness: Likeness, buckets: int, *, is_total: bool, is_partial: bool) -> str | None:
+def _no_verdict(comparability: Comparability, buckets: int, *, is_total: bool, is_partial: bool) -> str | None:
     if is_total and is_partial:
         return PARTLY_RECORDED
-    if likeness is Likeness.NONE or (is_total and likeness is Likeness.NEXT):
-        return UNLIKE
+    if comparability is Comparability.NONE or (is_total and comparability is Comparability.ADJACENT):
+        return NOT_COMPARABLE
     return TOO_SHORT if buckets < MINIMUM_BUCKETS else None
 
 
-def _apart(own: Floats, earlier: Floats) -> Floats:
+def _net_of(own: Floats, earlier: Floats) -> Floats:
     """By how much hours differ beyond what all of them do: growth is larger by day than by night, and no scatter."""
     factor = math.sqrt(own.sum() / earlier.sum()) if own.sum() > 0 < earlier.sum() else 1.0
     return own / factor - earlier * factor
@@ -264,13 +291,13 @@ def _reach(series: Floats) -> float:
     if squares == 0:
         return 0.0
     seen = float((apart[1:] * apart[:-1]).sum()) / squares
-    alike = min(MOST_ALIKE, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
-    each_counts = (1 - alike) / (1 + alike)
+    correlation = min(LARGEST_CORRELATION, max(0.0, (seen + 1 / count) / (1 - 3 / count)))
+    each_counts = (1 - correlation) / (1 + correlation)
     freedom = max(LEAST_FREEDOM, count * each_counts - 1)
     return student(CONFIDENCE, freedom) * math.sqrt(count / each_counts * squares / (count - 1))
 
 
-def _direction(metric: _Metric, change: Interval | None) -> Direction:
+def _direction(metric: _Series, change: Interval | None) -> Direction:
     if change is None or change.low is None or change.high is None:
         return Direction.UNKNOWN
     if change.low <= 0 <= change.high:

@@ -27,9 +27,9 @@ from models.documents import (
     VolumeChange,
 )
 from models.schema import OTHER_TEAMS, UNKNOWN
-from tasks.comparison.volume import DIMENSIONS, MINIMUM_SAMPLE, Before, Key, Noise, noise_of
+from tasks.comparison.volume import DIMENSIONS, VOLUME_MINIMUM_SAMPLE, Before, Key, Noise, noise_of
 from tasks.kpis.measures import group_name
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import NOTHING, Totals, total, totals_by
 
 LEAST_DAYS_BEFORE = 7
@@ -50,7 +50,7 @@ class Groups:
     vanished: tuple[VanishedModel, ...]
 
 
-def usage_summary(current: Gathered, period: PeriodPart) -> UsageSummary:
+def usage_summary(current: RollupSlice, period: PeriodPart) -> UsageSummary:
     """The headline numbers; a part of a day has no number per day."""
     totals, days = total(current.parts), current.period.length / timedelta(days=1)
     return UsageSummary(
@@ -68,7 +68,7 @@ def usage_summary(current: Gathered, period: PeriodPart) -> UsageSummary:
     )
 
 
-def volume_trend(current: Gathered, before: Before) -> Trend:
+def volume_trend(current: RollupSlice, before: Before) -> Trend:
     """All selections against the same weekdays before."""
     count, earlier = total(current.parts).count, total(before.same_weekdays.parts).count
     change, reason = noise_of(current, before, []).change(None, count, earlier, looked_at=1)
@@ -84,22 +84,22 @@ def volume_trend(current: Gathered, before: Before) -> Trend:
     )
 
 
-def group_usage(current: Gathered, before: Before) -> Groups:
+def group_usage(current: RollupSlice, before: Before) -> Groups:
     """Every model, complexity class and team, against the same weekdays before."""
     groups = _groups(current, before)
     noise = noise_of(current, before, list(groups))
     whole = (total(current.parts).count, total(before.same_weekdays.parts).count)
-    looked_at = max(1, sum(group.together >= MINIMUM_SAMPLE for group in groups.values()))
-    told = {key: _group_usage(key, group, whole, noise, looked_at) for key, group in groups.items()}
-    shown = sorted((item for item in told.items() if item[1].count), key=lambda item: (-item[1].count, item[1].name))
+    looked_at = max(1, sum(group.together >= VOLUME_MINIMUM_SAMPLE for group in groups.values()))
+    changes = {key: _group_usage(key, group, whole, noise, looked_at) for key, group in groups.items()}
+    shown = sorted((item for item in changes.items() if item[1].count), key=lambda item: (-item[1].count, item[1].name))
     models, complexities, teams = (tuple(it for key, it in shown if key[0] == name) for name in DIMENSIONS)
     return Groups(
         models=models,
         complexities=complexities,
-        teams=() if all(key[1] == UNKNOWN for key in told if key[0] == "team") else teams,
-        movers=_movers(told),
-        new=_new(told, current, before),
-        vanished=_vanished(told, before),
+        teams=() if all(key[1] == UNKNOWN for key in changes if key[0] == "team") else teams,
+        movers=_movers(changes),
+        new=_new(changes, current, before),
+        vanished=_vanished(changes, before),
     )
 
 
@@ -118,7 +118,7 @@ class _Group:
         return self.now.count + self.before
 
 
-def _groups(current: Gathered, before: Before) -> dict[Key, _Group]:
+def _groups(current: RollupSlice, before: Before) -> dict[Key, _Group]:
     """All that have selections on either side."""
     found: dict[Key, _Group] = {}
     for dimension, column in DIMENSIONS.items():
@@ -163,15 +163,15 @@ def _direction(change: Interval | None) -> Direction:
 # --- what changed most ------------------------------------------------------------------------------------------------
 
 
-_Told = Mapping[Key, GroupUsage]
+_GroupChanges = Mapping[Key, GroupUsage]
 
 
-def _movers(told: _Told) -> tuple[Mover, ...]:
+def _movers(changes: _GroupChanges) -> tuple[Mover, ...]:
     """The largest changes beyond chance, of dimensions with more than one value: of a single one it is that of all."""
-    values = Counter(dimension for dimension, _ in told)
+    values = Counter(dimension for dimension, _ in changes)
     moved = [
         Mover(dimension=dimension, **{name: getattr(group, name) for name in VolumeChange.model_fields})
-        for (dimension, value), group in told.items()
+        for (dimension, value), group in changes.items()
         if group.direction in (Direction.MORE, Direction.LESS)
         and value not in (UNKNOWN, OTHER_TEAMS)
         and values[dimension] > 1
@@ -180,7 +180,7 @@ def _movers(told: _Told) -> tuple[Mover, ...]:
     return tuple(moved[:LARGEST_MOVERS])
 
 
-def _new(told: _Told, current: Gathered, before: Before) -> tuple[NewModel, ...]:
+def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[NewModel, ...]:
     """Models that served nothing on any day before that is known."""
     if before.known_days < LEAST_DAYS_BEFORE:
         return ()
@@ -193,18 +193,18 @@ def _new(told: _Told, current: Gathered, before: Before) -> tuple[NewModel, ...]
             share=group.share or 0.0,
             since=max(first[value], current.period.start),
         )
-        for (dimension, value), group in told.items()
-        if dimension == "model" and value not in seen and group.count >= MINIMUM_SAMPLE
+        for (dimension, value), group in changes.items()
+        if dimension == "model" and value not in seen and group.count >= VOLUME_MINIMUM_SAMPLE
     )
 
 
-def _vanished(told: _Told, before: Before) -> tuple[VanishedModel, ...]:
+def _vanished(changes: _GroupChanges, before: Before) -> tuple[VanishedModel, ...]:
     """Models that served nothing, where chance would have had them serve something."""
     sides = pl.concat([before.weeks.parts, before.same_weekdays.parts])
     last = dict(sides.group_by("model_id").agg(pl.col("bucket").max()).iter_rows())
     return tuple(
         VanishedModel(model_id=value, before=group.before, share_before=group.share_before or 0.0, last=last[value])
-        for (dimension, value), group in told.items()
+        for (dimension, value), group in changes.items()
         if dimension == "model" and value != UNKNOWN and not group.count and group.direction is Direction.LESS
     )
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from models.documents import CONFIDENCE, Interval
 from models.period import Level, Period, floor_to, next_start
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import total
 from tasks.statistics.intervals import around, student
 
@@ -35,14 +35,14 @@ MINIMUM_FREEDOM = 6
 ENOUGH_DAYS = 14
 """Two of each weekday, which show how days scatter. With fewer the period's own are needed, whose changes blur it."""
 
-MINIMUM_SAMPLE = 30
+VOLUME_MINIMUM_SAMPLE = 30
 """Selections on both sides together from which a change is judged: fewer are no normal distribution."""
 
 NOT_OVER = "the period is not over yet, or not all of it has been counted"
 NOTHING_BEFORE = "no data on the same weekdays before"
 PARTLY_KNOWN = "the same weekdays before are not known in full"
 TOO_FEW_DAYS = "too few days are known to tell a change from chance"
-TOO_FEW = f"fewer than {MINIMUM_SAMPLE} selections"
+TOO_FEW = f"fewer than {VOLUME_MINIMUM_SAMPLE} selections"
 
 Dimension = Literal["model", "complexity", "team"]
 DIMENSIONS: Mapping[Dimension, str] = {"model": "model_id", "complexity": "complexity", "team": "team"}
@@ -108,8 +108,8 @@ class Before:
     `known_until` is until when selections of the period are known; None is all of it.
     """
 
-    same_weekdays: Gathered
-    weeks: Gathered
+    same_weekdays: RollupSlice
+    weeks: RollupSlice
     known_until: datetime | None = None
 
     def is_known(self, end: datetime) -> bool:
@@ -151,13 +151,13 @@ class Noise:
         """count - before, with bounds or with the reason why there are none."""
         if self.reason == NOTHING_BEFORE:
             return None, self.reason
-        too_few = TOO_FEW if count + before < MINIMUM_SAMPLE else None
+        too_few = TOO_FEW if count + before < VOLUME_MINIMUM_SAMPLE else None
         if reason := self.reason or too_few:
             return Interval(estimate=count - before), reason
         return volume_change(count, before, *self.of[key], looked_at), None
 
 
-def noise_of(current: Gathered, before: Before, keys: Sequence[Key]) -> Noise:
+def noise_of(current: RollupSlice, before: Before, keys: Sequence[Key]) -> Noise:
     """From the whole days before; where those are fewer than ENOUGH_DAYS, from those of the period too.
 
     Of a group with data on few days nothing is known: it is taken to scatter as all selections do.
@@ -171,13 +171,13 @@ def noise_of(current: Gathered, before: Before, keys: Sequence[Key]) -> Noise:
     found = scatter(counts, np.array([day.weekday() for day in days], dtype=np.int64), blocks)
     of = list(zip(map(float, found.dispersion), map(float, found.freedom), strict=True))
     by_key = {key: it if it[1] >= MINIMUM_FREEDOM else of[0] for key, it in zip((None, *keys), of, strict=True)}
-    return Noise(by_key, _why_not(current, before, freedom=of[0][1]))
+    return Noise(by_key, _missing_reason(current, before, freedom=of[0][1]))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _by_day(sides: Sequence[Gathered], keys: Sequence[Key], days: Sequence[date]) -> Numbers:
+def _by_day(sides: Sequence[RollupSlice], keys: Sequence[Key], days: Sequence[date]) -> Numbers:
     """Selections per day of all, and then of each key."""
     column_of, row_of = ({it: place for place, it in enumerate(them)} for them in (days, (None, *keys)))
     counts = np.zeros((len(row_of), len(days)))
@@ -193,7 +193,7 @@ def _by_day(sides: Sequence[Gathered], keys: Sequence[Key], days: Sequence[date]
     return counts
 
 
-def _why_not(current: Gathered, before: Before, *, freedom: float) -> str | None:
+def _missing_reason(current: RollupSlice, before: Before, *, freedom: float) -> str | None:
     """Why no change can be judged."""
     same = before.same_weekdays
     if not before.is_known(current.period.end):

@@ -11,14 +11,14 @@ from models.database import insert_into
 from models.notifications import Message
 from models.schema import MESSAGE
 from models.settings import Settings
-from tasks.delivery.queue import queue
-from tasks.delivery.recipients import Address, recipients_for
+from tasks.delivery.queue import enqueue
+from tasks.delivery.recipients import RecipientAddress, recipients_for
 from tasks.run_logger import logger
 
-_complained: set[str] = set()
+_warned_about: set[str] = set()
 
 
-def post(
+def enqueue_message(
     connection: Connection, message: Message, key: str, names: Iterable[str], *, settings: Settings, now: datetime
 ) -> int | None:
     """Store a message in the caller's transaction and queue it for everybody behind `names`; its id.
@@ -26,19 +26,21 @@ def post(
     None where a message of the same key is there already: then nothing changes. A name without an address is
     complained of in the log, once.
     """
-    addresses, without = recipients_for(names, settings)
+    recipients, without = recipients_for(names, settings)
     for name in without:
-        if name not in _complained:
-            _complained.add(name)
+        if name not in _warned_about:
+            _warned_about.add(name)
             logger().warning("no address is set for %r (delivery.recipients.%s): it gets no messages", name, name)
-    return post_to(connection, message, key, addresses, now)
+    return enqueue_message_to(connection, message, key, recipients, now)
 
 
-def post_to(connection: Connection, message: Message, key: str, addresses: list[Address], now: datetime) -> int | None:
+def enqueue_message_to(
+    connection: Connection, message: Message, key: str, recipients: list[RecipientAddress], now: datetime
+) -> int | None:
     """The same for addresses that are known."""
     row = {"key": key, "content": message.model_dump(mode="json", by_alias=True), "created_at": now}
     insert = insert_into(connection, MESSAGE).values(row).on_conflict_do_nothing().returning(MESSAGE.c.id)
     message_id: int | None = connection.execute(insert).scalar_one_or_none()
     if message_id is not None:
-        queue(connection, None, addresses, now, message_id=message_id)
+        enqueue(connection, None, recipients, now, message_id=message_id)
     return message_id

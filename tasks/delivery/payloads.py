@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 from sqlalchemy import Row, func, select
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading
 from models.documents import Document, ReportDocument
 from models.environment import Environment
@@ -29,7 +29,7 @@ _DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
 _MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)
 
 
-class Parcel(Protocol):
+class Payload(Protocol):
     """`name` is the same for all its recipients, and for it alone."""
 
     name: str
@@ -37,27 +37,27 @@ class Parcel(Protocol):
     def json(self) -> bytes: ...
     def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes: ...
     def notice(self, environment: Environment) -> Notice: ...
-    def show_on_dashboard(self, place: Workplace) -> str: ...
+    def show_on_dashboard(self, ctx: AppContext) -> str: ...
 
 
-def parcel_of(row: Row[Any], last: Parcel | None) -> Parcel:
+def payload_of(row: Row[Any], last: Payload | None) -> Payload:
     """What a claimed delivery carries; `last` again, where it is the same."""
     if row.message_id is None:
-        parcel: Parcel = _ReportParcel(row)
+        payload: Payload = _ReportPayload(row)
     else:
-        parcel = parcel_of_message(row.message_id, _MESSAGE.validate_python(row.content))
-    return last if last is not None and last.name == parcel.name else parcel
+        payload = payload_of_message(row.message_id, _MESSAGE.validate_python(row.content))
+    return last if last is not None and last.name == payload.name else payload
 
 
-def parcel_of_message(message_id: int, message: Message) -> Parcel:
+def payload_of_message(message_id: int, message: Message) -> Payload:
     """A message that bears this number, stored or not."""
-    return _MessageParcel(message_id, message)
+    return _MessagePayload(message_id, message)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-class _ReportParcel:
+class _ReportPayload:
     def __init__(self, row: Row[Any]) -> None:
         self.name = f"report-{row.report_id}"
         self._id: int = row.report_id
@@ -89,17 +89,17 @@ class _ReportParcel:
     def notice(self, environment: Environment) -> Notice:
         return notice_of_report(self._document, link=self._link(environment))
 
-    def show_on_dashboard(self, place: Workplace) -> str:
+    def show_on_dashboard(self, ctx: AppContext) -> str:
         from reports.renderers.dashboard_page import render_dashboard  # noqa: PLC0415
 
         sent = (DELIVERY.c.channel == DASHBOARD) & (DELIVERY.c.state == DeliveryState.SENT.value)
         newest = select(func.max(REPORT.c.period_end)).join(DELIVERY, DELIVERY.c.report_id == REPORT.c.id).where(sent)
-        with reading(place.engine) as connection:
+        with reading(ctx.engine) as connection:
             shown_until = connection.execute(newest).scalar()
         if shown_until is not None and shown_until > self._document.period.end:
             return "left as it is: it shows a later hour"
-        refresh_s = max(1, round(place.settings.monitoring.dashboard.refresh_rate / 1_000))
-        page = place.environment.dashboard_page
+        refresh_s = max(1, round(ctx.settings.monitoring.dashboard.refresh_rate / 1_000))
+        page = ctx.environment.dashboard_page
         write_atomically(page, render_dashboard(self._document, refresh_s=refresh_s).encode())
         return f"written to {page}"
 
@@ -107,7 +107,7 @@ class _ReportParcel:
         return environment.address_of_report(self._document.kind, f"{file_stem(self._document, self._id)}.html")
 
 
-class _MessageParcel:
+class _MessagePayload:
     def __init__(self, message_id: int, message: Message) -> None:
         self.name = f"message-{message_id}"
         self._id, self._message = message_id, message
@@ -125,5 +125,5 @@ class _MessageParcel:
     def notice(self, _environment: Environment) -> Notice:
         return notice_of(self._message)
 
-    def show_on_dashboard(self, _place: Workplace) -> str:
+    def show_on_dashboard(self, _ctx: AppContext) -> str:
         return "nothing to send: the live page reads it by itself"

@@ -30,7 +30,7 @@ def with_contents() -> Select[Any]:
     )  # fmt: skip
 
 
-def what_is_carried(row: Row[Any]) -> str:
+def content_of(row: Row[Any]) -> str:
     """The report of a row by its kind, template and period, or its message by its kind."""
     if row.content is not None:
         return _MESSAGES.get(row.content["kind"], "message")
@@ -59,5 +59,5 @@ def list_deliveries(engine: Engine, *, limit: int = 200) -> list[Listed]:
 
 
 def _listed(row: Row[Any]) -> Listed:
-    what = what_is_carried(row)
+    what = content_of(row)
     return Listed(row.id, what, row.channel, row.recipient, row.state, row.attempts, row.next_attempt_at, row.answer)

@@ -7,47 +7,49 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.errors import UsageError
-from models.notifications import Sample
+from models.notifications import SampleMessage
 from models.recipient import Recipient
 from models.schema import DELIVERY
-from tasks.delivery.outbox import post_to
-from tasks.delivery.payloads import parcel_of_message
-from tasks.delivery.queue import USUAL, Verdict
+from tasks.delivery.outbox import enqueue_message_to
+from tasks.delivery.payloads import payload_of_message
+from tasks.delivery.queue import DEFAULT_RETRY_POLICY, AttemptResult
 from tasks.delivery.recipients import recipients_for
-from tasks.delivery.sender import Sender, Sending
+from tasks.delivery.sender import OutgoingMessage, Sender
 from tasks.delivery.worker import Receipt, deliver_due
 
 
-def send_sample(place: Workplace, names: Sequence[str], now: datetime) -> list[Receipt]:
+def send_test_message(ctx: AppContext, names: Sequence[str], now: datetime) -> list[Receipt]:
     """Send a sample to everybody behind `names`, and what else is due; what became of the sample.
 
     Raises UsageError for a name that no address is set for.
     """
-    addresses, without = recipients_for(names, place.settings)
+    recipients, without = recipients_for(names, ctx.settings)
     if without:
         raise UsageError(f"no address is set for {', '.join(without)} (delivery.recipients in the settings)")
-    with writing(place.engine) as connection:
-        message_id = post_to(connection, _sample(place, now), f"sample-{now.isoformat()}", addresses, now)
-    receipts = deliver_due(place, now=now)
-    with reading(place.engine) as connection:
+    with writing(ctx.engine) as connection:
+        message_id = enqueue_message_to(
+            connection, _test_message(ctx, now), f"sample-{now.isoformat()}", recipients, now
+        )
+    receipts = deliver_due(ctx, now=now)
+    with reading(ctx.engine) as connection:
         mine = connection.execute(select(DELIVERY.c.id).where(DELIVERY.c.message_id == message_id)).scalars().all()
     return [receipt for receipt in receipts if receipt.delivery_id in mine]
 
 
-def try_recipient(place: Workplace, recipient: Recipient, now: datetime) -> Verdict:
+def try_recipient(ctx: AppContext, recipient: Recipient, now: datetime) -> AttemptResult:
     """Send a sample to somebody who need not be in the settings, once, and without the database; what came of it."""
     # Of the moment, for nothing else may bear the number: receivers drop what they have had.
     number = int(now.timestamp() * 1_000)
-    parcel = parcel_of_message(number, _sample(place, now))
-    sending = Sending(parcel, f"sample-{number}", f"sample_{number}", now, before_handing_over=lambda: None)
-    return Sender(place, USUAL, lambda: now).attempt(recipient, lambda: sending)
+    payload = payload_of_message(number, _test_message(ctx, now))
+    outgoing = OutgoingMessage(payload, f"sample-{number}", f"sample_{number}", now, before_commit=lambda: None)
+    return Sender(ctx, DEFAULT_RETRY_POLICY, lambda: now).send(recipient, lambda: outgoing)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _sample(place: Workplace, now: datetime) -> Sample:
-    return Sample(at=now, zone=place.settings.timezone, locale=place.settings.reporting.locale)
+def _test_message(ctx: AppContext, now: datetime) -> SampleMessage:
+    return SampleMessage(at=now, zone=ctx.settings.timezone, locale=ctx.settings.reporting.locale)

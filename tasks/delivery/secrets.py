@@ -16,7 +16,7 @@ WEBHOOK_BLOCK = "routewatch-webhook-secret"
 SMTP_BLOCK = "routewatch-smtp-password"
 
 
-class Keys:
+class Secrets:
     """What one run signs in with; each secret is read once, when it is needed first."""
 
     def __init__(self, environment: Environment) -> None:
@@ -34,7 +34,7 @@ class Keys:
             return None
         return self._environment.smtp_password or _block(SMTP_BLOCK)
 
-    def hidden(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
         """A text without any of these secrets, should somebody have repeated it."""
         read = [self.__dict__.get(name) for name in ("webhook", "smtp_password")]
         secrets = [*read, self._environment.smtp_password, self._environment.webhook_secret]
@@ -42,7 +42,7 @@ class Keys:
             text = text.replace(word, "…")
         return text
 
-    def opened(self, recipient: Recipient) -> Recipient:
+    def resolved(self, recipient: Recipient) -> Recipient:
         """The recipient with its address, which a secret may hold. Raises DeliveryFailed without that secret."""
         name = recipient.secret_name
         if not name:
@@ -54,12 +54,12 @@ class Keys:
             raise DeliveryFailed(recipient.reference, wanted, permanent=False)
         chat = recipient.channel if recipient.reference.startswith(f"{recipient.channel}+") else ""
         try:
-            opened = parse_url(found.get_secret_value().strip(), chat)
+            resolved = parse_url(found.get_secret_value().strip(), chat)
         except ValueError as error:
             raise DeliveryFailed(
                 recipient.reference, f"what {name} holds is no URL: {error}", permanent=False
             ) from None
-        return Recipient(opened.channel, recipient.reference, opened.address, name)
+        return Recipient(resolved.channel, recipient.reference, resolved.address, name)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

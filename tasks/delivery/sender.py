@@ -1,4 +1,4 @@
-"""Send: one parcel through one recipient's channel, and what came of it."""
+"""Send: one claimed delivery made ready and sent through its recipient's channel, and what came of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
+from typing import Any
 
-from models.context import Workplace
+from sqlalchemy import Row
+
+from models.context import AppContext
 from models.errors import DeliveryFailed, DeliveryUncertain
 from models.recipient import Recipient
 from models.schema import DeliveryState
@@ -18,9 +21,9 @@ from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
-from tasks.delivery.payloads import Parcel
-from tasks.delivery.queue import Pace, Verdict
-from tasks.delivery.secrets import Keys
+from tasks.delivery.payloads import Payload, payload_of
+from tasks.delivery.queue import AttemptResult, RetryPolicy, record_committing
+from tasks.delivery.secrets import Secrets
 from tasks.run_logger import logger
 
 CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
@@ -30,92 +33,112 @@ _making_ready = Lock()
 
 
 @dataclass(frozen=True)
-class Sending:
+class OutgoingMessage:
     """A parcel on its way to one recipient.
 
     `name` is what the dry run's file is called, and `message_id` what a webhook's receiver knows it by; both stay the
-    same over every attempt. `before_handing_over` is tasks.delivery.channels.smtp's.
+    same over every attempt. `before_commit` is tasks.delivery.channels.smtp's.
     """
 
-    parcel: Parcel
+    payload: Payload
     name: str
     message_id: str
     queued_at: datetime
-    before_handing_over: Callable[[], None]
+    before_commit: Callable[[], None]
 
 
 class Sender:
-    """Sends by the settings of a workplace."""
+    """Sends what one run delivers, by the settings of a workplace; what is the same for several is made once."""
 
-    def __init__(self, place: Workplace, pace: Pace, clock: Callable[[], datetime]) -> None:
-        self._place, self._pace, self._clock = place, pace, clock
-        self._keys = Keys(place.environment)
+    def __init__(self, ctx: AppContext, policy: RetryPolicy, clock: Callable[[], datetime]) -> None:
+        self._ctx, self._policy, self._clock = ctx, policy, clock
+        self._secrets = Secrets(ctx.environment)
+        self._payload: Payload | None = None
+        self._keeping = Lock()
 
-    def attempt(self, known: Recipient, made: Callable[[], Sending]) -> Verdict:
+    def attempt(self, row: Row[Any]) -> AttemptResult:
+        """Send a claimed delivery; whatever goes wrong is a verdict too."""
+        known = self._ctx.settings.delivery.recipient(row.channel, row.recipient)
+        if known is None:
+            return AttemptResult(DeliveryState.DEAD, "it is no longer in delivery.recipients of the settings")
+        return self.send(known, lambda: self._outgoing(row))
+
+    def send(self, known: Recipient, made: Callable[[], OutgoingMessage]) -> AttemptResult:
         """Send what `made` gives; whatever goes wrong is a verdict too, and no word of it tells a secret."""
         recipient = known
         try:
-            recipient = self._keys.opened(known)
-            return Verdict(DeliveryState.SENT, self._hidden(self._send(made(), recipient), recipient))
+            recipient = self._secrets.resolved(known)
+            return AttemptResult(DeliveryState.SENT, self._redacted(self._send(made(), recipient), recipient))
         except DeliveryUncertain as error:
-            return Verdict(DeliveryState.UNCERTAIN, self._hidden(error.answer, recipient))
+            return AttemptResult(DeliveryState.UNCERTAIN, self._redacted(error.answer, recipient))
         except DeliveryFailed as failure:
             state = DeliveryState.DEAD if failure.permanent else DeliveryState.QUEUED
-            return Verdict(state, self._hidden(failure.answer, recipient), failure.retry_after_s)
+            return AttemptResult(state, self._redacted(failure.answer, recipient), failure.retry_after_s)
         except Exception as error:  # noqa: BLE001 - a defect with one recipient must not harm the others
-            return Verdict(DeliveryState.QUEUED, self._hidden(f"{type(error).__name__}: {error}", recipient))
+            return AttemptResult(DeliveryState.QUEUED, self._redacted(f"{type(error).__name__}: {error}", recipient))
 
-    def _send(self, sending: Sending, recipient: Recipient) -> str:
-        parcel, environment = sending.parcel, self._place.environment
+    def _outgoing(self, row: Row[Any]) -> OutgoingMessage:
+        with self._keeping:
+            payload = self._payload = payload_of(row, self._payload)
+
+        def before_commit() -> None:
+            if not record_committing(self._ctx.engine, row):
+                raise DeliveryFailed(row.recipient, "another sender has taken it over", permanent=False)
+
+        name, message_id = f"{payload.name}-delivery-{row.id}", f"{payload.name.replace('-', '_')}_{row.id}"
+        return OutgoingMessage(payload, name, message_id, row.queued_at, before_commit)
+
+    def _send(self, outgoing: OutgoingMessage, recipient: Recipient) -> str:
+        payload, environment = outgoing.payload, self._ctx.environment
         match recipient.channel:
             case "dashboard":
-                return parcel.show_on_dashboard(self._place)
+                return payload.show_on_dashboard(self._ctx)
             case "console":
-                return log_notice(parcel.notice(environment))
+                return log_notice(payload.notice(environment))
             case "email":
                 with _making_ready:
-                    mail = parcel.mail(environment, recipient.reference, sending.queued_at)
-                return self._written(f"{sending.name}.eml", mail) or self._mailed(sending, recipient, mail)
+                    mail = payload.mail(environment, recipient.reference, outgoing.queued_at)
+                return self._written(f"{outgoing.name}.eml", mail) or self._mailed(outgoing, recipient, mail)
             case "webhook":
-                body = parcel.json()
-                return self._written(f"{sending.name}.json", body) or self._signed(sending, recipient, body)
+                body = payload.json()
+                return self._written(f"{outgoing.name}.json", body) or self._signed(outgoing, recipient, body)
         with _making_ready:
-            body = CHATS[recipient.channel](parcel.notice(environment))
+            body = CHATS[recipient.channel](payload.notice(environment))
         headers = {"content-type": "application/json"}
-        return self._written(f"{sending.name}.json", body) or self._posted(recipient, body, headers)
+        return self._written(f"{outgoing.name}.json", body) or self._posted(recipient, body, headers)
 
     # --- channels -----------------------------------------------------------------------------------------------------
 
-    def _mailed(self, sending: Sending, recipient: Recipient, mail: bytes) -> str:
-        environment = self._place.environment
-        server = server_of(environment, self._keys.smtp_password, self._pace.mail_s)
-        to, before = recipient.reference, sending.before_handing_over
-        return send_mail(mail, environment.mail_from, to, server, before_handing_over=before)
+    def _mailed(self, outgoing: OutgoingMessage, recipient: Recipient, mail: bytes) -> str:
+        environment = self._ctx.environment
+        server = server_of(environment, self._secrets.smtp_password, self._policy.mail_s)
+        to, before = recipient.reference, outgoing.before_commit
+        return send_mail(mail, environment.mail_from, to, server, before_commit=before)
 
-    def _signed(self, sending: Sending, recipient: Recipient, body: bytes) -> str:
-        message = WebhookMessage(sending.message_id, body)
-        headers = signed_headers(message, recipient.reference, self._keys.webhook, self._clock())
+    def _signed(self, outgoing: OutgoingMessage, recipient: Recipient, body: bytes) -> str:
+        message = WebhookMessage(outgoing.message_id, body)
+        headers = signed_headers(message, recipient.reference, self._secrets.webhook, self._clock())
         return self._posted(recipient, body, headers)
 
     def _posted(self, recipient: Recipient, body: bytes, headers: dict[str, str]) -> str:
         return post_body(
-            recipient, body, headers, timeout_s=self._pace.webhook_s, now=self._clock(),
-            allow_private_addresses=self._place.settings.delivery.allow_private_addresses,
+            recipient, body, headers, timeout_s=self._policy.webhook_s, now=self._clock(),
+            allow_private_addresses=self._ctx.settings.delivery.allow_private_addresses,
         )  # fmt: skip
 
     def _written(self, name: str, content: bytes) -> str:
         """Where the dry run wrote it; empty where it is really to be sent."""
-        if self._place.settings.delivery.mode != "files":
+        if self._ctx.settings.delivery.mode != "files":
             return ""
-        path = self._place.environment.outbox_folder / name
+        path = self._ctx.environment.outbox_folder / name
         write_atomically(path, content)
         return f"written to {path}"
 
-    def _hidden(self, answer: str, recipient: Recipient) -> str:
+    def _redacted(self, answer: str, recipient: Recipient) -> str:
         """The answer without what is secret, should the other side or a library have repeated it."""
         if recipient.address and recipient.address != recipient.reference:
             answer = answer.replace(recipient.address, recipient.reference)
-        return self._keys.hidden(answer)
+        return self._secrets.redacted(answer)
 
 
 _LOUDNESS = {"critical": logging.ERROR, "warning": logging.WARNING}

@@ -13,7 +13,7 @@ import polars as pl
 
 from models.documents import BudgetProjection, Interval
 from models.period import Level, Period, floor_to
-from tasks.forecasting.daily_model import WEEK, Floats, outlook
+from tasks.forecasting.daily_model import WEEK, Floats, forecast_days
 from tasks.statistics.intervals import Z_80
 
 BASIS_DAYS = 56
@@ -112,7 +112,7 @@ def _paths(days: Floats, ahead: Floats, end: datetime, month_end: datetime, zone
         return None
     today = end.astimezone(ZoneInfo(zone)).date()
     midnights = [_midnight(today + timedelta(days=step), zone) for step in range(1, len(ahead))]
-    coming = outlook(days, (today - timedelta(days=len(days))).weekday(), ahead)
+    coming = forecast_days(days, (today - timedelta(days=len(days))).weekday(), ahead)
     expected, reach = (np.concatenate([[0.0], path]) for path in (coming.expected, Z_80 * coming.spread))
     low = np.maximum.accumulate(np.maximum(0.0, expected - reach))
     return _Paths([end, *midnights, month_end], expected, low, expected + reach)

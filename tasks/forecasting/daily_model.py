@@ -30,7 +30,7 @@ TREND_STEP, DAMPING = 0.015, 0.98
 FIRST_TREND_STEPS = 10.0
 """The variance of the trend that a history begins with, in steps of a trend."""
 
-USUAL_NOISE, USUAL_NOISE_DAYS = 0.2, 4.0
+PRIOR_NOISE, PRIOR_NOISE_DAYS = 0.2, 4.0
 """A day's noise as a part of the level before anything is known, and how many known days that counts for."""
 LARGEST_SURPRISE = 3.0
 """In standard deviations."""
@@ -42,30 +42,30 @@ PRIOR_WEEKS = 1.0
 
 
 @dataclass(frozen=True)
-class Outlook:
+class DailyForecast:
     """Of each day to come, the sum of all days to come up to its end: what is expected, and a standard deviation."""
 
     expected: Floats
     spread: Floats
 
 
-def outlook(days: Floats, weekday: int, ahead: Floats) -> Outlook:
+def forecast_days(days: Floats, weekday: int, ahead: Floats) -> DailyForecast:
     """What the days to come will add up to.
 
     `days` are the known ones by time, NaN where one is unknown, the first on `weekday` (0 is Monday); there must be a
     known one. `ahead` has an entry for each day to come: the part of it that is still to come, which is 1 but perhaps
     for the first.
     """
-    rhythm = weekday_factors(days, weekday)
-    factors = rhythm[(weekday + np.arange(len(days) + len(ahead))) % WEEK]
+    grouping = weekday_factors(days, weekday)
+    factors = grouping[(weekday + np.arange(len(days) + len(ahead))) % WEEK]
     level = np.where(factors[: len(days)] < LEAST_FACTOR, np.nan, days / np.maximum(factors[: len(days)], LEAST_FACTOR))
     scale = float(np.nanmean(level)) if np.isfinite(level).any() else 0.0
     if scale <= 0:
-        return Outlook(np.zeros(len(ahead)), np.zeros(len(ahead)))
+        return DailyForecast(np.zeros(len(ahead)), np.zeros(len(ahead)))
     weights, means, variances = _sums(_filtered(level / scale), factors[len(days) :], ahead)
     mean = weights @ means
     variance = weights @ (variances + (means - mean) ** 2)
-    return Outlook(np.maximum.accumulate(np.maximum(0.0, mean)) * scale, np.sqrt(variance) * scale)
+    return DailyForecast(np.maximum.accumulate(np.maximum(0.0, mean)) * scale, np.sqrt(variance) * scale)
 
 
 def weekday_factors(days: Floats, weekday: int) -> Floats:
@@ -83,8 +83,8 @@ def weekday_factors(days: Floats, weekday: int) -> Floats:
     at_weekend = weekdays >= SATURDAY
     factors = np.empty(WEEK)
     for day in range(WEEK):
-        own, alike = ratios[weekdays == day], ratios[at_weekend == (day >= SATURDAY)]
-        factors[day] = (np.median(own) * len(own) + np.median(alike) * PRIOR_WEEKS) / (len(own) + PRIOR_WEEKS)
+        own, same_kind = ratios[weekdays == day], ratios[at_weekend == (day >= SATURDAY)]
+        factors[day] = (np.median(own) * len(own) + np.median(same_kind) * PRIOR_WEEKS) / (len(own) + PRIOR_WEEKS)
     mean = float(factors.mean())
     return factors / mean if mean > 0 else np.ones(WEEK)
 
@@ -128,7 +128,7 @@ def _filtered(days: Floats) -> _Members:
     level, trend = np.full(len(wandering), days[known[0]]), np.zeros(len(wandering))
     of_level, of_both, of_trend = np.ones_like(level), np.zeros_like(level), FIRST_TREND_STEPS * trending**2
     evidence, tame, all_of_it = np.zeros_like(level), np.zeros_like(level), np.zeros_like(level)
-    seen, usual = 0, USUAL_NOISE_DAYS * USUAL_NOISE**2
+    seen, prior_variance = 0, PRIOR_NOISE_DAYS * PRIOR_NOISE**2
     for day in days[known[0] + 1 :]:
         level, trend = level + DAMPING * trend, DAMPING * trend
         of_level = of_level + 2 * DAMPING * of_both + DAMPING**2 * of_trend + wandering**2
@@ -136,7 +136,7 @@ def _filtered(days: Floats) -> _Members:
         if not np.isfinite(day):
             continue
         surprise, variance = day - level, of_level + 1
-        most = LARGEST_SURPRISE * np.sqrt((usual + tame) / (USUAL_NOISE_DAYS + seen) * variance)
+        most = LARGEST_SURPRISE * np.sqrt((prior_variance + tame) / (PRIOR_NOISE_DAYS + seen) * variance)
         moved = np.clip(surprise, -most, most)
         to_level, to_trend = of_level / variance, of_both / variance
         level, trend = level + to_level * moved, trend + to_trend * moved
@@ -146,9 +146,9 @@ def _filtered(days: Floats) -> _Members:
         evidence -= np.log(variance) / 2
         seen += 1
     # The noise's scale is integrated out, which leaves Student's density of all the surprises at once.
-    evidence -= (USUAL_NOISE_DAYS + seen) / 2 * np.log(usual + tame)
+    evidence -= (PRIOR_NOISE_DAYS + seen) / 2 * np.log(prior_variance + tame)
     weight = np.exp(evidence - evidence.max()) * np.tile(WANDERING_WEIGHTS, 2)
-    noise = (usual + all_of_it) / (USUAL_NOISE_DAYS + seen)
+    noise = (prior_variance + all_of_it) / (PRIOR_NOISE_DAYS + seen)
     return _Members(wandering, trending, level, trend, of_level, of_both, of_trend, noise, weight / weight.sum())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     OK = "ok"
     WARNING = "warning"
     """It works, but not as somebody would want it, or not for long."""
@@ -17,10 +17,10 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What was found, in a sentence without a full stop; `remedy` is what to do, empty where there is nothing."""
 
-    state: State
+    state: CheckState
     found: str
     remedy: str = ""
 
@@ -29,43 +29,43 @@ class Finding:
 class Check:
     """One thing that is looked at. `name` stays the same, for programs that read it.
 
-    `look` may raise: NotLooked where it cannot be done, anything else where it failed.
+    `run` may raise: NotLooked where it cannot be done, anything else where it failed.
     """
 
     name: str
-    look: Callable[[], Finding]
+    run: Callable[[], CheckResult]
 
 
 @dataclass(frozen=True)
-class Checked:
+class CompletedCheck:
     """A check that was done."""
 
     name: str
-    finding: Finding
+    result: CheckResult
 
 
-class NotLooked(Exception):
+class CheckSkipped(Exception):
     """Raised by a check that is not for here: it is skipped, with this as the reason."""
 
 
-def ok(found: str) -> Finding:
+def ok(found: str) -> CheckResult:
     """It is as it should be."""
-    return Finding(State.OK, found)
+    return CheckResult(CheckState.OK, found)
 
 
-def warning(found: str, remedy: str) -> Finding:
+def warning(found: str, remedy: str) -> CheckResult:
     """It works, but something should be done."""
-    return Finding(State.WARNING, found, remedy)
+    return CheckResult(CheckState.WARNING, found, remedy)
 
 
-def failed(found: str, remedy: str) -> Finding:
+def failed(found: str, remedy: str) -> CheckResult:
     """It does not work."""
-    return Finding(State.FAILED, found, remedy)
+    return CheckResult(CheckState.FAILED, found, remedy)
 
 
-def skipped(reason: str) -> Finding:
+def skipped(reason: str) -> CheckResult:
     """It was not looked at, for a reason."""
-    return Finding(State.SKIPPED, reason)
+    return CheckResult(CheckState.SKIPPED, reason)
 
 
 def amount(count: float) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import check_revision, connect
 from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
 from models.recipient import Recipient
 from models.settings import Settings
-from tasks.health.check import NotLooked
+from tasks.health.check import CheckSkipped
 
 
 def _clock() -> datetime:
@@ -24,31 +24,31 @@ def _clock() -> datetime:
 
 
 @dataclass(frozen=True)
-class Scene:
+class CheckContext:
     """Environment and settings as they were read, or why they could not be."""
 
-    found_environment: Environment | SettingsError
-    found_settings: Settings | SettingsError | None
+    read_environment: Environment | SettingsError
+    read_settings: Settings | SettingsError | None
     """None where the environment does not say where they are."""
     clock: Callable[[], datetime] = field(default=_clock)
 
     @property
     def environment(self) -> Environment:
         """Raises NotLooked where it has faults."""
-        if isinstance(self.found_environment, SettingsError):
-            raise NotLooked("the environment has faults")
-        return self.found_environment
+        if isinstance(self.read_environment, SettingsError):
+            raise CheckSkipped("the environment has faults")
+        return self.read_environment
 
     @property
     def settings(self) -> Settings:
         """Raises NotLooked where they have faults."""
-        if not isinstance(self.found_settings, Settings):
-            raise NotLooked(f"the {'environment has' if self.found_settings is None else 'settings have'} faults")
-        return self.found_settings
+        if not isinstance(self.read_settings, Settings):
+            raise CheckSkipped(f"the {'environment has' if self.read_settings is None else 'settings have'} faults")
+        return self.read_settings
 
     @property
-    def place(self) -> Workplace:
-        return Workplace(self.environment, self.settings)
+    def ctx(self) -> AppContext:
+        return AppContext(self.environment, self.settings)
 
     def recipients(self) -> tuple[Recipient, ...]:
         """Everybody that the settings name an address of, each once."""
@@ -76,21 +76,21 @@ class Scene:
                 check_revision(engine)
                 yield engine
         except SchemaOutdated:
-            raise NotLooked("the database is not at this program's revision") from None
+            raise CheckSkipped("the database is not at this program's revision") from None
         except DatabaseUnavailable:
-            raise NotLooked("the database cannot be used") from None
+            raise CheckSkipped("the database cannot be used") from None
 
 
 NO_FILE = "there is no such file"
 
 
-def scene_here() -> Scene:
+def current_context() -> CheckContext:
     """The scene that this process's environment describes."""
     try:
         environment = load_environment()
     except SettingsError as error:
-        return Scene(error, None)
+        return CheckContext(error, None)
     try:
-        return Scene(environment, environment.load_settings())
+        return CheckContext(environment, environment.load_settings())
     except SettingsError as error:
-        return Scene(environment, error)
+        return CheckContext(environment, error)

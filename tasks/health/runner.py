@@ -9,8 +9,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from models.errors import RoutewatchError
-from models.redaction import hidden, secrets_of
-from tasks.health.check import Check, Checked, Finding, NotLooked, failed, skipped
+from models.redaction import redact, secrets_of
+from tasks.health.check import Check, CheckResult, CheckSkipped, CompletedCheck, failed, skipped
 from tasks.health.checks import clock, database, environment, freshness, webhooks
 from tasks.health.checks import delivery_queue as deliveries
 from tasks.health.checks import home_directory as home
@@ -18,7 +18,7 @@ from tasks.health.checks import prefect_server as orchestration
 from tasks.health.checks import rendering as drawing
 from tasks.health.checks import smtp as mail
 from tasks.health.checks import sources as pulling
-from tasks.health.context import Scene
+from tasks.health.context import CheckContext
 
 SUBJECTS = (
     environment, home, database, clock, pulling, freshness, deliveries, mail, webhooks, drawing, orchestration,
@@ -28,49 +28,49 @@ TIMEOUT_S = 12.0
 """For all of them together: more than a database is waited for."""
 
 
-def checks_of(scene: Scene) -> list[Check]:
+def checks_of(context: CheckContext) -> list[Check]:
     """All that is looked at, in the order in which it is told."""
-    return [check for subject in SUBJECTS for check in subject.checks(scene)]
+    return [check for subject in SUBJECTS for check in subject.checks(context)]
 
 
-def examine(checks: Sequence[Check], timeout_s: float = TIMEOUT_S) -> list[Checked]:
+def run_checks(checks: Sequence[Check], timeout_s: float = TIMEOUT_S) -> list[CompletedCheck]:
     """What every check found, in their order; one that raises or does not end is a failed one, and stops no other."""
-    done: SimpleQueue[tuple[int, Finding]] = SimpleQueue()
-    found: dict[int, Finding] = {}
+    done: SimpleQueue[tuple[int, CheckResult]] = SimpleQueue()
+    found: dict[int, CheckResult] = {}
     for number, check in enumerate(checks):
         # Threads that do not keep the program from ending.
-        Thread(target=_look, args=(number, check, done), name=check.name, daemon=True).start()
+        Thread(target=_run_check, args=(number, check, done), name=check.name, daemon=True).start()
     until_s = time.monotonic() + timeout_s
     while len(found) < len(checks):
         try:
-            number, finding = done.get(timeout=max(0.0, until_s - time.monotonic()))
+            number, result = done.get(timeout=max(0.0, until_s - time.monotonic()))
         except Empty:
             break
-        found[number] = finding
+        found[number] = result
     late = failed(f"it was not done within {timeout_s:g} s", "see whether what it asks is overloaded or out of reach")
-    return [Checked(check.name, _safe(found.get(number, late))) for number, check in enumerate(checks)]
+    return [CompletedCheck(check.name, _safe(found.get(number, late))) for number, check in enumerate(checks)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _look(number: int, check: Check, done: SimpleQueue[tuple[int, Finding]]) -> None:
+def _run_check(number: int, check: Check, done: SimpleQueue[tuple[int, CheckResult]]) -> None:
     try:
-        finding = check.look()
-    except NotLooked as reason:
-        finding = skipped(str(reason))
+        result = check.run()
+    except CheckSkipped as reason:
+        result = skipped(str(reason))
     except (RoutewatchError, OSError) as error:
-        finding = failed(str(error) or type(error).__name__, "")
+        result = failed(str(error) or type(error).__name__, "")
     except Exception as error:  # noqa: BLE001 - the other checks are done all the same
         # Its text may hold anything.
-        finding = failed(f"the check ended with a {type(error).__name__}", "ROUTEWATCH_DEBUG=1 shows where")
+        result = failed(f"the check ended with a {type(error).__name__}", "ROUTEWATCH_DEBUG=1 shows where")
         if "ROUTEWATCH_DEBUG" in os.environ:
-            finding = failed(f"the check ended with {error!r}", "")
-    done.put((number, finding))
+            result = failed(f"the check ended with {error!r}", "")
+    done.put((number, result))
 
 
-def _safe(finding: Finding) -> Finding:
+def _safe(result: CheckResult) -> CheckResult:
     """Without any secret of the environment, should somebody have repeated it; in one line."""
     secrets = secrets_of(os.environ)
-    found, remedy = (" ".join(hidden(text, secrets).split()) for text in (finding.found, finding.remedy))
-    return Finding(finding.state, found, remedy)
+    found, remedy = (" ".join(redact(text, secrets).split()) for text in (result.found, result.remedy))
+    return CheckResult(result.state, found, remedy)

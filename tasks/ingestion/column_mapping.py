@@ -17,7 +17,7 @@ AMOUNTS = ("response_time_ms", "cost_usd")
 RATIOS = ("accuracy", "user_satisfaction")
 COUNTS = ("prompt_tokens", "completion_tokens")
 FLAGS = ("cache_hit", "error")
-COLUMNS = ("timestamp", *TEXTS, *AMOUNTS, *RATIOS, *COUNTS, *FLAGS)
+SELECTION_COLUMNS = ("timestamp", *TEXTS, *AMOUNTS, *RATIOS, *COUNTS, *FLAGS)
 REQUIRED = ("timestamp", "model_id")
 
 DOCUMENT_NAMES = {
@@ -36,7 +36,7 @@ DOCUMENT_NAMES = {
 Unit = Literal["s", "ms", "us", "ns"]
 
 
-class Source(BaseModel):
+class ColumnSource(BaseModel):
     """Where a column's values come from, and what is done with them.
 
     `multiply` converts a unit; `minimum` and `maximum` name the scale that is mapped to 0..1; `is_set` and `equals`
@@ -56,7 +56,7 @@ class Source(BaseModel):
     unit: Unit | None = None
 
     @model_validator(mode="after")
-    def _complete(self) -> Source:
+    def _complete(self) -> ColumnSource:
         if (self.column is None) == (self.value is None):
             raise ValueError('expected either from = "a column" or value = a constant')
         if (self.minimum is None) != (self.maximum is None):
@@ -119,7 +119,7 @@ class Mapping(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    columns: dict[str, Source] = {}
+    columns: dict[str, ColumnSource] = {}
     csv: CsvFormat = CsvFormat()
     input: InputFormat = InputFormat()
     source: TableFormat | None = None
@@ -133,22 +133,24 @@ class Mapping(BaseModel):
 
     @field_validator("columns")
     @classmethod
-    def _known_columns(cls, columns: dict[str, Source]) -> dict[str, Source]:
-        unknown = [name for name in columns if name not in COLUMNS]
+    def _known_columns(cls, columns: dict[str, ColumnSource]) -> dict[str, ColumnSource]:
+        unknown = [name for name in columns if name not in SELECTION_COLUMNS]
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: no such column of a selection; there are {', '.join(COLUMNS)}")
+            raise ValueError(
+                f"{', '.join(unknown)}: no such column of a selection; there are {', '.join(SELECTION_COLUMNS)}"
+            )
         return columns
 
-    def sources(self, found: set[str]) -> dict[str, Source]:
+    def sources(self, found: set[str]) -> dict[str, ColumnSource]:
         """What each of our columns is read from, in a file that has the columns `found`."""
         sources = {}
-        for ours in COLUMNS:
+        for ours in SELECTION_COLUMNS:
             if ours in self.columns:
                 sources[ours] = self.columns[ours]
             elif ours in found:
-                sources[ours] = Source(column=ours)
+                sources[ours] = ColumnSource(column=ours)
             elif DOCUMENT_NAMES.get(ours) in found:
-                sources[ours] = Source(column=DOCUMENT_NAMES[ours])
+                sources[ours] = ColumnSource(column=DOCUMENT_NAMES[ours])
         return sources
 
 

@@ -17,8 +17,8 @@ from models.database import writing
 from models.errors import UnreadableInput
 from tasks.atomic_files import write_atomically
 from tasks.ingestion.column_mapping import REQUIRED, Mapping
-from tasks.ingestion.file_reader import Chunk, Opened, Reject, opened
-from tasks.ingestion.insert import load
+from tasks.ingestion.file_reader import Chunk, OpenFile, Reject, open_file
+from tasks.ingestion.insert import insert_selections
 from tasks.ingestion.validation import check
 
 SHOWN_CHARACTERS = 200
@@ -57,22 +57,22 @@ def import_file(
 
     Times without an offset are in the mapping's zone, or else in `zone`. Raises UnreadableInput.
     """
-    tally = _Tally(path)
-    with opened(path, mapping.csv.delimiter) as file, writing(engine) as connection:
+    stats = _ImportStats(path)
+    with open_file(path, mapping.csv.delimiter) as file, writing(engine) as connection:
         for chunk in _with_needed_columns(path, file, mapping):
-            _import_chunk(connection, chunk, mapping, zone, tally)
+            _import_chunk(connection, chunk, mapping, zone, stats)
             progress(chunk.done, file.total)
-    rejects_file = _list_rejects(tally.rejects, rejects_folder / f"{path.name}.rejects.csv")
+    rejects_file = _list_rejects(stats.rejects, rejects_folder / f"{path.name}.rejects.csv")
     return ImportResult(
         path=path,
-        read=tally.good + len(tally.rejects),
-        added=tally.added,
-        already_there=tally.good - tally.added,
-        rejected=len(tally.rejects),
+        read=stats.good + len(stats.rejects),
+        added=stats.added,
+        already_there=stats.good - stats.added,
+        rejected=len(stats.rejects),
         rejects_file=rejects_file,
-        reasons=tuple(Counter(_reason(reject) for reject in tally.rejects).most_common()),
-        ignored_columns=tuple(sorted(tally.ignored)),
-        derived_ids=tally.fingerprint is not None,
+        reasons=tuple(Counter(_reason(reject) for reject in stats.rejects).most_common()),
+        ignored_columns=tuple(sorted(stats.ignored)),
+        derived_ids=stats.fingerprint is not None,
     )
 
 
@@ -80,7 +80,7 @@ def import_file(
 
 
 @dataclass
-class _Tally:
+class _ImportStats:
     """What has been counted of a file so far."""
 
     path: Path
@@ -91,24 +91,24 @@ class _Tally:
     fingerprint: str | None = None
 
 
-def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: str, tally: _Tally) -> None:
-    tally.rejects += [replace(reject, value=reject.value[:SHOWN_CHARACTERS]) for reject in chunk.rejects]
+def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: str, stats: _ImportStats) -> None:
+    stats.rejects += [replace(reject, value=reject.value[:SHOWN_CHARACTERS]) for reject in chunk.rejects]
     if chunk.frame.is_empty():
         return
     sources = mapping.sources(set(chunk.frame.columns))
     checked = check(chunk.frame, chunk.lines, sources, mapping.input.zone or zone)
-    tally.rejects += [Reject(*row) for row in checked.bad.select("line", "reason", "column", "value").iter_rows()]
-    tally.ignored |= set(chunk.frame.columns) - {name for source in sources.values() for name in source.columns}
+    stats.rejects += [Reject(*row) for row in checked.bad.select("line", "reason", "column", "value").iter_rows()]
+    stats.ignored |= set(chunk.frame.columns) - {name for source in sources.values() for name in source.columns}
     good = checked.good
     if good["request_id"].null_count():
-        tally.fingerprint = tally.fingerprint or _fingerprint(tally.path)
-        derived = pl.lit(f"file:{tally.fingerprint}:") + pl.col("line").cast(pl.String)
+        stats.fingerprint = stats.fingerprint or _fingerprint(stats.path)
+        derived = pl.lit(f"file:{stats.fingerprint}:") + pl.col("line").cast(pl.String)
         good = good.with_columns(request_id=pl.coalesce("request_id", derived))
-    tally.good += good.height
-    tally.added += load(connection, good)
+    stats.good += good.height
+    stats.added += insert_selections(connection, good)
 
 
-def _with_needed_columns(path: Path, file: Opened, mapping: Mapping) -> Iterator[Chunk]:
+def _with_needed_columns(path: Path, file: OpenFile, mapping: Mapping) -> Iterator[Chunk]:
     """The file's chunks, once it is known that they have the columns that a selection cannot be without."""
     checked = file.columns is not None
     if file.columns is not None:

@@ -63,7 +63,7 @@ class Reject:
 class Chunk:
     """Raw columns as the file has them, the line of each row, the rows that could not be read, and the place reached.
 
-    `done` counts up to the `total` of `opened`.
+    `done` counts up to the `total` of `open_file`.
     """
 
     frame: pl.DataFrame
@@ -73,7 +73,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenFile:
     """A file being read: its columns, where they are known before its rows, and its chunks."""
 
     columns: tuple[str, ...] | None
@@ -82,7 +82,7 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, delimiter: str | None, limits: Limits = Limits()) -> Iterator[Opened]:
+def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> Iterator[OpenFile]:
     """Open a file by its suffix. Raises UnreadableInput for what as a whole is not what it claims to be."""
     kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] or [""]
     if kind[0].lower() not in SUFFIXES:
@@ -97,7 +97,7 @@ def opened(path: Path, delimiter: str | None, limits: Limits = Limits()) -> Iter
             if kind[0].lower() in (".csv", ".tsv"):
                 yield _csv(path, lines, file.tell, total, delimiter=delimiter, limits=limits)
             else:
-                yield Opened(None, _jsonl(lines, file.tell, limits), total)
+                yield OpenFile(None, _jsonl(lines, file.tell, limits), total)
     except (OSError, EOFError, zlib.error) as error:
         raise UnreadableInput(str(path), str(getattr(error, "strerror", None) or error), "a file to read") from error
 
@@ -134,7 +134,7 @@ def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
 
 def _csv(
     path: Path, lines: Iterator[Line], place: Callable[[], int], total: int, *, delimiter: str | None, limits: Limits
-) -> Opened:
+) -> OpenFile:
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
     if first is None or first[1] is None:
         raise UnreadableInput(
@@ -146,7 +146,7 @@ def _csv(
     if len(set(columns)) < len(columns):
         raise UnreadableInput(str(path), "two columns of its header have one name", "a name for each column")
     records = _records(lines, len(columns), delimiter, limits)
-    return Opened(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place, limits), total)
+    return OpenFile(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), place, limits), total)
 
 
 class _Lines:
@@ -284,7 +284,7 @@ def _in_chunks(
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
 
-def _parquet(path: Path, limits: Limits) -> Opened:
+def _parquet(path: Path, limits: Limits) -> OpenFile:
     from pyarrow import ArrowInvalid  # noqa: PLC0415 - only Parquet needs it
     from pyarrow.parquet import ParquetFile  # noqa: PLC0415
 
@@ -292,7 +292,7 @@ def _parquet(path: Path, limits: Limits) -> Opened:
         file = ParquetFile(path)
     except ArrowInvalid as error:
         raise UnreadableInput(str(path), "it is no Parquet file or is cut off", "a whole Parquet file") from error
-    return Opened(tuple(file.schema_arrow.names), _row_groups(file, limits), file.metadata.num_rows)
+    return OpenFile(tuple(file.schema_arrow.names), _row_groups(file, limits), file.metadata.num_rows)
 
 
 def _row_groups(file: Any, limits: Limits) -> Iterator[Chunk]:

@@ -16,7 +16,7 @@ _FACTS = ("model_id", "provider", _DAY, "prompt_tokens", "completion_tokens", "c
 
 
 @dataclass(frozen=True)
-class Priced:
+class PricedRows:
     """The same rows with `cost_usd` filled as far as can be, and `cost_priced_on`: the day whose prices were taken.
 
     `unknown_models` counts by model the rows that have tokens and could not be priced.
@@ -26,7 +26,7 @@ class Priced:
     unknown_models: dict[str, int]
 
 
-def price_missing(rows: pl.DataFrame) -> Priced:
+def price_missing(rows: pl.DataFrame) -> PricedRows:
     """Work out missing costs from the tokens, by the prices that genai-prices lists for the day of the request (UTC).
 
     `rows` have timestamp, model_id, cost_usd, both token counts, and provider, cache_read_tokens, cache_write_tokens
@@ -42,7 +42,7 @@ def price_missing(rows: pl.DataFrame) -> Priced:
         & (pl.col("prompt_tokens") + pl.col("completion_tokens") > 0)
     ).with_columns(day)
     if asked.is_empty():
-        return Priced(rows.with_columns(pl.lit(None, dtype=pl.Date).alias(_DAY)), {})
+        return PricedRows(rows.with_columns(pl.lit(None, dtype=pl.Date).alias(_DAY)), {})
     # The same counts at the same price are frequent: retries, tests, health checks.
     facts = asked.select(_FACTS).unique()
     prices = facts.with_columns(_price=pl.Series(_prices(facts), dtype=pl.Float64))
@@ -52,7 +52,7 @@ def price_missing(rows: pl.DataFrame) -> Priced:
     filled = numbered.join(known, on="_row", how="left", maintain_order="left").with_columns(
         cost_usd=pl.coalesce("cost_usd", "_price")
     )
-    return Priced(filled.drop("_row", "_price"), dict(unknown.iter_rows()))
+    return PricedRows(filled.drop("_row", "_price"), dict(unknown.iter_rows()))
 
 
 # ----------------------------------------------------------------------------------------------------------------------

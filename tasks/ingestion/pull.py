@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from models.database import insert_into, reading, writing
 from models.schema import PULL_STATE
 from models.settings import SourceSettings
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.pull_stats import PullStats
 from tasks.ingestion.source import Batch, Source
 from tasks.ingestion.store_batch import Prepared, prepare, store
 
@@ -34,7 +34,7 @@ class Preview:
     """What a pull would store, without storing it: some rows, and the tally of the batches that were looked at."""
 
     rows: pl.DataFrame
-    tally: Tally
+    stats: PullStats
 
 
 def pull(
@@ -46,7 +46,7 @@ def pull(
     *,
     since: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
-) -> Tally:
+) -> PullStats:
     """Store what changed since the source's cursor, or everything from `since` on, an instant of the source's time.
 
     Every batch is one transaction with its cursor: a pull that ended in the middle goes on there the next time, and a
@@ -55,7 +55,7 @@ def pull(
     state = _state(engine, name)
     cursor = None if state is None else state.cursor
     newest = _newest(state)
-    total, of = Tally(newest=newest), source.size(cursor, since)
+    total, of = PullStats(newest=newest), source.size(cursor, since)
     for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since):
         with writing(engine) as connection:
             _lock(connection, name, source.kind)
@@ -78,9 +78,9 @@ def preview(
     with closing(cast("Generator[Batch]", source.batches(cursor, since))) as batches:
         for batch in batches:
             prepared = prepare(batch, name, settings.complexity_rule)
-            if prepared.tally.read:
-                return Preview(prepared.selections.head(SHOWN_ROWS), prepared.tally)
-    return Preview(pl.DataFrame(), Tally())
+            if prepared.stats.read:
+                return Preview(prepared.selections.head(SHOWN_ROWS), prepared.stats)
+    return Preview(pl.DataFrame(), PullStats())
 
 
 def cursor_of(engine: Engine, name: str) -> str | None:
@@ -142,9 +142,9 @@ def _lock(connection: Connection, name: str, kind: str) -> None:
     connection.execute(select(PULL_STATE.c.source).where(PULL_STATE.c.source == name).with_for_update())
 
 
-def _save(connection: Connection, name: str, cursor: str | None, now: datetime, tally: Tally) -> None:
+def _save(connection: Connection, name: str, cursor: str | None, now: datetime, stats: PullStats) -> None:
     """None leaves the cursor where it is."""
-    values: dict[str, Any] = {"pulled_at": now, "last": tally.as_json()}
+    values: dict[str, Any] = {"pulled_at": now, "last": stats.as_json()}
     if cursor is not None:
         values["cursor"] = cursor
     connection.execute(PULL_STATE.update().where(PULL_STATE.c.source == name).values(values))

@@ -9,11 +9,11 @@ from typing import Any
 
 
 @dataclass
-class Tally:
+class PullStats:
     """Rows read = added + changed + unchanged + overhead + left out + rejected.
 
     `changed` are selections that were there and had other values, `unchanged` those that had the same; `repeated` rows
-    of the same id in one batch are unchanged too. `rejected` counts rows by what is wrong with them, `left_out` those
+    of the same id in one batch are unchanged too. `rejected` counts rows by what is wrong with them, `skipped` those
     that are no selections by why not. `coverage` counts by column the selections that have a value, before anything is
     derived; `priced` are costs worked out from list prices, `unknown_models` rows that could not be, by model.
     `late` rows are new, but from before what had been read by the last pull.
@@ -26,7 +26,7 @@ class Tally:
     amended: int = 0
     overhead: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    left_out: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
     coverage: Counter[str] = field(default_factory=Counter)
     priced: int = 0
     complexity_derived: int = 0
@@ -35,12 +35,12 @@ class Tally:
     latest_by: timedelta = timedelta(0)
     newest: datetime | None = None
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: PullStats) -> None:
         """Count another one in."""
         for name in ("read", "added", "changed", "unchanged", "amended", "overhead", "priced", "complexity_derived",
                      "late"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("rejected", "left_out", "coverage", "unknown_models"):
+        for name in ("rejected", "skipped", "coverage", "unknown_models"):
             getattr(self, name).update(getattr(other, name))
         self.latest_by = max(self.latest_by, other.latest_by)
         self.newest = max((it for it in (self.newest, other.newest) if it is not None), default=None)
@@ -55,7 +55,7 @@ class Tally:
         return {
             "read": self.read, "added": self.added, "changed": self.changed, "unchanged": self.unchanged,
             "amended": self.amended, "overhead": self.overhead, "rejected": dict(self.rejected),
-            "leftOut": dict(self.left_out), "coverage": dict(self.coverage), "priced": self.priced,
+            "leftOut": dict(self.skipped), "coverage": dict(self.coverage), "priced": self.priced,
             "complexityDerived": self.complexity_derived, "unknownModels": dict(self.unknown_models), "late": self.late,
             "latestBySeconds": self.latest_by.total_seconds(),
             "newest": None if self.newest is None else self.newest.isoformat(),

@@ -7,13 +7,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert
 
-from models.schema import OVERHEAD, SELECTION, SELECTION_CHANGE
+from models.schema import OVERHEAD, SELECTION_CHANGE
+from routewatch.selection import SELECTION
 
 IDS_AT_ONCE = 500
 """SQLite takes a bounded number of parameters."""
 
 
-def withdraw(connection: Connection, request_ids: Sequence[str]) -> int:
+def retract(connection: Connection, request_ids: Sequence[str]) -> int:
     """Delete selections and overhead by their ids within the caller's transaction; gives how many selections.
 
     Unlike with an update no trigger notes the time of what is deleted: this does.

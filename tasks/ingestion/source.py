@@ -23,20 +23,20 @@ AMENDMENTS = ("request_id", "accuracy", "user_satisfaction")
 class Batch:
     """What a source gives at one go: rows read = picks + overhead + left out + unreadable.
 
-    `picks` has columns of a selection (tasks.ingestion.column_mapping.COLUMNS) by our names and in our units, as far
-    as the source has them, and PRICING; values are not checked yet. `overhead` has OVERHEAD, `amendments` has
-    AMENDMENTS. `left_out` counts rows that are no selections by reason, `unreadable` those that could not be read.
-    `withdrawn` are ids of picks and overhead that were given before, and are not what they seemed. `cursor` is where to
+    `selections` has columns of a selection (tasks.ingestion.column_mapping.SELECTION_COLUMNS) by our names and in our
+    units, as far as the source has them, and PRICING; values are not checked yet. `overhead` has OVERHEAD, `amendments`
+    has AMENDMENTS. `skipped` counts rows that are no selections by reason, `rejected` those that could not be read.
+    `retracted` are ids of picks and overhead that were given before, and are not what they seemed. `cursor` is where to
     go on once all this is stored; `done` is how much of the source's `size` has been read.
     """
 
-    picks: pl.DataFrame
+    selections: pl.DataFrame
     cursor: str
     overhead: pl.DataFrame = field(default_factory=pl.DataFrame)
     amendments: pl.DataFrame = field(default_factory=pl.DataFrame)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    unreadable: Mapping[str, int] = field(default_factory=dict)
-    withdrawn: Sequence[str] = ()
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    retracted: Sequence[str] = ()
     done: int = 0
 
 

@@ -11,14 +11,14 @@ import polars as pl
 from sqlalchemy import Connection
 
 from models.database import insert_into
-from models.schema import LARGEST_AMOUNT, TEXT_LENGTH
 from models.schema import OVERHEAD as OVERHEAD_TABLE
 from models.settings import ComplexityRule
-from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source
+from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
+from tasks.ingestion.column_mapping import REQUIRED, SELECTION_COLUMNS, ColumnSource
 from tasks.ingestion.complexity_rule import derive_complexity
 from tasks.ingestion.pricing import price_missing
-from tasks.ingestion.pull_stats import Tally
-from tasks.ingestion.retract import withdraw
+from tasks.ingestion.pull_stats import PullStats
+from tasks.ingestion.retract import retract
 from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
 from tasks.ingestion.upsert import STORED, amend, upsert
 from tasks.ingestion.validation import check
@@ -28,65 +28,65 @@ from tasks.ingestion.validation import check
 class Prepared:
     """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS.
 
-    `withdrawn` are ids of what was stored before and goes first.
+    `retracted` are ids of what was stored before and goes first.
     """
 
     selections: pl.DataFrame
     overhead: pl.DataFrame
     amendments: pl.DataFrame
-    tally: Tally
-    withdrawn: Sequence[str] = ()
+    stats: PullStats
+    retracted: Sequence[str] = ()
 
 
 def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
     """Check a batch's rows, work out missing costs and complexities, and count what is left of it."""
-    tally = Tally(rejected=Counter(batch.unreadable), left_out=Counter(batch.left_out))
-    tally.read = batch.picks.height + batch.overhead.height + tally.rejected.total() + tally.left_out.total()
-    selections = _selections(batch.picks, rule, tally)
-    overhead = _overhead(batch.overhead, source, tally)
-    return Prepared(selections, overhead, _amendments(batch.amendments, tally), tally, batch.withdrawn)
+    stats = PullStats(rejected=Counter(batch.rejected), skipped=Counter(batch.skipped))
+    stats.read = batch.selections.height + batch.overhead.height + stats.rejected.total() + stats.skipped.total()
+    selections = _selections(batch.selections, rule, stats)
+    overhead = _overhead(batch.overhead, source, stats)
+    return Prepared(selections, overhead, _amendments(batch.amendments, stats), stats, batch.retracted)
 
 
-def store(connection: Connection, prepared: Prepared, newest: datetime | None = None) -> Tally:
+def store(connection: Connection, prepared: Prepared, newest: datetime | None = None) -> PullStats:
     """Store what was prepared within the caller's transaction; gives its tally, completed.
 
     `newest` is up to where the source had been read before, if it had.
     """
-    tally, rows = prepared.tally, prepared.selections
-    withdraw(connection, prepared.withdrawn)
+    stats, rows = prepared.stats, prepared.selections
+    retract(connection, prepared.retracted)
     done = upsert(connection, rows, newest)
-    tally.added, tally.changed = done.added, done.changed
+    stats.added, stats.changed = done.added, done.changed
     # Repeated rows were counted as unchanged when they were found.
-    tally.unchanged += rows.height - done.added - done.changed
-    tally.late, tally.latest_by = done.late, done.latest_by
-    tally.amended = amend(connection, prepared.amendments, AMENDMENTS[1:])
+    stats.unchanged += rows.height - done.added - done.changed
+    stats.late, stats.latest_by = done.late, done.latest_by
+    stats.amended = amend(connection, prepared.amendments, AMENDMENTS[1:])
     _store_overhead(connection, prepared.overhead)
-    return tally
+    return stats
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _selections(picks: pl.DataFrame, rule: ComplexityRule | None, tally: Tally) -> pl.DataFrame:
-    if picks.is_empty():
+def _selections(selections: pl.DataFrame, rule: ComplexityRule | None, stats: PullStats) -> pl.DataFrame:
+    if selections.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(STORED, pl.String))
-    picks = _with(picks, (*REQUIRED, "request_id"))
-    sources = {name: Source(column=name) for name in COLUMNS if name in picks.columns}
-    checked = check(picks, list(range(picks.height)), sources, "UTC")
-    _count_rejected(checked.bad, tally)
+    selections = _with(selections, (*REQUIRED, "request_id"))
+    sources = {name: ColumnSource(column=name) for name in SELECTION_COLUMNS if name in selections.columns}
+    checked = check(selections, list(range(selections.height)), sources, "UTC")
+    _count_rejected(checked.bad, stats)
     good = checked.good.filter(pl.col("request_id").is_not_null())
     if good.height < checked.good.height:
         # Without an id it would be a new selection at each pull.
-        tally.rejected["request_id is missing"] += checked.good.height - good.height
-    good = _once_each(good, tally)
-    tally.coverage = Counter({name: int(good[name].count()) for name in COLUMNS})
-    priced = price_missing(_with_pricing(good, picks))
-    tally.priced = int(priced.rows["cost_priced_on"].count())
-    tally.unknown_models = Counter(priced.unknown_models)
+        stats.rejected["request_id is missing"] += checked.good.height - good.height
+    good = _once_each(good, stats)
+    stats.coverage = Counter({name: int(good[name].count()) for name in SELECTION_COLUMNS})
+    priced = price_missing(_with_pricing(good, selections))
+    stats.priced = int(priced.rows["cost_priced_on"].count())
+    stats.unknown_models = Counter(priced.unknown_models)
     derived = derive_complexity(priced.rows, rule)
-    tally.complexity_derived = int(derived["complexity_derived"].count())
+    stats.complexity_derived = int(derived["complexity_derived"].count())
     newest = derived["timestamp"].max()
-    tally.newest = newest if isinstance(newest, datetime) else None
+    stats.newest = newest if isinstance(newest, datetime) else None
     return derived.select(STORED)
 
 
@@ -95,26 +95,26 @@ def _with(rows: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
     return rows.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in missing)
 
 
-def _with_pricing(good: pl.DataFrame, picks: pl.DataFrame) -> pl.DataFrame:
+def _with_pricing(good: pl.DataFrame, selections: pl.DataFrame) -> pl.DataFrame:
     """What a price depends on beside the selection's own columns, taken from the raw rows by their place."""
     kinds = {"provider": pl.String, "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64}
-    facts = _with(picks, PRICING).select(pl.col(name).cast(kinds[name], strict=False) for name in PRICING)
+    facts = _with(selections, PRICING).select(pl.col(name).cast(kinds[name], strict=False) for name in PRICING)
     return pl.concat([good, facts[good["line"].to_list()]], how="horizontal")
 
 
-def _count_rejected(bad: pl.DataFrame, tally: Tally) -> None:
+def _count_rejected(bad: pl.DataFrame, stats: PullStats) -> None:
     for reason, column in bad.select("reason", "column").iter_rows():
-        tally.rejected[reason if column in reason else f"{column} {reason}"] += 1
+        stats.rejected[reason if column in reason else f"{column} {reason}"] += 1
 
 
-def _once_each(rows: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+def _once_each(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
     """Of several rows with the same id the last: a source that writes one anew means the new one."""
     once = rows.unique("request_id", keep="last", maintain_order=True)
-    tally.unchanged += rows.height - once.height
+    stats.unchanged += rows.height - once.height
     return once
 
 
-def _overhead(rows: pl.DataFrame, source: str, tally: Tally) -> pl.DataFrame:
+def _overhead(rows: pl.DataFrame, source: str, stats: PullStats) -> pl.DataFrame:
     """The rows that can be kept, with their cost worked out where it is missing."""
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(OVERHEAD, pl.String))
@@ -132,8 +132,8 @@ def _overhead(rows: pl.DataFrame, source: str, tally: Tally) -> pl.DataFrame:
     whole = pl.col("request_id").is_not_null() & pl.col("timestamp").is_not_null()
     kept = rows.filter(whole)
     if kept.height < rows.height:
-        tally.rejected["overhead without id or time"] += rows.height - kept.height
-    tally.overhead = kept.height
+        stats.rejected["overhead without id or time"] += rows.height - kept.height
+    stats.overhead = kept.height
     priced = price_missing(kept.unique("request_id", keep="last", maintain_order=True)).rows
     return priced.with_columns(source=pl.lit(source)).select(
         "request_id", "timestamp", "source", "kind", "model_id", "cost_usd", "cost_priced_on"
@@ -148,7 +148,7 @@ def _store_overhead(connection: Connection, rows: pl.DataFrame) -> None:
     connection.execute(insertion.on_conflict_do_update(index_elements=["request_id"], set_=new), rows.to_dicts())
 
 
-def _amendments(rows: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+def _amendments(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
     """Those with an id and values between 0 and 1; the last of each id."""
     if rows.is_empty():
         return rows
@@ -156,8 +156,8 @@ def _amendments(rows: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     within = pl.all_horizontal(pl.col(AMENDMENTS[1:]).is_between(0, 1).fill_null(True))
     good = rows.filter(within & pl.col("request_id").is_not_null())
     if good.height < rows.height:
-        tally.rejected["a score outside 0 to 1"] += rows.height - good.height
-        tally.read += rows.height - good.height
+        stats.rejected["a score outside 0 to 1"] += rows.height - good.height
+        stats.read += rows.height - good.height
     # Accuracy and satisfaction often come apart, each with a row of its own.
     last = good.group_by("request_id", maintain_order=True).agg(pl.col(AMENDMENTS[1:]).drop_nulls().last())
     return last.select(AMENDMENTS)

@@ -10,10 +10,10 @@ import polars as pl
 from sqlalchemy import Connection
 
 from tasks.ingestion.bulk_insert import insert_new, insert_staged, staged
-from tasks.ingestion.column_mapping import COLUMNS
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
 DERIVED = ("cost_priced_on", "complexity_derived")
-STORED = (*COLUMNS, *DERIVED)
+STORED = (*SELECTION_COLUMNS, *DERIVED)
 """What an upsert takes: the columns of a selection and how two of them came about."""
 
 
@@ -65,7 +65,7 @@ def amend(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_KNOWN = tuple(name for name in COLUMNS if name not in ("request_id", "cost_usd", "complexity"))
+_KNOWN = tuple(name for name in SELECTION_COLUMNS if name not in ("request_id", "cost_usd", "complexity"))
 
 _COST_STAYS = (
     "(incoming.cost_usd IS NULL OR (incoming.cost_priced_on IS NOT NULL "

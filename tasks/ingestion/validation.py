@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from models.period import EARLIEST, LATEST
-from models.schema import LARGEST_AMOUNT, TEXT_LENGTH
-from tasks.ingestion.column_mapping import COLUMNS, COUNTS, FLAGS, RATIOS, REQUIRED, TEXTS, Source, Unit
+from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
+from tasks.ingestion.column_mapping import COUNTS, FLAGS, RATIOS, REQUIRED, SELECTION_COLUMNS, TEXTS, ColumnSource, Unit
 
 INSTANT = pl.Datetime("us", "UTC")
 PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -26,16 +26,16 @@ TRUE, FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
 @dataclass(frozen=True)
-class Checked:
+class ValidatedRows:
     """`good` has COLUMNS of tasks.ingestion.column_mapping and `line`; `bad` has line, reason, column, value."""
 
     good: pl.DataFrame
     bad: pl.DataFrame
 
 
-def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, Source], zone: str) -> Checked:
+def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, ColumnSource], zone: str) -> ValidatedRows:
     """The good rows converted, the bad ones with what is wrong with them. Times without an offset are in `zone`."""
-    read = {name: _read(raw, name, sources[name], zone) for name in COLUMNS if name in sources}
+    read = {name: _read(raw, name, sources[name], zone) for name in SELECTION_COLUMNS if name in sources}
     values = pl.DataFrame(
         {"line": pl.Series(lines, dtype=pl.Int64)} | {name: found.values for name, found in read.items()}
     )
@@ -48,7 +48,7 @@ def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, Source], zone: 
         value=pl.coalesce([pl.when(verdict["column"] == name).then(pl.col(name)) for name in shown.columns])
     )
     listed = pl.concat([values.select("line"), verdict, value], how="horizontal").filter(bad)
-    return Checked(_completed(values.filter(~bad)), listed)
+    return ValidatedRows(_completed(values.filter(~bad)), listed)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -65,9 +65,11 @@ class _Read:
 
 def _completed(good: pl.DataFrame) -> pl.DataFrame:
     """Columns that the file lacks are unknown; a row with an error type is an error where nothing else is said."""
-    missing = {name: pl.lit(None, dtype=_type_of(name)) for name in COLUMNS if name not in good.columns}
+    missing = {name: pl.lit(None, dtype=_type_of(name)) for name in SELECTION_COLUMNS if name not in good.columns}
     whole = good.with_columns(**missing)
-    return whole.with_columns(error=pl.coalesce("error", pl.col("error_type").is_not_null())).select("line", *COLUMNS)
+    return whole.with_columns(error=pl.coalesce("error", pl.col("error_type").is_not_null())).select(
+        "line", *SELECTION_COLUMNS
+    )
 
 
 def _type_of(name: str) -> pl.DataType:
@@ -80,7 +82,7 @@ def _type_of(name: str) -> pl.DataType:
     return pl.Int64() if name in COUNTS else pl.Float64()
 
 
-def _read(raw: pl.DataFrame, name: str, source: Source, zone: str) -> _Read:
+def _read(raw: pl.DataFrame, name: str, source: ColumnSource, zone: str) -> _Read:
     column = _column(raw, source)
     if name == "timestamp":
         read = _instants(column, source.unit, zone)
@@ -101,7 +103,7 @@ def _read(raw: pl.DataFrame, name: str, source: Source, zone: str) -> _Read:
     return read
 
 
-def _column(raw: pl.DataFrame, source: Source) -> pl.Series:
+def _column(raw: pl.DataFrame, source: ColumnSource) -> pl.Series:
     """The raw values; empty text is unknown."""
     if source.column is None:
         return pl.Series([source.value] * raw.height)
@@ -144,22 +146,22 @@ def _flags(column: pl.Series) -> _Read:
     )
 
 
-def _derived_flags(column: pl.Series, source: Source) -> _Read:
+def _derived_flags(column: pl.Series, source: ColumnSource) -> _Read:
     none = pl.Series([None] * len(column), dtype=pl.String)
     if source.equals is None:
         return _Read(column.is_not_null(), none, _shown(column))
     return _Read(column.cast(pl.String, strict=False).is_in(source.equals), none, _shown(column))
 
 
-def _numbers(column: pl.Series, name: str, source: Source) -> _Read:
+def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
     numbers = column.cast(pl.Float64, strict=False)
     low, high = source.minimum, source.maximum
     if low is not None and high is not None:
         scaled = (numbers - low) / (high - low)
     else:
         scaled = numbers * (1.0 if source.multiply is None else source.multiply)
-    unreadable = column.is_not_null() & (numbers.is_null() | numbers.is_nan())
-    rules = [(unreadable, "is not a number"), (scaled.is_infinite(), "is not finite")]
+    rejected = column.is_not_null() & (numbers.is_null() | numbers.is_nan())
+    rules = [(rejected, "is not a number"), (scaled.is_infinite(), "is not finite")]
     if name in RATIOS:
         asked = "0 to 1" if low is None else f"{low:g} to {high:g}"
         rules.append(((scaled < 0) | (scaled > 1), f"is outside {asked}"))

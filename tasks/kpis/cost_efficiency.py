@@ -17,13 +17,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.documents import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
+from models.kpis import KpiName
 from models.schema import UNKNOWN
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.rollups.totals import Totals, percentiles_by, totals_by
 from tasks.statistics.intervals import added, around, less, share_interval, shifted, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 
-MINIMUM_SAMPLE = 30
+EFFICIENCY_MINIMUM_SAMPLE = 30
 """Known accuracies and uncached costs below which nothing is said of a model: the usual floor of a normal interval."""
 
 NO_ADEQUATE_MODEL = "no model's accuracy is known well enough to call it adequate"
@@ -66,6 +67,20 @@ class Efficiency:
     by_model: dict[str, float]
     savings: Savings
     cheapest: Mapping[str, Candidate]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A KPI's value and over how many selections it is known; `reason` says why there is no value."""
+
+    value: float | None
+    coverage: Coverage
+    reason: str | None
+
+
+def measured_efficiency(totals: Totals, efficiency: Efficiency, missing: str) -> Measured:
+    """Cost efficiency as a KPI; `missing` is why it is not known where there are no selections."""
+    return Measured(efficiency.value, efficiency.coverage, efficiency.savings.reason if totals.count else missing)
 
 
 def measure_efficiency(
@@ -145,10 +160,14 @@ def shown_class(complexity: str) -> str:
 
 def _candidate(model_id: str, totals: Totals, p95_ms: float | None, limits: PerformanceMetrics) -> Candidate | None:
     sample, (count, cost, cost_sq) = totals.known("accuracy_count"), uncached(totals)
-    if min(sample, count) < MINIMUM_SAMPLE or p95_ms is None or p95_ms > limits.response_time.warning:
+    if (
+        min(sample, count) < EFFICIENCY_MINIMUM_SAMPLE
+        or p95_ms is None
+        or p95_ms > limits.of(KpiName.RESPONSE_TIME).warning
+    ):
         return None
     accuracy = share_interval(totals.sums["accuracy_sum"], sample)
-    if accuracy.low is None or accuracy.low < limits.selection_accuracy.target:
+    if accuracy.low is None or accuracy.low < limits.of(KpiName.SELECTION_ACCURACY).target:
         return None
     deviation = standard_deviation(count, cost, cost_sq) or 0.0
     return Candidate(model_id, cost / count, deviation, count, accuracy, sample)

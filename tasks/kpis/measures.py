@@ -10,7 +10,6 @@ from typing import Literal
 import polars as pl
 
 from models.documents import (
-    Coverage,
     DistributionBin,
     GroupCost,
     HeatmapCell,
@@ -19,13 +18,13 @@ from models.documents import (
     ModelStats,
     TimelinePoint,
 )
-from models.kpi import KpiName, judge
+from models.kpis import KPIS, KpiDefinition, KpiName, Thresholds, judge
 from models.period import Level, Period, floor_to, next_start
 from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics
-from tasks.kpis.cost_efficiency import Efficiency
+from tasks.kpis.cost_efficiency import Efficiency, Measured, measured_efficiency
 from tasks.rollups.aggregate import start_of
-from tasks.rollups.histogram import tally
+from tasks.rollups.histogram import histogram_table
 from tasks.rollups.query import UNCLASSIFIED
 from tasks.rollups.totals import NOTHING, Totals, percentiles_by, total, totals_by
 
@@ -36,16 +35,8 @@ DISTRIBUTION_EDGES_MS = (0, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000,
 
 def kpis(totals: Totals, efficiency: Efficiency, limits: PerformanceMetrics) -> tuple[Kpi, ...]:
     """The five KPIs in their order, each over the selections for which it is known."""
-    known = {
-        KpiName.RESPONSE_TIME: (totals.average_response_time_ms, totals.coverage_of("response_time_count")),
-        KpiName.SELECTION_ACCURACY: (totals.accuracy, totals.coverage_of("accuracy_count")),
-        KpiName.CACHE_HIT_RATE: (totals.hit_rate, totals.coverage_of("cache_count")),
-        KpiName.COST_EFFICIENCY: (efficiency.value, efficiency.coverage),
-        KpiName.ERROR_RATE: (totals.error_rate, totals.coverage_of("count")),
-    }
     missing = f"not recorded for any of {totals.count:,} selections" if totals.count else "no selections in the period"
-    reasons = {KpiName.COST_EFFICIENCY: efficiency.savings.reason} if totals.count else {}
-    return tuple(_kpi(name, known[name], reasons.get(name, missing), limits) for name in KpiName)
+    return tuple(_kpi(kpi, _measured(kpi, totals, efficiency, missing), limits.of(name)) for name, kpi in KPIS.items())
 
 
 def model_breakdown(rollups: pl.DataFrame, efficiencies: dict[str, float]) -> tuple[ModelStats, ...]:
@@ -99,7 +90,7 @@ def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[Timel
 
 def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
     """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last bin that holds any."""
-    found = tally(rollups, [])
+    found = histogram_table(rollups, [])
     edges, values_ms = [*DISTRIBUTION_EDGES_MS, float("inf")], found.values_ms
     all_counts = found.counts.sum(axis=0)
     counts = [int(all_counts[(low <= values_ms) & (values_ms < high)].sum()) for low, high in pairwise(edges)]
@@ -142,18 +133,28 @@ def buckets(period: Period, level: Level) -> Sequence[datetime]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _kpi(name: KpiName, known: tuple[float | None, Coverage], reason: str | None, limits: PerformanceMetrics) -> Kpi:
-    limit, (value, coverage) = limits.of(name), known
+_WORKED_OUT = {KpiName.COST_EFFICIENCY: measured_efficiency}
+"""What works out a KPI that is not one sum of rollups over another."""
+
+
+def _measured(kpi: KpiDefinition, totals: Totals, efficiency: Efficiency, missing: str) -> Measured:
+    if kpi.parts.is_derived:
+        return _WORKED_OUT[kpi.name](totals, efficiency, missing)
+    parts = kpi.parts
+    return Measured(totals.ratio(parts.numerator, parts.denominator), totals.coverage_of(parts.sample), missing)
+
+
+def _kpi(kpi: KpiDefinition, measured: Measured, limits: Thresholds) -> Kpi:
     return Kpi(
-        name=name,
-        value=value,
-        unit=limit.unit,
-        state=judge(name, value, limit),
-        target=limit.target,
-        warning=limit.warning,
-        critical=limit.critical,
-        coverage=coverage,
-        reason=reason if value is None else None,
+        name=kpi.name,
+        value=measured.value,
+        unit=limits.unit,
+        state=judge(measured.value, limits),
+        target=limits.target,
+        warning=limits.warning,
+        critical=limits.critical,
+        coverage=measured.coverage,
+        reason=measured.reason if measured.value is None else None,
     )
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Baseline, Baselines, Interval
-from tasks.kpis.cost_efficiency import MINIMUM_SAMPLE, uncached
+from tasks.kpis.cost_efficiency import EFFICIENCY_MINIMUM_SAMPLE, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import around, share_interval, standard_deviation, z
 from tasks.statistics.randomization import OBSERVATIONAL, Split
@@ -65,7 +65,7 @@ def baselines(rollups: pl.DataFrame, split: Split = OBSERVATIONAL, *, level: flo
 
 
 @dataclass(frozen=True)
-class _Grid:
+class _CostGrid:
     """Cells as arrays, one row a class and one column a model. Averages and deviations are 0 where none is known.
 
     `routed` counts the uncached selections with a known cost, `billed` all with a known cost, `rated` those with a
@@ -85,26 +85,28 @@ class _Grid:
 
     @property
     def priced(self) -> Flags:
-        return np.asarray(self.routed >= MINIMUM_SAMPLE)
+        return np.asarray(self.routed >= EFFICIENCY_MINIMUM_SAMPLE)
 
     @property
     def known(self) -> Flags:
-        return np.asarray(self.priced & (self.rated >= MINIMUM_SAMPLE))
+        return np.asarray(self.priced & (self.rated >= EFFICIENCY_MINIMUM_SAMPLE))
 
     @property
     def pool(self) -> Flags:
         """The models that are handed out."""
         served = self.routed.sum(axis=0)
-        return np.asarray((served >= MINIMUM_SAMPLE) & (served >= LEAST_SHARE * served.sum()))
+        return np.asarray((served >= EFFICIENCY_MINIMUM_SAMPLE) & (served >= LEAST_SHARE * served.sum()))
 
     def covered(self, cells: Flags) -> float:
         return float(self.billed[cells].sum()) / self.count
 
 
-def _grid(cells: Mapping[tuple[str, str], Totals], count: int) -> _Grid:
+def _grid(cells: Mapping[tuple[str, str], Totals], count: int) -> _CostGrid:
     classes, models = (tuple(sorted({key[place] for key in cells})) for place in (0, 1))
     measured = [[_measured(cells.get((name, model_id))) for model_id in models] for name in classes]
-    return _Grid(classes, models, count, *np.moveaxis(np.array(measured).reshape(len(classes), len(models), 7), 2, 0))
+    return _CostGrid(
+        classes, models, count, *np.moveaxis(np.array(measured).reshape(len(classes), len(models), 7), 2, 0)
+    )
 
 
 def _measured(cell: Totals | None) -> tuple[float, ...]:
@@ -139,11 +141,11 @@ def _router(totals: Totals, level: float) -> Baseline:
     )
 
 
-def _all_cheapest(grid: _Grid, router: Baseline, level: float) -> Baseline:
+def _all_cheapest(grid: _CostGrid, router: Baseline, level: float) -> Baseline:
     """Every uncached selection with the cheapest model, in the classes where its cost is known."""
     cheapest = _cheapest(grid)
     if router.cost_usd is None or cheapest is None:
-        return _untold("allCheapest", NO_COST if router.cost_usd is None else TOO_FEW)
+        return _unknown_baseline("allCheapest", NO_COST if router.cost_usd is None else TOO_FEW)
     covered = grid.priced[:, cheapest]
     shift = np.where(covered[:, None], -grid.routed, 0.0)
     shift[:, cheapest] = 0.0
@@ -163,13 +165,16 @@ def _all_cheapest(grid: _Grid, router: Baseline, level: float) -> Baseline:
     )
 
 
-def _is_rated(grid: _Grid, shift: Numbers) -> bool:
+def _is_rated(grid: _CostGrid, shift: Numbers) -> bool:
     """Whether the accuracy is known on both sides of a shift; of a cell with few selections, that of each is asked."""
     left, entered = shift < 0, shift > 0
-    return bool((grid.rated[left] >= np.minimum(MINIMUM_SAMPLE, grid.routed[left])).all() and grid.known[entered].all())
+    return bool(
+        (grid.rated[left] >= np.minimum(EFFICIENCY_MINIMUM_SAMPLE, grid.routed[left])).all()
+        and grid.known[entered].all()
+    )
 
 
-def _cheapest(grid: _Grid) -> int | None:
+def _cheapest(grid: _CostGrid) -> int | None:
     """The place of the model with the least average cost, over the classes where that is known of every one.
 
     Where there is no such class, over all that each served.
@@ -184,13 +189,13 @@ def _cheapest(grid: _Grid) -> int | None:
     return int(np.argmin(np.where(grid.pool, averages, np.inf)))
 
 
-def _shuffled(grid: _Grid, router: Baseline, level: float) -> tuple[Baseline, Interval | None]:
+def _shuffled(grid: _CostGrid, router: Baseline, level: float) -> tuple[Baseline, Interval | None]:
     """Models at random at the router's cost, in the classes where every one is known; and what the router gains."""
     classes: Flags = np.asarray(grid.known[:, grid.pool].all(axis=1))
     within = classes[:, None] & grid.pool
     mix = _mix(grid, within) if classes.sum() >= LEAST_CLASSES and grid.pool.sum() >= LEAST_MODELS else None
     if router.cost_usd is None or router.accuracy is None or mix is None:
-        return _untold("shuffled", _why_not(grid, router, int(classes.sum()))), None
+        return _unknown_baseline("shuffled", _missing_reason(grid, router, int(classes.sum()))), None
     shift = mix.routed - np.outer(mix.routed.sum(axis=1), mix.shares)
     gained = float((shift * grid.accuracy).sum()) / grid.count
     worth = np.where(within, grid.accuracy / grid.count - mix.slope * grid.cost - mix.own_shares_worth, 0.0)
@@ -200,8 +205,10 @@ def _shuffled(grid: _Grid, router: Baseline, level: float) -> tuple[Baseline, In
     shuffled_worth = np.where(within, grid.accuracy / grid.count, 0.0) - worth
     variance = _cell_variance(grid, _weights(grid, -shift), by_cost) + _pick_variance(mix.routed, shuffled_worth)
     accuracy = _accuracy(grid, -shift, variance, level)
-    told = Baseline(name="shuffled", cost_usd=router.cost_usd, accuracy=accuracy, covered_share=grid.covered(within))
-    return told, around(gained, z(level) * math.sqrt(gain_variance))
+    shuffled = Baseline(
+        name="shuffled", cost_usd=router.cost_usd, accuracy=accuracy, covered_share=grid.covered(within)
+    )
+    return shuffled, around(gained, z(level) * math.sqrt(gain_variance))
 
 
 @dataclass(frozen=True)
@@ -218,7 +225,7 @@ class _Mix:
     own_shares_worth: Numbers
 
 
-def _mix(grid: _Grid, within: Flags) -> _Mix | None:
+def _mix(grid: _CostGrid, within: Flags) -> _Mix | None:
     """The mix over the cells `within`; None where none costs what the router did."""
     routed = np.where(within, grid.routed, 0.0)
     sizes, own = routed.sum(axis=1), routed.sum(axis=0) / routed.sum()
@@ -237,12 +244,12 @@ def _mix(grid: _Grid, within: Flags) -> _Mix | None:
     return _Mix(routed, shares, slope, (1 - towards) * (accuracy - slope * cost) / routed.sum())
 
 
-def _weights(grid: _Grid, shift: Numbers) -> Numbers:
+def _weights(grid: _CostGrid, shift: Numbers) -> Numbers:
     """Each cell's weight in the accuracy over all selections, after so many were moved into it."""
     return np.asarray(grid.rated / grid.rated.sum() + shift / grid.count)
 
 
-def _accuracy(grid: _Grid, shift: Numbers, variance: float, level: float) -> Interval:
+def _accuracy(grid: _CostGrid, shift: Numbers, variance: float, level: float) -> Interval:
     estimate = float((_weights(grid, shift) * grid.accuracy).sum())
     spread = z(level) * math.sqrt(variance)
     # Rounding may put an estimate past 0 or 1 by a hair.
@@ -250,7 +257,7 @@ def _accuracy(grid: _Grid, shift: Numbers, variance: float, level: float) -> Int
     return Interval(estimate=estimate, low=low, high=high)
 
 
-def _cell_variance(grid: _Grid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
+def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
     """Of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
 
     How accuracy and cost go together within a cell is not in rollups, so their errors are taken to add up, which is the
@@ -267,7 +274,7 @@ def _pick_variance(picked: Numbers, worth: Numbers) -> float:
     return max(0.0, float((picked * worth**2).sum() - (total_worth**2 / size).sum()))
 
 
-def _why_not(grid: _Grid, router: Baseline, classes: int) -> str:
+def _missing_reason(grid: _CostGrid, router: Baseline, classes: int) -> str:
     if router.cost_usd is None or router.accuracy is None:
         return NO_COST if router.cost_usd is None else NO_ACCURACY
     if grid.pool.sum() < LEAST_MODELS:
@@ -275,5 +282,5 @@ def _why_not(grid: _Grid, router: Baseline, classes: int) -> str:
     return UNCOMPARED if classes < LEAST_CLASSES else UNMATCHED
 
 
-def _untold(name: Literal["allCheapest", "shuffled"], reason: str) -> Baseline:
+def _unknown_baseline(name: Literal["allCheapest", "shuffled"], reason: str) -> Baseline:
     return Baseline(name=name, cost_usd=None, accuracy=None, covered_share=0.0, reason=reason)

@@ -22,14 +22,14 @@ from tasks.optimizer.lifecycle import (
     ACTOR,
     Step,
     advance,
-    alone,
-    carry_out,
+    apply_config,
+    blocking_reason,
+    lock_optimizer,
     propose,
     recommendation_of,
-    why_not_now,
-    why_stopped,
+    stop_reason,
 )
-from tasks.optimizer.queries import in_states
+from tasks.optimizer.queries import list_by_state
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -42,7 +42,7 @@ REJECTED_FOR = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DecisionContext:
     """What a decision rests on: the period looked at, the newest selection known, and the time of deciding."""
 
     period: Period
@@ -62,7 +62,7 @@ def apply(
     engine: Engine,
     recommendations: Sequence[Recommendation],
     settings: Settings,
-    evidence: Evidence,
+    context: DecisionContext,
     *,
     dry_run: bool = False,
 ) -> tuple[Recommendation, ...]:
@@ -73,16 +73,16 @@ def apply(
     router or a person changed since it was read keeps their value.
     """
     with writing(engine) as connection:
-        alone(connection)
-        stopped = why_stopped(connection, settings.optimizer)
-        if stopped is not None:
-            return tuple(_noted(item, item.status, stopped) for item in recommendations)
-        _expire(connection, settings.optimizer, evidence)
-        _carry_out_approved(connection, settings, evidence.now)
-        settled = tuple(_settle(connection, item, settings, evidence) for item in recommendations)
+        lock_optimizer(connection)
+        stop = stop_reason(connection, settings.optimizer)
+        if stop is not None:
+            return tuple(_noted(item, item.status, stop) for item in recommendations)
+        _expire(connection, settings.optimizer, context)
+        _apply_approved(connection, settings, context.now)
+        decided = tuple(_decide(connection, item, settings, context) for item in recommendations)
         if dry_run:
             connection.rollback()
-        return settled
+        return decided
 
 
 def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedOptimization, ...]:
@@ -124,10 +124,10 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
     )
 
 
-def numbered(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
+def with_optimization_ids(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
     """The same, with the ids of the open optimizations that are about the same."""
     with reading(engine) as connection:
-        rows = in_states(connection, [State.PROPOSED, State.APPROVED])
+        rows = list_by_state(connection, [State.PROPOSED, State.APPROVED])
     ids = {(row.type, row.subject): row.id for row in rows}
     return tuple(
         item.model_copy(update={"optimization_id": ids.get((item.type, _subject(item)))}) for item in recommendations
@@ -137,19 +137,19 @@ def numbered(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _expire(connection: Connection, optimizer: Optimizer, evidence: Evidence) -> None:
+def _expire(connection: Connection, optimizer: Optimizer, context: DecisionContext) -> None:
     """Proposals that no run has found again for a while, and that nobody decided on, are over."""
-    for row in in_states(connection, [State.PROPOSED]):
-        if evidence.now - row.updated_at > timedelta(days=optimizer.proposal_days):
+    for row in list_by_state(connection, [State.PROPOSED]):
+        if context.now - row.updated_at > timedelta(days=optimizer.proposal_days):
             reason = f"nobody decided on it, and no run has found it again for {optimizer.proposal_days:g} days"
-            advance(connection, row.id, State.EXPIRED, Step(ACTOR, reason, evidence.now))
+            advance(connection, row.id, State.EXPIRED, Step(ACTOR, reason, context.now))
 
 
-def _carry_out_approved(connection: Connection, settings: Settings, now: datetime) -> None:
+def _apply_approved(connection: Connection, settings: Settings, now: datetime) -> None:
     """What people approved while it could not be applied."""
-    for row in in_states(connection, [State.APPROVED]):
+    for row in list_by_state(connection, [State.APPROVED]):
         item = recommendation_of(row)
-        if why_not_now(connection, [move.key for move in item.moves], settings, now) is not None:
+        if blocking_reason(connection, [move.key for move in item.moves], settings, now) is not None:
             continue
         approval = connection.execute(
             select(OPTIMIZATION_TRANSITION)
@@ -161,34 +161,40 @@ def _carry_out_approved(connection: Connection, settings: Settings, now: datetim
         ).first()
         by = approval.by if approval else ACTOR
         try:
-            carry_out(connection, row.id, item, Step(by, f"{item.type} because of {item.bottleneck}, approved", now))
+            apply_config(connection, row.id, item, Step(by, f"{item.type} because of {item.bottleneck}, approved", now))
         except ConfigConflict as conflict:
             advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {conflict}", now))
 
 
-def _settle(connection: Connection, item: Recommendation, settings: Settings, evidence: Evidence) -> Recommendation:
+def _decide(
+    connection: Connection, item: Recommendation, settings: Settings, context: DecisionContext
+) -> Recommendation:
     if item.status == "impossible":
         return item
-    if why := _refusal(connection, item, evidence) or _outdated(connection, item) or _approved(connection, item):
+    if (
+        why := _rejection_reason(connection, item, context)
+        or _outdated(connection, item)
+        or _approved(connection, item)
+    ):
         return _noted(item, "deferred", why)
-    optimization_id = _record(connection, item, evidence)
+    optimization_id = _record(connection, item, context)
     item = item.model_copy(update={"optimization_id": optimization_id})
-    why_not = _why_not(connection, item, settings, evidence)
-    if why_not is not None:
-        return _noted(item, *why_not)
+    deferral = _deferral(connection, item, settings, context)
+    if deferral is not None:
+        return _noted(item, *deferral)
     reason = f"{item.type} because of {item.bottleneck}"
     try:
         with connection.begin_nested():
-            alone_decided = evidence.step("may be done without a person's word")
+            alone_decided = context.step("may be done without a person's word")
             advance(connection, optimization_id, State.AUTO_APPLIED, alone_decided)
-            carry_out(connection, optimization_id, item, evidence.step(reason))
+            apply_config(connection, optimization_id, item, context.step(reason))
     except ConfigConflict as conflict:
         return _noted(item, "deferred", f"left alone: {conflict}")
     return _noted(item, "applied", item.note)
 
 
-def _why_not(
-    connection: Connection, item: Recommendation, settings: Settings, evidence: Evidence
+def _deferral(
+    connection: Connection, item: Recommendation, settings: Settings, context: DecisionContext
 ) -> tuple[Status, str | None] | None:
     """Why a recommendation is not carried out now, with its status; None where it is."""
     if item.status in ("waiting", "deferred"):
@@ -196,22 +202,22 @@ def _why_not(
     if not item.auto_apply or settings.optimizer.mode == "propose":
         why = ": the optimizer only proposes" if item.auto_apply else ""
         return "waiting", f"waits for a person to decide{why}"
-    if evidence.is_stale:
+    if context.is_stale:
         return "deferred", "not applied: much newer selections than this period's are known"
     keys = [move.key for move in item.moves]
-    early = _why_too_early(connection, keys, evidence) or why_not_now(connection, keys, settings, evidence.now)
+    early = _too_early_reason(connection, keys, context) or blocking_reason(connection, keys, settings, context.now)
     return None if early is None else ("deferred", early)
 
 
-def _why_too_early(connection: Connection, keys: Sequence[str], evidence: Evidence) -> str | None:
+def _too_early_reason(connection: Connection, keys: Sequence[str], context: DecisionContext) -> str | None:
     """Where the period began before the last change of the keys, it does not tell how they do now."""
     by_optimization = CONFIG_CHANGE.c.key.in_(keys), CONFIG_CHANGE.c.optimization_id.is_not(None)
     changed_at: datetime = (
         connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_optimization)) or EARLIEST
     )
-    if changed_at <= evidence.period.start:
+    if changed_at <= context.period.start:
         return None
-    shown = evidence.period.local(changed_at).isoformat(sep=" ", timespec="minutes")
+    shown = context.period.local(changed_at).isoformat(sep=" ", timespec="minutes")
     return f"waits for a whole period after the last change of the same keys, {shown}"
 
 
@@ -224,21 +230,21 @@ def _outdated(connection: Connection, item: Recommendation) -> str | None:
     return None
 
 
-def _refusal(connection: Connection, item: Recommendation, evidence: Evidence) -> str | None:
+def _rejection_reason(connection: Connection, item: Recommendation, context: DecisionContext) -> str | None:
     """Who has lately rejected the same, or approved what only they can carry out, in words; None where nobody has."""
     rows = connection.execute(
         select(OPTIMIZATION.c.recommendation, OPTIMIZATION_TRANSITION)
         .join(OPTIMIZATION_TRANSITION, OPTIMIZATION_TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
         .where(OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item))
         .where(OPTIMIZATION_TRANSITION.c.to_state.in_([State.REJECTED, State.APPROVED]))
-        .where(OPTIMIZATION_TRANSITION.c.at > evidence.now - REJECTED_FOR)
+        .where(OPTIMIZATION_TRANSITION.c.at > context.now - REJECTED_FOR)
         .order_by(OPTIMIZATION_TRANSITION.c.id.desc())
     ).fetchall()
     for row in rows:
         earlier = recommendation_of(row)
         is_decided = row.to_state == State.REJECTED or not earlier.moves
         if is_decided and _aims(earlier) == _aims(item):
-            day = evidence.period.local(row.at)
+            day = context.period.local(row.at)
             what = f"{row.to_state} by {row.by} on {day:%Y-%m-%d} ({row.reason})"
             return f"{what}; not proposed again for {REJECTED_FOR.days} days"
     return None
@@ -250,7 +256,7 @@ def _aims(item: Recommendation) -> object:
 
 def _approved(connection: Connection, item: Recommendation) -> str | None:
     """Which approved one is about the same, in words: it stays as the person saw it."""
-    for row in in_states(connection, [State.APPROVED]):
+    for row in list_by_state(connection, [State.APPROVED]):
         if (row.type, row.subject) == (item.type, _subject(item)):
             return f"#{row.id} is approved, and is applied as soon as it can be"
     return None
@@ -260,19 +266,19 @@ def _subject(item: Recommendation) -> str:
     return item.complexity or ",".join(move.key for move in item.moves)
 
 
-def _record(connection: Connection, item: Recommendation, evidence: Evidence) -> int:
+def _record(connection: Connection, item: Recommendation, context: DecisionContext) -> int:
     """The id of the open optimization for the recommendation, made or brought up to date."""
     content = {
         "recommendation": item.model_dump(mode="json", by_alias=True),
-        "period_start": evidence.period.start,
-        "period_end": evidence.period.end,
+        "period_start": context.period.start,
+        "period_end": context.period.end,
     }
     is_same = OPTIMIZATION.c.type == item.type, OPTIMIZATION.c.subject == _subject(item)
     known = connection.scalar(select(OPTIMIZATION.c.id).where(*is_same, OPTIMIZATION.c.state == State.PROPOSED))
     if known is None:
         made = {"type": item.type, "subject": _subject(item), **content}
-        return propose(connection, made, evidence.step(f"because of {item.bottleneck}"))
-    renewed = {**content, "updated_at": evidence.now}
+        return propose(connection, made, context.step(f"because of {item.bottleneck}"))
+    renewed = {**content, "updated_at": context.now}
     connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == known).values(renewed))
     return int(known)
 

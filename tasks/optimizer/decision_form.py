@@ -14,14 +14,14 @@ DECISION_DEPLOYMENT = "decide/routewatch"
 NOTHING_PENDING = "nothing is waiting"
 
 
-def choices(waiting: tuple[tuple[int, str], ...]) -> list[str]:
+def decision_options(waiting: tuple[tuple[int, str], ...]) -> list[str]:
     """What the form lets one choose from."""
     return [label for _, label in waiting] or [NOTHING_PENDING]
 
 
-def with_choices(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
+def with_options(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
     """The form's schema with the pending optimizations as the values of `optimization`."""
-    names = choices(waiting)
+    names = decision_options(waiting)
     field = {**schema["properties"]["optimization"], "enum": names, "default": names[0]}
     return {**schema, "properties": {**schema["properties"], "optimization": field}}
 
@@ -49,7 +49,7 @@ def update_form(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     try:
         with get_client(sync_client=True) as client:
             form = client.read_deployment_by_name(DECISION_DEPLOYMENT)
-            schema = with_choices(dict(form.parameter_openapi_schema or {}), waiting)
+            schema = with_options(dict(form.parameter_openapi_schema or {}), waiting)
             client.update_deployment(form.id, DeploymentUpdate(parameter_openapi_schema=schema))
     except ObjectNotFound:
         return {}

@@ -29,8 +29,8 @@ from models.schema import (
 )
 from models.settings import Optimizer, Settings
 from tasks.optimizer.matched_hours import will_match
-from tasks.optimizer.queries import found, in_states
-from tasks.optimizer.router_config import Change, set_value
+from tasks.optimizer.queries import get_optimization, list_by_state
+from tasks.optimizer.router_config import ChangeOrigin, set_value
 
 State = OptimizationState
 
@@ -64,7 +64,7 @@ class Step:
     evidence: dict[str, Any] | None = None
 
 
-def alone(connection: Connection) -> None:
+def lock_optimizer(connection: Connection) -> None:
     """Wait until no other process decides on optimizations; until the end of the transaction none does.
 
     SQLite has one writer at a time anyway.
@@ -73,7 +73,7 @@ def alone(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('routewatch optimizations'))"))
 
 
-def why_stopped(connection: Connection, optimizer: Optimizer) -> str | None:
+def stop_reason(connection: Connection, optimizer: Optimizer) -> str | None:
     """Why nothing may be changed at all: the settings say so, or the kill switch does. None where it may."""
     if optimizer.mode == "off":
         return "the optimizer is off (optimizer.mode in the settings)"
@@ -85,7 +85,7 @@ def why_stopped(connection: Connection, optimizer: Optimizer) -> str | None:
 
 def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
     """Raises OptimizerStopped."""
-    if why := why_stopped(connection, optimizer):
+    if why := stop_reason(connection, optimizer):
         raise OptimizerStopped(why)
 
 
@@ -98,41 +98,41 @@ def propose(connection: Connection, values: dict[str, Any], step: Step) -> int:
     """A new optimization; its id."""
     row = {**values, "state": State.PROPOSED, "created_at": step.at, "updated_at": step.at}
     made = connection.execute(insert(OPTIMIZATION).values(row).returning(OPTIMIZATION.c.id)).scalar_one()
-    _put_on_record(connection, made, None, State.PROPOSED, step)
+    _record_transition(connection, made, None, State.PROPOSED, step)
     return int(made)
 
 
 def advance(connection: Connection, optimization_id: int, to: State, step: Step, **values: Any) -> None:
     """Take an optimization to its next state. Raises UnknownOptimization where no step leads there from its state."""
-    before = State(found(connection, optimization_id).state)
+    before = State(get_optimization(connection, optimization_id).state)
     if to not in _NEXT.get(before, ()):
         raise UnknownOptimization(optimization_id, f"is {before.value} and cannot become {to.value}")
     as_read = OPTIMIZATION.c.id == optimization_id, OPTIMIZATION.c.state == before
     written = {"state": to, "updated_at": step.at, **values}
     if connection.execute(update(OPTIMIZATION).where(*as_read).values(written)).rowcount != 1:
         raise UnknownOptimization(optimization_id, f"is no longer {before.value}")
-    _put_on_record(connection, optimization_id, before, to, step)
+    _record_transition(connection, optimization_id, before, to, step)
 
 
-def carry_out(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
+def apply_config(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
     """Give the config the values of an approved optimization. Raises ConfigConflict, and then changes nothing.
 
     The change, its audit rows and the new state are one transaction, the caller's.
     """
-    change = Change(step.by, step.reason, step.at, optimization_id)
+    change = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
     with connection.begin_nested():
         for move in item.moves:
             set_value(connection, move.key, move.to_value, move.version, change)
         advance(connection, optimization_id, State.APPLIED, step, applied_at=step.at)
 
 
-def take_back(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
+def revert_config(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
     """Give the keys of an optimization the values from before. Raises ConfigConflict where one was changed since."""
     made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
     changes = connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id.desc())).fetchall()
     with connection.begin_nested():
         for change in changes:
-            back = Change(step.by, step.reason, step.at, optimization_id)
+            back = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
             version = set_value(connection, change.key, change.from_value, change.version, back)
             same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
             new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
@@ -152,16 +152,16 @@ def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict 
     return None
 
 
-def why_not_now(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
+def blocking_reason(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
     """Why keys are left alone for now; None where they may be changed."""
-    for row in in_states(connection, OBSERVED):
+    for row in list_by_state(connection, OBSERVED):
         theirs = [move.key for move in recommendation_of(row).moves]
         if overlap(keys, theirs):
             return f"waits until #{row.id} ({', '.join(theirs)}) is judged: two changes at once prove nothing of either"
     cooled_at = max((at for key in keys if (at := _cooled_at(connection, key, settings.optimizer))), default=None)
     if cooled_at is not None and cooled_at > now:
         return f"cools down until {cooled_at:%Y-%m-%d %H:%M} UTC after the last change of the same keys"
-    if not _can_be_judged(connection, keys, settings, now):
+    if not _can_be_assessed(connection, keys, settings, now):
         return "waits for hours under the present config that the next ones can be compared with"
     return None
 
@@ -202,7 +202,7 @@ def _area(key: str) -> str:
     return key if key.startswith("routing.") else "*"
 
 
-def _can_be_judged(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
+def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
     """Whether what comes next can be held against what came under the present config."""
     first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
     start = max(unchanged_since(connection, keys, now), first or now)
@@ -230,7 +230,9 @@ def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> dateti
     return last + min(wait, max(LONGEST_COOL_DOWN, timedelta(hours=optimizer.cool_down_hours)))
 
 
-def _put_on_record(connection: Connection, optimization_id: int, before: State | None, to: State, step: Step) -> None:
+def _record_transition(
+    connection: Connection, optimization_id: int, before: State | None, to: State, step: Step
+) -> None:
     connection.execute(
         insert(OPTIMIZATION_TRANSITION).values(
             optimization_id=optimization_id,

@@ -17,18 +17,19 @@ import numpy as np
 import polars as pl
 
 from models.documents import CONFIDENCE, Interval, MetricChange
-from models.kpi import KpiName
+from models.kpis import KpiName
+from models.metrics import METRICS, Better, Unit, ratio_sums
 from tasks.statistics.intervals import share_interval
 
 RESAMPLES = 2_000
 
-MINIMUM_HOURS = 12
+MATCHED_MINIMUM_HOURS = 12
 """Matched hours below which nothing is judged: the spread of fewer is a guess."""
 
 MATCHED_SHARE = 0.8
 """Hours of the week are used where so much of the hours after has its like before."""
 
-SUMS = (
+MATCHED_SUMS = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
     "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
 )  # fmt: skip
@@ -38,21 +39,31 @@ MatchedBy = Literal["hour of the week", "hour of the day"]
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A KPI as one sum over another, and by how much it may get worse.
+class JudgedMetric:
+    """A metric that is one sum over another, and by how much it may get worse.
 
     `margin` is in the metric's unit, or where `relative` a share of its value before. `limit`: a worse value that is
-    still on its good side harms nobody. `is_share`: selections are counted, of which each is one or not.
+    still on its good side harms nobody.
     """
 
     name: KpiName | Literal["averageCost", "slowShare"]
-    above: str
-    below: str
-    lower_is_better: bool
     margin: float
     relative: bool = False
     limit: float | None = None
-    is_share: bool = True
+
+    @property
+    def sums(self) -> tuple[str, str]:
+        """The rollup columns above and below the line."""
+        return ratio_sums(METRICS[self.name])
+
+    @property
+    def lower_is_better(self) -> bool:
+        return METRICS[self.name].better is Better.LOWER
+
+    @property
+    def is_share(self) -> bool:
+        """Whether selections are counted, of which each is one or not."""
+        return METRICS[self.name].unit is Unit.RATIO
 
     def margin_of(self, before: float) -> float:
         return abs(before) * self.margin if self.relative else self.margin
@@ -76,15 +87,15 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
     for by, place in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
         placed = [frame.with_columns(place=place(zone)) for frame in (before, after)]
         known = placed[0]["place"].unique()
-        alike = placed[1].filter(pl.col("place").is_in(known.implode()))
-        enough = alike.height >= max(MINIMUM_HOURS, MATCHED_SHARE * after.height)
-        if enough or (by == "hour of the day" and alike.height >= MINIMUM_HOURS):
-            sides = [frame.group_by("place").agg(pl.col(SUMS).sum()) for frame in (placed[0], alike)]
+        comparable = placed[1].filter(pl.col("place").is_in(known.implode()))
+        enough = comparable.height >= max(MATCHED_MINIMUM_HOURS, MATCHED_SHARE * after.height)
+        if enough or (by == "hour of the day" and comparable.height >= MATCHED_MINIMUM_HOURS):
+            sides = [frame.group_by("place").agg(pl.col(MATCHED_SUMS).sum()) for frame in (placed[0], comparable)]
             both = sides[1].join(sides[0], on="place", suffix="_before").sort("place")
-            names = [f"{name}_before" for name in SUMS]
+            names = [f"{name}_before" for name in MATCHED_SUMS]
             as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
-            return Matched(by, alike.height, both.select(SUMS), as_before)  # type: ignore[arg-type]
-    return Matched(None, 0, after.select(SUMS).clear(), before.select(SUMS).clear())
+            return Matched(by, comparable.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
+    return Matched(None, 0, after.select(MATCHED_SUMS).clear(), before.select(MATCHED_SUMS).clear())
 
 
 def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
@@ -95,11 +106,11 @@ def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool
         .to_series()
         for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
     ]
-    alike = int(places[1].is_in(places[0].implode()).sum())
-    return alike >= max(MINIMUM_HOURS, len(places[1]) / 2)
+    comparable = int(places[1].is_in(places[0].implode()).sum())
+    return comparable >= max(MATCHED_MINIMUM_HOURS, len(places[1]) / 2)
 
 
-def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
+def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
     """How a metric did after, against its matched hours before, with an interval at `level` and a judgement.
 
     Before is weighted as after is, place by place, so that other hours being busy is no change. The same seed gives the
@@ -109,7 +120,7 @@ def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFI
     above_before, below_before = _sums(matched.before, metric)
     known = (below > 0) & (below_before > 0)
     samples = int(below_before.sum()), int(below.sum())
-    if known.sum() < MINIMUM_HOURS:
+    if known.sum() < MATCHED_MINIMUM_HOURS:
         return _unknown(metric, samples, int(known.sum()))
     expected = (below * np.divide(above_before, below_before, out=np.zeros_like(above), where=known))[known]
     above, below = above[known], below[known]
@@ -127,13 +138,13 @@ def compare(matched: Matched, metric: Metric, *, seed: int, level: float = CONFI
         margin=metric.margin_of(before),
         sample_before=samples[0],
         sample_after=samples[1],
-        judgement=_judge(metric, change, before, after),
+        judgement=_judgement_of(metric, change, before, after),
     )
 
 
 def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
     """What the matched selections after cost less than at the prices before, in USD; None where cost is not known."""
-    cost = Metric("averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=0.0, is_share=False)
+    cost = JudgedMetric("averageCost", margin=0.0)
     change = compare(matched, cost, seed=seed, level=level)
     if change.change is None or change.change.low is None or change.change.high is None:
         return None
@@ -157,8 +168,9 @@ def _hour_of_day(zone: str) -> pl.Expr:
     return weekend * 24 + local.dt.hour()
 
 
-def _sums(frame: pl.DataFrame, metric: Metric) -> tuple[Any, Any]:
-    return frame[metric.above].cast(pl.Float64).to_numpy(), frame[metric.below].cast(pl.Float64).to_numpy()
+def _sums(frame: pl.DataFrame, metric: JudgedMetric) -> tuple[Any, Any]:
+    above, below = metric.sums
+    return frame[above].cast(pl.Float64).to_numpy(), frame[below].cast(pl.Float64).to_numpy()
 
 
 def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float, float]:
@@ -196,8 +208,8 @@ def _pooled(difference: Any, below: Any) -> tuple[Any, Any]:
     return estimate, np.sqrt((residual**2).sum(axis=1)) / whole
 
 
-def _judge(
-    metric: Metric, change: Interval, before: float, after: float
+def _judgement_of(
+    metric: JudgedMetric, change: Interval, before: float, after: float
 ) -> Literal["better", "same", "worse", "unclear"]:
     sign = 1.0 if metric.lower_is_better else -1.0
     bounds = sorted(sign * bound for bound in (change.low or 0.0, change.high or 0.0))
@@ -210,9 +222,9 @@ def _judge(
     return "same" if bounds[1] <= metric.margin_of(before) or harmless else "unclear"
 
 
-def _unknown(metric: Metric, samples: tuple[int, int], hours: int) -> MetricChange:
+def _unknown(metric: JudgedMetric, samples: tuple[int, int], hours: int) -> MetricChange:
     return MetricChange(
         metric=metric.name, before=None, after=None, change=None, margin=metric.margin, sample_before=samples[0],
         sample_after=samples[1], judgement="unknown",
-        reason=f"known in {hours} matched hours, {MINIMUM_HOURS} are needed",
+        reason=f"known in {hours} matched hours, {MATCHED_MINIMUM_HOURS} are needed",
     )  # fmt: skip

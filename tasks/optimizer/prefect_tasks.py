@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.attribution import Attribution
-from models.context import Workplace
+from models.context import AppContext
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
 from tasks.optimizer.decisions import approve, reject
@@ -17,20 +17,20 @@ from tasks.optimizer.verify import verify
 
 
 @task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def verify_optimizations(place: Workplace, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
+def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
     """Judge what was changed, and take back what clearly harms."""
-    return verify(place.engine, place.settings, now, early=early)
+    return verify(ctx.engine, ctx.settings, now, early=early)
 
 
 @task(name="offer decisions", cache_policy=NO_CACHE)
-def offer_decisions(place: Workplace) -> dict[int, str]:
+def update_decision_form(ctx: AppContext) -> dict[int, str]:
     """Bring the form's choices up to date; the links that lead to it, by optimization."""
-    return update_form(pending(place.engine))
+    return update_form(pending(ctx.engine))
 
 
 @task(name="decide", cache_policy=NO_CACHE)
-def decide_on(place: Workplace, optimization_id: int, word: Attribution, *, approved: bool) -> str:
+def decide_on(ctx: AppContext, optimization_id: int, word: Attribution, *, approved: bool) -> str:
     """Carry out a person's decision; what came of it, in a sentence."""
     if approved:
-        return approve(place.engine, optimization_id, place.settings, word)
-    return reject(place.engine, optimization_id, word)
+        return approve(ctx.engine, optimization_id, ctx.settings, word)
+    return reject(ctx.engine, optimization_id, word)

@@ -12,7 +12,7 @@ from models.errors import UnknownOptimization
 from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, OptimizationState
 
 
-def found(connection: Connection, optimization_id: int) -> Row[Any]:
+def get_optimization(connection: Connection, optimization_id: int) -> Row[Any]:
     """One optimization. Raises UnknownOptimization."""
     row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
     if row is None:
@@ -20,7 +20,7 @@ def found(connection: Connection, optimization_id: int) -> Row[Any]:
     return row
 
 
-def in_states(connection: Connection, states: Iterable[OptimizationState]) -> Sequence[Row[Any]]:
+def list_by_state(connection: Connection, states: Iterable[OptimizationState]) -> Sequence[Row[Any]]:
     """The optimizations that are in one of some states, the oldest first."""
     wanted = OPTIMIZATION.c.state.in_(list(states))
     return connection.execute(select(OPTIMIZATION).where(wanted).order_by(OPTIMIZATION.c.id)).fetchall()
@@ -35,7 +35,7 @@ def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
 def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
     """The proposals that wait for a person: id and what it is about, the oldest first."""
     with reading(engine) as connection:
-        rows = in_states(connection, [OptimizationState.PROPOSED])
+        rows = list_by_state(connection, [OptimizationState.PROPOSED])
     return tuple((row.id, label(row)) for row in rows)
 
 
@@ -49,10 +49,10 @@ def label(row: Row[Any]) -> str:
     return f"#{row.id} {row.type}: {moves or row.subject}"
 
 
-def story_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[Row[Any]]]:
+def history_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[Row[Any]]]:
     """An optimization and every step of its life, the first first. Raises UnknownOptimization."""
     with reading(engine) as connection:
-        row = found(connection, optimization_id)
+        row = get_optimization(connection, optimization_id)
         steps = (
             select(OPTIMIZATION_TRANSITION)
             .where(OPTIMIZATION_TRANSITION.c.optimization_id == optimization_id)

@@ -21,7 +21,7 @@ import polars as pl
 from models.documents import (
     CONFIDENCE,
     Bottleneck,
-    ConfigMove,
+    ConfigChangeProposal,
     HighCost,
     Interval,
     LowCacheHitRate,
@@ -43,7 +43,7 @@ EFFORT_WEIGHTS = {"low": 1, "medium": 2, "high": 3}
 
 
 @dataclass(frozen=True)
-class _Basis:
+class _SelectionCosts:
     """What recommendations of models rest on; intervals are at `level`."""
 
     rollups: pl.DataFrame
@@ -66,7 +66,7 @@ def recommend(
 
     model_selection comes once per complexity class. `split` is worked out from the rollups where it is not given.
     """
-    basis = _Basis(rollups, cheapest, split_of(rollups, optimizer) if split is None else split, level)
+    basis = _SelectionCosts(rollups, cheapest, split_of(rollups, optimizer) if split is None else split, level)
     found: list[Recommendation] = []
     for bottleneck in bottlenecks:
         if isinstance(bottleneck, SlowResponse):
@@ -83,9 +83,9 @@ def recommend(
 
 def _scored(item: Recommendation) -> Recommendation:
     """With its score, which what cannot be done has none of."""
-    if item.worth is None or item.confidence is None or item.status == "impossible":
+    if item.expected_gain is None or item.confidence is None or item.status == "impossible":
         return item
-    score = item.worth * item.confidence / EFFORT_WEIGHTS[item.effort]
+    score = item.expected_gain * item.confidence / EFFORT_WEIGHTS[item.effort]
     return item.model_copy(update={"score": score})
 
 
@@ -102,7 +102,7 @@ def _limit_error(limit: float, sample: int) -> float:
 def _cache_optimization(
     bottleneck: SlowResponse, config: Mapping[str, Setting], optimizer: Optimizer
 ) -> Recommendation:
-    moves, notes = _moves(
+    moves, notes = _config_changes(
         {
             "cache.max_entries": optimizer.cache_max_entries,
             "cache.ttl_seconds": optimizer.cache_ttl_seconds,
@@ -120,7 +120,7 @@ def _cache_optimization(
             effort="low",
             auto_apply=True,
             moves=moves,
-            worth=excess,
+            expected_gain=excess,
             confidence=_confidence(excess, _limit_error(SLOW_SHARE, bottleneck.sample)),
             sample=bottleneck.sample,
         ),
@@ -131,7 +131,7 @@ def _cache_optimization(
 
 
 def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], optimizer: Optimizer) -> Recommendation:
-    moves, notes = _moves(
+    moves, notes = _config_changes(
         {
             "cache.key_strategy": optimizer.cache_key_strategy,
             "cache.eviction_policy": optimizer.cache_eviction_policy,
@@ -149,7 +149,7 @@ def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], 
             effort="medium",
             auto_apply=True,
             moves=moves,
-            worth=gap,
+            expected_gain=gap,
             confidence=_confidence(gap, _limit_error(bottleneck.target_rate, bottleneck.sample)),
             sample=bottleneck.sample,
         ),
@@ -173,11 +173,11 @@ def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optim
     return recommendation.model_copy(update={"note": "; ".join(notes) or None})
 
 
-def _moves(
+def _config_changes(
     knobs: Mapping[str, NumericKnob | ChoiceKnob], config: Mapping[str, Setting]
-) -> tuple[tuple[ConfigMove, ...], list[str]]:
+) -> tuple[tuple[ConfigChangeProposal, ...], list[str]]:
     """One step per key that can be moved, and why the others cannot."""
-    moves: list[ConfigMove] = []
+    moves: list[ConfigChangeProposal] = []
     notes: list[str] = []
     for key, knob in knobs.items():
         if key not in config:
@@ -186,9 +186,11 @@ def _moves(
         current = config[key]
         target = _step(current.value, knob)
         if target is None:
-            notes.append(f"{key} stays at {current.value!r}, which {_why_stuck(current.value, knob)}")
+            notes.append(f"{key} stays at {current.value!r}, which {_stuck_reason(current.value, knob)}")
         else:
-            moves.append(ConfigMove(key=key, from_value=current.value, to_value=target, version=current.version))
+            moves.append(
+                ConfigChangeProposal(key=key, from_value=current.value, to_value=target, version=current.version)
+            )
     return tuple(moves), notes
 
 
@@ -204,7 +206,7 @@ def _step(value: Any, knob: NumericKnob | ChoiceKnob) -> Any:
     return stepped if stepped > value else None
 
 
-def _why_stuck(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
+def _stuck_reason(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
     if isinstance(knob, ChoiceKnob):
         known = ", ".join(knob.choices)
         return "is the strongest of the known choices" if value == knob.choices[-1] else f"is none of {known}"
@@ -213,11 +215,13 @@ def _why_stuck(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
     return f"is at or above the upper bound {knob.maximum:g}"
 
 
-def _model_selection(bottleneck: HighCost, basis: _Basis, config: Mapping[str, Setting]) -> list[Recommendation]:
+def _model_selection(
+    bottleneck: HighCost, basis: _SelectionCosts, config: Mapping[str, Setting]
+) -> list[Recommendation]:
     cells = {(key[0], key[1]): totals for key, totals in totals_by(basis.rollups, "complexity", "model_id").items()}
     spent = total(basis.rollups).sums["cost_sum_usd"]
     found = [
-        recommendation.model_copy(update={"worth": recommendation.savings_usd.estimate / spent})
+        recommendation.model_copy(update={"expected_gain": recommendation.savings_usd.estimate / spent})
         for complexity in sorted(basis.cheapest)
         if (recommendation := _cheaper_model(complexity, basis, cells, config)) and recommendation.savings_usd
     ]
@@ -233,7 +237,7 @@ def _model_selection(bottleneck: HighCost, basis: _Basis, config: Mapping[str, S
 
 
 def _cheaper_model(
-    complexity: str, basis: _Basis, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
+    complexity: str, basis: _SelectionCosts, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
 ) -> Recommendation | None:
     """Move the class's model in the config to the candidate, else its costliest other one; None unless that saves.
 
@@ -255,9 +259,11 @@ def _cheaper_model(
     if configured == candidate.model_id:
         return None
     from_model, saving = max(sure.items(), key=lambda item: (item[0] == configured, item[1].estimate, item[0]))
-    move: tuple[ConfigMove, ...] = ()
+    move: tuple[ConfigChangeProposal, ...] = ()
     if setting is not None and configured == from_model:
-        move = (ConfigMove(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),)
+        move = (
+            ConfigChangeProposal(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),
+        )
     notes = ("waits for a person to decide", basis.split.why([complexity]))
     return _of_models(candidate.sample).model_copy(
         update={

@@ -29,7 +29,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Change:
+class ChangeOrigin:
     """Who changes a key, why, when, and on whose behalf."""
 
     by: str
@@ -45,7 +45,7 @@ def read_config(engine: Engine) -> dict[str, Setting]:
         return {row.key: Setting(row.value, row.version) for row in rows}
 
 
-def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: Change) -> int:
+def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: ChangeOrigin) -> int:
     """Give a key a value within the caller's transaction; gives the new version.
 
     `expected_version` is None for a key that is not there yet. Raises ConfigConflict when it is at another one.
@@ -82,7 +82,7 @@ def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, n
     with writing(engine) as connection:
         # Locked, so that a change of the same second waits its turn instead of getting in between.
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key).with_for_update())
-        return set_value(connection, key, value, version, Change(by, reason, now))
+        return set_value(connection, key, value, version, ChangeOrigin(by, reason, now))
 
 
 def history(engine: Engine, key: str | None = None) -> Sequence[Any]:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
-from models.kpi import KpiName
+from models.kpis import KpiName
+from models.metrics import METRICS, Better
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
 from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, OptimizationState
@@ -22,30 +23,30 @@ from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
-from tasks.bottlenecks.hotspots import stretches
+from tasks.bottlenecks.hotspots import merge_intervals
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
     Step,
     advance,
-    alone,
     conflict_of,
+    lock_optimizer,
     recommendation_of,
-    take_back,
+    revert_config,
+    stop_reason,
     unchanged_since,
-    why_stopped,
 )
-from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
-from tasks.optimizer.queries import in_states
+from tasks.optimizer.matched_hours import MATCHED_SUMS, JudgedMetric, compare, match, saved
+from tasks.optimizer.queries import list_by_state
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger
 
 State = OptimizationState
 
-LOOKS_BACK = timedelta(weeks=4)
+OBSERVED_BEFORE = timedelta(weeks=4)
 
-SETTLED_AFTER = timedelta(minutes=5)
+LATE_ARRIVAL_GRACE = timedelta(minutes=5)
 """An hour is judged when it ended so long ago: late rows are in by then."""
 
 EARLY_CONFIDENCE = 0.999
@@ -58,12 +59,12 @@ target to critical, or less, is used up by one change."""
 
 INCIDENT_SHARE = 0.25
 
-GOAL_MARGIN = 0.2
+PRIMARY_METRIC_MARGIN = 0.2
 """Of what it is to better, a change may use up only this part of the margin."""
 
 
 @dataclass(frozen=True)
-class Scene:
+class ObservationWindow:
     """One optimization under observation, with the hours (`bucket` and SUMS) before and after it."""
 
     row: Row[Any]
@@ -81,24 +82,24 @@ def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = F
     while the optimizer is off or stopped.
     """
     with reading(engine) as connection:
-        if why_stopped(connection, settings.optimizer) is not None:
+        if stop_reason(connection, settings.optimizer) is not None:
             return ()
-        scenes = [_scene(connection, row, settings, now) for row in in_states(connection, OBSERVED)]
-    verdicts = [(scene, judge(scene, settings, now, early=early)) for scene in scenes]
-    return tuple(_act(engine, scene, verdict, now) for scene, verdict in verdicts if verdict is not None)
+        windows = [_observation_window(connection, row, settings, now) for row in list_by_state(connection, OBSERVED)]
+    verdicts = [(window, assess(window, settings, now, early=early)) for window in windows]
+    return tuple(_act(engine, window, verdict, now) for window, verdict in verdicts if verdict is not None)
 
 
-def judge(scene: Scene, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
+def assess(window: ObservationWindow, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
     """The verdict on one change; None where an early look finds no sure harm. Pure."""
     optimizer, limits = settings.optimizer, settings.performance_metrics
-    observed = scene.observed_to - scene.observed_from
-    over = now - scene.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
+    observed = window.observed_to - window.observed_from
+    over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
     soon = observed < timedelta(hours=optimizer.observe_hours)
-    before, after = (without_incidents(hours, limits) for hours in (scene.before, scene.after))
+    before, after = (without_incidents(hours, limits) for hours in (window.before, window.after))
     matched = match(before, after, settings.timezone)
     level = EARLY_CONFIDENCE if early else CONFIDENCE
-    goal, guards = metrics_of(scene.item, limits)
-    changes = [compare(matched, metric, seed=scene.row.id, level=level) for metric in (goal, *guards)]
+    goal, guards = metrics_of(window.item, limits)
+    changes = [compare(matched, metric, seed=window.row.id, level=level) for metric in (goal, *guards)]
     short = min(changes[0].sample_before, changes[0].sample_after) < optimizer.minimum_sample
     worse = [] if short else [change for change in changes if change.judgement == "worse"]
     if early and not worse:
@@ -108,14 +109,14 @@ def judge(scene: Scene, settings: Settings, now: datetime, *, early: bool = Fals
         state=state,
         reason=reason,
         judged_at=now,
-        observed_from=scene.observed_from,
-        observed_to=scene.observed_to,
+        observed_from=window.observed_from,
+        observed_to=window.observed_to,
         matched_by=matched.by,
         hours=matched.hours,
-        incident_hours=scene.before.height + scene.after.height - before.height - after.height,
+        incident_hours=window.before.height + window.after.height - before.height - after.height,
         goal=changes[0],
         guards=tuple(changes[1:]),
-        savings_usd=saved(matched, seed=scene.row.id),
+        savings_usd=saved(matched, seed=window.row.id),
     )
 
 
@@ -129,53 +130,42 @@ def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.Dat
         return hours
     last: datetime = hours["bucket"].sort()[-1]
     bursts = burst_hours(hours, limits)
-    over = [(start, end) for start, end in stretches(bursts) if end <= last]
+    over = [(start, end) for start, end in merge_intervals(bursts) if end <= last]
     passing = [bucket for bucket in bursts if any(start <= bucket < end for start, end in over)]
     if len(passing) > INCIDENT_SHARE * hours.height:
         return hours
     return hours.filter(pl.col("bucket").is_in(passing).not_())
 
 
-def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Metric, tuple[Metric, ...]]:
+def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[JudgedMetric, tuple[JudgedMetric, ...]]:
     """What a recommendation is to better, and what it must not harm."""
-    errors = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=ERROR_RATE_MARGIN)
-    accuracy = Metric(
-        KpiName.SELECTION_ACCURACY, "accuracy_sum", "accuracy_count", lower_is_better=False, margin=ACCURACY_MARGIN
+    errors = JudgedMetric(KpiName.ERROR_RATE, margin=ERROR_RATE_MARGIN)
+    accuracy = JudgedMetric(KpiName.SELECTION_ACCURACY, margin=ACCURACY_MARGIN)
+    hits = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=HIT_RATE_MARGIN)
+    time = JudgedMetric(
+        KpiName.RESPONSE_TIME, margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.of(KpiName.RESPONSE_TIME).target
     )
-    hits = Metric(
-        KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", lower_is_better=False, margin=HIT_RATE_MARGIN
-    )
-    time = Metric(
-        KpiName.RESPONSE_TIME, "response_time_sum_ms", "response_time_count", lower_is_better=True,
-        margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.response_time.target, is_share=False,
-    )  # fmt: skip
-    slow = Metric(
-        "slowShare", "over_target_count", "response_time_count", lower_is_better=True,
-        margin=SLOW_SHARE_MARGIN * GOAL_MARGIN,
-    )  # fmt: skip
-    cost = Metric(
-        "averageCost", "cost_sum_usd", "cost_count", lower_is_better=True, margin=COST_MARGIN, relative=True,
-        is_share=False,
-    )  # fmt: skip
+    slow = JudgedMetric("slowShare", margin=SLOW_SHARE_MARGIN * PRIMARY_METRIC_MARGIN)
+    cost = JudgedMetric("averageCost", margin=COST_MARGIN, relative=True)
     if item.type == "model_selection":
-        return _as_goal(cost), (accuracy, errors, time)
+        return _as_primary(cost), (accuracy, errors, time)
     if item.type == "cache_strategy":
-        return _as_goal(hits), (accuracy, errors, time, cost)
+        return _as_primary(hits), (accuracy, errors, time, cost)
     return slow, (accuracy, errors, cost)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _as_goal(metric: Metric) -> Metric:
-    return replace(metric, margin=metric.margin * GOAL_MARGIN)
+def _as_primary(metric: JudgedMetric) -> JudgedMetric:
+    return replace(metric, margin=metric.margin * PRIMARY_METRIC_MARGIN)
 
 
 def _decision(
     changes: Sequence[MetricChange], worse: Sequence[MetricChange], *, wait: bool, short: bool, over: bool
 ) -> tuple[Literal["observing", "kept", "reverted", "expired"], str]:
     if worse:
-        return "reverted", f"clearly worse: {', '.join(_words(change) for change in worse)}"
+        return "reverted", f"clearly worse: {', '.join(_text(change) for change in worse)}"
     if short or changes[0].change is None:
         if over:
             return "expired", "too few selections in matched hours to judge it; it stays, unproven"
@@ -190,24 +180,23 @@ def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["obs
     goal, guards = changes[0], changes[1:]
     within = all(_worse_by(guard) <= guard.margin for guard in guards)
     if goal.judgement == "better" and within:
-        return "kept", f"better: {_words(goal)}"
+        return "kept", f"better: {_text(goal)}"
     if all(change.judgement in ("better", "same", "unknown") for change in changes):
-        return "kept", f"no worse: {_words(goal)}"
+        return "kept", f"no worse: {_text(goal)}"
     if not over:
-        return "observing", f"not clear yet: {_words(goal)}"
+        return "observing", f"not clear yet: {_text(goal)}"
     if _worse_by(goal) <= goal.margin and within:
-        return "kept", f"no clear difference in the longest time of observation: {_words(goal)}"
-    return "reverted", f"not proven in the longest time of observation: {_words(goal)}"
+        return "kept", f"no clear difference in the longest time of observation: {_text(goal)}"
+    return "reverted", f"not proven in the longest time of observation: {_text(goal)}"
 
 
 def _worse_by(change: MetricChange) -> float:
     """By how much a metric got worse; negative where it got better."""
     estimate = change.change.estimate if change.change else 0.0
-    rises = change.metric in (KpiName.SELECTION_ACCURACY, KpiName.CACHE_HIT_RATE)
-    return -estimate if rises else estimate
+    return -estimate if METRICS[change.metric].better is Better.HIGHER else estimate
 
 
-def _words(change: MetricChange) -> str:
+def _text(change: MetricChange) -> str:
     if change.before is None or change.after is None:
         return f"{metric_label(change.metric).lower()} unknown"
     show = Formats("en_US", "UTC")
@@ -215,17 +204,17 @@ def _words(change: MetricChange) -> str:
     return f"{metric_label(change.metric).lower()} {before} → {after}"
 
 
-def _scene(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> Scene:
+def _observation_window(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> ObservationWindow:
     """The hours after the one in which the config was changed, and those before it under the config of before."""
     zone, item = settings.timezone, recommendation_of(row)
     keys = [move.key for move in item.moves]
     start = next_start(Level.HOUR, row.applied_at, zone)
     longest = start + timedelta(hours=settings.optimizer.observe_max_hours)
-    end = max(start, min(floor_to(Level.HOUR, now - SETTLED_AFTER, zone), longest))
+    end = max(start, min(floor_to(Level.HOUR, now - LATE_ARRIVAL_GRACE, zone), longest))
     unchanged = unchanged_since(connection, keys, row.applied_at, own_id=row.id)
-    before_from = max(row.applied_at - LOOKS_BACK, next_start(Level.HOUR, unchanged, zone))
+    before_from = max(row.applied_at - OBSERVED_BEFORE, next_start(Level.HOUR, unchanged, zone))
     complexity = _complexity_of(keys)
-    return Scene(
+    return ObservationWindow(
         row=row,
         item=item,
         before=_hours(connection, before_from, floor_to(Level.HOUR, row.applied_at, zone), complexity),
@@ -242,30 +231,30 @@ def _complexity_of(keys: Sequence[str]) -> str | None:
 
 
 def _hours(connection: Connection, start: datetime, end: datetime, complexity: str | None) -> pl.DataFrame:
-    sums = [func.sum(ROLLUP.c[name]).label(name) for name in SUMS]
+    sums = [func.sum(ROLLUP.c[name]).label(name) for name in MATCHED_SUMS]
     wanted = [ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end]
     wanted.append(ROLLUP.c.level == (HOUR_TOTAL if complexity is None else Level.HOUR.value))
     if complexity is not None:
         wanted.append(ROLLUP.c.complexity == complexity)
     query = select(ROLLUP.c.bucket, *sums).where(*wanted).group_by(ROLLUP.c.bucket).order_by(ROLLUP.c.bucket)
     rows = [tuple(row) for row in connection.execute(query)]
-    schema = {name: rollup_schema()[name] for name in ("bucket", *SUMS)}
+    schema = {name: rollup_schema()[name] for name in ("bucket", *MATCHED_SUMS)}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _act(engine: Engine, scene: Scene, verdict: Verdict, now: datetime) -> Verdict:
+def _act(engine: Engine, window: ObservationWindow, verdict: Verdict, now: datetime) -> Verdict:
     """Put a verdict on record and do as it says; a key that somebody else has changed since is theirs."""
     with writing(engine) as connection:
-        alone(connection)
-        state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == scene.row.id))
+        lock_optimizer(connection)
+        state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == window.row.id))
         if state not in OBSERVED:
             return verdict
-        if (conflict := conflict_of(connection, scene.row.id)) is not None:
-            return _close(connection, scene, _superseded(verdict, conflict), State.EXPIRED)
+        if (conflict := conflict_of(connection, window.row.id)) is not None:
+            return _close(connection, window, _superseded(verdict, conflict), State.EXPIRED)
         if verdict.state == "reverted":
             step = Step(ACTOR, verdict.reason, now, verdict.model_dump(mode="json", by_alias=True))
-            take_back(connection, scene.row.id, step, verdict=step.evidence)
-            subject = f"#{scene.row.id} {', '.join(move.key for move in scene.item.moves)}"
+            revert_config(connection, window.row.id, step, verdict=step.evidence)
+            subject = f"#{window.row.id} {', '.join(move.key for move in window.item.moves)}"
             logger().warning("optimization %s was taken back: %s", subject, verdict.reason)
             record_event(
                 connection,
@@ -278,17 +267,17 @@ def _act(engine: Engine, scene: Scene, verdict: Verdict, now: datetime) -> Verdi
             )
             return verdict
         if verdict.state != "observing":
-            return _close(connection, scene, verdict, State(verdict.state))
+            return _close(connection, window, verdict, State(verdict.state))
         if state == State.APPLIED:
-            return _close(connection, scene, verdict, State.OBSERVING)
+            return _close(connection, window, verdict, State.OBSERVING)
         dumped = verdict.model_dump(mode="json", by_alias=True)
-        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == scene.row.id).values(verdict=dumped))
+        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == window.row.id).values(verdict=dumped))
         return verdict
 
 
-def _close(connection: Connection, scene: Scene, verdict: Verdict, to: State) -> Verdict:
+def _close(connection: Connection, window: ObservationWindow, verdict: Verdict, to: State) -> Verdict:
     dumped = verdict.model_dump(mode="json", by_alias=True)
-    advance(connection, scene.row.id, to, Step(ACTOR, verdict.reason, verdict.judged_at, dumped), verdict=dumped)
+    advance(connection, window.row.id, to, Step(ACTOR, verdict.reason, verdict.judged_at, dumped), verdict=dumped)
     return verdict
 
 

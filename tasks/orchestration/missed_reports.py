@@ -18,16 +18,16 @@ from models.settings import Settings
 from tasks.orchestration.schedules import due_times
 from tasks.reporting.request import scheduled
 
-CaughtUp = Literal["daily", "weekly"]
+MissableKind = Literal["daily", "weekly"]
 
-FURTHEST: dict[CaughtUp, timedelta] = {"daily": timedelta(days=14), "weekly": timedelta(weeks=4)}
+FURTHEST: dict[MissableKind, timedelta] = {"daily": timedelta(days=14), "weekly": timedelta(weeks=4)}
 """How far back reports are missed; what is older nobody waits for any more."""
 
 GRACE = timedelta(hours=1)
 """How long after it was due a report is left to its own run."""
 
 
-def missed(engine: Engine, kind: CaughtUp, settings: Settings, now: datetime) -> list[datetime]:
+def missed(engine: Engine, kind: MissableKind, settings: Settings, now: datetime) -> list[datetime]:
     """When the runs were due whose reports are missing at `now`, oldest first.
 
     None before the first report of the kind: nothing was promised then. A period counts as told whatever settings its
@@ -37,23 +37,23 @@ def missed(engine: Engine, kind: CaughtUp, settings: Settings, now: datetime) ->
         return []
     dues = due_times(kind, now - FURTHEST[kind], now - GRACE, settings.timezone)
     wanted = [(due, scheduled(kind, settings, due)[0].period) for due in dues]
-    told = _told(engine, kind)
-    if not told:
+    reported = _reported(engine, kind)
+    if not reported:
         return []
-    first = min(start for start, _ in told)
-    return [due for due, period in wanted if period.start > first and not _is_told(period, told)]
+    first = min(start for start, _ in reported)
+    return [due for due, period in wanted if period.start > first and not _is_reported(period, reported)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _told(engine: Engine, kind: CaughtUp) -> list[tuple[datetime, datetime]]:
+def _reported(engine: Engine, kind: MissableKind) -> list[tuple[datetime, datetime]]:
     query = select(REPORT.c.period_start, REPORT.c.period_end).where(REPORT.c.kind == kind)
     with reading(engine) as connection:
         return [(row.period_start, row.period_end) for row in connection.execute(query)]
 
 
-def _is_told(period: Period, told: list[tuple[datetime, datetime]]) -> bool:
+def _is_reported(period: Period, reported: list[tuple[datetime, datetime]]) -> bool:
     """By its middle: where the zone was changed meanwhile, days begin some hours earlier or later."""
     middle = period.start + period.length / 2
-    return any(start <= middle < end for start, end in told)
+    return any(start <= middle < end for start, end in reported)

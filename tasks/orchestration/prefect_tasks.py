@@ -9,15 +9,15 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectHTTPStatusError
 
-from models.context import Workplace
-from tasks.orchestration.run_monitor import Looked, look_after
+from models.context import AppContext
+from tasks.orchestration.run_monitor import MonitorResult, monitor_runs
 
 
 @task(name="look after runs", cache_policy=NO_CACHE)
-def look_after_runs(place: Workplace, now: datetime) -> Looked:
+def monitor_flow_runs(ctx: AppContext, now: datetime) -> MonitorResult:
     """Look after the runs of this server, at the time that the run acts as."""
     try:
-        return look_after(place, now)
+        return monitor_runs(ctx, now)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
         get_run_logger().warning("runs could not be looked after, which the next run tries again: %s", error)
-        return Looked()
+        return MonitorResult()

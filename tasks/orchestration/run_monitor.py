@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from models.context import Workplace
-from tasks.alerts.flow_failures import note_failure
+from models.context import AppContext
+from tasks.alerts.flow_failures import record_failure
 from tasks.delivery.worker import deliver_due
-from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
+from tasks.orchestration.missed_reports import FURTHEST, MissableKind, missed
 from tasks.orchestration.schedules import SCHEDULES
 from tasks.run_logger import logger
 
@@ -29,21 +29,21 @@ BEATS_MISSED = 3
 LONGEST_START = timedelta(minutes=30)
 """How long a run may be on its way from a worker to its first word: an image may have to be fetched."""
 
-UNHEARD = timedelta(hours=6)
+NO_HEARTBEAT = timedelta(hours=6)
 """Where no heartbeat of any run is on record, a run is given so long: a proxy may keep them back."""
 
 PAGE = 200
 
 
 @dataclass(frozen=True)
-class Looked:
+class MonitorResult:
     """What came of a look: ids of the runs that were found dead, and which reports were asked for."""
 
-    dead: tuple[UUID, ...] = ()
-    asked: tuple[tuple[CaughtUp, datetime], ...] = ()
+    crashed: tuple[UUID, ...] = ()
+    requested: tuple[tuple[MissableKind, datetime], ...] = ()
 
 
-def look_after(place: Workplace, now: datetime) -> Looked:
+def monitor_runs(ctx: AppContext, now: datetime) -> MonitorResult:
     """Mark dead runs as crashed and tell of them; ask for the daily and weekly reports that are missing.
 
     Does nothing where no Prefect server is configured. A report that is missing is asked for once a day at most, by a
@@ -53,15 +53,15 @@ def look_after(place: Workplace, now: datetime) -> Looked:
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
     if not PREFECT_API_URL.value():
-        return Looked()
+        return MonitorResult()
     with get_client(sync_client=True) as client:
-        dead = [run for run in _under_way(client) if _is_dead(client, run, now)]
-        for run in dead:
-            _bury(client, run)
-        failed = {client.read_flow(run.flow_id).name for run in dead}
-        asked = tuple((kind, due) for kind in FURTHEST for due in _ask(client, place, kind, now))
-    _tell(place, failed & {*SCHEDULES}, now)
-    return Looked(tuple(run.id for run in dead), asked)
+        crashed = [run for run in _under_way(client) if _is_crashed(client, run, now)]
+        for run in crashed:
+            _mark_crashed(client, run)
+        failed = {client.read_flow(run.flow_id).name for run in crashed}
+        requested = tuple((kind, due) for kind in FURTHEST for due in _ask(client, ctx, kind, now))
+    _notify(ctx, failed & {*SCHEDULES}, now)
+    return MonitorResult(tuple(run.id for run in crashed), requested)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -70,10 +70,10 @@ def look_after(place: Workplace, now: datetime) -> Looked:
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
 
-    return _runs(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
+    return runs_of_timetable(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
 
 
-def _runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
+def runs_of_timetable(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
     """The runs of the timetable's deployments in any of the states; of one flow, where it is named."""
     from prefect.client.schemas import filters  # noqa: PLC0415
 
@@ -87,7 +87,7 @@ def _runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | Non
     )
 
 
-def _is_dead(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
+def _is_crashed(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
     from prefect.settings import get_current_settings  # noqa: PLC0415
 
     every_s = get_current_settings().flows.heartbeat_frequency
@@ -101,7 +101,7 @@ def _is_dead(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
         return False
     heard = _last_heartbeat(client, run.id)
     if heard is None and _last_heartbeat(client) is None:
-        return now - since > UNHEARD
+        return now - since > NO_HEARTBEAT
     return heard is None or now - heard > quiet
 
 
@@ -114,25 +114,25 @@ def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> da
     return datetime.fromisoformat(events[0]["occurred"]) if events else None
 
 
-def _bury(client: SyncPrefectClient, run: FlowRun) -> None:
+def _mark_crashed(client: SyncPrefectClient, run: FlowRun) -> None:
     from prefect.states import Crashed  # noqa: PLC0415
 
     client.set_flow_run_state(run.id, Crashed(message="No sign of life: its process was killed or lost."))
     logger().warning("the run %s gave no sign of life any more and is marked as crashed", run.name)
 
 
-def _tell(place: Workplace, failed: Iterable[str], now: datetime) -> None:
+def _notify(ctx: AppContext, failed: Iterable[str], now: datetime) -> None:
     cause = "its process was killed or lost; what it left out is made by a later run"
-    told = [note_failure(place, name, cause, now) for name in sorted(failed)]
-    if any(message is not None for message in told):
-        deliver_due(place, now=datetime.now(UTC))
+    log_args = [record_failure(ctx, name, cause, now) for name in sorted(failed)]
+    if any(message is not None for message in log_args):
+        deliver_due(ctx, now=datetime.now(UTC))
 
 
-def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datetime) -> list[datetime]:
+def _ask(client: SyncPrefectClient, ctx: AppContext, kind: MissableKind, now: datetime) -> list[datetime]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
     from prefect.exceptions import ObjectNotFound  # noqa: PLC0415
 
-    dues = missed(place.engine, kind, place.settings, now)
+    dues = missed(ctx.engine, kind, ctx.settings, now)
     if not dues:
         return []
     try:
@@ -140,9 +140,9 @@ def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datet
     except ObjectNotFound:
         return []
     states = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
-    coming = {_due_of(run) for run in _runs(client, states, kind)}
-    asked = [due for due in dues if due not in coming]
-    for due in asked:
+    coming = {_due_of(run) for run in runs_of_timetable(client, states, kind)}
+    requested = [due for due in dues if due not in coming]
+    for due in requested:
         client.create_flow_run_from_deployment(
             deployment.id,
             parameters={"as_of": due.isoformat()},
@@ -150,7 +150,7 @@ def _ask(client: SyncPrefectClient, place: Workplace, kind: CaughtUp, now: datet
             tags=["caught up"],
         )
         logger().info("the %s report that was due at %s is missing: a run is asked for", kind, due.isoformat())
-    return asked
+    return requested
 
 
 def _due_of(run: FlowRun) -> datetime | None:

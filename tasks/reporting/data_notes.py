@@ -7,7 +7,7 @@ from datetime import datetime
 from models.period import Period
 from models.schema import OTHER_TEAMS
 from tasks.comparison.periods import known_end
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import COVERED, Totals
 
 _SHOWN_KINDS = 3
@@ -23,51 +23,51 @@ _COLUMN_WORDS = {
 }
 
 
-def notes(current: Gathered, measured: Totals, now: datetime) -> tuple[str, ...]:
+def data_notes(current: RollupSlice, measured: Totals, now: datetime) -> tuple[str, ...]:
     """What a reader must know before believing the numbers, which were gathered at `now`."""
     if not measured.count:
         return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
-    told: list[str] = []
-    if current.asked != current.period:
-        told.append(
-            f"The period was rounded outward from {_span(current.asked)} to {_span(current.period)}: "
+    notes: list[str] = []
+    if current.requested_period != current.period:
+        notes.append(
+            f"The period was rounded outward from {_span(current.requested_period)} to {_span(current.period)}: "
             "nothing finer is kept."
         )
     if (until := known_end(current, now)) < current.period.end:
-        told.append(
+        notes.append(
             f"This period is not over, or its last minutes may still change: it is compared up to "
             f"{_stamp(until, current.period)} at most, with as much of earlier periods."
         )
     missing = [_COLUMN_WORDS[name] for name, column in COVERED.items() if not measured.known(column)]
     if missing:
-        told.append(f"Not recorded in this period: {', '.join(missing)}.")
+        notes.append(f"Not recorded in this period: {', '.join(missing)}.")
     if current.last_selection_at is not None and current.last_selection_at < current.period.end:
-        told.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
+        notes.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
     if OTHER_TEAMS in current.parts["team"]:
-        told.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
-    return (*told, *_on_sources(current))
+        notes.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
+    return (*notes, *_on_sources(current))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _on_sources(current: Gathered) -> list[str]:
+def _on_sources(current: RollupSlice) -> list[str]:
     """What was pulled, but is no selection, and what was filled where a source says nothing."""
-    told = []
-    if calls := current.own_calls:
+    notes = []
+    if calls := current.overhead_costs:
         cost, priced = sum(it.cost_usd for it in calls), sum(it.priced for it in calls)
         count = sum(it.count for it in calls)
         kinds = ", ".join(f"{it.kind} {it.count:,}" for it in calls[:_SHOWN_KINDS])
         known = "" if priced == count else f", as far as it is known: of {priced:,} of {count:,}"
-        told.append(
+        notes.append(
             f"Calls that answered no request ({kinds}) cost {cost:,.2f} USD{known}. "
             "That comes on top of the spend of this report, and is in no average."
         )
-    if current.filled.has_list_prices:
-        told.append("Some costs are worked out from list prices of their day, because none was recorded.")
-    if sources := current.filled.by_tokens:
-        told.append(f"Where {', '.join(sources)} does not say the complexity, it is told from the prompt's tokens.")
-    return told
+    if current.imputation.has_list_prices:
+        notes.append("Some costs are worked out from list prices of their day, because none was recorded.")
+    if sources := current.imputation.by_tokens:
+        notes.append(f"Where {', '.join(sources)} does not say the complexity, it is told from the prompt's tokens.")
+    return notes
 
 
 def _span(period: Period) -> str:

@@ -15,23 +15,22 @@ from models.documents import (
     Recommendation,
 )
 from tasks.comparison.spend_drivers import Spending
-from tasks.comparison.volume import Before
 from tasks.kpis.cost_efficiency import Candidate
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportMaterial:
     """Everything that a document is composed of.
 
     `spent` are hours with tasks.forecasting.budget.SPENT over its basis at
-    tasks.comparison.periods.known_end, and `before` is for usage.
+    tasks.comparison.periods.known_end, and `own` is what the template's own module read (tasks.reporting.documents).
     """
 
-    current: Gathered
-    previous: Gathered
-    last_week: Gathered
+    current: RollupSlice
+    previous: RollupSlice
+    last_week: RollupSlice
     spent: pl.DataFrame
     bottlenecks: Sequence[Bottleneck] = ()
     recommendations: Sequence[Recommendation] = ()
@@ -39,6 +38,6 @@ class Material:
     split: Split = OBSERVATIONAL
     cheapest: Mapping[str, Candidate] | None = None
     config_history: Sequence[ConfigHistoryEntry] = ()
-    before: Before | None = None
     spending: Spending | None = None
     fired_alerts: Sequence[FiredAlert] = ()
+    own: object = None

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from models.context import Workplace
-from tasks.optimizer.apply import Evidence, applied_in, apply
-from tasks.reporting.material import Material
+from models.context import AppContext
+from tasks.optimizer.apply import DecisionContext, applied_in, apply
+from tasks.reporting.material import ReportMaterial
 
 
-def apply_recommendations(place: Workplace, material: Material, now: datetime) -> Material:
+def apply_recommendations(ctx: AppContext, material: ReportMaterial, now: datetime) -> ReportMaterial:
     """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
     current = material.current
-    evidence = Evidence(current.period, current.last_selection_at, now)
-    settled = apply(place.engine, material.recommendations, place.settings, evidence)
-    applied = applied_in(place.engine, current.period.start, now)
-    return replace(material, recommendations=settled, applied=applied)
+    rule_inputs = DecisionContext(current.period, current.last_selection_at, now)
+    decided = apply(ctx.engine, material.recommendations, ctx.settings, rule_inputs)
+    applied = applied_in(ctx.engine, current.period.start, now)
+    return replace(material, recommendations=decided, applied=applied)
 
 
-def with_links(material: Material, links: dict[int, str]) -> Material:
+def with_links(material: ReportMaterial, links: dict[int, str]) -> ReportMaterial:
     """The same with the links on the recommendations that wait."""
     linked = (
         item.model_copy(update={"decide_url": links.get(item.optimization_id or 0)})

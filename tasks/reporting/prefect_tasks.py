@@ -9,46 +9,46 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
+from models.context import AppContext
 from models.documents import Document
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
-from tasks.reporting.material import Material
+from tasks.reporting.material import ReportMaterial
 from tasks.reporting.optimize import apply_recommendations
 from tasks.reporting.publish import StoredReport, artifact_of, find_report, store_report, write_files
 from tasks.reporting.request import Request
 
 
 @task(name="survey", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def survey_period(place: Workplace, request: Request, now: datetime) -> Material:
+def collect_report_material(ctx: AppContext, request: Request, now: datetime) -> ReportMaterial:
     """Measure the period, find its bottlenecks and what could be done about them."""
-    return survey(place.engine, request, place.settings, now)
+    return collect_material(ctx.engine, request, ctx.settings, now)
 
 
 @task(name="apply", cache_policy=NO_CACHE)
-def apply_optimizations(place: Workplace, material: Material, now: datetime) -> Material:
+def apply_optimizations(ctx: AppContext, material: ReportMaterial, now: datetime) -> ReportMaterial:
     """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
-    return apply_recommendations(place, material, now)
+    return apply_recommendations(ctx, material, now)
 
 
 @task(name="compose", cache_policy=NO_CACHE)
-def compose_report(place: Workplace, request: Request, material: Material, now: datetime) -> Document:
+def compose_report(ctx: AppContext, request: Request, material: ReportMaterial, now: datetime) -> Document:
     """The report's document."""
-    return compose(request, material, place.settings, now)
+    return compose(request, material, ctx.settings, now)
 
 
 @task(name="find report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
-def find_told(place: Workplace, request: Request) -> StoredReport | None:
+def find_reported(ctx: AppContext, request: Request) -> StoredReport | None:
     """The report, where an earlier run has stored it."""
-    return find_report(place.engine, request, place.settings)
+    return find_report(ctx.engine, request, ctx.settings)
 
 
 @task(name="store report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def store(
-    place: Workplace, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
+    ctx: AppContext, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
 ) -> StoredReport:
     """Store a report and queue its deliveries."""
-    report = store_report(place, request, document, recipients, now=now, queued_at=datetime.now(UTC))
+    report = store_report(ctx, request, document, recipients, now=now, queued_at=datetime.now(UTC))
     logged = {"report_id": report.id}
     told = request.kind, request.template, request.period.start.isoformat()
     get_run_logger().info("stored the %s %s report of %s", *told, extra=logged)
@@ -59,13 +59,13 @@ def store(
 
 
 @task(name="write report files", cache_policy=NO_CACHE)
-def write_report(place: Workplace, report: StoredReport) -> dict[str, Path]:
+def write_report(ctx: AppContext, report: StoredReport) -> dict[str, Path]:
     """Write the report in its formats; paths by suffix."""
-    return write_files(report, place.environment.reports_folder)
+    return write_files(report, ctx.environment.reports_folder)
 
 
 @task(name="show report in Prefect", cache_policy=NO_CACHE)
-def show_report(place: Workplace, report: StoredReport, files: dict[str, Path]) -> None:
+def show_report(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -> None:
     """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
-    artifact = artifact_of(place, report, files)
+    artifact = artifact_of(ctx, report, files)
     create_markdown_artifact(key=artifact.key, markdown=artifact.markdown, description=artifact.description)

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Engine, select
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import insert_into, reading, writing
 from models.documents import Document, ReportDocument
 from models.schema import REPORT
@@ -20,10 +20,10 @@ from models.settings import Settings
 from reports.file_names import file_stem
 from reports.renderers.markdown import render_markdown
 from reports.renderers.report_file import as_file
+from reports.report_templates.view import headline
 from reports.text.decisions import link_to
-from reports.text.headline import headline
 from tasks.atomic_files import write_in_pieces
-from tasks.delivery.queue import queue
+from tasks.delivery.queue import enqueue
 from tasks.delivery.recipients import recipients_for
 from tasks.reporting.request import Request
 
@@ -60,7 +60,7 @@ def find_report(engine: Engine, request: Request, settings: Settings) -> StoredR
 
 
 def store_report(
-    place: Workplace,
+    ctx: AppContext,
     request: Request,
     document: Document,
     recipients: tuple[str, ...],
@@ -74,19 +74,19 @@ def store_report(
 
     A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
     """
-    addresses, without = recipients_for(recipients, place.settings)
-    identity = _identity(request, place.settings)
+    addresses, without = recipients_for(recipients, ctx.settings)
+    identity = _identity(request, ctx.settings)
     row = identity | {
         "template": document.template,
-        "parameters": request.parameters(place.settings),
+        "parameters": request.parameters(ctx.settings),
         "document": document.model_dump(mode="json", by_alias=True),
         "created_at": now,
     }
-    with writing(place.engine) as connection:
+    with writing(ctx.engine) as connection:
         connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
         same = (REPORT.c[name] == value for name, value in identity.items())
         stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
-        queue(connection, stored.id, addresses, queued_at)
+        enqueue(connection, stored.id, addresses, queued_at)
     return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
 
 
@@ -101,11 +101,11 @@ def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
     return paths
 
 
-def artifact_of(place: Workplace, report: StoredReport, files: dict[str, Path]) -> Artifact:
+def artifact_of(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -> Artifact:
     """The report as an artifact, with where its files (paths by suffix) are."""
     document = report.document
     where = "\n".join(
-        f"- {_LABELS.get(suffix, suffix.upper())}: {_link(place, document, path)}" for suffix, path in files.items()
+        f"- {_LABELS.get(suffix, suffix.upper())}: {_link(ctx, document, path)}" for suffix, path in files.items()
     )
     return Artifact(
         key=f"{document.kind}-{document.template}-report",
@@ -117,9 +117,9 @@ def artifact_of(place: Workplace, report: StoredReport, files: dict[str, Path]) 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _link(place: Workplace, document: Document, path: Path) -> str:
+def _link(ctx: AppContext, document: Document, path: Path) -> str:
     """A link to a file where it can be opened, and its path: no browser opens a file from a page of the web."""
-    address = place.environment.address_of_report(document.kind, path.name)
+    address = ctx.environment.address_of_report(document.kind, path.name)
     return f"[{path.name}](<{link_to(address)}>)" if link_to(address) else f"`{path.absolute()}`"
 
 

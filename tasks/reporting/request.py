@@ -9,6 +9,7 @@ from typing import Any, Literal
 from models.documents import Filters
 from models.file_format import FileFormat, in_order
 from models.period import Level, Period, last_complete
+from models.report_template import Template
 from models.settings import Schedule, Settings
 
 Kind = Literal["hourly", "daily", "weekly", "custom"]
@@ -19,7 +20,7 @@ class Request:
     """What is to be reported, and how."""
 
     kind: Kind
-    template: Literal["performance", "cost", "optimization", "usage"]
+    template: Template
     period: Period
     depth: Literal["summary", "detailed"] = "summary"
     metrics: tuple[str, ...] = ("all",)
@@ -51,7 +52,7 @@ def scheduled(
     """What a schedule's report at `now` is about, its last complete period, and the names of its recipients."""
     schedule: Schedule = getattr(settings.reporting.schedules, kind)
     period = last_complete(_LEVELS[kind], now, settings.timezone)
-    return Request(kind, "performance", period, schedule.format, schedule.metrics), schedule.recipients
+    return Request(kind, Template.PERFORMANCE, period, schedule.format, schedule.metrics), schedule.recipients
 
 
 def usual_formats(settings: Settings) -> tuple[FileFormat, ...]:

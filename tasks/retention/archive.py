@@ -21,10 +21,11 @@ from sqlalchemy import Connection, Engine, Select, func, select
 from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period, floor_to, next_start
-from models.schema import ROLLUP, SELECTION
+from models.schema import ROLLUP
+from routewatch.selection import SELECTION
 from tasks.atomic_files import write_atomically
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
-from tasks.rollups.checkpoint import State, lock_state, read_known_state
+from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_checkpoint
 from tasks.rollups.rebuild import derive
 from tasks.rollups.store import between, replace
 
@@ -97,8 +98,8 @@ def rebuild_from_archive(engine: Engine, folder: Path, period: Period | None = N
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_READ = ("id", *SELECTION_SCHEMA)
-_SCHEMA = pl.Schema({name: ARCHIVE_SCHEMA[name] for name in _READ})
+_ARCHIVE_COLUMNS_READ = ("id", *SELECTION_SCHEMA)
+_SCHEMA = pl.Schema({name: ARCHIVE_SCHEMA[name] for name in _ARCHIVE_COLUMNS_READ})
 _Span = tuple[datetime, datetime]
 
 
@@ -120,18 +121,23 @@ def _files_near(folder: Path, start: datetime, end: datetime) -> list[Path]:
 
 def _read(path: Path, within: pl.Expr) -> pl.DataFrame:
     try:
-        rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).filter(within).select(_READ).collect()
+        rows = (
+            pl.scan_parquet(path, glob=False, hive_partitioning=False)
+            .filter(within)
+            .select(_ARCHIVE_COLUMNS_READ)
+            .collect()
+        )
         return rows.cast(_SCHEMA)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UnreadableArchive(str(path), str(error).strip().partition("\n")[0]) from error
 
 
-def _state(engine: Engine) -> State | None:
+def _state(engine: Engine) -> Checkpoint | None:
     with reading(engine) as connection:
-        return read_known_state(connection)
+        return read_known_checkpoint(connection)
 
 
-def _days(named: Iterable[date], state: State, period: Period | None) -> Iterator[_Span]:
+def _days(named: Iterable[date], state: Checkpoint, period: Period | None) -> Iterator[_Span]:
     """The days of the state's zone that may have archived rows, oldest first."""
     # Two zones' dates are at most two days apart.
     for day in sorted({day + timedelta(days=apart) for day in named for apart in range(-2, 3)}):
@@ -155,7 +161,7 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
         return 0
     fresh = roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from)
     with writing(engine) as connection:
-        locked = lock_state(connection)
+        locked = lock_checkpoint(connection)
         if locked.zone != zone:
             return None
         if _counted_on(locked) != _counted_on(state):
@@ -169,8 +175,8 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
     return raw.height
 
 
-def _counted_on(state: State) -> tuple[object, ...]:
-    return state.last_id, state.basis, state.minutes_from, state.notes_taken
+def _counted_on(state: Checkpoint) -> tuple[object, ...]:
+    return state.last_id, state.settings, state.minutes_from, state.change_batches_processed
 
 
 def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl.DataFrame, bool]:
@@ -185,7 +191,9 @@ def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl
 
 def _in_table(engine: Engine, day: _Span, last_id: int) -> pl.DataFrame:
     at = SELECTION.c.timestamp
-    return read_rows(engine, select(*SELECTION.c[_READ]).where(at >= day[0], at < day[1], SELECTION.c.id <= last_id))
+    return read_rows(
+        engine, select(*SELECTION.c[_ARCHIVE_COLUMNS_READ]).where(at >= day[0], at < day[1], SELECTION.c.id <= last_id)
+    )
 
 
 def _derive_week(connection: Connection, day: _Span, zone: str) -> None:

@@ -7,15 +7,15 @@ from datetime import datetime
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
+from models.context import AppContext
 from tasks.retention.purge import Retained, retain_by_settings
 
 
 @task(name="retain", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
-def retain_what_is_kept(place: Workplace, now: datetime) -> Retained:
+def retain_what_is_kept(ctx: AppContext, now: datetime) -> Retained:
     """Remove what is older than the settings keep."""
-    result = retain_by_settings(place, now)
+    result = retain_by_settings(ctx, now)
     if result.selections or result.rollups:
-        told = f"{result.selections:,}", f"{result.rollups:,}"
-        get_run_logger().info("retention removed %s selections and %s rollups", *told)
+        log_args = f"{result.selections:,}", f"{result.rollups:,}"
+        get_run_logger().info("retention removed %s selections and %s rollups", *log_args)
     return result

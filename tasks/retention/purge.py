@@ -13,14 +13,15 @@ from typing import Any
 import polars as pl
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
-from models.schema import FOLD_STATE, SELECTION
+from models.schema import ROLLUP_CHECKPOINT
+from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
-from tasks.rollups.checkpoint import MINUTES_KEPT, State, lock_state
-from tasks.rollups.rebuild import mend
-from tasks.rollups.store import remove
+from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint
+from tasks.rollups.rebuild import rebuild_changed_hours
+from tasks.rollups.store import remove_rollups
 
 HOURS_KEPT = timedelta(days=90)
 HOURS_BEHIND_RAW = timedelta(days=14)
@@ -52,47 +53,47 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         return Retained(0, 0, None)
     removed = _remove_raw(engine, state, archive)
     with writing(engine) as connection:
-        state = lock_state(connection)
+        state = lock_checkpoint(connection)
         minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
         if state.minutes_from is None or state.minutes_from < minutes_from:
-            connection.execute(update(FOLD_STATE).values(minutes_from=minutes_from))
+            connection.execute(update(ROLLUP_CHECKPOINT).values(minutes_from=minutes_from))
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
-            rollups += remove(connection, level, EARLIEST, kept_from)
+            rollups += remove_rollups(connection, level, EARLIEST, kept_from)
     return Retained(removed, rollups, state.raw_from)
 
 
-def retain_by_settings(place: Workplace, now: datetime) -> Retained:
+def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
     """Remove what is older than the settings keep."""
-    kept = timedelta(milliseconds=place.settings.monitoring.retention_period)
-    archive = place.environment.archive_folder if place.settings.monitoring.archive else None
+    kept = timedelta(milliseconds=ctx.settings.monitoring.retention_period)
+    archive = ctx.environment.archive_folder if ctx.settings.monitoring.archive else None
     # A run that acts as a later time must not remove what is kept today.
-    return retain(place.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
+    return retain(ctx.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> State | None:
+def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | None:
     """The progress, with raw rows marked as kept from the new time on; None where nothing has been counted yet."""
     with reading(engine) as connection:
-        if connection.execute(select(FOLD_STATE.c.id)).one_or_none() is None:
+        if connection.execute(select(ROLLUP_CHECKPOINT.c.id)).one_or_none() is None:
             return None
     # What has changed is counted while its rows are all there.
-    mend(engine)
+    rebuild_changed_hours(engine)
     with writing(engine) as connection:
-        state = lock_state(connection)
+        state = lock_checkpoint(connection)
         raw_from = floor_to(Level.DAY, now - raw_kept, state.zone)
         # Where there is nothing to remove nothing is marked: what comes late can still be counted in any zone.
         goes = (SELECTION.c.timestamp < raw_from) & (SELECTION.c.id <= state.last_id)
         is_later = state.raw_from is None or state.raw_from < raw_from
         if is_later and connection.execute(select(SELECTION.c.id).where(goes).limit(1)).first() is not None:
-            connection.execute(update(FOLD_STATE).values(raw_from=raw_from))
-        return lock_state(connection)
+            connection.execute(update(ROLLUP_CHECKPOINT).values(raw_from=raw_from))
+        return lock_checkpoint(connection)
 
 
-def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
+def _remove_raw(engine: Engine, state: Checkpoint, archive: Path | None) -> int:
     """Delete the counted rows before `raw_from`, the oldest first."""
     if state.raw_from is None:
         return 0
@@ -102,7 +103,7 @@ def _remove_raw(engine: Engine, state: State, archive: Path | None) -> int:
     while not (rows := _oldest_rows(engine, gone & (SELECTION.c.timestamp >= oldest), names)).is_empty():
         if archive is not None:
             write_archive(archive, rows, state.zone)
-        removed += _delete(engine, gone, rows["id"].to_list())
+        removed += delete_rows(engine, gone, rows["id"].to_list())
         # From here on, and not from the beginning: the index keeps the entries of deleted rows while a snapshot that is
         # older than their deletion is open, and they would be walked over again and again.
         oldest = rows["timestamp"][-1]
@@ -114,7 +115,8 @@ def _oldest_rows(engine: Engine, where: ColumnElement[bool], names: tuple[str, .
     return read_rows(engine, select(*SELECTION.c[names]).where(where).order_by(*by_time).limit(CHUNK_ROWS))
 
 
-def _delete(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+def delete_rows(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
+    """Delete those of the rows that are still among the `gone`, BATCH_ROWS in a transaction; how many went."""
     removed = 0
     for start in range(0, len(ids), BATCH_ROWS):
         # Written out: thousands of parameters take longer than the deletion. `gone` spares a row that was moved, after

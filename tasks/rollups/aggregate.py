@@ -11,11 +11,11 @@ import polars as pl
 
 from models.period import Level, floor_to
 from models.schema import OTHER_TEAMS, UNKNOWN
-from tasks.rollups.histogram import add_up, bin_index, pack
+from tasks.rollups.histogram import add_histograms, bin_index, pack
 
-KEYS = ("bucket", "model_id", "complexity", "team")
+ROLLUP_KEYS = ("bucket", "model_id", "complexity", "team")
 
-SUMS = (
+ROLLUP_SUMS = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "response_time_sum_sq", "over_target_count",
     "cost_count", "cost_sum_usd", "cost_sum_sq", "cache_count", "cache_hit_count", "cache_hit_cost_count",
     "cache_hit_cost_sum_usd", "cache_hit_cost_sum_sq", "accuracy_count", "accuracy_sum", "accuracy_sum_sq",
@@ -24,7 +24,7 @@ SUMS = (
 )  # fmt: skip
 """Every column that adds up, in the order of models.schema.ROLLUP."""
 
-COLUMNS = (*KEYS, *SUMS, "latency_histogram")
+ROLLUP_COLUMNS = (*ROLLUP_KEYS, *ROLLUP_SUMS, "latency_histogram")
 
 LARGEST_TEAM_COUNT = 1_000
 """Teams kept by name in one bucket; the smallest beyond it are folded into OTHER_TEAMS."""
@@ -71,11 +71,11 @@ def roll_up(
     }
 
 
-def merge(rollups: pl.DataFrame, keys: Sequence[str] = KEYS) -> pl.DataFrame:
+def merge(rollups: pl.DataFrame, keys: Sequence[str] = ROLLUP_KEYS) -> pl.DataFrame:
     """Rollup rows with equal keys added up, histograms included; columns that are neither keys nor sums go."""
-    sums = rollups.with_row_index("_row").group_by(keys, maintain_order=True).agg(pl.col(SUMS).sum(), "_row")
-    histograms = add_up(rollups["latency_histogram"], sums["_row"])
-    return sums.with_columns(latency_histogram=histograms).select(*keys, *SUMS, "latency_histogram")
+    sums = rollups.with_row_index("_row").group_by(keys, maintain_order=True).agg(pl.col(ROLLUP_SUMS).sum(), "_row")
+    histograms = add_histograms(rollups["latency_histogram"], sums["_row"])
+    return sums.with_columns(latency_histogram=histograms).select(*keys, *ROLLUP_SUMS, "latency_histogram")
 
 
 def limit_teams(rollups: pl.DataFrame, largest: int = LARGEST_TEAM_COUNT) -> pl.DataFrame:
@@ -132,9 +132,9 @@ def empty() -> pl.DataFrame:
 def _add_up(rows: pl.DataFrame, target_ms: float) -> pl.DataFrame:
     names = ("model_id", "complexity", "team")
     coded = rows.with_columns(pl.col(names).cast(pl.Categorical))
-    sums = coded.group_by(KEYS).agg(**_sums(target_ms), _bins=pl.col("bin").drop_nulls())
+    sums = coded.group_by(ROLLUP_KEYS).agg(**_sums(target_ms), _bins=pl.col("bin").drop_nulls())
     whole = sums.with_columns(pl.col(names).cast(pl.String), latency_histogram=pack(sums["_bins"]))
-    return whole.select(COLUMNS)
+    return whole.select(ROLLUP_COLUMNS)
 
 
 def _sums(target_ms: float) -> dict[str, pl.Expr]:

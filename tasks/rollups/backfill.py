@@ -9,9 +9,9 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading, writing
 from models.period import Level, Period, floor_to, next_start
-from models.schema import SELECTION
+from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import roll_up
-from tasks.rollups.checkpoint import State, is_as_read, lock_state
+from tasks.rollups.checkpoint import Checkpoint, is_as_read, lock_checkpoint
 from tasks.rollups.rebuild import derive
 from tasks.rollups.selection_reader import scan_period
 from tasks.rollups.store import replace
@@ -30,7 +30,7 @@ def days_of(engine: Engine, period: Period) -> list[datetime]:
     return days
 
 
-def rebuild_day(engine: Engine, day: datetime, state: State) -> int:
+def rebuild_day(engine: Engine, day: datetime, state: Checkpoint) -> int:
     """Minutes, hours and the day itself anew from the raw rows that are counted; how many there are.
 
     `state` is the progress as read before. Reading and rolling up hold no lock; where the fold has gone on meanwhile,
@@ -40,8 +40,8 @@ def rebuild_day(engine: Engine, day: datetime, state: State) -> int:
     end = next_start(Level.DAY, day + timedelta(seconds=1), state.zone)
     fresh, rows = _rolled_up(engine, (day, end), state)
     with writing(engine) as connection:
-        locked = lock_state(connection)
-        if locked.basis != state.basis or (locked.raw_from is not None and day < locked.raw_from):
+        locked = lock_checkpoint(connection)
+        if locked.settings != state.settings or (locked.raw_from is not None and day < locked.raw_from):
             return 0
         if not is_as_read(locked, state):
             fresh, rows = _rolled_up(engine, (day, end), locked)
@@ -53,13 +53,15 @@ def rebuild_day(engine: Engine, day: datetime, state: State) -> int:
 def rebuild_weeks(engine: Engine, days: list[datetime]) -> None:
     """The weeks of some days anew from their days."""
     with writing(engine) as connection:
-        zone = lock_state(connection).zone
+        zone = lock_checkpoint(connection).zone
         derive(connection, Level.WEEK, {floor_to(Level.WEEK, day, zone) for day in days}, zone)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _rolled_up(engine: Engine, span: tuple[datetime, datetime], state: State) -> tuple[dict[Level, pl.DataFrame], int]:
+def _rolled_up(
+    engine: Engine, span: tuple[datetime, datetime], state: Checkpoint
+) -> tuple[dict[Level, pl.DataFrame], int]:
     raw = scan_period(engine, *span, state.last_id)
     return roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from), raw.height

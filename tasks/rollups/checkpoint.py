@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine, select
 
 from models.database import insert_into, reading, writing
+from models.kpis import KpiName
 from models.period import Level, floor_to
-from models.schema import FOLD_STATE
+from models.schema import ROLLUP_CHECKPOINT
 from models.settings import Settings
 
 MINUTES_KEPT = timedelta(hours=48)
 
 
 @dataclass(frozen=True)
-class Basis:
+class RollupSettings:
     """What rollups are built with: the zone of their hours, days and weeks, and what is slower than target."""
 
     zone: str
@@ -24,59 +25,65 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class State:
+class Checkpoint:
     """The progress row. There are no minutes before `minutes_from`, and no raw rows before `raw_from`; None: all."""
 
     last_id: int
     zone: str
     target_ms: float
     last_selection_at: datetime | None
-    folded_at: datetime | None
+    rollups_updated_at: datetime | None
     minutes_from: datetime | None
     raw_from: datetime | None
-    notes_taken: int
+    change_batches_processed: int
 
     @property
-    def basis(self) -> Basis:
-        return Basis(self.zone, self.target_ms)
+    def settings(self) -> RollupSettings:
+        return RollupSettings(self.zone, self.target_ms)
 
 
-_COLUMNS = [FOLD_STATE.c[name] for name in State.__dataclass_fields__]
+_STORED_COLUMNS = [ROLLUP_CHECKPOINT.c[name] for name in Checkpoint.__dataclass_fields__]
 
 
-def is_as_read(locked: State, before: State) -> bool:
+def is_as_read(locked: Checkpoint, before: Checkpoint) -> bool:
     """Whether what was worked out from raw rows, on the progress as it was before, still holds.
 
     Freshness aside, nothing has been counted, mended, removed or built on another basis since.
     """
-    fresh = replace(before, last_selection_at=locked.last_selection_at, folded_at=locked.folded_at)
+    fresh = replace(before, last_selection_at=locked.last_selection_at, rollups_updated_at=locked.rollups_updated_at)
     return locked == fresh
 
 
-def basis_of(settings: Settings) -> Basis:
+def rollup_settings(settings: Settings) -> RollupSettings:
     """The basis that the settings ask for."""
-    return Basis(settings.timezone, settings.performance_metrics.response_time.target)
+    return RollupSettings(settings.timezone, settings.performance_metrics.of(KpiName.RESPONSE_TIME).target)
 
 
-def read_state(engine: Engine, basis: Basis, now: datetime) -> State:
-    """The progress; where there is none yet, it begins on `basis`, with minutes from 48 hours before `now`."""
+def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> Checkpoint:
+    """The progress; where there is none yet, it begins on `settings`, with minutes from 48 hours before `now`."""
     with reading(engine) as connection:
-        known = read_known_state(connection)
+        known = read_known_checkpoint(connection)
     if known is not None:
         return known
     minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
-    start = {"id": 1, "last_id": 0, "zone": basis.zone, "target_ms": basis.target_ms, "minutes_from": minutes_from}
+    start = {
+        "id": 1,
+        "last_id": 0,
+        "zone": settings.zone,
+        "target_ms": settings.target_ms,
+        "minutes_from": minutes_from,
+    }
     with writing(engine) as connection:
-        connection.execute(insert_into(connection, FOLD_STATE).values(start).on_conflict_do_nothing())
-        return lock_state(connection)
+        connection.execute(insert_into(connection, ROLLUP_CHECKPOINT).values(start).on_conflict_do_nothing())
+        return lock_checkpoint(connection)
 
 
-def read_known_state(connection: Connection) -> State | None:
+def read_known_checkpoint(connection: Connection) -> Checkpoint | None:
     """The progress; None where nothing has been folded yet."""
-    known = connection.execute(select(*_COLUMNS)).one_or_none()
-    return None if known is None else State(*known)
+    known = connection.execute(select(*_STORED_COLUMNS)).one_or_none()
+    return None if known is None else Checkpoint(*known)
 
 
-def lock_state(connection: Connection) -> State:
+def lock_checkpoint(connection: Connection) -> Checkpoint:
     """The progress, locked until the transaction ends."""
-    return State(*connection.execute(select(*_COLUMNS).with_for_update()).one())
+    return Checkpoint(*connection.execute(select(*_STORED_COLUMNS).with_for_update()).one())

@@ -15,7 +15,7 @@ _PAIR = np.dtype([("bin", "<i4"), ("bin_count", "<u4")])
 
 
 @dataclass(frozen=True)
-class Tally:
+class HistogramTable:
     """Histograms added up by key, side by side.
 
     Row i of `counts` belongs to row i of `keys`; its column j counts the durations that `values_ms[j]` stands for.
@@ -46,7 +46,7 @@ def pack(bins: pl.Series) -> pl.Series:
     return _encoded(len(bins), np.repeat(np.arange(len(bins)), lengths), bins.list.explode().to_numpy(), None)
 
 
-def add_up(histograms: pl.Series, groups: pl.Series) -> pl.Series:
+def add_histograms(histograms: pl.Series, groups: pl.Series) -> pl.Series:
     """Sums of stored histograms, one per list of `groups`, which names its members by their place."""
     pairs, group_of = _pairs_of(histograms, groups)
     if len(groups) * _width(pairs) > len(pairs):
@@ -56,7 +56,7 @@ def add_up(histograms: pl.Series, groups: pl.Series) -> pl.Series:
     return _cut(len(groups), rows, bins[columns], counts[rows, columns])
 
 
-def tally(frame: pl.DataFrame, keys: Sequence[str]) -> Tally:
+def histogram_table(frame: pl.DataFrame, keys: Sequence[str]) -> HistogramTable:
     """The histograms of a frame by key, in the order in which the keys come; without keys all in one row.
 
     Meant for few keys: it takes keys × bins of memory, some 10 kB a key.
@@ -64,7 +64,7 @@ def tally(frame: pl.DataFrame, keys: Sequence[str]) -> Tally:
     rows = frame.select(*keys).with_row_index("_row") if keys else frame.select(pl.row_index("_row"), _all=pl.lit(0))
     groups = rows.group_by(keys or "_all", maintain_order=True).agg("_row")
     pairs, group_of = _pairs_of(frame["latency_histogram"], groups["_row"])
-    return Tally(groups.select(keys), *_table(pairs, group_of, groups.height))
+    return HistogramTable(groups.select(keys), *_table(pairs, group_of, groups.height))
 
 
 def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, float]) -> pl.DataFrame:
@@ -73,10 +73,10 @@ def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, floa
     The value at rank share × (n - 1) is meant, interpolated linearly between two ranks as numpy and SQL's
     percentile_cont do, and found within the histogram's 1 %; NULL where nothing was timed.
     """
-    found = tally(frame, keys)
-    upto, values_ms = found.counts.cumsum(axis=1), found.values_ms
+    found = histogram_table(frame, keys)
+    until, values_ms = found.counts.cumsum(axis=1), found.values_ms
     columns = [
-        pl.Series(name, _at_rank(share, upto, values_ms), dtype=pl.Float64).fill_nan(None)
+        pl.Series(name, _at_rank(share, until, values_ms), dtype=pl.Float64).fill_nan(None)
         for name, share in shares.items()
     ]
     return found.keys.with_columns(columns) if keys else pl.DataFrame(columns)
@@ -116,11 +116,11 @@ def _table(pairs: Any, group_of: Any, height: int) -> tuple[Any, Any]:
     return bins, counts.astype(np.int64).reshape(height, width)
 
 
-def _at_rank(share: float, upto: Any, values_ms: Any) -> Any:
-    """The value at a share of the ranks of each row; `upto` tells how many lie in a bin or below. nan is of none."""
-    total = upto[:, -1]
+def _at_rank(share: float, until: Any, values_ms: Any) -> Any:
+    """The value at a share of the ranks of each row; `until` tells how many lie in a bin or below. nan is of none."""
+    total = until[:, -1]
     rank = share * np.maximum(total - 1, 0)
-    below, above = (values_ms[(upto > at[:, None]).argmax(axis=1)] for at in (np.floor(rank), np.ceil(rank)))
+    below, above = (values_ms[(until > at[:, None]).argmax(axis=1)] for at in (np.floor(rank), np.ceil(rank)))
     return np.where(total > 0, below + (above - below) * (rank - np.floor(rank)), np.nan)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, exists, func, select
 
 from models.period import Period
-from models.schema import OVERHEAD, PULL_STATE, SELECTION
+from models.schema import OVERHEAD, PULL_STATE
+from routewatch.selection import SELECTION
 
 
 @dataclass(frozen=True)
-class OwnCalls:
+class OverheadCost:
     """Calls of one kind that are no selections. `cost_usd` is of those `priced` of them whose cost is known."""
 
     kind: str
@@ -21,17 +22,17 @@ class OwnCalls:
 
 
 @dataclass(frozen=True)
-class Filled:
+class Imputation:
     """Whether some costs of a period are of list prices, and the sources whose complexities are told from tokens."""
 
     has_list_prices: bool = False
     by_tokens: tuple[str, ...] = ()
 
 
-NOTHING_FILLED = Filled()
+NO_IMPUTATION = Imputation()
 
 
-def own_calls(connection: Connection, period: Period) -> tuple[OwnCalls, ...]:
+def overhead_costs(connection: Connection, period: Period) -> tuple[OverheadCost, ...]:
     """The router's own calls of a period, the dearest kind first."""
     cost = func.coalesce(func.sum(OVERHEAD.c.cost_usd), 0.0)
     query = (
@@ -40,10 +41,10 @@ def own_calls(connection: Connection, period: Period) -> tuple[OwnCalls, ...]:
         .group_by(OVERHEAD.c.kind)
         .order_by(cost.desc(), OVERHEAD.c.kind)
     )
-    return tuple(OwnCalls(*row) for row in connection.execute(query))
+    return tuple(OverheadCost(*row) for row in connection.execute(query))
 
 
-def filled(connection: Connection, period: Period) -> Filled:
+def find_imputation(connection: Connection, period: Period) -> Imputation:
     """What was filled by rule, as far as it can be known without counting selections."""
     priced = exists().where(
         SELECTION.c.cost_priced_on.is_not(None),
@@ -52,4 +53,4 @@ def filled(connection: Connection, period: Period) -> Filled:
     )
     states = connection.execute(select(PULL_STATE.c.source, PULL_STATE.c.last).order_by(PULL_STATE.c.source)).all()
     by_tokens = tuple(source for source, last in states if (last or {}).get("complexityDerived"))
-    return Filled(bool(connection.scalar(select(priced))), by_tokens)
+    return Imputation(bool(connection.scalar(select(priced))), by_tokens)

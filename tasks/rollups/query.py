@@ -12,159 +12,165 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, selec
 from models.database import reading
 from models.documents import Filters
 from models.period import Level, Period, floor_to, next_start
-from models.schema import FOLD_STATE, ROLLUP, UNKNOWN
+from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
 from tasks.rollups.aggregate import empty as no_rollups
 from tasks.rollups.aggregate import hour_of, merge
-from tasks.rollups.overhead import NOTHING_FILLED, Filled, OwnCalls, filled, own_calls
-from tasks.rollups.store import added_up, hour_totals, stored
+from tasks.rollups.overhead import NO_IMPUTATION, Imputation, OverheadCost, find_imputation, overhead_costs
+from tasks.rollups.store import aggregate_rollups, hour_totals, read_rollups
 
 UNCLASSIFIED = "unclassified"
 """How people name the complexity class of selections without one."""
 
 
 @dataclass(frozen=True)
-class Gathered:
+class RollupSlice:
     """The rollups of a period, with COLUMNS of tasks.rollups.aggregate.
 
     `parts` are by model, complexity and team, but not by any one length of time: days, and hours around them. `hours`
     are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an
     edge that is no whole hour, both are of the minutes inside the period alone (their team is unknown). `minutes` is
     filled for periods of up to two hours.
-    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept. `own_calls` are
-    none where not everything was asked for.
+    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
+    `overhead_costs` are none where not everything was asked for.
     """
 
-    asked: Period
+    requested_period: Period
     period: Period
     filters: Filters
     parts: pl.DataFrame
     hours: pl.DataFrame
     minutes: pl.DataFrame
     last_selection_at: datetime | None
-    folded_at: datetime | None
-    own_calls: tuple[OwnCalls, ...] = ()
-    filled: Filled = NOTHING_FILLED
+    rollups_updated_at: datetime | None
+    overhead_costs: tuple[OverheadCost, ...] = ()
+    imputation: Imputation = NO_IMPUTATION
 
 
 MINUTE_TIMELINE_HOURS = 2.0
 """Up to this length a period's timeline is by the minute."""
 
 
-def gather(engine: Engine, asked: Period, filters: Filters) -> Gathered:
+def query_rollups(engine: Engine, requested: Period, filters: Filters) -> RollupSlice:
     """The rollups of a period, all from one snapshot."""
     with reading(engine) as connection:
-        return gather_from(connection, asked, filters)
+        return query_rollups_in(connection, requested, filters)
 
 
-def gather_from(connection: Connection, asked: Period, filters: Filters) -> Gathered:
+def query_rollups_in(connection: Connection, requested: Period, filters: Filters) -> RollupSlice:
     """The same within a transaction, where several periods are to be of one snapshot."""
-    state = connection.execute(select(FOLD_STATE)).one_or_none()
-    period = _coverable(connection, asked, filters)
+    state = connection.execute(select(ROLLUP_CHECKPOINT)).one_or_none()
+    period = _coverable(connection, requested, filters)
     edges = _edges(connection, period, filters)
     by_day = state is not None and state.zone == period.zone
-    return Gathered(
-        asked=asked,
+    return RollupSlice(
+        requested_period=requested,
         period=period,
         filters=filters,
         parts=pl.concat([_parts(connection, period, filters, by_day=by_day), edges]),
         hours=pl.concat([_hours(connection, period, filters), edges]),
         minutes=_minutes(connection, period, filters),
         last_selection_at=state.last_selection_at if state else None,
-        folded_at=state.folded_at if state else None,
+        rollups_updated_at=state.rollups_updated_at if state else None,
         # Nobody knows for which model or team the router made them.
-        own_calls=() if filters.leaves_out else own_calls(connection, period),
-        filled=filled(connection, period),
+        overhead_costs=() if filters.leaves_out else overhead_costs(connection, period),
+        imputation=find_imputation(connection, period),
     )
 
 
-def hours_by(connection: Connection, gathered: Gathered, keys: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
+def hours_by(
+    connection: Connection, rollup_slice: RollupSlice, keys: Sequence[str], columns: Sequence[str]
+) -> pl.DataFrame:
     """What was gathered once more by the hour, added up by `keys` by the database: `columns` of SUMS, no histograms."""
-    period, filters = gathered.period, gathered.filters
-    whole = added_up(connection, _wanted(Level.HOUR, _between(*_whole(Level.HOUR, period)), filters), keys, columns)
+    period, filters = rollup_slice.period, rollup_slice.filters
+    whole = aggregate_rollups(
+        connection, _filtered(Level.HOUR, _between(*_whole_buckets(Level.HOUR, period)), filters), keys, columns
+    )
     edges = _edges(connection, period, filters).group_by("bucket", *keys).agg(pl.col(columns).sum())
     return pl.concat([whole, edges])
 
 
-def hours_before(connection: Connection, gathered: Gathered, length: timedelta, columns: Sequence[str]) -> pl.DataFrame:
+def hours_before(
+    connection: Connection, rollup_slice: RollupSlice, length: timedelta, columns: Sequence[str]
+) -> pl.DataFrame:
     """The hours before what was gathered, over the same models and teams, with `columns` of SUMS."""
-    end = floor_to(Level.HOUR, gathered.period.start, gathered.period.zone)
-    if gathered.filters.leaves_out:
-        wanted = _wanted(Level.HOUR, _between(end - length, end), gathered.filters)
-        return added_up(connection, wanted, (), columns)
-    return added_up(connection, hour_totals(end - length, end), (), columns)
+    end = floor_to(Level.HOUR, rollup_slice.period.start, rollup_slice.period.zone)
+    if rollup_slice.filters.leaves_out:
+        wanted = _filtered(Level.HOUR, _between(end - length, end), rollup_slice.filters)
+        return aggregate_rollups(connection, wanted, (), columns)
+    return aggregate_rollups(connection, hour_totals(end - length, end), (), columns)
 
 
 def total_hours(connection: Connection, period: Period, columns: Sequence[str]) -> pl.DataFrame:
     """The hours of a period over all models, complexities and teams: `columns` of SUMS, no histograms."""
-    whole = added_up(connection, hour_totals(*_whole(Level.HOUR, period)), (), columns)
+    whole = aggregate_rollups(connection, hour_totals(*_whole_buckets(Level.HOUR, period)), (), columns)
     edges = _edges(connection, period, Filters()).group_by("bucket").agg(pl.col(columns).sum())
     return pl.concat([whole, edges])
 
 
 def these_hours(
-    connection: Connection, gathered: Gathered, buckets: Sequence[datetime], columns: Sequence[str]
+    connection: Connection, rollup_slice: RollupSlice, buckets: Sequence[datetime], columns: Sequence[str]
 ) -> pl.DataFrame:
     """Single hours by model, complexity and team, before what was gathered or within: `columns` of SUMS.
 
     At the edges they are, like what was gathered, of the minutes inside the period alone.
     """
     keys = ("model_id", "complexity", "team")
-    first, last = _whole(Level.HOUR, gathered.period)
-    begins = floor_to(Level.HOUR, gathered.period.start, gathered.period.zone)
+    first, last = _whole_buckets(Level.HOUR, rollup_slice.period)
+    begins = floor_to(Level.HOUR, rollup_slice.period.start, rollup_slice.period.zone)
     is_edge = (pl.col("bucket") >= begins) & ~pl.col("bucket").is_between(first, last, closed="left")
-    edges = gathered.hours.filter(is_edge, pl.col("bucket").is_in(buckets)).select("bucket", *keys, *columns)
+    edges = rollup_slice.hours.filter(is_edge, pl.col("bucket").is_in(buckets)).select("bucket", *keys, *columns)
     others = [bucket for bucket in buckets if bucket not in set(edges["bucket"])]
-    wanted = _wanted(Level.HOUR, ROLLUP.c.bucket.in_(others), gathered.filters)
-    return pl.concat([added_up(connection, wanted, keys, columns), edges])
+    wanted = _filtered(Level.HOUR, ROLLUP.c.bucket.in_(others), rollup_slice.filters)
+    return pl.concat([aggregate_rollups(connection, wanted, keys, columns), edges])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _coverable(connection: Connection, asked: Period, filters: Filters) -> Period:
+def _coverable(connection: Connection, requested: Period, filters: Filters) -> Period:
     """The period rounded outward to minutes, or to hours where minutes are gone or do not know the teams asked for."""
     oldest = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == Level.MINUTE.value))
-    kept_from = floor_to(Level.HOUR, oldest, asked.zone) if oldest else None
+    kept_from = floor_to(Level.HOUR, oldest, requested.zone) if oldest else None
 
     def level_at(edge: datetime) -> Level:
-        has_minutes = kept_from is not None and floor_to(Level.HOUR, edge, asked.zone) >= kept_from
+        has_minutes = kept_from is not None and floor_to(Level.HOUR, edge, requested.zone) >= kept_from
         return Level.MINUTE if has_minutes and not filters.teams else Level.HOUR
 
-    start = floor_to(level_at(asked.start), asked.start, asked.zone)
-    end = next_start(level_at(asked.end), asked.end, asked.zone)
-    return Period(start, end, asked.zone)
+    start = floor_to(level_at(requested.start), requested.start, requested.zone)
+    end = next_start(level_at(requested.end), requested.end, requested.zone)
+    return Period(start, end, requested.zone)
 
 
 def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: bool) -> pl.DataFrame:
     """Whole days where the period has any, and whole hours beside them."""
-    first, last = _whole(Level.HOUR, period)
-    from_day, upto_day = _whole(Level.DAY, period)
-    if not by_day or from_day >= upto_day:
-        from_day = upto_day = last
-    hours = or_(_between(first, from_day), _between(upto_day, last))
+    first, last = _whole_buckets(Level.HOUR, period)
+    first_day, last_day = _whole_buckets(Level.DAY, period)
+    if not by_day or first_day >= last_day:
+        first_day = last_day = last
+    hours = or_(_between(first, first_day), _between(last_day, last))
     return pl.concat(
         [
-            _read(connection, Level.DAY, _between(from_day, upto_day), filters),
+            _read(connection, Level.DAY, _between(first_day, last_day), filters),
             _read(connection, Level.HOUR, hours, filters),
         ]
     )
 
 
 def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
-    first, last = _whole(Level.HOUR, period)
+    first, last = _whole_buckets(Level.HOUR, period)
     if filters.leaves_out:
         return _read(connection, Level.HOUR, _between(first, last), filters)
-    return stored(connection, hour_totals(first, last))
+    return read_rollups(connection, hour_totals(first, last))
 
 
 def _edges(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
     """The minutes that no whole hour of the period holds, by hour."""
-    first, last = _whole(Level.HOUR, period)
+    first, last = _whole_buckets(Level.HOUR, period)
     edges = or_(_between(period.start, first), _between(last, period.end))
     return _by_hour(_read(connection, Level.MINUTE, edges, filters), period.zone)
 
 
-def _whole(level: Level, period: Period) -> tuple[datetime, datetime]:
+def _whole_buckets(level: Level, period: Period) -> tuple[datetime, datetime]:
     """From where to where whole hours or days of the period go; where there are none, its end twice."""
     first, last = next_start(level, period.start, period.zone), floor_to(level, period.end, period.zone)
     return (first, last) if first <= last else (period.end, period.end)
@@ -185,10 +191,10 @@ def _between(start: datetime, end: datetime) -> ColumnElement[bool]:
 
 
 def _read(connection: Connection, level: Level, where: ColumnElement[bool], filters: Filters) -> pl.DataFrame:
-    return stored(connection, _wanted(level, where, filters))
+    return read_rollups(connection, _filtered(level, where, filters))
 
 
-def _wanted(level: Level, where: ColumnElement[bool], filters: Filters) -> ColumnElement[bool]:
+def _filtered(level: Level, where: ColumnElement[bool], filters: Filters) -> ColumnElement[bool]:
     wanted = [ROLLUP.c.level == level.value, where]
     complexities = tuple(UNKNOWN if name == UNCLASSIFIED else name for name in filters.complexities)
     for column, names in (("model_id", filters.models), ("team", filters.teams), ("complexity", complexities)):

@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
-from models.schema import FOLD_STATE, SELECTION_CHANGE
-from tasks.rollups.aggregate import INSTANT, KEYS, merge, roll_up
-from tasks.rollups.checkpoint import State, lock_state
+from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
+from tasks.rollups.aggregate import INSTANT, ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint
 from tasks.rollups.selection_reader import scan_period
-from tasks.rollups.store import between, replace, stored
+from tasks.rollups.store import between, read_rollups, replace
 
 HOUR = timedelta(hours=1)
 HOURS_AT_ONCE = 6
@@ -28,22 +28,22 @@ HOURS_AT_ONCE = 6
 
 
 @dataclass(frozen=True)
-class Mended:
+class RebuildResult:
     """Hours made anew, and hours left as they were because their raw rows are gone."""
 
     hours: int
-    left: int
+    remaining: int
 
 
-def mend(engine: Engine) -> Mended:
+def rebuild_changed_hours(engine: Engine) -> RebuildResult:
     """Make anew the hours whose selections were changed after they had been counted.
 
     A few hours a transaction, by rising time; what is changed behind it meanwhile is left to the next call.
     """
-    mended, left, since = 0, 0, EARLIEST
-    while (oldest := _oldest_note(engine, since)) is not None:
+    rebuilt_hours, left, since = 0, 0, EARLIEST
+    while (oldest := _oldest_change(engine, since)) is not None:
         with writing(engine) as connection:
-            state = lock_state(connection)
+            state = lock_checkpoint(connection)
             start = floor_to(Level.HOUR, oldest, state.zone)
             since = start + HOURS_AT_ONCE * HOUR
             taken = (
@@ -52,13 +52,15 @@ def mend(engine: Engine) -> Mended:
                 .returning(SELECTION_CHANGE.c.at)
             )
             hours = {floor_to(Level.HOUR, at, state.zone) for at in connection.execute(taken).scalars()}
-            connection.execute(update(FOLD_STATE).values(notes_taken=state.notes_taken + 1))
+            connection.execute(
+                update(ROLLUP_CHECKPOINT).values(change_batches_processed=state.change_batches_processed + 1)
+            )
             done = rebuild_hours(connection, engine, hours, state)
-            mended, left = mended + done, left + len(hours) - done
-    return Mended(mended, left)
+            rebuilt_hours, left = rebuilt_hours + done, left + len(hours) - done
+    return RebuildResult(rebuilt_hours, left)
 
 
-def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[datetime], state: State) -> int:
+def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[datetime], state: Checkpoint) -> int:
     """Rollups of hours, and of their days and weeks, anew within the caller's transaction; how many hours.
 
     `state` is the locked progress: rows behind it are left to the fold.
@@ -79,8 +81,8 @@ def derive(connection: Connection, level: Level, buckets: Iterable[datetime], zo
     finer = {Level.DAY: Level.HOUR, Level.WEEK: Level.DAY}[level]
     for start in sorted(buckets):
         span = (start, next_start(level, start + timedelta(seconds=1), zone))
-        parts = stored(connection, between(finer, *span)).with_columns(bucket=pl.lit(start, dtype=INSTANT))
-        replace(connection, level, span, merge(parts, KEYS))
+        parts = read_rollups(connection, between(finer, *span)).with_columns(bucket=pl.lit(start, dtype=INSTANT))
+        replace(connection, level, span, merge(parts, ROLLUP_KEYS))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
     return [*runs, (start, ends[-1])]
 
 
-def _oldest_note(engine: Engine, since: datetime) -> datetime | None:
+def _oldest_change(engine: Engine, since: datetime) -> datetime | None:
     with reading(engine) as connection:
         oldest: datetime | None = connection.scalar(
             select(func.min(SELECTION_CHANGE.c.at)).where(SELECTION_CHANGE.c.at >= since)

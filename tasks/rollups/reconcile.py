@@ -12,7 +12,7 @@ from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
 from models.schema import HOUR_TOTAL, ROLLUP
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
-from tasks.rollups.checkpoint import State, lock_state, read_known_state
+from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
 
 SUM_TOLERANCE = 1e-9
@@ -33,19 +33,19 @@ def reconcile(engine: Engine) -> int:
     The comparison is of one snapshot and holds nobody up; what differs is made anew a few hours a transaction.
     """
     with reading(engine) as connection:
-        known = read_known_state(connection)
+        known = read_known_checkpoint(connection)
         wrong = differing_hours(connection, known) if known else []
-    mended = 0
+    rebuilt_hours = 0
     for first in range(0, len(wrong), HOURS_AT_ONCE):
         with writing(engine) as connection:
-            state = lock_state(connection)
-            if known is None or state.basis != known.basis:
-                return mended
-            mended += rebuild_hours(connection, engine, wrong[first : first + HOURS_AT_ONCE], state)
-    return mended
+            state = lock_checkpoint(connection)
+            if known is None or state.settings != known.settings:
+                return rebuilt_hours
+            rebuilt_hours += rebuild_hours(connection, engine, wrong[first : first + HOURS_AT_ONCE], state)
+    return rebuilt_hours
 
 
-def differing_hours(connection: Connection, state: State) -> list[datetime]:
+def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]:
     """The hours from `raw_from` on, by rising time, that differ from the raw rows counted so far or from their minutes.
 
     Of a day or week that is not the sum of its parts, but has no such hour, its first.
@@ -93,7 +93,7 @@ def _differing_wholes(
     return _differing(parts.with_columns(bucket=bucket), _sums(connection, coarser, first))
 
 
-def _raw_sums(connection: Connection, state: State) -> pl.DataFrame:
+def _raw_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
     """Counts and sums of raw rows by the quarter of an hour, which never straddles an hour of any zone."""
     sqlite = connection.dialect.name == "sqlite"
     quarter = (

@@ -31,29 +31,29 @@ READ_AHEAD = 8
 OWN_PROCESS_FROM = 300_000
 """Ids of a SQLite file from which on starting a process costs less than it saves."""
 
-_COLUMNS = ("id", *SELECTION_SCHEMA)
-_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names of our own
+_STORED_COLUMNS = ("id", *SELECTION_SCHEMA)
+_SELECT = f"SELECT {', '.join(_STORED_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names of our own
 _ISO = "%Y-%m-%d %H:%M:%S%.f"
 _WRITTEN_LENGTH = len("2026-09-07 00:00:00.000000")
 
 
-def scan_ids(engine: Engine, after: int, upto: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
+def scan_ids(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
     """Rows of SELECTION_SCHEMA with after < id <= upto, by rising id, in parts; each with the id that it ends at.
 
-    The next parts are read while the caller works on this one. The last one ends at `upto`, and may have no rows.
+    The next parts are read while the caller works on this one. The last one ends at `until`, and may have no rows.
     """
-    with closing(_parts(engine, after, upto)) as parts, ThreadPoolExecutor(max_workers=1) as reader:
+    with closing(_parts(engine, after, until)) as parts, ThreadPoolExecutor(max_workers=1) as reader:
         ahead = deque(reader.submit(next, parts, None) for _ in range(READ_AHEAD))
         while (part := ahead.popleft().result()) is not None:
             ahead.append(reader.submit(next, parts, None))
             ends_at, raw = part
             yield ends_at, _as_selections(raw)
-    yield upto, pl.DataFrame(schema=SELECTION_SCHEMA)
+    yield until, pl.DataFrame(schema=SELECTION_SCHEMA)
 
 
-def scan_period(engine: Engine, start: datetime, end: datetime, upto: int) -> pl.DataFrame:
+def scan_period(engine: Engine, start: datetime, end: datetime, until: int) -> pl.DataFrame:
     """Rows of SELECTION_SCHEMA with start <= timestamp < end and id <= upto."""
-    between = f"timestamp >= {_literal(engine, start)} AND timestamp < {_literal(engine, end)} AND id <= {int(upto)}"
+    between = f"timestamp >= {_literal(engine, start)} AND timestamp < {_literal(engine, end)} AND id <= {int(until)}"
     if engine.dialect.name == "sqlite":
         return _as_selections(_read_sqlite(engine, between))
     with _adbc(engine) as connection:
@@ -63,28 +63,28 @@ def scan_period(engine: Engine, start: datetime, end: datetime, upto: int) -> pl
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _parts(engine: Engine, after: int, upto: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
+def _parts(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
     """Raw rows by rising id, each part with its last id."""
     if engine.dialect.name != "sqlite":
         with _adbc(engine) as connection:
-            yield from _ranges(lambda where: _read_adbc(connection, engine, where), after, upto)
-    elif upto - after < OWN_PROCESS_FROM:
-        yield from _ranges(lambda where: _read_sqlite(engine, where), after, upto)
+            yield from _ranges(lambda where: _read_adbc(connection, engine, where), after, until)
+    elif until - after < OWN_PROCESS_FROM:
+        yield from _ranges(lambda where: _read_sqlite(engine, where), after, until)
     else:
-        yield from _from_own_process(str(engine.url.database), after, upto)
+        yield from _from_own_process(str(engine.url.database), after, until)
 
 
-def _ranges(read: Callable[[str], pl.DataFrame], after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def _ranges(read: Callable[[str], pl.DataFrame], after: int, until: int) -> Iterator[tuple[int, pl.DataFrame]]:
     """Range by range of ids; a gap in them is stepped over."""
-    while after < upto:
-        ends_at = min(after + RANGE_ROWS, upto)
+    while after < until:
+        ends_at = min(after + RANGE_ROWS, until)
         raw = read(f"id > {int(after)} AND id <= {int(ends_at)}")
-        if len(raw) or ends_at == upto:
+        if len(raw) or ends_at == until:
             yield ends_at, raw
             after = ends_at
             continue
-        first = read(f"id = (SELECT min(id) FROM selection WHERE id > {int(after)} AND id <= {int(upto)})")  # noqa: S608
-        after = int(first["id"][0]) - 1 if len(first) else upto
+        first = read(f"id = (SELECT min(id) FROM selection WHERE id > {int(after)} AND id <= {int(until)})")  # noqa: S608
+        after = int(first["id"][0]) - 1 if len(first) else until
 
 
 @contextmanager
@@ -122,10 +122,18 @@ def _read_sqlite(engine: Engine, where: str) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"id": pl.Int64, **plain, "timestamp": pl.String}, orient="row")
 
 
-def _from_own_process(path: str, after: int, upto: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def _from_own_process(path: str, after: int, until: int) -> Iterator[tuple[int, pl.DataFrame]]:
     from pyarrow import ArrowInvalid, ipc  # noqa: PLC0415
 
-    command = [sys.executable, "-m", "tasks.rollups.sqlite_reader_process", path, str(after), str(upto), *_COLUMNS]
+    command = [
+        sys.executable,
+        "-m",
+        "tasks.rollups.sqlite_reader_process",
+        path,
+        str(after),
+        str(until),
+        *_STORED_COLUMNS,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # noqa: S603
         try:
             for batch in ipc.open_stream(process.stdout):
@@ -137,9 +145,9 @@ def _from_own_process(path: str, after: int, upto: int) -> Iterator[tuple[int, p
         finally:
             if sys.exc_info()[0] is GeneratorExit:
                 process.kill()
-        _, told = process.communicate()
+        _, log_args = process.communicate()
     if process.returncode:
-        cause = told.decode(errors="replace").strip().splitlines()[-1:] or [f"status {process.returncode}"]
+        cause = log_args.decode(errors="replace").strip().splitlines()[-1:] or [f"status {process.returncode}"]
         raise RoutewatchError(f"reading {path} failed: {cause[0]}")
 
 

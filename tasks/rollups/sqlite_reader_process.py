@@ -21,12 +21,12 @@ _FLOATS = dict.fromkeys(("response_time_ms", "cost_usd", "accuracy", "user_satis
 _FIRST = {"id": "-1", **_TEXTS, **_FLOATS}
 
 
-def main(path: str, after: int, upto: int, columns: list[str]) -> None:
+def main(path: str, after: int, until: int, columns: list[str]) -> None:
     """Write the rows with after < id <= upto, by rising id, as one Arrow stream; the first row is to be left out."""
     first = ", ".join(f"{_FIRST.get(name, '0')} AS {name}" for name in columns)
     query = (
         f"SELECT {first} UNION ALL SELECT * FROM (SELECT {', '.join(columns)} FROM selection "  # noqa: S608
-        f"WHERE id > {after} AND id <= {upto} ORDER BY id)"
+        f"WHERE id > {after} AND id <= {until} ORDER BY id)"
     )
     with connect(f"file:{quote(path)}?mode=ro") as connection, connection.cursor() as cursor:
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(BATCH_ROWS)})

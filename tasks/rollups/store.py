@@ -12,10 +12,10 @@ from sqlalchemy import cast as sql_cast
 
 from models.period import Level
 from models.schema import HOUR_TOTAL, ROLLUP, UNKNOWN
-from tasks.rollups.aggregate import COLUMNS, KEYS, limit_teams, merge, rollup_schema
+from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, limit_teams, merge, rollup_schema
 
-_NAMES = ("level", *COLUMNS)
-_COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
+_NAMES = ("level", *ROLLUP_COLUMNS)
+_STORED_COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 
 def between(level: Level, start: datetime, end: datetime) -> ColumnElement[bool]:
@@ -28,12 +28,12 @@ def hour_totals(start: datetime, end: datetime) -> ColumnElement[bool]:
     return _of(HOUR_TOTAL, start, end)
 
 
-def stored(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
+def read_rollups(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
     """Rollups (COLUMNS) as stored."""
-    return _rows(connection, select(_bucket(connection), *ROLLUP.c[COLUMNS[1:]]).where(where), COLUMNS)
+    return _rows(connection, select(_bucket(connection), *ROLLUP.c[ROLLUP_COLUMNS[1:]]).where(where), ROLLUP_COLUMNS)
 
 
-def added_up(
+def aggregate_rollups(
     connection: Connection, where: ColumnElement[bool], keys: Sequence[str], columns: Sequence[str]
 ) -> pl.DataFrame:
     """Rollups added up by bucket and `keys` by the database: the `columns` of SUMS that are needed, no histograms."""
@@ -44,31 +44,31 @@ def added_up(
     return _rows(connection, query, ("bucket", *keys, *columns))
 
 
-def add(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
+def add_rollups(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
     """Add rollups to those that are stored under the same keys; the caller holds the progress locked."""
-    _add(connection, level.value, fresh, limited=level is not Level.MINUTE)
+    _merge_into(connection, level.value, fresh, limited=level is not Level.MINUTE)
     if level is Level.HOUR:
-        _add(connection, HOUR_TOTAL, _totals_of(fresh), limited=False)
+        _merge_into(connection, HOUR_TOTAL, _totals_of(fresh), limited=False)
 
 
 def replace(connection: Connection, level: Level, span: tuple[datetime, datetime], fresh: pl.DataFrame) -> None:
     """Put rollups in the place of all that are stored of [start, end)."""
-    remove(connection, level, *span)
-    put(connection, level, fresh if level is Level.MINUTE else limit_teams(fresh))
+    remove_rollups(connection, level, *span)
+    insert_rollups(connection, level, fresh if level is Level.MINUTE else limit_teams(fresh))
 
 
-def remove(connection: Connection, level: Level, start: datetime, end: datetime) -> int:
+def remove_rollups(connection: Connection, level: Level, start: datetime, end: datetime) -> int:
     """Take away the rollups of a level in [start, end); how many."""
     if level is Level.HOUR:
         connection.execute(delete(ROLLUP).where(hour_totals(start, end)))
     return connection.execute(delete(ROLLUP).where(between(level, start, end))).rowcount
 
 
-def put(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
+def insert_rollups(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
     """Store rollups under keys that are not there."""
-    _put(connection, level.value, rollups)
+    _insert(connection, level.value, rollups)
     if level is Level.HOUR:
-        _put(connection, HOUR_TOTAL, _totals_of(rollups))
+        _insert(connection, HOUR_TOTAL, _totals_of(rollups))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -105,35 +105,35 @@ def _of(level: str, start: datetime, end: datetime) -> ColumnElement[bool]:
 
 
 def _totals_of(hours: pl.DataFrame) -> pl.DataFrame:
-    return merge(hours.with_columns(pl.lit(UNKNOWN).alias(name) for name in KEYS if name != "bucket"))
+    return merge(hours.with_columns(pl.lit(UNKNOWN).alias(name) for name in ROLLUP_KEYS if name != "bucket"))
 
 
-def _add(connection: Connection, level: str, fresh: pl.DataFrame, *, limited: bool) -> None:
+def _merge_into(connection: Connection, level: str, fresh: pl.DataFrame, *, limited: bool) -> None:
     if fresh.is_empty():
         return
     buckets = fresh["bucket"].unique()
     span = and_(ROLLUP.c.level == level, ROLLUP.c.bucket.between(buckets.min(), buckets.max()))
-    known = stored(connection, span).filter(pl.col("bucket").is_in(buckets.implode()))
+    known = read_rollups(connection, span).filter(pl.col("bucket").is_in(buckets.implode()))
     for bucket in known["bucket"].unique().to_list():
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level, ROLLUP.c.bucket == bucket))
     merged = merge(pl.concat([known, fresh])) if known.height else fresh
-    _put(connection, level, limit_teams(merged) if limited else merged)
+    _insert(connection, level, limit_teams(merged) if limited else merged)
 
 
-def _put(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
+def _insert(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
     """In the order of the keys, which the index takes best."""
     if rollups.is_empty():
         return
-    rows = rollups.sort(KEYS).select(pl.lit(level).alias("level"), *COLUMNS)
+    rows = rollups.sort(ROLLUP_KEYS).select(pl.lit(level).alias("level"), *ROLLUP_COLUMNS)
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
-        # As models.schema.UtcDateTime stores an instant.
+        # As routewatch.selection.UtcDateTime stores an instant.
         texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
         marks = ", ".join("?" * len(_NAMES))
-        cursor.executemany(f"INSERT INTO rollup ({_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608
+        cursor.executemany(f"INSERT INTO rollup ({_STORED_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608
         return
     # As a CSV made by polars: row by row, Python would take longer than the database.
     hexadecimal = pl.lit("\\x") + pl.col("latency_histogram").bin.encode("hex")
     lines = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), latency_histogram=hexadecimal)
-    with cursor.copy(f"COPY rollup ({_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:
+    with cursor.copy(f"COPY rollup ({_STORED_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:
         copy.write(lines.write_csv(include_header=False, quote_style="non_numeric").encode())

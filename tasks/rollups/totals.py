@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from models.documents import Coverage, CoverageByColumn
-from tasks.rollups.aggregate import SUMS
+from tasks.rollups.aggregate import ROLLUP_SUMS
 from tasks.rollups.histogram import percentiles
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -94,19 +94,21 @@ class Totals:
         return Coverage(known=known, of=self.count, share=known / self.count if self.count else 0.0)
 
 
-NOTHING = Totals(dict.fromkeys(SUMS, 0))
+NOTHING = Totals(dict.fromkeys(ROLLUP_SUMS, 0))
 """What no selections add up to."""
 
 
 def total(rollups: pl.DataFrame) -> Totals:
     """All rows added up."""
-    return Totals(rollups.select(pl.col(SUMS).sum()).row(0, named=True))
+    return Totals(rollups.select(pl.col(ROLLUP_SUMS).sum()).row(0, named=True))
 
 
 def totals_by(rollups: pl.DataFrame, *keys: str) -> dict[tuple[Any, ...], Totals]:
     """One Totals per combination of the key columns, in the order of the keys."""
-    groups = rollups.group_by(keys).agg(pl.col(SUMS).sum()).sort(keys)
-    return {tuple(row[key] for key in keys): Totals({name: row[name] for name in SUMS}) for row in groups.to_dicts()}
+    groups = rollups.group_by(keys).agg(pl.col(ROLLUP_SUMS).sum()).sort(keys)
+    return {
+        tuple(row[key] for key in keys): Totals({name: row[name] for name in ROLLUP_SUMS}) for row in groups.to_dicts()
+    }
 
 
 def percentiles_by(rollups: pl.DataFrame, *keys: str) -> dict[tuple[Any, ...], dict[str, float | None]]:

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Engine, func, select, text
 
 from models.database import reading
-from models.schema import SELECTION
+from routewatch.selection import SELECTION
 
-PATIENCE_S = 5.0
+WRITERS_TIMEOUT_S = 5.0
 """How long a fold waits for the open transactions of writers before it leaves their rows to the next one."""
 
 POLL_S = 0.02
@@ -25,14 +25,14 @@ _WRITERS = text(
 
 
 @dataclass(frozen=True)
-class Settled:
+class Watermark:
     """The largest id below which nothing can appear any more; None, and the writers' process ids, where it is open."""
 
     last_id: int | None
     held_by: tuple[int, ...] = ()
 
 
-def settle(engine: Engine, patience_s: float = PATIENCE_S) -> Settled:
+def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:
     """SQLite has one writer at a time, so its ids are committed in order.
 
     PostgreSQL hands ids out before the commit: whoever was writing when the newest id was read is waited for, while
@@ -41,24 +41,24 @@ def settle(engine: Engine, patience_s: float = PATIENCE_S) -> Settled:
     newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
     if engine.dialect.name == "sqlite":
         with reading(engine) as connection:
-            return Settled(int(connection.scalar(newest) or 0))
+            return Watermark(int(connection.scalar(newest) or 0))
     deadline = time.monotonic() + patience_s
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        last_id = max(int(connection.scalar(newest) or 0), _last_drawn(connection))
+        last_id = max(int(connection.scalar(newest) or 0), _last_issued_id(connection))
         writers = _writers(connection)
         while writers:
             if time.monotonic() >= deadline:
-                return Settled(None, tuple(sorted(pid for pid in writers.values() if pid is not None)))
+                return Watermark(None, tuple(sorted(pid for pid in writers.values() if pid is not None)))
             time.sleep(POLL_S)
             still = _writers(connection)
             writers = {name: pid for name, pid in writers.items() if name in still}
-    return Settled(last_id)
+    return Watermark(last_id)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _last_drawn(connection: Any) -> int:
+def _last_issued_id(connection: Any) -> int:
     sequence = connection.scalar(text("SELECT pg_get_serial_sequence('selection', 'id')"))
     drawn = text(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608 - its own name
     return int(connection.scalar(drawn))

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from models.errors import SourceUnavailable, UnreadableInput
-from tasks.ingestion.file_reader import Limits, Reject, opened
+from tasks.ingestion.file_reader import Limits, Reject, open_file
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".parquet")
@@ -37,7 +37,7 @@ LARGEST_LINE = 64 << 20
 NOT_FINISHED = "the last line is not finished"
 
 
-class Row(NamedTuple):
+class ParsedRow(NamedTuple):
     """A row with the file that it is from, as its name below the location, and its line, counted from 1."""
 
     file: str
@@ -46,11 +46,11 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rows:
+class ParsedRows:
     """Rows of one or several files, in order of name; `cursor` is where to go on, `done` counts bytes up to `size`."""
 
-    rows: list[Row]
-    unreadable: Mapping[str, int]
+    rows: list[ParsedRow]
+    rejected: Mapping[str, int]
     cursor: str
     done: int
 
@@ -101,7 +101,7 @@ class Exports:
         seen = _seen(cursor)
         return sum(_ahead(file, seen.get(file.name)) for file in self._files(new=not seen))
 
-    def chunks(self, cursor: str | None) -> Iterator[Rows]:
+    def chunks(self, cursor: str | None) -> Iterator[ParsedRows]:
         """What is new since the cursor; one that is not understood is as none: all is read.
 
         Raises SourceUnavailable where there is no such file or folder, or a pattern has never matched any, and
@@ -109,21 +109,21 @@ class Exports:
         """
         seen = _seen(cursor)
         files = self._files(new=not seen)
-        places = {file.name: seen[file.name] for file in files if file.name in seen}
-        held, done = _Part(), 0
+        positions = {file.name: seen[file.name] for file in files if file.name in seen}
+        held, done = _FilePart(), 0
         for file in files:
-            for part in self._parts(file, places.get(file.name)):
-                if part.place is not None:
-                    places[file.name] = part.place
+            for part in self._parts(file, positions.get(file.name)):
+                if part.position is not None:
+                    positions[file.name] = part.position
                 held.rows += part.rows
-                held.unreadable += part.unreadable
+                held.rejected += part.rejected
                 held.weight += part.weight
                 done += part.size
                 if len(held.rows) >= CHUNK_ROWS or held.weight >= CHUNK_BYTES:
-                    yield Rows(held.rows, held.unreadable, _cursor(places), done)
-                    held = _Part()
-        if held.rows or held.unreadable or _cursor(places) != cursor:
-            yield Rows(held.rows, held.unreadable, _cursor(places), done)
+                    yield ParsedRows(held.rows, held.rejected, _cursor(positions), done)
+                    held = _FilePart()
+        if held.rows or held.rejected or _cursor(positions) != cursor:
+            yield ParsedRows(held.rows, held.rejected, _cursor(positions), done)
 
     def _files(self, *, new: bool) -> list[_File]:
         root, paths = _found(self._location)
@@ -137,19 +137,19 @@ class Exports:
         named = {name.as_posix(): path for path, name in relative.items() if not self._aside & set(name.parent.parts)}
         return [_File(name, named[name], *_stat(named[name])) for name in sorted(named)]
 
-    def _parts(self, file: _File, place: _Place | None) -> Iterator[_Part]:
-        if _is_settled(file, place):
+    def _parts(self, file: _File, position: _FilePosition | None) -> Iterator[_FilePart]:
+        if _is_unchanging(file, position):
             return
         try:
             if self._grows(file):
-                yield from self._grown(file, place)
+                yield from self._grown(file, position)
             else:
-                yield from self._changed(file, place)
+                yield from self._changed(file, position)
         except _FAULTS as error:
             found = error.found if isinstance(error, UnreadableInput) else getattr(error, "strerror", None) or error
             # What is wrong inside of it stays so until it changes; that it cannot be opened may be over sooner.
-            done = None if _is_passing(error) else _Place(file.size, file.changed_ns, rows=-1)
-            yield _Part(unreadable=Counter({f"{file.name}: {found}": 1}), place=done, size=file.size)
+            done = None if _is_passing(error) else _FilePosition(file.size, file.changed_ns, rows=-1)
+            yield _FilePart(rejected=Counter({f"{file.name}: {found}": 1}), position=done, size=file.size)
 
     def _grows(self, file: _File) -> bool:
         if file.path.suffix.lower() == ".gz":
@@ -158,17 +158,21 @@ class Exports:
 
     # --- files that grow ----------------------------------------------------------------------------------------------
 
-    def _grown(self, file: _File, place: _Place | None) -> Iterator[_Part]:
+    def _grown(self, file: _File, position: _FilePosition | None) -> Iterator[_FilePart]:
         with file.path.open("rb") as stream:
-            before = place if place is not None and _continues(stream, place) else _Place(file.size, file.changed_ns)
+            before = (
+                position
+                if position is not None and _continues(stream, position)
+                else _FilePosition(file.size, file.changed_ns)
+            )
             before = replace(before, size=file.size, changed_ns=file.changed_ns)
             stream.seek(max(0, before.read - 1))
             ends = stream.read(min(1, before.read)) in (b"", b"\n")
             # What follows a line that was taken without its line break is still that line.
             lines = self._lines(stream, file.name, before if ends else replace(before, line=before.line - 1))
             while batch := list(islice(lines, PART_ROWS)):
-                reached = batch[-1].place
-                yield _Part(
+                reached = batch[-1].position
+                yield _FilePart(
                     [line.row for line in batch if line.row is not None],
                     Counter(line.reason for line in batch if line.reason),
                     replace(reached, print=_print(stream, reached.read)),
@@ -177,22 +181,24 @@ class Exports:
                 )
                 before = reached
 
-    def _lines(self, stream: IO[bytes], name: str, place: _Place) -> Iterator[_Line]:
-        number, read = place.line, place.read
+    def _lines(self, stream: IO[bytes], name: str, position: _FilePosition) -> Iterator[_Line]:
+        number, read = position.line, position.read
         while text := stream.readline(LARGEST_LINE + 1):
             number += 1
             row, reason, end = self._line(stream, text, name, number)
             at = stream.tell()
             if not end and row is None:
                 # It waits for its end, and is told once if that has not come by the next time.
-                counted = place.waits == at
-                told = NOT_FINISHED if counted and not place.counted else None
-                yield _Line(None, told, replace(place, line=number - 1, read=read, waits=at, counted=counted))
+                counted = position.waits == at
+                reason = NOT_FINISHED if counted and not position.counted else None
+                yield _Line(None, reason, replace(position, line=number - 1, read=read, waits=at, counted=counted))
                 return
             read = at
-            yield _Line(row, reason, replace(place, line=number, read=read, waits=0, counted=False))
+            yield _Line(row, reason, replace(position, line=number, read=read, waits=0, counted=False))
 
-    def _line(self, stream: IO[bytes], text: bytes, name: str, number: int) -> tuple[Row | None, str | None, bool]:
+    def _line(
+        self, stream: IO[bytes], text: bytes, name: str, number: int
+    ) -> tuple[ParsedRow | None, str | None, bool]:
         """The row of a line, or what is wrong with it, and whether the line has its end."""
         if len(text) > LARGEST_LINE and not text.endswith(b"\n"):
             rest = text
@@ -202,34 +208,34 @@ class Exports:
         row, reason = self._parsed(text, name, number)
         return row, reason, text.endswith(b"\n")
 
-    def _parsed(self, text: bytes, name: str, number: int) -> tuple[Row | None, str | None]:
+    def _parsed(self, text: bytes, name: str, number: int) -> tuple[ParsedRow | None, str | None]:
         if number == 1:
             text = text.removeprefix(BYTE_ORDER_MARK)
         if not text.strip():
             return None, None
         try:
-            return Row(name, number, self._kept(self._parse(text))), None
+            return ParsedRow(name, number, self._kept(self._parse(text))), None
         except ValueError as error:
             return None, str(error)
 
     # --- files that change as a whole ---------------------------------------------------------------------------------
 
-    def _changed(self, file: _File, place: _Place | None) -> Iterator[_Part]:
-        same = place is not None and (place.size, place.changed_ns) == (file.size, file.changed_ns)
-        count = place.rows if place is not None and same else 0
+    def _changed(self, file: _File, position: _FilePosition | None) -> Iterator[_FilePart]:
+        same = position is not None and (position.size, position.changed_ns) == (file.size, file.changed_ns)
+        count = position.rows if position is not None and same else 0
         items = islice(self._items(file), count, None)
         while batch := list(islice(items, PART_ROWS)):
             count += len(batch)
-            yield _Part(
-                [row for row in batch if isinstance(row, Row)],
+            yield _FilePart(
+                [row for row in batch if isinstance(row, ParsedRow)],
                 Counter(item.reason for item in batch if isinstance(item, Reject)),
-                _Place(file.size, file.changed_ns, rows=count),
+                _FilePosition(file.size, file.changed_ns, rows=count),
                 # Of a large file that is not read by bytes a few parts make a chunk.
                 weight=CHUNK_BYTES // 5 if file.size > CHUNK_BYTES else 0,
             )
-        yield _Part(place=_Place(file.size, file.changed_ns, rows=-1), size=file.size)
+        yield _FilePart(position=_FilePosition(file.size, file.changed_ns, rows=-1), size=file.size)
 
-    def _items(self, file: _File) -> Iterator[Row | Reject]:
+    def _items(self, file: _File) -> Iterator[ParsedRow | Reject]:
         kind = _kind(file.path)
         if kind in self._whole:
             values: Iterable[Any] = self._whole[kind](file.path)
@@ -240,28 +246,28 @@ class Exports:
         else:
             return self._of_compressed_lines(file)
         return (
-            value if isinstance(value, Reject) else Row(file.name, number, self._kept(value))
+            value if isinstance(value, Reject) else ParsedRow(file.name, number, self._kept(value))
             for number, value in enumerate(values, start=1)
         )
 
-    def _of_table(self, file: _File) -> Iterator[Row | Reject]:
+    def _of_table(self, file: _File) -> Iterator[ParsedRow | Reject]:
         limits = Limits(
             record=LARGEST_LINE, record_lines=LONGEST_RECORD_LINES, field=LARGEST_LINE, chunk_rows=PART_ROWS
         )
-        with opened(file.path, self._delimiter, limits) as table:
+        with open_file(file.path, self._delimiter, limits) as table:
             for chunk in table.chunks:
                 yield from chunk.rejects
                 wanted = [name for name in chunk.frame.columns if self._keep is None or name in self._keep]
                 rows = chunk.frame.select(wanted).iter_rows(named=True)
-                yield from (Row(file.name, line, row) for line, row in zip(chunk.lines, rows, strict=False))
+                yield from (ParsedRow(file.name, line, row) for line, row in zip(chunk.lines, rows, strict=False))
 
-    def _of_compressed_lines(self, file: _File) -> Iterator[Row | Reject]:
+    def _of_compressed_lines(self, file: _File) -> Iterator[ParsedRow | Reject]:
         with gzip.open(file.path, "rb") as stream:
-            for line in self._lines(stream, file.name, _Place(0, 0)):  # type: ignore[arg-type]
+            for line in self._lines(stream, file.name, _FilePosition(0, 0)):  # type: ignore[arg-type]
                 if line.row is not None:
                     yield line.row
-                elif line.reason or line.place.waits:
-                    yield Reject(line.place.line, line.reason or NOT_FINISHED)
+                elif line.reason or line.position.waits:
+                    yield Reject(line.position.line, line.reason or NOT_FINISHED)
 
     def _kept(self, value: Any) -> Any:
         if self._keep is None or not isinstance(value, dict):
@@ -289,7 +295,7 @@ class _File(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Place:
+class _FilePosition:
     """How far a file was read: of one that grows `read` bytes, of another `rows`, -1 being all of them.
 
     `print` tells whether what was read is still there; `waits` is where an unfinished last line broke off.
@@ -308,18 +314,18 @@ class _Place:
 class _Line(NamedTuple):
     """A line's row or what is wrong with it, and how far the file is read with it."""
 
-    row: Row | None
+    row: ParsedRow | None
     reason: str | None
-    place: _Place
+    position: _FilePosition
 
 
 @dataclass
-class _Part:
+class _FilePart:
     """Rows of a file, how far it is read with them, its bytes that are done with, and those that are held in memory."""
 
-    rows: list[Row] = field(default_factory=list)
-    unreadable: Counter[str] = field(default_factory=Counter)
-    place: _Place | None = None
+    rows: list[ParsedRow] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    position: _FilePosition | None = None
     size: int = 0
     weight: int = 0
 
@@ -330,17 +336,17 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(cause, OSError) and cause.errno is not None
 
 
-def _seen(cursor: str | None) -> dict[str, _Place]:
+def _seen(cursor: str | None) -> dict[str, _FilePosition]:
     try:
         files = json.loads(cursor or "{}")["files"]
-        return {name: _Place(*values) for name, values in files.items()}
+        return {name: _FilePosition(*values) for name, values in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _cursor(places: Mapping[str, _Place]) -> str:
+def _cursor(positions: Mapping[str, _FilePosition]) -> str:
     # ASCII, so that a name which is no text can be stored too.
-    return json.dumps({"files": {name: astuple(places[name]) for name in sorted(places)}}, separators=(",", ":"))
+    return json.dumps({"files": {name: astuple(positions[name]) for name in sorted(positions)}}, separators=(",", ":"))
 
 
 def _path(location: str) -> Path:
@@ -382,21 +388,21 @@ def _stat(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_settled(file: _File, place: _Place | None) -> bool:
-    if place is None or (place.size, place.changed_ns) != (file.size, file.changed_ns):
+def _is_unchanging(file: _File, position: _FilePosition | None) -> bool:
+    if position is None or (position.size, position.changed_ns) != (file.size, file.changed_ns):
         return file.size == 0
-    return place.rows == -1 or place.read == place.size or place.counted
+    return position.rows == -1 or position.read == position.size or position.counted
 
 
-def _ahead(file: _File, place: _Place | None) -> int:
-    if place is None or _is_settled(file, place):
-        return file.size if place is None else 0
-    return file.size - place.read if file.size >= place.read else file.size
+def _ahead(file: _File, position: _FilePosition | None) -> int:
+    if position is None or _is_unchanging(file, position):
+        return file.size if position is None else 0
+    return file.size - position.read if file.size >= position.read else file.size
 
 
-def _continues(stream: IO[bytes], place: _Place) -> bool:
+def _continues(stream: IO[bytes], position: _FilePosition) -> bool:
     """Whether what was read of a file that grows is still its beginning."""
-    return os.fstat(stream.fileno()).st_size >= place.read and _print(stream, place.read) == place.print
+    return os.fstat(stream.fileno()).st_size >= position.read and _print(stream, position.read) == position.print
 
 
 def _print(stream: IO[bytes], read: int) -> str:

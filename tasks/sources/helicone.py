@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
-from tasks.sources.export_files import Exports, Row
+from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.record_parser import (
     FileSource,
     Scale,
@@ -35,7 +35,7 @@ LARGEST_COST_USD = 1_000.0
 PENDING, CANCELLED = (-2, 0), -3
 """Helicone's own statuses, of a request without an answer yet, and of one that its caller gave up."""
 
-NOT_PICKS = ("tool:", "vector:", "vector_db", "data:")
+NOT_SELECTIONS = ("tool:", "vector:", "vector_db", "data:")
 """How the models of logged events begin that are no calls of a model."""
 
 OTHER_CALLS = ("/embeddings", "/moderations")
@@ -67,23 +67,23 @@ class Helicone(FileSource):
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
         """Takes a file, a folder or a pattern. Raises InvalidMapping."""
-        super().__init__(Exports(location, keep=_READ))
+        super().__init__(Exports(location, keep=_READ_COLUMNS))
         self._settings = settings
         self._scales = scales_of(settings)
 
-    def _sort(self, row: Row, rows: Sorted) -> None:
+    def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         found = row.value
         model = first(found, "model", "response_model", "request_model", "model_override")
         kind = _other_kind(found, str(model or ""))
         if kind is not None:
-            rows.left_out[f"is {kind}, no answer of a model"] += 1
+            rows.skipped[f"is {kind}, no answer of a model"] += 1
             return
         properties = {**nested(found.get("request_properties")), **nested(found.get("properties"))}
         status = number(found.get("response_status"))
         failure = _failure(status)
         hit = _hit(found)
         tokens = number(found.get("completion_tokens"))
-        taken = rows.pick(
+        taken = rows.selection(
             found.get("request_created_at"),
             request_id=word(first(found, "request_id", "response_id")),
             model_id=word(model),
@@ -105,21 +105,21 @@ class Helicone(FileSource):
 
     def _judge(self, found: Mapping[str, Any], rows: Sorted) -> None:
         """Add the scores and the rating to the pick that was just taken."""
-        pick, scores = rows.picks[-1], nested(found.get("scores"))
+        selection, scores = rows.selections[-1], nested(found.get("scores"))
         rating = flag(found.get("feedback_rating"))
         if rating is not None:
-            pick["user_satisfaction"] = float(rating)
+            selection["user_satisfaction"] = float(rating)
         for column, scale in self._scales.items():
             value, fault = _score(scores, scale)
             if fault:
-                rows.unreadable[fault] += 1
+                rows.rejected[fault] += 1
             elif value is not None:
-                pick[column] = value
+                selection[column] = value
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_READ = frozenset({
+_READ_COLUMNS = frozenset({
     "request_id", "response_id", "request_created_at", "model", "response_model", "request_model", "model_override",
     "request_path", "target_url", "request_properties", "properties", "request_user_id", "helicone_user",
     "response_status", "cached", "cache_enabled", "cache_reference_id", "prompt_tokens", "completion_tokens",
@@ -130,7 +130,7 @@ _READ = frozenset({
 
 
 def _other_kind(found: Mapping[str, Any], model: str) -> str | None:
-    if model.startswith(NOT_PICKS):
+    if model.startswith(NOT_SELECTIONS):
         return "a logged event"
     path = f"{found.get('request_path') or ''} {found.get('target_url') or ''}"
     return next((f"a call of {call}" for call in OTHER_CALLS if call in path), None)

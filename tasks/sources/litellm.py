@@ -24,7 +24,7 @@ from tasks.ingestion.source import Batch
 TABLE = '"LiteLLM_SpendLogs"'
 BATCH_ROWS = 50_000
 
-NOT_PICKS = r"batch|file|mcp|vector_store|fine_tuning|assistant|thread|container|health"
+NOT_SELECTIONS = r"batch|file|mcp|vector_store|fine_tuning|assistant|thread|container|health"
 """In a call's type: work on things that the proxy keeps for its callers, not an answer by a model that was picked."""
 
 CACHE_OFF = "Cache OFF"
@@ -104,12 +104,12 @@ class LiteLLM:
 
     def _batch(self, rows: pl.DataFrame, cursor: str, done: int) -> Batch:
         rows = rows.with_columns(_kind=_kind())
-        picks = rows.filter(pl.col("_kind").is_null())
+        selections = rows.filter(pl.col("_kind").is_null())
         paid = pl.col("internal").is_not_null() | (pl.col("spend") != 0)
         others = rows.filter(pl.col("_kind").is_not_null())
-        left_out = Counter(f"{reason}, without cost" for reason in others.filter(~paid)["_kind"])
+        skipped = Counter(f"{reason}, without cost" for reason in others.filter(~paid)["_kind"])
         overhead = others.filter(paid).select(_OVERHEAD)
-        return Batch(picks.select(_picks(self.settings)), cursor, overhead, left_out=left_out, done=done)
+        return Batch(selections.select(_selections(self.settings)), cursor, overhead, skipped=skipped, done=done)
 
 
 def query_of(connection: Any, settings: SourceSettings) -> str:
@@ -156,8 +156,8 @@ def _checked(location: str) -> URL:
 
 def _address(url: URL) -> str:
     """For libpq, which does not take + for a space."""
-    place, mark, query = url.render_as_string(hide_password=False).partition("?")
-    return place + mark + query.replace("+", "%20")
+    ctx, mark, query = url.render_as_string(hide_password=False).partition("?")
+    return ctx + mark + query.replace("+", "%20")
 
 
 def _read(connection: Any, query: str) -> pl.DataFrame:
@@ -240,7 +240,7 @@ def _kind() -> pl.Expr:
     return (
         pl.when(pl.col("internal").is_not_null())
         .then(pl.col("internal"))
-        .when(pl.col("call_type").str.contains(NOT_PICKS))
+        .when(pl.col("call_type").str.contains(NOT_SELECTIONS))
         .then(pl.col("call_type"))
         .when(_known("model").is_null())
         .then(pl.lit("no model was called"))
@@ -265,7 +265,7 @@ _OVERHEAD = (
 )
 
 
-def _picks(settings: SourceSettings) -> list[pl.Expr]:
+def _selections(settings: SourceSettings) -> list[pl.Expr]:
     failed = _FAILED.fill_null(False)
     hit = pl.col("cache_hit").str.to_lowercase()
     off = pl.col("cache_key") == CACHE_OFF

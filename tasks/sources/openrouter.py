@@ -10,7 +10,7 @@ from typing import Any
 
 from models.errors import UnreadableInput
 from models.settings import SourceKind, SourceSettings
-from tasks.sources.export_files import Exports, Row
+from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.record_parser import (
     FileSource,
     Sorted,
@@ -51,15 +51,15 @@ class OpenRouter(FileSource):
         super().__init__(Exports(location))
         self._settings = settings
 
-    def _sort(self, row: Row, rows: Sorted) -> None:
+    def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         found = nested(row.value.get("data")) or row.value
         if first(found, *_IDS) is None:
             if not any(name in found for name in _IDS):
                 raise _no_generations(row.file, found)
-            rows.unreadable["generation_id is missing"] += 1
+            rows.rejected["generation_id is missing"] += 1
             return
         failure = _failure(found)
-        rows.pick(
+        rows.selection(
             found.get("created_at"),
             request_id=str(first(found, *_IDS)),
             model_id=_model(found),

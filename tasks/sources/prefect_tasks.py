@@ -7,12 +7,12 @@ from datetime import datetime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from models.context import Workplace
-from tasks.ingestion.pull_stats import Tally
+from models.context import AppContext
+from tasks.ingestion.pull_stats import PullStats
 from tasks.sources.scheduled_pull import pull_enabled
 
 
 @task(name="pull", cache_policy=NO_CACHE)
-def pull_sources(place: Workplace, now: datetime) -> dict[str, Tally]:
+def pull_sources(ctx: AppContext, now: datetime) -> dict[str, PullStats]:
     """Pull from every enabled source."""
-    return pull_enabled(place, now)
+    return pull_enabled(ctx, now)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from models.schema import TEXT_LENGTH
 from models.settings import SourceSettings
+from routewatch.selection import TEXT_LENGTH
 from tasks.ingestion.column_mapping import COUNTS, load_mapping
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch
-from tasks.sources.export_files import Exports, Row
+from tasks.sources.export_files import Exports, ParsedRow
 
 BEFORE = "is from before the time that was asked for"
 
@@ -25,21 +25,21 @@ class Sorted:
     """Rows sorted into what a batch has; those from before `since` are left out."""
 
     since: datetime | None = None
-    picks: list[dict[str, Any]] = field(default_factory=list)
+    selections: list[dict[str, Any]] = field(default_factory=list)
     overhead: list[dict[str, Any]] = field(default_factory=list)
     amendments: list[dict[str, Any]] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    unreadable: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
 
-    def pick(self, timestamp: object, **columns: Any) -> bool:
+    def selection(self, timestamp: object, **columns: Any) -> bool:
         """Take a selection; its time must be readable. What is None is not known. Whether it was taken."""
         at = self._at(timestamp)
         if at is None:
             return False
         # Of a failed call no tokens means that nobody counted.
         uncounted = {name for name in COUNTS if columns.get("error") and columns.get(name) == 0}
-        told = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
-        self.picks.append({"timestamp": at} | told)
+        known_values = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
+        self.selections.append({"timestamp": at} | known_values)
         return True
 
     def own_call(self, timestamp: object, **columns: Any) -> None:
@@ -55,21 +55,21 @@ class Sorted:
     def batch(self, cursor: str, done: int = 0) -> Batch:
         """The batch that they make."""
         return Batch(
-            picks=frame_of(self.picks),
+            selections=frame_of(self.selections),
             cursor=cursor,
             overhead=frame_of(self.overhead),
             amendments=frame_of(self.amendments),
-            left_out=self.left_out,
-            unreadable=self.unreadable,
+            skipped=self.skipped,
+            rejected=self.rejected,
             done=done,
         )
 
     def _at(self, timestamp: object) -> datetime | None:
         at = instant(timestamp)
         if at is None:
-            self.unreadable["timestamp is missing" if known(timestamp) is None else "timestamp is no time"] += 1
+            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is no time"] += 1
         elif self.since is not None and at < self.since:
-            self.left_out[BEFORE] += 1
+            self.skipped[BEFORE] += 1
             return None
         return at
 
@@ -87,12 +87,12 @@ class FileSource:
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
         """The rows of files that are new or have grown; see tasks.ingestion.source.Source."""
         for chunk in self._exports.chunks(None if since else cursor):
-            rows = Sorted(since, unreadable=Counter(chunk.unreadable))
+            rows = Sorted(since, rejected=Counter(chunk.rejected))
             for row in chunk.rows:
                 self._sort(row, rows)
             yield rows.batch(chunk.cursor, chunk.done)
 
-    def _sort(self, row: Row, rows: Sorted) -> None:
+    def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         raise NotImplementedError
 
 

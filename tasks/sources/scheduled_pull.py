@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from models.context import Workplace
+from models.context import AppContext
 from models.errors import RoutewatchError
-from tasks.alerts.flow_failures import note_failure, note_success, shown_cause
+from tasks.alerts.flow_failures import record_failure, record_success, shown_cause
 from tasks.delivery.worker import deliver_due
 from tasks.ingestion.pull import pull
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.pull_stats import PullStats
 from tasks.run_logger import logger
 from tasks.sources.registry import open_source
 
 
-def pull_enabled(place: Workplace, now: datetime) -> dict[str, Tally]:
+def pull_enabled(ctx: AppContext, now: datetime) -> dict[str, PullStats]:
     """Pull from every enabled source; one that fails is alerted and keeps no other from being pulled."""
     pulled = {}
-    for name, settings in place.settings.sources.items():
+    for name, settings in ctx.settings.sources.items():
         if not settings.enabled:
             continue
         try:
-            pulled[name] = pull(place.engine, name, open_source(name, settings), settings, now)
+            pulled[name] = pull(ctx.engine, name, open_source(name, settings), settings, now)
         except Exception as error:  # noqa: BLE001 - a source's fault must not keep the hour from being counted
-            _tell_failure(place, name, error)
+            _notify_failure(ctx, name, error)
         else:
-            _tell_success(place, name, pulled[name])
+            _notify_recovery(ctx, name, pulled[name])
     return pulled
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _tell_failure(place: Workplace, name: str, error: Exception) -> None:
+def _notify_failure(ctx: AppContext, name: str, error: Exception) -> None:
     if isinstance(error, RoutewatchError):
         logger().error("%s", error)
     else:
         logger().error("pulling %s failed", name, exc_info=error)
-    if note_failure(place, f"pull {name}", shown_cause(error), datetime.now(UTC)) is not None:
-        deliver_due(place, now=datetime.now(UTC))
+    if record_failure(ctx, f"pull {name}", shown_cause(error), datetime.now(UTC)) is not None:
+        deliver_due(ctx, now=datetime.now(UTC))
 
 
-def _tell_success(place: Workplace, name: str, tally: Tally) -> None:
-    told = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
-    counts = (tally.read, tally.added, tally.changed, tally.late, tally.rejected.total())
-    logger().info(told, name, *(f"{count:,}" for count in counts))
-    note_success(place, f"pull {name}", datetime.now(UTC))
+def _notify_recovery(ctx: AppContext, name: str, stats: PullStats) -> None:
+    message = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
+    counts = (stats.read, stats.added, stats.changed, stats.late, stats.rejected.total())
+    logger().info(message, name, *(f"{count:,}" for count in counts))
+    record_success(ctx, f"pull {name}", datetime.now(UTC))

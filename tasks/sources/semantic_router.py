@@ -9,7 +9,7 @@ from typing import Any
 
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch
-from tasks.sources.export_files import Exports, Row
+from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.record_parser import (
     FileSource,
     Sorted,
@@ -68,7 +68,7 @@ class SemanticRouter(FileSource):
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
         """Takes files, or a database's address, with `?table=` where the table has another name."""
-        super().__init__(Exports(location, keep=None if is_address(location) else _READ))
+        super().__init__(Exports(location, keep=None if is_address(location) else _READ_KEYS))
         self._settings = settings
         self._table = _table(location, settings) if is_address(location) else None
 
@@ -87,24 +87,24 @@ class SemanticRouter(FileSource):
                 self._take(record, rows)
             yield rows.batch(page.cursor, page.done)
 
-    def _sort(self, row: Row, rows: Sorted) -> None:
+    def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         listed = next((row.value[name] for name in _LISTS if isinstance(row.value.get(name), list)), None)
         for record in listed if listed is not None and "id" not in row.value else [row.value]:
             if isinstance(record, Mapping):
                 self._take(record, rows)
             else:
-                rows.unreadable["is no record"] += 1
+                rows.rejected["is no record"] += 1
 
     def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
         currency = known(record.get("currency"))
         if currency is not None and str(currency).upper() != "USD" and number(record.get("actual_cost")) is not None:
-            rows.unreadable[f"currency {currency}: costs are understood in USD alone"] += 1
+            rows.rejected[f"currency {currency}: costs are understood in USD alone"] += 1
             return
         failure = _failure(record)
         tokens = number(record.get("completion_tokens"))
         hit = bool(flag(record.get("from_cache")))
         free = hit or failure is not None or self._settings.zero_is_free
-        taken = rows.pick(
+        taken = rows.selection(
             record.get("timestamp"),
             request_id=word(record.get("id")),
             model_id=word(first(record, "selected_model", "original_model")),
@@ -138,7 +138,7 @@ class SemanticRouter(FileSource):
 
 _LISTS = ("data", "records", "items")
 
-_COLUMNS = (
+_RECORD_COLUMNS = (
     "id", "timestamp", "request_id", "session_id", "recipe", "decision", "decision_tier", "category", "original_model",
     "selected_model", "reasoning_mode", "signals", "outcomes", "response_status", "lifecycle_state", "duration_ms",
     "terminal_reason", "route_diagnostics", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
@@ -146,13 +146,13 @@ _COLUMNS = (
 )  # fmt: skip
 """Everything but what was asked and answered."""
 
-_READ = frozenset({*_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
+_READ_KEYS = frozenset({*_RECORD_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
 
 
 def _table(location: str, settings: SourceSettings) -> SqlRows:
     address, named = with_table(location)
     return SqlRows(
-        address, table=named or TABLE, cursor="timestamp", key="id", columns=_COLUMNS,
+        address, table=named or TABLE, cursor="timestamp", key="id", columns=_RECORD_COLUMNS,
         overlap_minutes=settings.overlap_minutes,
     )  # fmt: skip
 
@@ -195,21 +195,21 @@ def _outcomes(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _accuracy(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
     by, people = settings.accuracy_score, settings.satisfaction_score or USER
-    told = [
+    shares = [
         FITS[outcome["verdict"]]
         for outcome in _outcomes(record)
         if outcome.get("verdict") in FITS
         and outcome.get("target") in ABOUT_THE_CHOICE
         and (outcome.get("source") == by if by else outcome.get("source") != people)
     ]
-    return told[-1] if told else None
+    return shares[-1] if shares else None
 
 
 def _satisfaction(record: Mapping[str, Any], settings: SourceSettings) -> float | None:
     people = settings.satisfaction_score or USER
     of_people = [outcome for outcome in _outcomes(record) if outcome.get("source") == people]
-    told = [share for outcome in of_people if (share := _pleased(outcome)) is not None]
-    return told[-1] if told else None
+    shares = [share for outcome in of_people if (share := _pleased(outcome)) is not None]
+    return shares[-1] if shares else None
 
 
 def _pleased(outcome: Mapping[str, Any]) -> float | None:

@@ -42,21 +42,21 @@ from tasks.ingestion.validation import PER_SECOND
 PAGE_ROWS = 20_000
 CONNECT_TIMEOUT_S = 10
 
-CHECK = "Check the address, that the server is up, and that the role may read the table"
-WITHOUT_PLACE = "its cursor or its id is NULL"
+CONNECTION_CHECK = "Check the address, that the server is up, and that the role may read the table"
+WITHOUT_CURSOR = "its cursor or its id is NULL"
 
 
 @dataclass(frozen=True)
 class Page:
     """Rows with plain values, in order of the cursor; `cursor` is where to go on, `done` counts up to `size`.
 
-    `unreadable` counts rows that have no place in that order.
+    `rejected` counts rows that have no place in that order.
     """
 
     rows: list[dict[str, Any]]
     cursor: str
     done: int
-    unreadable: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_address(location: str) -> bool:
@@ -101,18 +101,18 @@ class SqlRows:
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """Rows ahead. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             where = self._after(self._floor(connection, cursor, since))
             return int(connection.execute(select(func.count()).select_from(self._from).where(where)).scalar_one())
 
     def found(self) -> tuple[str, ...]:
         """The columns that there are. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             return self._found(connection)
 
     def pages(self, cursor: str | None, since: datetime | None) -> Iterator[Page]:
         """The rows. Raises SourceUnavailable."""
-        with self._connected() as connection:
+        with self.connected() as connection:
             found = self._found(connection)
             wanted = [name for name in found if self._columns is None or name in self._columns]
             asked = dict.fromkeys((*wanted, self._order.name, self._key.name))
@@ -128,7 +128,7 @@ class SqlRows:
                 # From a later time on than was reached, the rows between would be left out by the next time.
                 newest = self._times.newer(newest, last) if follows else newest
                 plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-                yield Page(plain, _encoded(newest), done, {WITHOUT_PLACE: unplaced} if unplaced else {})
+                yield Page(plain, _encoded(newest), done, {WITHOUT_CURSOR: unplaced} if unplaced else {})
                 unplaced = 0
                 where = or_(self._order > last, and_(self._order == last, self._key > key))
                 if len(rows) < PAGE_ROWS:
@@ -147,7 +147,7 @@ class SqlRows:
         absent = [name for name in dict.fromkeys((self._order.name, self._key.name)) if name not in names]
         if absent:
             cause = f"it has no column {', '.join(absent)} (its columns: {', '.join(names)})"
-            raise SourceUnavailable(_shown(self._url), cause, CHECK)
+            raise SourceUnavailable(_shown(self._url), cause, CONNECTION_CHECK)
         return names
 
     def _unplaced(self, connection: Connection) -> int:
@@ -165,7 +165,8 @@ class SqlRows:
         return self._times.as_in(since, connection.execute(sample).scalar())
 
     @contextmanager
-    def _connected(self) -> Iterator[Connection]:
+    def connected(self) -> Iterator[Connection]:
+        """A connection that only reads. Raises SourceUnavailable for whatever goes wrong on it."""
         engine = None
         try:
             engine = _engine(self._url)
@@ -187,7 +188,7 @@ def _url(address: str) -> URL:
         url = make_url(address)
     except ArgumentError:
         # The address is not shown: it may hold a password.
-        raise SourceUnavailable("the address that was given", "it is no database URL", CHECK) from None
+        raise SourceUnavailable("the address that was given", "it is no database URL", CONNECTION_CHECK) from None
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return url
@@ -209,7 +210,7 @@ def _engine(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     if url.database and not Path(url.database).exists():
         # Connecting would make an empty one.
-        raise SourceUnavailable(_shown(url), "there is no such file", CHECK)
+        raise SourceUnavailable(_shown(url), "there is no such file", CONNECTION_CHECK)
     engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA query_only = ON"))
     return engine
@@ -226,7 +227,7 @@ _SECRET = re.compile(r"(?i)pass|pwd|secret|token|key")
 def _advice(error: Exception) -> str:
     if isinstance(error, NoSuchModuleError | ModuleNotFoundError):
         return "Install the driver that its address names beside Routewatch"
-    return CHECK
+    return CONNECTION_CHECK
 
 
 def _relation(name: str | None, query: str | None) -> FromClause | TextClause:

@@ -11,7 +11,7 @@ import polars as pl
 
 from models.errors import Fault, InvalidMapping, UnreadableInput
 from models.settings import SourceKind, SourceSettings
-from tasks.ingestion.column_mapping import COLUMNS, REQUIRED, Source, TableFormat, load_mapping
+from tasks.ingestion.column_mapping import REQUIRED, SELECTION_COLUMNS, ColumnSource, TableFormat, load_mapping
 from tasks.ingestion.column_mapping import Mapping as MappingFile
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch
@@ -55,12 +55,12 @@ class SqlTable:
         if self._table is not None:
             for page in self._table.pages(cursor, since):
                 raw, begins = self._frame(page.rows, begins=begins), False
-                yield self._batch(raw, Counter(page.unreadable), page.cursor, page.done, since)
+                yield self._batch(raw, Counter(page.rejected), page.cursor, page.done, since)
             return
         for chunk in self._files.chunks(None if since else cursor):
             rows = [row.value for row in chunk.rows]
             raw, begins = self._frame(rows, begins=begins and bool(rows)), begins and not rows
-            yield self._batch(raw, Counter(chunk.unreadable), chunk.cursor, chunk.done, since)
+            yield self._batch(raw, Counter(chunk.rejected), chunk.cursor, chunk.done, since)
 
     def _opened(self, location: str, settings: SourceSettings) -> SqlRows:
         named = str(settings.mapping or "the settings")
@@ -85,38 +85,38 @@ class SqlTable:
         return raw.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in read - set(raw.columns))
 
     def _batch(
-        self, raw: pl.DataFrame, unreadable: Counter[str], cursor: str, done: int, since: datetime | None
+        self, raw: pl.DataFrame, rejected: Counter[str], cursor: str, done: int, since: datetime | None
     ) -> Batch:
         if raw.is_empty():
-            return Batch(picks=pl.DataFrame(), cursor=cursor, unreadable=unreadable, done=done)
+            return Batch(selections=pl.DataFrame(), cursor=cursor, rejected=rejected, done=done)
         sources = self._sources(raw)
         checked = check(raw, list(range(raw.height)), sources, self._mapping.input.zone or "UTC")
         for reason, column in checked.bad.select("reason", "column").iter_rows():
-            unreadable[reason if column in reason else f"{column} {reason}"] += 1
-        picks = checked.good.select(name for name in COLUMNS if name in sources or name == "error")
+            rejected[reason if column in reason else f"{column} {reason}"] += 1
+        selections = checked.good.select(name for name in SELECTION_COLUMNS if name in sources or name == "error")
         if since is None:
-            return Batch(picks=picks, cursor=cursor, unreadable=unreadable, done=done)
-        wanted = picks.filter(pl.col("timestamp") >= since)
-        left_out = {BEFORE: picks.height - wanted.height} if wanted.height < picks.height else {}
-        return Batch(picks=wanted, cursor=cursor, left_out=left_out, unreadable=unreadable, done=done)
+            return Batch(selections=selections, cursor=cursor, rejected=rejected, done=done)
+        wanted = selections.filter(pl.col("timestamp") >= since)
+        skipped = {BEFORE: selections.height - wanted.height} if wanted.height < selections.height else {}
+        return Batch(selections=wanted, cursor=cursor, skipped=skipped, rejected=rejected, done=done)
 
-    def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, Source], missing: list[str]) -> None:
+    def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, ColumnSource], missing: list[str]) -> None:
         shown = ", ".join(sorted(raw.columns)[:SHOWN_COLUMNS])
         mapped = {name for source in self._mapping.columns.values() for name in source.columns}
         # Of a line of JSON a key may be left away; a table has all of its columns.
         absent = sorted(mapped - set(raw.columns)) if self._table is not None else []
-        place = _without_password(self._location)
+        ctx = _without_password(self._location)
         if absent:
             found = f"it has no column {', '.join(absent)} (its columns: {shown})"
-            raise UnreadableInput(place, found, "the columns that the mapping names")
+            raise UnreadableInput(ctx, found, "the columns that the mapping names")
         if missing:
             found = f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})"
-            raise UnreadableInput(place, found, "these names, or a mapping file (mapping) that gives them")
+            raise UnreadableInput(ctx, found, "these names, or a mapping file (mapping) that gives them")
 
-    def _sources(self, raw: pl.DataFrame) -> dict[str, Source]:
+    def _sources(self, raw: pl.DataFrame) -> dict[str, ColumnSource]:
         sources = self._mapping.sources(set(raw.columns))
         if "request_id" not in sources and self._mapping.source is not None and self._mapping.source.id:
-            sources["request_id"] = Source(column=self._mapping.source.id)
+            sources["request_id"] = ColumnSource(column=self._mapping.source.id)
         return sources
 
 
@@ -132,13 +132,13 @@ def _key(mapping: MappingFile, block: TableFormat, named: str) -> str:
 
 
 def _origins(mapping: MappingFile) -> dict[str, str]:
-    told = {name: _told(source) for name, source in mapping.columns.items()}
+    origins = {name: _origin(source) for name, source in mapping.columns.items()}
     if mapping.source is not None and mapping.source.id:
-        told.setdefault("request_id", mapping.source.id)
-    return {name: told.get(name, "the column of that name") for name in COLUMNS}
+        origins.setdefault("request_id", mapping.source.id)
+    return {name: origins.get(name, "the column of that name") for name in SELECTION_COLUMNS}
 
 
-def _told(source: Source) -> str:
+def _origin(source: ColumnSource) -> str:
     if source.column is None:
         return f"always {source.value}"
     return source.column if source.minus is None else f"{source.column} - {source.minus}"

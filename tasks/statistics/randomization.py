@@ -18,14 +18,14 @@ import polars as pl
 from models.schema import UNKNOWN
 from models.settings import Optimizer
 
-KEYS = ("model_id", "complexity", "team")
-COLUMNS = ("count", "prompt_token_count", "prompt_token_sum")
+SPLIT_KEYS = ("model_id", "complexity", "team")
+SPLIT_COLUMNS = ("count", "prompt_token_count", "prompt_token_sum")
 """What is compared of rollups, by bucket and KEYS."""
 
 FALSE_ALARM = 0.001
 """Chance that a split that is random is called uneven."""
 
-MINIMUM_SAMPLE = 30
+SPLIT_MINIMUM_SAMPLE = 30
 """Selections of a model in a class, and rollup rows to compare prompt lengths over, below which nothing is compared."""
 
 MINIMUM_PROMPTS = 1_000
@@ -70,7 +70,7 @@ def split_of(rollups: pl.DataFrame, optimizer: Optimizer) -> Split:
     uneven: dict[str, str] = {}
     for item in sorted(compared, key=lambda item: item.chance):
         if item.chance < level:
-            uneven.setdefault(item.complexity, item.told)
+            uneven.setdefault(item.complexity, item.as_text)
     return Split(declared=True, uneven=uneven)
 
 
@@ -99,7 +99,7 @@ class _Compared:
     chance: float
 
     @property
-    def told(self) -> str:
+    def as_text(self) -> str:
         place = "among unclassified selections" if self.complexity == UNKNOWN else f"in the class {self.complexity}"
         return f"{place}, {self.model_id} got other {self.respect} than the other models"
 
@@ -108,7 +108,7 @@ def _compared(complexity: str, rollups: pl.DataFrame) -> Iterator[_Compared]:
     own = rollups.filter(pl.col("complexity") == complexity).with_columns(
         day=pl.col("bucket").dt.date(), hour=pl.col("bucket").dt.hour()
     )
-    counts = own.group_by("model_id").agg(pl.col("count").sum()).filter(pl.col("count") >= MINIMUM_SAMPLE)
+    counts = own.group_by("model_id").agg(pl.col("count").sum()).filter(pl.col("count") >= SPLIT_MINIMUM_SAMPLE)
     models = sorted(counts["model_id"])
     if len(models) < 2:  # noqa: PLR2004 - nothing to compare with
         return
@@ -153,7 +153,7 @@ def _length_chance(known: pl.DataFrame, model_id: str) -> float | None:
     own, rest = _pairs(known, model_id, "prompt_token_sum", keys).select("own", "rest").to_numpy().T
     own_count, rest_count = _pairs(known, model_id, "prompt_token_count", keys).select("own", "rest").to_numpy().T
     rows = int(min(np.count_nonzero(own_count), np.count_nonzero(rest_count)))
-    if rows < MINIMUM_SAMPLE or min(own_count.sum(), rest_count.sum()) < MINIMUM_PROMPTS:
+    if rows < SPLIT_MINIMUM_SAMPLE or min(own_count.sum(), rest_count.sum()) < MINIMUM_PROMPTS:
         return None
     mean, other = own.sum() / own_count.sum(), rest.sum() / rest_count.sum()
     residual = (own - mean * own_count) / own_count.sum() - (rest - other * rest_count) / rest_count.sum()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,43 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from dashboard.app import create_app
-from models.context import Workplace
 from models.database import writing
 from models.tables import PullState, Report, table_of
 from tasks.optimizer.router_config import set_by_hand
-from tasks.reporting.publish import store_report, write_files
-from tasks.reporting.request import Request
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
-from tests.support import documents
-from tests.support.factories import insert_selections, selections
-from tests.support.page_server import READER, WRITER, bearing, serving, workplace
+from tests.support.page_server import READER, WRITER, app_context, bearing, filled, serving
 from tests.support.paths import ROOT
-
-
-def filled(engine: Engine, home: Path) -> Workplace:
-    """A workplace with two hundred counted selections, a config key and a report with its files."""
-    # Not a constant of the module: a long run may come here when that is no longer fresh.
-    now = datetime.now(UTC)
-    place = workplace(engine, home)
-    rows = ({"timestamp": now - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],
-             "response_time_ms": 400.0, "cost_usd": 0.01, "cache_hit": number % 4 == 0, "error": number % 50 == 0}
-            for number in range(200))  # fmt: skip
-    insert_selections(engine, selections(*rows))
-    fold(engine, basis_of(place.settings), now=now)
-    set_by_hand(engine, "cache.ttl_seconds", 900, by="router", reason="default", now=now)
-    document = documents.performance()
-    period = documents.performance().period
-    request = Request("custom", "performance", _period(period))
-    report = store_report(place, request, document, (), now=now, queued_at=now)
-    write_files(report, place.environment.reports_folder)
-    return place
-
-
-def _period(part: Any) -> Any:
-    from models.period import Period  # noqa: PLC0415 - only here
-
-    return Period(part.start, part.end, part.zone)
 
 
 @pytest.fixture
@@ -192,7 +159,7 @@ def test_whatever_is_asked_is_answered_as_documented(client: httpx.Client, data:
 
 def test_the_interface_is_described(sqlite_engine: Engine, tmp_path: Path) -> None:
     """Every operation in a sentence, with the errors that it may answer."""
-    described = create_app(workplace(sqlite_engine, tmp_path)).openapi()
+    described = create_app(app_context(sqlite_engine, tmp_path)).openapi()
     for path, operations in described["paths"].items():
         for operation in operations.values():
             assert operation["description"], path

@@ -16,21 +16,21 @@ from dashboard.security_headers import HEADERS
 from models.access_token import parse_tokens
 from models.errors import TokensNeeded
 from tasks.alerts.silences import list_silences
-from tests.support.page_server import ADMIN, OVER, READER, WRITER, bearing, serving, workplace
+from tests.support.page_server import ADMIN, OVER, READER, WRITER, app_context, bearing, serving
 
 ACTS = {"by": "Ada", "note": "why", "hours": 1, "rule": "noData"}
 
 
 @pytest.fixture
 def client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(workplace(sqlite_engine, tmp_path)) as client:
+    with serving(app_context(sqlite_engine, tmp_path)) as client:
         yield client
 
 
 @pytest.fixture
 def open_client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
     """Of a server without tokens, which only this machine can reach."""
-    with serving(workplace(sqlite_engine, tmp_path, tokens=None)) as client:
+    with serving(app_context(sqlite_engine, tmp_path, tokens=None)) as client:
         yield client
 
 
@@ -39,12 +39,12 @@ def origin(client: httpx.Client) -> str:
 
 
 def test_without_tokens_it_listens_to_this_machine_alone(sqlite_engine: Engine, tmp_path: Path) -> None:
-    place = workplace(sqlite_engine, tmp_path, tokens=None)
+    ctx = app_context(sqlite_engine, tmp_path, tokens=None)
     for host in ("0.0.0.0", "::", "192.0.2.7", "example.org"):  # noqa: S104 - it is what is refused
         with pytest.raises(TokensNeeded, match="ROUTEWATCH_TOKENS"):
-            create_app(place, host=host)
+            create_app(ctx, host=host)
     for host in ("127.0.0.1", "::1", "localhost"):
-        create_app(place, host=host)
+        create_app(ctx, host=host)
 
 
 def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
@@ -156,7 +156,7 @@ def test_faults_of_tokens_are_told_without_the_secret(text: str) -> None:
 
 
 def test_an_answer_to_a_defect_bears_the_headers_too(sqlite_engine: Engine, tmp_path: Path) -> None:
-    app = create_app(workplace(sqlite_engine, tmp_path, tokens=None), watches=False)
+    app = create_app(app_context(sqlite_engine, tmp_path, tokens=None), watches=False)
 
     @app.get("/defect")
     def fail() -> None:

@@ -25,22 +25,23 @@ from selenium.webdriver.support.ui import WebDriverWait
 from sqlalchemy import Engine, insert
 
 from dashboard.app import create_app
-from models.context import Workplace
+from models.context import AppContext
 from models.database import writing
-from models.documents import ConfigMove, Recommendation
+from models.documents import ConfigChangeProposal, Recommendation
 from models.environment import Environment
 from models.period import Period
 from models.settings import parse_settings
 from models.tables import Selection, table_of
 from tasks.alerts.silences import list_silences
-from tasks.optimizer.apply import Evidence, apply
-from tasks.optimizer.queries import story_of
+from tasks.optimizer.apply import DecisionContext, apply
+from tasks.optimizer.queries import history_of
 from tasks.optimizer.router_config import set_by_hand
+from tests.support.waiting import slowness
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 PATIENCE_S = 30
-MOVE = ConfigMove(key="routing.simple", from_value="atlas", to_value="swift", version=1)
+MOVE = ConfigChangeProposal(key="routing.simple", from_value="atlas", to_value="swift", version=1)
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None, reason="needs chromium and its driver: apt-get install chromium chromium-driver"
@@ -76,7 +77,7 @@ def record(engine: Engine, *rows: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def place(sqlite_engine: Engine, tmp_path: Path) -> Workplace:
+def ctx(sqlite_engine: Engine, tmp_path: Path) -> AppContext:
     address: Any = str(sqlite_engine.url)
     settings = {
         "monitoring": {
@@ -92,12 +93,12 @@ def place(sqlite_engine: Engine, tmp_path: Path) -> Workplace:
     ill = (a_selection(now - timedelta(minutes=3), number, model_id="ill", error=True) for number in range(100))
     record(sqlite_engine, *ill)
     set_by_hand(sqlite_engine, "routing.simple", "atlas", by="router", reason="default", now=now - timedelta(days=9))
-    return Workplace(Environment(home=tmp_path, database_url=address), parse_settings(settings, "test"))
+    return AppContext(Environment(home=tmp_path, database_url=address), parse_settings(settings, "test"))
 
 
 @contextmanager
-def served(place: Workplace) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(create_app(place), port=0, log_level="warning"))
+def served(ctx: AppContext) -> Iterator[str]:
+    server = uvicorn.Server(uvicorn.Config(create_app(ctx), port=0, log_level="warning"))
     thread = Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -111,8 +112,8 @@ def served(place: Workplace) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(place: Workplace, browser: Browser) -> Iterator[str]:
-    with served(place) as address:
+def page(ctx: AppContext, browser: Browser) -> Iterator[str]:
+    with served(ctx) as address:
         browser.get_log("browser")  # type: ignore[no-untyped-call]
         browser.get(f"{address}/?range=6h")
         wait(browser, lambda: tile(browser, "Requests") == "1,600")
@@ -124,7 +125,7 @@ def page(place: Workplace, browser: Browser) -> Iterator[str]:
 
 
 def wait(browser: Browser, until: Any) -> None:
-    WebDriverWait(browser, PATIENCE_S, poll_frequency=0.1).until(lambda _: until())
+    WebDriverWait(browser, PATIENCE_S * slowness(), poll_frequency=0.1).until(lambda _: until())
 
 
 def text(browser: Browser, section: str) -> str:
@@ -171,12 +172,12 @@ def test_the_charts_are_really_drawn(page: str, browser: Browser) -> None:
         assert len(np.unique(pixels(browser, figure), axis=0)) > 50
 
 
-def test_a_new_selection_appears_by_itself(page: str, browser: Browser, place: Workplace) -> None:
+def test_a_new_selection_appears_by_itself(page: str, browser: Browser, ctx: AppContext) -> None:
     """Within the ten seconds that the product's document gives it; the page is not loaded anew."""
     browser.execute_script("window.stays = true")
     assert tile(browser, "Requests") == "1,600"
-    record(place.engine, a_selection(datetime.now(UTC), 1))
-    WebDriverWait(browser, 10, poll_frequency=0.1).until(lambda _: tile(browser, "Requests") == "1,601")
+    record(ctx.engine, a_selection(datetime.now(UTC), 1))
+    WebDriverWait(browser, 10 * slowness(), poll_frequency=0.1).until(lambda _: tile(browser, "Requests") == "1,601")
     assert browser.execute_script("return window.stays")
 
 
@@ -194,41 +195,41 @@ def test_what_is_chosen_is_in_the_address_and_can_be_shared(page: str, browser: 
     wait(browser, lambda: "range=6h" in browser.current_url)
 
 
-def test_models_sort_by_a_column_and_stay_sorted(page: str, browser: Browser, place: Workplace) -> None:
-    record(place.engine, *(a_selection(datetime.now(UTC), 1, model_id="zebra") for _ in range(5)))
+def test_models_sort_by_a_column_and_stay_sorted(page: str, browser: Browser, ctx: AppContext) -> None:
+    record(ctx.engine, *(a_selection(datetime.now(UTC), 1, model_id="zebra") for _ in range(5)))
     names = "return [...document.querySelectorAll('#models tbody th')].map(it => it.innerText)"
     wait(browser, lambda: "zebra" in browser.execute_script(names))
     press(browser, "models", "Requests")
     press(browser, "models", "Requests")
     assert browser.execute_script(names)[0] == "zebra"
-    record(place.engine, *(a_selection(datetime.now(UTC), 1, model_id="zebra") for _ in range(2)))
+    record(ctx.engine, *(a_selection(datetime.now(UTC), 1, model_id="zebra") for _ in range(2)))
     wait(browser, lambda: "7" in text(browser, "models").split())
     assert browser.execute_script(names)[0] == "zebra"
 
 
-def test_a_proposal_is_approved_under_a_name(page: str, browser: Browser, place: Workplace) -> None:
+def test_a_proposal_is_approved_under_a_name(page: str, browser: Browser, ctx: AppContext) -> None:
     item = Recommendation(
         type="model_selection", bottleneck="high_cost", description="d", impact="high", effort="low", auto_apply=False,
         complexity="simple", from_model="atlas", to_model="swift", moves=(MOVE,), status="waiting",
     )  # fmt: skip
     now = datetime.now(UTC)
     period = Period(now - timedelta(days=1), now)
-    apply(place.engine, (item,), place.settings, Evidence(period, now, now))
+    apply(ctx.engine, (item,), ctx.settings, DecisionContext(period, now, now))
     press(browser, "decisions", "Approve")
     agree(browser, by="Ada", note="cheaper")
     wait(browser, lambda: "approved" in text(browser, "decisions"))
     assert "Approve" not in text(browser, "decisions")
-    _, [*_, last] = story_of(place.engine, 1)
+    _, [*_, last] = history_of(ctx.engine, 1)
     assert (last.to_state, last.by, last.reason) == ("approved", "Ada", "cheaper")
 
 
-def test_a_firing_alert_is_silenced_with_a_reason(page: str, browser: Browser, place: Workplace) -> None:
+def test_a_firing_alert_is_silenced_with_a_reason(page: str, browser: Browser, ctx: AppContext) -> None:
     """Which stays on the page until somebody ends it."""
     wait(browser, lambda: "error rate" in text(browser, "alerts"))
     press(browser, "alerts", "Silence")
     agree(browser, by="Ada", note="provider's maintenance")
     wait(browser, lambda: "provider's maintenance" in text(browser, "alerts"))
-    [silence] = list_silences(place.engine, datetime.now(UTC))
+    [silence] = list_silences(ctx.engine, datetime.now(UTC))
     assert (silence.by, silence.ends_at > datetime.now(UTC)) == ("Ada", True)
     press(browser, "alerts", "End the silence")
     agree(browser, by="Ada")

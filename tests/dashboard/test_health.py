@@ -9,9 +9,9 @@ import httpx
 from sqlalchemy import Engine
 
 from models.database import writing
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
-from tests.support.page_server import READER, bearing, serving, workplace
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
+from tests.support.page_server import READER, app_context, bearing, serving
 
 
 def why_not(client: httpx.Client) -> str:
@@ -22,17 +22,17 @@ def why_not(client: httpx.Client) -> str:
 
 
 def test_it_is_ready_while_selections_are_counted(engine: Engine, tmp_path: Path) -> None:
-    place, now = workplace(engine, tmp_path), datetime.now(UTC)
-    with serving(place) as client:
+    ctx, now = app_context(engine, tmp_path), datetime.now(UTC)
+    with serving(ctx) as client:
         assert "no selection has been counted yet" in why_not(client)
-        fold(engine, basis_of(place.settings), now=now - timedelta(minutes=11))
+        update_rollups(engine, rollup_settings(ctx.settings), now=now - timedelta(minutes=11))
         assert "more than 600 s" in why_not(client)
-        fold(engine, basis_of(place.settings), now=now)
+        update_rollups(engine, rollup_settings(ctx.settings), now=now)
         assert client.get("/readyz", headers=bearing(READER)).json() == {"status": "ok"}
 
 
 def test_a_database_of_another_revision_is_to_be_brought_up(engine: Engine, tmp_path: Path) -> None:
-    with serving(workplace(engine, tmp_path)) as client:
+    with serving(app_context(engine, tmp_path)) as client:
         client.get("/readyz", headers=bearing(READER))
         with writing(engine) as connection:
             connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")

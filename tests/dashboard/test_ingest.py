@@ -17,7 +17,7 @@ from sqlalchemy import Engine, func, select
 from dashboard.server_config import ImpatientProtocol
 from models.database import reading, writing
 from models.tables import Selection, table_of
-from tests.support.page_server import READER, WRITER, bearing, listening, serving, workplace
+from tests.support.page_server import READER, WRITER, app_context, bearing, listening, serving
 
 SELECTION = table_of(Selection)
 FULL: dict[str, Any] = {
@@ -35,7 +35,7 @@ COLUMNS: dict[str, Any] = {
 
 @pytest.fixture
 def client(engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
-    with serving(workplace(engine, tmp_path)) as client:
+    with serving(app_context(engine, tmp_path)) as client:
         client.headers.update(bearing(WRITER))
         yield client
 
@@ -154,7 +154,7 @@ def test_a_body_without_an_end_is_refused_at_its_limit(sqlite_engine: Engine, tm
             sent += 1
             yield b" " * 1024 * 1024
 
-    with serving(workplace(sqlite_engine, tmp_path)) as client:
+    with serving(app_context(sqlite_engine, tmp_path)) as client:
         kind = {"Content-Type": "application/json"} | bearing(WRITER)
         assert client.post("/selections", content=endless(), headers=kind).status_code == 413
         assert client.post("/selections", content=b" " * 17 * 1024 * 1024, headers=kind).status_code == 413
@@ -169,7 +169,7 @@ def test_who_sends_all_before_reading_is_told_why_it_was_refused(
     body = b" " * length * 1024 * 1024
     head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with listening(workplace(sqlite_engine, tmp_path)) as (address, _):
+    with listening(app_context(sqlite_engine, tmp_path)) as (address, _):
         port = int(address.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=30) as caller:
             caller.sendall(head.encode() + body)
@@ -179,7 +179,7 @@ def test_who_sends_all_before_reading_is_told_why_it_was_refused(
 def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_back(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
-    with listening(workplace(sqlite_engine, tmp_path)) as (address, server):
+    with listening(app_context(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 2.0
         head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WRITER}\r\n"
@@ -201,7 +201,7 @@ def test_a_request_that_does_not_begin_is_given_up(
 ) -> None:
     """Whether nothing comes at all, half a head, or half a head after a request that was answered."""
     monkeypatch.setattr(ImpatientProtocol, "head_timeout_s", 0.5)
-    with listening(workplace(sqlite_engine, tmp_path)) as (address, _):
+    with listening(app_context(sqlite_engine, tmp_path)) as (address, _):
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as idle:
             idle.sendall(begun)
             received = b"".join(iter(lambda: idle.recv(1_000), b""))
@@ -210,8 +210,8 @@ def test_a_request_that_does_not_begin_is_given_up(
 
 
 def test_a_database_that_is_away_is_said_without_its_address(tmp_path: Path, sqlite_engine: Engine) -> None:
-    place = workplace(sqlite_engine, tmp_path)
-    with serving(place) as client:
+    ctx = app_context(sqlite_engine, tmp_path)
+    with serving(ctx) as client:
         assert client.post("/selections", json=FULL, headers=bearing(WRITER)).status_code == 200
         with writing(sqlite_engine) as connection:
             connection.exec_driver_sql("ALTER TABLE selection RENAME TO hidden")

@@ -11,45 +11,46 @@ import pytest
 from sqlalchemy import Engine
 
 from dashboard import live_views as live
-from dashboard.live_views import LiveViews, look
+from dashboard.live_views import LiveViews, collect_view
 from dashboard.render import SECTIONS, hashes, live_style, render_page, render_sections
 from dashboard.view_filter import Chosen
-from models.context import Workplace
+from models.context import AppContext
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.factories import insert_selections, selections
+from tests.support.waiting import until
 
 NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)
 NAME = "</td><script>alert(1)</script>"
 
 
 @pytest.fixture
-def place(engine: Engine, tmp_path: Path) -> Workplace:
+def ctx(engine: Engine, tmp_path: Path) -> AppContext:
     address: Any = engine.url.render_as_string(hide_password=False)
-    made = Workplace(Environment(home=tmp_path, database_url=address), parse_settings({}, "test"))
+    made = AppContext(Environment(home=tmp_path, database_url=address), parse_settings({}, "test"))
     rows = (
         {"timestamp": NOW - timedelta(minutes=number), "model_id": NAME if number % 4 == 0 else "swift",
          "response_time_ms": 400.0, "cost_usd": 0.01, "team": "search"}
         for number in range(200)
     )  # fmt: skip
     insert_selections(engine, selections(*rows))
-    fold(engine, basis_of(made.settings), now=NOW)
+    update_rollups(engine, rollup_settings(made.settings), now=NOW)
     return made
 
 
 @pytest.mark.parametrize(("range", "count"), [("15m", 15), ("1h", 60), ("6h", 200), ("30d", 200)])
-def test_a_range_reaches_back_from_the_running_minute(place: Workplace, range: str, count: int) -> None:  # noqa: A002
+def test_a_range_reaches_back_from_the_running_minute(ctx: AppContext, range: str, count: int) -> None:  # noqa: A002
     """Fifteen minutes are the running one and fourteen before it, to the minute where minutes are kept."""
-    assert look(place, Chosen(range), NOW).document.summary.total_selections == count
+    assert collect_view(ctx, Chosen(range), NOW).document.summary.total_selections == count
 
 
-def test_a_model_and_a_team_can_be_chosen(place: Workplace) -> None:
-    assert look(place, Chosen("6h", models=("swift",)), NOW).document.summary.total_selections == 150
-    assert look(place, Chosen("6h", teams=("nobody",)), NOW).document.summary.total_selections == 0
-    assert look(place, Chosen("6h"), NOW).known_models == (NAME, "swift")
+def test_a_model_and_a_team_can_be_chosen(ctx: AppContext) -> None:
+    assert collect_view(ctx, Chosen("6h", models=("swift",)), NOW).document.summary.total_selections == 150
+    assert collect_view(ctx, Chosen("6h", teams=("nobody",)), NOW).document.summary.total_selections == 0
+    assert collect_view(ctx, Chosen("6h"), NOW).known_models == (NAME, "swift")
 
 
 def test_what_is_no_range_is_refused() -> None:
@@ -57,10 +58,10 @@ def test_what_is_no_range_is_refused() -> None:
         Chosen("2h")
 
 
-def test_every_section_is_rendered_and_no_name_becomes_markup(place: Workplace) -> None:
+def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -> None:
     """Nor any that comes from data; without selections there are words for it."""
     for chosen in (Chosen("6h"), Chosen("6h", models=("nobody",))):
-        shown = look(place, chosen, NOW)
+        shown = collect_view(ctx, chosen, NOW)
         sections = render_sections(shown)
         assert tuple(sections) == SECTIONS
         page = render_page(shown, sections)
@@ -70,21 +71,21 @@ def test_every_section_is_rendered_and_no_name_becomes_markup(place: Workplace) 
     assert "No model served a request" in sections["models"]
 
 
-def test_equal_views_are_equal_bytes(place: Workplace) -> None:
+def test_equal_views_are_equal_bytes(ctx: AppContext) -> None:
     """So that only what has changed is put in place."""
-    first, second = (hashes(render_sections(look(place, Chosen("6h"), NOW))) for _ in range(2))
+    first, second = (hashes(render_sections(collect_view(ctx, Chosen("6h"), NOW))) for _ in range(2))
     assert first == second
 
 
-def test_a_crowd_that_looks_at_once_costs_one_look(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crowd_that_looks_at_once_costs_one_look(ctx: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Chosen] = []
 
-    def counting(at: Workplace, chosen: Chosen, now: datetime, **more: Any) -> Any:
+    def counting(at: AppContext, chosen: Chosen, now: datetime, **more: Any) -> Any:
         looks.append(chosen)
-        return look(at, chosen, now, **more)
+        return collect_view(at, chosen, now, **more)
 
-    monkeypatch.setattr(live, "look", counting)
-    views = LiveViews(place)
+    monkeypatch.setattr(live, "collect_view", counting)
+    views = LiveViews(ctx)
     crowd = [threading.Thread(target=views.shown, args=(Chosen("6h"),)) for _ in range(12)]
     for one in crowd:
         one.start()
@@ -97,20 +98,20 @@ def test_a_crowd_that_looks_at_once_costs_one_look(place: Workplace, monkeypatch
 
 
 def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
-    place: Workplace, monkeypatch: pytest.MonkeyPatch
+    ctx: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    views, making, may_go_on = LiveViews(place), threading.Event(), threading.Event()
+    views, making, may_go_on = LiveViews(ctx), threading.Event(), threading.Event()
     before = views.shown(Chosen("6h"))
 
-    def held(at: Workplace, chosen: Chosen, now: datetime, **more: Any) -> Any:
+    def held(at: AppContext, chosen: Chosen, now: datetime, **more: Any) -> Any:
         making.set()
-        may_go_on.wait(30)
-        return look(at, chosen, now, **more)
+        until(may_go_on.is_set)
+        return collect_view(at, chosen, now, **more)
 
-    monkeypatch.setattr(live, "look", held)
+    monkeypatch.setattr(live, "collect_view", held)
     other = threading.Thread(target=views.shown, args=(Chosen("6h"),), kwargs={"anew": True})
     other.start()
-    assert making.wait(30)
+    until(making.is_set)
     assert views.shown(Chosen("6h")) is before
     may_go_on.set()
     other.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
@@ -12,18 +13,18 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from dashboard.monitor import Monitor
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading
 from models.environment import Environment
 from models.settings import parse_settings
 from models.tables import Rollup, StoredMessage, table_of
 from tests.support.factories import insert_selections, selections
+from tests.support.waiting import until
 
 ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)
-PATIENCE_S = 30
 
 
-def place_of(engine: Engine, home: Path) -> Workplace:
+def place_of(engine: Engine, home: Path) -> AppContext:
     address: Any = engine.url.render_as_string(hide_password=False)
     settings = {
         "monitoring": {
@@ -32,7 +33,7 @@ def place_of(engine: Engine, home: Path) -> Workplace:
         },
         "delivery": {"mode": "files"},
     }
-    return Workplace(Environment(home=home, database_url=address), parse_settings(settings, "test"))
+    return AppContext(Environment(home=home, database_url=address), parse_settings(settings, "test"))
 
 
 def an_incident(engine: Engine, now: datetime) -> None:
@@ -58,7 +59,7 @@ def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path:
     both = [Monitor(place_of(engine, tmp_path)) for _ in range(2)]
     for turn in range(3):
         for monitor in both:
-            monitor.look(now + timedelta(seconds=turn))
+            monitor.evaluate(now + timedelta(seconds=turn))
             monitor.deliver(now + timedelta(seconds=turn))
     assert counted(engine) == 200
     assert messages(engine) == 1
@@ -69,31 +70,32 @@ def test_it_goes_on_after_a_turn_that_failed(
 ) -> None:
     """The failure is one line in the log, and the next turn does the work."""
     monitor, looked, tries = Monitor(place_of(sqlite_engine, tmp_path)), Event(), []
-    look = Monitor.look
+    evaluate = Monitor.evaluate
 
     def fails_first(self: Monitor, now: datetime) -> None:
         tries.append(now)
         if len(tries) == 1:
             raise OSError("the disk is away")
-        look(self, now)
+        evaluate(self, now)
         looked.set()
 
     an_incident(sqlite_engine, datetime.now(UTC))
-    fails_first.__name__ = "look"
-    monkeypatch.setattr(Monitor, "look", fails_first)
+    fails_first.__name__ = "evaluate"
+    monkeypatch.setattr(Monitor, "evaluate", fails_first)
     with caplog.at_level(logging.WARNING, "routewatch"):
         monitor.start()
-        assert looked.wait(PATIENCE_S)
+        until(looked.is_set)
         monitor.stop()
     assert counted(sqlite_engine) == 200
-    [told] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
-    assert told == "the monitor's turn to look failed and is tried again: OSError: the disk is away"
+    [reported] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
+    assert reported == "the monitor's turn to look failed and is tried again: OSError: the disk is away"
 
 
 def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> None:
     """Both its threads, and once is enough."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
+    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2
     monitor.stop()
-    assert not any(thread.is_alive() for thread in monitor._threads)
+    assert not any(thread.name.startswith("monitor ") for thread in threading.enumerate())
     monitor.stop()

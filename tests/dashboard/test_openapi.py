@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.dashboard.test_api import filled
-from tests.support.page_server import ADMIN, READER, listening
+from tests.support.page_server import ADMIN, READER, filled, listening
 
 PROGRAM = Path(sys.executable).parent / "st"
 

@@ -29,16 +29,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
 from dashboard import otlp
 from dashboard.otlp import LARGEST_BODY_BYTES, LARGEST_UNPACKED_BYTES, source_settings
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from tasks.sources.otel.conventions import ATTRIBUTES
-from tests.support.page_server import READER, WRITER, bearing, listening, workplace
+from tests.support.page_server import READER, WRITER, app_context, bearing, listening
 from tests.support.paths import ROOT
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
@@ -55,20 +55,20 @@ SOURCES = {
 }  # fmt: skip
 
 
-def place(engine: Engine, home: Path, *, tokens: bool = True) -> Workplace:
-    known = workplace(engine, home) if tokens else workplace(engine, home, tokens=None)
-    return Workplace(known.environment, parse_settings({"sources": SOURCES}, "test"))
+def ctx(engine: Engine, home: Path, *, tokens: bool = True) -> AppContext:
+    known = app_context(engine, home) if tokens else app_context(engine, home, tokens=None)
+    return AppContext(known.environment, parse_settings({"sources": SOURCES}, "test"))
 
 
 @pytest.fixture
 def address(engine: Engine, tmp_path: Path) -> Iterator[str]:
-    with listening(place(engine, tmp_path)) as (address, _):
+    with listening(ctx(engine, tmp_path)) as (address, _):
         yield address
 
 
 @pytest.fixture
 def sqlite_address(sqlite_engine: Engine, tmp_path: Path) -> Iterator[str]:
-    with listening(place(sqlite_engine, tmp_path)) as (address, _):
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, _):
         yield address
 
 
@@ -199,22 +199,18 @@ def test_an_exporter_that_is_told_to_come_back_does(
     recorder = Recorder()
     recorder.span(CHAT)
     tries = threading.Semaphore(0)
-    with listening(place(sqlite_engine, tmp_path)) as (address, server):
-        intake = server.config.app.state.span_intake  # type: ignore[union-attr]
-        take = intake._take
 
-        def watched(*given: Any) -> Any:
-            try:
-                return take(*given)
-            finally:
-                tries.release()
+    def failed(_context: Any) -> None:
+        tries.release()
 
-        intake._take = watched
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, _):
         hide(sqlite_engine, "selection", "hidden")
         results: list[SpanExportResult] = []
         sender = threading.Thread(target=lambda: results.append(send(address, recorder.spans, timeout=30)))
+        event.listen(Engine, "handle_error", failed)
         sender.start()
         tries.acquire()
+        event.remove(Engine, "handle_error", failed)
         hide(sqlite_engine, "hidden", "selection")
         sender.join()
     assert results == [SpanExportResult.SUCCESS]
@@ -233,13 +229,13 @@ def test_json_is_answered_in_json_and_protobuf_in_protobuf(sqlite_engine: Engine
     recorder.span(CHAT | {"gen_ai.usage.input_tokens": -1})
     request = encode_spans(recorder.spans)
     reason = "1 × it names no model; 1 × prompt_tokens is negative"
-    told = post(sqlite_address, request.SerializeToString())
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/x-protobuf")
-    answer = ExportTraceServiceResponse.FromString(told.content).partial_success
+    reported = post(sqlite_address, request.SerializeToString())
+    assert (reported.status_code, reported.headers["content-type"]) == (200, "application/x-protobuf")
+    answer = ExportTraceServiceResponse.FromString(reported.content).partial_success
     assert (answer.rejected_spans, answer.error_message) == (2, reason)
-    told = post(sqlite_address, json.dumps(MessageToDict(request)).encode(), JSON)
-    assert (told.status_code, told.headers["content-type"]) == (200, "application/json")
-    assert told.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
+    reported = post(sqlite_address, json.dumps(MessageToDict(request)).encode(), JSON)
+    assert (reported.status_code, reported.headers["content-type"]) == (200, "application/json")
+    assert reported.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
     assert len(stored(sqlite_engine)) == 1
 
 
@@ -248,15 +244,15 @@ def test_what_became_of_spans_is_counted_for_prometheus(sqlite_address: str) -> 
     for attributes in (CHAT, CHAT, CHAT | {"routewatch.internal": True}, {}, {"gen_ai.operation.name": "chat"}):
         recorder.span(attributes)
     send(sqlite_address, recorder.spans)
-    told = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
+    reported = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
     for status, count in (("stored", 2), ("overhead", 1), ("left out", 1), ("rejected", 1)):
-        assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in told
+        assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in reported
 
 
 @pytest.mark.parametrize("headers", [PROTOBUF, JSON])
 def test_an_empty_request_is_a_success(sqlite_address: str, headers: dict[str, str]) -> None:
-    told = post(sqlite_address, b"{}" if headers is JSON else b"", headers)
-    assert (told.status_code, told.content) == (200, b"{}" if headers is JSON else b"")
+    reported = post(sqlite_address, b"{}" if headers is JSON else b"", headers)
+    assert (reported.status_code, reported.content) == (200, b"{}" if headers is JSON else b"")
 
 
 BOMB = gzip.compress(b"\0" * (LARGEST_UNPACKED_BYTES + 1), mtime=0)
@@ -289,14 +285,17 @@ def test_what_cannot_be_taken_is_refused_with_a_status_that_exporters_read(
     sqlite_engine: Engine, sqlite_address: str, body: bytes, headers: dict[str, str], codes: tuple[int, int]
 ) -> None:
     status, code = codes
-    told = post(sqlite_address, body, PROTOBUF | headers)
-    assert told.status_code == status, told.content
+    reported = post(sqlite_address, body, PROTOBUF | headers)
+    assert reported.status_code == status, reported.content
     if (PROTOBUF | headers)["Content-Type"] == "application/x-protobuf":
-        assert told.headers["content-type"] == "application/x-protobuf"
-        assert (Status.FromString(told.content).code, bool(Status.FromString(told.content).message)) == (code, True)
+        assert reported.headers["content-type"] == "application/x-protobuf"
+        assert (Status.FromString(reported.content).code, bool(Status.FromString(reported.content).message)) == (
+            code,
+            True,
+        )
     else:
-        assert told.headers["content-type"] == "application/json"
-        assert told.json()["code"] == code
+        assert reported.headers["content-type"] == "application/json"
+        assert reported.json()["code"] == code
     assert stored(sqlite_engine) == {}
     # The server is as it was.
     recorder = Recorder()
@@ -318,7 +317,7 @@ def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
 def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
-    with listening(place(sqlite_engine, tmp_path)) as (address, server):
+    with listening(ctx(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.span_intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 1.0
         head = f"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WRITER}\r\n"
@@ -345,9 +344,13 @@ def test_a_database_that_is_away_is_said_without_its_address_and_nothing_is_lost
     later, first = (body_of([span]) for span in recorder.spans)
     assert post(sqlite_address, first).status_code == 200
     hide(sqlite_engine, "selection", "hidden")
-    told = post(sqlite_address, later)
-    assert (told.status_code, told.headers["retry-after"], Status.FromString(told.content).code) == (503, "5", 14)
-    assert b"sqlite" not in told.content
+    reported = post(sqlite_address, later)
+    assert (reported.status_code, reported.headers["retry-after"], Status.FromString(reported.content).code) == (
+        503,
+        "5",
+        14,
+    )
+    assert b"sqlite" not in reported.content
     hide(sqlite_engine, "hidden", "selection")
     assert post(sqlite_address, later).status_code == 200
     assert [row["complexity"] for row in stored(sqlite_engine).values()] == ["gold"]
@@ -357,7 +360,7 @@ def test_without_tokens_this_machine_alone_may_send(sqlite_engine: Engine, tmp_p
     recorder = Recorder()
     recorder.span(CHAT)
     kind = {"Content-Type": "application/x-protobuf"}
-    with listening(place(sqlite_engine, tmp_path, tokens=False)) as (address, _):
+    with listening(ctx(sqlite_engine, tmp_path, tokens=False)) as (address, _):
         assert post(address, body_of(recorder.spans), kind).status_code == 200
         assert post(address, b"", kind | {"Origin": "https://evil.example"}).status_code == 403
     assert len(stored(sqlite_engine)) == 1
@@ -392,7 +395,7 @@ def test_after_a_restart_a_retry_changes_nothing(engine: Engine, tmp_path: Path)
     call = recorder.span(CHAT | {"llm.cost.total": 1.0})
     tables = []
     for _ in range(2):
-        with listening(place(engine, tmp_path)) as (address, _server):
+        with listening(ctx(engine, tmp_path)) as (address, _server):
             assert send(address, recorder.spans) is SpanExportResult.SUCCESS
         tables.append(stored(engine))
     assert tables[0] == tables[1]

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from deployments.build_hook import FOLDERS
 from models.access_token import parse_tokens
 from models.environment import Environment
 from models.settings import load_settings
@@ -65,12 +66,11 @@ def test_the_linter_has_nothing_against_the_dockerfile() -> None:
 
 
 def test_the_image_has_every_package_and_nothing_else_of_this_folder() -> None:
-    packages = set(
-        tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    )
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    packages = {*wheel["packages"], *FOLDERS}
     copied = re.findall(r"^COPY (?!--)(.+) \./\S*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     taken = {name for line in copied for name in line.split()}
-    files = {"requirements.lock", "pyproject.toml", "README.md", "routewatch.py"}
+    files = {"requirements.lock", "requirements-uv.lock", "pyproject.toml", "README.md"}
     assert taken == packages | files
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")}
     assert allowed == taken

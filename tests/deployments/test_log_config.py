@@ -14,16 +14,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 from deployments.log_config import CONFIGURATION, IDS, formatter, use_logs
-from models.database import migrate
 from models.environment import load_environment
 from models.errors import SettingsError
-from tests.deployments.test_cli import call
+from tests.support.commands import call_process
 from tests.support.contexts import SECRET
+from tests.support.databases import migrated_sqlite
+from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
 
 
@@ -191,20 +193,20 @@ def test_the_users_own_file_holds_for_what_imports_no_prefect_too(tmp_path: Path
 
 def _said(code: str, environment: Mapping[str, str] | None = None) -> str:
     """What a process of its own writes to stderr."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
     command = [sys.executable, "-c", textwrap.dedent(code)]
-    environ = clean | dict(environment or {})
+    environ = clean_environment(**(environment or {}))
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True).stderr
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_logs_json_and_prefects_ui_has_every_line_too(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa: PLC0415
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
+    migrated_sqlite(tmp_path)
     environment = {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "ROUTEWATCH_LOG_LEVEL": "info"}
-    done = call(tmp_path, "run", "hourly", env=environment)
+    done = call_process(tmp_path, "run", "hourly", env=environment)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert all({"time", "level", "logger", "message"} <= set(line) <= {"exception", *_NAMES} for line in lines)
@@ -214,7 +216,8 @@ def test_a_run_logs_json_and_prefects_ui_has_every_line_too(tmp_path: Path) -> N
     (delivered,) = [line for line in lines if "delivery_id" in line]
     assert (delivered["run_id"], delivered["delivery_id"], delivered["level"]) == (run_id, 1, "info")
     with get_client(sync_client=True) as client:
-        in_ui = [it.message for it in client.read_logs() if str(it.flow_run_id) == run_id]
+        of_it = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
+        in_ui = [it.message for it in client.read_logs(of_it)]
     of_run = [line["message"] for line in lines if line["logger"] in ("prefect.flow_runs", "prefect.task_runs")]
     assert sorted(in_ui) == sorted(message for message in of_run if not message.startswith("View at http"))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -20,13 +19,14 @@ from typer.core import TyperGroup
 from deployments.cli.app import app
 from models.attribution import Attribution
 from models.database import connect, migrate, writing
-from models.documents import ConfigMove, Recommendation
-from models.notifications import Sample
+from models.documents import ConfigChangeProposal, Recommendation
+from models.notifications import SampleMessage
 from models.schema import ALERT, DELIVERY, MESSAGE, DeliveryState
 from models.settings import Settings
 from tasks.optimizer.decisions import approve
 from tasks.optimizer.lifecycle import Step, propose
 from tasks.optimizer.router_config import read_config, set_by_hand
+from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_S, a_free_port
@@ -47,7 +47,7 @@ DECIDES = ROWS | {"numpy", "polars"}
 REPORTS = DECIDES | {"babel"}
 DRAWS = REPORTS | {"altair", "fontTools", "jinja2", "vl_convert"}
 PRINTS = DRAWS | {"PIL", "weasyprint"}
-SENDS = LISTS | {"babel", "fontTools", "httpx", "trio", "vl_convert"}
+SENDS = LISTS | {"babel", "httpx", "trio"}
 PREFECTS = {"opentelemetry", "prefect", "prometheus_client"}
 """What Prefect brings along."""
 
@@ -65,11 +65,13 @@ COMMANDS: dict[str, set[str]] = {
     f"report usage {PERIOD} --format html": DRAWS,
     f"report performance {PERIOD} --format pdf -o out.pdf": PRINTS,
     f"report performance {PERIOD} --summary --format json --send-to console": REPORTS | SENDS,
-    "doctor": SENDS - {"babel"} | PREFECTS | {"PIL", "weasyprint"},
+    "doctor": SENDS - {"babel"} | PREFECTS | {"PIL", "fontTools", "weasyprint"},
     # Nothing is set to sign with, so that Prefect is asked.
+    "deliveries test http://127.0.0.1:9/": SENDS | PREFECTS,
     "test-delivery http://127.0.0.1:9/": SENDS | PREFECTS,
     "deliveries list": LISTS,
     "deliveries retry 1": ROWS,
+    "deliveries test console": SENDS,
     "deliveries sample console": SENDS,
     "alerts list": LISTS | {"babel"},
     "alerts silence --reason work": ROWS,
@@ -85,12 +87,13 @@ COMMANDS: dict[str, set[str]] = {
     "optimizations revert 1": DECIDES,
     "optimizations stop": DECIDES,
     "optimizations resume": DECIDES,
-    "optimizations preview": DECIDES | {"rich"},
+    "optimizations preview": REPORTS | {"rich"},
 }
 """What each command may hold of HEAVY when it ends, on a database that has rows of everything."""
 
 STATUSES = {
     "doctor": (0, 1),
+    "deliveries test http://127.0.0.1:9/": (1,),
     "test-delivery http://127.0.0.1:9/": (1,),
     "alerts unsilence 1": (2,),
     "optimizations revert 1": (2,),
@@ -100,7 +103,7 @@ STATUSES = {
 SERVING = {"page"}
 """Tried below."""
 
-WHOLE = {"run", "demo", "serve", "deploy"}
+WHOLE = {"run", "demo", "serve", "deploy", "worker"}
 """They run flows, or speak with Prefect's server: nothing of it can be left out."""
 
 RECORDED = """
@@ -131,7 +134,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with writing(engine) as connection:
         alert = {"rule": "errorRate", "subject": "", "severity": "critical", "state": "firing", "started_at": MONDAY}
         connection.execute(insert(ALERT), [alert | {"value": 0.4, "threshold": 0.1}])
-        content = Sample(at=MONDAY, zone="UTC", locale="en_US").model_dump(mode="json", by_alias=True)
+        content = SampleMessage(at=MONDAY, zone="UTC", locale="en_US").model_dump(mode="json", by_alias=True)
         connection.execute(insert(MESSAGE), [{"key": "sample", "content": content, "created_at": MONDAY}])
         dead = {"message_id": 1, "channel": "console", "recipient": "console", "state": DeliveryState.DEAD.value}
         connection.execute(insert(DELIVERY), [dead | {"queued_at": MONDAY, "next_attempt_at": MONDAY}])
@@ -184,13 +187,12 @@ def _heavy(home: Path) -> frozenset[str]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    return clean | {"ROUTEWATCH_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return clean_environment(ROUTEWATCH_HOME=str(home), PYTHONPATH=str(ROOT))
 
 
 def _propose(engine: Engine, key: str) -> None:
     setting = read_config(engine)[key]
-    move = ConfigMove(key=key, from_value=setting.value, to_value=2_000, version=setting.version)
+    move = ConfigChangeProposal(key=key, from_value=setting.value, to_value=2_000, version=setting.version)
     item = Recommendation(
         type="cache_optimization", bottleneck="low_cache_hit_rate", description="Keep more.", impact="high",
         effort="low", auto_apply=False, moves=(move,),

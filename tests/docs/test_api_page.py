@@ -14,7 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading, writing
 from models.tables import Selection, table_of
-from tests.support.page_server import WRITER, listening, workplace
+from tests.support.page_server import WRITER, app_context, listening
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
@@ -39,7 +39,7 @@ def test_the_python_example_stores_a_selection(sqlite_engine: Engine) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_curl_example_stores_two_and_again_none(sqlite_engine: Engine, tmp_path: Path) -> None:
-    with listening(workplace(sqlite_engine, tmp_path)) as (address, _):
+    with listening(app_context(sqlite_engine, tmp_path)) as (address, _):
         environment = os.environ | {"ROUTEWATCH_ADDRESS": address, "ROUTEWATCH_TOKEN": WRITER}
         for created in (2, 0):
             said = subprocess.run(

@@ -23,11 +23,13 @@ from typer.core import TyperGroup
 
 from deployments.cli.app import app
 from models.context import close_engines
-from models.database import migrate, open_database
+from models.database import open_database
 from models.settings import parse_settings
 from routewatch import RouterLog
 from tasks.ingestion.column_mapping import load_mapping
+from tests.support.databases import migrated_sqlite
 from tests.support.doc_pages import Block, Command, blocks, commands, named_files
+from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections, selections
 from tests.support.paths import ROOT
 
@@ -104,8 +106,7 @@ def test_python_that_a_page_shows_can_be_read(block: Block) -> None:
 
 @pytest.mark.parametrize("block", [it for it in blocks("python") if "RouterLog" in it.text], ids=shown)
 def test_python_that_records_a_pick_records_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    address = f"sqlite:///{tmp_path / 'routewatch.db'}"
-    migrate(address)
+    address = migrated_sqlite(tmp_path)
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", address)
     names: dict[str, Any] = {}
     exec(compile(block.text, block.page, "exec"), names)  # noqa: S102 - it is the project's own
@@ -139,7 +140,7 @@ def test_the_start_leads_to_a_report(tmp_path: Path) -> None:
     left_out = ("make ", ". .venv", "routewatch run daily", "ls ")
     script = "\n".join(line for line in lines if not line.startswith(left_out))
     done = subprocess.run(
-        ["sh", "-eux", "-c", script], cwd=tmp_path, env=clean({"PATH": f"{BIN}:{os.environ['PATH']}"}),
+        ["sh", "-eux", "-c", script], cwd=tmp_path, env=clean_environment() | {"PATH": f"{BIN}:{os.environ['PATH']}"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -166,8 +167,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[
             monkeypatch.delenv(name)
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    address = f"sqlite:///{tmp_path / 'routewatch.db'}"
-    migrate(address)
+    address = migrated_sqlite(tmp_path)
     insert_selections(open_database(address), selections(*({"timestamp": at} for at in LATELY)))
     yield lambda words: app(list(words), standalone_mode=False) or 0
     close_engines()

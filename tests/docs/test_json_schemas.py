@@ -63,22 +63,22 @@ def test_whatever_is_in_a_report_keeps_to_its_schema(template: Any, case: str, v
 
 
 def test_a_field_that_is_missing_or_of_another_type_is_found(validators: dict[str, Any]) -> None:
-    told = json.loads(render_json(documents.performance("summary")))
+    reported = json.loads(render_json(documents.performance("summary")))
     for broken in (
-        {name: part for name, part in told.items() if name != "modelBreakdown"},
-        told | {"summary": told["summary"] | {"totalSelections": "many"}},
-        told | {"generatedAt": "yesterday"},
-        told | {"schemaVersion": "2.0"},
-        told | {"template": "cost"},
+        {name: part for name, part in reported.items() if name != "modelBreakdown"},
+        reported | {"summary": reported["summary"] | {"totalSelections": "many"}},
+        reported | {"generatedAt": "yesterday"},
+        reported | {"schemaVersion": "2.0"},
+        reported | {"template": "cost"},
     ):
         with pytest.raises(ValidationError):
             validators["performance"].validate(broken)
 
 
 def test_a_later_version_may_add_what_an_earlier_schema_does_not_know(validators: dict[str, Any]) -> None:
-    told = json.loads(render_json(documents.performance("summary")))
+    reported = json.loads(render_json(documents.performance("summary")))
     major = SCHEMA_VERSION.partition(".")[0]
-    validators["performance"].validate(told | {"schemaVersion": f"{major}.99", "somethingNew": 1})
+    validators["performance"].validate(reported | {"schemaVersion": f"{major}.99", "somethingNew": 1})
 
 
 def test_the_schemas_say_what_their_parts_mean(validators: dict[str, Any]) -> None:

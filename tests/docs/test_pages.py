@@ -90,11 +90,11 @@ def test_a_key_without_a_meaning_has_no_reference() -> None:
 
 
 def test_every_key_of_the_settings_is_in_the_reference_under_the_path_that_a_file_has_it_at() -> None:
-    told = {entry.path for block in configuration.settings_blocks() for entry in block.entries}
+    reported = {entry.path for block in configuration.settings_blocks() for entry in block.entries}
     written = Settings().model_dump(mode="json", by_alias=True)
     values = {path for path in _paths(written) if path not in {"sources", "delivery.recipients"}}
-    assert values <= told
-    assert {path for path in told if ".NAME" not in path} == values | {"delivery.recipients"}
+    assert values <= reported
+    assert {path for path in reported if ".NAME" not in path} == values | {"delivery.recipients"}
 
 
 def test_every_variable_of_ours_that_the_program_reads_is_in_the_reference() -> None:
@@ -128,10 +128,10 @@ def _targets(page: str) -> list[str]:
 
 def _leads(page: Path, link: str) -> bool:
     """Whether a link of a page of the site leads to a file, or to a place within a page."""
-    name, _, place = unquote(link).partition("#")
+    name, _, ctx = unquote(link).partition("#")
     site = next(folder for folder in page.parents if folder.name == "site")
     target = (page.parent / name).resolve() if name else page
     if not target.is_relative_to(site):
         # The site lies where the folder of the pages does: what is beside that is beside the site too.
         return (ROOT / target.relative_to(site.parent)).exists()
-    return target.exists() and (not place or bool(re.search(rf"id=\"?{re.escape(place)}\"?[ >]", target.read_text())))
+    return target.exists() and (not ctx or bool(re.search(rf"id=\"?{re.escape(ctx)}\"?[ >]", target.read_text())))

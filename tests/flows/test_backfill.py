@@ -8,24 +8,26 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import polars as pl
 import pytest
-import stamina
 from polars.testing import assert_frame_equal
 from sqlalchemy import Engine, select, text, update
 
 from models.database import reading, writing
 from models.errors import RoutewatchError, UsageError
 from models.period import Level
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
+from tests.support.environment import clean_environment
 from tests.support.factories import insert_selections
-from tests.tasks.rollups.test_update import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.waiting import until
 
-PATIENCE_S = 120
 WORKERS = 2
 TEN_DAYS = traffic(2_000)
 
@@ -36,12 +38,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Any]:
-    """A Dask cluster of processes, each of which works on one day at a time.
-
-    One a test: a worker that is killed while it starts is not started again.
-    """
+@contextmanager
+def cluster_in(folder: Path) -> Iterator[Any]:
+    """A Dask cluster of processes, each of which works on one day at a time."""
     from distributed import LocalCluster  # noqa: PLC0415 - heavy
 
     with LocalCluster(  # type: ignore[no-untyped-call]
@@ -51,8 +50,22 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
         host="127.0.0.1",
         # None would still take Dask's usual port, and warn where a cluster beside this one has it.
         dashboard_address="127.0.0.1:0",
-        local_directory=str(tmp_path / "dask"),
+        local_directory=str(folder),
     ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """For the tests that kill nobody."""
+    with cluster_in(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def mortal_cluster(tmp_path: Path) -> Iterator[Any]:
+    """One a test: a worker that is killed while it starts is not started again."""
+    with cluster_in(tmp_path / "dask") as cluster:
         yield cluster
 
 
@@ -61,7 +74,7 @@ def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
     insert_selections(engine, raw)
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
 
 
 def distort(engine: Engine) -> None:
@@ -76,17 +89,11 @@ def run() -> int:
     return rows
 
 
-class NotYet(Exception):
-    pass
-
-
-@stamina.retry(on=NotYet, attempts=None, timeout=PATIENCE_S, wait_max=0.2)
-def wait_for_blocked(engine: Engine, count: int) -> None:
-    """Until so many transactions of the database wait for a lock."""
+def has_blocked(engine: Engine, count: int) -> bool:
+    """Whether so many transactions of the database wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with reading(engine) as connection:
-        if connection.execute(text(waiting)).scalar_one() < count:
-            raise NotYet
+        return int(connection.execute(text(waiting)).scalar_one()) >= count
 
 
 def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: int, when_blocked: list[int]) -> None:
@@ -98,7 +105,7 @@ def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: 
         connection.execute(select(ROLLUP.c.bucket).where(ROLLUP.c.level == Level.DAY.value).with_for_update())
         locked.set()
         for count in when_blocked:
-            wait_for_blocked(engine, count)
+            until(partial(has_blocked, engine, count))
             for pid in pids(cluster)[:workers]:
                 os.kill(pid, signal.SIGKILL)
 
@@ -107,7 +114,7 @@ def run_with_kills(engine: Engine, cluster: Any, *, workers: int, when_blocked: 
     locked = Event()
     with ThreadPoolExecutor(max_workers=1) as pool:
         killing = pool.submit(kill_in_the_middle, engine, cluster, locked, workers=workers, when_blocked=when_blocked)
-        assert locked.wait(PATIENCE_S)
+        until(locked.is_set)
         rows = run()
         killing.result()
     return rows
@@ -133,35 +140,38 @@ def test_dask_gives_the_rollups_that_threads_give(
     assert_rollups_are_of(engine, TEN_DAYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("killed", "allowed_failures"), [(1, 3), (WORKERS, 3), (1, 0)], ids=["one", "all", "where Dask gives up at once"]
 )
 def test_a_worker_killed_in_the_middle_of_a_day_costs_a_repetition_and_no_wrong_number(
     postgres_engine: Engine,
-    cluster: Any,
+    mortal_cluster: Any,
     monkeypatch: pytest.MonkeyPatch,
     killed: int,
     allowed_failures: int,
 ) -> None:
     prepare(postgres_engine, TEN_DAYS, monkeypatch)
     distort(postgres_engine)
-    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", cluster.scheduler_address)
-    monkeypatch.setattr(cluster.scheduler, "allowed_failures", allowed_failures)
-    assert run_with_kills(postgres_engine, cluster, workers=killed, when_blocked=[WORKERS]) == TEN_DAYS.height
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", mortal_cluster.scheduler_address)
+    monkeypatch.setattr(mortal_cluster.scheduler, "allowed_failures", allowed_failures)
+    assert run_with_kills(postgres_engine, mortal_cluster, workers=killed, when_blocked=[WORKERS]) == TEN_DAYS.height
     assert_rollups_are_of(postgres_engine, TEN_DAYS)
 
 
+@pytest.mark.slow
 def test_a_day_whose_workers_die_again_and_again_is_named(
-    postgres_engine: Engine, cluster: Any, monkeypatch: pytest.MonkeyPatch
+    postgres_engine: Engine, mortal_cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepare(postgres_engine, traffic(100), monkeypatch)
-    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", cluster.scheduler_address)
-    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", mortal_cluster.scheduler_address)
+    monkeypatch.setattr(mortal_cluster.scheduler, "allowed_failures", 0)
     with pytest.raises(RoutewatchError, match="workers of 2026-09-07 died 2 times"):
-        run_with_kills(postgres_engine, cluster, workers=WORKERS, when_blocked=[1, 2])
+        run_with_kills(postgres_engine, mortal_cluster, workers=WORKERS, when_blocked=[1, 2])
     assert_rollups_are_of(postgres_engine, traffic(100))
 
 
+@pytest.mark.slow
 def test_dask_may_be_of_this_machine_alone(sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(sqlite_engine, traffic(100), monkeypatch)
     distort(sqlite_engine)
@@ -175,13 +185,15 @@ def test_a_backfill_without_any_raw_rows_does_nothing(sqlite_engine: Engine, mon
     assert run() == 0
 
 
-@pytest.mark.parametrize(("address", "runner"), [("", "ThreadPoolTaskRunner"), ("local", "DaskTaskRunner")])
-def test_a_deployed_backfill_runs_where_the_environment_says(address: str, runner: str) -> None:
+def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
     """A worker finds the flow by its module, and takes the runner that it has there."""
-    tell = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
-    environment = os.environ | {"ROUTEWATCH_DASK_ADDRESS": address}
-    done = subprocess.run([sys.executable, "-c", tell], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == runner
+    from flows.backfill import backfill  # noqa: PLC0415 - importing Prefect takes seconds
+
+    assert type(backfill.task_runner).__name__ == "ThreadPoolTaskRunner"
+    notify = "from flows.backfill import backfill; print(type(backfill.task_runner).__name__)"
+    environment = clean_environment(ROUTEWATCH_DASK_ADDRESS="local")
+    done = subprocess.run([sys.executable, "-c", notify], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "DaskTaskRunner"
 
 
 def test_asking_for_dask_where_it_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, delete, func, select
 
-from models.context import load_workplace
-from models.database import migrate, reading, writing
+from models.context import load_context
+from models.database import reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
-from reports.document_access import total_of
 from tasks.optimizer.router_config import set_by_hand
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.update import update_rollups
 from tests.support import spend_logs
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Hook, Mailbox
 
@@ -56,8 +56,8 @@ def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.M
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
-    engine = load_workplace().engine
+    migrated_sqlite(tmp_path)
+    engine = load_context().engine
     for key, value in {"cache.max_entries": 1000, "cache.ttl_seconds": 600}.items():
         set_by_hand(engine, key, value, by="router", reason="default", now=MONDAY)
     return engine
@@ -98,8 +98,8 @@ def test_a_slow_day_raises_the_caches_limits_once_and_says_so(engine: Engine) ->
         config = {row.key: row.value for row in connection.execute(select(table_of(Config)))}
     assert config == {"cache.max_entries": 2000, "cache.ttl_seconds": 1200}
     document = outcome.report.document.model_dump(mode="json", by_alias=True)
-    (told,) = document["recommendations"]
-    assert (told["type"], told["status"], told["autoApply"]) == ("cache_optimization", "applied", True)
+    (reported,) = document["recommendations"]
+    assert (reported["type"], reported["status"], reported["autoApply"]) == ("cache_optimization", "applied", True)
     assert {item["key"] for item in document["appliedOptimizations"]} == set(config)
     daily(as_of=MORNING + timedelta(hours=1))
     assert count(engine, ConfigChange) == 4
@@ -140,7 +140,7 @@ def test_the_hour_begins_with_what_its_sources_have(engine: Engine, tmp_path: Pa
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sources": sources}))
 
     outcome = hourly(as_of=MONDAY + timedelta(hours=9, minutes=5))
-    assert total_of(outcome.report.document) == 2
+    assert outcome.report.document.selection_count == 2
     with reading(engine) as connection:
         (alert,) = connection.execute(select(table_of(Alert)).where(table_of(Alert).c.rule == "failedFlow")).all()
     assert (alert.subject, alert.detail) == (
@@ -174,7 +174,7 @@ def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -
     assert outcome.report.document.template == "cost"
     assert outcome.report.document.filters.complexities == ("unclassified",)
     assert list(outcome.files) == ["zip", "json"]
-    assert total_of(outcome.report.document) == 180
+    assert outcome.report.document.selection_count == 180
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
 
 
@@ -232,7 +232,7 @@ def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
 
     raw = slow_day(MONDAY, 2_500)
     insert_selections(engine, raw)
-    fold(engine, Basis("UTC", 2000.0), now=MONDAY + timedelta(days=4))
+    update_rollups(engine, RollupSettings("UTC", 2000.0), now=MONDAY + timedelta(days=4))
     with writing(engine) as connection:
         lost = table_of(Rollup).c.level.in_(["hour", "day", "week"])
         connection.execute(delete(table_of(Rollup)).where(lost))

@@ -53,8 +53,8 @@ def test_what_is_on_record_outlives_an_upgrade(engine_address: str) -> None:
     migrate(engine_address)
     engine = open_database(engine_address)
     with reading(engine) as connection:
-        told = "SELECT d.recipient, a.answer FROM delivery d JOIN delivery_attempt a ON a.delivery_id = d.id"
-        assert [tuple(row) for row in connection.execute(text(told))] == [("a@example.org", "250 kept")]
+        reported = "SELECT d.recipient, a.answer FROM delivery d JOIN delivery_attempt a ON a.delivery_id = d.id"
+        assert [tuple(row) for row in connection.execute(text(reported))] == [("a@example.org", "250 kept")]
     with pytest.raises(IntegrityError), writing(engine) as connection:
         connection.execute(text(attempt.replace("VALUES (1", "VALUES (99")), {"at": "2026-09-07 00:00:00+00:00"})
     engine.dispose()

@@ -6,13 +6,12 @@ import math
 
 import pytest
 
-from models.kpi import KpiName, KpiState, judge
+from models.kpis import KPIS, KpiName, KpiState, judge
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics, Schedule
 from reports.text.formatting import Formats
-from reports.text.labels import KPI_LABELS, METRICS_OF_KPI, limit_words
-from tasks.alerts.windows import PARTS
-from tasks.comparison.trends import METRICS
+from reports.text.labels import METRICS_OF_KPI, limit_text
+from tasks.comparison.trends import HEADLINE_METRICS
 
 LIMITS = PerformanceMetrics()
 
@@ -46,15 +45,15 @@ def test_a_limit_is_crossed_only_beyond_it(name: KpiName, limit: int, within: Kp
     """At the limit and on the better side the milder state holds, one step past it the graver one."""
     *limits, worse = DOCUMENT[name]
     value = limits[limit]
-    assert judge(name, value, LIMITS.of(name)) is within
-    assert judge(name, math.nextafter(value, -worse * math.inf), LIMITS.of(name)) is within
-    assert judge(name, math.nextafter(value, worse * math.inf), LIMITS.of(name)) is beyond
+    assert judge(value, LIMITS.of(name)) is within
+    assert judge(math.nextafter(value, -worse * math.inf), LIMITS.of(name)) is within
+    assert judge(math.nextafter(value, worse * math.inf), LIMITS.of(name)) is beyond
 
 
 @pytest.mark.parametrize("name", KpiName)
 def test_no_value_is_no_data(name: KpiName) -> None:
     """A KPI that nothing is known of is neither good nor bad."""
-    assert judge(name, None, LIMITS.of(name)) is KpiState.NO_DATA
+    assert judge(None, LIMITS.of(name)) is KpiState.NO_DATA
 
 
 @pytest.mark.parametrize("name", KpiName)
@@ -62,16 +61,17 @@ def test_a_kpi_is_known_wherever_kpis_are_listed(name: KpiName) -> None:
     """A schedule can ask for it, it is watched and has words; docs/architecture.md says where each list is."""
     assert Schedule(metrics=(name.value,)).metrics == (name,)
     assert AlertRule(name.value).name == name.name
-    assert PARTS.keys() == KPI_LABELS.keys() == METRICS_OF_KPI.keys() == set(KpiName)
+    assert list(KPIS) == list(KpiName)
+    assert KPIS[name].name is name
 
 
 @pytest.mark.parametrize("name", KpiName)
 def test_a_limit_is_shown_in_the_kpis_unit(name: KpiName) -> None:
     limits = LIMITS.of(name)
-    shown = limit_words(name, limits.target, Formats("en_US", "UTC"))
+    shown = limit_text(name, limits.target, Formats("en_US", "UTC"))
     assert {"milliseconds": " s", "ratio": "%"}[limits.unit] in shown
 
 
 @pytest.mark.parametrize("name", [name for name in KpiName if name is not KpiName.COST_EFFICIENCY])
 def test_a_kpi_that_is_one_sum_over_another_has_a_trend(name: KpiName) -> None:
-    assert {metric.name for metric in METRICS} & set(METRICS_OF_KPI[name])
+    assert set(HEADLINE_METRICS) & set(METRICS_OF_KPI[name])

@@ -23,19 +23,21 @@ from models.database import MIGRATIONS, connect, migrate, reading, writing
 from models.documents import PerformanceReport
 from models.errors import SchemaOutdated
 from models.period import Level, Period
-from models.schema import HOUR_TOTAL, UtcDateTime
+from models.report_template import Template
+from models.schema import HOUR_TOTAL, DeliveryState
 from models.settings import Settings
+from routewatch.selection import UtcDateTime
 from tasks.delivery.queue import due_ids
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
-from tasks.rollups.aggregate import KEYS, merge, roll_up
-from tasks.rollups.update import fold
-from tests.deployments.test_cli import call, fault
+from tasks.rollups.aggregate import ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.update import update_rollups
+from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.optimizations import KEPT
 from tests.support.paths import ROOT
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, totals_of, traffic
+from tests.support.rollups import NOW, UTC_BASIS, stored, totals_of, traffic
 
 SECRET_ADDRESS = "https://hooks.slack.com/services/T0/B0/planted"
 
@@ -56,8 +58,9 @@ RECOMMENDED = {
 ROWS: dict[str, list[dict[str, Any]]] = {
     "selection": RAW.to_dicts(),
     "rollup": [{"level": level.value, **row} for level, rows in ROLLED.items() for row in rows.to_dicts()],
-    "fold_state": [{"id": 1, "last_id": 200, "zone": "UTC", "target_ms": 2000.0, "folded_at": NOW,
-                    "last_selection_at": MONDAY, "minutes_from": None, "raw_from": None, "notes_taken": 3}],
+    "rollup_checkpoint": [{"id": 1, "last_id": 200, "zone": "UTC", "target_ms": 2000.0, "rollups_updated_at": NOW,
+                           "last_selection_at": MONDAY, "minutes_from": None, "raw_from": None,
+                           "change_batches_processed": 3}],
     "selection_change": [{"at": MONDAY + timedelta(hours=2)}],
     "config": [{"key": "cache.max_entries", "value": 2000, "version": 2, "updated_at": NOW, "updated_by": "ada"}],
     "optimization": [{"type": "cache_optimization", "subject": "cache", "state": "applied",
@@ -73,11 +76,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "alert": [
         {"rule": "errorRate", "subject": "m1", "severity": "critical", "state": "firing", "value": 0.3, "sample": 40,
-         "threshold": 0.1, "started_at": NOW, "fired_at": NOW, "detail": "d"},
+         "threshold": 0.1, "started_at": NOW, "fired_at": NOW, "detail": "d", "notified_at": NOW,
+         "recovering_since": NOW + timedelta(minutes=1), "no_data_since": NOW + timedelta(minutes=2),
+         "pending_event": "resolved", "pending_since": NOW + timedelta(minutes=3)},
         {"rule": "failedFlow", "subject": "daily", "severity": "critical", "state": "resolved", "started_at": MONDAY,
          "fired_at": MONDAY, "resolved_at": NOW},
     ],
-    "alert_watch": [{"id": 1, "judged_until": NOW, "told_at": NOW}],
+    "alert_checkpoint": [{"id": 1, "evaluated_until": NOW, "notified_at": NOW + timedelta(minutes=1)}],
     "alert_silence": [{"rule": None, "subject": "m1", "starts_at": NOW, "ends_at": NOW, "by": "ada", "reason": "r"}],
     "message": [{"key": "sample-1", "content": {"kind": "sample"}, "created_at": NOW}],
     "report": [{"kind": "daily", "template": "performance", "period_start": MONDAY, "period_end": NOW, "document": {},
@@ -96,6 +101,22 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
 }  # fmt: skip
 """What a database is filled with, as far as its revision has these tables and columns."""
+
+TABLES = {"fold_state": "rollup_checkpoint", "alert_watch": "alert_checkpoint"}
+COLUMNS = {
+    "rollup_checkpoint": {"folded_at": "rollups_updated_at", "notes_taken": "change_batches_processed"},
+    "alert_checkpoint": {"judged_until": "evaluated_until", "told_at": "notified_at"},
+    "alert": {"well_since": "recovering_since", "unknown_since": "no_data_since", "news": "pending_event",
+              "news_since": "pending_since", "told_at": "notified_at"},
+    "delivery": {"death_told": "dead_letter_notified"},
+}  # fmt: skip
+"""The present names of tables and columns by those that they had before revision 0008."""
+
+
+def present(table: str, column: str | None = None) -> str:
+    """The present name of a table, or of a column of it."""
+    table = TABLES.get(table, table)
+    return table if column is None else COLUMNS.get(table, {}).get(column, column)
 
 
 @contextmanager
@@ -125,13 +146,15 @@ def fill(engine: Engine) -> None:
         for table in tables.sorted_tables:
             if table.name == "alembic_version":
                 continue
-            assert table.name in ROWS, f"ROWS lacks the table {table.name}, which a later revision is to keep"
+            name = present(table.name)
+            assert name in ROWS, f"ROWS lacks the table {table.name}, which a later revision is to keep"
             for column in table.columns:
                 if isinstance(column.type, DateTime):
                     column.type = UtcDateTime()
-            names = set(table.columns.keys())
-            for row in ROWS[table.name] + later.get(table.name, []):
-                connection.execute(insert(table), {name: value for name, value in row.items() if name in names})
+            columns = {present(table.name, column): column for column in table.columns.keys()}  # noqa: SIM118
+            for row in ROWS[name] + later.get(name, []):
+                values = {columns[column]: value for column, value in row.items() if column in columns}
+                connection.execute(insert(table), values)
 
 
 def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
@@ -150,9 +173,14 @@ def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict
 
 
 def columns_of(engine: Engine) -> dict[str, list[str]]:
+    """The present names of each table's columns, in the order of `content`."""
     tables = MetaData()
     tables.reflect(engine)
-    return {table.name: sorted(table.columns.keys()) for table in tables.sorted_tables if table.name in ROWS}
+    return {
+        present(table.name): [present(table.name, column) for column in sorted(table.columns.keys())]
+        for table in tables.sorted_tables
+        if present(table.name) in ROWS
+    }
 
 
 def revision_of(engine: Engine) -> str | None:
@@ -162,22 +190,22 @@ def revision_of(engine: Engine) -> str | None:
 
 def lost(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
     """The rows that are no longer there as they were."""
-    return [row for name, rows in before.items() for row in rows if row not in after[name]]
+    return [row for name, rows in before.items() for row in rows if row not in after[present(name)]]
 
 
 def assert_works(engine: Engine) -> None:
     """A fold counts what is new once, and a report has all of it."""
     new = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, new)
-    assert fold(engine, UTC_BASIS, now=NOW).rows == len(new)
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == len(new)
     expected = roll_up(pl.concat([RAW, new]), "UTC", 2000.0)
     for level in Level:
-        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+        assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
     # What a migration added up has its histograms behind one another, which is as good.
-    totals = merge(stored(engine, HOUR_TOTAL)).sort(KEYS)
+    totals = merge(stored(engine, HOUR_TOTAL)).sort(ROLLUP_KEYS)
     assert_frame_equal(totals, totals_of(expected[Level.HOUR]), check_exact=False, rel_tol=1e-9)
-    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
-    document = compose(request, survey(engine, request, Settings(), NOW), Settings(), NOW)
+    request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
+    document = compose(request, collect_material(engine, request, Settings(), NOW), Settings(), NOW)
     assert isinstance(document, PerformanceReport)
     assert document.summary.total_selections == len(RAW) + len(new)
 
@@ -198,6 +226,19 @@ def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, re
         assert_works(engine)
 
 
+def test_a_mail_that_was_being_handed_over_during_the_upgrade_still_is(address: str) -> None:
+    """Its state has another name since revision 0008."""
+    migrate(address, "0007")
+    with connected(address) as engine:
+        fill(engine)
+        with writing(engine) as connection:
+            connection.execute(text("UPDATE delivery SET state = 'handing over' WHERE id = 2"))
+    migrate(address)
+    with connected(address) as engine, reading(engine) as connection:
+        state = connection.execute(text("SELECT state FROM delivery WHERE id = 2")).scalar_one()
+        assert state == DeliveryState.COMMITTING.value == "committing"
+
+
 # --- in the middle ----------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +251,7 @@ def migrator() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def told(process: subprocess.Popen[str], *lines: str) -> list[str]:
+def reported(process: subprocess.Popen[str], *lines: str) -> list[str]:
     """What comes of the migrations that these lines start."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -227,7 +268,7 @@ def test_an_upgrade_that_is_killed_at_any_statement_has_changed_nothing_and_can_
         before = content(engine)
         for statement in range(4, 1_000, 17):
             engine.dispose()
-            (said,) = told(process, f"{address} {statement}")
+            (said,) = reported(process, f"{address} {statement}")
             if said == "done":
                 break
             os.kill(int(said.removeprefix("waits ")), signal.SIGKILL)
@@ -246,7 +287,7 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
         with connected(address) as engine:
             fill(engine)
     with migrator() as process:
-        assert told(process, *[f"{address} 0"] * 4) == ["done"] * 4
+        assert reported(process, *[f"{address} 0"] * 4) == ["done"] * 4
     with connected(address) as engine:
         assert revision_of(engine) == HEAD
         if revision is not None:
@@ -258,8 +299,8 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
 
 def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
-    told_first, *steps = call(tmp_path, "init").stdout.splitlines()
-    assert told_first == f"the database was brought up from revision 0004 to {HEAD}"
+    first_line, *steps = call(tmp_path, "init").stdout.splitlines()
+    assert first_line == f"the database was brought up from revision 0004 to {HEAD}"
     assert steps[:2] == [
         "  0005 Add when an optimization was applied, and what was found of it since.",
         "  0006 Add the rest of an alert's life, silences, and messages that are delivered like reports.",

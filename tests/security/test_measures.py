@@ -23,6 +23,7 @@ from models.documents import Document, Filters
 from models.environment import load_environment
 from models.errors import SettingsError
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings, parse_settings
 from models.tables import Delivery, Selection, table_of
 from reports.assets import template_engine as pages
@@ -35,18 +36,18 @@ from reports.renderers.email import render_mail
 from reports.renderers.html_page import render_html
 from reports.renderers.pdf import render_pdf
 from reports.renderers.pdf_fonts import OwnFontsOnly
-from tasks.delivery.outbox import post
-from tasks.delivery.queue import queue
+from tasks.delivery.outbox import enqueue_message
+from tasks.delivery.queue import enqueue
 from tasks.delivery.worker import deliver_due
 from tasks.optimizer.router_config import read_config, set_by_hand
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.publish import store_report, write_files
 from tasks.reporting.request import Request
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support import documents, messages
-from tests.support.contexts import NOW, place_of, told
+from tests.support.contexts import NOW, context_of, enqueue_to_ops
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -74,9 +75,9 @@ def test_a_sender_that_carries_another_header_is_refused(monkeypatch: pytest.Mon
 def test_a_model_that_carries_another_header_adds_none_to_an_alert(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    place = place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
-    told(place, messages.alerts(messages.news(subject=INJECTED)))
-    deliver_due(place, now=NOW)
+    ctx = context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox)
+    enqueue_to_ops(ctx, messages.alerts(messages.alert_notification(subject=INJECTED)))
+    deliver_due(ctx, now=NOW)
     ((recipient, content),) = inbox.messages
     mail = message_from_bytes(content, policy=default)
     assert (recipient, mail["To"], mail["Bcc"]) == ("a@example.org", "a@example.org", None)
@@ -117,10 +118,19 @@ FILE = "file:///etc/passwd"
 NASTY = f'"><img src="{FILE}"><link rel=stylesheet href="http://169.254.169.254/"><style>@import "{FILE}";</style>'
 
 
+JINJA = "{{ 7*7 }}{% include '/etc/passwd' %}"
+
+
 @pytest.mark.parametrize("document", TEMPLATES, ids=lambda it: it.template)
-@pytest.mark.parametrize("name", [FILE, NASTY, "{{ 7*7 }}{% include '/etc/passwd' %}"], ids=["file", "markup", "jinja"])
-def test_no_name_makes_a_page_mail_or_pdf_open_anything(document: Document, name: str) -> None:
-    nasty = _with_names(document, name)
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param((FILE, NASTY, JINJA), id="by turns"),
+        *(pytest.param((name,), marks=pytest.mark.slow) for name in (FILE, NASTY, JINJA)),
+    ],
+)
+def test_no_name_makes_a_page_mail_or_pdf_open_anything(document: Document, names: tuple[str, ...]) -> None:
+    nasty = _with_names(document, *names)
     assert render_pdf(nasty).startswith(b"%PDF")
     for page in (render_html(nasty), render_mail(nasty).html, render_dashboard(nasty, refresh_s=10)):
         tags = Tags(page)
@@ -147,7 +157,7 @@ def test_the_houses_fonts_are_no_way_to_other_files() -> None:
 
 
 def test_a_template_reaches_no_further_than_its_values() -> None:
-    environment = pages._environment()
+    environment = pages.make_environment()
     with pytest.raises(SecurityError):
         environment.from_string("{{ ''.__class__.__mro__[1].__subclasses__() }}").render()
     with pytest.raises(UndefinedError):
@@ -157,7 +167,7 @@ def test_a_template_reaches_no_further_than_its_values() -> None:
 
 def test_a_chat_takes_nothing_in_a_name_for_a_call_or_a_link() -> None:
     name = "<!channel> <@U1> @everyone [x](https://evil.example) <https://evil.example|x>"
-    notice = notice_of(messages.alerts(messages.news(subject=name)))
+    notice = notice_of(messages.alerts(messages.alert_notification(subject=name)))
     assert b"<!" not in render_slack(notice)
     assert b"<https" not in render_slack(notice)
     discord = json.loads(render_discord(notice))
@@ -172,9 +182,9 @@ def test_no_file_is_named_after_data(sqlite_engine: Engine, tmp_path: Path, name
     document = documents.performance("summary").model_copy(
         update={"kind": "custom", "filters": Filters(models=(name,))}
     )
-    place = place_of(sqlite_engine, tmp_path)
-    request = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
-    stored = store_report(place, request, document, (), NOW, queued_at=NOW)
+    ctx = context_of(sqlite_engine, tmp_path)
+    request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), "summary")
+    stored = store_report(ctx, request, document, (), NOW, queued_at=NOW)
     paths = write_files(stored, tmp_path / "reports").values()
     assert all(path.parent == tmp_path / "reports" / "custom" for path in paths)
     assert all(re.fullmatch(r"routewatch-custom-performance-[0-9T-]+\.\w+", path.name) for path in paths)
@@ -188,18 +198,25 @@ BOBBY = "'; DROP TABLE selection; --\""
 def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
     insert_selections(engine, selections(*({"model_id": BOBBY, "team": BOBBY, "complexity": BOBBY} for _ in range(3))))
     settings = Settings()
-    fold(engine, basis_of(settings), now=MONDAY + timedelta(days=2))
+    update_rollups(engine, rollup_settings(settings), now=MONDAY + timedelta(days=2))
     filters = Filters(models=(BOBBY,), teams=(BOBBY,), complexities=(BOBBY,))
     period = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
-    request = Request("custom", "performance", period, "detailed", filters=filters)
-    document = compose(request, survey(engine, request, settings, NOW), settings, NOW)
+    request = Request("custom", Template.PERFORMANCE, period, "detailed", filters=filters)
+    document = compose(request, collect_material(engine, request, settings, NOW), settings, NOW)
     set_by_hand(engine, BOBBY, BOBBY, by=BOBBY, reason=BOBBY, now=NOW)
-    place = place_of(engine, tmp_path)
-    store_report(place, request, document, (), NOW, queued_at=NOW)
+    ctx = context_of(engine, tmp_path)
+    store_report(ctx, request, document, (), NOW, queued_at=NOW)
     with writing(engine) as connection:
-        post(connection, messages.alerts(messages.news(subject=BOBBY)), BOBBY, ["console"], settings=settings, now=NOW)
-        queue(connection, 1, [(BOBBY, BOBBY)], NOW)
-    deliver_due(place, now=NOW)
+        enqueue_message(
+            connection,
+            messages.alerts(messages.alert_notification(subject=BOBBY)),
+            BOBBY,
+            ["console"],
+            settings=settings,
+            now=NOW,
+        )
+        enqueue(connection, 1, [(BOBBY, BOBBY)], NOW)
+    deliver_due(ctx, now=NOW)
     with reading(engine) as connection:
         assert connection.execute(select(table_of(Selection).c.model_id)).scalars().all() == [BOBBY] * 3
         assert BOBBY in connection.execute(select(DELIVERY.c.recipient)).scalars().all()
@@ -211,7 +228,7 @@ def test_sql_in_a_name_stays_a_name(engine: Engine, tmp_path: Path) -> None:
 
 def test_an_alerts_mail_opens_nothing() -> None:
     mail = build_message_mail(
-        messages.alerts(messages.news(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
+        messages.alerts(messages.alert_notification(subject=NASTY, detail=NASTY)), message_id=1, sender="r@example.org",
         recipient="a@example.org", date=NOW,
     )  # fmt: skip
     page = message_from_bytes(mail, policy=default).get_body(("html",))
@@ -222,12 +239,12 @@ def test_an_alerts_mail_opens_nothing() -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _with_names(document: Document, name: str) -> Document:
-    """The document with every model of it called `name` and a number."""
+def _with_names(document: Document, *names: str) -> Document:
+    """The document with every model of it called by one of the names, by turns, and a number."""
     text = document.model_dump_json(by_alias=True)
     models = sorted({it["modelId"] for it in _dicts(json.loads(text)) if isinstance(it.get("modelId"), str)})
     for number, model in enumerate(models):
-        text = text.replace(json.dumps(model), json.dumps(f"{name}{number}"))
+        text = text.replace(json.dumps(model), json.dumps(f"{names[number % len(names)]}{number}"))
     return type(document).model_validate_json(text)
 
 

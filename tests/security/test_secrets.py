@@ -10,14 +10,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, inspect
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import connect, reading
 from models.errors import DatabaseUnavailable, SettingsError
 from models.recipient import parse_recipient
 from models.settings import parse_settings
 from models.tables import Delivery, table_of
 from tasks.delivery.worker import deliver_due
-from tests.support.contexts import NOW, SECRET, place_of, told
+from tests.support.contexts import NOW, SECRET, context_of, enqueue_to_ops
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.servers import Hook, Mailbox
 
@@ -64,10 +65,10 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
 ) -> None:
     """All of them are in use, and what they are used for goes wrong: that is when they would be shown."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
+    from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa: PLC0415
 
     from flows.daily import daily  # noqa: PLC0415
-    from models.context import load_workplace  # noqa: PLC0415
-    from models.database import migrate  # noqa: PLC0415
+    from models.context import load_context  # noqa: PLC0415
 
     receiver.answers = [(500, {}), (410, {})]
     at = f"127.0.0.1:{receiver.port}"
@@ -89,15 +90,22 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(name, str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
-    place = load_workplace()
-    insert_selections(place.engine, selections(*({"timestamp": MONDAY + timedelta(hours=n)} for n in range(24))))
+    migrated_sqlite(tmp_path)
+    ctx = load_context()
+    insert_selections(ctx.engine, selections(*({"timestamp": MONDAY + timedelta(hours=n)} for n in range(24))))
     with caplog.at_level("DEBUG"):
         outcome = daily(as_of=MONDAY + timedelta(days=1, hours=6, minutes=15))
     with get_client(sync_client=True) as client:
+        # Of other tests' runs the server keeps what they logged.
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in client.read_flow_runs()]))
         shown = [
             it.model_dump()
-            for part in (client.read_logs(), client.read_artifacts(), client.read_flow_runs(), client.read_task_runs())
+            for part in (
+                client.read_logs(of_run),
+                client.read_artifacts(),
+                client.read_flow_runs(),
+                client.read_task_runs(),
+            )
             for it in part
         ]
     assert {receipt.state for receipt in outcome.receipts} >= {"queued", "dead"}
@@ -107,9 +115,9 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     assert planted_in(caplog.text) == []
     assert len(shown) > 10
     assert planted_in(str(shown)) == []
-    assert planted_in(every_row(place.engine)) == []
+    assert planted_in(every_row(ctx.engine)) == []
     assert planted_in(every_file(tmp_path)) == []
-    assert planted_in(f"{outcome!r} {place!r} {place.settings.delivery.recipients_of('email')!r}") == []
+    assert planted_in(f"{outcome!r} {ctx!r} {ctx.settings.delivery.recipients_of('email')!r}") == []
 
 
 def test_a_wrong_database_address_is_told_without_its_password() -> None:
@@ -141,11 +149,11 @@ def test_a_fault_in_the_settings_is_told_without_the_secret_in_it(recipients: ob
 def test_a_recipient_that_is_a_secrets_name_is_stored_as_that_name(
     sqlite_engine: Engine, tmp_path: Path, receiver: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = place_of(sqlite_engine, tmp_path, "slack+secret:OPS_CHAT")
-    told(place)
-    (missing,) = deliver_due(place, now=NOW)
+    ctx = context_of(sqlite_engine, tmp_path, "slack+secret:OPS_CHAT")
+    enqueue_to_ops(ctx)
+    (missing,) = deliver_due(ctx, now=NOW)
     monkeypatch.setenv("OPS_CHAT", receiver.url)
-    (sent,) = deliver_due(place, now=NOW + timedelta(hours=1))
+    (sent,) = deliver_due(ctx, now=NOW + timedelta(hours=1))
     assert (missing.state, sent.state, sent.recipient) == ("queued", "sent", "slack+secret:OPS_CHAT")
     assert "OPS_CHAT is neither a variable" in missing.answer
     assert "blocks" in json.loads(receiver.requests[0][1])
@@ -158,9 +166,9 @@ def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Pat
 
     Secret(value=receiver.url).save("ops-chat")
     Secret(value=SECRET).save("routewatch-webhook-secret")
-    place = place_of(sqlite_engine, tmp_path, "secret:ops-chat")
-    bare = Workplace(place.environment.model_copy(update={"webhook_secret": None}), place.settings)
-    told(bare)
+    ctx = context_of(sqlite_engine, tmp_path, "secret:ops-chat")
+    bare = AppContext(ctx.environment.model_copy(update={"webhook_secret": None}), ctx.settings)
+    enqueue_to_ops(bare)
     (receipt,) = deliver_due(bare, now=NOW)
     assert receipt.answer == "204 No Content"
     assert receiver.requests[0][0]["webhook-signature"].startswith("v1,")
@@ -169,8 +177,8 @@ def test_a_secret_may_be_a_block_of_prefect(sqlite_engine: Engine, tmp_path: Pat
 def test_who_is_no_longer_in_the_settings_gets_nothing_more(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    told(place_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
-    (receipt,) = deliver_due(place_of(sqlite_engine, tmp_path, box=inbox), now=NOW)
+    enqueue_to_ops(context_of(sqlite_engine, tmp_path, "mailto:a@example.org", box=inbox))
+    (receipt,) = deliver_due(context_of(sqlite_engine, tmp_path, box=inbox), now=NOW)
     assert (receipt.state, inbox.messages) == ("dead", [])
     assert "no longer in delivery.recipients" in receipt.answer
 

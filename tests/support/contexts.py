@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import writing
 from models.environment import Environment
 from models.notifications import AlertMessage
 from models.settings import parse_settings
-from tasks.delivery.outbox import post
+from tasks.delivery.outbox import enqueue_message
 from tests.support import messages
 from tests.support.servers import Mailbox
 
@@ -21,9 +21,9 @@ NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"
 
 
-def workplace_of(
+def context_with_delivery(
     engine: Engine, home: Path, delivery: dict[str, object], *, box: Mailbox | None = None, secret: str = SECRET
-) -> Workplace:
+) -> AppContext:
     """A workplace that may reach this machine, with a block of settings about delivery."""
     environment = Environment(
         home=home,
@@ -35,15 +35,15 @@ def workplace_of(
         webhook_secret=SecretStr(secret),
     )
     settings = {"delivery": {"allowPrivateAddresses": True} | delivery}
-    return Workplace(environment, parse_settings(settings, "test"))
+    return AppContext(environment, parse_settings(settings, "test"))
 
 
-def place_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> Workplace:
+def context_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> AppContext:
     """The same with its recipients behind the name `ops`."""
-    return workplace_of(engine, home, {"recipients": {"ops": list(entries)}} | delivery, box=box)
+    return context_with_delivery(engine, home, {"recipients": {"ops": list(entries)}} | delivery, box=box)
 
 
-def told(place: Workplace, message: AlertMessage | None = None) -> None:
+def enqueue_to_ops(ctx: AppContext, message: AlertMessage | None = None) -> None:
     """A message to everybody behind `ops`."""
-    with writing(place.engine) as connection:
-        post(connection, message or messages.alerts(), "m", ["ops"], settings=place.settings, now=NOW)
+    with writing(ctx.engine) as connection:
+        enqueue_message(connection, message or messages.alerts(), "m", ["ops"], settings=ctx.settings, now=NOW)

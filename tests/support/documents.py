@@ -13,7 +13,7 @@ from models.documents import (
     Bottleneck,
     BudgetProjection,
     Charts,
-    ConfigMove,
+    ConfigChangeProposal,
     CostReport,
     CostSummary,
     Coverage,
@@ -27,6 +27,7 @@ from models.documents import (
     GroupCost,
     HeatmapCell,
     HighCost,
+    Hotspot,
     Interval,
     Kpi,
     LowCacheHitRate,
@@ -38,7 +39,6 @@ from models.documents import (
     PerformanceReport,
     PerformanceSummary,
     PeriodPart,
-    Place,
     Recommendation,
     ReportAlert,
     Savings,
@@ -51,7 +51,7 @@ from models.documents import (
     UsageSummary,
     VolumePoint,
 )
-from models.kpi import KpiName, KpiState, judge
+from models.kpis import KpiName, KpiState, judge
 from models.notifications import AlertRule
 from models.settings import PerformanceMetrics
 from tests.support import optimizations
@@ -98,7 +98,7 @@ def performance(
         period=period,
         filters=Filters(),
         coverage=_coverage(total),
-        freshness=Freshness(last_selection_at=period.end, folded_at=period.end + timedelta(minutes=4)),
+        freshness=Freshness(last_selection_at=period.end, rollups_updated_at=period.end + timedelta(minutes=4)),
         notes=(
             "Accuracy is known for 41 % of the selections: the router scores a sample.",
             "12 selections arrived after their hour was reported and are counted here.",
@@ -139,12 +139,12 @@ def performance(
         ),
         fired_alerts=(
             FiredAlert(
-                rule=AlertRule.ERROR_RATE, subject="m-large", severity="critical", value=0.31, threshold=0.1,
+                rule=AlertRule(KpiName.ERROR_RATE), subject="m-large", severity="critical", value=0.31, threshold=0.1,
                 learned=False, fired_at=datetime(2026, 10, 10, 12, 7, tzinfo=UTC),
                 resolved_at=datetime(2026, 10, 10, 13, 2, tzinfo=UTC),
             ),
             FiredAlert(
-                rule=AlertRule.CACHE_HIT_RATE, subject="", severity="warning", value=0.71, threshold=0.742,
+                rule=AlertRule(KpiName.CACHE_HIT_RATE), subject="", severity="warning", value=0.71, threshold=0.742,
                 learned=True, fired_at=datetime(2026, 10, 11, 9, 31, tzinfo=UTC), resolved_at=None,
             ),
         ),
@@ -166,7 +166,7 @@ def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US
         period=period,
         filters=Filters(),
         coverage=_coverage(total),
-        freshness=Freshness(last_selection_at=period.end, folded_at=period.end + timedelta(minutes=4)),
+        freshness=Freshness(last_selection_at=period.end, rollups_updated_at=period.end + timedelta(minutes=4)),
         notes=("The cost of local-8b is unknown: its spend is in no sum.",),
         kpis=_kpis(total),
         charts=_charts(period),
@@ -365,7 +365,7 @@ def empty(depth: Depth = "summary") -> PerformanceReport:
     return full.model_copy(
         update={
             "coverage": _coverage(0),
-            "freshness": Freshness(last_selection_at=None, folded_at=period.end),
+            "freshness": Freshness(last_selection_at=None, rollups_updated_at=period.end),
             "notes": ("The router recorded nothing in this period.",),
             "kpis": _kpis(0),
             "charts": Charts(
@@ -430,12 +430,12 @@ def with_markup(depth: Depth = "detailed") -> PerformanceReport:
     full = performance(depth)
     first = full.model_breakdown[0].model_copy(update={"model_id": MARKUP})
     slow = full.optimization_opportunities[0]
-    place = slow.where[0].model_copy(update={"value": MARKUP})
+    hotspot = slow.where[0].model_copy(update={"value": MARKUP})
     return full.model_copy(
         update={
             "model_breakdown": (first, *full.model_breakdown[1:]),
             "optimization_opportunities": (
-                slow.model_copy(update={"where": (place,)}),
+                slow.model_copy(update={"where": (hotspot,)}),
                 *full.optimization_opportunities[1:],
             ),
             "notes": (f"The model {MARKUP} | is `new`.",),
@@ -562,7 +562,7 @@ def _kpi(name: KpiName, value: float | None, known: int, total: int) -> Kpi:
         name=name,
         value=value,
         unit=limits.unit,
-        state=judge(name, value, limits) if value is not None else KpiState.NO_DATA,
+        state=judge(value, limits) if value is not None else KpiState.NO_DATA,
         target=limits.target,
         warning=limits.warning,
         critical=limits.critical,
@@ -614,10 +614,10 @@ def _bottlenecks(total: int) -> tuple[Bottleneck, ...]:
             percentage=18.4,
             percentage_interval=Interval(estimate=18.4, low=18.1, high=18.7),
             where=(
-                Place(dimension="model", value="atlas-large-2026-05", rate=0.52, affected=5_810, share=0.638),
-                Place(dimension="complexity", value="complex", rate=0.44, affected=4_310, share=0.473),
-                Place(dimension="team", value="search", rate=0.25, affected=5_540, share=0.608),
-                Place(dimension="hour", value="14", rate=0.31, affected=980, share=0.108),
+                Hotspot(dimension="model", value="atlas-large-2026-05", rate=0.52, affected=5_810, share=0.638),
+                Hotspot(dimension="complexity", value="complex", rate=0.44, affected=4_310, share=0.473),
+                Hotspot(dimension="team", value="search", rate=0.25, affected=5_540, share=0.608),
+                Hotspot(dimension="hour", value="14", rate=0.31, affected=980, share=0.108),
             ),
         ),
         ErrorBurst(
@@ -628,7 +628,7 @@ def _bottlenecks(total: int) -> tuple[Bottleneck, ...]:
             end=datetime(2026, 10, 8, 15, 0, tzinfo=UTC),
             error_rate=0.22,
             usual_error_rate=0.0104,
-            where=(Place(dimension="model", value="atlas-large-2026-05", rate=0.71, affected=251, share=0.919),),
+            where=(Hotspot(dimension="model", value="atlas-large-2026-05", rate=0.71, affected=251, share=0.919),),
         ),
         LowCacheHitRate(
             severity="medium",
@@ -636,14 +636,14 @@ def _bottlenecks(total: int) -> tuple[Bottleneck, ...]:
             current_rate=0.774,
             target_rate=0.9,
             rate_interval=Interval(estimate=0.774, low=0.770, high=0.778),
-            where=(Place(dimension="team", value="research", rate=0.31, affected=2_150, share=0.19),),
+            where=(Hotspot(dimension="team", value="research", rate=0.31, affected=2_150, share=0.19),),
         ),
         HighCost(
             severity="medium",
             sample=9_812,
             average_cost=0.0817,
             average_cost_interval=Interval(estimate=0.0817, low=0.0801, high=0.0833),
-            where=(Place(dimension="complexity", value="complex", rate=0.0817, affected=9_812, share=0.678),),
+            where=(Hotspot(dimension="complexity", value="complex", rate=0.0817, affected=9_812, share=0.678),),
         ),
     )
 
@@ -660,8 +660,8 @@ def _recommendations() -> tuple[Recommendation, ...]:
             status="applied",
             note="Verified after 24 hours.",
             moves=(
-                ConfigMove(key="cache.max_entries", from_value=10_000, to_value=20_000, version=3),
-                ConfigMove(key="cache.ttl_seconds", from_value=3_600, to_value=7_200, version=3),
+                ConfigChangeProposal(key="cache.max_entries", from_value=10_000, to_value=20_000, version=3),
+                ConfigChangeProposal(key="cache.ttl_seconds", from_value=3_600, to_value=7_200, version=3),
             ),
         ),
         Recommendation(

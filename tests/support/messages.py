@@ -5,21 +5,25 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from models.kpis import KpiName
 from models.notifications import (
     AlertEvent,
     AlertMessage,
-    AlertNews,
+    AlertNotification,
     AlertRule,
-    DeadDeliveries,
-    DeadDelivery,
-    Sample,
+    DeadLetter,
+    DeadLetters,
+    SampleMessage,
 )
 
 AT = datetime(2026, 10, 12, 12, 5, tzinfo=UTC)
 ABOUT: dict[str, Any] = {"at": AT, "zone": "Europe/Berlin", "locale": "en_US"}
 
 
-def news(rule: AlertRule = AlertRule.ERROR_RATE, **changes: Any) -> AlertNews:
+ERROR_RATE = AlertRule(KpiName.ERROR_RATE)
+
+
+def alert_notification(rule: AlertRule = ERROR_RATE, **changes: Any) -> AlertNotification:
     usual: dict[str, Any] = {
         "alert_id": 7,
         "event": AlertEvent.FIRED,
@@ -35,54 +39,90 @@ def news(rule: AlertRule = AlertRule.ERROR_RATE, **changes: Any) -> AlertNews:
         "resolved_at": None,
         "detail": "",
     }
-    return AlertNews(**usual | changes)
+    return AlertNotification(**usual | changes)
 
 
-def alerts(*of: AlertNews, still_firing: int = 0) -> AlertMessage:
-    return AlertMessage(**ABOUT, window_minutes=15, news=of or (news(),), still_firing=still_firing)
+def alerts(*of: AlertNotification, still_firing: int = 0) -> AlertMessage:
+    return AlertMessage(
+        **ABOUT, window_minutes=15, notifications=of or (alert_notification(),), still_firing=still_firing
+    )
 
 
 def several() -> AlertMessage:
     """One of each event, and of each kind of rule."""
     return alerts(
-        news(),
-        news(
-            AlertRule.RESPONSE_TIME, alert_id=8, event=AlertEvent.ESCALATED, subject="", value=5_410.0,
-            threshold=5_000.0, learned=True,
+        alert_notification(),
+        alert_notification(
+            AlertRule(KpiName.RESPONSE_TIME),
+            alert_id=8,
+            event=AlertEvent.ESCALATED,
+            subject="",
+            value=5_410.0,
+            threshold=5_000.0,
+            learned=True,
         ),
-        news(
-            AlertRule.SLOW_SELECTIONS, alert_id=9, severity="warning", value=64_000.0, threshold=20_000.0, sample=1_204,
+        alert_notification(
+            AlertRule.SLOW_SELECTIONS,
+            alert_id=9,
+            severity="warning",
+            value=64_000.0,
+            threshold=20_000.0,
+            sample=1_204,
         ),
-        news(AlertRule.BUDGET_USED, alert_id=10, event=AlertEvent.REMINDED, severity="warning", subject="",
-             value=4_100.0, threshold=4_000.0, sample=None, detail="of 2026-10", started_at=AT - timedelta(days=1)),
-        news(AlertRule.NO_DATA, alert_id=11, subject="", value=75.0, threshold=60.0, sample=None),
-        news(AlertRule.FAILED_FLOW, alert_id=12, subject="daily", value=None, threshold=None, sample=None,
-             detail="The database was away."),
-        news(AlertRule.CACHE_HIT_RATE, alert_id=13, event=AlertEvent.RESOLVED, severity="warning", value=0.84,
-             threshold=0.80, resolved_at=AT + timedelta(minutes=5)),
+        alert_notification(
+            AlertRule.BUDGET_USED,
+            alert_id=10,
+            event=AlertEvent.REMINDED,
+            severity="warning",
+            subject="",
+            value=4_100.0,
+            threshold=4_000.0,
+            sample=None,
+            detail="of 2026-10",
+            started_at=AT - timedelta(days=1),
+        ),
+        alert_notification(AlertRule.NO_DATA, alert_id=11, subject="", value=75.0, threshold=60.0, sample=None),
+        alert_notification(
+            AlertRule.FAILED_FLOW,
+            alert_id=12,
+            subject="daily",
+            value=None,
+            threshold=None,
+            sample=None,
+            detail="The database was away.",
+        ),
+        alert_notification(
+            AlertRule(KpiName.CACHE_HIT_RATE),
+            alert_id=13,
+            event=AlertEvent.RESOLVED,
+            severity="warning",
+            value=0.84,
+            threshold=0.80,
+            resolved_at=AT + timedelta(minutes=5),
+        ),
         still_firing=3,
-    )  # fmt: skip
+    )
 
 
 def resolved() -> AlertMessage:
-    return alerts(news(event=AlertEvent.RESOLVED, value=0.04, resolved_at=AT + timedelta(hours=2)))
+    return alerts(alert_notification(event=AlertEvent.RESOLVED, value=0.04, resolved_at=AT + timedelta(hours=2)))
 
 
-def dead(count: int = 2) -> DeadDeliveries:
-    one = DeadDelivery(
+def dead(count: int = 2) -> DeadLetters:
+    one = DeadLetter(
         delivery_id=41, what="daily performance 2026-10-11 00:00", channel="slack",
         recipient="https://hooks.slack.com/…#3f9a2c", attempts=10, answer="503 Service Unavailable",
     )  # fmt: skip
-    return DeadDeliveries(
+    return DeadLetters(
         **ABOUT, deliveries=tuple(one.model_copy(update={"delivery_id": 41 + number}) for number in range(count))
     )
 
 
-def sample() -> Sample:
-    return Sample(**ABOUT)
+def sample() -> SampleMessage:
+    return SampleMessage(**ABOUT)
 
 
 def endless(name: str) -> AlertMessage:
     """200 alerts whose names are as long as a name can be."""
     long = (name * 200)[:200]
-    return alerts(*(news(alert_id=number, subject=long, detail=long) for number in range(200)))
+    return alerts(*(alert_notification(alert_id=number, subject=long, detail=long) for number in range(200)))

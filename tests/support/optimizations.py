@@ -9,20 +9,20 @@ from models.documents import (
     Baseline,
     Baselines,
     Bottleneck,
+    ConfigChangeProposal,
     ConfigHistoryEntry,
-    ConfigMove,
+    Hotspot,
     Interval,
     MetricChange,
     ModelRegression,
     OptimizationSavings,
-    Place,
     Recommendation,
     Savings,
     SlowResponse,
     SpendSpike,
     Verdict,
 )
-from models.kpi import KpiName
+from models.kpis import KpiName
 
 DECIDE_URL = (
     "http://127.0.0.1:4200/deployments/deployment/0d5c4f0e-3c43-4c62-9a55-5d6a1c1f7b21/run"
@@ -174,59 +174,119 @@ def history() -> tuple[ConfigHistoryEntry, ...]:
 def bottlenecks() -> tuple[Bottleneck, ...]:
     return (
         SlowResponse(
-            severity="high", sample=49_514, affected=9_110, percentage=18.4,
+            severity="high",
+            sample=49_514,
+            affected=9_110,
+            percentage=18.4,
             percentage_interval=_range(18.4, 18.1, 18.7),
             where=(
-                Place(dimension="model", value="atlas-large-2026-05", rate=0.52, affected=5_810, share=0.638,
-                      rate_without=0.086),
-                Place(dimension="hour", value="13:00–17:00", rate=0.31, affected=980, share=0.108, rate_without=0.175),
+                Hotspot(
+                    dimension="model",
+                    value="atlas-large-2026-05",
+                    rate=0.52,
+                    affected=5_810,
+                    share=0.638,
+                    rate_without=0.086,
+                ),
+                Hotspot(
+                    dimension="hour", value="13:00–17:00", rate=0.31, affected=980, share=0.108, rate_without=0.175
+                ),
             ),
         ),
         ModelRegression(
-            severity="medium", sample=6_018, model_id="atlas-medium", metric=KpiName.RESPONSE_TIME, before=912.0,
-            after=1_240.0, change=_range(328.0, 271.0, 390.0),
+            severity="medium",
+            sample=6_018,
+            model_id="atlas-medium",
+            metric=KpiName.RESPONSE_TIME,
+            before=912.0,
+            after=1_240.0,
+            change=_range(328.0, 271.0, 390.0),
         ),
         SpendSpike(
-            severity="medium", sample=1_804, affected=1_804, start=datetime(2026, 10, 9, 12, tzinfo=UTC),
-            end=datetime(2026, 10, 9, 16, tzinfo=UTC), cost_usd=96.4, usual_cost_usd=22.1,
+            severity="medium",
+            sample=1_804,
+            affected=1_804,
+            start=datetime(2026, 10, 9, 12, tzinfo=UTC),
+            end=datetime(2026, 10, 9, 16, tzinfo=UTC),
+            cost_usd=96.4,
+            usual_cost_usd=22.1,
             where=(
-                Place(dimension="team", value="search", rate=87.15, affected=990, share=0.904, rate_without=9.25),
+                Hotspot(dimension="team", value="search", rate=87.15, affected=990, share=0.904, rate_without=9.25),
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 def recommendations() -> tuple[Recommendation, ...]:
     """By score: one that waits and may be decided on by a click, one that waits without a link, one deferred."""
     return (
         Recommendation(
-            type="model_selection", bottleneck="high_cost", description="Use atlas-medium for moderate requests",
-            impact="high", effort="medium", auto_apply=False, status="waiting", optimization_id=12,
-            decide_url=DECIDE_URL, worth=0.181, confidence=0.9993, score=0.0904, complexity="moderate",
-            from_model="atlas-large-2026-05", to_model="atlas-medium", savings_usd=_range(214.0, 160.5, 262.0),
-            accuracy_after=_range(0.957, 0.951, 0.962), sample=2_140, observational=True,
-            moves=(ConfigMove(key="routing.moderate", from_value="atlas-large-2026-05", to_value="atlas-medium",
-                              version=7),),
+            type="model_selection",
+            bottleneck="high_cost",
+            description="Use atlas-medium for moderate requests",
+            impact="high",
+            effort="medium",
+            auto_apply=False,
+            status="waiting",
+            optimization_id=12,
+            decide_url=DECIDE_URL,
+            expected_gain=0.181,
+            confidence=0.9993,
+            score=0.0904,
+            complexity="moderate",
+            from_model="atlas-large-2026-05",
+            to_model="atlas-medium",
+            savings_usd=_range(214.0, 160.5, 262.0),
+            accuracy_after=_range(0.957, 0.951, 0.962),
+            sample=2_140,
+            observational=True,
+            moves=(
+                ConfigChangeProposal(
+                    key="routing.moderate", from_value="atlas-large-2026-05", to_value="atlas-medium", version=7
+                ),
+            ),
         ),
         Recommendation(
-            type="cache_optimization", bottleneck="slow_response", description="Increase cache size and TTL",
-            impact="high", effort="low", auto_apply=True, status="deferred", worth=0.084, confidence=1.0, score=0.084,
-            sample=49_514, note="waits until #11 (cache.key_strategy) is judged: two changes at once prove nothing of "
-            "either",
-            moves=(ConfigMove(key="cache.ttl_seconds", from_value=7_200, to_value=14_400, version=5),),
+            type="cache_optimization",
+            bottleneck="slow_response",
+            description="Increase cache size and TTL",
+            impact="high",
+            effort="low",
+            auto_apply=True,
+            status="deferred",
+            expected_gain=0.084,
+            confidence=1.0,
+            score=0.084,
+            sample=49_514,
+            note="waits until #11 (cache.key_strategy) is judged: two changes at once prove nothing of either",
+            moves=(ConfigChangeProposal(key="cache.ttl_seconds", from_value=7_200, to_value=14_400, version=5),),
         ),
         Recommendation(
-            type="cache_strategy", bottleneck="low_cache_hit_rate", description="Keep what is asked for often",
-            impact="medium", effort="medium", auto_apply=False, status="waiting", optimization_id=13, worth=0.126,
-            confidence=1.0, score=0.063, sample=50_268,
-            moves=(ConfigMove(key="cache.eviction_policy", from_value="lru", to_value="lfu", version=2),),
+            type="cache_strategy",
+            bottleneck="low_cache_hit_rate",
+            description="Keep what is asked for often",
+            impact="medium",
+            effort="medium",
+            auto_apply=False,
+            status="waiting",
+            optimization_id=13,
+            expected_gain=0.126,
+            confidence=1.0,
+            score=0.063,
+            sample=50_268,
+            moves=(ConfigChangeProposal(key="cache.eviction_policy", from_value="lru", to_value="lfu", version=2),),
         ),
         Recommendation(
-            type="model_selection", bottleneck="high_cost", description="Use a cheaper model for complex requests",
-            impact="high", effort="medium", auto_apply=False, status="impossible",
+            type="model_selection",
+            bottleneck="high_cost",
+            description="Use a cheaper model for complex requests",
+            impact="high",
+            effort="medium",
+            auto_apply=False,
+            status="impossible",
             note="no cheaper model is known to be adequate: accuracy is known for too few selections",
         ),
-    )  # fmt: skip
+    )
 
 
 # --- money ------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from models.database import reading
 from models.settings import SourceSettings
 from models.tables import Selection, table_of
 from tasks.ingestion.pull import pull
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.pull_stats import PullStats
 from tasks.sources.registry import open_source
 
 SELECTION = table_of(Selection)
@@ -23,7 +23,7 @@ START = datetime(2026, 9, 7, 8, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def bring(engine: Engine, kind: str, location: object, since: datetime | None = None, **settings: Any) -> Tally:
+def bring(engine: Engine, kind: str, location: object, since: datetime | None = None, **settings: Any) -> PullStats:
     """Pull a source of a kind, from where it was left."""
     given = SourceSettings(location=str(location), **settings)
     return pull(engine, kind, open_source(kind, given), given, START + timedelta(days=1), since=since)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,8 +11,17 @@ from threading import Event, Thread
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 HOST = "127.0.0.1"
+
+
+def _knows(_server: Any, _session: Any, _envelope: Any, _mechanism: str, login: Any) -> AuthResult:
+    return AuthResult(handled=False, success=(login.login, login.password) == (b"ops", b"right"))
+
+
+LOGIN: dict[str, Any] = {"auth_required": True, "auth_require_tls": False, "authenticator": _knows}
+"""What makes a `mailbox` want a login: of ops, by the password right."""
 
 
 @dataclass
@@ -105,3 +114,30 @@ def hook() -> Iterator[Hook]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def serving(serve: Callable[[socket.socket, Event], object]) -> Iterator[int]:
+    """A server that does with each connection what it is told; its port."""
+    over = Event()
+
+    def accept() -> None:
+        while True:
+            try:
+                line, _ = listener.accept()
+            except OSError:
+                return
+            Thread(target=handle, args=(line,), daemon=True).start()
+
+    def handle(line: socket.socket) -> None:
+        with line:
+            try:
+                serve(line, over)
+            except OSError:
+                return
+
+    with socket.create_server((HOST, 0)) as listener:
+        Thread(target=accept, daemon=True).start()
+        yield listener.getsockname()[1]
+        over.set()
+        listener.shutdown(socket.SHUT_RDWR)

@@ -28,13 +28,13 @@ def migrations() -> list[Path]:
     return sorted(Path(spec.origin).parent.glob("migrations/*/migration.sql"))
 
 
-def migrate(address: str, *, upto: str | None = None) -> None:
-    """Apply all of them, or those up to the one whose name begins with `upto`."""
+def migrate(address: str, *, until: str | None = None) -> None:
+    """Apply all of them, or those up to the one whose name begins with `until`."""
     engine = create_engine(driver(address), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         for path in migrations():
             connection.exec_driver_sql(path.read_text())
-            if upto is not None and path.parent.name.startswith(upto):
+            if until is not None and path.parent.name.startswith(until):
                 break
     engine.dispose()
 

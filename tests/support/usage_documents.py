@@ -77,12 +77,12 @@ def movers() -> tuple[Mover, ...]:
     """Those of the groups that changed beyond chance, and the model that is gone."""
     found = [("model", it) for it in (*models(), _group("atlas-xs", 0, 1_838, 210, rated=False))]
     found += [("complexity", it) for it in complexities()] + [("team", it) for it in teams()]
-    told = [(dimension, it) for dimension, it in found if it.direction in (Direction.MORE, Direction.LESS)]
-    told.sort(key=lambda pair: -abs(pair[1].count - pair[1].before))
+    reported = [(dimension, it) for dimension, it in found if it.direction in (Direction.MORE, Direction.LESS)]
+    reported.sort(key=lambda pair: -abs(pair[1].count - pair[1].before))
     fields = VolumeChange.model_fields
     return tuple(
         Mover.model_validate({"dimension": dimension, **{name: getattr(it, name) for name in fields}})
-        for dimension, it in told
+        for dimension, it in reported
     )
 
 

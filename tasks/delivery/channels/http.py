@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 USER_AGENT = "Routewatch"
 
-MOST_BYTES = 256_000
+LARGEST_RESPONSE_BYTES = 256_000
 """Of a body: no format of Routewatch comes near, and no receiver has to take more."""
 
 _TEMPORARY = {
@@ -56,12 +56,12 @@ def post_body(
     a failure, since it would lead to an address that nobody chose. The body of the answer is not read.
     """
     shown = recipient.reference
-    if len(body) > MOST_BYTES:
-        raise DeliveryFailed(shown, f"it has {len(body):,} bytes, more than {MOST_BYTES:,}", permanent=True)
+    if len(body) > LARGEST_RESPONSE_BYTES:
+        raise DeliveryFailed(shown, f"it has {len(body):,} bytes, more than {LARGEST_RESPONSE_BYTES:,}", permanent=True)
     until_s = time.monotonic() + timeout_s
-    with _failures_told(shown, timeout_s):
+    with _failures_raised(shown, timeout_s):
         url, addresses = _allowed(recipient, timeout_s, private=allow_private_addresses)
-        attempt = _post(url, addresses, body, headers, private=allow_private_addresses)
+        attempt = _enqueue_notice(url, addresses, body, headers, private=allow_private_addresses)
         with _unlogged():
             response = asyncio.run(_within(until_s - time.monotonic(), attempt))
     answer = f"{response.status_code} {response.reason_phrase}".strip()
@@ -72,7 +72,7 @@ def post_body(
 
 
 @dataclass(frozen=True)
-class Knocked:
+class ProbeResult:
     """Who answers where a POST would go. Without encryption there is neither a protocol nor a certificate."""
 
     address: str
@@ -80,10 +80,10 @@ class Knocked:
     certificate_until: datetime | None
 
 
-def knock(recipient: Recipient, *, allow_private_addresses: bool, timeout_s: float) -> Knocked:
+def probe(recipient: Recipient, *, allow_private_addresses: bool, timeout_s: float) -> ProbeResult:
     """Connect as a POST would, by the same rules, and send nothing. Raises DeliveryFailed."""
     until_s = time.monotonic() + timeout_s
-    with _failures_told(recipient.reference, timeout_s):
+    with _failures_raised(recipient.reference, timeout_s):
         url, addresses = _allowed(recipient, timeout_s, private=allow_private_addresses)
         return asyncio.run(_within(until_s - time.monotonic(), _connected(url, addresses)))
 
@@ -158,7 +158,7 @@ async def _within(seconds: float, attempt: Coroutine[Any, Any, T]) -> T:
         return await attempt
 
 
-async def _connected(url: httpx.URL, addresses: list[str]) -> Knocked:
+async def _connected(url: httpx.URL, addresses: list[str]) -> ProbeResult:
     """The first address that can be connected to, as it is left again."""
     *others, last = addresses
     for address in others:
@@ -171,19 +171,21 @@ async def _connected(url: httpx.URL, addresses: list[str]) -> Knocked:
     return await _connected_to(last, url)
 
 
-async def _connected_to(address: str, url: httpx.URL) -> Knocked:
+async def _connected_to(address: str, url: httpx.URL) -> ProbeResult:
     name = url.raw_host.decode()
-    encrypted = {"ssl": _trusted(), "server_hostname": name} if url.scheme == "https" else {}
+    encrypted = {"ssl": trusted_context(), "server_hostname": name} if url.scheme == "https" else {}
     _, writer = await asyncio.open_connection(address, _port(url), **encrypted)  # type: ignore[arg-type]
     try:
         line, certificate = writer.get_extra_info("ssl_object"), writer.get_extra_info("peercert")
         until = ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else None
-        return Knocked(address, line.version() if line else None, datetime.fromtimestamp(until, UTC) if until else None)
+        return ProbeResult(
+            address, line.version() if line else None, datetime.fromtimestamp(until, UTC) if until else None
+        )
     finally:
         writer.transport.abort()
 
 
-async def _post(
+async def _enqueue_notice(
     url: httpx.URL, addresses: list[str], body: bytes, headers: dict[str, str], *, private: bool
 ) -> httpx.Response:
     """The head of the answer of the first address that can be connected to."""
@@ -200,7 +202,7 @@ async def _post_to(
     address: str, url: httpx.URL, body: bytes, headers: dict[str, str], *, private: bool
 ) -> httpx.Response:
     # The total is bounded outside; nothing in between may wait for longer, nor be the first to give up.
-    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=_trusted())  # noqa: S113
+    client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=trusted_context())  # noqa: S113
     async with client:
         if not private:
             # Once more where the connection is made, whatever may have come in between.
@@ -214,12 +216,13 @@ async def _post_to(
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted_context() -> ssl.SSLContext:
+    """The client's side of TLS, with the issuers that are trusted."""
     return httpx.create_ssl_context()
 
 
 @contextmanager
-def _failures_told(shown: str, timeout_s: float) -> Iterator[None]:
+def _failures_raised(shown: str, timeout_s: float) -> Iterator[None]:
     try:
         yield
     except SSRFProtectionError as error:

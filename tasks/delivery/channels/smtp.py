@@ -45,7 +45,7 @@ def server_of(environment: Environment, password: SecretStr | None, timeout_s: f
 def greet(sender: str, server: MailServer) -> str:
     """All that comes before a mail, and none: what was agreed on. Raises DeliveryFailed where mail could not go out."""
     where = f"{server.host}:{server.port}"
-    with _failures_told(where, where), _session(server) as session:
+    with _failures_raised(where, where), _session(server) as session:
         _taken_from(sender, where, where, session)
         session.rset()
         cipher = session.sock.version() if isinstance(session.sock, ssl.SSLSocket) else None
@@ -54,21 +54,21 @@ def greet(sender: str, server: MailServer) -> str:
 
 
 def send_mail(
-    message: bytes, sender: str, recipient: str, server: MailServer, *, before_handing_over: Callable[[], None]
+    message: bytes, sender: str, recipient: str, server: MailServer, *, before_commit: Callable[[], None]
 ) -> str:
     """Hand a message to the server; its answer, with the enhanced status code where it gives one.
 
-    `before_handing_over` is called when all is agreed but the message itself: after it, an answer that is lost leaves
+    `before_commit` is called when all is agreed but the message itself: after it, an answer that is lost leaves
     it open whether the message arrived. What it raises stops the sending.
 
     Raises DeliveryFailed where it was not accepted, DeliveryUncertain where the answer to the whole of it was lost.
     """
     where = f"{server.host}:{server.port}"
-    with _failures_told(recipient, where), _session(server) as session:
+    with _failures_raised(recipient, where), _session(server) as session:
         _taken_from(sender, where, recipient, session)
         _accepted(recipient, session.rcpt(recipient))
-        before_handing_over()
-        return _handed_over(session, message, recipient)
+        before_commit()
+        return _committed(session, message, recipient)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def _accepted(recipient: str, reply: tuple[int, bytes]) -> str:
     return answer
 
 
-def _handed_over(session: _Session, message: bytes, recipient: str) -> str:
+def _committed(session: _Session, message: bytes, recipient: str) -> str:
     try:
         return _accepted(recipient, session.data(message))
     except smtplib.SMTPDataError as error:
@@ -182,7 +182,7 @@ def _handed_over(session: _Session, message: bytes, recipient: str) -> str:
 
 
 @contextmanager
-def _failures_told(recipient: str, where: str) -> Iterator[None]:
+def _failures_raised(recipient: str, where: str) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:

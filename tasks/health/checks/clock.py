@@ -13,8 +13,8 @@ from sqlalchemy import text
 
 from models.database import reaching
 from models.errors import DatabaseUnavailable
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 
 WITNESS = "Europe/Berlin"
 """A zone that is known to change its clocks."""
@@ -26,16 +26,16 @@ OLDEST = 2
 """Years after which zone data lack changes that have been decided since."""
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """The reporting zone with its data, and this machine's clock."""
-    return [Check("time zone", partial(_zone, scene)), Check("clock", partial(_clock, scene))]
+    return [Check("time zone", partial(_zone, context)), Check("clock", partial(_clock, context))]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _zone(scene: Scene) -> Finding:
-    zone, now = ZoneInfo(scene.settings.timezone), scene.clock()
+def _zone(context: CheckContext) -> CheckResult:
+    zone, now = ZoneInfo(context.settings.timezone), context.clock()
     data, year = _source()
     remedy = (
         "upgrade the system's zone data (Debian: apt-get install tzdata), or set PYTHONTZPATH=\"\" to use the package's"
@@ -46,7 +46,7 @@ def _zone(scene: Scene) -> Finding:
     local = now.astimezone(zone)
     change = _next_change(zone, now)
     changes = "does not change within a year" if change is None else f"next changes on {change:%Y-%m-%d}"
-    found = f"{scene.settings.timezone}, now {local:%H:%M} ({local:%z}), {changes}; {data}"
+    found = f"{context.settings.timezone}, now {local:%H:%M} ({local:%z}), {changes}; {data}"
     if year is not None and year + OLDEST < now.year:
         return warning(f"{found}, which are old", remedy)
     return ok(found)
@@ -82,18 +82,18 @@ def _next_change(zone: ZoneInfo, now: datetime) -> datetime | None:
     return next((day for day in days if day.astimezone(zone).utcoffset() != before), None)
 
 
-def _clock(scene: Scene) -> Finding:
+def _clock(context: CheckContext) -> CheckResult:
     try:
-        with scene.database() as engine:
+        with context.database() as engine:
             if engine.dialect.name == "sqlite":
-                raise NotLooked("a SQLite file has no clock of its own to compare with")
+                raise CheckSkipped("a SQLite file has no clock of its own to compare with")
             with reaching(engine.url), engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
-                before = scene.clock()
+                before = context.clock()
                 there: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-                after = scene.clock()
+                after = context.clock()
     except DatabaseUnavailable:
-        raise NotLooked("the database cannot be used") from None
+        raise CheckSkipped("the database cannot be used") from None
     # Somewhere between asking and hearing.
     ahead_s = (before + (after - before) / 2 - there.astimezone(UTC)).total_seconds()
     found = f"this machine's is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the database server's"

@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 
 from models.database import check_revision, reaching
 from models.errors import DatabaseUnavailable, SchemaOutdated
-from models.schema import METADATA
-from tasks.health.check import Check, Finding, NotLooked, amount, failed, ok, warning
-from tasks.health.context import NO_FILE, Scene
+from routewatch.selection import METADATA
+from tasks.health.check import Check, CheckResult, CheckSkipped, amount, failed, ok, warning
+from tasks.health.context import NO_FILE, CheckContext
 
 OLDEST_SQLITE = (3, 35)
 """RETURNING."""
@@ -23,22 +23,22 @@ OLDEST_POSTGRESQL = 140_000
 BUSY_MS = 2_000
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """The database from reaching it to the room that it has."""
     return [
-        Check("database", partial(_reachable, scene)),
-        Check("database revision", partial(_revision, scene)),
-        Check("database writable", partial(_writable, scene)),
-        Check("database size", partial(_size, scene)),
+        Check("database", partial(_reachable, context)),
+        Check("database revision", partial(_revision, context)),
+        Check("database writable", partial(_writable, context)),
+        Check("database size", partial(_size, context)),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _reachable(scene: Scene) -> Finding:
+def _reachable(context: CheckContext) -> CheckResult:
     try:
-        with scene.database() as engine, reaching(engine.url), engine.connect() as connection:
+        with context.database() as engine, reaching(engine.url), engine.connect() as connection:
             return _version(connection)
     except DatabaseUnavailable as error:
         where = f"{error.address}: {error.cause}"
@@ -49,7 +49,7 @@ def _reachable(scene: Scene) -> Finding:
         )
 
 
-def _version(connection: Connection) -> Finding:
+def _version(connection: Connection) -> CheckResult:
     shown = connection.engine.url.render_as_string(hide_password=True)
     if connection.dialect.name == "sqlite":
         found: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
@@ -64,25 +64,25 @@ def _version(connection: Connection) -> Finding:
     return ok(said)
 
 
-def _revision(scene: Scene) -> Finding:
+def _revision(context: CheckContext) -> CheckResult:
     try:
-        with scene.database() as engine:
+        with context.database() as engine:
             return ok(f"at {check_revision(engine)}, this program's")
     except SchemaOutdated as error:
         found = "there are no tables of Routewatch" if error.found is None else f"it is at {error.found}"
         return failed(f"{found}; this program's is {error.expected}", error.remedy)
     except DatabaseUnavailable:
-        raise NotLooked("the database cannot be used") from None
+        raise CheckSkipped("the database cannot be used") from None
 
 
-def _writable(scene: Scene) -> Finding:
-    with scene.tables() as engine, engine.connect() as connection:
+def _writable(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             return _sqlite_writable(connection, engine)
         return _postgresql_writable(connection)
 
 
-def _sqlite_writable(connection: Connection, engine: Engine) -> Finding:
+def _sqlite_writable(connection: Connection, engine: Engine) -> CheckResult:
     """By a table that is made and, with the transaction, forgotten."""
     connection = connection.execution_options(routewatch_writes=True)
     driver = connection.connection.driver_connection
@@ -100,7 +100,7 @@ def _sqlite_writable(connection: Connection, engine: Engine) -> Finding:
     return ok("a transaction that writes was begun, and taken back")
 
 
-def _postgresql_writable(connection: Connection) -> Finding:
+def _postgresql_writable(connection: Connection) -> CheckResult:
     if connection.scalar(text("SELECT pg_is_in_recovery()")):
         return failed("the server is a standby, which only reads", "set ROUTEWATCH_DATABASE_URL to the primary server")
     if connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on":
@@ -117,8 +117,8 @@ def _postgresql_writable(connection: Connection) -> Finding:
     return ok("the user may write every table")
 
 
-def _size(scene: Scene) -> Finding:
-    with scene.tables() as engine, engine.connect() as connection:
+def _size(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, engine.connect() as connection:
         if engine.dialect.name == "postgresql":
             size = int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
             return ok(f"{amount(size)}; the room on its server's disk cannot be seen from here")

@@ -10,31 +10,31 @@ from sqlalchemy import func, select
 
 from models.database import reading
 from models.schema import DELIVERY, DeliveryState
-from tasks.health.check import Check, Finding, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, ok, warning
+from tasks.health.context import CheckContext
 
 OVERDUE = timedelta(minutes=75)
 """Since something could have been sent: whatever delivers does so once an hour at least."""
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """What is queued, and what became of it."""
-    return [Check("deliveries", partial(_deliveries, scene))]
+    return [Check("deliveries", partial(_deliveries, context))]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _deliveries(scene: Scene) -> Finding:
+def _deliveries(context: CheckContext) -> CheckResult:
     queued = DELIVERY.c.state == DeliveryState.QUEUED.value
-    late = queued & (DELIVERY.c.next_attempt_at < scene.clock() - OVERDUE)
-    with scene.tables() as engine, reading(engine) as connection:
+    late = queued & (DELIVERY.c.next_attempt_at < context.clock() - OVERDUE)
+    with context.tables() as engine, reading(engine) as connection:
         by_state = select(DELIVERY.c.state, func.count()).group_by(DELIVERY.c.state)
         states = Counter({row[0]: row[1] for row in connection.execute(by_state)})
         overdue = connection.execute(select(func.count()).where(late)).scalar_one()
         failing = connection.execute(select(func.count()).where(queued, DELIVERY.c.attempts > 0)).scalar_one()
-    told = [f"{states[state.value]} {state.value}" for state in DeliveryState if states[state.value]]
-    found = ", ".join(told) or "none yet"
+    cause = [f"{states[state.value]} {state.value}" for state in DeliveryState if states[state.value]]
+    found = ", ".join(cause) or "none yet"
     remedies = []
     if overdue:
         found += f"; {overdue} should have been tried more than {OVERDUE.seconds // 60} min ago"

@@ -14,47 +14,47 @@ from models.access_token import parse_tokens
 from models.environment import OTHERS, PREFIX, Environment
 from models.errors import SettingsError
 from tasks.delivery.recipients import recipients_for
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 
 SOON = timedelta(days=14)
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """What the environment and the settings say."""
     return [
         Check("program", _program),
-        Check("environment", partial(_environment, scene, os.environ)),
-        Check("settings", partial(_settings, scene)),
-        Check("recipients", partial(_recipients, scene)),
-        Check("page tokens", partial(_tokens, scene)),
+        Check("environment", partial(_environment, context, os.environ)),
+        Check("settings", partial(_settings, context)),
+        Check("recipients", partial(_recipients, context)),
+        Check("page tokens", partial(_tokens, context)),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _program() -> Finding:
+def _program() -> CheckResult:
     return ok(f"Routewatch {version('routewatch')}, Python {platform.python_version()}, {platform.platform()}")
 
 
-def _environment(scene: Scene, variables: Mapping[str, str]) -> Finding:
-    if isinstance(scene.found_environment, SettingsError):
-        return failed(str(scene.found_environment), "correct the variables that are named (docs/configuration.md)")
+def _environment(context: CheckContext, variables: Mapping[str, str]) -> CheckResult:
+    if isinstance(context.read_environment, SettingsError):
+        return failed(str(context.read_environment), "correct the variables that are named (docs/configuration.md)")
     known = {*Environment.model_fields, *(name.removeprefix(PREFIX).lower() for name in OTHERS)}
-    secret_names = () if scene.found_settings is None else _secret_names(scene)
+    secret_names = () if context.read_settings is None else _secret_names(context)
     given = [name for name in variables if name.startswith(PREFIX) and name not in secret_names]
     unknown = sorted(name for name in given if name.removeprefix(PREFIX).lower() not in known)
     if unknown:
         return warning(f"{', '.join(map(_with_guess, unknown))}: no such variable is read", "correct or remove it")
-    home = scene.environment.home.absolute()
+    home = context.environment.home.absolute()
     return ok(f"ROUTEWATCH_HOME is {home}; {len(given)} variables are set")
 
 
-def _secret_names(scene: Scene) -> tuple[str, ...]:
+def _secret_names(context: CheckContext) -> tuple[str, ...]:
     try:
-        return tuple(it.secret_name for it in scene.recipients())
-    except NotLooked:
+        return tuple(it.secret_name for it in context.recipients())
+    except CheckSkipped:
         return ()
 
 
@@ -64,17 +64,17 @@ def _with_guess(name: str) -> str:
     return f"{name} (perhaps {close[0]})" if close else name
 
 
-def _settings(scene: Scene) -> Finding:
-    path = scene.environment.settings
-    if isinstance(scene.found_settings, SettingsError):
-        return failed(str(scene.found_settings), "correct the keys that are named (docs/configuration.md)")
+def _settings(context: CheckContext) -> CheckResult:
+    path = context.environment.settings
+    if isinstance(context.read_settings, SettingsError):
+        return failed(str(context.read_settings), "correct the keys that are named (docs/configuration.md)")
     if path is None:
         return ok("ROUTEWATCH_SETTINGS names no file: the defaults hold")
     return ok(f"{path} is valid")
 
 
-def _recipients(scene: Scene) -> Finding:
-    settings = scene.settings
+def _recipients(context: CheckContext) -> CheckResult:
+    settings = context.settings
     schedules = settings.reporting.schedules
     named: dict[str, list[str]] = {}
     for kind in ("hourly", "daily", "weekly"):
@@ -92,15 +92,15 @@ def _recipients(scene: Scene) -> Finding:
             f"no address is set for {lost}", f"set {keys} in the settings, or take the name out where it stands"
         )
     if settings.delivery.mode == "files":
-        return ok(f"delivery.mode is files: all is written to {scene.environment.outbox_folder}, and nothing is sent")
+        return ok(f"delivery.mode is files: all is written to {context.environment.outbox_folder}, and nothing is sent")
     return ok(f"everybody that is named has an address: {', '.join(named) or 'nobody is named'}")
 
 
-def _tokens(scene: Scene) -> Finding:
-    given = scene.environment.tokens
+def _tokens(context: CheckContext) -> CheckResult:
+    given = context.environment.tokens
     if given is None:
         return ok("none: the page and its HTTP interface are for this machine alone")
-    tokens, now = parse_tokens(given.get_secret_value()), scene.clock()
+    tokens, now = parse_tokens(given.get_secret_value()), context.clock()
     over = [it.name for it in tokens if it.is_over(now)]
     ending = [it.name for it in tokens if it.name not in over and it.is_over(now + SOON)]
     remedy = "put one with another secret and a later day into ROUTEWATCH_TOKENS"

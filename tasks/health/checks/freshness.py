@@ -11,11 +11,11 @@ from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
-from tasks.rollups.checkpoint import read_known_state
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
+from tasks.rollups.checkpoint import read_known_checkpoint
 
-LATE, LOST = timedelta(minutes=75), timedelta(hours=25)
+LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
 """Since the last fold: longer than from one hourly run to the next, and than from one daily run to the next."""
 
 AHEAD = timedelta(minutes=1)
@@ -28,42 +28,42 @@ _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, time
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """How far counting, reports and flows have come."""
     return [
-        Check("selections counted", partial(_counted, scene)),
-        Check("reports on time", partial(_on_time, scene)),
-        Check("failed runs", partial(_failed_runs, scene)),
+        Check("selections counted", partial(_counted, context)),
+        Check("reports on time", partial(_on_time, context)),
+        Check("failed runs", partial(_failed_runs, context)),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _counted(scene: Scene) -> Finding:
-    with scene.tables() as engine, reading(engine) as connection:
-        state = read_known_state(connection)
-    now = scene.clock()
-    if state is None or state.folded_at is None:
+def _counted(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, reading(engine) as connection:
+        state = read_known_checkpoint(connection)
+    now = context.clock()
+    if state is None or state.rollups_updated_at is None:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
-    age, newest = now - state.folded_at, state.last_selection_at
-    told = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
-    found = f"last counted {_length(age)} ago; {told}"
+    age, newest = now - state.rollups_updated_at, state.last_selection_at
+    cause = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
+    found = f"last counted {_length(age)} ago; {cause}"
     if age > LOST:
         return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
-    if age > LATE:
+    if age > LATE_PULL:
         return warning(found, f"{_REMEDY}; `routewatch run hourly` counts now")
     if newest is not None and newest > now + AHEAD:
         return warning(f"{found}, {_length(newest - now)} in the future", "set the clock of the router's machine right")
     return ok(found)
 
 
-def _on_time(scene: Scene) -> Finding:
-    settings, now = scene.settings, scene.clock()
+def _on_time(context: CheckContext) -> CheckResult:
+    settings, now = context.settings, context.clock()
     kinds = [kind for kind in _DUE if getattr(settings.reporting.schedules, kind).enabled]
     if not kinds:
-        raise NotLooked("the settings enable no schedule")
-    with scene.tables() as engine, reading(engine) as connection:
+        raise CheckSkipped("the settings enable no schedule")
+    with context.tables() as engine, reading(engine) as connection:
         query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).group_by(REPORT.c.kind)
         newest: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(query)}
     late: dict[str, str] = {}
@@ -80,10 +80,10 @@ def _on_time(scene: Scene) -> Finding:
     return ok("; ".join(f"{kind} up to {_shown(newest[kind])}" for kind in kinds))
 
 
-def _failed_runs(scene: Scene) -> Finding:
+def _failed_runs(context: CheckContext) -> CheckResult:
     unresolved = (ALERT.c.rule == AlertRule.FAILED_FLOW.value) & ALERT.c.resolved_at.is_(None)
     query = select(ALERT.c.subject, ALERT.c.started_at, ALERT.c.detail).where(unresolved).order_by(ALERT.c.started_at)
-    with scene.tables() as engine, reading(engine) as connection:
+    with context.tables() as engine, reading(engine) as connection:
         rows = connection.execute(query).all()
     if not rows:
         return ok("every flow's last run succeeded")

@@ -7,17 +7,17 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tasks.health.check import Check, Finding, amount, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, amount, failed, ok, warning
+from tasks.health.context import CheckContext
 
 LEAST_BYTES = 100_000_000
 """Below, a day's reports and a database that grows may no longer find room."""
 FEW_BYTES = 1_000_000_000
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """The folder, and the disk that it is on."""
-    return [Check("home", partial(_home, scene)), Check("disk space", partial(_space, scene))]
+    return [Check("home", partial(_home, context)), Check("disk space", partial(_space, context))]
 
 
 def nearest(path: Path) -> Path:
@@ -28,8 +28,8 @@ def nearest(path: Path) -> Path:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _home(scene: Scene) -> Finding:
-    home = scene.environment.home.absolute()
+def _home(context: CheckContext) -> CheckResult:
+    home = context.environment.home.absolute()
     there = nearest(home)
     remedy = "give the user that Routewatch runs as the right to write there, or set ROUTEWATCH_HOME to another folder"
     if not there.is_dir():
@@ -45,8 +45,8 @@ def _home(scene: Scene) -> Finding:
     return ok(f"{home} can be written to")
 
 
-def _space(scene: Scene) -> Finding:
-    home = nearest(scene.environment.home)
+def _space(context: CheckContext) -> CheckResult:
+    home = nearest(context.environment.home)
     usage = shutil.disk_usage(home)
     found = f"{amount(usage.free)} of {amount(usage.total)} are free at {home}"
     remedy = "make room there, set ROUTEWATCH_HOME to another disk, or keep less (`monitoring.retentionPeriod`)"

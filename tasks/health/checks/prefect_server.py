@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
@@ -27,30 +27,30 @@ TIMED = ("hourly", "daily", "weekly")
 _AUTHENTICATE = "set PREFECT_API_AUTH_STRING to the user:password that the server was started with"
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """The server, and the timetable on it."""
-    return [Check("Prefect API", _api), Check("timetable", partial(_timetable, scene))]
+    return [Check("Prefect API", _api), Check("timetable", partial(_schedules, context))]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-class _Refused(Exception):
+class _AccessRefused(Exception):
     """The server wants somebody to say who they are."""
 
 
-def _api() -> Finding:
+def _api() -> CheckResult:
     from packaging.version import parse  # noqa: PLC0415 - comes with Prefect
 
     try:
         with _client() as client:
             there, here, address = client.api_version(), client.client_version(), str(client.api_url)
         is_older, is_other = parse(there) < parse(here), parse(there).major != parse(here).major
-    except _Refused:
+    except _AccessRefused:
         return failed("the server refuses who asks", _AUTHENTICATE)
     except httpx.HTTPError as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return failed(f"{_shown_address()} does not answer: {told}", "start the server, or correct PREFECT_API_URL")
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return failed(f"{_shown_address()} does not answer: {cause}", "start the server, or correct PREFECT_API_URL")
     except (ValueError, TypeError):
         return failed(f"what answers at {_shown_address()} is no Prefect server", "correct PREFECT_API_URL")
     found = f"Prefect {there} at {address.rstrip('/')}"
@@ -61,16 +61,16 @@ def _api() -> Finding:
     return ok(found)
 
 
-def _timetable(scene: Scene) -> Finding:
-    schedules = scene.settings.reporting.schedules
+def _schedules(context: CheckContext) -> CheckResult:
+    schedules = context.settings.reporting.schedules
     wanted = [name for name in TIMED if getattr(schedules, name).enabled]
     if not wanted:
-        raise NotLooked("the settings enable no schedule")
+        raise CheckSkipped("the settings enable no schedule")
     try:
         with _client() as client:
             deployed = _deployed(client)
-    except (_Refused, httpx.HTTPError):
-        raise NotLooked("Prefect's server cannot be asked") from None
+    except (_AccessRefused, httpx.HTTPError):
+        raise CheckSkipped("Prefect's server cannot be asked") from None
     missing = [name for name in wanted if name not in deployed]
     if missing:
         return failed(f"not deployed: {', '.join(missing)}", "`routewatch serve` deploys and runs the timetable")
@@ -124,7 +124,7 @@ def _client() -> Iterator[SyncPrefectClient]:
             yield client
     except PrefectHTTPStatusError as error:
         if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise _Refused from None
+            raise _AccessRefused from None
         raise
 
 
@@ -133,7 +133,7 @@ def _local() -> str:
     try:
         httpx.get(f"{address}/health", timeout=TIMEOUT_S, trust_env=False)
     except httpx.HTTPError:
-        raise NotLooked(
+        raise CheckSkipped(
             f"PREFECT_API_URL names no server, and none runs at {address}: `routewatch serve` starts one"
         ) from None
     return address

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 
-from tasks.health.check import Check, Finding, NotLooked, amount, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, CheckSkipped, amount, failed, ok, warning
+from tasks.health.context import CheckContext
 
 _LIBRARIES = (
     "install Pango and HarfBuzz: "
@@ -15,7 +15,7 @@ _LIBRARIES = (
 _AGAIN = "install Routewatch's dependencies again (`make setup`)"
 
 
-def checks(_scene: Scene) -> list[Check]:
+def checks(_context: CheckContext) -> list[Check]:
     """The house's font, and a line on paper."""
     return [Check("fonts", _fonts), Check("PDF", _pdf)]
 
@@ -23,7 +23,7 @@ def checks(_scene: Scene) -> list[Check]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _fonts() -> Finding:
+def _fonts() -> CheckResult:
     try:
         from reports.assets import fonts  # noqa: PLC0415 - what is checked is also whether it can be imported
 
@@ -35,7 +35,7 @@ def _fonts() -> Finding:
     return ok(f"{fonts.FAMILY} in {fonts.DIRECTORY}")
 
 
-def _pdf() -> Finding:
+def _pdf() -> CheckResult:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -47,7 +47,7 @@ def _pdf() -> Finding:
     try:
         drawn = draw_specimen()
     except OSError as error:
-        raise NotLooked(f"the font cannot be read: {error}") from None
+        raise CheckSkipped(f"the font cannot be read: {error}") from None
     by = f"WeasyPrint {drawn.weasyprint_version} with Pango {drawn.pango_version}"
     if not drawn.pdf.startswith(b"%PDF"):
         return failed(f"what {by} drew is no PDF", _AGAIN)

@@ -8,9 +8,9 @@ from models.environment import Environment
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL
 from tasks.delivery.channels.smtp import greet, server_of
-from tasks.delivery.secrets import SMTP_BLOCK, Keys
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.delivery.secrets import SMTP_BLOCK, Secrets
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 
 TIMEOUT_S = 6.0
 
@@ -28,21 +28,21 @@ _REMEDIES = (
 """What to do, by what is in the answer; the first that fits."""
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """The mail server."""
-    return [Check("mail server", partial(_mail_server, scene))]
+    return [Check("mail server", partial(_mail_server, context))]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _mail_server(scene: Scene) -> Finding:
-    environment = scene.environment
-    if not any(it.channel == EMAIL for it in scene.recipients()):
-        raise NotLooked("no recipient in the settings is a mail address")
-    if scene.settings.delivery.mode == "files":
-        raise NotLooked("delivery.mode is files: no mail is sent")
-    password = Keys(environment).smtp_password
+def _mail_server(context: CheckContext) -> CheckResult:
+    environment = context.environment
+    if not any(it.channel == EMAIL for it in context.recipients()):
+        raise CheckSkipped("no recipient in the settings is a mail address")
+    if context.settings.delivery.mode == "files":
+        raise CheckSkipped("delivery.mode is files: no mail is sent")
+    password = Secrets(environment).smtp_password
     if environment.smtp_username is not None and password is None:
         wanted = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
         return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", wanted)
@@ -50,10 +50,10 @@ def _mail_server(scene: Scene) -> Finding:
         found = greet(environment.mail_from, server_of(environment, password, TIMEOUT_S))
     except DeliveryFailed as error:
         return failed(error.answer, _remedy(error.answer))
-    return _judged(found, environment)
+    return _assessed(found, environment)
 
 
-def _judged(found: str, environment: Environment) -> Finding:
+def _assessed(found: str, environment: Environment) -> CheckResult:
     if environment.smtp_security == "none" and environment.smtp_host not in LOOPBACK:
         return warning(found, "set ROUTEWATCH_SMTP_SECURITY to starttls or tls: reports can be read on their way")
     return ok(found)

@@ -7,40 +7,40 @@ from functools import partial
 
 from models.errors import RoutewatchError
 from models.settings import SourceSettings
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 
-LATE = timedelta(minutes=75)
+LATE_PULL = timedelta(minutes=75)
 """Since the last pull: longer than from one hourly run to the next."""
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """One for all sources."""
-    return [Check("sources", partial(_sources, scene))]
+    return [Check("sources", partial(_sources, context))]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _sources(scene: Scene) -> Finding:
-    enabled = {name: source for name, source in scene.settings.sources.items() if source.enabled}
+def _sources(context: CheckContext) -> CheckResult:
+    enabled = {name: source for name, source in context.settings.sources.items() if source.enabled}
     if not enabled:
-        raise NotLooked("the settings name no source that is to be pulled")
+        raise CheckSkipped("the settings name no source that is to be pulled")
     from tasks.ingestion.pull import states  # noqa: PLC0415 - takes long to import, and most have no sources
 
     faults = [fault for name, source in enabled.items() if (fault := _fault(name, source))]
     if faults:
         return failed("; ".join(faults), "correct sources in the settings, or set the variable that they name")
-    with scene.tables() as engine:
+    with context.tables() as engine:
         pulled = {state.source: state.pulled_at for state in states(engine)}
-    now = scene.clock()
+    now = context.clock()
     late = {name: said for name in enabled if (said := _lateness(pulled.get(name), now))}
     if late:
         found = "; ".join(f"{name} {said}" for name, said in late.items())
         return warning(
             found, f"see that `routewatch serve` or a worker runs; `routewatch pull {next(iter(late))}` tries now"
         )
-    return ok(f"{', '.join(enabled)}: pulled within the last {LATE.total_seconds() / 60:.0f} minutes")
+    return ok(f"{', '.join(enabled)}: pulled within the last {LATE_PULL.total_seconds() / 60:.0f} minutes")
 
 
 def _fault(name: str, source: SourceSettings) -> str | None:
@@ -56,4 +56,6 @@ def _fault(name: str, source: SourceSettings) -> str | None:
 def _lateness(pulled_at: datetime | None, now: datetime) -> str | None:
     if pulled_at is None:
         return "was never pulled"
-    return f"was pulled {(now - pulled_at).total_seconds() / 60:.0f} minutes ago" if now - pulled_at > LATE else None
+    return (
+        f"was pulled {(now - pulled_at).total_seconds() / 60:.0f} minutes ago" if now - pulled_at > LATE_PULL else None
+    )

@@ -7,11 +7,11 @@ from functools import partial
 
 from models.errors import DeliveryFailed
 from models.recipient import EMAIL, WEBHOOK, Recipient
-from tasks.delivery.channels.http import Knocked, knock
+from tasks.delivery.channels.http import ProbeResult, probe
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
-from tasks.delivery.secrets import Keys
-from tasks.health.check import Check, Finding, NotLooked, failed, ok, warning
-from tasks.health.context import Scene
+from tasks.delivery.secrets import Secrets
+from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
+from tasks.health.context import CheckContext
 
 TIMEOUT_S = 6.0
 
@@ -30,30 +30,30 @@ _REMEDIES = (
 _UNREACHABLE = "see that the receiver listens there, and that no firewall is in between"
 
 
-def checks(scene: Scene) -> list[Check]:
+def checks(context: CheckContext) -> list[Check]:
     """One for each address, and one for what is signed with."""
     try:
-        found = [it for it in scene.recipients() if it.channel != EMAIL]
-    except NotLooked:
-        return [Check("webhooks", lambda: _settings_needed(scene))]
-    secret = [Check("webhook secret", partial(_secret, scene))]
-    return secret + [Check(f"webhook {it.reference}", partial(_receiver, scene, it)) for it in found]
+        found = [it for it in context.recipients() if it.channel != EMAIL]
+    except CheckSkipped:
+        return [Check("webhooks", lambda: _settings_needed(context))]
+    secret = [Check("webhook secret", partial(_secret, context))]
+    return secret + [Check(f"webhook {it.reference}", partial(_receiver, context, it)) for it in found]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _settings_needed(scene: Scene) -> Finding:
-    scene.recipients()
+def _settings_needed(context: CheckContext) -> CheckResult:
+    context.recipients()
     return ok("")
 
 
-def _secret(scene: Scene) -> Finding:
-    if not any(it.channel == WEBHOOK for it in scene.recipients()):
-        raise NotLooked("no recipient in the settings is a webhook")
-    keys = Keys(scene.environment)
+def _secret(context: CheckContext) -> CheckResult:
+    if not any(it.channel == WEBHOOK for it in context.recipients()):
+        raise CheckSkipped("no recipient in the settings is a webhook")
+    keys = Secrets(context.environment)
     try:
-        signed_headers(WebhookMessage("msg_doctor", b"{}"), "", keys.webhook, scene.clock())
+        signed_headers(WebhookMessage("msg_doctor", b"{}"), "", keys.webhook, context.clock())
     except DeliveryFailed:
         wanted = (
             "set ROUTEWATCH_WEBHOOK_SECRET to whsec_ and base64 of 24 to 64 random bytes, and give it to the receiver"
@@ -62,24 +62,24 @@ def _secret(scene: Scene) -> Finding:
     return ok("webhooks can be signed")
 
 
-def _receiver(scene: Scene, recipient: Recipient) -> Finding:
-    delivery = scene.settings.delivery
+def _receiver(context: CheckContext, recipient: Recipient) -> CheckResult:
+    delivery = context.settings.delivery
     if delivery.mode == "files":
-        raise NotLooked("delivery.mode is files: nothing is posted")
-    opened = recipient
+        raise CheckSkipped("delivery.mode is files: nothing is posted")
+    resolved = recipient
     try:
-        opened = Keys(scene.environment).opened(recipient)
-        found = knock(opened, allow_private_addresses=delivery.allow_private_addresses, timeout_s=TIMEOUT_S)
+        resolved = Secrets(context.environment).resolved(recipient)
+        found = probe(resolved, allow_private_addresses=delivery.allow_private_addresses, timeout_s=TIMEOUT_S)
     except DeliveryFailed as error:
-        answer = error.answer.replace(opened.address, recipient.reference) if opened.address else error.answer
+        answer = error.answer.replace(resolved.address, recipient.reference) if resolved.address else error.answer
         return failed(answer, next((it for word, it in _REMEDIES if word in answer), _UNREACHABLE))
-    return _judged(scene, found)
+    return _assessed(context, found)
 
 
-def _judged(scene: Scene, found: Knocked) -> Finding:
+def _assessed(context: CheckContext, found: ProbeResult) -> CheckResult:
     if found.certificate_until is None:
         return ok(f"{found.address} answers, not encrypted")
     said = f"{found.address} answers by {found.protocol}, with a certificate until {found.certificate_until:%Y-%m-%d}"
-    if found.certificate_until < scene.clock() + SOON:
+    if found.certificate_until < context.clock() + SOON:
         return warning(said, "the receiver's certificate has to be renewed by then")
     return ok(said)

@@ -41,7 +41,7 @@ LONGEST_WAIT_S = 120.0
 
 FIELDS = "core,basic,time,model,usage"
 
-CHECK = "Check the address and that the project's keys are valid"
+CONNECTION_CHECK = "Check the address and that the project's keys are valid"
 
 
 Pages = Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]]
@@ -49,7 +49,7 @@ Pages = Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]]
 
 
 @dataclass(frozen=True)
-class Window:
+class PageWindow:
     """All rows from one time to another, oldest first."""
 
     rows: list[dict[str, Any]]
@@ -85,7 +85,7 @@ class Api:
             finally:
                 self._client = None
 
-    def observations(self, begin: datetime, end: datetime, *, with_metadata: bool) -> Iterator[Window]:
+    def observations(self, begin: datetime, end: datetime, *, with_metadata: bool) -> Iterator[PageWindow]:
         """Generations by their start. Raises SourceUnavailable."""
         fields = f"{FIELDS},metadata" if with_metadata else FIELDS
         kind = {"type": "GENERATION"}
@@ -98,7 +98,7 @@ class Api:
 
         return windows(pages, begin, end)
 
-    def scores(self, begin: datetime, end: datetime, names: list[str]) -> Iterator[Window]:
+    def scores(self, begin: datetime, end: datetime, names: list[str]) -> Iterator[PageWindow]:
         """Scores of these names by their time. Raises SourceUnavailable."""
 
         def pages(since: datetime, until: datetime) -> Iterator[list[dict[str, Any]]]:
@@ -160,7 +160,9 @@ class Api:
         except (httpx.HTTPError, ValueError) as error:
             raise SourceUnavailable(str(self._base), _cause(error, path), _advice(error)) from error
         if not isinstance(found, dict) or not isinstance(found.get("data"), list):
-            raise SourceUnavailable(str(self._base), f"{path} gave something else than a page of rows", CHECK)
+            raise SourceUnavailable(
+                str(self._base), f"{path} gave something else than a page of rows", CONNECTION_CHECK
+            )
         return found
 
     def _asked(self, path: str, parameters: Mapping[str, str]) -> httpx.Response:
@@ -176,7 +178,7 @@ class Api:
         return answer
 
 
-def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[Window]:
+def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[PageWindow]:
     """Windows of at most PAGES, as far as time can be cut; they grow where there is little to read."""
     length = timedelta(hours=1)
     while begin < end:
@@ -187,7 +189,7 @@ def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[Window]:
             continue
         rows = [row for page in read for row in page][::-1]
         if rows or until == end:
-            yield Window(rows, until)
+            yield PageWindow(rows, until)
         begin = until
         length = min(LONGEST, length * (1 if len(read) > PAGES / 4 else 2 if rows else 4))
 
@@ -207,12 +209,13 @@ def _stamp(instant: datetime) -> str:
 def _again(error: Exception) -> bool | float:
     """Whether to ask again: after how many seconds where the server says so, else with growing waits."""
     if isinstance(error, httpx.HTTPStatusError):
-        wait = _asked_wait_s(error.response, datetime.now(UTC))
+        wait = requested_wait_s(error.response, datetime.now(UTC))
         return True if wait is None else wait if wait <= LONGEST_WAIT_S else False
     return isinstance(error, httpx.TransportError)
 
 
-def _asked_wait_s(answer: httpx.Response, now: datetime) -> float | None:
+def requested_wait_s(answer: httpx.Response, now: datetime) -> float | None:
+    """How long an answer asks to wait before the next request; None where it does not say."""
     asked = answer.headers.get("retry-after", "")
     try:
         return max(0.0, float(asked))
@@ -226,7 +229,7 @@ def _asked_wait_s(answer: httpx.Response, now: datetime) -> float | None:
 
 def _cause(error: Exception, path: str) -> str:
     if isinstance(error, httpx.HTTPStatusError):
-        wait = _asked_wait_s(error.response, datetime.now(UTC))
+        wait = requested_wait_s(error.response, datetime.now(UTC))
         asks = "" if wait is None else f" and asks to wait {wait:.0f} s"
         return f"{path} answered {error.response.status_code} {error.response.reason_phrase}{asks}"
     if isinstance(error, httpx.HTTPError):
@@ -237,7 +240,7 @@ def _cause(error: Exception, path: str) -> str:
 def _advice(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _REFUSED:
         return "What was read is kept; the next pull goes on there"
-    return CHECK
+    return CONNECTION_CHECK
 
 
 _REFUSED = (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN, httpx.codes.NOT_FOUND, httpx.codes.BAD_REQUEST)

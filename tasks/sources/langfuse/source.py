@@ -10,7 +10,7 @@ from typing import Any
 
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch
-from tasks.sources.export_files import Exports, Row
+from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.langfuse.api import FIRST, Api
 from tasks.sources.record_parser import (
     FileSource,
@@ -30,7 +30,7 @@ from tasks.sources.record_parser import (
     word,
 )  # fmt: skip
 
-PICKED = "GENERATION"
+SELECTED = "GENERATION"
 """The type of an observation that is a pick; what contains it, such as a span or an agent, only adds it up again."""
 
 FILES_ASIDE = ("traces", "manifests")
@@ -61,10 +61,10 @@ class Langfuse(FileSource):
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
         """Takes `https://PUBLIC_KEY:SECRET_KEY@HOST`, or files. Raises InvalidMapping, SettingsError without keys."""
-        super().__init__(Exports(location, keep=_READ, aside=FILES_ASIDE))
+        super().__init__(Exports(location, keep=_READ_FIELDS, aside=FILES_ASIDE))
         self._api = Api(location) if location.startswith(("https://", "http://")) else None
         self._overlap = timedelta(minutes=settings.overlap_minutes)
-        self._reader = _Reader(settings)
+        self._reader = _TraceReader(settings)
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
         """Seconds of the API's time that are ahead, or bytes of files."""
@@ -110,19 +110,19 @@ class Langfuse(FileSource):
         reached = state.get(what)
         return since or (datetime.fromisoformat(reached) - self._overlap if reached else FIRST)
 
-    def _sort(self, row: Row, rows: Sorted) -> None:
+    def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         found = row.value
         if first(found, "data_type", "dataType") is not None and first(found, "start_time", "startTime") is None:
             self._reader.score(found, rows, None)
         elif first(found, "type") is not None:
             self._reader.take(found, rows)
         else:
-            rows.left_out["is neither an observation nor a score"] += 1
+            rows.skipped["is neither an observation nor a score"] += 1
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_READ = frozenset({
+_READ_FIELDS = frozenset({
     "id", "trace_id", "traceId", "type", "start_time", "startTime", "end_time", "endTime", "metadata", "level",
     "status_message", "statusMessage", "provided_model_name", "providedModelName", "model", "usage_details",
     "usageDetails", "usage", "cost_details", "costDetails", "total_cost", "totalCost", "calculatedTotalCost",
@@ -137,7 +137,7 @@ _LookUp = Callable[[str], list[str]]
 """What gives the generations of a trace."""
 
 
-class _Reader:
+class _TraceReader:
     """Observations and scores as they are written, by the API in one style of names, in files in another."""
 
     def __init__(self, settings: SourceSettings) -> None:
@@ -160,17 +160,17 @@ class _Reader:
 
     def take(self, found: Mapping[str, Any], rows: Sorted) -> None:
         kind = str(first(found, "type")).upper()
-        if kind != PICKED:
-            rows.left_out[f"is a {kind}, no generation"] += 1
+        if kind != SELECTED:
+            rows.skipped[f"is a {kind}, no generation"] += 1
             return
         if flag(found.get("is_deleted")):
-            rows.left_out["was deleted"] += 1
+            rows.skipped["was deleted"] += 1
             return
         usage = _Usage(found)
         failed = str(found.get("level")).upper() == "ERROR"
         start, end = first(found, "start_time", "startTime"), first(found, "end_time", "endTime")
         metadata = nested(found.get("metadata"))
-        taken = rows.pick(
+        taken = rows.selection(
             start,
             request_id=word(found.get("id")),
             model_id=word(first(found, "provided_model_name", "providedModelName", "model")),
@@ -195,17 +195,17 @@ class _Reader:
         """Take a score of a name that is asked for; one of a trace goes to its generation, where it has one alone."""
         columns = [column for column, scale in self._scales.items() if scale.name == found.get("name")]
         if not columns:
-            rows.left_out["is a score that is not asked for"] += 1
+            rows.skipped["is a score that is not asked for"] += 1
             return
         subject = self._subject(found, look_up)
         if isinstance(subject, Counter):
-            rows.left_out += subject
+            rows.skipped += subject
             return
         for column in columns:
             scale = self._scales[column]
             share = _share(found, scale)
             if share is None:
-                rows.unreadable[scale.fault] += 1
+                rows.rejected[scale.fault] += 1
             else:
                 rows.amend(subject, column, share)
 

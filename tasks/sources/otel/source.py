@@ -19,7 +19,7 @@ from tasks.ingestion.file_reader import Reject
 from tasks.ingestion.source import Batch
 from tasks.sources.export_files import Exports, json_object
 from tasks.sources.otel.otlp import Signal, from_object, from_protobuf
-from tasks.sources.otel.spans import Reader, Score, Span
+from tasks.sources.otel.spans import Score, Span, SpanReader
 from tasks.sources.otel.traces import Traces
 
 PROTOBUF = (".pb", ".binpb", ".proto", ".otlp")
@@ -53,7 +53,7 @@ class OTel:
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        self._reader = Reader(settings)
+        self._reader = SpanReader(settings)
         self._exports = Exports(location, parse=self._line, whole=dict.fromkeys(PROTOBUF, self._messages))
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
@@ -68,18 +68,18 @@ class OTel:
         for chunk in self._exports.chunks(again):
             spans: list[Span] = []
             scores: list[Score] = []
-            unreadable = Counter(chunk.unreadable)
+            rejected = Counter(chunk.rejected)
             for row in chunk.rows:
                 try:
                     found = row.value if isinstance(row.value, _Found) else self._found(row.value)
                 except ValueError as error:
-                    unreadable[str(error)] += 1
+                    rejected[str(error)] += 1
                 else:
                     spans += found.spans
                     scores += found.scores
-            settled = traces.add(spans, scores, unreadable=unreadable)
-            traces.confirm(settled)
-            batch = replace(settled.batch, cursor=_Cursor(chunk.cursor, again).text, done=chunk.done)
+            finished = traces.add(spans, scores, rejected=rejected)
+            traces.confirm(finished)
+            batch = replace(finished.batch, cursor=_Cursor(chunk.cursor, again).text, done=chunk.done)
             yield _since(batch, since)
             again = chunk.cursor
 
@@ -141,7 +141,7 @@ def _since(batch: Batch, since: datetime | None) -> Batch:
     if since is None:
         return batch
     began = pl.col("timestamp") >= since
-    return replace(batch, picks=batch.picks.filter(began), overhead=batch.overhead.filter(began))
+    return replace(batch, selections=batch.selections.filter(began), overhead=batch.overhead.filter(began))
 
 
 def _delimited(path: Path) -> Iterator[bytes | None]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Any
 
-from models.schema import TEXT_LENGTH
 from models.settings import SourceSettings
+from routewatch.selection import TEXT_LENGTH
 from tasks.ingestion.validation import TRUE
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role
@@ -42,7 +42,7 @@ class Score:
 class Span:
     """One span, as far as it matters. `row` has the columns of a pick and of its price, of sound calls only.
 
-    `left_out` is why it is no selection, `fault` why it should be one and cannot. `said` is what it says of whatever
+    `skipped` is why it is no selection, `fault` why it should be one and cannot. `said` is what it says of whatever
     goes on under it (complexity, team, internal), `origin` the same of its resource.
     """
 
@@ -51,7 +51,7 @@ class Span:
     parent: str | None
     role: Role
     row: Mapping[str, Any] | None = None
-    left_out: str | None = None
+    skipped: str | None = None
     fault: str | None = None
     response_id: str | None = None
     said: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def request_id_of(trace: str, span: str) -> str:
     return f"otel:{trace}:{span}"
 
 
-class Reader:
+class SpanReader:
     """Reads spans, and evaluations beside them, as a source's settings say."""
 
     def __init__(self, settings: SourceSettings) -> None:
@@ -116,7 +116,7 @@ class Reader:
         if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
             return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED)
         attributes = self._attributes(span.attributes)
-        role, left_out = _role(attributes)
+        role, skipped = _role(attributes)
         fault = _fault(span, attributes) if role.is_call else None
         return Span(
             trace,
@@ -125,7 +125,7 @@ class Reader:
             # A call that cannot be counted must not keep the one around it from being counted.
             role=Role.PLAIN if fault else role,
             row=_row(span, attributes, self._zero_is_free) if role.is_call and not fault else None,
-            left_out=left_out,
+            skipped=skipped,
             fault=fault,
             response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
             said=self._said(attributes),

@@ -30,7 +30,7 @@ OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
 
 
 @dataclass(frozen=True)
-class Settled:
+class FinishedTraces:
     """What became of spans. `batch` has picks of earlier spans too, where these say something new of them.
 
     `stored` is to be given to `Traces.confirm` once the batch is stored.
@@ -54,18 +54,28 @@ class Traces:
         self._trace_of_answer: OrderedDict[str, str] = OrderedDict()
         self._scores: OrderedDict[Key, dict[tuple[str, str | None], Score]] = OrderedDict()
 
+    @property
+    def span_count(self) -> int:
+        """How many spans are remembered."""
+        return sum(len(trace.spans) for trace in self._traces.values())
+
+    @property
+    def most_scores(self) -> int:
+        """How many evaluations are remembered of the call that has the most of them."""
+        return max(map(len, self._scores.values()), default=0)
+
     def add(
-        self, spans: Iterable[Span], scores: Iterable[Score] = (), *, unreadable: Mapping[str, int] | None = None
-    ) -> Settled:
-        """Take spans and evaluations in, and say what follows from them. `unreadable` is counted in."""
-        tally = _Tally(unreadable=Counter(unreadable or {}))
+        self, spans: Iterable[Span], scores: Iterable[Score] = (), *, rejected: Mapping[str, int] | None = None
+    ) -> FinishedTraces:
+        """Take spans and evaluations in, and say what follows from them. `rejected` is counted in."""
+        stats = _BatchBuilder(rejected=Counter(rejected or {}))
         fresh: dict[Key, Span] = {}
         judged: list[Score] = list(scores)
         for span in spans:
             if span.fault is not None:
-                tally.unreadable[span.fault] += 1
+                stats.rejected[span.fault] += 1
             elif span.key in fresh:
-                tally.left_out[AGAIN] += 1
+                stats.skipped[AGAIN] += 1
             if span.is_identified:
                 fresh[span.key] = span
             judged += span.scores
@@ -74,14 +84,14 @@ class Traces:
         touched = dict.fromkeys([*(trace for trace, _ in fresh), *(it for score in judged for it in self._note(score))])
         for trace in touched:
             if trace in self._traces:
-                self._settle(self._traces[trace], fresh, tally)
-        tally.amendments += self._of_earlier(judged)
+                self._settle(self._traces[trace], fresh, stats)
+        stats.amendments += self._of_earlier(judged)
         self._forget()
-        return Settled(tally.batch(), tally.stored)
+        return FinishedTraces(stats.batch(), stats.stored)
 
-    def confirm(self, settled: Settled) -> None:
+    def confirm(self, finished: FinishedTraces) -> None:
         """The batch is stored: what was stored is not given again, unless something new is said of it."""
-        for (trace, span), row in settled.stored.items():
+        for (trace, span), row in finished.stored.items():
             if self._knows(trace, span):
                 self._traces[trace].stored[span] = row
 
@@ -117,27 +127,27 @@ class Traces:
             if len(known) > MOST_SCORES_OF_CALL:
                 del known[min(known, key=lambda key: _newest(known[key]))]
 
-    def _settle(self, trace: _Trace, fresh: Collection[Key], tally: _Tally) -> None:
+    def _settle(self, trace: _Trace, fresh: Collection[Key], stats: _BatchBuilder) -> None:
         calls = [span for span in trace.spans.values() if span.role.is_call]
         around = {span.id: trace.call_around(span) for span in calls}
         wrapping = {outer.id for outer in around.values() if outer is not None}
         for span in trace.spans.values():
             if not span.role.is_call:
-                if span.key in fresh and span.left_out is not None:
-                    tally.left_out[span.left_out] += 1
+                if span.key in fresh and span.skipped is not None:
+                    stats.skipped[span.skipped] += 1
             elif span.id in wrapping:
-                tally.left_out[WRAPS] += span.key in fresh
+                stats.skipped[WRAPS] += span.key in fresh
                 if trace.stored.get(span.id) is not None:
-                    tally.withdraw(span)
+                    stats.retract(span)
             else:
                 outer = list(_outward(span, around))
                 row = _merged(span, outer, list(trace.above(span)))
                 kept = trace.stored.get(span.id)
                 if span.key in fresh or row != kept:
                     if kept is not None and ("kind" in kept) != ("kind" in row):
-                        tally.withdraw(span)
-                    tally.give(span, row)
-                tally.amend(row["request_id"], self._scores_of([span, *outer]))
+                        stats.retract(span)
+                    stats.give(span, row)
+                stats.amend(row["request_id"], self._scores_of([span, *outer]))
 
     def _scores_of(self, calls: list[Span]) -> dict[str, float]:
         """By column, the newest of the innermost of these calls that was evaluated."""
@@ -176,13 +186,13 @@ class Traces:
 
 _TEXTS = ("request_id", "model_id", "response_time_ms", "complexity", "cost_usd", "cache_hit", "accuracy",
           "user_satisfaction", "error_type", "prompt_tokens", "completion_tokens", "team", "provider")  # fmt: skip
-_PICK_SCHEMA: dict[str, Any] = {
+_SELECTION_SCHEMA: dict[str, Any] = {
     "timestamp": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "error": pl.Boolean,
     "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64,
 }  # fmt: skip
 _AMENDMENT_SCHEMA = {name: pl.String if name == "request_id" else pl.Float64 for name in AMENDMENTS}
 _OVERHEAD_SCHEMA: dict[str, Any] = {
-    name: _PICK_SCHEMA.get(name, pl.String) for name in (*OVERHEAD, *PRICING, "cache_hit")
+    name: _SELECTION_SCHEMA.get(name, pl.String) for name in (*OVERHEAD, *PRICING, "cache_hit")
 }
 
 
@@ -208,21 +218,21 @@ class _Trace:
 
 
 @dataclass
-class _Tally:
-    picks: list[dict[str, Any]] = field(default_factory=list)
+class _BatchBuilder:
+    selections: list[dict[str, Any]] = field(default_factory=list)
     overhead: list[dict[str, Any]] = field(default_factory=list)
     amendments: list[dict[str, Any]] = field(default_factory=list)
-    withdrawn: list[str] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    unreadable: Counter[str] = field(default_factory=Counter)
+    retracted: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     stored: dict[Key, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def give(self, span: Span, row: dict[str, Any]) -> None:
-        (self.overhead if "kind" in row else self.picks).append(row)
+        (self.overhead if "kind" in row else self.selections).append(row)
         self.stored[span.key] = row
 
-    def withdraw(self, span: Span) -> None:
-        self.withdrawn.append(request_id_of(*span.key))
+    def retract(self, span: Span) -> None:
+        self.retracted.append(request_id_of(*span.key))
         self.stored[span.key] = None
 
     def amend(self, request_id: str, scores: Mapping[str, float]) -> None:
@@ -231,12 +241,12 @@ class _Tally:
 
     def batch(self) -> Batch:
         return Batch(
-            picks=_frame(self.picks, _PICK_SCHEMA),
+            selections=_frame(self.selections, _SELECTION_SCHEMA),
             overhead=_frame(self.overhead, _OVERHEAD_SCHEMA),
             amendments=pl.DataFrame(self.amendments, schema=_AMENDMENT_SCHEMA),
-            withdrawn=self.withdrawn,
-            left_out=+self.left_out,
-            unreadable=+self.unreadable,
+            retracted=self.retracted,
+            skipped=+self.skipped,
+            rejected=+self.rejected,
             cursor="",
         )
 

@@ -7,8 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from reports.charts import vega as drawing
-from reports.charts.vega import drawn_apart, svg_of
+from reports.charts.vega import own_process, svg_of
 
 BARS = json.dumps(
     {
@@ -27,7 +26,7 @@ def drawers() -> list[int]:
 
 def test_a_chart_looks_the_same_wherever_it_is_drawn() -> None:
     here = svg_of(BARS)
-    with drawn_apart():
+    with own_process():
         assert drawers() == []
         assert svg_of(BARS) == here
         assert len(drawers()) == 1
@@ -36,7 +35,7 @@ def test_a_chart_looks_the_same_wherever_it_is_drawn() -> None:
 
 def test_a_chart_is_drawn_although_the_process_that_should_has_died() -> None:
     here = svg_of(BARS)
-    with drawn_apart():
+    with own_process():
         svg_of(BARS)
         [first] = drawers()
         os.kill(first, signal.SIGKILL)
@@ -47,9 +46,9 @@ def test_a_chart_is_drawn_although_the_process_that_should_has_died() -> None:
 
 
 def test_two_servers_in_a_process_share_it_until_the_last_has_ended() -> None:
-    with drawn_apart():
-        with drawn_apart():
+    with own_process():
+        with own_process():
             svg_of(BARS)
         assert svg_of(BARS)
         assert len(drawers()) == 1
-    assert drawing._apart is None
+    assert drawers() == []

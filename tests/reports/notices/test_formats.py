@@ -29,8 +29,8 @@ from reports.notices.chat import (
 from reports.notices.email import render_notice_mail
 from reports.notices.mime import build_message_mail
 from reports.notices.report_notice import notice_of_report
-from reports.notices.webhook_payload import MOST_BYTES, render_message_json
-from reports.renderers.email import MOST_BYTES as MOST_MAIL_BYTES
+from reports.notices.webhook_payload import MESSAGE_MOST_BYTES, render_message_json
+from reports.renderers.email import EMAIL_MOST_BYTES as MOST_MAIL_BYTES
 from tasks.delivery.sender import log_notice
 from tests.support import documents, messages
 from tests.support.golden_files import compared
@@ -130,7 +130,7 @@ def test_every_state_has_a_word_and_a_mark_beside_its_colour() -> None:
 def test_every_rule_and_event_has_a_sentence_even_where_no_number_is_known(rule: AlertRule, event: AlertEvent) -> None:
     unknown = {"value": None, "threshold": None, "sample": None}
     resolved_at = messages.AT if event is AlertEvent.RESOLVED else None
-    message = messages.alerts(messages.news(rule, event=event, resolved_at=resolved_at, **unknown))
+    message = messages.alerts(messages.alert_notification(rule, event=event, resolved_at=resolved_at, **unknown))
     assert "None" not in notice_of(message).headline
 
 
@@ -174,7 +174,7 @@ def test_discords_limits_hold(endless: Message) -> None:
 def test_a_webhooks_limit_holds_and_it_says_how_many_are_left_out(endless: Message) -> None:
     body = render_message_json(endless, message_id=5)
     data = json.loads(body)["data"]
-    assert len(body) < MOST_BYTES
+    assert len(body) < MESSAGE_MOST_BYTES
     assert data["leftOut"] == 200 - len(data["news"]) > 0
 
 

@@ -16,7 +16,7 @@ from models.environment import Environment
 from models.file_format import FileFormat
 from reports.file_names import file_stem
 from reports.notices.mime import build_mail
-from reports.renderers.email import MOST_BYTES, MailContent, render_mail
+from reports.renderers.email import EMAIL_MOST_BYTES, MailContent, render_mail
 from tasks.reporting.publish import StoredReport, write_files
 from tests.support import documents
 
@@ -205,12 +205,12 @@ def test_only_what_was_chosen_is_written(tmp_path: Path, formats: tuple[FileForm
 
 def test_of_too_many_notes_the_first_are_told_and_that_there_are_more() -> None:
     page = render_mail(endless(documents.performance("summary"), 3_000)).html
-    assert len(page.encode()) < MOST_BYTES
+    assert len(page.encode()) < EMAIL_MOST_BYTES
     assert "20 of 60 shown; the whole report has all." in page
 
 
 def test_where_not_even_the_first_have_room_the_overview_is_left_and_no_picture_without_its_place() -> None:
     content = render_mail(endless(documents.performance("summary"), 30_000))
-    assert len(content.html.encode()) < MOST_BYTES
+    assert len(content.html.encode()) < EMAIL_MOST_BYTES
     assert "At a glance" in content.html
     assert content.images == ()

@@ -12,17 +12,17 @@ import logging
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from reports.charts.build import Chart, draw, png
+from reports.charts.build import Chart, png
 from reports.renderers.csv_tables import render_csv
 from reports.renderers.dashboard_page import render_dashboard
 from reports.renderers.email import MailContent, render_mail
@@ -31,11 +31,14 @@ from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.pdf import render_pdf
 from reports.renderers.webhook_payload import render_webhook
+from reports.report_templates.drawing import draw
 from reports.text.unicode_names import printable
 from reports.text.verdicts import CHANGES_CHART
 from tests.support.chart_text import chart_texts, chart_width
 from tests.support.pdf_text import Sheet, Text, sheets_of
-from tests.support.random_documents import CASES, TEMPLATES, Dice, random_dice, thrown
+from tests.support.random_documents import BIG_CASES, CASES, TEMPLATES, Dice, random_dice, thrown
+
+Drawn = TypeVar("Drawn")
 
 MM = 72 / 25.4
 SIDE, TOP, FOOT = 15 * MM - 0.5, 8 * MM, 5 * MM
@@ -57,20 +60,47 @@ SEEDS = range(int(os.environ.get("ROUTEWATCH_FUZZ", "0")))
 
 
 class Rendered:
-    """A random document in every format, with what was complained of meanwhile."""
+    """A random document in every format, each drawn when it is asked for, with what was complained of meanwhile."""
 
     def __init__(self, template: type[Any], dice: Dice) -> None:
         self.document = thrown(template, dice)
-        with complaints() as self.complaints:
-            self.pdf = render_pdf(self.document)
-            self.mail: MailContent = render_mail(self.document)
-            self.pages = [render_html(self.document)]
-            if dice.depth == "detailed":
-                # Its charts are of a third size, and drawing them takes longer than the rest of it.
-                self.pages.append(render_dashboard(self.document))
-            self.json, self.csv = render_json(self.document), render_csv(self.document)
-            self.texts = (render_markdown(self.document), self.mail.text, self.mail.subject)
-            self.webhook = render_webhook(self.document, report_id=1)
+        self.depth = dice.depth
+        self.complaints: list[str] = []
+
+    def _draw(self, render: Callable[..., Drawn], **given: Any) -> Drawn:
+        with complaints() as reported:
+            drawn = render(self.document, **given)
+        self.complaints += reported
+        return drawn
+
+    @cached_property
+    def pdf(self) -> bytes:
+        return self._draw(render_pdf)
+
+    @cached_property
+    def mail(self) -> MailContent:
+        return self._draw(render_mail)
+
+    @cached_property
+    def pages(self) -> list[str]:
+        # The dashboard's charts are of a third size, and drawing them takes longer than the rest of it.
+        return [self._draw(render) for render in (render_html, render_dashboard)[: 1 + (self.depth == "detailed")]]
+
+    @cached_property
+    def json(self) -> bytes:
+        return self._draw(render_json)
+
+    @cached_property
+    def csv(self) -> tuple[bytes, str]:
+        return self._draw(render_csv)
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        return self._draw(render_markdown), self.mail.text, self.mail.subject
+
+    @cached_property
+    def webhook(self) -> bytes:
+        return self._draw(render_webhook, report_id=1)
 
     @cached_property
     def charts(self) -> tuple[Chart, ...]:
@@ -85,13 +115,13 @@ class complaints:  # noqa: N801 - reads as a word
     """Collects whatever is logged at WARNING or above by anybody; Python's warnings are errors in all tests."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self.handler = logging.Handler(logging.WARNING)
-        self.handler.emit = lambda record: self.told.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
+        self.handler.emit = lambda record: self.reported.append(f"{record.name}: {record.getMessage()}")  # type: ignore[method-assign]
 
     def __enter__(self) -> list[str]:
         logging.getLogger().addHandler(self.handler)
-        return self.told
+        return self.reported
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self.handler)
@@ -100,10 +130,16 @@ class complaints:  # noqa: N801 - reads as a word
 def _cases() -> Iterator[Any]:
     for template in TEMPLATES:
         name = template.model_fields["template"].default
-        for case, dice in CASES.items():
-            yield pytest.param((template, dice), id=f"{name}: {case}")
-        for seed in SEEDS:
-            yield pytest.param((template, random_dice(seed)), id=f"{name}: seed {seed}")
+        thrown_dice = CASES | {f"seed {seed}": random_dice(seed) for seed in SEEDS}
+        for case, dice in thrown_dice.items():
+            # What is drawn of a document is drawn in one process, and other documents in others.
+            yield _case(template, dice, f"{name}: {case}")
+        for case, dice in BIG_CASES.items():
+            yield _case(template, dice, f"{name}: {case}", pytest.mark.slow)
+
+
+def _case(template: type[Any], dice: Dice, name: str, *marks: pytest.MarkDecorator) -> Any:
+    return pytest.param((template, dice), id=name, marks=[pytest.mark.xdist_group(f"fuzz {name}"), *marks])
 
 
 @pytest.fixture(scope="module", params=_cases())
@@ -115,6 +151,8 @@ def rendered(request: pytest.FixtureRequest) -> Rendered:
 
 
 def test_nothing_is_complained_of(rendered: Rendered) -> None:
+    assert all((rendered.pdf, rendered.mail, rendered.pages, rendered.json, rendered.csv, rendered.texts))
+    assert rendered.webhook
     assert rendered.complaints == []
 
 

@@ -13,33 +13,33 @@ from pypdf import PdfReader
 
 from models.documents import Document
 from reports.renderers.pdf import render_pdf
-from reports.view.build import view_of
+from reports.report_templates.view import view_of
 from tests.support import documents, optimizations
 
 MM = 72 / 25.4
 
 
 @pytest.fixture(scope="module")
-def warnings_told() -> Iterator[list[str]]:
+def pdf_warnings() -> Iterator[list[str]]:
     """What the renderer complained of while the module's PDFs were made."""
-    told: list[str] = []
+    reported: list[str] = []
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            told.append(record.getMessage())
+            reported.append(record.getMessage())
 
     keeper = Keep(logging.WARNING)
     loggers = [logging.getLogger(name) for name in ("weasyprint", "fontTools")]
     for logger in loggers:
         logger.addHandler(keeper)
-    yield told
+    yield reported
     for logger in loggers:
         logger.removeHandler(keeper)
 
 
 @pytest.fixture(scope="module")
-def pdf(warnings_told: list[str]) -> PdfReader:
-    assert warnings_told == []
+def pdf(pdf_warnings: list[str]) -> PdfReader:
+    assert pdf_warnings == []
     return PdfReader(io.BytesIO(render_pdf(documents.performance("detailed"))))
 
 
@@ -47,9 +47,9 @@ def texts(reader: PdfReader) -> list[str]:
     return [page.extract_text() for page in reader.pages]
 
 
-def test_nothing_is_complained_of_in_drawing_it(pdf: PdfReader, warnings_told: list[str]) -> None:
+def test_nothing_is_complained_of_in_drawing_it(pdf: PdfReader, pdf_warnings: list[str]) -> None:
     assert len(pdf.pages) > 1
-    assert warnings_told == []
+    assert pdf_warnings == []
 
 
 def test_it_is_tagged_and_says_its_language_title_and_standard(pdf: PdfReader) -> None:
@@ -72,11 +72,11 @@ def optimization() -> PdfReader:
 
 
 def test_what_came_of_the_changes_is_drawn_and_told_in_words(optimization: PdfReader) -> None:
-    told = [str(element.get("/Alt", "")) for element in _elements(optimization) if element.get("/S") == "/Figure"]
-    (changes,) = (text for text in told if text.startswith("Changes of the goals"))
+    reported = [str(element.get("/Alt", "")) for element in _elements(optimization) if element.get("/S") == "/Figure"]
+    (changes,) = (text for text in reported if text.startswith("Changes of the goals"))
     assert "#9 cache.max_entries: 10,000 → 20,000, kept: Slow responses 24.1% → 18.4%" in changes
     assert "#10 routing.moderate: atlas-large-2026-05 → atlas-medium, taken back" in changes
-    assert len(told) == 4
+    assert len(reported) == 4
 
 
 def test_the_link_to_decide_can_be_clicked_on_and_says_where_it_leads(optimization: PdfReader) -> None:

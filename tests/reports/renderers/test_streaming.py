@@ -69,10 +69,10 @@ def test_a_long_period_takes_no_more_memory_than_a_short_one(write: Write, tmp_p
 
 @pytest.mark.parametrize("document", [long_report(FEW), documents.performance(), documents.empty()])
 def test_what_is_written_in_pieces_is_what_is_rendered_whole(document: Document) -> None:
-    told, tables = io.BytesIO(), io.BytesIO()
-    write_json(document, told)
+    reported, tables = io.BytesIO(), io.BytesIO()
+    write_json(document, reported)
     write_csv(document, tables)
-    assert told.getvalue() == render_json(document)
+    assert reported.getvalue() == render_json(document)
     assert (tables.getvalue(), csv_suffix(document)) == render_csv(document)
     whole = document.model_dump(mode="json", by_alias=True)
-    assert told.getvalue().decode() == json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    assert reported.getvalue().decode() == json.dumps(whole, indent=2, ensure_ascii=False) + "\n"

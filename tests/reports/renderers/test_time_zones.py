@@ -10,16 +10,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Document
 from models.period import Level, last_complete
 from models.settings import Settings
-from reports.document_access import total_of
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import scheduled
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 
 TEMPLATES = sorted(kind.model_fields["template"].default for kind in get_args(Document))
@@ -35,39 +35,38 @@ CASES = {
 
 
 @pytest.fixture(scope="module", params=list(CASES))
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Every template's daily and weekly document at a Monday morning of the zone, over a pick each ten minutes."""
     zone, local, day_hours, week_hours = CASES[request.param]
     now = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     folder: Path = tmp_path_factory.mktemp("zones")
-    migrate(f"sqlite:///{folder}/z.db")
-    engine = open_database(f"sqlite:///{folder}/z.db")
+    engine = open_database(migrated_sqlite(folder))
     times = [now - timedelta(days=16) + EVERY * number for number in range(16 * 144)]
     rows = ({"timestamp": at, "response_time_ms": 100.0, "cost_usd": 0.01, "complexity": "simple"} for at in times)
     insert_selections(engine, selections(*rows))
     settings = Settings(timezone=zone)
-    fold(engine, basis_of(settings), now=now)
+    update_rollups(engine, rollup_settings(settings), now=now)
 
     def documents(kind: Any) -> list[Any]:
         wanted, _ = scheduled(kind, settings, now)
         requests = [replace(wanted, template=template) for template in TEMPLATES]
-        return [compose(it, survey(engine, it, settings, now), settings, now) for it in requests]
+        return [compose(it, collect_material(engine, it, settings, now), settings, now) for it in requests]
 
     yield {"daily": (documents("daily"), day_hours), "weekly": (documents("weekly"), week_hours), "now": now}
     engine.dispose()
 
 
 @pytest.mark.parametrize("kind", ["daily", "weekly"])
-def test_days_and_weeks_are_those_of_the_zone(told: Any, kind: str) -> None:
+def test_days_and_weeks_are_those_of_the_zone(reported: Any, kind: str) -> None:
     """As long as its clocks make them, with every pick counted once, and each hour in its place."""
-    documents, hours = told[kind]
+    documents, hours = reported[kind]
     zone = ZoneInfo(documents[0].period.zone)
     level = Level.DAY if kind == "daily" else Level.WEEK
     for document in documents:
-        period = last_complete(level, told["now"], document.period.zone)
+        period = last_complete(level, reported["now"], document.period.zone)
         assert (document.period.start, document.period.end) == (period.start, period.end)
         assert (document.period.end - document.period.start) / timedelta(hours=1) == hours
-        assert total_of(document) == hours * 6
+        assert document.selection_count == hours * 6
         assert document.period.start.astimezone(zone).strftime("%H:%M") == "00:00"
         points = document.charts.timeline
         assert sum(point.count for point in points) == hours * 6

@@ -9,10 +9,10 @@ import pytest
 
 from models.documents import Direction, Interval, Trend
 from reports.renderers.email import render_mail
+from reports.report_templates.view import view_of
 from reports.text.formatting import Formats
 from reports.text.trends import trend_sentence
 from reports.view.blocks import Notes, Table
-from reports.view.build import view_of
 from tests.support import documents
 
 SHOW = Formats("en_US", "Europe/Berlin")
@@ -28,7 +28,7 @@ ERRORS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("differs", "told"),
+    ("differs", "reported"),
     [
         (
             {},
@@ -58,9 +58,9 @@ ERRORS: dict[str, Any] = {
         ),
     ],
 )  # fmt: skip
-def test_a_trend_makes_a_sentence(differs: dict[str, Any], told: str) -> None:
+def test_a_trend_makes_a_sentence(differs: dict[str, Any], reported: str) -> None:
     """From what to what, against which period, how sure; or why not."""
-    assert trend_sentence(Trend(**ERRORS | differs), SHOW) == told
+    assert trend_sentence(Trend(**ERRORS | differs), SHOW) == reported
 
 
 def test_a_detailed_report_has_a_sentence_for_each_trend() -> None:

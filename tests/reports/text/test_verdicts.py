@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 
 from models.documents import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
-from reports.charts.build import draw
 from reports.charts.change_markers import marks_of
 from reports.renderers.pdf import render_pdf
-from reports.text.decisions import score_words
+from reports.report_templates.drawing import draw
+from reports.report_templates.optimization.sections import routing_text
+from reports.report_templates.view import headline, view_of
+from reports.text.decisions import score_text
 from reports.text.formatting import Formats
-from reports.text.headline import headline
-from reports.text.verdicts import drawable, improvement, trials_of, verdict_words
-from reports.view.build import view_of
-from reports.view.optimization import routing_text
+from reports.text.verdicts import drawable, improvement, trials_of, verdict_text
 from tests.support import documents, optimizations
 
 SHOW = Formats("en_US", documents.ZONE)
@@ -33,7 +32,7 @@ def with_verdict(verdict: Verdict | None, state: str = "observing") -> Optimizat
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "reported"),
     [
         ({"kept": 2, "reverted": 1, "observing": 0, "waiting": 0}, "Two changes were kept and one was taken back; "),
         ({"kept": 0, "reverted": 1, "observing": 0, "waiting": 0}, "One change was taken back; "),
@@ -42,8 +41,8 @@ def with_verdict(verdict: Verdict | None, state: str = "observing") -> Optimizat
         ({"waiting": 3}, "; three fixes wait for a decision, one of them worth about $465 a month by estimate."),
     ],
 )
-def test_the_headline_counts_in_words(counts: dict[str, int], told: str) -> None:
-    assert told in headline(with_summary(**counts))
+def test_the_headline_counts_in_words(counts: dict[str, int], reported: str) -> None:
+    assert reported in headline(with_summary(**counts))
 
 
 def test_a_loss_is_told_as_one() -> None:
@@ -58,8 +57,10 @@ def test_a_loss_is_told_as_one() -> None:
 def test_where_nothing_was_changed_the_headline_says_how_things_stand() -> None:
     full = with_summary(kept=0, reverted=0, observing=0, waiting=0)
     document = full.model_copy(update={"savings": full.savings.model_copy(update={"measured_usd": None})})
-    told = headline(document)
-    assert told.startswith("Nothing was changed and nothing waits for a decision; cost efficiency is at warning level")
+    reported = headline(document)
+    assert reported.startswith(
+        "Nothing was changed and nothing waits for a decision; cost efficiency is at warning level"
+    )
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------
@@ -78,8 +79,8 @@ def test_changes_of_unknown_optimizations_stand_alone() -> None:
 
 
 def test_what_a_guard_lost_is_told_beside_what_the_goal_won() -> None:
-    told = verdict_words(trials_of(optimizations.applied())[1], SHOW)
-    assert told == (
+    reported = verdict_text(trials_of(optimizations.applied())[1], SHOW)
+    assert reported == (
         "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
         "worse: selection accuracy; saved $12.62 (95% interval $7.20 to $17.70)"
     )
@@ -149,20 +150,20 @@ def test_a_change_before_the_period_is_no_mark_on_its_timeline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "told"),
+    ("item", "reported"),
     [
         (0, "score 0.09: worth 18.1% of the spend, over 99.9% sure of it, medium effort"),
         (2, "score 0.063: worth 12.6% of the requests, over 99.9% sure of it, medium effort"),
         (3, ""),
     ],
 )
-def test_a_rank_says_what_it_is_made_of(item: int, told: str) -> None:
+def test_a_rank_says_what_it_is_made_of(item: int, reported: str) -> None:
     recommendation: Recommendation = optimizations.recommendations()[item]
-    assert score_words(recommendation, SHOW) == told
+    assert score_text(recommendation, SHOW) == reported
 
 
 @pytest.mark.parametrize(
-    ("gained", "told", "tone"),
+    ("gained", "reported", "tone"),
     [
         (Interval(estimate=0.011, low=0.005, high=0.017), "The router beats chance: its accuracy differs by", "plain"),
         (Interval(estimate=-0.011, low=-0.017, high=-0.005), "The router does worse than chance", "warning"),
@@ -171,8 +172,8 @@ def test_a_rank_says_what_it_is_made_of(item: int, told: str) -> None:
     ],
     ids=["better", "worse", "unclear", "unknown"],
 )
-def test_whether_routing_adds_anything_is_told_plainly(gained: Interval | None, told: str, tone: str) -> None:
+def test_whether_routing_adds_anything_is_told_plainly(gained: Interval | None, reported: str, tone: str) -> None:
     update = {"accuracy_gained": gained, "reason": None if gained else "no mix of the models costs what it did"}
     text = routing_text(optimizations.baselines().model_copy(update=update), SHOW)
-    assert text.text.startswith(told)
+    assert text.text.startswith(reported)
     assert text.tone == tone

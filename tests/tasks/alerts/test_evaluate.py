@@ -16,18 +16,19 @@ from models.attribution import Attribution
 from models.database import reading
 from models.documents import Filters
 from models.errors import UnknownSilence, UsageError
+from models.kpis import KpiName
 from models.notifications import AlertEvent, AlertMessage, AlertRule
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Delivery, StoredMessage, table_of
-from tasks.alerts.evaluate import Watched, watch
-from tasks.alerts.grouping import Rhythm, Silence, is_silenced, is_time, untold
-from tasks.alerts.lifecycle import AlertState, Life
-from tasks.alerts.queries import fired_in, list_alerts
-from tasks.alerts.registry import Book
-from tasks.alerts.silences import LONGEST, Wanted, end_silence, list_silences, silence
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.alerts.evaluate import EvaluationResult, evaluate_alerts
+from tasks.alerts.grouping import GroupingPolicy, Silence, is_silenced, is_time, unnotified
+from tasks.alerts.lifecycle import AlertLifecycle, AlertState
+from tasks.alerts.queries import list_alerts, list_fired
+from tasks.alerts.registry import AlertRegistry
+from tasks.alerts.silences import LONGEST, SilenceRequest, create_silence, end_silence, list_silences
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections, selections
 
 ALERT, MESSAGE, DELIVERY = table_of(Alert), table_of(StoredMessage), table_of(Delivery)
@@ -49,28 +50,32 @@ def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20
     """So many minutes of selections, of which a part fails."""
     return selections(
         *(
-            {"timestamp": start + MINUTE * number + timedelta(seconds=place * 2), "model_id": model,
-             "response_time_ms": 500.0, "error": place < failing * each}
+            {"timestamp": start + MINUTE * number + timedelta(seconds=ctx * 2), "model_id": model,
+             "response_time_ms": 500.0, "error": ctx < failing * each}
             for number in range(count)
-            for place in range(each)
+            for ctx in range(each)
         )
     )  # fmt: skip
 
 
-def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool = False) -> Watched:
+def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool = False) -> EvaluationResult:
     """Fold and watch, as a monitor does."""
-    fold(engine, basis_of(given), now=now)
-    return watch(engine, given, now, flush=flush)
+    update_rollups(engine, rollup_settings(given), now=now)
+    return evaluate_alerts(engine, given, now, flush=flush)
 
 
 def every_minute(engine: Engine, start: datetime, count: int, given: Settings = FIXED) -> list[AlertMessage]:
     """What a watch tells that takes a turn every other minute."""
-    told = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
-    return [message for message in told if message is not None]
+    reported = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
+    return [message for message in reported if message is not None]
 
 
 def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
-    return [(news.event.value, news.rule.value, news.subject) for message in messages for news in message.news]
+    return [
+        (notification.event.value, notification.rule.value, notification.subject)
+        for message in messages
+        for notification in message.notifications
+    ]
 
 
 def an_incident(engine: Engine) -> None:
@@ -82,15 +87,17 @@ def an_incident(engine: Engine) -> None:
 def test_an_incident_is_told_when_it_fires_and_when_it_is_over(engine: Engine) -> None:
     """One message each, for the model and for all, with the numbers that say why."""
     an_incident(engine)
-    told = every_minute(engine, NOON + 5 * MINUTE, 84)
-    assert events(told) == [(event, "errorRate", subject) for event in ("fired", "resolved") for subject in ("", "m")]
-    fired = told[0].news[0]
+    reported = every_minute(engine, NOON + 5 * MINUTE, 84)
+    assert events(reported) == [
+        (event, "errorRate", subject) for event in ("fired", "resolved") for subject in ("", "m")
+    ]
+    fired = reported[0].notifications[0]
     assert fired.severity == "critical"
     assert fired.threshold == pytest.approx(0.10)
     assert fired.value is not None
     assert fired.value > 0.10
     assert fired.sample == 300
-    assert told[1].news[0].resolved_at is not None
+    assert reported[1].notifications[0].resolved_at is not None
 
 
 def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None:
@@ -101,7 +108,11 @@ def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None
     message = turn(engine, NOON + 89 * MINUTE, flush=True).message
     assert message is not None
     assert events([message]) == [("resolved", "errorRate", ""), ("resolved", "errorRate", "m")]
-    assert all(news.fired_at < news.resolved_at for news in message.news if news.resolved_at)
+    assert all(
+        notification.fired_at < notification.resolved_at
+        for notification in message.notifications
+        if notification.resolved_at
+    )
 
 
 def test_a_restart_and_a_second_turn_tell_nothing_again(engine: Engine) -> None:
@@ -115,17 +126,17 @@ def test_a_restart_and_a_second_turn_tell_nothing_again(engine: Engine) -> None:
 def test_two_that_watch_at_once_tell_once(engine: Engine) -> None:
     an_incident(engine)
     turn(engine, NOON + 20 * MINUTE)
-    fold(engine, basis_of(FIXED), now=NOON + 45 * MINUTE)
-    told: list[Watched] = []
+    update_rollups(engine, rollup_settings(FIXED), now=NOON + 45 * MINUTE)
+    reported: list[EvaluationResult] = []
     both = [
-        threading.Thread(target=lambda: told.append(watch(engine, FIXED, NOON + 45 * MINUTE, flush=True)))
+        threading.Thread(target=lambda: reported.append(evaluate_alerts(engine, FIXED, NOON + 45 * MINUTE, flush=True)))
         for _ in range(4)
     ]
     for one in both:
         one.start()
     for one in both:
         one.join()
-    assert sum(it.message is not None for it in told) == 1
+    assert sum(it.message is not None for it in reported) == 1
     with reading(engine) as connection:
         assert connection.scalar(select(func.count()).select_from(MESSAGE)) == 1
         channels = connection.execute(select(DELIVERY.c.channel).order_by(DELIVERY.c.channel)).scalars().all()
@@ -136,8 +147,8 @@ def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
     """One of two models fails; all together do not cross the limit."""
     insert_selections(engine, minutes(NOON, 40, each=20, model="calm"))
     insert_selections(engine, minutes(NOON, 40, each=4, failing=0.25, model="sick"))
-    told = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
-    assert events(told) == [("fired", "errorRate", "sick")]
+    reported = every_minute(engine, NOON + 5 * MINUTE, 34, settings(minimumSample=20))
+    assert events(reported) == [("fired", "errorRate", "sick")]
 
 
 def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
@@ -148,9 +159,11 @@ def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
     for row in list_alerts(engine):
         assert (row.state, row.severity) == ("firing", "critical")
         assert row.value > row.threshold == pytest.approx(0.10)
-    told = every_minute(engine, NOON + 53 * MINUTE, 28)
-    assert {news.event for news in told[-1].news} == {AlertEvent.RESOLVED}
-    assert all(news.value is not None and news.value < 0.05 for news in told[-1].news)
+    reported = every_minute(engine, NOON + 53 * MINUTE, 28)
+    assert {notification.event for notification in reported[-1].notifications} == {AlertEvent.RESOLVED}
+    assert all(
+        notification.value is not None and notification.value < 0.05 for notification in reported[-1].notifications
+    )
 
 
 def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
@@ -160,7 +173,7 @@ def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
     every_minute(engine, NOON + 5 * MINUTE, 40)
     message = turn(engine, NOON + 429 * MINUTE, flush=True).message
     assert message is not None
-    (gone,) = [news for news in message.news if news.subject == "gone"]
+    (gone,) = [notification for notification in message.notifications if notification.subject == "gone"]
     assert (gone.event, gone.value) == (AlertEvent.RESOLVED, None)
     assert "too few selections" in gone.detail
 
@@ -180,7 +193,7 @@ def test_minutes_that_have_not_settled_are_not_judged(engine: Engine) -> None:
     insert_selections(engine, minutes(NOON, 10))
     turn(engine, NOON + 5 * MINUTE)
     assert turn(engine, NOON + 5 * MINUTE + timedelta(seconds=59)).minutes == 0
-    assert watch(engine, FIXED, NOON + 9 * MINUTE).minutes == 0
+    assert evaluate_alerts(engine, FIXED, NOON + 9 * MINUTE).minutes == 0
     assert turn(engine, NOON + 9 * MINUTE).minutes == 4
 
 
@@ -195,26 +208,26 @@ def test_a_report_tells_what_fired_in_its_period(engine: Engine) -> None:
     every_minute(engine, NOON + 5 * MINUTE, 84)
     with reading(engine) as connection:
         hour = Period(NOON, NOON + timedelta(hours=1))
-        fired = fired_in(connection, hour, Filters())
+        fired = list_fired(connection, hour, Filters())
         assert [(it.rule.value, it.subject) for it in fired] == [("errorRate", ""), ("errorRate", "m")]
         assert all(NOON < it.fired_at < NOON + timedelta(hours=1) for it in fired)
-        assert [it.subject for it in fired_in(connection, hour, Filters(models=("m",)))] == ["m"]
-        assert fired_in(connection, Period(NOON - timedelta(hours=1), NOON), Filters()) == ()
+        assert [it.subject for it in list_fired(connection, hour, Filters(models=("m",)))] == ["m"]
+        assert list_fired(connection, Period(NOON - timedelta(hours=1), NOON), Filters()) == ()
 
 
 # --- silences ---------------------------------------------------------------------------------------------------------
 
 
 def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | None = None) -> int:
-    return silence(engine, Wanted(rule, None, length), Attribution("ops", "planned work", at))
+    return create_silence(engine, SilenceRequest(rule, None, length), Attribution("ops", "planned work", at))
 
 
 def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
     an_incident(engine)
-    silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule.ERROR_RATE)
-    told = every_minute(engine, NOON + 5 * MINUTE, 45)
-    assert events(told) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
-    assert told[0].at >= NOON + 40 * MINUTE
+    silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule(KpiName.ERROR_RATE))
+    reported = every_minute(engine, NOON + 5 * MINUTE, 45)
+    assert events(reported) == [("fired", "errorRate", ""), ("fired", "errorRate", "m")]
+    assert reported[0].at >= NOON + 40 * MINUTE
 
 
 def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> None:
@@ -228,9 +241,9 @@ def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> N
 
 def test_a_silence_has_a_reason_and_an_end_and_can_be_ended(engine: Engine) -> None:
     with pytest.raises(UsageError, match="needs a reason"):
-        silence(engine, Wanted(None, None, timedelta(hours=1)), Attribution("ops", " ", NOON))
+        create_silence(engine, SilenceRequest(None, None, timedelta(hours=1)), Attribution("ops", " ", NOON))
     with pytest.raises(UsageError, match="lasts up to"):
-        silence(engine, Wanted(None, None, LONGEST + MINUTE), Attribution("ops", "why", NOON))
+        create_silence(engine, SilenceRequest(None, None, LONGEST + MINUTE), Attribution("ops", "why", NOON))
     one = silenced(engine, NOON, timedelta(hours=1))
     assert [row.reason for row in list_silences(engine, NOON)] == ["planned work"]
     end_silence(engine, one, NOON + MINUTE)
@@ -251,26 +264,28 @@ def test_a_silence_holds_what_it_names_while_it_lasts(rule: str | None, subject:
 # --- grouping ---------------------------------------------------------------------------------------------------------
 
 
-def fired(at: datetime) -> Life:
-    return Life(AlertState.FIRING, "warning", at, fired_at=at, news=AlertEvent.FIRED, news_since=at)
+def fired(at: datetime) -> AlertLifecycle:
+    return AlertLifecycle(
+        AlertState.FIRING, "warning", at, fired_at=at, pending_event=AlertEvent.FIRED, pending_since=at
+    )
 
 
 def test_news_wait_for_others_and_messages_keep_apart() -> None:
-    rhythm = Rhythm(2 * MINUTE, 10 * MINUTE)
+    grouping = GroupingPolicy(2 * MINUTE, 10 * MINUTE)
     lives = [fired(NOON), fired(NOON + MINUTE)]
-    assert not is_time(lives, None, NOON + MINUTE, rhythm)
-    assert is_time(lives, None, NOON + 2 * MINUTE, rhythm)
-    assert not is_time(lives, NOON - 5 * MINUTE, NOON + 4 * MINUTE, rhythm)
-    assert is_time(lives, NOON - 5 * MINUTE, NOON + 5 * MINUTE, rhythm)
-    assert not is_time([], None, NOON, rhythm)
+    assert not is_time(lives, None, NOON + MINUTE, grouping)
+    assert is_time(lives, None, NOON + 2 * MINUTE, grouping)
+    assert not is_time(lives, NOON - 5 * MINUTE, NOON + 4 * MINUTE, grouping)
+    assert is_time(lives, NOON - 5 * MINUTE, NOON + 5 * MINUTE, grouping)
+    assert not is_time([], None, NOON, grouping)
 
 
 def test_what_was_never_heard_of_is_news_when_no_silence_holds_it() -> None:
-    hushed = untold(fired(NOON), silenced=True)
-    assert hushed.news is None
-    assert untold(hushed, silenced=False).news is AlertEvent.FIRED
-    assert untold(fired(NOON).told(NOON), silenced=False).news is None
+    hushed = unnotified(fired(NOON), silenced=True)
+    assert hushed.pending_event is None
+    assert unnotified(hushed, silenced=False).pending_event is AlertEvent.FIRED
+    assert unnotified(fired(NOON).notified(NOON), silenced=False).pending_event is None
 
 
 def test_an_empty_book_has_no_news() -> None:
-    assert Book().tell(NOON, None, [], Rhythm()) == []
+    assert AlertRegistry().take_due(NOON, None, [], GroupingPolicy()) == []

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.kpi import KpiName
-from tasks.alerts.learned_limits import CRITICAL_BEYOND, Usual, learn, warning_at
-from tasks.alerts.learning import Learning
+from models.kpis import KpiName
+from tasks.alerts.learned_limits import CRITICAL_BEYOND, LearnedBaseline, learn, warning_at
+from tasks.alerts.learning import InsufficientHistory
 from tests.support.factories import MONDAY
 
 WEEKS = 4
@@ -38,20 +38,20 @@ def history(weeks: float = WEEKS, seed: int = 1, spoiled: timedelta = timedelta(
     return pl.DataFrame({"bucket": hours, "above": failed, "below": counts, "sample": counts}, schema=schema)
 
 
-def usual(frame: pl.DataFrame, at: datetime = NOON) -> Usual:
+def baseline(frame: pl.DataFrame, at: datetime = NOON) -> LearnedBaseline:
     found = learn(frame, KpiName.ERROR_RATE, at, "UTC")
-    assert isinstance(found, Usual)
+    assert isinstance(found, LearnedBaseline)
     return found
 
 
 def test_each_hour_of_the_week_has_its_own_usual_value() -> None:
-    assert usual(history()).value == pytest.approx(0.02, rel=0.3)
-    assert usual(history(), NOON - timedelta(hours=9)).value == pytest.approx(0.01, rel=0.4)
+    assert baseline(history()).value == pytest.approx(0.02, rel=0.3)
+    assert baseline(history(), NOON - timedelta(hours=9)).value == pytest.approx(0.01, rel=0.4)
 
 
 def test_an_incident_does_not_change_what_is_usual() -> None:
     """Six hours in which most calls fail move neither the value nor the scatter by much."""
-    calm, spoiled = usual(history()), usual(history(spoiled=timedelta(hours=6)))
+    calm, spoiled = baseline(history()), baseline(history(spoiled=timedelta(hours=6)))
     assert spoiled.value == pytest.approx(calm.value, rel=0.25)
     assert spoiled.limit(WARNING, 100) < 0.3
 
@@ -59,31 +59,31 @@ def test_an_incident_does_not_change_what_is_usual() -> None:
 @pytest.mark.parametrize("weeks", [0.5, 1.0, 1.9])
 def test_under_two_weeks_it_says_that_it_is_learning(weeks: float) -> None:
     found = learn(history(weeks), KpiName.ERROR_RATE, NOON, "UTC")
-    assert isinstance(found, Learning)
+    assert isinstance(found, InsufficientHistory)
     assert found.days < 14
     assert "still learning what is usual" in found.reason
 
 
 def test_nothing_known_is_learning_too() -> None:
-    assert learn(history().clear(), KpiName.ERROR_RATE, NOON, "UTC") == Learning(0)
+    assert learn(history().clear(), KpiName.ERROR_RATE, NOON, "UTC") == InsufficientHistory(0)
 
 
 def test_a_small_window_may_stray_further() -> None:
     """Of fifty selections one more error is nothing; of five thousand it would be."""
-    found = usual(history())
+    found = baseline(history())
     assert found.limit(WARNING, 50) > found.limit(WARNING, 5_000) > found.value
 
 
 def test_the_worse_side_is_the_kpis_own() -> None:
     """A hit rate is unusual where it is low."""
-    found = Usual(KpiName.CACHE_HIT_RATE, 0.6, 0.02, 0.5, 28)
+    found = LearnedBaseline(KpiName.CACHE_HIT_RATE, 0.6, 0.02, 0.5, 28)
     assert found.limit(WARNING + CRITICAL_BEYOND, 400) < found.limit(WARNING, 400) < 0.6
     assert found.limit(WARNING, 400, worse=False) > 0.6
 
 
 def test_no_limit_lies_where_no_value_can() -> None:
     """Of twenty selections all may fail without a wonder, where half of them usually do."""
-    found = Usual(KpiName.ERROR_RATE, 0.5, 0.02, 0.5, 28)
+    found = LearnedBaseline(KpiName.ERROR_RATE, 0.5, 0.02, 0.5, 28)
     assert found.limit(WARNING, 10) == math.inf
     assert 0.5 < found.limit(WARNING, 40) < 1
 
@@ -92,7 +92,7 @@ def test_no_limit_lies_where_no_value_can() -> None:
 @pytest.mark.parametrize("sample", [40, 300, 4_000])
 def test_chance_goes_beyond_a_limit_as_seldom_as_it_says(share: float, sample: int) -> None:
     """At three standard deviations about one window in 740, whatever the share, skewed ones too."""
-    found = Usual(KpiName.ERROR_RATE, share, 0.0, 0.5, 28, seen=1_000_000)
+    found = LearnedBaseline(KpiName.ERROR_RATE, share, 0.0, 0.5, 28, inputs=1_000_000)
     limit, draw = found.limit(3.0, sample), np.random.default_rng(5)
     assert (draw.binomial(sample, share, 100_000) / sample > limit).mean() < 0.004
 
@@ -104,7 +104,7 @@ def test_the_more_is_watched_the_further_a_window_must_stray() -> None:
 
 def test_normal_windows_are_seldom_unusual() -> None:
     """Of 4,000 quarters of an hour like those before, at most a few are beyond the warning."""
-    found, draw = usual(history()), np.random.default_rng(7)
+    found, draw = baseline(history()), np.random.default_rng(7)
     counts = draw.poisson(100, 4_000)
     values = draw.binomial(counts, 0.02) / np.maximum(counts, 1)
     beyond = sum(value > found.limit(WARNING, int(count)) for value, count in zip(values, counts, strict=True))
@@ -113,4 +113,4 @@ def test_normal_windows_are_seldom_unusual() -> None:
 
 def test_a_planted_rise_is_unusual() -> None:
     """Five times the usual rate, in a quarter of an hour of three hundred selections."""
-    assert usual(history()).limit(WARNING, 300) < 0.1
+    assert baseline(history()).limit(WARNING, 300) < 0.1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.notifications import AlertEvent as Event
-from tasks.alerts.lifecycle import ENDS_WITHOUT_DATA, AlertState, Life, Look, Policy, step
+from tasks.alerts.lifecycle import ENDS_WITHOUT_DATA, AlertLifecycle, AlertState, Observation, Policy, step
 from tests.support.factories import MONDAY
 
 MINUTE = timedelta(minutes=1)
@@ -19,15 +19,15 @@ LOOKS = st.lists(st.sampled_from(["critical", "warning", "between", "well", "unk
 
 def run(looks: list[str], policy: Policy = POLICY) -> list[tuple[int, Event]]:
     """One look a minute; the news by minute, told at once."""
-    life: Life | None = None
+    lifecycle: AlertLifecycle | None = None
     events = []
     for minute, found in enumerate(looks):
         breach: Any = found if found in ("critical", "warning") else None
         at = MONDAY + minute * MINUTE
-        life = step(life, Look(at, breach, found == "well", found != "unknown"), policy)
-        if life is not None and life.news is not None:
-            events.append((minute, life.news))
-            life = life.told(at)
+        lifecycle = step(lifecycle, Observation(at, breach, found == "well", found != "unknown"), policy)
+        if lifecycle is not None and lifecycle.pending_event is not None:
+            events.append((minute, lifecycle.pending_event))
+            lifecycle = lifecycle.notified(at)
     return events
 
 
@@ -86,8 +86,8 @@ def test_nothing_fires_without_a_breach_that_held(looks: list[str]) -> None:
 
 def test_where_too_little_is_known_it_stays_as_it_is() -> None:
     """No breach and not well: a firing alert goes on, a pending one waits."""
-    pending = Life(AlertState.PENDING, "warning", MONDAY)
-    assert step(pending, Look(MONDAY + 9 * MINUTE, None, is_well=False), POLICY) == pending
+    pending = AlertLifecycle(AlertState.PENDING, "warning", MONDAY)
+    assert step(pending, Observation(MONDAY + 9 * MINUTE, None, is_recovered=False), POLICY) == pending
 
 
 def test_one_whose_data_end_waits_and_goes_on() -> None:

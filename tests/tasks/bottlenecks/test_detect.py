@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, INCIDENT_MODEL, simulate
-from models.documents import Bottleneck, ErrorBurst, HighCost, LowCacheHitRate, Place, SlowResponse
+from models.documents import Bottleneck, ErrorBurst, HighCost, Hotspot, LowCacheHitRate, SlowResponse
+from models.kpis import KpiName
 from models.period import Level
 from models.settings import PerformanceMetrics
-from tasks.bottlenecks.detect import diagnose
-from tasks.bottlenecks.hotspots import Measure, placed, places
+from tasks.bottlenecks.detect import detect_bottlenecks
+from tasks.bottlenecks.hotspots import Measure, find_hotspots, hotspot_frames
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tests.support.factories import MONDAY, hours
 
@@ -24,7 +25,7 @@ LIMITS = PerformanceMetrics()
 
 
 def found(rollups: pl.DataFrame) -> list[str]:
-    return [bottleneck.type for bottleneck in diagnose(rollups, LIMITS, "UTC")]
+    return [bottleneck.type for bottleneck in detect_bottlenecks(rollups, LIMITS, "UTC")]
 
 
 def mix(part: int, whole: int, yes: dict[str, Any], no: dict[str, Any]) -> pl.DataFrame:
@@ -64,7 +65,7 @@ def test_high_cost_is_over_five_cents(cost_usd: float, expected: list[str]) -> N
 def test_the_documents_fields_are_there() -> None:
     """Type, severity and figures are the product document's."""
     rows = [{"response_time_ms": 2500.0, "cache_hit": i < 4, "cost_usd": 0.08} for i in range(8)]
-    slow, cache, cost = diagnose(hours(*rows), LIMITS, "UTC")
+    slow, cache, cost = detect_bottlenecks(hours(*rows), LIMITS, "UTC")
     assert isinstance(slow, SlowResponse)
     assert (slow.severity, slow.affected, slow.percentage) == ("high", 8, 100.0)
     assert isinstance(cache, LowCacheHitRate)
@@ -77,7 +78,7 @@ def test_the_documents_fields_are_there() -> None:
 def test_failures_without_a_time_are_neither_fast_nor_slow() -> None:
     """The share of slow selections is over those with a known time."""
     failed, slow, fast = {"error": True}, {"response_time_ms": 9000.0}, {"response_time_ms": 10.0}
-    [bottleneck] = diagnose(hours(*[failed] * 5, *[slow] * 12, *[fast] * 88), LIMITS, "UTC")
+    [bottleneck] = detect_bottlenecks(hours(*[failed] * 5, *[slow] * 12, *[fast] * 88), LIMITS, "UTC")
     assert isinstance(bottleneck, SlowResponse)
     assert (bottleneck.sample, bottleneck.percentage) == (100, 12.0)
 
@@ -92,8 +93,8 @@ def test_a_bottleneck_says_where_it_sits() -> None:
     """The model that causes the slowness is named, with its own rate and its share of the slow."""
     quick = [{"model_id": "quick", "response_time_ms": 100.0}] * 300
     slow = [{"model_id": "slow", "response_time_ms": 8000.0, "team": "red"}] * 60
-    [bottleneck] = diagnose(hours(*quick, *slow), LIMITS, "UTC")
-    model = next(place for place in bottleneck.where if place.dimension == "model")
+    [bottleneck] = detect_bottlenecks(hours(*quick, *slow), LIMITS, "UTC")
+    model = next(hotspot for hotspot in bottleneck.where if hotspot.dimension == "model")
     assert (model.value, model.rate, model.affected, model.share) == ("slow", 1.0, 60, 1.0)
 
 
@@ -101,13 +102,13 @@ def test_a_bottleneck_says_where_it_sits() -> None:
 @given(st.integers(0, 1_000_000))
 def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
     """Of every place: share and rate, with the rate without it, add up to the bottleneck's own figures."""
-    for bottleneck in diagnose(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
-        for place in bottleneck.where:
-            whole, part, known = figures(bottleneck, place)
+    for bottleneck in detect_bottlenecks(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
+        for hotspot in bottleneck.where:
+            whole, part, known = figures(bottleneck, hotspot)
             rest = bottleneck.sample - known
-            assert place.share == pytest.approx(part / (whole * bottleneck.sample))
-            assert place.rate_without is not None
-            assert place.rate * known + place.rate_without * rest == pytest.approx(
+            assert hotspot.share == pytest.approx(part / (whole * bottleneck.sample))
+            assert hotspot.rate_without is not None
+            assert hotspot.rate * known + hotspot.rate_without * rest == pytest.approx(
                 rate_of(bottleneck) * bottleneck.sample
             )
 
@@ -151,13 +152,13 @@ def rate_of(bottleneck: Bottleneck) -> float:
     raise AssertionError(bottleneck.type)
 
 
-def figures(bottleneck: Bottleneck, place: Place) -> tuple[float, float, float]:
+def figures(bottleneck: Bottleneck, hotspot: Hotspot) -> tuple[float, float, float]:
     """The rate of what is affected over all of a bottleneck, how much of it a place has, and of how many selections."""
     if isinstance(bottleneck, HighCost):
-        return bottleneck.average_cost, place.rate * place.affected, place.affected
+        return bottleneck.average_cost, hotspot.rate * hotspot.affected, hotspot.affected
     if isinstance(bottleneck, LowCacheHitRate):
-        return 1 - bottleneck.current_rate, place.affected, place.affected / (1 - place.rate)
-    return rate_of(bottleneck), place.affected, place.affected / place.rate
+        return 1 - bottleneck.current_rate, hotspot.affected, hotspot.affected / (1 - hotspot.rate)
+    return rate_of(bottleneck), hotspot.affected, hotspot.affected / hotspot.rate
 
 
 def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
@@ -171,11 +172,11 @@ def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
         for i in range(60)
     ]
     rows += [{"timestamp": MONDAY + timedelta(hours=hour), "response_time_ms": 9000.0} for hour in range(40)] * 3
-    [bottleneck] = diagnose(hours(*rows), LIMITS, "Asia/Tokyo")
-    [place] = bottleneck.where
-    assert (place.dimension, place.value) == ("hour", "23:00–02:00")
-    assert place.rate == pytest.approx(33 / 63)
-    assert place.rate_without == pytest.approx(3 / 63)
+    [bottleneck] = detect_bottlenecks(hours(*rows), LIMITS, "Asia/Tokyo")
+    [hotspot] = bottleneck.where
+    assert (hotspot.dimension, hotspot.value) == ("hour", "23:00–02:00")
+    assert hotspot.rate == pytest.approx(33 / 63)
+    assert hotspot.rate_without == pytest.approx(3 / 63)
 
 
 @pytest.mark.parametrize("dimension", ["model", "complexity", "team", "hour"])
@@ -191,7 +192,7 @@ def test_noise_seldom_has_a_place(dimension: Any) -> None:
         return pl.DataFrame({"bucket": buckets, **names, "known": known, "slow": draw.binomial(known, 0.2)})
 
     frames = [strewn(seed) for seed in range(100)]
-    assert sum(bool(places(placed(frame, frame, "UTC"), slow, [dimension])) for frame in frames) <= 10
+    assert sum(bool(find_hotspots(hotspot_frames(frame, frame, "UTC"), slow, [dimension])) for frame in frames) <= 10
 
 
 def test_an_error_burst_is_found_with_its_hours() -> None:
@@ -201,7 +202,7 @@ def test_an_error_burst_is_found_with_its_hours() -> None:
         for hour in range(48)
         for i in range(50)
     ]
-    [burst] = diagnose(hours(*rows), LIMITS, "UTC")
+    [burst] = detect_bottlenecks(hours(*rows), LIMITS, "UTC")
     assert isinstance(burst, ErrorBurst)
     assert (burst.start, burst.end) == (MONDAY + timedelta(hours=20), MONDAY + timedelta(hours=22))
     assert (burst.affected, burst.sample) == (30, 100)
@@ -219,25 +220,30 @@ def test_an_error_burst_says_who_carries_it() -> None:
         for hour in range(48)
         for i in range(200)
     ]
-    [burst] = diagnose(hours(*rows), LIMITS, "UTC")
+    [burst] = detect_bottlenecks(hours(*rows), LIMITS, "UTC")
     assert isinstance(burst, ErrorBurst)
-    [place] = burst.where
-    assert (place.dimension, place.value, place.rate, place.affected) == ("model", "m1", 1.0, 50)
-    assert place.rate_without == pytest.approx(2 / 150)
+    [hotspot] = burst.where
+    assert (hotspot.dimension, hotspot.value, hotspot.rate, hotspot.affected) == ("model", "m1", 1.0, 50)
+    assert hotspot.rate_without == pytest.approx(2 / 150)
 
 
 def test_the_simulated_incident_is_found() -> None:
     """The provider of one model stumbled for three hours: the burst has these hours, and this model carries it."""
     start, end = (INCIDENT[0] - timedelta(days=2), INCIDENT[1] + timedelta(days=1))
     rows = simulate(start, end, DEFAULT_CONFIG).select(*SELECTION_SCHEMA)
-    found = diagnose(roll_up(rows, "UTC", 2000.0)[Level.HOUR], LIMITS, "UTC")
+    found = detect_bottlenecks(roll_up(rows, "UTC", 2000.0)[Level.HOUR], LIMITS, "UTC")
     [burst] = [bottleneck for bottleneck in found if isinstance(bottleneck, ErrorBurst)]
     assert (burst.start, burst.end) == INCIDENT
-    model = next(place for place in burst.where if place.dimension == "model")
+    model = next(hotspot for hotspot in burst.where if hotspot.dimension == "model")
     assert model.value == INCIDENT_MODEL
     assert model.share > 0.9
     assert model.rate_without is not None
-    assert model.rate_without < LIMITS.error_rate.target < LIMITS.error_rate.critical < burst.error_rate
+    assert (
+        model.rate_without
+        < LIMITS.of(KpiName.ERROR_RATE).target
+        < LIMITS.of(KpiName.ERROR_RATE).critical
+        < burst.error_rate
+    )
 
 
 def test_a_few_errors_in_a_quiet_hour_are_no_burst() -> None:

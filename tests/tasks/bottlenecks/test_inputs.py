@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -11,20 +12,22 @@ import pytest
 from polars.testing import assert_frame_equal
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database, reading
+from models.database import open_database, reading
 from models.documents import ErrorBurst, Filters, ModelRegression, SpendSpike
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.period import Level, Period
+from models.report_template import Template
 from models.schema import UNKNOWN
 from models.settings import PerformanceMetrics, Settings
-from tasks.bottlenecks.inputs import COLUMNS, Evidence, read_evidence
+from tasks.bottlenecks.inputs import INPUT_COLUMNS, RuleInputs, read_rule_inputs
 from tasks.bottlenecks.spend_spikes import SPENDING
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.request import Request
-from tasks.rollups.aggregate import SELECTION_SCHEMA, SUMS, roll_up
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.query import gather_from
-from tasks.rollups.update import fold
+from tasks.rollups.aggregate import ROLLUP_SUMS, SELECTION_SCHEMA, roll_up
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.query import query_rollups_in
+from tasks.rollups.update import update_rollups
+from tests.support.databases import PostgresServer, migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections
 
 ZONE = "Asia/Kolkata"
@@ -69,23 +72,23 @@ TRAFFIC = ten_days()
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def folded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database of each kind for all tests: they only read."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('evidence')}/routewatch.db"
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres_server")
-        server.psql("CREATE DATABASE evidence")
-        address = str(server.get_uri()).replace("/postgres?", "/evidence?")
-    migrate(address)
-    engine = open_database(address)
-    insert_selections(engine, TRAFFIC)
-    fold(engine, Basis(ZONE, 2000.0), now=TENTH.end)
-    yield engine
-    engine.dispose()
+    with ExitStack() as opened:
+        if request.param == "postgres":
+            server: PostgresServer = request.getfixturevalue("postgres_server")
+            address = opened.enter_context(server.database(migrated=True))
+        else:
+            address = migrated_sqlite(tmp_path_factory.mktemp("evidence"))
+        engine = open_database(address)
+        opened.callback(engine.dispose)
+        insert_selections(engine, TRAFFIC)
+        update_rollups(engine, RollupSettings(ZONE, 2000.0), now=TENTH.end)
+        yield engine
 
 
-def evidence(engine: Engine, period: Period, filters: Filters, earlier: Sequence[Period] = ()) -> Evidence:
+def inputs(engine: Engine, period: Period, filters: Filters, earlier: Sequence[Period] = ()) -> RuleInputs:
     with reading(engine) as connection:
-        current, *others = (gather_from(connection, each, filters) for each in (period, *earlier))
-        return read_evidence(connection, current, others, LIMITS)
+        current, *others = (query_rollups_in(connection, each, filters) for each in (period, *earlier))
+        return read_rule_inputs(connection, current, others, LIMITS)
 
 
 def within(start: datetime, end: datetime, filters: Filters) -> pl.DataFrame:
@@ -109,10 +112,10 @@ def alike(one: pl.DataFrame, other: pl.DataFrame) -> None:
 )
 def test_evidence_is_that_of_the_raw_rows(folded: Engine, filters: Filters) -> None:
     """Hours by model of both periods, and the hours before, over the models and teams that were asked for."""
-    found = evidence(folded, TENTH, filters, [TENTH.before()])
+    found = inputs(folded, TENTH, filters, [TENTH.before()])
     today, before = within(TENTH.start, TENTH.end, filters), within(TENTH.start - DAY, TENTH.start, filters)
-    alike(found.models, by_hour(today, ("model_id", "complexity"), COLUMNS))
-    alike(found.models_earlier[0], by_hour(before, ("model_id", "complexity"), COLUMNS))
+    alike(found.models, by_hour(today, ("model_id", "complexity"), INPUT_COLUMNS))
+    alike(found.models_earlier[0], by_hour(before, ("model_id", "complexity"), INPUT_COLUMNS))
     alike(found.history, by_hour(within(SUNDAY, TENTH.start, filters), (), SPENDING))
 
 
@@ -120,41 +123,45 @@ def test_an_edge_is_of_its_minutes_alone(folded: Engine) -> None:
     """A period from ten past to ten to counts those minutes, also in the hours that stand out."""
     period = Period(NOON - timedelta(hours=1, minutes=20), NOON + timedelta(minutes=40), ZONE)
     longer = Period(period.start - timedelta(hours=6), period.end, ZONE)
-    found = evidence(folded, longer, Filters())
+    found = inputs(folded, longer, Filters())
     inside = within(longer.start, longer.end, Filters())
-    alike(found.models, by_hour(inside, ("model_id", "complexity"), COLUMNS))
-    assert found.apart.filter(pl.col("bucket") == NOON)["count"].sum() == within(NOON, longer.end, Filters()).height
-    assert set(found.apart.filter(pl.col("bucket") == NOON)["team"]) == {UNKNOWN}
+    alike(found.models, by_hour(inside, ("model_id", "complexity"), INPUT_COLUMNS))
+    assert (
+        found.by_dimension.filter(pl.col("bucket") == NOON)["count"].sum() == within(NOON, longer.end, Filters()).height
+    )
+    assert set(found.by_dimension.filter(pl.col("bucket") == NOON)["team"]) == {UNKNOWN}
 
 
 def test_an_hour_is_looked_at_by_the_minute(folded: Engine) -> None:
     """A report of one hour has sixty buckets to judge a model by."""
     hour = Period(NOON, NOON + timedelta(hours=1), ZONE)
-    found = evidence(folded, hour, Filters(), [hour.before()])
+    found = inputs(folded, hour, Filters(), [hour.before()])
     assert found.models["bucket"].n_unique() == found.models_earlier[0]["bucket"].n_unique() == 60
 
 
 def test_hours_that_stand_out_are_read_with_their_teams(folded: Engine) -> None:
     """Those of the burst and of the spike, and the same hours of earlier days; no others."""
-    apart = evidence(folded, TENTH, Filters()).apart
+    by_dimension = inputs(folded, TENTH, Filters()).by_dimension
     noons = [NOON - day * DAY for day in range(10)]
     expected = [*noons, *(noon + timedelta(hours=1) for noon in noons), NOON + timedelta(hours=6)]
-    assert set(apart["bucket"]) == set(expected)
+    assert set(by_dimension["bucket"]) == set(expected)
     rows = TRAFFIC.filter(pl.col("timestamp").dt.offset_by("30m").dt.truncate("1h").is_in(
         [bucket + timedelta(minutes=30) for bucket in expected]
     ))  # fmt: skip
-    alike(apart, by_hour(rows, ("model_id", "complexity", "team"), SUMS))
+    alike(by_dimension, by_hour(rows, ("model_id", "complexity", "team"), ROLLUP_SUMS))
 
 
 def test_a_period_that_overlaps_is_not_compared_with(folded: Engine) -> None:
     """Of a period longer than a week, the same a week before is for the most part itself."""
     eight = Period(TENTH.end - 8 * DAY, TENTH.end, ZONE)
-    assert len(evidence(folded, eight, Filters(), [eight.week_before(), eight.before()]).models_earlier) == 1
+    assert len(inputs(folded, eight, Filters(), [eight.week_before(), eight.before()]).models_earlier) == 1
 
 
 def test_a_report_tells_all_three(folded: Engine) -> None:
     """The burst with its model, the spike with its team, and the model that became slower: no more of their kinds."""
-    material = survey(folded, Request("custom", "performance", TENTH), Settings(timezone=ZONE), TENTH.end)
+    material = collect_material(
+        folded, Request("custom", Template.PERFORMANCE, TENTH), Settings(timezone=ZONE), TENTH.end
+    )
     kinds = (ErrorBurst, SpendSpike, ModelRegression)
     found = {type(item): item for item in material.bottlenecks if isinstance(item, kinds)}
     assert len([item for item in material.bottlenecks if isinstance(item, kinds)]) == len(found) == 3
@@ -163,7 +170,7 @@ def test_a_report_tells_all_three(folded: Engine) -> None:
     assert isinstance(spike, SpendSpike)
     assert isinstance(regression, ModelRegression)
     assert (burst.start, burst.end) == (NOON + timedelta(hours=6), NOON + timedelta(hours=7))
-    assert [(place.dimension, place.value) for place in burst.where] == [("model", "m1")]
+    assert [(hotspot.dimension, hotspot.value) for hotspot in burst.where] == [("model", "m1")]
     assert (spike.start, spike.end) == (NOON, NOON + timedelta(hours=2))
-    assert [(place.dimension, place.value) for place in spike.where] == [("team", "greedy")]
+    assert [(hotspot.dimension, hotspot.value) for hotspot in spike.where] == [("team", "greedy")]
     assert (regression.model_id, regression.metric) == ("m2", KpiName.RESPONSE_TIME)

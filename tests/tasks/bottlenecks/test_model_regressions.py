@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.kpi import KpiName
+from models.kpis import KpiName
 from models.settings import PerformanceMetrics
 from tasks.bottlenecks.model_regressions import REGRESSING, regressions
 from tasks.rollups.aggregate import INSTANT

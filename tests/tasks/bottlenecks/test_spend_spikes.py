@@ -81,7 +81,7 @@ def times(rollups: pl.DataFrame, factor: int, start: datetime, hours: int, team:
     return rollups.with_columns(pl.when(there).then(pl.col(columns) * factor).otherwise(pl.col(columns)))
 
 
-def told(rollups: pl.DataFrame, start: datetime, length: timedelta = WEEK, zone: str = "UTC") -> list[SpendSpike]:
+def reported(rollups: pl.DataFrame, start: datetime, length: timedelta = WEEK, zone: str = "UTC") -> list[SpendSpike]:
     return spend_spikes(*split(rollups, start, length), zone, rollups)
 
 
@@ -91,21 +91,21 @@ WEDNESDAY_NOON = FIFTH_WEEK + timedelta(days=2, hours=12)
 
 def test_a_spike_is_found_with_its_hours_and_its_team() -> None:
     """One team asks fifteen times as much for three hours: one spike, its usual cost, and what is left without it."""
-    [spike] = told(times(spending(1), 15, WEDNESDAY_NOON, 3, "green"), FIFTH_WEEK)
+    [spike] = reported(times(spending(1), 15, WEDNESDAY_NOON, 3, "green"), FIFTH_WEEK)
     assert (spike.start, spike.end) == (WEDNESDAY_NOON, WEDNESDAY_NOON + timedelta(hours=3))
     assert spike.usual_cost_usd == pytest.approx(3 * 6, rel=0.3)
     assert spike.cost_usd == pytest.approx(3 * (4 + 15 * 2), rel=0.3)
-    [place] = spike.where
-    assert (place.dimension, place.value) == ("team", "green")
-    assert place.share == pytest.approx(place.rate / spike.cost_usd)
-    assert place.rate_without == pytest.approx(spike.cost_usd - place.rate)
-    assert place.rate_without is not None
-    assert place.rate_without < spike.usual_cost_usd
+    [hotspot] = spike.where
+    assert (hotspot.dimension, hotspot.value) == ("team", "green")
+    assert hotspot.share == pytest.approx(hotspot.rate / spike.cost_usd)
+    assert hotspot.rate_without == pytest.approx(spike.cost_usd - hotspot.rate)
+    assert hotspot.rate_without is not None
+    assert hotspot.rate_without < spike.usual_cost_usd
 
 
 def test_a_spike_of_everybody_is_nobodys() -> None:
     """Where all teams spend five times as much, none is named."""
-    [spike] = told(times(spending(2), 5, WEDNESDAY_NOON, 2), FIFTH_WEEK)
+    [spike] = reported(times(spending(2), 5, WEDNESDAY_NOON, 2), FIFTH_WEEK)
     assert spike.where == ()
 
 
@@ -113,8 +113,8 @@ def test_a_team_that_spent_alone_leaves_nothing() -> None:
     """The only team that spent in those hours, of several that usually do, is named."""
     rollups = times(spending(3), 30, WEDNESDAY_NOON, 1, "blue")
     alone = rollups.filter((pl.col("bucket") != WEDNESDAY_NOON) | (pl.col("team") == "blue"))
-    [spike] = told(alone, FIFTH_WEEK)
-    assert [(place.value, place.share, place.rate_without) for place in spike.where] == [("blue", 1.0, 0.0)]
+    [spike] = reported(alone, FIFTH_WEEK)
+    assert [(hotspot.value, hotspot.share, hotspot.rate_without) for hotspot in spike.where] == [("blue", 1.0, 0.0)]
 
 
 def test_the_three_largest_spikes_are_told() -> None:
@@ -122,20 +122,20 @@ def test_the_three_largest_spikes_are_told() -> None:
     rollups = spending(4)
     for day, factor in enumerate((5, 9, 6, 8, 7)):
         rollups = times(rollups, factor, FIFTH_WEEK + timedelta(days=day, hours=12), 1)
-    assert [spike.start.day - FIFTH_WEEK.day for spike in told(rollups, FIFTH_WEEK)] == [1, 3, 4]
+    assert [spike.start.day - FIFTH_WEEK.day for spike in reported(rollups, FIFTH_WEEK)] == [1, 3, 4]
 
 
 def test_an_hour_is_judged_by_itself_too() -> None:
     """A report of one hour finds the spike in it."""
     rollups = times(spending(5), 5, WEDNESDAY_NOON, 1)
-    assert len(told(rollups, WEDNESDAY_NOON, timedelta(hours=1))) == 1
-    assert told(rollups, WEDNESDAY_NOON + timedelta(hours=1), timedelta(hours=1)) == []
+    assert len(reported(rollups, WEDNESDAY_NOON, timedelta(hours=1))) == 1
+    assert reported(rollups, WEDNESDAY_NOON + timedelta(hours=1), timedelta(hours=1)) == []
 
 
 def test_the_rhythm_of_the_week_is_no_spike() -> None:
     """Monday morning costs ten times what the weekend did, after four weeks and after a little over one."""
     for weeks in (4, 1):
-        assert told(spending(6, rate=office), MONDAY + weeks * WEEK) == []
+        assert reported(spending(6, rate=office), MONDAY + weeks * WEEK) == []
 
 
 def test_the_same_hour_is_that_of_the_clock() -> None:
@@ -143,22 +143,22 @@ def test_the_same_hour_is_that_of_the_clock() -> None:
     start = datetime(2026, 10, 4, 22, tzinfo=UTC)
     rollups = spending(7, start=start, rate=office, zone="Europe/Berlin")
     after = datetime(2026, 10, 25, 23, tzinfo=UTC)
-    assert told(rollups, after, zone="Europe/Berlin") == []
-    assert told(rollups, after, zone="UTC")
+    assert reported(rollups, after, zone="Europe/Berlin") == []
+    assert reported(rollups, after, zone="UTC")
 
 
 def test_days_stand_in_for_weeks_that_are_missing() -> None:
     """With ten days of history a spike is found by the hour of the day; with four nothing is said."""
     rollups = times(spending(8, days=20), 5, MONDAY + timedelta(days=10, hours=12), 2)
-    assert len(told(rollups, MONDAY + timedelta(days=10))) == 1
+    assert len(reported(rollups, MONDAY + timedelta(days=10))) == 1
     late = rollups.filter(pl.col("bucket") >= MONDAY + timedelta(days=6))
-    assert told(late, MONDAY + timedelta(days=10), timedelta(days=1)) == []
+    assert reported(late, MONDAY + timedelta(days=10), timedelta(days=1)) == []
 
 
 def test_small_change_is_no_news() -> None:
     """Ten times the usual cost is told only where it is worth some USD."""
     cents = spending(9).with_columns(pl.col("cost_sum_usd") / 100, pl.col("cost_sum_sq") / 10_000)
-    assert told(times(cents, 10, WEDNESDAY_NOON, 2), FIFTH_WEEK) == []
+    assert reported(times(cents, 10, WEDNESDAY_NOON, 2), FIFTH_WEEK) == []
 
 
 def test_costs_that_begin_to_be_recorded_are_no_spike() -> None:
@@ -169,7 +169,7 @@ def test_costs_that_begin_to_be_recorded_are_no_spike() -> None:
         pl.when(before).then(pl.col("cost_count") // 10).otherwise("cost_count").alias("cost_count"),
         pl.when(before).then(pl.col("cost_sum_usd") / 10).otherwise("cost_sum_usd").alias("cost_sum_usd"),
     )
-    assert told(known, FIFTH_WEEK) == []
+    assert reported(known, FIFTH_WEEK) == []
 
 
 def test_hours_without_a_known_cost_are_not_free() -> None:
@@ -179,8 +179,8 @@ def test_hours_without_a_known_cost_are_not_free() -> None:
         pl.when(pl.col("bucket") < FIFTH_WEEK).then(value).otherwise(name).alias(name)
         for name, value in unknown.items()
     )
-    assert told(rollups, FIFTH_WEEK) == []
-    assert told(spending(11).clear(), FIFTH_WEEK) == []
+    assert reported(rollups, FIFTH_WEEK) == []
+    assert reported(spending(11).clear(), FIFTH_WEEK) == []
 
 
 @pytest.mark.parametrize(

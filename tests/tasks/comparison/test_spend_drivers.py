@@ -15,13 +15,13 @@ from hypothesis.extra import numpy as npst
 
 from models.documents import Direction, Filters, SpendCause, Trend
 from models.period import Period
+from reports.report_templates.view import headline
 from reports.text.formatting import Formats
-from reports.text.headline import headline
 from reports.text.spend_drivers import because, cause_text
-from tasks.comparison.spend_drivers import COSTING, Side, Spending, _parted, spend_cause
+from tasks.comparison.spend_drivers import COSTING, Side, Spending, decompose_change, spend_cause
 from tasks.comparison.trends import trends
 from tasks.rollups.aggregate import empty, rollup_schema
-from tasks.rollups.query import Gathered
+from tasks.rollups.query import RollupSlice
 from tests.support import documents
 from tests.support.factories import MONDAY
 
@@ -78,11 +78,11 @@ def side(
     frame = pl.DataFrame(rows, schema=rollup_schema(), orient="row")
     period = Period(start, start + days * DAY)
     by_model = frame.group_by("bucket", "model_id", "complexity").agg(pl.col(COSTING).sum())
-    return Side(Gathered(period, period, Filters(), frame, frame, empty(), None, None), by_model)
+    return Side(RollupSlice(period, period, Filters(), frame, frame, empty(), None, None), by_model)
 
 
 def trend_of(now: Side, before: Side) -> Trend:
-    found = trends(now.gathered, before.gathered, "samePeriodLastWeek")
+    found = trends(now.rollup_slice, before.rollup_slice, "samePeriodLastWeek")
     return next(trend for trend in found if trend.metric == "totalCost")
 
 
@@ -170,8 +170,8 @@ def test_a_class_that_is_new_is_more_volume() -> None:
 
 
 def test_a_change_that_is_noise_has_no_cause() -> None:
-    told = [cause_of(USUAL, seed=seed) for seed in range(30)]
-    assert sum(cause is not None for cause in told) <= 3
+    reported = [cause_of(USUAL, seed=seed) for seed in range(30)]
+    assert sum(cause is not None for cause in reported) <= 3
 
 
 def test_a_change_of_many_small_parts_has_no_cause() -> None:
@@ -203,7 +203,7 @@ def test_a_few_hours_are_too_short_to_tell_a_cause() -> None:
     now, before = side(MONDAY, 1, changed("complex", hourly=400)), side(MONDAY - 7 * DAY, 1)
     trend = trend_of(now, before)
     assert spend_cause(now, before, trend) is not None
-    cut, cut_before = (Side(it.gathered, it.rows.filter(early)) for it in (now, before))
+    cut, cut_before = (Side(it.rollup_slice, it.rows.filter(early)) for it in (now, before))
     assert spend_cause(cut, cut_before, trend) is None
 
 
@@ -216,7 +216,7 @@ def test_the_parts_add_up_to_the_change(drawn: Any, dollars: int) -> None:
     known, hits = drawn[:, 0] + drawn[:, 1], drawn[:, 1]
     hit_usd = hits * 0.01 * dollars
     sums = np.stack([known, drawn[:, 0] * (0.5 + drawn[:, 2]) + hit_usd, hits, hit_usd], axis=1).astype(float)
-    parts = _parted(sums)
+    parts = decompose_change(sums)
     added = sum(float(it.sum()) for it in (parts.volume, parts.routing, parts.cache, parts.price))
     assert added == pytest.approx(parts.change, abs=1e-6)
 
@@ -228,12 +228,12 @@ TOOK_OVER = documents.cost().cause
 
 
 def test_the_headline_says_why() -> None:
-    told = headline(documents.cost())
-    assert told.startswith(
+    reported = headline(documents.cost())
+    assert reported.startswith(
         "Spend rose 13.7% to $1,183.42 (cost known for 93%), because atlas-large-2026-05 took over complex requests "
         "from atlas-medium; "
     )
-    assert told.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
+    assert reported.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
 
 
 def test_most_of_a_change_is_told_as_most() -> None:

@@ -13,26 +13,26 @@ import pytest
 
 from models.documents import Direction, Filters, Trend
 from models.period import Period
-from tasks.comparison.periods import SETTLING
-from tasks.comparison.trends import OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, UNLIKE, against, trends
-from tasks.reporting.data_notes import notes
-from tasks.rollups.aggregate import SUMS, empty
-from tasks.rollups.query import Gathered
+from tasks.comparison.periods import LATE_ARRIVAL_GRACE
+from tasks.comparison.trends import NOT_COMPARABLE, OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, against, trends
+from tasks.reporting.data_notes import data_notes
+from tasks.rollups.aggregate import ROLLUP_SUMS, empty
+from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import total
 from tests.support.factories import MONDAY, hours
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-def gathered(start_day: int, rows: list[dict[str, Any]]) -> Gathered:
+def rollup_slice(start_day: int, rows: list[dict[str, Any]]) -> RollupSlice:
     period = Period(MONDAY + start_day * DAY, MONDAY + (start_day + 1) * DAY)
     rollups = hours(*rows)
-    return Gathered(period, period, Filters(), rollups, rollups, empty(), None, None)
+    return RollupSlice(period, period, Filters(), rollups, rollups, empty(), None, None)
 
 
-def day_of(start_day: int, times_ms: list[float]) -> Gathered:
+def day_of(start_day: int, times_ms: list[float]) -> RollupSlice:
     start = MONDAY + start_day * DAY
-    return gathered(
+    return rollup_slice(
         start_day,
         [
             {"timestamp": start + i * DAY / len(times_ms), "response_time_ms": ms, "cost_usd": ms / 1e5}
@@ -41,7 +41,7 @@ def day_of(start_day: int, times_ms: list[float]) -> Gathered:
     )
 
 
-def trend_of(metric: str, now: Gathered, before: Gathered) -> Trend:
+def trend_of(metric: str, now: RollupSlice, before: RollupSlice) -> Trend:
     return next(trend for trend in trends(now, before, "previousPeriod") if trend.metric == metric)
 
 
@@ -81,7 +81,7 @@ def test_more_traffic_is_neither_good_nor_bad() -> None:
 
 def test_without_data_there_is_no_verdict() -> None:
     """A period without rows is not compared, and the trend says so."""
-    trend = trend_of("responseTime", day_of(1, noise(1, 1000)), gathered(0, []))
+    trend = trend_of("responseTime", day_of(1, noise(1, 1000)), rollup_slice(0, []))
     assert (trend.direction, trend.before, trend.change) == (Direction.UNKNOWN, None, None)
     assert trend.reason == "no data in the period compared with"
     assert trend_of("cacheHitRate", day_of(1, [1.0]), day_of(0, [1.0])).reason == "no data in this period"
@@ -99,7 +99,9 @@ def test_a_few_hours_are_too_short_to_tell() -> None:
 # --- like with like ---------------------------------------------------------------------------------------------------
 
 
-def by_hour(period: Period, seed: int = 0, *, factor: float = 1.0, asked: Period | None = None) -> Gathered:
+def by_hour(
+    period: Period, seed: int = 0, *, factor: float = 1.0, requested_period: Period | None = None
+) -> RollupSlice:
     """Hours with the rhythm of an office: weekends have a third, nights a fifth; numbers, costs and times scatter."""
     draw = np.random.default_rng([seed, int(period.start.timestamp())])
     starts = [period.start + step * HOUR for step in range(round(period.hours))]
@@ -116,51 +118,51 @@ def by_hour(period: Period, seed: int = 0, *, factor: float = 1.0, asked: Period
         "error_count": draw.binomial(counts, 0.02),
     }
     rows = pl.DataFrame(columns, schema_overrides={"bucket": pl.Datetime("us", "UTC")}).with_columns(
-        *(pl.lit(0).alias(name) for name in SUMS if name not in columns), team=pl.lit("(unknown)")
+        *(pl.lit(0).alias(name) for name in ROLLUP_SUMS if name not in columns), team=pl.lit("(unknown)")
     )
-    return Gathered(asked or period, period, Filters(), rows, rows, empty(), None, None)
+    return RollupSlice(requested_period or period, period, Filters(), rows, rows, empty(), None, None)
 
 
 def days(first: int, count: int, zone: str = "UTC") -> Period:
     return Period(MONDAY + first * DAY, MONDAY + (first + count) * DAY, zone)
 
 
-def told(now: Gathered, before: Gathered, **known: Any) -> dict[str, Trend]:
+def reported(now: RollupSlice, before: RollupSlice, **known: Any) -> dict[str, Trend]:
     return {trend.metric: trend for trend in trends(now, before, "previousPeriod", **known)}
 
 
 def test_a_monday_against_its_sunday_is_rhythm() -> None:
     """It has three times the requests, and no verdict; nor has a Saturday against its Friday."""
     for first in (7, 5):
-        found = told(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
+        found = reported(by_hour(days(first, 1)), by_hour(days(first - 1, 1)))
         assert {trend.direction for trend in found.values()} == {Direction.UNKNOWN}
-        assert found["totalSelections"].reason == UNLIKE
+        assert found["totalSelections"].reason == NOT_COMPARABLE
         assert found["totalSelections"].change is not None
 
 
 def test_a_monday_is_held_against_the_monday_before() -> None:
     """A fifth more is news there, as it is of a Tuesday against its Monday."""
     more = by_hour(days(7, 1), factor=1.2)
-    assert told(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
-    assert told(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
-    assert told(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
+    assert reported(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
+    assert reported(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
 
 
 def test_other_hours_of_a_day_are_no_like() -> None:
     """A morning is not held against the night before it, but against the same morning a week before."""
     morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
-    assert told(by_hour(morning), by_hour(night))["responseTime"].reason == UNLIKE
+    assert reported(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
     week_before = Period(morning.start - 7 * DAY, morning.end - 7 * DAY)
-    assert told(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
+    assert reported(by_hour(morning), by_hour(week_before))["totalSelections"].direction is Direction.SAME
 
 
 def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
     """Where their mix of weekdays differs, totals are told beyond what that makes."""
     now, before = days(30 + 5, 30), days(5, 30)
-    found = told(by_hour(now), by_hour(before))["totalSelections"]
+    found = reported(by_hour(now), by_hour(before))["totalSelections"]
     assert found.direction is Direction.SAME or found.reason == OF_RHYTHM
-    assert told(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
-    assert told(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
+    assert reported(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
 
 
 def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> None:
@@ -168,7 +170,7 @@ def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> N
     start = datetime(2026, 10, 18, 22, tzinfo=UTC)
     week = Period(start, start + 7 * DAY + HOUR, "Europe/Berlin")
     before = Period(start - 7 * DAY, start, "Europe/Berlin")
-    found = told(by_hour(week), by_hour(before))
+    found = reported(by_hour(week), by_hour(before))
     assert found["totalSelections"].direction is Direction.SAME
     assert found["responseTime"].direction is Direction.SAME
 
@@ -178,10 +180,10 @@ def test_a_period_in_which_recording_began_has_no_total_to_compare_with() -> Non
     whole, half = by_hour(days(7, 7)), by_hour(days(0, 7))
     began = MONDAY + 3 * DAY
     half = replace(half, hours=half.hours.filter(pl.col("bucket") >= began))
-    found = told(whole, half, recorded_from=began)
+    found = reported(whole, half, recorded_from=began)
     assert found["totalSelections"].reason == PARTLY_RECORDED
     assert found["responseTime"].direction is Direction.SAME
-    assert told(whole, half, recorded_from=MONDAY)["totalSelections"].reason is None
+    assert reported(whole, half, recorded_from=MONDAY)["totalSelections"].reason is None
 
 
 def news_of(draws: int, spell: float) -> Counter[str]:
@@ -196,7 +198,7 @@ def news_of(draws: int, spell: float) -> Counter[str]:
                 slow[hour] = spell * slow[hour - 1] + np.sqrt(1 - spell**2) * slow[hour]
             slowed = pl.col("response_time_sum_ms") * pl.Series(np.exp(slow))
             sides.append(replace(side, hours=side.hours.with_columns(response_time_sum_ms=slowed)))
-        found = told(*sides)
+        found = reported(*sides)
         news.update(name for name, trend in found.items() if trend.direction not in (Direction.SAME, Direction.UNKNOWN))
     return news
 
@@ -215,11 +217,11 @@ def test_hours_that_resemble_their_neighbours_make_no_news_by_themselves() -> No
 def test_growth_is_news_by_day_and_by_week() -> None:
     """A tenth more of everything is found in a week, a fifth in most days."""
     days_found = [
-        told(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
+        reported(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
         for seed in range(20)
     ]
     assert days_found.count(Direction.MORE) >= 18
-    assert told(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
+    assert reported(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
 
 
 # --- what is over -----------------------------------------------------------------------------------------------------
@@ -229,32 +231,32 @@ def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> 
     """At half past two in the afternoon, both are compared up to two o'clock."""
     now = MONDAY + 8 * DAY + 14.5 * HOUR
     today = by_hour(days(8, 1))
-    so_far = replace(today, hours=today.hours.filter(pl.col("bucket") < now), folded_at=now)
+    so_far = replace(today, hours=today.hours.filter(pl.col("bucket") < now), rollups_updated_at=now)
     found = against(so_far, {"samePeriodLastWeek": by_hour(days(1, 1))}, now, None)
     requests = next(trend for trend in found if trend.metric == "totalSelections")
     assert requests.upto == MONDAY + 8 * DAY + 14 * HOUR
     assert requests.direction is Direction.SAME
     assert requests.current == today.hours.filter(pl.col("bucket") < requests.upto)["count"].sum()
     assert requests.before == by_hour(days(1, 1)).hours.head(14)["count"].sum()
-    assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(notes(so_far, total(so_far.parts), now))
+    assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(data_notes(so_far, total(so_far.parts), now))
 
 
 def test_the_last_minutes_settle_before_they_are_compared() -> None:
     """A minute after midnight the last hour of the day is left out of it; soon after, nothing is."""
     day, earlier = by_hour(days(8, 1)), {"samePeriodLastWeek": by_hour(days(1, 1))}
     early = against(day, earlier, day.period.end + timedelta(minutes=1), None)  # type: ignore[arg-type]
-    later = against(day, earlier, day.period.end + SETTLING, None)  # type: ignore[arg-type]
+    later = against(day, earlier, day.period.end + LATE_ARRIVAL_GRACE, None)  # type: ignore[arg-type]
     assert {trend.upto for trend in early} == {day.period.end - HOUR}
     assert {trend.upto for trend in later} == {None}
-    uncounted = replace(day, folded_at=day.period.end - 2.5 * HOUR)
+    uncounted = replace(day, rollups_updated_at=day.period.end - 2.5 * HOUR)
     assert against(uncounted, earlier, day.period.end + DAY, None)[0].upto == day.period.end - 3 * HOUR  # type: ignore[arg-type]
 
 
 def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
     """Within its first hour nothing is over; within its first six, too little."""
     day, earlier = by_hour(days(8, 1)), by_hour(days(1, 1))
-    none = told(day, earlier, settled=day.period.start + 0.5 * HOUR)["responseTime"]
-    few = told(day, earlier, settled=day.period.start + 4 * HOUR)["responseTime"]
+    none = reported(day, earlier, final_at=day.period.start + 0.5 * HOUR)["responseTime"]
+    few = reported(day, earlier, final_at=day.period.start + 4 * HOUR)["responseTime"]
     assert (none.current, none.reason) == (None, "too little of this period is over")
     assert (few.direction, few.reason) == (Direction.UNKNOWN, TOO_SHORT)
 
@@ -270,10 +272,13 @@ def test_a_week_before_that_overlaps_is_left_out() -> None:
 def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
     """From half past to half past, of which a week ago only hours are kept: 25 hours there are no growth."""
     start = MONDAY + 8 * DAY + 14.5 * HOUR
-    asked, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
+    requested_period, earlier = Period(start, start + DAY), Period(start - 7 * DAY, start - 6 * DAY)
     rounded = Period(earlier.start - 0.5 * HOUR, earlier.end + 0.5 * HOUR)
     hours_now = by_hour(Period(start - 0.5 * HOUR, start + DAY + 0.5 * HOUR))
-    requests = told(replace(hours_now, asked=asked, period=asked), by_hour(rounded, asked=earlier))["totalSelections"]
+    requests = reported(
+        replace(hours_now, requested_period=requested_period, period=requested_period),
+        by_hour(rounded, requested_period=earlier),
+    )["totalSelections"]
     assert requests.direction is Direction.SAME
     assert requests.current == hours_now.hours["count"][1:-1].sum()
 
@@ -288,6 +293,6 @@ def test_of_an_hour_no_total_is_judged() -> None:
         sides.append(
             replace(by_hour(period), minutes=minutes.with_columns(bucket=places.cast(minutes["bucket"].dtype)))
         )
-    found = told(*sides)
-    assert found["totalSelections"].reason == UNLIKE
+    found = reported(*sides)
+    assert found["totalSelections"].reason == NOT_COMPARABLE
     assert found["responseTime"].direction is Direction.SAME

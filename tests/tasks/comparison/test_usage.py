@@ -13,22 +13,24 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
+from models.report_template import Template
 from models.settings import Settings
-from reports.text.headline import headline
+from reports.report_templates.view import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
 from tasks.comparison.usage import Groups, group_usage, usage_summary, volume_trend
 from tasks.comparison.volume import Before, weeks_before
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 from tasks.rollups.aggregate import empty, rollup_schema
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.query import Gathered
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.query import RollupSlice
+from tasks.rollups.update import update_rollups
 from tasks.statistics.intervals import student
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 from tests.support.usage_documents import period_part
 
@@ -67,12 +69,12 @@ def simulated(
     return pl.DataFrame(rows, schema=rollup_schema(), orient="row")
 
 
-def within(rollups: pl.DataFrame, period: Period) -> Gathered:
+def within(rollups: pl.DataFrame, period: Period) -> RollupSlice:
     inside = rollups.filter(pl.col("bucket").is_between(period.start, period.end, closed="left"))
-    return Gathered(period, period, Filters(), inside, inside, empty(), None, None)
+    return RollupSlice(period, period, Filters(), inside, inside, empty(), None, None)
 
 
-def compared(rollups: pl.DataFrame, days: int = 7, weeks: int = 5) -> tuple[Gathered, Before]:
+def compared(rollups: pl.DataFrame, days: int = 7, weeks: int = 5) -> tuple[RollupSlice, Before]:
     """So many days, after so many weeks, and what they are compared with."""
     period = Period(FIRST + weeks * WEEK, FIRST + weeks * WEEK + days * DAY, ZONE)
     before = Before(within(rollups, period.same_weekdays_before()), within(rollups, weeks_before(period)))
@@ -117,8 +119,8 @@ def test_a_team_that_asks_less_is_told_with_its_sign() -> None:
 @pytest.mark.parametrize("days", [1, 7])
 def test_chance_is_seldom_news_for_any_of_all_groups(days: int) -> None:
     """The bounds hold for all groups at once, also where whole days are busy or quiet: about one report in twenty."""
-    told = [bool(group_usage(*compared(simulated(lambda _: USUAL, 42, seed), days)).movers) for seed in range(60)]
-    assert sum(told) <= 6
+    reported = [bool(group_usage(*compared(simulated(lambda _: USUAL, 42, seed), days)).movers) for seed in range(60)]
+    assert sum(reported) <= 6
 
 
 @pytest.mark.parametrize("days", [1, 7])
@@ -141,10 +143,10 @@ def test_a_monday_is_no_news_after_a_sunday_but_a_doubled_monday_is() -> None:
 def test_what_was_looked_at_widens_the_bounds() -> None:
     """Of fifty teams without a change none is told, though each by itself would be in one of twenty reports."""
     teams = {("swift", "simple", f"team-{index}"): 30.0 for index in range(50)}
-    told = [
+    reported = [
         bool(group_usage(*compared(simulated(lambda _: teams, 42, seed, day_effect=0.0))).movers) for seed in range(20)
     ]
-    assert sum(told) <= 3
+    assert sum(reported) <= 3
 
 
 # --- what is not known ------------------------------------------------------------------------------------------------
@@ -289,7 +291,7 @@ def test_a_single_week_shows_nothing_usual() -> None:
 def test_hours_of_the_week_are_averages_over_their_days() -> None:
     rows = [{"timestamp": MONDAY + timedelta(minutes=20 * index)} for index in range(6)]
     period = Period(MONDAY, MONDAY + 8 * DAY)
-    current = Gathered(period, period, Filters(), hours(*rows), hours(*rows), empty(), None, None)
+    current = RollupSlice(period, period, Filters(), hours(*rows), hours(*rows), empty(), None, None)
     found = {(it.weekday, it.hour): it.selections for it in hours_of_week(current)}
     assert len(found) == 168
     # Two Mondays: three selections in the first hour of one of them.
@@ -312,9 +314,7 @@ def test_a_part_of_an_hour_has_a_part_of_what_is_usual() -> None:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Three weeks of picks by two teams, the third with a model of its own."""
-    address = f"sqlite:///{tmp_path_factory.mktemp('usage')}/u.db"
-    migrate(address)
-    opened = open_database(address)
+    opened = open_database(migrated_sqlite(tmp_path_factory.mktemp("usage")))
     rows = [
         {
             "timestamp": MONDAY + timedelta(minutes=30 * index),
@@ -325,14 +325,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
         for index in range(21 * 48)
     ]
     insert_selections(opened, selections(*rows))
-    fold(opened, Basis("UTC", 2000.0), now=MONDAY + 22 * DAY)
+    update_rollups(opened, RollupSettings("UTC", 2000.0), now=MONDAY + 22 * DAY)
     return opened
 
 
 def reported(engine: Engine, filters: Filters) -> UsageReport:
-    request = Request("custom", "usage", Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
+    request = Request("custom", Template.USAGE, Period(MONDAY + 14 * DAY, MONDAY + 21 * DAY), filters=filters)
     settings, now = Settings(), MONDAY + 22 * DAY
-    document = compose(request, survey(engine, request, settings, now), settings, now)
+    document = compose(request, collect_material(engine, request, settings, now), settings, now)
     assert isinstance(document, UsageReport)
     return document
 
@@ -372,8 +372,8 @@ def test_tokens_and_ratings_are_over_what_is_known() -> None:
         {"timestamp": MONDAY, "team": "support", "prompt_tokens": None, "completion_tokens": None},
     ]
     period = Period(MONDAY, MONDAY + DAY)
-    current = Gathered(period, period, Filters(), hours(*rows), hours(*rows), empty(), None, None)
-    nothing = Gathered(period, period, Filters(), empty(), empty(), empty(), None, None)
+    current = RollupSlice(period, period, Filters(), hours(*rows), hours(*rows), empty(), None, None)
+    nothing = RollupSlice(period, period, Filters(), empty(), empty(), empty(), None, None)
     search, support = group_usage(current, Before(nothing, nothing)).teams
     assert (search.prompt_tokens, search.completion_tokens, search.tokens_per_selection) == (400, 50, 250.0)
     assert (search.user_satisfaction, search.satisfaction_coverage.known, search.error_rate) == (0.8, 1, 0.5)

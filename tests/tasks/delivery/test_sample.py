@@ -1,4 +1,4 @@
-"""`routewatch test-delivery`: a marked sample really goes where it is told to, and what was answered is told."""
+"""`routewatch deliveries test`: a marked sample really goes where it is told to, and what was answered is told."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import pytest
 import typer
 from standardwebhooks.webhooks import Webhook
 
-from deployments.cli.doctor_commands import test_delivery as run_test_delivery
+from deployments.cli.config_and_deliveries import deliveries_sample, deliveries_test
+from deployments.cli.doctor_commands import test_delivery as former_command
 from models.errors import UsageError
-from tests.deployments.test_cli import call, fault
-from tests.security.test_network import LOGIN, unknown_issuer
+from tests.support.commands import call, fault
 from tests.support.contexts import SECRET
-from tests.support.servers import HOST, Hook, Mailbox, mailbox
-
-__all__ = ["unknown_issuer"]
+from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox
 
 
 @pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that name nobody, and no database."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
@@ -42,13 +40,13 @@ def environment(home: Path, port: int = 9, **delivery: Any) -> dict[str, str]:
 def tried(target: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """The exit status and the line that is told."""
     with pytest.raises(typer.Exit) as caught:
-        run_test_delivery(target)
+        deliveries_test([target])
     (line,) = capsys.readouterr().out.splitlines()
     return caught.value.exit_code, line
 
 
 def test_a_mail_arrives_marked_as_a_sample_without_a_database(tmp_path: Path, inbox: Mailbox) -> None:
-    done = call(tmp_path, "test-delivery", "ops@example.org", env=environment(tmp_path, inbox.port))
+    done = call(tmp_path, "deliveries", "test", "ops@example.org", env=environment(tmp_path, inbox.port))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "email to ops@example.org: sent (250 kept)\n"
     ((to, content),) = inbox.messages
@@ -93,11 +91,11 @@ def test_what_was_answered_is_told_where_it_does_not_arrive(
     )  # fmt: skip
     inbox.answers = ["hang up"]
     assert "perhaps sent" in tried("ops@example.org", capsys)[1]
-    told = [tried(receiver.url, capsys) for _ in range(3)]
-    assert [status for status, _ in told] == [1, 1, 1]
-    assert told[0][1] == f"webhook to {receiver.url}: refused (410 Gone)"
-    assert "not accepted for now (503 Service Unavailable)" in told[1][1]
-    assert "308" in told[2][1]
+    reported = [tried(receiver.url, capsys) for _ in range(3)]
+    assert [status for status, _ in reported] == [1, 1, 1]
+    assert reported[0][1] == f"webhook to {receiver.url}: refused (410 Gone)"
+    assert "not accepted for now (503 Service Unavailable)" in reported[1][1]
+    assert "308" in reported[2][1]
 
 
 def test_a_server_that_cannot_be_trusted_or_wants_a_login_gets_nothing(
@@ -143,15 +141,37 @@ def test_in_the_dry_run_it_is_written_and_told_to_be(
     assert "This is a sample" in written.read_text()
 
 
-@pytest.mark.parametrize(
-    "target", ["ops", "ftp://example.org/planted", "a@b@c", "https://", "https://example.org:planted/x"]
-)
+@pytest.mark.parametrize("target", ["ftp://example.org/planted", "a@b@c", "https://", "https://example.org:planted/x"])
 def test_what_is_no_address_is_refused_as_a_wrong_call(target: str) -> None:
     with pytest.raises(UsageError, match="nothing can be sent there") as caught:
-        run_test_delivery(target)
-    assert "deliveries sample NAME" in str(caught.value)
+        deliveries_test([target])
+    assert "deliveries test NAME" in str(caught.value)
     assert "planted" not in str(caught.value)
 
 
 def test_the_wrong_call_is_one_line(tmp_path: Path) -> None:
-    assert "nothing can be sent there" in fault(tmp_path, "test-delivery", "ops", status=2)
+    assert "nothing can be sent there" in fault(tmp_path, "deliveries", "test", "ftp://ops", status=2)
+
+
+def test_a_name_and_an_address_may_be_mixed(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> None:
+    env = environment(tmp_path, inbox.port, recipients={"ops": ["mailto:ops@example.org"]})
+    assert call(tmp_path, "init", env=env).returncode == 0
+    done = call(tmp_path, "deliveries", "test", "ops", receiver.url, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"webhook to {receiver.url}: sent (204 No Content)", "email to ops@example.org: sent (250 kept)",
+    ]  # fmt: skip
+    assert (len(inbox.messages), len(receiver.requests)) == (1, 1)
+
+
+def test_the_former_commands_do_the_same_and_say_what_replaces_them(
+    receiver: Hook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as caught:
+        former_command(receiver.url)
+    out, err = capsys.readouterr()
+    assert (caught.value.exit_code, out) == (0, f"webhook to {receiver.url}: sent (204 No Content)\n")
+    assert err == "`test-delivery` is deprecated and goes with the next release: use `routewatch deliveries test`\n"
+    with pytest.raises(UsageError, match="no address is set for nobody"):
+        deliveries_sample(["nobody"])
+    assert "use `routewatch deliveries test`" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, insert, select, update
 from standardwebhooks.webhooks import Webhook
 
-from models.context import Workplace
+from models.context import AppContext
 from models.database import reading, writing
 from models.documents import PerformanceReport
 from models.errors import DeliveryFailed, UnknownDelivery
@@ -25,11 +25,11 @@ from models.tables import Delivery, DeliveryAttempt, Report, table_of
 from reports.notices.mime import build_mail
 from tasks.delivery.channels.webhook_signature import WebhookMessage, signed_headers
 from tasks.delivery.queries import list_deliveries
-from tasks.delivery.queue import USUAL, back_off, due_ids, next_due, queue, retry
+from tasks.delivery.queue import DEFAULT_RETRY_POLICY, back_off, due_ids, enqueue, next_due, retry
 from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due
 from tests.support import documents
-from tests.support.contexts import workplace_of
+from tests.support.contexts import context_with_delivery
 from tests.support.servers import Hook, Mailbox
 
 NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
@@ -38,11 +38,11 @@ MAILBOXES = ("a", "b", "gone", "here", *(f"r{number}" for number in range(6)))
 DELIVERY, ATTEMPT, REPORT = table_of(Delivery), table_of(DeliveryAttempt), table_of(Report)
 
 
-def place_of(
+def context_of(
     engine: Engine, home: Path, box: Mailbox | None = None, hook: Hook | None = None, **delivery: object
-) -> Workplace:
+) -> AppContext:
     recipients = {"mail": [f"mailto:{name}@example.org" for name in MAILBOXES], "hook": [hook.url] if hook else []}
-    return workplace_of(engine, home, {"recipients": recipients} | delivery, box=box, secret=SECRET)
+    return context_with_delivery(engine, home, {"recipients": recipients} | delivery, box=box, secret=SECRET)
 
 
 def stored(engine: Engine, *addresses: tuple[str, str], document: PerformanceReport | None = None) -> int:
@@ -63,7 +63,7 @@ def stored(engine: Engine, *addresses: tuple[str, str], document: PerformanceRep
             )
             .returning(REPORT.c.id)
         ).scalar_one()
-        queue(connection, report_id, addresses, NOW)
+        enqueue(connection, report_id, addresses, NOW)
     return report_id
 
 
@@ -100,13 +100,13 @@ def test_a_shown_recipient_keeps_its_secrets() -> None:
 def test_each_recipient_gets_the_report_once_however_often_it_is_delivered(
     engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook
 ) -> None:
-    place = place_of(engine, tmp_path, inbox, receiver)
+    ctx = context_of(engine, tmp_path, inbox, receiver)
     addresses = (("email", "a@example.org"), ("email", "b@example.org"), ("webhook", receiver.url))
     report_id = stored(engine, *addresses)
-    first = deliver_due(place, now=NOW)
+    first = deliver_due(ctx, now=NOW)
     with writing(engine) as connection:
-        queue(connection, report_id, addresses, NOW)
-    again = deliver_due(place, now=NOW + timedelta(days=1))
+        enqueue(connection, report_id, addresses, NOW)
+    again = deliver_due(ctx, now=NOW + timedelta(days=1))
     assert [receipt.state for receipt in first] == ["sent"] * 3
     assert again == []
     assert [recipient for recipient, _ in inbox.messages] == ["a@example.org", "b@example.org"]
@@ -115,9 +115,9 @@ def test_each_recipient_gets_the_report_once_however_often_it_is_delivered(
 
 
 def test_two_senders_at_once_send_nothing_twice(engine: Engine, tmp_path: Path, inbox: Mailbox) -> None:
-    place = place_of(engine, tmp_path, inbox)
+    ctx = context_of(engine, tmp_path, inbox)
     stored(engine, *(("email", f"r{number}@example.org") for number in range(6)))
-    senders = [threading.Thread(target=deliver_due, args=(place,), kwargs={"now": NOW}) for _ in range(3)]
+    senders = [threading.Thread(target=deliver_due, args=(ctx,), kwargs={"now": NOW}) for _ in range(3)]
     for sender in senders:
         sender.start()
     for sender in senders:
@@ -130,7 +130,7 @@ def test_a_mailbox_that_is_refused_does_not_keep_the_mail_from_the_others(
 ) -> None:
     inbox.refuses.add("gone@example.org")
     stored(sqlite_engine, ("email", "gone@example.org"), ("email", "here@example.org"))
-    receipts = deliver_due(place_of(sqlite_engine, tmp_path, inbox), now=NOW)
+    receipts = deliver_due(context_of(sqlite_engine, tmp_path, inbox), now=NOW)
     assert [(receipt.state, receipt.answer[:3]) for receipt in receipts] == [("dead", "550"), ("sent", "250")]
 
 
@@ -138,13 +138,13 @@ def test_what_fails_for_now_is_tried_again_later_and_not_before(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
     inbox.answers = ["451 busy", "250 kept"]
-    place = place_of(sqlite_engine, tmp_path, inbox)
+    ctx = context_of(sqlite_engine, tmp_path, inbox)
     stored(sqlite_engine, ("email", "a@example.org"))
-    (failed,) = deliver_due(place, now=NOW)
+    (failed,) = deliver_due(ctx, now=NOW)
     due = next_due(sqlite_engine)
     assert due is not None
-    assert deliver_due(place, now=due - timedelta(milliseconds=1)) == []
-    (sent,) = deliver_due(place, now=due)
+    assert deliver_due(ctx, now=due - timedelta(milliseconds=1)) == []
+    (sent,) = deliver_due(ctx, now=due)
     assert (failed.state, failed.answer, sent.state) == ("queued", "451 busy", "sent")
     assert attempts(sqlite_engine) == ["failed", "sent"]
 
@@ -152,9 +152,9 @@ def test_what_fails_for_now_is_tried_again_later_and_not_before(
 def test_after_the_last_attempt_a_delivery_is_dead_until_a_person_retries_it(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
-    place = place_of(sqlite_engine, tmp_path, maximumAttempts=2)
+    ctx = context_of(sqlite_engine, tmp_path, maximumAttempts=2)
     stored(sqlite_engine, ("email", "a@example.org"))
-    states = [deliver_due(place, now=NOW + timedelta(days=day))[0].state for day in range(2)]
+    states = [deliver_due(ctx, now=NOW + timedelta(days=day))[0].state for day in range(2)]
     assert states == ["queued", "dead"]
     *_, listed = list_deliveries(sqlite_engine)
     assert (listed.state, listed.attempts) == ("dead", 2)
@@ -175,29 +175,35 @@ def test_a_mail_whose_answer_was_lost_is_not_sent_again_by_itself(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
     inbox.answers = ["hang up"]
-    place = place_of(sqlite_engine, tmp_path, inbox)
+    ctx = context_of(sqlite_engine, tmp_path, inbox)
     stored(sqlite_engine, ("email", "a@example.org"))
-    (receipt,) = deliver_due(place, now=NOW)
+    (receipt,) = deliver_due(ctx, now=NOW)
     assert receipt.state == "uncertain"
-    assert deliver_due(place, now=NOW + timedelta(days=9)) == []
+    assert deliver_due(ctx, now=NOW + timedelta(days=9)) == []
 
 
 def test_a_delivery_whose_sender_died_is_taken_over_when_its_lease_ends(
     engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    place = place_of(engine, tmp_path, inbox)
+    ctx = context_of(engine, tmp_path, inbox)
     stored(engine, ("email", "a@example.org"))
     with writing(engine) as connection:
-        connection.execute(update(DELIVERY).values(state="sending", attempts=1, lease_until=NOW + USUAL.lease))
-    assert deliver_due(place, now=NOW + USUAL.lease) == []
-    (receipt,) = deliver_due(place, now=NOW + USUAL.lease + timedelta(seconds=1))
+        connection.execute(
+            update(DELIVERY).values(state="sending", attempts=1, lease_until=NOW + DEFAULT_RETRY_POLICY.lease)
+        )
+    assert deliver_due(ctx, now=NOW + DEFAULT_RETRY_POLICY.lease) == []
+    (receipt,) = deliver_due(ctx, now=NOW + DEFAULT_RETRY_POLICY.lease + timedelta(seconds=1))
     assert receipt.state == "sent"
 
 
 def test_the_wait_grows_keeps_its_jitter_and_respects_what_was_asked_for() -> None:
     waits = [back_off(1, attempt, None).total_seconds() for attempt in range(1, 12)]
     assert waits == [back_off(1, attempt, None).total_seconds() for attempt in range(1, 12)]
-    for wait, base in zip(waits, (*USUAL.back_off_s, USUAL.back_off_s[-1], USUAL.back_off_s[-1]), strict=True):
+    for wait, base in zip(
+        waits,
+        (*DEFAULT_RETRY_POLICY.back_off_s, DEFAULT_RETRY_POLICY.back_off_s[-1], DEFAULT_RETRY_POLICY.back_off_s[-1]),
+        strict=True,
+    ):
         assert 0.8 * base <= wait <= 1.2 * base
     assert back_off(1, 1, 600.0) == timedelta(seconds=600)
     assert back_off(1, 1, None) != back_off(2, 1, None)
@@ -238,8 +244,8 @@ def test_the_message_id_is_the_recipients_own() -> None:
 def test_mail_refuses_to_go_out_in_the_clear_when_tls_is_asked_for(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
-    place = place_of(sqlite_engine, tmp_path, inbox)
-    asking = Workplace(place.environment.model_copy(update={"smtp_security": "starttls"}), place.settings)
+    ctx = context_of(sqlite_engine, tmp_path, inbox)
+    asking = AppContext(ctx.environment.model_copy(update={"smtp_security": "starttls"}), ctx.settings)
     stored(sqlite_engine, ("email", "a@example.org"))
     (receipt,) = deliver_due(asking, now=NOW)
     assert (receipt.state, inbox.messages) == ("queued", [])
@@ -247,10 +253,10 @@ def test_mail_refuses_to_go_out_in_the_clear_when_tls_is_asked_for(
 
 
 def test_a_password_appears_in_no_answer(sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox) -> None:
-    place = place_of(sqlite_engine, tmp_path, inbox)
+    ctx = context_of(sqlite_engine, tmp_path, inbox)
     login = {"smtp_username": "ops", "smtp_password": SecretStr("hunter2")}
     stored(sqlite_engine, ("email", "a@example.org"))
-    (receipt,) = deliver_due(Workplace(place.environment.model_copy(update=login), place.settings), now=NOW)
+    (receipt,) = deliver_due(AppContext(ctx.environment.model_copy(update=login), ctx.settings), now=NOW)
     assert receipt.state == "queued"
     assert "hunter2" not in receipt.answer
 
@@ -260,7 +266,7 @@ def test_a_password_appears_in_no_answer(sqlite_engine: Engine, tmp_path: Path, 
 
 def test_a_webhook_is_signed_as_the_standard_says(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
     report_id = stored(sqlite_engine, ("webhook", receiver.url))
-    (receipt,) = deliver_due(place_of(sqlite_engine, tmp_path, hook=receiver), now=datetime.now(UTC))
+    (receipt,) = deliver_due(context_of(sqlite_engine, tmp_path, hook=receiver), now=datetime.now(UTC))
     ((headers, body),) = receiver.requests
     payload = Webhook(SECRET).verify(body, headers)
     assert receipt.answer == "204 No Content"
@@ -276,10 +282,10 @@ def test_the_signature_is_right_whatever_the_zone_of_the_clock() -> None:
 
 def test_an_id_stays_the_same_over_every_attempt(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
     receiver.answers = [(500, {}), (204, {})]
-    place = place_of(sqlite_engine, tmp_path, hook=receiver)
+    ctx = context_of(sqlite_engine, tmp_path, hook=receiver)
     stored(sqlite_engine, ("webhook", receiver.url))
-    deliver_due(place, now=NOW)
-    deliver_due(place, now=NOW + timedelta(hours=1))
+    deliver_due(ctx, now=NOW)
+    deliver_due(ctx, now=NOW + timedelta(hours=1))
     first, second = (headers for headers, _ in receiver.requests)
     assert first["webhook-id"] == second["webhook-id"]
     assert first["webhook-timestamp"] != second["webhook-timestamp"]
@@ -300,7 +306,7 @@ def test_only_success_is_success_and_what_blames_the_request_is_final(
 ) -> None:
     receiver.answers = [answer]
     stored(sqlite_engine, ("webhook", receiver.url))
-    (receipt,) = deliver_due(place_of(sqlite_engine, tmp_path, hook=receiver), now=NOW)
+    (receipt,) = deliver_due(context_of(sqlite_engine, tmp_path, hook=receiver), now=NOW)
     assert (receipt.state, len(receiver.requests)) == (state, 1)
 
 
@@ -310,7 +316,7 @@ def test_a_receiver_that_asks_for_time_gets_it(
 ) -> None:
     receiver.answers = [(429, {"retry-after": asked})]
     stored(sqlite_engine, ("webhook", receiver.url))
-    deliver_due(place_of(sqlite_engine, tmp_path, hook=receiver), now=NOW)
+    deliver_due(context_of(sqlite_engine, tmp_path, hook=receiver), now=NOW)
     due = next_due(sqlite_engine)
     assert due is not None
     assert timedelta(hours=2) <= due - NOW < timedelta(hours=2, minutes=1)
@@ -318,9 +324,9 @@ def test_a_receiver_that_asks_for_time_gets_it(
 
 def test_a_private_address_is_refused_unless_allowed(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
     urls = [f"https://{host}:{receiver.port}/hook" for host in ("127.0.0.1", "localhost")]
-    place = place_of(sqlite_engine, tmp_path, allowPrivateAddresses=False, recipients={"hooks": urls})
+    ctx = context_of(sqlite_engine, tmp_path, allowPrivateAddresses=False, recipients={"hooks": urls})
     stored(sqlite_engine, *(("webhook", url) for url in urls))
-    receipts = deliver_due(place, now=NOW)
+    receipts = deliver_due(ctx, now=NOW)
     assert [receipt.state for receipt in receipts] == ["dead", "dead"]
     assert all("not public" in receipt.answer for receipt in receipts)
     assert receiver.requests == []
@@ -339,7 +345,7 @@ def test_the_dry_run_writes_what_would_be_sent(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook
 ) -> None:
     stored(sqlite_engine, ("email", "a@example.org"), ("webhook", receiver.url))
-    receipts = deliver_due(place_of(sqlite_engine, tmp_path, inbox, receiver, mode="files"), now=NOW)
+    receipts = deliver_due(context_of(sqlite_engine, tmp_path, inbox, receiver, mode="files"), now=NOW)
     assert [receipt.state for receipt in receipts] == ["sent", "sent"]
     assert (inbox.messages, receiver.requests) == ([], [])
     eml, body = sorted((tmp_path / "outbox").iterdir())
@@ -348,16 +354,16 @@ def test_the_dry_run_writes_what_would_be_sent(
 
 
 def test_an_older_hour_does_not_replace_a_newer_one_on_the_dashboard(sqlite_engine: Engine, tmp_path: Path) -> None:
-    place = place_of(sqlite_engine, tmp_path)
+    ctx = context_of(sqlite_engine, tmp_path)
     newer = documents.empty()
     ended = newer.period.end - timedelta(hours=1)
     older = newer.model_copy(update={"period": newer.period.model_copy(update={"end": ended})})
     stored(sqlite_engine, ("dashboard", "dashboard"), document=newer)
-    deliver_due(place, now=NOW)
-    page = place.environment.dashboard_page.read_bytes()
+    deliver_due(ctx, now=NOW)
+    page = ctx.environment.dashboard_page.read_bytes()
     with writing(sqlite_engine) as connection:
         connection.execute(update(REPORT).values(parameters_hash="first"))
     stored(sqlite_engine, ("dashboard", "dashboard"), document=older)
-    (receipt,) = deliver_due(place, now=NOW)
+    (receipt,) = deliver_due(ctx, now=NOW)
     assert receipt.answer == "left as it is: it shows a later hour"
-    assert place.environment.dashboard_page.read_bytes() == page
+    assert ctx.environment.dashboard_page.read_bytes() == page

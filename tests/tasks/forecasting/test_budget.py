@@ -16,7 +16,7 @@ from models.period import Level, floor_to
 from reports.text.formatting import Formats
 from reports.view.sections import budget_text
 from tasks.forecasting.budget import SPENT, basis, month_of, project_budget
-from tasks.forecasting.daily_model import outlook, weekday_factors
+from tasks.forecasting.daily_model import forecast_days, weekday_factors
 from tasks.rollups.aggregate import rollup_schema
 from tasks.statistics.intervals import Z_80
 from tests.support.factories import hours
@@ -274,7 +274,7 @@ def test_whatever_is_known_makes_a_projection_that_holds_together(
 def test_any_history_can_be_carried_on(usd: list[float | None], weekday: int, ahead: int) -> None:
     """Sums never fall as days go by, nor does what is not known of them."""
     days = np.array(usd, dtype=np.float64)
-    coming = outlook(days, weekday, np.ones(ahead))
+    coming = forecast_days(days, weekday, np.ones(ahead))
     assert np.isfinite(coming.expected).all()
     assert np.isfinite(coming.spread).all()
     assert (np.diff(coming.expected, prepend=0.0) >= 0).all()
@@ -292,8 +292,8 @@ def test_the_interval_holds_the_truth_in_four_of_five_draws() -> None:
         steps = draw.normal(0, draw.choice([0.0, 0.03, 0.06]), count)
         steps[draw.integers(count)] += draw.normal(0, 0.5) * (turn % 4 == 1)
         steps += draw.normal(0, 0.01) * (turn % 4 == 3)
-        rhythm = np.tile([1.1, 1.2, 1.2, 1.1, 1.0, 0.5, 0.4], 13)[:count]
-        spent = 100 * rhythm * np.exp(np.cumsum(steps)) * draw.lognormal(0, 0.12, count)
-        told = outlook(spent[:known], 0, np.ones(coming))
-        inside += abs(float(spent[known:].sum() - told.expected[-1])) <= Z_80 * told.spread[-1]
+        grouping = np.tile([1.1, 1.2, 1.2, 1.1, 1.0, 0.5, 0.4], 13)[:count]
+        spent = 100 * grouping * np.exp(np.cumsum(steps)) * draw.lognormal(0, 0.12, count)
+        reported = forecast_days(spent[:known], 0, np.ones(coming))
+        inside += abs(float(spent[known:].sum() - reported.expected[-1])) <= Z_80 * reported.spread[-1]
     assert 0.75 <= inside / 400 <= 0.85

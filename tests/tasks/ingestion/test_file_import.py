@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, func, select
 
-from models.database import migrate, open_database, reading
+from models.database import open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
 from tasks.ingestion import file_reader as read
-from tasks.ingestion.column_mapping import COLUMNS, Mapping, load_mapping
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY
 
 SELECTION = table_of(Selection)
@@ -53,8 +54,7 @@ def rejects(result: ImportResult) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def shared_engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{folder}/routewatch.db")
-        engine = open_database(f"sqlite:///{folder}/routewatch.db")
+        engine = open_database(migrated_sqlite(Path(folder)))
         yield engine
         engine.dispose()
 
@@ -254,7 +254,7 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("log.txt", b"", "the name ends in '.txt'"),
         ("log.parquet", b"PAR1 cut off", "it is no Parquet file or is cut off"),
@@ -265,13 +265,13 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
     ],
 )
 def test_a_file_that_is_not_what_it_claims_to_be_is_told_and_leaves_nothing(
-    sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, told: str
+    sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, reported: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UnreadableInput) as caught:
         bring(sqlite_engine, path)
-    assert told in str(caught.value)
+    assert reported in str(caught.value)
     assert rows(sqlite_engine) == []
 
 
@@ -294,7 +294,7 @@ _values = st.one_of(st.none(), st.text(max_size=20), st.floats(), st.integers(),
 _rows = st.lists(
     st.fixed_dictionaries(
         {"timestamp": _values | st.just("2026-09-07T08:00:00Z"), "model_id": _values | st.just("m")},
-        optional=dict.fromkeys([name for name in COLUMNS if name not in ("timestamp", "model_id")], _values),
+        optional=dict.fromkeys([name for name in SELECTION_COLUMNS if name not in ("timestamp", "model_id")], _values),
     ),
     max_size=30,
 )  # fmt: skip

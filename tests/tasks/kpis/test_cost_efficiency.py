@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.documents import Interval
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import (
-    MINIMUM_SAMPLE,
+    EFFICIENCY_MINIMUM_SAMPLE,
     NO_ADEQUATE_MODEL,
     cheapest_adequate,
     measure_efficiency,
@@ -62,7 +62,7 @@ def test_an_inadequate_model_is_no_baseline(spoiled: dict[str, Any]) -> None:
 
 def test_few_rows_are_no_knowledge() -> None:
     """Below the minimum sample a model is not called adequate, and the KPI says why it has no value."""
-    efficiency = measure_efficiency(hours(*calls("m", MINIMUM_SAMPLE - 1, 0.01)), LIMITS)
+    efficiency = measure_efficiency(hours(*calls("m", EFFICIENCY_MINIMUM_SAMPLE - 1, 0.01)), LIMITS)
     assert efficiency.value is None
     assert efficiency.savings.reason == NO_ADEQUATE_MODEL
     assert efficiency.coverage.known == 0

@@ -11,16 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from models.database import migrate, open_database
+from models.database import open_database
 from models.documents import Filters
 from models.period import Level, Period
 from models.settings import PerformanceMetrics
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import distribution, heatmap, kpis, model_breakdown, timeline
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.query import Gathered, gather
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.query import RollupSlice, query_rollups
 from tasks.rollups.totals import total
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 TRAFFIC = selections(
@@ -41,11 +42,9 @@ TRAFFIC = selections(
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    address = f"sqlite:///{tmp_path_factory.mktemp('measure')}/m.db"
-    migrate(address)
-    engine = open_database(address)
+    engine = open_database(migrated_sqlite(tmp_path_factory.mktemp("measure")))
     insert_selections(engine, TRAFFIC)
-    fold(engine, Basis("Asia/Kolkata", 2000.0), now=MONDAY)
+    update_rollups(engine, RollupSettings("Asia/Kolkata", 2000.0), now=MONDAY)
     return engine
 
 
@@ -59,8 +58,8 @@ def test_any_period_of_whole_minutes_is_exact(folded: Engine, start: int, length
     """Edges within an hour are covered by minutes, so that nothing is counted twice or left out."""
     first = MONDAY + timedelta(minutes=start)
     period = Period(first, first + timedelta(minutes=length), "Asia/Kolkata")
-    gathered, raw = gather(folded, period, Filters()), within(period)
-    for measured in (total(gathered.parts), total(gathered.hours)):
+    rollup_slice, raw = query_rollups(folded, period, Filters()), within(period)
+    for measured in (total(rollup_slice.parts), total(rollup_slice.hours)):
         assert measured.count == raw.height
         assert math.isclose(measured.sums["cost_sum_usd"], raw["cost_usd"].sum(), rel_tol=1e-9, abs_tol=1e-12)
         assert measured.known("response_time_count") == raw["response_time_ms"].count()
@@ -69,26 +68,26 @@ def test_any_period_of_whole_minutes_is_exact(folded: Engine, start: int, length
 def test_a_period_with_teams_is_rounded_outward_to_hours(folded: Engine) -> None:
     """Minutes do not know teams: the hours around the period are taken, and the result says so."""
     asked = Period(MONDAY + timedelta(minutes=50), MONDAY + timedelta(hours=5, minutes=10), "Asia/Kolkata")
-    gathered = gather(folded, asked, Filters(teams=("t1",)))
-    assert (gathered.asked, gathered.period.start) == (asked, MONDAY + timedelta(minutes=30))
-    assert gathered.period.end == MONDAY + timedelta(hours=5, minutes=30)
-    assert total(gathered.parts).count == total(gathered.hours).count
-    assert total(gathered.hours).count == within(gathered.period).filter(pl.col("team") == "t1").height
+    rollup_slice = query_rollups(folded, asked, Filters(teams=("t1",)))
+    assert (rollup_slice.requested_period, rollup_slice.period.start) == (asked, MONDAY + timedelta(minutes=30))
+    assert rollup_slice.period.end == MONDAY + timedelta(hours=5, minutes=30)
+    assert total(rollup_slice.parts).count == total(rollup_slice.hours).count
+    assert total(rollup_slice.hours).count == within(rollup_slice.period).filter(pl.col("team") == "t1").height
 
 
 def test_seconds_are_rounded_outward_to_minutes(folded: Engine) -> None:
     """Nothing finer than a minute is kept."""
     asked = Period(MONDAY + timedelta(seconds=61), MONDAY + timedelta(seconds=3601), "Asia/Kolkata")
-    period = gather(folded, asked, Filters()).period
+    period = query_rollups(folded, asked, Filters()).period
     assert (period.start, period.end) == (MONDAY + timedelta(minutes=1), MONDAY + timedelta(minutes=61))
 
 
 @pytest.fixture
-def day(folded: Engine) -> Gathered:
-    return gather(folded, Period(MONDAY, MONDAY + timedelta(days=1), "Asia/Kolkata"), Filters())
+def day(folded: Engine) -> RollupSlice:
+    return query_rollups(folded, Period(MONDAY, MONDAY + timedelta(days=1), "Asia/Kolkata"), Filters())
 
 
-def test_the_breakdown_has_the_models_with_most_selections_first(day: Gathered) -> None:
+def test_the_breakdown_has_the_models_with_most_selections_first(day: RollupSlice) -> None:
     """Per model: counts, averages and percentiles of its own rows."""
     breakdown = model_breakdown(day.parts, {})
     raw = within(day.period)
@@ -101,7 +100,7 @@ def test_the_breakdown_has_the_models_with_most_selections_first(day: Gathered) 
         assert model.error_rate == pytest.approx(own["error"].mean())
 
 
-def test_the_timeline_has_every_bucket(day: Gathered) -> None:
+def test_the_timeline_has_every_bucket(day: RollupSlice) -> None:
     """Hours without selections are there, with nothing known."""
     points = timeline(
         day.hours,
@@ -114,7 +113,7 @@ def test_the_timeline_has_every_bucket(day: Gathered) -> None:
     assert len(points) == 6
 
 
-def test_distribution_and_heatmap_count_everything_timed(day: Gathered) -> None:
+def test_distribution_and_heatmap_count_everything_timed(day: RollupSlice) -> None:
     """The bins hold each selection with a time once, the heatmap each selection once, at the zone's hours."""
     raw = within(day.period)
     assert sum(bin_.count for bin_ in distribution(day.parts)) == raw["response_time_ms"].count()

@@ -15,20 +15,20 @@ from models.period import Period
 from models.schema import OptimizationState
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationTransition, table_of
-from tasks.bottlenecks.detect import diagnose
+from tasks.bottlenecks.detect import detect_bottlenecks
 from tasks.kpis.cost_efficiency import cheapest_adequate
-from tasks.optimizer.apply import Evidence, applied_in, apply
+from tasks.optimizer.apply import DecisionContext, applied_in, apply
 from tasks.optimizer.lifecycle import Step, advance
 from tasks.optimizer.queries import list_optimizations
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import Setting, history, read_config, set_by_hand
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, hours, insert_selections, selections
 
 DAY = timedelta(days=1)
 NOW = MONDAY + DAY
-EVIDENCE = Evidence(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
+CONTEXT = DecisionContext(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
 AUTO, SETTINGS = Optimizer(), Settings()
 
 CONFIG = {
@@ -48,7 +48,9 @@ def recommended(
     rollups, limits = hours(*rows), PerformanceMetrics()
     given = CONFIG if config is None else config
     settings = {key: value if isinstance(value, Setting) else Setting(value, 1) for key, value in given.items()}
-    return recommend(diagnose(rollups, limits, "UTC"), rollups, cheapest_adequate(rollups, limits), settings, optimizer)
+    return recommend(
+        detect_bottlenecks(rollups, limits, "UTC"), rollups, cheapest_adequate(rollups, limits), settings, optimizer
+    )
 
 
 def keep(router: Engine, optimization_id: int) -> None:
@@ -63,7 +65,7 @@ def router(engine: Engine) -> Engine:
     for key, value in CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
     insert_selections(engine, selections(*({"timestamp": NOW - timedelta(hours=hour)} for hour in range(168))))
-    fold(engine, basis_of(SETTINGS), now=NOW)
+    update_rollups(engine, rollup_settings(SETTINGS), now=NOW)
     return engine
 
 
@@ -173,7 +175,7 @@ def test_without_an_adequate_model_nobody_is_sent_to_a_cheaper_one() -> None:
 
 def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
     """Value, version, audit row and transitions are written together, and the change can be told."""
-    [item] = apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
+    [item] = apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     assert item.status == "applied"
     assert values(router)["cache.max_entries"] == 2000
     change = history(router, "cache.max_entries")[0]
@@ -194,25 +196,25 @@ def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
 
 def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     """The same keys are left alone for a day, then moved another step."""
-    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
     ready = recommended(SLOW, read_config(router))
     after = Period(NOW, NOW + timedelta(hours=12))
-    [early] = apply(router, ready, SETTINGS, Evidence(after, NOW, NOW + timedelta(hours=23)))
+    [early] = apply(router, ready, SETTINGS, DecisionContext(after, NOW, NOW + timedelta(hours=23)))
     assert early.status == "deferred"
     assert early.note is not None
     assert "cools down until" in early.note
     assert values(router)["cache.max_entries"] == 2000
-    [late] = apply(router, ready, SETTINGS, Evidence(after, NOW, NOW + timedelta(hours=24)))
+    [late] = apply(router, ready, SETTINGS, DecisionContext(after, NOW, NOW + timedelta(hours=24)))
     assert late.status == "applied"
     assert values(router)["cache.max_entries"] == 4000
 
 
 def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
     """What was slow before a change is no evidence against it."""
-    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
-    mixed = Evidence(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
+    mixed = DecisionContext(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
     [item] = apply(router, recommended(SLOW, read_config(router)), SETTINGS, mixed)
     assert item.status == "deferred"
     assert item.note is not None
@@ -224,7 +226,7 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     """Compare and set on the version: nothing of the optimization is written."""
     items = recommended(SLOW)
     set_by_hand(router, "cache.ttl_seconds", 30, by="router", reason="memory", now=NOW)
-    [item] = apply(router, items, SETTINGS, EVIDENCE)
+    [item] = apply(router, items, SETTINGS, CONTEXT)
     assert item.status == "deferred"
     assert item.note is not None
     assert "cache.ttl_seconds is at version 2" in item.note
@@ -236,14 +238,14 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
 @pytest.mark.parametrize(
     ("optimizer", "evidence", "why"),
     [
-        (Optimizer(mode="propose"), EVIDENCE, "the optimizer only proposes"),
-        (Optimizer(mode="off"), EVIDENCE, "the optimizer is off"),
-        (AUTO, Evidence(EVIDENCE.period, NOW + timedelta(days=2), NOW), "much newer selections"),
+        (Optimizer(mode="propose"), CONTEXT, "the optimizer only proposes"),
+        (Optimizer(mode="off"), CONTEXT, "the optimizer is off"),
+        (AUTO, DecisionContext(CONTEXT.period, NOW + timedelta(days=2), NOW), "much newer selections"),
     ],
     ids=["propose", "off", "stale"],
 )
 def test_what_may_not_be_applied_is_only_told(
-    router: Engine, optimizer: Optimizer, evidence: Evidence, why: str
+    router: Engine, optimizer: Optimizer, evidence: DecisionContext, why: str
 ) -> None:
     """By mode, or because the period is history, the config stays as it is."""
     [item] = apply(router, recommended(SLOW), Settings(optimizer=optimizer), evidence)
@@ -260,7 +262,7 @@ def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
             router,
             recommended(SLOW),
             Settings(optimizer=optimizer),
-            Evidence(EVIDENCE.period, NOW, NOW + timedelta(hours=hour)),
+            DecisionContext(CONTEXT.period, NOW, NOW + timedelta(hours=hour)),
         )
     [row] = list_optimizations(router)
     assert (row.state, row.updated_at) == ("proposed", NOW + timedelta(hours=2))
@@ -269,15 +271,15 @@ def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
 def test_knobs_move_only_along_the_users_choices(router: Engine) -> None:
     """A choice list in the settings replaces the default one."""
     optimizer = Optimizer(cache_key_strategy=ChoiceKnob(choices=("exact", "prefix")))
-    apply(router, recommended(UNCACHED, optimizer=optimizer), Settings(optimizer=optimizer), EVIDENCE)
+    apply(router, recommended(UNCACHED, optimizer=optimizer), Settings(optimizer=optimizer), CONTEXT)
     assert values(router)["cache.key_strategy"] == "prefix"
 
 
 def test_every_change_has_its_audit_row(router: Engine) -> None:
     """Versions in the trail run from one without a gap, for each key."""
-    apply(router, recommended(SLOW), SETTINGS, EVIDENCE)
+    apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
-    apply(router, recommended(UNCACHED), SETTINGS, EVIDENCE)
+    apply(router, recommended(UNCACHED), SETTINGS, CONTEXT)
     with reading(router) as connection:
         rows = connection.execute(select(table_of(ConfigChange))).fetchall()
     for key, setting in read_config(router).items():

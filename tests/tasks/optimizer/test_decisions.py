@@ -11,18 +11,18 @@ from urllib.parse import unquote
 import pytest
 from sqlalchemy import Engine
 
-from models.context import load_workplace
-from models.database import migrate
-from models.documents import ConfigMove, Recommendation
+from models.context import load_context
+from models.documents import ConfigChangeProposal, Recommendation
 from models.errors import UsageError
 from models.period import Period
-from tasks.optimizer.apply import Evidence, apply
-from tasks.optimizer.decision_form import NOTHING_PENDING, choices, link_to
-from tasks.optimizer.queries import pending, story_of
+from tasks.optimizer.apply import DecisionContext, apply
+from tasks.optimizer.decision_form import NOTHING_PENDING, decision_options, link_to
+from tasks.optimizer.queries import history_of, pending
 from tasks.optimizer.router_config import read_config, set_by_hand
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
-from tests.deployments.test_cli import call, fault
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
+from tests.support.commands import call, fault
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
 
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -33,24 +33,24 @@ LABEL = "#1 model_selection simple: costly → cheap"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A router with two weeks of traffic, and a proposal that waits."""
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
-    place = load_workplace()
-    set_by_hand(place.engine, "routing.simple", "costly", by="router", reason="default", now=MONDAY)
+    migrated_sqlite(tmp_path)
+    ctx = load_context()
+    set_by_hand(ctx.engine, "routing.simple", "costly", by="router", reason="default", now=MONDAY)
     traffic = ({"timestamp": NOW - timedelta(hours=hour), "complexity": "simple"} for hour in range(1, 14 * 24))
-    insert_selections(place.engine, selections(*traffic))
-    fold(place.engine, basis_of(place.settings), now=NOW)
-    move = ConfigMove(key="routing.simple", from_value="costly", to_value="cheap", version=1)
+    insert_selections(ctx.engine, selections(*traffic))
+    update_rollups(ctx.engine, rollup_settings(ctx.settings), now=NOW)
+    move = ConfigChangeProposal(key="routing.simple", from_value="costly", to_value="cheap", version=1)
     item = Recommendation(
         type="model_selection", bottleneck="high_cost", description="d", impact="high", effort="low", auto_apply=False,
         complexity="simple", from_model="costly", to_model="cheap", moves=(move,), status="waiting",
     )  # fmt: skip
-    apply(place.engine, (item,), place.settings, Evidence(Period(NOW - timedelta(days=1), NOW), NOW, NOW))
+    apply(ctx.engine, (item,), ctx.settings, DecisionContext(Period(NOW - timedelta(days=1), NOW), NOW, NOW))
     return tmp_path
 
 
 @pytest.fixture
 def engine(home: Path) -> Engine:
-    return load_workplace().engine
+    return load_context().engine
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -59,12 +59,12 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
     """The deployment's schema names the pending ones; once decided, nothing is left to choose."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
-    from deployments.service.deployments import timetable  # noqa: PLC0415
+    from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415
     from flows.decide import Decision, decide  # noqa: PLC0415
-    from tasks.optimizer.prefect_tasks import offer_decisions  # noqa: PLC0415
+    from tasks.optimizer.prefect_tasks import update_decision_form  # noqa: PLC0415
 
-    place = load_workplace()
-    (form,) = [it for it in timetable(place.settings, pending(engine)) if it.flow_name == "decide"]
+    ctx = load_context()
+    (form,) = [it for it in scheduled_deployments(ctx.settings, pending(engine)) if it.flow_name == "decide"]
     form.apply()
 
     def offered() -> Any:
@@ -73,11 +73,11 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
             return (schema or {})["properties"]["optimization"]["enum"]
 
     assert offered() == [LABEL]
-    links = offer_decisions.fn(place)
+    links = update_decision_form.fn(ctx)
     assert unquote(links[1]).endswith('/run?parameters={"optimization":"' + LABEL + '"}')
     said = decide(LABEL, Decision.APPROVE, "Anna", "saves money")
     assert said == "#1 is applied (routing.simple = cheap) and is observed from now on"
-    assert [(step.to_state, step.by) for step in story_of(engine, 1)[1]][1:] == [
+    assert [(step.to_state, step.by) for step in history_of(engine, 1)[1]][1:] == [
         ("approved", "Anna"),
         ("applied", "Anna"),
     ]
@@ -91,13 +91,13 @@ def test_links_keep_what_is_chosen_whole() -> None:
     link = link_to("http://prefect.example/", "d", "#1 a&b → c?d")
     assert link.startswith("http://prefect.example/deployments/deployment/d/run?parameters=%7B")
     assert json.loads(unquote(link.partition("parameters=")[2])) == {"optimization": "#1 a&b → c?d"}
-    assert choices(()) == [NOTHING_PENDING]
+    assert decision_options(()) == [NOTHING_PENDING]
 
 
 def test_a_person_decides_on_the_command_line(home: Path, engine: Engine) -> None:
     """Approve, show, revert: each with a name, in one line."""
-    told = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
-    assert told.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
+    reported = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
+    assert reported.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
     story = call(home, "optimizations", "show", "1").stdout
     assert LABEL in story
     assert "anna" in story

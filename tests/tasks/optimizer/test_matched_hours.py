@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.kpi import KpiName
-from tasks.optimizer.matched_hours import SUMS, Metric, compare, match, saved
+from models.kpis import KpiName
+from tasks.optimizer.matched_hours import MATCHED_SUMS, JudgedMetric, compare, match, saved
 from tests.support.factories import MONDAY
 
-ERRORS = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=0.005)
-HITS = Metric(KpiName.CACHE_HIT_RATE, "cache_hit_count", "cache_count", lower_is_better=False, margin=0.01)
+ERRORS = JudgedMetric(KpiName.ERROR_RATE, margin=0.005)
+HITS = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=0.01)
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
@@ -28,7 +28,7 @@ def hours_of(start: datetime, length: timedelta, seed: int = 1, **rates: float) 
         errors = draw.binomial(count, min(1.0, max(0.0, rates.get("errors", 0.02) * wave)))
         hits = draw.binomial(count, min(1.0, max(0.0, rates.get("hits", 0.5) * wave)))
         rows.append(
-            dict.fromkeys(SUMS, 0)
+            dict.fromkeys(MATCHED_SUMS, 0)
             | {"bucket": bucket, "count": count, "error_count": errors, "cache_count": count, "cache_hit_count": hits}
             | {"cost_count": count, "cost_sum_usd": rates.get("usd", 0.01) * count * wave}
         )
@@ -74,14 +74,14 @@ def test_busier_hours_are_no_change() -> None:
         ({"hits": 0.5}, HITS, "unclear"),
     ],
 )
-def test_clear_changes_are_told_by_direction(rates: dict[str, float], metric: Metric, judged: str) -> None:
+def test_clear_changes_are_told_by_direction(rates: dict[str, float], metric: JudgedMetric, judged: str) -> None:
     before, after = hours_of(MONDAY - 2 * WEEK, 2 * WEEK), hours_of(MONDAY, DAY, seed=5, **rates)
     assert compare(match(before, after, "UTC"), metric, seed=1).judgement == judged
 
 
 def test_what_is_worse_but_on_its_good_side_harms_nobody() -> None:
     """A limit says up to where a worse value does not matter."""
-    lenient = Metric(KpiName.ERROR_RATE, "error_count", "count", lower_is_better=True, margin=0.005, limit=0.2)
+    lenient = JudgedMetric(KpiName.ERROR_RATE, margin=0.005, limit=0.2)
     before, after = hours_of(MONDAY - WEEK, WEEK), hours_of(MONDAY, DAY, seed=5, errors=0.08)
     assert compare(match(before, after, "UTC"), lenient, seed=1).judgement == "same"
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.documents import Recommendation
 from models.settings import Optimizer, PerformanceMetrics
-from tasks.bottlenecks.detect import diagnose
+from tasks.bottlenecks.detect import detect_bottlenecks
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import Setting
@@ -32,7 +32,7 @@ def recommended(
     *rows: dict[str, Any], config: dict[str, Setting] = CONFIG, split: Split | None = None
 ) -> tuple[Recommendation, ...]:
     rollups, limits = hours(*rows), PerformanceMetrics()
-    found = diagnose(rollups, limits, "UTC")
+    found = detect_bottlenecks(rollups, limits, "UTC")
     return recommend(found, rollups, cheapest_adequate(rollups, limits), config, Optimizer(), split=split)
 
 
@@ -45,7 +45,7 @@ def test_worth_is_a_share_and_the_best_comes_first() -> None:
     """19 of 21 USD could be saved; slow are 20 % of 400 too many by 5; hits fall short by 15, at twice the effort."""
     found = recommended(*SLOW, *UNCACHED, *COSTLY)
     assert [item.type for item in found] == ["model_selection", "cache_strategy", "cache_optimization"]
-    assert [item.worth for item in found] == pytest.approx([19 / 21, 0.15, 0.05])
+    assert [item.expected_gain for item in found] == pytest.approx([19 / 21, 0.15, 0.05])
     assert [item.confidence for item in found] == pytest.approx([1.0, 1.0, 0.9996], abs=1e-3)
     assert [item.score for item in found] == pytest.approx([19 / 21, 0.075, 0.05], rel=1e-2)
 
@@ -53,7 +53,7 @@ def test_worth_is_a_share_and_the_best_comes_first() -> None:
 def test_what_may_be_chance_counts_for_less() -> None:
     """24 slow of 200 are 2 points over the limit, and 83 % likely to be over it at all."""
     [item] = recommended(*[{"response_time_ms": 5000.0}] * 24, *[{"response_time_ms": 1.0}] * 176)
-    assert item.worth == pytest.approx(0.02)
+    assert item.expected_gain == pytest.approx(0.02)
     assert item.confidence == pytest.approx(0.827, abs=1e-3)
     assert item.score == pytest.approx(0.02 * 0.827, rel=1e-3)
 
@@ -66,13 +66,13 @@ def test_what_cannot_be_done_comes_last_and_has_no_score() -> None:
         ("cache_optimization", False),
         ("cache_strategy", True),
     ]
-    assert found[1].worth == pytest.approx(0.15)
+    assert found[1].expected_gain == pytest.approx(0.15)
 
 
 def test_what_is_not_known_is_worth_nothing_known() -> None:
     """High cost of unknown accuracy: neither worth nor confidence nor score."""
     [item] = recommended(*[{"cost_usd": 0.2}] * 100)
-    assert (item.status, item.worth, item.confidence, item.score) == ("impossible", None, None, None)
+    assert (item.status, item.expected_gain, item.confidence, item.score) == ("impossible", None, None, None)
 
 
 def test_a_model_is_named_per_class_the_larger_saving_first() -> None:
@@ -80,7 +80,7 @@ def test_a_model_is_named_per_class_the_larger_saving_first() -> None:
     hard = [*calls("cheap", 100, 0.01, "complex"), *calls("costly", 300, 0.2, "complex")]
     found = recommended(*COSTLY, *hard)
     assert [item.complexity for item in found] == ["complex", "simple"]
-    assert [item.worth for item in found] == pytest.approx([57 / 82, 19 / 82])
+    assert [item.expected_gain for item in found] == pytest.approx([57 / 82, 19 / 82])
 
 
 @pytest.mark.parametrize(

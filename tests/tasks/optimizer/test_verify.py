@@ -19,24 +19,22 @@ from sqlalchemy import Engine, select
 
 from models.attribution import Attribution
 from models.database import reading
-from models.documents import ConfigMove, Recommendation, Verdict
+from models.documents import Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
-from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
-from tasks.alerts.evaluate import watch
-from tasks.optimizer.apply import Evidence, apply
+from tasks.alerts.evaluate import evaluate_alerts
+from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.decisions import approve, reject, resume, revert, stop
-from tasks.optimizer.lifecycle import overlap, why_not_now
-from tasks.optimizer.queries import list_optimizations, pending, story_of
+from tasks.optimizer.lifecycle import blocking_reason, overlap
+from tasks.optimizer.queries import history_of, list_optimizations, pending
 from tasks.optimizer.router_config import history, read_config, set_by_hand
 from tasks.optimizer.verify import verify
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.proposals import APPLIED_AT, SETTINGS, proposal, propose
 
-SETTINGS = Settings()
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
-APPLIED_AT = MONDAY + 2 * WEEK
 CONFIG = {"cache.max_entries": 1000, "routing.simple": "costly", "routing.complex": "strong"}
 ANNA = Attribution("anna", "saves money", APPLIED_AT)
 
@@ -71,25 +69,8 @@ def router(engine: Engine) -> Engine:
     for key, value in CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
     insert_selections(engine, traffic(MONDAY, 2 * WEEK))
-    fold(engine, basis_of(SETTINGS), now=APPLIED_AT)
+    update_rollups(engine, rollup_settings(SETTINGS), now=APPLIED_AT)
     return engine
-
-
-def proposal(key: str, to_value: Any, engine: Engine) -> Recommendation:
-    setting = read_config(engine)[key]
-    kind: Any = "model_selection" if key.startswith("routing.") else "cache_optimization"
-    return Recommendation(
-        type=kind, bottleneck="high_cost", description="d", impact="high", effort="low",
-        auto_apply=kind != "model_selection", complexity=key.removeprefix("routing.") if "routing." in key else None,
-        moves=(ConfigMove(key=key, from_value=setting.value, to_value=to_value, version=setting.version),),
-        status="waiting" if kind == "model_selection" else "proposed",
-    )  # fmt: skip
-
-
-def propose(engine: Engine, *items: Recommendation, now: datetime = APPLIED_AT) -> list[Recommendation]:
-    from models.period import Period  # noqa: PLC0415
-
-    return list(apply(engine, items, SETTINGS, Evidence(Period(now - DAY, now), now, now)))
 
 
 def applied(engine: Engine, key: str = "cache.max_entries", to_value: Any = 2000) -> int:
@@ -102,13 +83,13 @@ def applied(engine: Engine, key: str = "cache.max_entries", to_value: Any = 2000
 def judged(engine: Engine, length: timedelta = DAY + timedelta(hours=2), /, **rates: float) -> Verdict:
     insert_selections(engine, traffic(APPLIED_AT, length, seed=2, **rates))
     now = APPLIED_AT + length
-    fold(engine, basis_of(SETTINGS), now=now)
+    update_rollups(engine, rollup_settings(SETTINGS), now=now)
     [verdict] = verify(engine, SETTINGS, now)
     return verdict
 
 
 def state_of(engine: Engine, optimization_id: int) -> str:
-    return str(story_of(engine, optimization_id)[0].state)
+    return str(history_of(engine, optimization_id)[0].state)
 
 
 # --- keep or take back ------------------------------------------------------------------------------------------------
@@ -121,7 +102,7 @@ def test_what_helped_is_kept(router: Engine) -> None:
     assert (verdict.state, verdict.matched_by, verdict.hours) == ("kept", "hour of the week", 25)
     assert verdict.goal is not None
     assert (verdict.goal.metric, verdict.goal.judgement) == ("slowShare", "better")
-    row, steps = story_of(router, number)
+    row, steps = history_of(router, number)
     assert [step.to_state for step in steps] == ["proposed", "autoApplied", "applied", "kept"]
     assert steps[-1].evidence == row.verdict == verdict.model_dump(mode="json", by_alias=True)
     assert read_config(router)["cache.max_entries"].value == 2000
@@ -153,9 +134,11 @@ def test_what_harms_is_taken_back_with_an_alert(
             select(table_of(ConfigChange)).where(table_of(ConfigChange).c.optimization_id == number)
         ).fetchall()
     assert (alert.subject, alert.detail) == (f"#{number} {key}", verdict.reason)
-    message = watch(router, SETTINGS, alert.fired_at + timedelta(hours=1), flush=True).message
+    message = evaluate_alerts(router, SETTINGS, alert.fired_at + timedelta(hours=1), flush=True).message
     assert message is not None
-    assert [(news.event.value, news.rule.value) for news in message.news] == [("fired", "optimizationReverted")]
+    assert [(notification.event.value, notification.rule.value) for notification in message.notifications] == [
+        ("fired", "optimizationReverted")
+    ]
     assert [change.reverted_by for change in changes] == [changes[1].id, changes[1].id]
 
 
@@ -171,7 +154,7 @@ def test_sure_harm_is_taken_back_early(router: Engine) -> None:
     number = applied(router)
     now = APPLIED_AT + timedelta(hours=15)
     insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
-    fold(router, basis_of(SETTINGS), now=now)
+    update_rollups(router, rollup_settings(SETTINGS), now=now)
     [verdict] = verify(router, SETTINGS, now, early=True)
     assert verdict.state == "reverted"
     assert state_of(router, number) == "reverted"
@@ -180,14 +163,14 @@ def test_sure_harm_is_taken_back_early(router: Engine) -> None:
 def test_an_early_look_leaves_alone_what_is_not_sure(router: Engine) -> None:
     applied(router)
     insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2))
-    fold(router, basis_of(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
+    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
     assert verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True) == ()
 
 
 def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
     """Without selections there is no verdict: in the end the change stays, and is told to be unproven."""
     number = applied(router)
-    fold(router, basis_of(SETTINGS), now=APPLIED_AT)
+    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT)
     assert [verdict.state for verdict in verify(router, SETTINGS, APPLIED_AT + 2 * DAY)] == ["observing"]
     [last] = verify(router, SETTINGS, APPLIED_AT + WEEK)
     assert (last.state, last.reason) == (
@@ -205,7 +188,7 @@ def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> Non
     down = pl.col("timestamp").is_between(start, start + timedelta(hours=3), closed="left")
     rows = traffic(APPLIED_AT, length, seed=2, slow=0.1).with_columns(error=pl.col("error") | down)
     insert_selections(router, rows)
-    fold(router, basis_of(SETTINGS), now=APPLIED_AT + length)
+    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + length)
     [verdict] = verify(router, SETTINGS, APPLIED_AT + length)
     assert (verdict.state, verdict.incident_hours, verdict.hours) == ("kept", 3, 22)
 
@@ -218,7 +201,7 @@ def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
         error=pl.when(pl.col("complexity") == "complex").then(pl.int_range(pl.len()) % 4 == 1).otherwise("error")
     )
     insert_selections(router, harmed)
-    fold(router, basis_of(SETTINGS), now=APPLIED_AT + DAY)
+    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + DAY)
     [verdict] = verify(router, SETTINGS, APPLIED_AT + DAY + timedelta(hours=2))
     assert verdict.state == "kept"
     assert verdict.savings_usd is not None
@@ -267,7 +250,7 @@ def test_the_wait_doubles_with_each_time_that_it_was_taken_back(router: Engine) 
         revert(router, item.optimization_id or 0, replace(ANNA, at=now))
         with reading(router) as connection:
             waits = [
-                why_not_now(connection, ["cache.max_entries"], SETTINGS, now + timedelta(days=days, hours=hours))
+                blocking_reason(connection, ["cache.max_entries"], SETTINGS, now + timedelta(days=days, hours=hours))
                 for hours in (-1, 0)
             ]
         assert waits[0] is not None
@@ -301,7 +284,7 @@ def test_what_was_approved_is_applied_when_it_can_be(router: Engine) -> None:
 
 def test_a_decision_has_a_name_and_a_note_on_record(router: Engine) -> None:
     number = applied(router, "routing.simple", "cheap")
-    steps = story_of(router, number)[1]
+    steps = history_of(router, number)[1]
     assert [(step.to_state, step.by, step.reason) for step in steps[1:]] == [
         ("approved", "anna", "saves money"),
         ("applied", "anna", "saves money"),
@@ -346,10 +329,10 @@ def test_the_kill_switch_stops_everything_until_it_is_undone(router: Engine) -> 
 def test_a_dry_run_tells_and_changes_nothing(router: Engine) -> None:
     from models.period import Period  # noqa: PLC0415
 
-    evidence = Evidence(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)
+    evidence = DecisionContext(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)
     items = (proposal("cache.max_entries", 2000, router), proposal("routing.simple", "cheap", router))
-    told = apply(router, items, SETTINGS, evidence, dry_run=True)
-    assert [item.status for item in told] == ["applied", "waiting"]
+    reported = apply(router, items, SETTINGS, evidence, dry_run=True)
+    assert [item.status for item in reported] == ["applied", "waiting"]
     assert list_optimizations(router) == []
     assert read_config(router)["cache.max_entries"].value == 1000
     assert [item.status for item in propose(router, *items)] == ["applied", "waiting"]
@@ -373,8 +356,8 @@ def test_two_runs_at_once_apply_once(router: Engine) -> None:
     """Whoever comes second finds the key changed."""
     items = (proposal("cache.max_entries", 2000, router),)
     with ThreadPoolExecutor(4) as pool:
-        told = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
-    assert sorted(told) == ["applied", "deferred", "deferred", "deferred"]
+        reported = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
+    assert sorted(reported) == ["applied", "deferred", "deferred", "deferred"]
     assert read_config(router)["cache.max_entries"].version == 2
 
 
@@ -387,10 +370,10 @@ def test_a_router_that_edits_the_key_in_the_same_second_wins(router: Engine) -> 
 
     with ThreadPoolExecutor(2) as pool:
         ours, theirs = pool.submit(propose, router, *items), pool.submit(edit)
-        told, _ = ours.result()[0], theirs.result()
+        reported, _ = ours.result()[0], theirs.result()
     assert read_config(router)["cache.max_entries"].value == 1500
-    assert told.status in ("deferred", "applied")
-    if told.status == "deferred":
+    assert reported.status in ("deferred", "applied")
+    if reported.status == "deferred":
         assert [change.changed_by for change in history(router, "cache.max_entries")] == ["router", "router"]
 
 
@@ -399,7 +382,7 @@ CRASH = """
     from datetime import datetime, timedelta
     from sqlalchemy import event
     from models.database import open_database
-    from tests.tasks.optimizer.test_verify import propose, proposal
+    from tests.support.proposals import proposal, propose
 
     engine = open_database(sys.argv[1])
     items = (proposal("cache.max_entries", 2000, engine),)

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, select
 
 from deployments.embedded_prefect import without_heartbeat
-from models.context import Workplace, load_workplace
-from models.database import migrate, reading, writing
+from models.context import AppContext, load_context
+from models.database import reading, writing
 from models.period import Period
 from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
-from tasks.alerts.flow_failures import note_failure
-from tasks.orchestration.missed_reports import FURTHEST, CaughtUp, missed
+from tasks.alerts.flow_failures import record_failure
+from tasks.orchestration.missed_reports import FURTHEST, MissableKind, missed
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
+from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Mailbox
 
@@ -43,8 +44,8 @@ def settings(**reporting: Any) -> Settings:
     return parse_settings({"timezone": "Europe/Berlin", "reporting": reporting}, "test")
 
 
-def tell(
-    engine: Engine, kind: CaughtUp, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
+def notify(
+    engine: Engine, kind: MissableKind, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
 ) -> None:
     """Reports of a kind that begin with these days, as though they were told."""
     rows: list[dict[str, Any]] = []
@@ -80,14 +81,14 @@ def test_each_day_of_any_zone_is_due_once_at_the_same_time_of_its_clock(zone: st
 
 def test_the_days_that_nobody_told_are_missing_oldest_first(engine: Engine) -> None:
     """A hole between told days too; not the day whose own run has an hour yet."""
-    tell(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
+    notify(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
     now = berlin(2026, 3, 28, 7, 0)
     assert missed(engine, "daily", settings(), now) == [berlin(2026, 3, 25, 6, 15), berlin(2026, 3, 27, 6, 15)]
     assert missed(engine, "daily", settings(), now + HOUR)[-1] == berlin(2026, 3, 28, 6, 15)
 
 
 def test_weeks_are_missed_by_themselves(engine: Engine) -> None:
-    tell(engine, "weekly", date(2026, 3, 9), days=7)
+    notify(engine, "weekly", date(2026, 3, 9), days=7)
     now = berlin(2026, 3, 30, 12, 0)
     assert missed(engine, "weekly", settings(), now) == [berlin(2026, 3, 23, 6, 30), berlin(2026, 3, 30, 6, 30)]
     assert missed(engine, "daily", settings(), now) == []
@@ -98,22 +99,24 @@ def test_before_the_first_report_nothing_was_promised(engine: Engine) -> None:
 
 
 def test_what_is_long_past_is_not_made_any_more(engine: Engine) -> None:
-    tell(engine, "daily", date(2026, 1, 1))
-    tell(engine, "weekly", date(2025, 12, 29), days=7)
+    notify(engine, "daily", date(2026, 1, 1))
+    notify(engine, "weekly", date(2025, 12, 29), days=7)
     now = berlin(2026, 3, 28, 12, 0)
     assert len(missed(engine, "daily", settings(), now)) == FURTHEST["daily"].days
     assert len(missed(engine, "weekly", settings(), now)) == 4
 
 
 def test_a_schedule_that_is_switched_off_misses_nothing(engine: Engine) -> None:
-    tell(engine, "daily", date(2026, 3, 20))
+    notify(engine, "daily", date(2026, 3, 20))
     off = settings(schedules={"daily": {"enabled": False}})
     assert missed(engine, "daily", off, berlin(2026, 3, 28, 12, 0)) == []
 
 
 def test_a_day_that_was_told_in_another_zone_or_form_is_not_missing(engine: Engine) -> None:
     """Changed settings make no second report of days that are over."""
-    tell(engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b")
+    notify(
+        engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b"
+    )
     assert missed(engine, "daily", settings(locale="de_DE"), berlin(2026, 3, 28, 12, 0)) == []
 
 
@@ -130,7 +133,7 @@ on_prefect = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 
 @pytest.fixture
-def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[Workplace]:
+def ctx(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[AppContext]:
     """Two weeks of selections in Berlin, and the timetable on a Prefect server."""
     path = tmp_path / "settings.json"
     addresses = {"email": ["mailto:ops@example.org"], "management": ["mailto:head@example.org"]}
@@ -145,17 +148,17 @@ def place(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefe
     }  # fmt: skip
     for name, value in environment.items():
         monkeypatch.setenv(f"ROUTEWATCH_{name}", str(value))
-    migrate(f"sqlite:///{tmp_path}/routewatch.db")
-    place = load_workplace()
+    migrated_sqlite(tmp_path)
+    ctx = load_context()
     first = berlin(2026, 3, 16)
     rows = ({"timestamp": first + number * HOUR, "response_time_ms": 500.0} for number in range(14 * 24))
-    insert_selections(place.engine, selections(*rows))
-    from deployments.service.deployments import timetable  # noqa: PLC0415 - importing Prefect takes seconds
+    insert_selections(ctx.engine, selections(*rows))
+    from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415 - importing Prefect takes seconds
 
-    for deployment in timetable(place.settings):
+    for deployment in scheduled_deployments(ctx.settings):
         deployment.apply()
     with without_heartbeat():
-        yield place
+        yield ctx
 
 
 def was_due(kind: str, at: datetime) -> None:
@@ -177,13 +180,13 @@ def run_what_is_due() -> list[tuple[str, str]]:
     from flows.daily import daily  # noqa: PLC0415
     from flows.hourly import hourly  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.orchestration.run_monitor import _runs  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import runs_of_timetable  # noqa: PLC0415
 
     ended = []
     with get_client(sync_client=True) as client:
         for flow in (hourly, daily, weekly):
             for run in sorted(
-                _runs(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
+                runs_of_timetable(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
             ):
                 run_flow(flow, flow_run=run, parameters=run.parameters)
                 state = client.read_flow_run(run.id).state
@@ -191,65 +194,63 @@ def run_what_is_due() -> list[tuple[str, str]]:
     return ended
 
 
-def told(engine: Engine) -> list[tuple[str, datetime, datetime]]:
+def reported(engine: Engine) -> list[tuple[str, datetime, datetime]]:
     with reading(engine) as connection:
         rows = connection.execute(select(REPORT.c.kind, REPORT.c.period_start, REPORT.c.period_end))
         return sorted((row.kind, row.period_start, row.period_end) for row in rows)
 
 
 @on_prefect
-def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(
-    place: Workplace, inbox: Mailbox
-) -> None:
+def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(ctx: AppContext, inbox: Mailbox) -> None:
     """Stopped on Friday; Prefect had Saturday's run ahead, and never made the others. On Sunday the clocks changed."""
     from flows.daily import daily  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.orchestration.run_monitor import look_after  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import monitor_runs  # noqa: PLC0415
 
     weekly(as_of=berlin(2026, 3, 23, 6, 30))
     daily(as_of=berlin(2026, 3, 27, 6, 15))
     was_due("daily", berlin(2026, 3, 28, 6, 15))
     was_due("hourly", berlin(2026, 3, 27, 13, 5))
     returned = berlin(2026, 3, 30, 12, 0)
-    asked = look_after(place, returned).asked
+    asked = monitor_runs(ctx, returned).requested
     assert asked == (
         ("daily", berlin(2026, 3, 29, 6, 15)),
         ("daily", berlin(2026, 3, 30, 6, 15)),
         ("weekly", berlin(2026, 3, 30, 6, 30)),
     )
-    assert look_after(place, returned + HOUR).asked == ()
+    assert monitor_runs(ctx, returned + HOUR).requested == ()
     assert run_what_is_due() == [("hourly", SKIPPED), *[("daily", "Completed")] * 3, ("weekly", "Completed")]
     days = [("daily", berlin(2026, 3, day), berlin(2026, 3, day + 1)) for day in (26, 27, 28, 29)]
     weeks = [("weekly", berlin(2026, 3, day), berlin(2026, 3, day + 7)) for day in (16, 23)]
-    assert told(place.engine) == [*days, *weeks]
+    assert reported(ctx.engine) == [*days, *weeks]
     assert days[-1][2] - days[-1][1] == 23 * HOUR
     recipients = [recipient for recipient, _ in inbox.messages]
     assert (recipients.count("ops@example.org"), recipients.count("head@example.org")) == (4, 2)
     # Whatever is done again, nothing is told again.
     was_due("daily", berlin(2026, 3, 29, 6, 15))
-    assert look_after(place, returned + DAY / 2).asked == ()
+    assert monitor_runs(ctx, returned + DAY / 2).requested == ()
     assert run_what_is_due() == [("daily", "Completed")]
-    assert told(place.engine) == [*days, *weeks]
+    assert reported(ctx.engine) == [*days, *weeks]
     assert len(inbox.messages) == len(recipients)
 
 
 @on_prefect
-def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(place: Workplace) -> None:
+def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(ctx: AppContext) -> None:
     """What is skipped says nothing of whether the flow works: an alert stays."""
     now = datetime.now(UTC)
-    note_failure(place, "hourly", "the database is away", now - DAY)
+    record_failure(ctx, "hourly", "the database is away", now - DAY)
     for hours in (3, 2):
         was_due("hourly", now - hours * HOUR)
     assert run_what_is_due() == [("hourly", SKIPPED)] * 2
-    assert told(place.engine) == []
-    assert alert_state(place) == "firing"
+    assert reported(ctx.engine) == []
+    assert alert_state(ctx) == "firing"
     was_due("hourly", now - HOUR / 2)
     assert run_what_is_due() == [("hourly", "Completed")]
-    assert len(told(place.engine)) == 1
-    assert alert_state(place) == "resolved"
+    assert len(reported(ctx.engine)) == 1
+    assert alert_state(ctx) == "resolved"
 
 
-def alert_state(place: Workplace) -> str:
+def alert_state(ctx: AppContext) -> str:
     alert = table_of(Alert)
-    with reading(place.engine) as connection:
+    with reading(ctx.engine) as connection:
         return str(connection.execute(select(alert.c.state).where(alert.c.rule == "failedFlow")).scalar_one())

@@ -19,11 +19,11 @@ from tasks.retention import archive as archive_module
 from tasks.retention import purge as retain_module
 from tasks.retention.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
 from tasks.retention.purge import retain
-from tasks.rollups.aggregate import KEYS, roll_up
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.update import fold, rebuild
+from tasks.rollups.aggregate import ROLLUP_KEYS, roll_up
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.update import rebuild, update_rollups
 from tests.support.factories import MONDAY, insert_selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, stored, traffic
+from tests.support.rollups import NOW, UTC_BASIS, stored, traffic
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 DAY = timedelta(days=1)
@@ -39,10 +39,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def retained(engine: Engine, folder: Path, basis: Basis = UTC_BASIS) -> dict[Level, pl.DataFrame]:
+def retained(engine: Engine, folder: Path, basis: RollupSettings = UTC_BASIS) -> dict[Level, pl.DataFrame]:
     """Nearly ten days, counted, of which the first five are archived; gives what is known then."""
     insert_selections(engine, RAW)
-    fold(engine, basis, now=NOW)
+    update_rollups(engine, basis, now=NOW)
     retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     return known(engine)
 
@@ -58,7 +58,7 @@ def lose(engine: Engine, *where: ColumnElement[bool]) -> None:
 
 def assert_same(found: dict[Level, pl.DataFrame], expected: dict[Level, pl.DataFrame]) -> None:
     for level in LEVELS:
-        assert_frame_equal(found[level], expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
+        assert_frame_equal(found[level], expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
 
 
 def files_of(folder: Path, day: date) -> list[Path]:
@@ -76,7 +76,7 @@ def test_lost_rollups_come_back_exactly_from_the_archive_and_the_table(
     engine: Engine, folder: Path, zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retain_module, "CHUNK_ROWS", 300)
-    basis = Basis(zone, 2000.0)
+    basis = RollupSettings(zone, 2000.0)
     before = retained(engine, folder, basis)
     lose(engine)
     rebuild(engine, basis, period=None, now=NOW)
@@ -95,9 +95,9 @@ def test_rollups_that_are_there_stay_as_they_were(engine: Engine, folder: Path) 
 def test_days_are_those_of_a_zone_that_changed_after_archiving(engine: Engine, folder: Path) -> None:
     """The folders' names are of the old zone, and one day of the new one is partly in the table."""
     retained(engine, folder)
-    kolkata = Basis("Asia/Kolkata", 500.0)
+    kolkata = RollupSettings("Asia/Kolkata", 500.0)
     lose(engine)
-    fold(engine, kolkata, now=NOW)
+    update_rollups(engine, kolkata, now=NOW)
     assert rebuild_from_archive(engine, folder).left_days == 0
     assert_same(known(engine), roll_up(RAW, kolkata.zone, kolkata.target_ms))
 
@@ -143,14 +143,14 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert_selections(engine, RAW)
-    fold(engine, UTC_BASIS, now=NOW)
-    before, whole_delete = known(engine), retain_module._delete
+    update_rollups(engine, UTC_BASIS, now=NOW)
+    before, whole_delete = known(engine), retain_module.delete_rows
 
     def dying(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
         whole_delete(engine, gone, ids[:10])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(retain_module, "_delete", dying)
+    monkeypatch.setattr(retain_module, "delete_rows", dying)
     with pytest.raises(KeyboardInterrupt):
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     monkeypatch.undo()
@@ -174,7 +174,7 @@ def test_archiving_again_what_a_crash_left_takes_nothing_out_of_the_archive(
     late = traffic(20, start=MONDAY, step=timedelta(minutes=1))
     for rows in (late.head(10), late.tail(10)):
         insert_selections(engine, rows)
-        fold(engine, UTC_BASIS, now=LATER)
+        update_rollups(engine, UTC_BASIS, now=LATER)
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     assert read_archived(folder, MONDAY, RAW_FROM).height == ARCHIVED + 20
 
@@ -183,7 +183,7 @@ def test_late_rows_in_the_table_count_once_they_are_folded(engine: Engine, folde
     retained(engine, folder)
     insert_selections(engine, traffic(20))
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
-    fold(engine, UTC_BASIS, now=LATER)
+    update_rollups(engine, UTC_BASIS, now=LATER)
     before = known(engine)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED + 20, 0)
     assert_same(known(engine), before)
@@ -200,7 +200,7 @@ def test_rows_that_are_folded_while_a_day_is_read_count_too(
     def beside_a_fold(folder: Path, start: datetime, end: datetime) -> pl.DataFrame:
         monkeypatch.undo()
         insert_selections(engine, traffic(20))
-        fold(engine, UTC_BASIS, now=LATER)
+        update_rollups(engine, UTC_BASIS, now=LATER)
         return read(folder, start, end)
 
     lose(engine, ROLLUP.c.bucket < RAW_FROM)
@@ -241,6 +241,6 @@ def test_a_file_without_the_columns_of_a_selection_is_named(sqlite_engine: Engin
 def test_nothing_is_made_where_nothing_was_archived(engine: Engine, folder: Path) -> None:
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(0, 0, 0)
     insert_selections(engine, traffic(10))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(0, 0, 0)
     assert archived_days(folder) == []

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from models.ddsketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.period import Level, floor_to
 from models.schema import OTHER_TEAMS
-from tasks.rollups.aggregate import KEYS, SELECTION_SCHEMA, SUMS, limit_teams, merge, roll_up
-from tasks.rollups.histogram import bin_index, pack, percentiles, tally
+from tasks.rollups.aggregate import ROLLUP_KEYS, ROLLUP_SUMS, SELECTION_SCHEMA, limit_teams, merge, roll_up
+from tasks.rollups.histogram import bin_index, histogram_table, pack, percentiles
 from tests.support.factories import hours, selections
 
 ZONES = st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
@@ -63,7 +63,7 @@ def test_rollups_equal_a_group_by_in_the_zone(rows: list[dict[str, object]], zon
             team,
         )
         expected.setdefault(key, []).append(row)
-    found = {tuple(row[name] for name in KEYS): row for row in rollups.to_dicts()}
+    found = {tuple(row[name] for name in ROLLUP_KEYS): row for row in rollups.to_dicts()}
     assert found.keys() == expected.keys()
     for members_of, members in expected.items():
         times = [row["response_time_ms"] for row in members if row["response_time_ms"] is not None]
@@ -89,10 +89,10 @@ def test_merging_parts_equals_rolling_up_the_whole(
         roll_up(frame(first + second), zone, 2000.0),
     )
     for level in Level:
-        merged = merge(pl.concat([part[level] for part in parts])).sort(KEYS)
-        expected = whole[level].sort(KEYS)
+        merged = merge(pl.concat([part[level] for part in parts])).sort(ROLLUP_KEYS)
+        expected = whole[level].sort(ROLLUP_KEYS)
         assert merged["latency_histogram"].to_list() == expected["latency_histogram"].to_list()
-        for name in SUMS:
+        for name in ROLLUP_SUMS:
             assert merged[name].to_list() == pytest.approx(expected[name].to_list(), rel=1e-9)
 
 
@@ -125,7 +125,7 @@ def test_packing_is_undone_by_tallying() -> None:
     frame = pl.DataFrame(
         {"k": ["a", "b", "c"], "bins": [[3, -2, 3], [], [0, ZERO_BIN]]}, schema_overrides={"bins": pl.List(pl.Int32)}
     )
-    found = tally(frame.select("k", latency_histogram=pack(frame["bins"])), ["k"])
+    found = histogram_table(frame.select("k", latency_histogram=pack(frame["bins"])), ["k"])
     counts = [{bin_: count for bin_, count in zip(found.bins, row, strict=True) if count} for row in found.counts]
     assert dict(zip(found.keys["k"], counts, strict=True)) == {"a": {-2: 1, 3: 2}, "b": {}, "c": {ZERO_BIN: 1, 0: 1}}
 

@@ -12,11 +12,11 @@ from models.database import writing
 from models.documents import Filters
 from models.period import Period
 from models.tables import Overhead, PullState, Selection, table_of
-from tasks.reporting.data_notes import notes
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.query import Gathered, gather
+from tasks.reporting.data_notes import data_notes
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.query import RollupSlice, query_rollups
 from tasks.rollups.totals import total
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections, selections
 
 DAY = Period(MONDAY, MONDAY + timedelta(days=1), "UTC")
@@ -29,15 +29,15 @@ def own(engine: Engine, **values: Any) -> None:
         connection.execute(table_of(Overhead).insert(), call | values)
 
 
-def told(engine: Engine, filters: Filters | None = None) -> str:
-    gathered: Gathered = gather(engine, DAY, filters or Filters())
-    return "\n".join(notes(gathered, total(gathered.parts), AFTER))
+def reported(engine: Engine, filters: Filters | None = None) -> str:
+    gathered: RollupSlice = query_rollups(engine, DAY, filters or Filters())
+    return "\n".join(data_notes(gathered, total(gathered.parts), AFTER))
 
 
 @pytest.fixture
 def counted(engine: Engine) -> Engine:
     insert_selections(engine, selections({"model_id": "a", "cost_usd": 1.0}))
-    fold(engine, Basis("UTC", 2000.0), now=AFTER)
+    update_rollups(engine, RollupSettings("UTC", 2000.0), now=AFTER)
     return engine
 
 
@@ -49,16 +49,16 @@ def test_a_reader_is_told_what_the_routers_own_calls_cost(counted: Engine) -> No
     assert (
         "Calls that answered no request (classifier 2, aretrieve_batch 1) cost 1.75 USD, as far as it is known: of 2 "
         "of 3. That comes on top of the spend of this report, and is in no average."
-    ) in told(counted)
+    ) in reported(counted)
 
 
 def test_of_some_models_alone_nothing_is_told_of_them(counted: Engine) -> None:
     own(counted)
-    assert "answered no request" not in told(counted, Filters(models=("a",)))
+    assert "answered no request" not in reported(counted, Filters(models=("a",)))
 
 
 def test_nothing_is_told_where_there_is_nothing_to_tell(counted: Engine) -> None:
-    text = told(counted)
+    text = reported(counted)
     assert "answered no request" not in text
     assert "list prices" not in text
     assert "complexity, it is told" not in text
@@ -67,11 +67,11 @@ def test_nothing_is_told_where_there_is_nothing_to_tell(counted: Engine) -> None
 def test_a_reader_is_told_that_costs_are_of_list_prices(counted: Engine) -> None:
     with writing(counted) as connection:
         connection.execute(table_of(Selection).update().values(cost_priced_on=date(2026, 9, 7)))
-    assert "Some costs are worked out from list prices of their day, because none was recorded." in told(counted)
+    assert "Some costs are worked out from list prices of their day, because none was recorded." in reported(counted)
 
 
 def test_a_reader_is_told_whose_complexity_is_told_from_tokens(counted: Engine) -> None:
     state = {"source": "openrouter", "kind": "openrouter", "last": {"complexityDerived": 12}}
     with writing(counted) as connection:
         connection.execute(table_of(PullState).insert(), state)
-    assert "Where openrouter does not say the complexity, it is told from the prompt's tokens." in told(counted)
+    assert "Where openrouter does not say the complexity, it is told from the prompt's tokens." in reported(counted)

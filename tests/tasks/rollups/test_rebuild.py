@@ -15,41 +15,35 @@ from sqlalchemy import Engine, delete, select, update
 from models.database import reading, writing
 from models.period import Level
 from models.schema import HOUR_TOTAL
-from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
-from tasks.rollups.aggregate import KEYS, merge
-from tasks.rollups.checkpoint import Basis
+from models.tables import Rollup, RollupCheckpoint, Selection, SelectionChange, table_of
+from tasks.rollups.aggregate import ROLLUP_KEYS, merge
+from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.reconcile import reconcile
-from tasks.rollups.update import fold
-from tests.support.factories import MONDAY, insert_selections, selections
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of, stored, totals_of, traffic
+from tasks.rollups.update import update_rollups
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of, stored, totals_of, traffic
 
-SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(FoldState)
-
-
-def raw_of(engine: Engine) -> pl.DataFrame:
-    with reading(engine) as connection:
-        rows = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings().all()
-    return selections(*({name: row[name] for name in selections().columns} for row in rows))
+SELECTION, ROLLUP, STATE = table_of(Selection), table_of(Rollup), table_of(RollupCheckpoint)
 
 
 def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:
     """A changed row leaves the old buckets and enters the new ones, days and weeks included."""
     insert_selections(engine, traffic(300))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     with writing(engine) as connection:
         one = SELECTION.c.id == 5
         moved = {"cost_usd": 7.0, "timestamp": MONDAY + timedelta(days=9), "model_id": "other"}
         connection.execute(update(SELECTION).where(one).values(moved))
         connection.execute(update(SELECTION).where(SELECTION.c.id.between(20, 40)).values(accuracy=0.5))
-    result = fold(engine, UTC_BASIS, now=NOW)
-    assert (result.rows, result.mended > 1) == (0, True)
+    result = update_rollups(engine, UTC_BASIS, now=NOW)
+    assert (result.rows, result.rebuilt_hours > 1) == (0, True)
     assert_rollups_are_of(engine, raw_of(engine))
-    assert fold(engine, UTC_BASIS, now=NOW).mended == 0
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rebuilt_hours == 0
 
 
 def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) -> None:
     insert_selections(postgres_engine, traffic(10))
-    fold(postgres_engine, UTC_BASIS, now=NOW)
+    update_rollups(postgres_engine, UTC_BASIS, now=NOW)
     with writing(postgres_engine) as connection:
         connection.execute(update(SELECTION).values(cost_usd=SELECTION.c.cost_usd))
     with reading(postgres_engine) as connection:
@@ -58,9 +52,9 @@ def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) ->
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
 def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engine, zone: str) -> None:
-    basis = Basis(zone, 2000.0)
+    basis = RollupSettings(zone, 2000.0)
     insert_selections(engine, traffic(400))
-    fold(engine, basis, now=NOW)
+    update_rollups(engine, basis, now=NOW)
     assert reconcile(engine) == 0
     with writing(engine) as connection:
         hour = ROLLUP.c.level == Level.HOUR.value
@@ -75,18 +69,18 @@ def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engin
 
 def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engine) -> None:
     insert_selections(engine, traffic(400))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     gone = MONDAY + timedelta(hours=12)
     with writing(engine) as connection:
         connection.execute(update(STATE).values(raw_from=gone))
         connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
     assert reconcile(engine) == 0
     insert_selections(engine, traffic(20, start=MONDAY))
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 20
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 20
     with writing(engine) as connection:
         connection.execute(update(SELECTION).where(SELECTION.c.timestamp < gone).values(cost_usd=9.0))
-    result = fold(engine, UTC_BASIS, now=NOW)
-    assert (result.mended, result.left) == (0, 3)
+    result = update_rollups(engine, UTC_BASIS, now=NOW)
+    assert (result.rebuilt_hours, result.remaining_hours) == (0, 3)
     assert_rollups_are_of(engine, pl.concat([traffic(400), traffic(20, start=MONDAY)]))
 
 
@@ -96,14 +90,14 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
     Also those rows count once that arrive late, for a time whose rows are gone, before the zone is changed.
     """
     insert_selections(engine, traffic(1200))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     gone = MONDAY + timedelta(days=2)
     with writing(engine) as connection:
         connection.execute(update(STATE).values(raw_from=gone))
         connection.execute(delete(SELECTION).where(SELECTION.c.timestamp < gone))
     insert_selections(engine, traffic(10))
     for zone in ("Asia/Tokyo", "Asia/Kathmandu", "America/New_York", "UTC"):
-        fold(engine, Basis(zone, 2000.0), now=NOW)
+        update_rollups(engine, RollupSettings(zone, 2000.0), now=NOW)
         with reading(engine) as connection:
             for level in (Level.HOUR, Level.DAY, Level.WEEK):
                 counts = connection.execute(select(ROLLUP.c["count"]).where(ROLLUP.c.level == level.value)).scalars()
@@ -113,7 +107,7 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
 
 def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Engine) -> None:
     insert_selections(engine, traffic(2_000))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     with writing(engine) as connection:
         for level, start in ((Level.DAY, MONDAY + timedelta(days=2)), (Level.WEEK, MONDAY + timedelta(days=7))):
             connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level.value, ROLLUP.c.bucket == start))
@@ -128,11 +122,11 @@ def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Eng
 def test_a_database_of_before_gets_its_hours_added_up(engine: Engine) -> None:
     """The migration joins histograms byte by byte, and yet they read as their sum."""
     insert_selections(engine, traffic(400))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     revision = importlib.import_module("models.migrations.versions.0004_add_hours_up")
     with writing(engine) as connection:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == HOUR_TOTAL))
         with Operations.context(MigrationContext.configure(connection)):
             revision.upgrade()
     found, expected = stored(engine, HOUR_TOTAL), totals_of(stored(engine, Level.HOUR))
-    assert_frame_equal(merge(found).sort(KEYS), expected, check_exact=False, rel_tol=1e-9)
+    assert_frame_equal(merge(found).sort(ROLLUP_KEYS), expected, check_exact=False, rel_tol=1e-9)

@@ -3,92 +3,52 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 
 from models.database import reading, writing
 from models.period import Level, Period
-from models.schema import HOUR_TOTAL
-from models.tables import FoldState, Rollup, Selection, table_of
+from models.tables import RollupCheckpoint, Selection, table_of
 from tasks.rollups import selection_reader as scan
 from tasks.rollups import store as shelve
-from tasks.rollups import update as fold_module
+from tasks.rollups import update as update_module
 from tasks.rollups import watermark as settle_module
-from tasks.rollups.aggregate import COLUMNS, KEYS, merge, roll_up
-from tasks.rollups.checkpoint import MINUTES_KEPT, Basis
-from tasks.rollups.rebuild import mend
-from tasks.rollups.update import fold, rebuild
-from tests.support.factories import MONDAY, insert_selections, selections
-
-UTC_BASIS = Basis("UTC", 2000.0)
-NOW = datetime(2026, 9, 8, 16, tzinfo=UTC)
-ROLLUP = table_of(Rollup)
-
-
-def traffic(count: int, start: datetime = MONDAY, step: timedelta = timedelta(minutes=7)) -> pl.DataFrame:
-    return selections(
-        *(
-            {
-                "timestamp": start + i * step,
-                "model_id": f"m{i % 3}",
-                "team": f"t{i % 2}",
-                "response_time_ms": 100.0 * (1 + i % 40),
-                "cost_usd": i / 1000,
-            }
-            for i in range(count)
-        )
-    )
-
-
-def stored(engine: Engine, level: str) -> pl.DataFrame:
-    with reading(engine) as connection:
-        rows = connection.execute(select(*ROLLUP.c[COLUMNS]).where(ROLLUP.c.level == str(level))).fetchall()
-    schema = roll_up(selections(), "UTC", 0.0)[Level.HOUR].schema
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(KEYS)
-
-
-def assert_rollups_are_of(engine: Engine, raw: pl.DataFrame, basis: Basis = UTC_BASIS) -> None:
-    expected = roll_up(raw, basis.zone, basis.target_ms, minutes_from=NOW - MINUTES_KEPT)
-    for level in Level:
-        assert_frame_equal(stored(engine, level), expected[level].sort(KEYS), check_exact=False, rel_tol=1e-9)
-    totals = totals_of(expected[Level.HOUR])
-    assert_frame_equal(stored(engine, HOUR_TOTAL), totals, check_exact=False, rel_tol=1e-9)
-
-
-def totals_of(hours: pl.DataFrame) -> pl.DataFrame:
-    """The hours over all models, complexities and teams."""
-    return merge(hours.with_columns(pl.lit("").alias(name) for name in KEYS[1:])).sort(KEYS)
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.rebuild import rebuild_changed_hours
+from tasks.rollups.update import rebuild, update_rollups
+from tests.support.factories import MONDAY, insert_selections
+from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of, stored, traffic
+from tests.support.waiting import until
 
 
 def test_a_fold_counts_everything_once(engine: Engine) -> None:
     """Folding again adds nothing."""
     insert_selections(engine, traffic(500))
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 500
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 0
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 500
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 0
     assert_rollups_are_of(engine, traffic(500))
 
 
 def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
     """Rows of a time that was folded before are added to its rollups."""
     insert_selections(engine, traffic(300))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     late = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, late)
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 50
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 50
     assert_rollups_are_of(engine, pl.concat([traffic(300), late]))
 
 
 def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small chunks give the rollups of one large one."""
     monkeypatch.setattr(scan, "RANGE_ROWS", 37)
-    monkeypatch.setattr(fold_module, "COMMIT_ROWS", 100)
+    monkeypatch.setattr(update_module, "COMMIT_ROWS", 100)
     insert_selections(engine, traffic(400))
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 400
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 400
     assert_rollups_are_of(engine, traffic(400))
 
 
@@ -97,16 +57,16 @@ def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch:
     insert_selections(engine, traffic(200))
 
     def dying(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
-        shelve.add(connection, level, rollups)
+        shelve.add_rollups(connection, level, rollups)
         if level is Level.WEEK:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fold_module, "add", dying)
+    monkeypatch.setattr(update_module, "add_rollups", dying)
     with pytest.raises(KeyboardInterrupt):
-        fold(engine, UTC_BASIS, now=NOW)
+        update_rollups(engine, UTC_BASIS, now=NOW)
     monkeypatch.undo()
     assert stored(engine, Level.HOUR).is_empty()
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     assert_rollups_are_of(engine, traffic(200))
 
 
@@ -117,7 +77,7 @@ def test_two_folds_at_once_count_once(engine: Engine) -> None:
 
     def work() -> None:
         gate.wait()
-        counted.append(fold(engine, UTC_BASIS, now=NOW).rows)
+        counted.append(update_rollups(engine, UTC_BASIS, now=NOW).rows)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -135,7 +95,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
 
     def folding() -> None:
         started.set()
-        result.append(fold(postgres_engine, UTC_BASIS, now=NOW).rows)
+        result.append(update_rollups(postgres_engine, UTC_BASIS, now=NOW).rows)
 
     with postgres_engine.connect() as early:
         transaction = early.begin()
@@ -147,7 +107,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
         started.wait()
         transaction.commit()
     thread.join()
-    fold(postgres_engine, UTC_BASIS, now=NOW)
+    update_rollups(postgres_engine, UTC_BASIS, now=NOW)
     assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
 
 
@@ -167,25 +127,27 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
         transaction = early.begin()
         pid = early.scalar(text("SELECT pg_backend_pid()"))
         early.execute(insert(table), [row])
-        assert settle_module.settle(postgres_engine, 0.0).held_by == (pid,)
-        thread = threading.Thread(target=lambda: results.append(fold(postgres_engine, UTC_BASIS, now=NOW)))
+        assert settle_module.find_watermark(postgres_engine, 0.0).held_by == (pid,)
+        thread = threading.Thread(target=lambda: results.append(update_rollups(postgres_engine, UTC_BASIS, now=NOW)))
         thread.start()
-        assert waits.wait(30)
+        until(waits.is_set)
         with writing(postgres_engine) as other:
             other.execute(text("SET LOCAL lock_timeout = '1ms'"))
             other.execute(insert(table), [row, row])
         transaction.commit()
     thread.join()
     assert [result.held_by for result in results] == [()]
-    assert results[0].rows + fold(postgres_engine, UTC_BASIS, now=NOW).rows == 3
+    assert results[0].rows + update_rollups(postgres_engine, UTC_BASIS, now=NOW).rows == 3
 
 
-@pytest.mark.parametrize("basis", [Basis("Asia/Kolkata", 2000.0), Basis("UTC", 500.0)], ids=["zone", "target"])
-def test_a_new_basis_rebuilds_everything(engine: Engine, basis: Basis) -> None:
+@pytest.mark.parametrize(
+    "basis", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
+)
+def test_a_new_basis_rebuilds_everything(engine: Engine, basis: RollupSettings) -> None:
     """When the reporting zone or the target changes, all rollups are made anew."""
     insert_selections(engine, traffic(300))
-    fold(engine, UTC_BASIS, now=NOW)
-    result = fold(engine, basis, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
+    result = update_rollups(engine, basis, now=NOW)
     assert result.rebuilt
     assert_rollups_are_of(engine, traffic(300), basis)
 
@@ -197,7 +159,7 @@ def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) ->
     """Rollups that went missing are back after a rebuild, and the others are as they were."""
     raw = traffic(3_000)
     insert_selections(engine, raw)
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     with writing(engine) as connection:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.bucket == MONDAY + timedelta(days=8, hours=5)))
     rebuild(engine, UTC_BASIS, period=period, now=NOW)
@@ -207,12 +169,12 @@ def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) ->
 def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
     """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
     insert_selections(engine, traffic(100))
-    fold(engine, UTC_BASIS, now=NOW)
+    update_rollups(engine, UTC_BASIS, now=NOW)
     insert_selections(engine, traffic(1))
-    newest = fold(engine, UTC_BASIS, now=NOW).last_selection_at
+    newest = update_rollups(engine, UTC_BASIS, now=NOW).last_selection_at
     assert newest == MONDAY + 99 * timedelta(minutes=7)
     with reading(engine) as connection:
-        assert connection.scalar(select(table_of(FoldState).c.folded_at)) == NOW
+        assert connection.scalar(select(table_of(RollupCheckpoint).c.rollups_updated_at)) == NOW
 
 
 def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
@@ -220,18 +182,18 @@ def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
 ) -> None:
     """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
     insert_selections(engine, traffic(50))
-    write, table = fold_module._write, table_of(Selection)
+    write, table = update_module.write_rollups, table_of(Selection)
     changes = iter([9.0])
 
     def late(*arguments: Any) -> bool:
         for cost in changes:
             with writing(engine) as connection:
                 connection.execute(update(table).where(table.c.id == 7).values(cost_usd=cost))
-            assert mend(engine).hours == 1
+            assert rebuild_changed_hours(engine).hours == 1
         return write(*arguments)
 
-    monkeypatch.setattr(fold_module, "_write", late)
-    assert fold(engine, UTC_BASIS, now=NOW).rows == 50
+    monkeypatch.setattr(update_module, "write_rollups", late)
+    assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 50
     raw = traffic(50)
     changed = raw.with_row_index().with_columns(cost_usd=pl.when(pl.col("index") == 6).then(9.0).otherwise("cost_usd"))
     assert_rollups_are_of(engine, changed.drop("index"))

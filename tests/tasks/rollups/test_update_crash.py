@@ -13,10 +13,9 @@ from sqlalchemy import Engine, func, select
 
 from models.database import reading
 from models.tables import Selection, table_of
-from tasks.rollups.update import fold
+from tasks.rollups.update import update_rollups
 from tests.support.paths import ROOT
-from tests.tasks.rollups.test_rebuild import raw_of
-from tests.tasks.rollups.test_update import NOW, UTC_BASIS, assert_rollups_are_of
+from tests.support.rollups import NOW, UTC_BASIS, assert_rollups_are_of, raw_of
 
 KILLS = int(os.environ.get("ROUTEWATCH_KILLS", "6"))
 """50 take a few minutes."""
@@ -48,7 +47,7 @@ FOLDER = """
     import sys
     from models.database import connect
     from tasks.rollups.update import fold
-    from tests.tasks.rollups.test_update import NOW, UTC_BASIS
+    from tests.support.rollups import NOW, UTC_BASIS
     engine = connect(sys.argv[1])
     print("ready", flush=True)
     while True:
@@ -83,9 +82,9 @@ def test_folds_that_are_killed_at_any_instant_count_every_row_once(
         assert folding.stdout.readline() == "ready\n"
         kill_after(folding, chance.uniform(0.0, 0.8))
         folding.stdout.close()
-    told = [writer.communicate(timeout=300)[0] for writer in writers]
-    assert told == [f"{20 * KILLS}\n"] * 4
-    fold(engine, UTC_BASIS, now=NOW)
+    reported = [writer.communicate(timeout=300)[0] for writer in writers]
+    assert reported == [f"{20 * KILLS}\n"] * 4
+    update_rollups(engine, UTC_BASIS, now=NOW)
     with reading(engine) as connection:
         assert (connection.scalar(select(func.count()).select_from(table_of(Selection))) or 0) > 20 * KILLS
     assert_rollups_are_of(engine, raw_of(engine))

@@ -27,26 +27,31 @@ from hypothesis.stateful import (
 from polars.testing import assert_frame_equal
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from models.database import migrate, open_database, reading, writing
+from models.database import open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.schema import HOUR_TOTAL
-from models.tables import FoldState, Rollup, Selection, SelectionChange, table_of
+from models.tables import Rollup, RollupCheckpoint, Selection, SelectionChange, table_of
 from tasks.retention.purge import retain
 from tasks.rollups import store as shelve
-from tasks.rollups import update as fold_module
-from tasks.rollups.aggregate import COLUMNS, KEYS, SELECTION_SCHEMA, empty, roll_up
-from tasks.rollups.checkpoint import Basis
+from tasks.rollups import update as update_module
+from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, SELECTION_SCHEMA, empty, roll_up
+from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.reconcile import reconcile
-from tasks.rollups.update import fold
-from tasks.rollups.watermark import settle
-from tests.tasks.rollups.test_update import totals_of
+from tasks.rollups.update import update_rollups
+from tasks.rollups.watermark import find_watermark
+from tests.support.databases import migrated_sqlite
+from tests.support.rollups import totals_of
 
 SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)
 """The clocks of New York go back ten hours later."""
 
 NOW = START + timedelta(hours=30)
-BASES = (Basis("UTC", 2000.0), Basis("America/New_York", 2000.0), Basis("Asia/Kolkata", 500.0))
+BASES = (
+    RollupSettings("UTC", 2000.0),
+    RollupSettings("America/New_York", 2000.0),
+    RollupSettings("Asia/Kolkata", 500.0),
+)
 
 EXAMPLES = int(os.environ.get("ROUTEWATCH_EXAMPLES", "15"))
 
@@ -78,7 +83,7 @@ class Folding(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         with writing(self.engine) as connection:
-            for model in (Rollup, Selection, SelectionChange, FoldState):
+            for model in (Rollup, Selection, SelectionChange, RollupCheckpoint):
                 connection.execute(delete(table_of(model)))
         self.basis = BASES[0]
         self.early: tuple[Connection, Any] | None = None
@@ -113,7 +118,7 @@ class Folding(RuleBasedStateMachine):
     @rule(data=st.data())
     def change_rows(self, data: st.DataObject) -> None:
         with reading(self.engine) as connection:
-            raw_from = connection.scalar(select(table_of(FoldState).c.raw_from))
+            raw_from = connection.scalar(select(table_of(RollupCheckpoint).c.raw_from))
             kept = SELECTION.c.timestamp >= (raw_from or EARLIEST)
             ids = connection.execute(select(SELECTION.c.id).where(kept).order_by(SELECTION.c.id)).scalars().all()
         if not ids:
@@ -129,12 +134,12 @@ class Folding(RuleBasedStateMachine):
         self.is_settled = False
 
     @rule(basis=st.sampled_from(BASES))
-    def fold(self, basis: Basis) -> None:
+    def fold(self, basis: RollupSettings) -> None:
         """Once rows are gone, what they were counted on can no longer be had on another basis: it stays."""
         self.basis = basis if self.removed.is_empty() else self.basis
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fold_module, "settle", partial(settle, patience_s=0.0))
-            result = fold(self.engine, self.basis, now=NOW)
+            patch.setattr(update_module, "find_watermark", partial(find_watermark, patience_s=0.0))
+            result = update_rollups(self.engine, self.basis, now=NOW)
         assert bool(result.held_by) == (self.early is not None)
         self.is_settled = self.early is None
 
@@ -144,14 +149,14 @@ class Folding(RuleBasedStateMachine):
         calls = itertools.count()
 
         def add(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
-            shelve.add(connection, level, rollups)
+            shelve.add_rollups(connection, level, rollups)
             if next(calls) == after:
                 raise Killed
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fold_module, "add", add)
+            patch.setattr(update_module, "add_rollups", add)
             try:
-                fold(self.engine, self.basis, now=NOW)
+                update_rollups(self.engine, self.basis, now=NOW)
             except Killed:
                 return
         self.is_settled = True
@@ -162,7 +167,7 @@ class Folding(RuleBasedStateMachine):
         before = self.committed()
         retain(self.engine, raw_kept=timedelta(hours=1), now=START + timedelta(hours=12 * quarters))
         with reading(self.engine) as connection:
-            raw_from = connection.scalar(select(table_of(FoldState).c.raw_from))
+            raw_from = connection.scalar(select(table_of(RollupCheckpoint).c.raw_from))
         gone = before.filter(pl.col("timestamp") < raw_from)
         assert self.committed().height == before.height - gone.height
         self.removed = pl.concat([self.removed, gone])
@@ -172,7 +177,7 @@ class Folding(RuleBasedStateMachine):
     def lose_an_hour_and_reconcile(self, data: st.DataObject) -> None:
         hour = ROLLUP.c.level == Level.HOUR.value
         with reading(self.engine) as connection:
-            raw_from = connection.scalar(select(table_of(FoldState).c.raw_from))
+            raw_from = connection.scalar(select(table_of(RollupCheckpoint).c.raw_from))
             stored = connection.execute(select(ROLLUP.c.bucket).where(hour).distinct()).scalars().all()
         buckets = [bucket for bucket in stored if raw_from is None or bucket >= raw_from]
         if buckets:
@@ -187,8 +192,8 @@ class Folding(RuleBasedStateMachine):
         if not getattr(self, "is_settled", False):
             return
         with reading(self.engine) as connection:
-            stored = connection.execute(select(ROLLUP.c.level, *ROLLUP.c[COLUMNS])).fetchall()
-            minutes_from = connection.scalar(select(table_of(FoldState).c.minutes_from))
+            stored = connection.execute(select(ROLLUP.c.level, *ROLLUP.c[ROLLUP_COLUMNS])).fetchall()
+            minutes_from = connection.scalar(select(table_of(RollupCheckpoint).c.minutes_from))
         raw = pl.concat([self.committed(), self.removed])
         expected = roll_up(raw, self.basis.zone, self.basis.target_ms, minutes_from=minutes_from)
         for level, rollups in (
@@ -196,7 +201,7 @@ class Folding(RuleBasedStateMachine):
         ).items():
             found = [row[1:] for row in stored if row[0] == level]
             frame = pl.DataFrame(found, schema=empty().schema, orient="row")
-            assert_frame_equal(frame.sort(KEYS), rollups.sort(KEYS), check_exact=False, rel_tol=1e-9)
+            assert_frame_equal(frame.sort(ROLLUP_KEYS), rollups.sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
 
     def committed(self) -> pl.DataFrame:
         with reading(self.engine) as connection:
@@ -213,8 +218,7 @@ class Folding(RuleBasedStateMachine):
 @pytest.fixture
 def file_engine() -> Iterator[Engine]:
     with TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{Path(folder) / 'r.db'}")
-        engine = open_database(f"sqlite:///{Path(folder) / 'r.db'}")
+        engine = open_database(migrated_sqlite(Path(folder)))
         yield engine
         engine.dispose()
 

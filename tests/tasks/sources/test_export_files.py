@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from models.errors import SourceUnavailable, UnreadableInput
 from tasks.ingestion.file_reader import Reject
 from tasks.sources import export_files as exports
-from tasks.sources.export_files import NOT_FINISHED, Exports, Row, json_object
+from tasks.sources.export_files import NOT_FINISHED, Exports, ParsedRow, json_object
 
 
 class Reader:
@@ -28,13 +28,13 @@ class Reader:
     def __init__(self, location: object, **options: Any) -> None:
         self.exports = Exports(str(location), **options)
         self.cursor: str | None = None
-        self.unreadable: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ParsedRow]:
         rows = []
         for chunk in self.exports.chunks(self.cursor):
             rows += chunk.rows
-            self.unreadable += Counter(chunk.unreadable)
+            self.rejected += Counter(chunk.rejected)
             self.cursor = chunk.cursor
         return rows
 
@@ -62,7 +62,7 @@ def test_a_second_pull_gives_only_what_was_written_since(tmp_path: Path) -> None
     assert reader.numbers() == []
     append(path, lines([3]))
     assert [(row.line, row.value) for row in reader.rows()] == [(3, {"n": 3})]
-    assert not reader.unreadable
+    assert not reader.rejected
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,8 +86,8 @@ def test_a_file_that_grows_by_any_pieces_gives_the_rows_of_the_whole_once(data: 
             append(growing, content[start:end])
             found += [(row.line, row.value) for row in pieces.rows()]
         assert found == expected
-        told = {reason: count for reason, count in pieces.unreadable.items() if reason != NOT_FINISHED}
-        assert told == dict(once.unreadable)
+        reason = {reason: count for reason, count in pieces.rejected.items() if reason != NOT_FINISHED}
+        assert reason == dict(once.rejected)
 
 
 def test_an_unfinished_last_line_waits_and_is_told_once_where_its_end_does_not_come(tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_an_unfinished_last_line_waits_and_is_told_once_where_its_end_does_not_c
     path.write_bytes(lines([1]) + b'{"n": 2')
     reader = Reader(path)
     assert reader.numbers() == [1]
-    assert not reader.unreadable
+    assert not reader.rejected
     assert reader.numbers() == []
     assert reader.numbers() == []
-    assert reader.unreadable == {NOT_FINISHED: 1}
+    assert reader.rejected == {NOT_FINISHED: 1}
     assert reader.exports.size(reader.cursor) == 0
     append(path, b"2}\n")
     assert [(row.line, row.value["n"]) for row in reader.rows()] == [(2, 22)]
@@ -167,7 +167,7 @@ def test_files_of_all_kinds_are_read_in_order_of_name(tmp_path: Path) -> None:
     rows = reader.rows()
     assert [float(row.value["n"]) for row in rows] == [1, 2, 3, 4.5, 5, 6, 7, 8, 9, 10, 11]
     assert rows[-1].file == "sub/h.ndjson"
-    assert not reader.unreadable
+    assert not reader.rejected
     assert reader.rows() == []
     assert Exports(str(tmp_path)).size(reader.cursor) == 0
 
@@ -232,7 +232,7 @@ def test_other_formats_are_read_by_whoever_knows_them(tmp_path: Path) -> None:
     (tmp_path / "a.pb").write_bytes(b"abc")
     reader = Reader(tmp_path, whole={".pb": lambda path: [*path.read_bytes(), Reject(0, "is no span")]})
     assert [row.value for row in reader.rows()] == [97, 98, 99]
-    assert reader.unreadable == {"is no span": 1}
+    assert reader.rejected == {"is no span": 1}
     assert reader.rows() == []
 
 
@@ -252,7 +252,7 @@ def test_lines_that_are_no_rows_are_counted_by_reason(tmp_path: Path, monkeypatc
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(content))
     reader = Reader(tmp_path)
     assert reader.numbers() == [1, 2, 1, 2]
-    assert reader.unreadable == {
+    assert reader.rejected == {
         "is no valid JSON": 4, "is no JSON object": 2, "the line is longer than 30 bytes": 2,
     }  # fmt: skip
 
@@ -266,12 +266,12 @@ def test_a_file_that_cannot_be_read_is_counted_once_and_stops_nothing(tmp_path: 
     (tmp_path / "e.jsonl").write_bytes(lines([5000]))
     reader = Reader(tmp_path)
     assert reader.numbers()[-1] == 5000
-    assert sorted(reason.split(":")[0] for reason in reader.unreadable) == [
+    assert sorted(reason.split(":")[0] for reason in reader.rejected) == [
         "a.jsonl.gz", "b.parquet", "c.json", "d.csv.gz",
     ]  # fmt: skip
-    told = dict(reader.unreadable)
+    reason = dict(reader.rejected)
     assert reader.rows() == []
-    assert reader.unreadable == told
+    assert reader.rejected == reason
     (tmp_path / "a.jsonl.gz").write_bytes(whole)
     assert reader.numbers() == list(range(1000))
 
@@ -283,7 +283,7 @@ def test_a_file_that_may_not_be_opened_is_read_once_it_may(tmp_path: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", _refused)
         assert reader.rows() == []
-    assert reader.unreadable == {"a.jsonl: Permission denied": 1}
+    assert reader.rejected == {"a.jsonl: Permission denied": 1}
     assert reader.numbers() == [1]
 
 

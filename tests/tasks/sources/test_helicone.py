@@ -131,12 +131,12 @@ def test_a_score_that_is_true_or_false_becomes_accuracy(
 
 def test_a_number_is_a_score_only_with_a_scale(sqlite_engine: Engine, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", request("r", scores={"quality": 80}), request("s", scores={"quality": 180}))
-    tally = bring(sqlite_engine, "helicone", tmp_path, accuracy_score="quality")
-    assert (tally.added, tally.rejected) == (2, {"score quality has no scale: name it in a mapping file": 2})
+    stats = bring(sqlite_engine, "helicone", tmp_path, accuracy_score="quality")
+    assert (stats.added, stats.rejected) == (2, {"score quality has no scale: name it in a mapping file": 2})
     mapping = tmp_path / "map.toml"
     mapping.write_text('[columns]\naccuracy = { from = "quality", minimum = 0, maximum = 100 }\n')
-    tally = bring(sqlite_engine, "helicone", tmp_path, since=START, mapping=mapping)
-    assert (tally.changed, tally.rejected) == (1, {"score quality is outside 0 to 100, or no number": 1})
+    stats = bring(sqlite_engine, "helicone", tmp_path, since=START, mapping=mapping)
+    assert (stats.changed, stats.rejected) == (1, {"score quality is outside 0 to 100, or no number": 1})
     assert {name: row.get("accuracy") for name, row in stored(sqlite_engine).items()} == {"r": 0.8, "s": None}
 
 
@@ -145,9 +145,9 @@ def test_what_is_no_answer_of_a_model_is_left_out(sqlite_engine: Engine, tmp_pat
         tmp_path / "a.jsonl", request("tool", model="tool:search"), request("vector", model="vector_db"),
         request("embedded", request_path="/v1/embeddings"), request("pick"),
     )  # fmt: skip
-    tally = bring(sqlite_engine, "helicone", tmp_path)
+    stats = bring(sqlite_engine, "helicone", tmp_path)
     assert list(stored(sqlite_engine)) == ["pick"]
-    assert tally.left_out == {
+    assert stats.skipped == {
         "is a logged event, no answer of a model": 2, "is a call of /embeddings, no answer of a model": 1,
     }  # fmt: skip
 
@@ -186,10 +186,10 @@ def test_rows_with_wrong_values_are_counted_and_stop_nothing(sqlite_engine: Engi
         request("what", model=None, request_model=None), request("", request_id=None, response_id=None),
         request("much", prompt_tokens="many"),
     )  # fmt: skip
-    tally = bring(sqlite_engine, "helicone", tmp_path)
+    stats = bring(sqlite_engine, "helicone", tmp_path)
     assert list(stored(sqlite_engine)) == ["good"]
     assert "response_time_ms" not in stored(sqlite_engine)["good"]
-    assert tally.rejected == {
+    assert stats.rejected == {
         "timestamp is missing": 1, "model_id is missing": 1, "request_id is missing": 1,
         "prompt_tokens is not a number": 1,
     }  # fmt: skip

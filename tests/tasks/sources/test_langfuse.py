@@ -90,16 +90,16 @@ def test_a_generation_with_its_scores_becomes_a_selection(
 ) -> None:
     api = request.getfixturevalue(version)
     api.observations, api.scores = [generation("g1")], JUDGED
-    tally = bring(engine, "langfuse", api.address, **NAMED)
-    assert (tally.read, tally.added, tally.amended) == (1, 1, 1)
+    stats = bring(engine, "langfuse", api.address, **NAMED)
+    assert (stats.read, stats.added, stats.amended) == (1, 1, 1)
     assert stored(engine) == {"g1": WHOLE}
 
 
 def test_numbered_pages_of_an_older_server_are_all_read(sqlite_engine: Engine, older: Server) -> None:
     older.observations = [generation(f"g{number}", START + number * MINUTE) for number in range(250)]
     older.scores = [score(f"g{number}", value=number % 2) for number in range(150)]
-    tally = bring(sqlite_engine, "langfuse", older.address, **SCORES)
-    assert (tally.added, tally.amended) == (250, 150)
+    stats = bring(sqlite_engine, "langfuse", older.address, **SCORES)
+    assert (stats.added, stats.amended) == (250, 150)
 
 
 def test_since_leaves_no_gap_behind(server: Server) -> None:
@@ -107,7 +107,7 @@ def test_since_leaves_no_gap_behind(server: Server) -> None:
     source = Langfuse(server.address, SourceSettings(location=server.address, overlap_minutes=0))
     reached = json.dumps({"observations": START.isoformat()})
     *_, last = source.batches(reached, START + 10 * MINUTE)
-    found = [row["request_id"] for batch in source.batches(last.cursor, None) for row in batch.picks.to_dicts()]
+    found = [row["request_id"] for batch in source.batches(last.cursor, None) for row in batch.selections.to_dicts()]
     assert found == ["between", "later"]
 
 
@@ -143,10 +143,12 @@ def test_a_pull_that_is_broken_off_goes_on_after_the_last_window(sqlite_engine: 
     server.observations = [generation("early", START - timedelta(days=300)), generation("g1")]
     given = SourceSettings(location=server.address, overlap_minutes=0)
     batches = Langfuse(server.address, given).batches(None, None)
-    first = next(batch for batch in batches if batch.picks.height)
+    first = next(batch for batch in batches if batch.selections.height)
     batches.close()  # type: ignore[attr-defined]
-    rest = [row for batch in Langfuse(server.address, given).batches(first.cursor, None) for row in batch.picks.rows()]
-    assert (first.picks["request_id"].to_list(), len(rest)) == (["early"], 1)
+    rest = [
+        row for batch in Langfuse(server.address, given).batches(first.cursor, None) for row in batch.selections.rows()
+    ]
+    assert (first.selections["request_id"].to_list(), len(rest)) == (["early"], 1)
 
 
 def test_late_and_updated_rows_are_taken_within_the_overlap(engine: Engine, server: Server) -> None:
@@ -196,10 +198,10 @@ def test_a_score_of_a_trace_goes_to_its_generation_where_that_is_the_only_one(
         score(None, value=0.25, traceId="trace-alone"), score(None, value=0.5, traceId="both"),
         score(None, value=0.75, traceId="gone"), score(None, traceId=None, sessionId="s1"),
     ]  # fmt: skip
-    tally = bring(sqlite_engine, "langfuse", api.address, **SCORES)
+    stats = bring(sqlite_engine, "langfuse", api.address, **SCORES)
     accuracies = {name: row.get("accuracy") for name, row in stored(sqlite_engine).items()}
     assert accuracies == {"alone": 0.25, "one": None, "two": None}
-    assert tally.left_out == {
+    assert stats.skipped == {
         "is a score of a trace with several generations": 1,
         "is a score of a trace without a generation that was read": 1,
         "is a score of a session or an experiment": 1,
@@ -211,8 +213,8 @@ def test_scores_on_another_scale_are_counted_unless_a_mapping_file_says_the_scal
 ) -> None:
     server.observations = [generation("g1"), generation("g2")]
     server.scores = [score("g1", value=4.0), score("g2", value="good", dataType="CATEGORICAL")]
-    tally = bring(sqlite_engine, "langfuse", server.address, **SCORES)
-    assert tally.rejected == {"score right is outside 0 to 1, or no number": 2}
+    stats = bring(sqlite_engine, "langfuse", server.address, **SCORES)
+    assert stats.rejected == {"score right is outside 0 to 1, or no number": 2}
     mapping = tmp_path / "map.toml"
     mapping.write_text('[columns]\naccuracy = { from = "right", minimum = 1, maximum = 5 }\n')
     bring(sqlite_engine, "langfuse", server.address, since=START, mapping=mapping)
@@ -241,12 +243,12 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(server: Server, monke
 
 def test_a_time_to_wait_may_be_a_date() -> None:
     answer = httpx.Response(429, headers={"retry-after": "Mon, 07 Sep 2026 08:00:30 GMT"})
-    assert langfuse_api._asked_wait_s(answer, START) == 30.0
-    assert langfuse_api._asked_wait_s(httpx.Response(429), START) is None
+    assert langfuse_api.requested_wait_s(answer, START) == 30.0
+    assert langfuse_api.requested_wait_s(httpx.Response(429), START) is None
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("trouble", "reported"),
     [
         ((429, {"retry-after": "3600"}), "asks to wait 3600 s.*next pull goes on"),
         ((403, {}), "403 Forbidden.*keys"),
@@ -255,10 +257,10 @@ def test_a_time_to_wait_may_be_a_date() -> None:
     ],
 )
 def test_trouble_that_stays_is_told_without_the_keys(
-    sqlite_engine: Engine, server: Server, trouble: Any, told: str
+    sqlite_engine: Engine, server: Server, trouble: Any, reported: str
 ) -> None:
     server.troubles = [trouble]
-    with pytest.raises(SourceUnavailable, match=told) as caught:
+    with pytest.raises(SourceUnavailable, match=reported) as caught:
         bring(sqlite_engine, "langfuse", server.address)
     assert "sk-lf" not in str(caught.value)
 
@@ -321,9 +323,9 @@ def test_what_contains_a_generation_is_not_counted_again(sqlite_engine: Engine, 
     kinds = ("SPAN", "AGENT", "CHAIN", "TOOL", "EMBEDDING", "EVENT")
     write_jsonl(tmp_path / "a.jsonl", *(generation(kind, type=kind) for kind in kinds), generation("g1"),
                 generation("gone", is_deleted=1))  # fmt: skip
-    tally = bring(sqlite_engine, "langfuse", tmp_path)
+    stats = bring(sqlite_engine, "langfuse", tmp_path)
     assert list(stored(sqlite_engine)) == ["g1"]
-    assert tally.left_out.total() == 7
+    assert stats.skipped.total() == 7
 
 
 # --- exported files ---------------------------------------------------------------------------------------------------
@@ -357,10 +359,10 @@ def test_exported_files_say_the_same_as_the_api(sqlite_engine: Engine, tmp_path:
             _write_parquet(path, rows)
     (tmp_path / "project" / "manifests").mkdir()
     (tmp_path / "project" / "manifests" / "20260907-080000.json").write_text('{"files": []}')
-    tally = bring(sqlite_engine, "langfuse", tmp_path, **NAMED)
+    stats = bring(sqlite_engine, "langfuse", tmp_path, **NAMED)
     assert stored(sqlite_engine) == {"g1": WHOLE}
-    assert tally.left_out == {"is a SPAN, no generation": 1}
-    assert not tally.rejected
+    assert stats.skipped == {"is a SPAN, no generation": 1}
+    assert not stats.rejected
     assert bring(sqlite_engine, "langfuse", tmp_path, **NAMED).read == 0
 
 
@@ -386,6 +388,6 @@ def test_a_trace_score_in_files_finds_the_generation_that_was_read_with_it(
     write_jsonl(tmp_path / "observations" / "1.jsonl", exported(generation("g1")))
     write_jsonl(tmp_path / "scores" / "1.jsonl", exported(score(None, value=0.5, traceId="trace-g1")),
                 exported(score(None, "unasked", traceId="trace-g1")))  # fmt: skip
-    tally = bring(sqlite_engine, "langfuse", tmp_path, **SCORES)
+    stats = bring(sqlite_engine, "langfuse", tmp_path, **SCORES)
     assert stored(sqlite_engine)["g1"]["accuracy"] == 0.5
-    assert tally.left_out == {"is a score that is not asked for": 1}
+    assert stats.skipped == {"is a score that is not asked for": 1}

@@ -18,10 +18,11 @@ from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceSettings
 from models.tables import Overhead, PullState, Selection, table_of
 from tasks.ingestion.pull import preview, pull
-from tasks.ingestion.pull_stats import Tally
+from tasks.ingestion.pull_stats import PullStats
 from tasks.sources import litellm
 from tasks.sources.litellm import LiteLLM
 from tests.support import spend_logs
+from tests.support.databases import PostgresServer
 from tests.support.paths import ROOT
 from tests.support.spend_logs import START, insert, row
 
@@ -31,24 +32,24 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
-def proxy_template(postgres_server: Any) -> str:
+def proxy_template(postgres_server: PostgresServer) -> str:
     """A database that the proxy's own migrations have made."""
-    postgres_server.psql("CREATE DATABASE litellm_template")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/litellm_template?")
+    postgres_server.execute("CREATE DATABASE litellm_template")
+    address = postgres_server.address_of("litellm_template")
     spend_logs.migrate(address)
     return "litellm_template"
 
 
 @pytest.fixture
-def proxy(postgres_server: Any, proxy_template: str) -> Iterator[str]:
+def proxy(postgres_server: PostgresServer, proxy_template: str) -> Iterator[str]:
     """The address of a proxy's empty database."""
     name = "litellm_one"
-    postgres_server.psql(f"CREATE DATABASE {name} TEMPLATE {proxy_template}")
-    yield str(postgres_server.get_uri()).replace("/postgres?", f"/{name}?")
-    postgres_server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {proxy_template}")
+    yield postgres_server.address_of(name)
+    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def bring(engine: Engine, address: str, since: datetime | None = None, **settings: Any) -> Tally:
+def bring(engine: Engine, address: str, since: datetime | None = None, **settings: Any) -> PullStats:
     given = SourceSettings(location=address, **settings)
     return pull(engine, "litellm", LiteLLM(address, given), given, NOW, since=since)
 
@@ -95,11 +96,11 @@ EVERY_KIND = [
 
 def test_rows_of_every_kind_become_what_they_are(engine: Engine, proxy: str) -> None:
     insert(proxy, EVERY_KIND)
-    tally = bring(engine, proxy)
+    stats = bring(engine, proxy)
 
-    assert (tally.read, tally.added, tally.overhead) == (15, 11, 2)
-    assert tally.left_out == {"acreate_file, without cost": 1, "no model was called, without cost": 1}
-    assert tally.rejected == {}
+    assert (stats.read, stats.added, stats.overhead) == (15, 11, 2)
+    assert stats.skipped == {"acreate_file, without cost": 1, "no model was called, without cost": 1}
+    assert stats.rejected == {}
 
     plain = stored(engine, "plain")
     assert (plain["timestamp"], plain["model_id"], plain["team"]) == (START, "gpt-4o", "search")
@@ -165,13 +166,13 @@ def test_a_cost_of_0_for_an_answer_is_unknown_and_priced_by_the_list_where_there
     engine: Engine, proxy: str
 ) -> None:
     insert(proxy, EVERY_KIND)
-    tally = bring(engine, proxy)
+    stats = bring(engine, proxy)
     unpriced = stored(engine, "unpriced")
     # 1,000 tokens at 2.50 and 100 at 10.00 USD a million.
     assert (unpriced["cost_usd"], unpriced["cost_priced_on"]) == (0.0035, date(2026, 9, 7))
     own = stored(engine, "own model")
     assert (own["cost_usd"], own["cost_priced_on"]) == (None, None)
-    assert (tally.priced, tally.unknown_models) == (1, {"our-llama": 1})
+    assert (stats.priced, stats.unknown_models) == (1, {"our-llama": 1})
 
 
 def test_a_cost_of_0_is_free_where_the_settings_say_so(engine: Engine, proxy: str) -> None:
@@ -195,8 +196,8 @@ def test_a_late_row_arrives_with_the_next_pull(engine: Engine, proxy: str) -> No
     insert(proxy, [row("first"), row("second", START + 60 * MINUTE)])
     bring(engine, proxy)
     insert(proxy, [row("late", START + 20 * MINUTE), row("third", START + 61 * MINUTE)])
-    tally = bring(engine, proxy)
-    assert (tally.added, tally.late, tally.latest_by) == (2, 1, 40 * MINUTE)
+    stats = bring(engine, proxy)
+    assert (stats.added, stats.late, stats.latest_by) == (2, 1, 40 * MINUTE)
     assert stored(engine, "late")["timestamp"] == START + 20 * MINUTE
 
 
@@ -235,8 +236,8 @@ def test_a_row_that_the_proxy_changes_is_changed_and_what_others_added_stays(eng
     with owner.begin() as connection:
         connection.execute(text('UPDATE "LiteLLM_SpendLogs" SET spend = 0.5'))
     owner.dispose()
-    tally = bring(engine, proxy)
-    assert (tally.added, tally.changed) == (0, 1)
+    stats = bring(engine, proxy)
+    assert (stats.added, stats.changed) == (0, 1)
     one = stored(engine, "one")
     assert (one["cost_usd"], one["accuracy"]) == (0.5, 0.9)
 
@@ -263,8 +264,8 @@ def test_a_pull_in_many_batches_gives_what_one_gives(
     # Many rows of the same instant: the order within it is the id's.
     insert(proxy, (row(f"r{n:03}", START + (n // 10) * MINUTE) for n in range(95)))
     monkeypatch.setattr(litellm, "BATCH_ROWS", 7)
-    tally = bring(engine, proxy)
-    assert (tally.read, tally.added) == (95, 95)
+    stats = bring(engine, proxy)
+    assert (stats.read, stats.added) == (95, 95)
 
 
 def test_a_pull_that_dies_in_the_middle_goes_on_where_it_was(
@@ -289,10 +290,10 @@ def test_a_pull_that_dies_in_the_middle_goes_on_where_it_was(
     assert (again.read, again.added) == (31, 30)
 
 
-def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgres_server: Any) -> None:
-    postgres_server.psql("CREATE DATABASE litellm_old")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/litellm_old?")
-    spend_logs.migrate(address, upto="20250326162113")
+def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgres_server: PostgresServer) -> None:
+    postgres_server.execute("CREATE DATABASE litellm_old")
+    address = postgres_server.address_of("litellm_old")
+    spend_logs.migrate(address, until="20250326162113")
     owner = create_engine(spend_logs.driver(address))
     with owner.begin() as connection:
         connection.execute(
@@ -304,7 +305,7 @@ def test_an_older_proxy_without_the_newer_columns_is_read(engine: Engine, postgr
     old = stored(engine, "old")
     assert (old["timestamp"], old["response_time_ms"]) == (START + timedelta(milliseconds=250), 750)
     assert (old["cost_usd"], old["cache_hit"], old["team"], old["error"]) == (0.25, None, None, False)
-    postgres_server.psql("DROP DATABASE litellm_old WITH (FORCE)")
+    postgres_server.execute("DROP DATABASE litellm_old WITH (FORCE)")
 
 
 def test_the_role_that_the_documentation_makes_is_enough(engine: Engine, proxy: str) -> None:
@@ -332,8 +333,8 @@ def test_a_team_or_complexity_of_ones_own_is_read_from_where_the_settings_say(en
 
 def test_values_that_a_selection_cannot_have_are_counted_by_reason(engine: Engine, proxy: str) -> None:
     insert(proxy, [row("good"), row("negative", spend=-0.5), row("long", model="m" * 500)])
-    tally = bring(engine, proxy)
-    assert (tally.added, tally.rejected) == (
+    stats = bring(engine, proxy)
+    assert (stats.added, stats.rejected) == (
         1, {"cost_usd is negative": 1, "model_id is longer than 200 characters": 1}
     )  # fmt: skip
 
@@ -342,16 +343,18 @@ def test_a_look_writes_nothing(engine: Engine, proxy: str) -> None:
     insert(proxy, EVERY_KIND)
     settings = SourceSettings(location=proxy)
     seen = preview("litellm", LiteLLM(proxy, settings), settings)
-    assert (seen.tally.read, seen.rows.height, seen.tally.coverage["cost_usd"]) == (15, 5, 9)
+    assert (seen.stats.read, seen.rows.height, seen.stats.coverage["cost_usd"]) == (15, 5, 9)
     assert rows_of(engine) == []
     with reading(engine) as connection:
         assert connection.execute(select(STATE)).all() == []
 
 
 def test_an_address_that_cannot_be_reached_is_told_without_its_password(sqlite_engine: Engine) -> None:
-    with pytest.raises(SourceUnavailable, match=r"cannot pull from postgresql://me:\*\*\*@127.0.0.1:9/litellm") as told:
+    with pytest.raises(
+        SourceUnavailable, match=r"cannot pull from postgresql://me:\*\*\*@127.0.0.1:9/litellm"
+    ) as reported:
         bring(sqlite_engine, "postgresql://me:hidden@127.0.0.1:9/litellm?connect_timeout=2")
-    assert "hidden" not in str(told.value)
+    assert "hidden" not in str(reported.value)
 
 
 def test_a_database_without_the_table_is_told(sqlite_engine: Engine, postgres_address: str) -> None:
@@ -367,14 +370,14 @@ def test_an_address_of_another_kind_is_refused(location: str) -> None:
 
 def test_two_pulls_at_once_store_each_row_once(postgres_engine: Engine, proxy: str) -> None:
     insert(proxy, (row(f"r{n:04}", START + n * timedelta(seconds=1)) for n in range(2_000)))
-    tallies: list[Tally] = []
+    tallies: list[PullStats] = []
     threads = [Thread(target=lambda: tallies.append(bring(postgres_engine, proxy))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(tallies) == 3
-    assert sum(tally.added for tally in tallies) == len(rows_of(postgres_engine)) == 2_000
+    assert sum(stats.added for stats in tallies) == len(rows_of(postgres_engine)) == 2_000
 
 
 def test_the_record_of_a_pull_tells_what_it_found(engine: Engine, proxy: str) -> None:

@@ -115,13 +115,13 @@ def test_a_row_that_cannot_be_read_is_counted_and_the_others_are_kept(sqlite_eng
         tmp_path / "a.csv", generation("good"), generation("late", created_at="yesterday"), generation(""),
         generation("dear", cost_total="much"),
     )  # fmt: skip
-    tally = bring(sqlite_engine, "openrouter", tmp_path)
-    assert tally.added == 1
-    assert tally.rejected == {"timestamp is no time": 1, "generation_id is missing": 1, "cost_usd is not a number": 1}
-    assert tally.read == 4
+    stats = bring(sqlite_engine, "openrouter", tmp_path)
+    assert stats.added == 1
+    assert stats.rejected == {"timestamp is no time": 1, "generation_id is missing": 1, "cost_usd is not a number": 1}
+    assert stats.read == 4
 
 
 def test_since_asks_for_the_files_again_from_a_time_on(sqlite_engine: Engine, tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", generation("old"), generation("new", created_at="2026-09-07 08:05:00"))
-    tally = bring(sqlite_engine, "openrouter", tmp_path, since=START + MINUTE)
-    assert (list(stored(sqlite_engine)), tally.left_out.total()) == (["new"], 1)
+    stats = bring(sqlite_engine, "openrouter", tmp_path, since=START + MINUTE)
+    assert (list(stored(sqlite_engine)), stats.skipped.total()) == (["new"], 1)

@@ -30,12 +30,12 @@ from models.tables import Overhead, Rollup, Selection, table_of
 from tasks.ingestion.pull import cursor_of, pull
 from tasks.ingestion.source import Batch
 from tasks.ingestion.store_batch import prepare, store
-from tasks.rollups.checkpoint import Basis
-from tasks.rollups.rebuild import mend
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.rebuild import rebuild_changed_hours
+from tasks.rollups.update import update_rollups
 from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
 from tasks.sources.otel.source import OTel
-from tasks.sources.otel.spans import Reader
+from tasks.sources.otel.spans import SpanReader
 from tasks.sources.otel.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
@@ -50,34 +50,34 @@ class Shelf:
     """What would be stored, kept as the database does: NULL leaves what is there, and what is withdrawn is gone."""
 
     def __init__(self, source: SourceSettings = SETTINGS, **limits: int) -> None:
-        self.reader, self.traces = Reader(source), Traces(**limits)
-        self.picks: dict[str, dict[str, Any]] = {}
+        self.reader, self.traces = SpanReader(source), Traces(**limits)
+        self.selections: dict[str, dict[str, Any]] = {}
         self.overhead: dict[str, dict[str, Any]] = {}
 
     def take(self, spans: Sequence[ReadableSpan]) -> Batch:
         return self.take_request(body_of(spans))
 
     def take_request(self, body: bytes) -> Batch:
-        settled = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body)))
-        batch = settled.batch
-        for gone in batch.withdrawn:
-            self.picks.pop(gone, None)
+        finished = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body)))
+        batch = finished.batch
+        for gone in batch.retracted:
+            self.selections.pop(gone, None)
             self.overhead.pop(gone, None)
-        for rows, place in ((batch.picks, self.picks), (batch.overhead, self.overhead)):
+        for rows, place in ((batch.selections, self.selections), (batch.overhead, self.overhead)):
             for row in rows.to_dicts():
                 place.setdefault(row["request_id"], {}).update({k: v for k, v in row.items() if v is not None})
         for row in batch.amendments.to_dicts():
-            if row["request_id"] in self.picks:
-                self.picks[row["request_id"]].update({k: v for k, v in row.items() if v is not None})
-        self.traces.confirm(settled)
+            if row["request_id"] in self.selections:
+                self.selections[row["request_id"]].update({k: v for k, v in row.items() if v is not None})
+        self.traces.confirm(finished)
         return batch
 
 
 def only(spans: Sequence[ReadableSpan], source: SourceSettings = SETTINGS) -> dict[str, Any]:
     shelf = Shelf(source)
     shelf.take(spans)
-    (pick,) = shelf.picks.values()
-    return pick
+    (selection,) = shelf.selections.values()
+    return selection
 
 
 # --- what a span says ---------------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_what_is_no_call_of_a_model_is_left_out_by_reason(attributes: dict[str, 
     recorder, shelf = Recorder(), Shelf()
     recorder.span(attributes)
     batch = shelf.take(recorder.spans)
-    assert (dict(batch.left_out), dict(batch.unreadable), shelf.picks) == ({reason: 1}, {}, {})
+    assert (dict(batch.skipped), dict(batch.rejected), shelf.selections) == ({reason: 1}, {}, {})
 
 
 def test_openinferences_own_instrumentation_is_read() -> None:
@@ -193,7 +193,7 @@ def test_openinferences_own_instrumentation_is_read() -> None:
         span.set_attribute(names.EMBEDDING_MODEL_NAME, "text-embedding-3-small")
     shelf = Shelf()
     batch = shelf.take(memory.get_finished_spans())
-    answer, embedding = sorted(shelf.picks.values(), key=lambda pick: str(pick["model_id"]))
+    answer, embedding = sorted(shelf.selections.values(), key=lambda selection: str(selection["model_id"]))
     found = {name: answer.get(name) for name in (
         "model_id", "provider", "cost_usd", "prompt_tokens", "completion_tokens", "cache_read_tokens",
         "cache_write_tokens", "accuracy", "user_satisfaction", "cache_hit",
@@ -202,15 +202,19 @@ def test_openinferences_own_instrumentation_is_read() -> None:
         "claude-sonnet", "anthropic", "0.0125", "500", "20", 90, 10, 0.75, 1.0, None,
     ]  # fmt: skip
     assert embedding["model_id"] == "text-embedding-3-small"
-    assert dict(batch.left_out) == {"an agent's span": 1}
+    assert dict(batch.skipped) == {"an agent's span": 1}
     assert kinds.LLM.value == "LLM"
 
 
 def test_a_failed_call_has_no_response_time_and_its_exceptions_type() -> None:
     recorder = Recorder()
     recorder.span({**CHAT, "gen_ai.response.model": "m"}, failed=True, thrown=TimeoutError("after 30 s"))
-    pick = only(recorder.spans)
-    assert (pick["error"], pick["error_type"], pick.get("response_time_ms")) == (True, "TimeoutError", None)
+    selection = only(recorder.spans)
+    assert (selection["error"], selection["error_type"], selection.get("response_time_ms")) == (
+        True,
+        "TimeoutError",
+        None,
+    )
 
 
 def test_odd_spans_are_counted_by_reason() -> None:
@@ -227,11 +231,11 @@ def test_odd_spans_are_counted_by_reason() -> None:
         for name, value in changes.items():
             setattr(odd, name, value)
     batch = shelf.take_request(request.SerializeToString())
-    assert dict(batch.unreadable) == {
+    assert dict(batch.rejected) == {
         "it ends before it starts": 1, "it names no model": 1, "it has no start or no end": 2,
         "its trace id or span id is none": 2,
     }  # fmt: skip
-    assert sorted(pick["response_time_ms"] for pick in shelf.picks.values()) == ["0.0", "5.0"]
+    assert sorted(selection["response_time_ms"] for selection in shelf.selections.values()) == ["0.0", "5.0"]
 
 
 def test_values_that_no_column_takes_are_refused_one_by_one(sqlite_engine: Engine) -> None:
@@ -242,8 +246,8 @@ def test_values_that_no_column_takes_are_refused_one_by_one(sqlite_engine: Engin
     ):  # fmt: skip
         recorder.span(CHAT | attributes)
     with writing(sqlite_engine) as connection:
-        tally = store(connection, prepare(shelf.take(recorder.spans), "otel", None))
-    assert (tally.read, tally.added, tally.rejected.total()) == (7, 1, 6)
+        stats = store(connection, prepare(shelf.take(recorder.spans), "otel", None))
+    assert (stats.read, stats.added, stats.rejected.total()) == (7, 1, 6)
 
 
 # --- calls in calls -----------------------------------------------------------------------------------------------
@@ -255,12 +259,12 @@ def test_of_a_call_that_two_instrumentations_saw_one_counts_with_what_both_know(
     middle = recorder.span({"http.request.method": "POST"}, parent=outer)
     inner = recorder.span(CHAT | {"llm.cost.total": 4.0}, parent=middle, took_ms=90)
     batch = shelf.take(recorder.spans)
-    assert list(shelf.picks) == [request_id(inner)]
-    pick = shelf.picks[request_id(inner)]
-    assert (pick["cost_usd"], pick["response_time_ms"], pick["complexity"], pick["cache_hit"]) == (
+    assert list(shelf.selections) == [request_id(inner)]
+    selection = shelf.selections[request_id(inner)]
+    assert (selection["cost_usd"], selection["response_time_ms"], selection["complexity"], selection["cache_hit"]) == (
         "4.0", "90.0", "complex", "0",
     )  # fmt: skip
-    assert batch.left_out[WRAPS] == 1
+    assert batch.skipped[WRAPS] == 1
 
 
 def test_a_call_within_a_tool_or_of_another_kind_is_another_call() -> None:
@@ -270,7 +274,7 @@ def test_a_call_within_a_tool_or_of_another_kind_is_another_call() -> None:
     recorder.span(CHAT, parent=tool)
     recorder.span(CHAT | {"gen_ai.operation.name": "embeddings"}, parent=outer)
     shelf.take(recorder.spans)
-    assert len(shelf.picks) == 3
+    assert len(shelf.selections) == 3
 
 
 def test_an_agents_calls_count_and_the_agent_does_not() -> None:
@@ -282,9 +286,9 @@ def test_an_agents_calls_count_and_the_agent_does_not() -> None:
         recorder.span(CHAT | {"llm.cost.total": cost}, parent=agent)
     shelf = Shelf(SourceSettings(location="here"))
     batch = shelf.take(recorder.spans)
-    assert sorted(pick["cost_usd"] for pick in shelf.picks.values()) == ["1.0", "2.0"]
-    assert {pick["team"] for pick in shelf.picks.values()} == {"ops"}
-    assert dict(batch.left_out) == {"an agent's span": 1}
+    assert sorted(selection["cost_usd"] for selection in shelf.selections.values()) == ["1.0", "2.0"]
+    assert {selection["team"] for selection in shelf.selections.values()} == {"ops"}
+    assert dict(batch.skipped) == {"an agent's span": 1}
 
 
 @pytest.mark.parametrize(("said", "kind"), [(True, "classifier"), ("guard", "guard"), (False, None), ("no", None)])
@@ -295,7 +299,7 @@ def test_the_routers_own_calls_are_overhead(said: str | bool, kind: str | None) 
     recorder.span(CHAT | {"llm.cost.total": 0.5}, parent=outer)
     shelf.take(recorder.spans)
     assert [row["kind"] for row in shelf.overhead.values()] == ([] if kind is None else [kind])
-    assert len(shelf.picks) == (kind is None)
+    assert len(shelf.selections) == (kind is None)
 
 
 def test_a_call_that_wraps_itself_in_a_ring_breaks_nothing() -> None:
@@ -306,7 +310,7 @@ def test_a_call_that_wraps_itself_in_a_ring_breaks_nothing() -> None:
     one, other = request.resource_spans[0].scope_spans[0].spans
     other.trace_id = one.trace_id
     one.parent_span_id, other.parent_span_id = other.span_id, one.span_id
-    assert shelf.take_request(request.SerializeToString()).left_out[WRAPS] == 2
+    assert shelf.take_request(request.SerializeToString()).skipped[WRAPS] == 2
 
 
 # --- evaluations --------------------------------------------------------------------------------------------------
@@ -321,9 +325,9 @@ def test_an_evaluation_is_joined_by_its_span_its_links_or_the_response_id() -> N
     recorder.span({}, events=[evaluation("Liked", 0.4, {"gen_ai.response.id": "r3"})])
     recorder.span(evaluation("Polite", 0.9), parent=calls[3])
     shelf.take(recorder.spans)
-    picks = [shelf.picks[request_id(call)] for call in calls]
-    assert [pick.get("accuracy") for pick in picks] == [0.1, 0.2, 0.3, None]
-    assert picks[3]["user_satisfaction"] == 0.4
+    selections = [shelf.selections[request_id(call)] for call in calls]
+    assert [selection.get("accuracy") for selection in selections] == [0.1, 0.2, 0.3, None]
+    assert selections[3]["user_satisfaction"] == 0.4
 
 
 def test_of_several_evaluations_the_newest_holds_and_a_label_can_stand_for_a_score() -> None:
@@ -341,11 +345,11 @@ def test_a_score_of_another_scale_is_told_by_a_mapping_and_one_outside_of_it_is_
     for score in (1, 4, 0.5, "five"):
         recorder.span(CHAT, events=[{**evaluation("Correct"), "gen_ai.evaluation.score.value": score}])
     with writing(sqlite_engine) as connection:
-        tally = store(connection, prepare(shelf.take(recorder.spans), "otel", None))
+        stats = store(connection, prepare(shelf.take(recorder.spans), "otel", None))
     with reading(sqlite_engine) as connection:
         stored = connection.scalars(select(SELECTION.c.accuracy).order_by(SELECTION.c.request_id)).all()
     assert stored == [0.0, 0.75, None, None]
-    assert dict(tally.rejected) == {"a score outside 0 to 1": 2}
+    assert dict(stats.rejected) == {"a score outside 0 to 1": 2}
 
 
 def test_an_evaluation_of_a_call_that_is_no_longer_remembered_reaches_what_is_stored(engine: Engine) -> None:
@@ -415,28 +419,28 @@ def test_any_order_parts_and_repetition_of_spans_make_the_same_selections(
     spans, parts = delivery
     whole, piecemeal = Shelf(), Shelf()
     whole.take(spans)
-    assert {*whole.picks, *whole.overhead} == {request_id(span) for span in innermost(spans)}
+    assert {*whole.selections, *whole.overhead} == {request_id(span) for span in innermost(spans)}
     for part in parts:
         read = piecemeal.take(part)
         assert len(part) <= (
-            read.picks.height + read.overhead.height + sum(read.left_out.values()) + sum(read.unreadable.values())
+            read.selections.height + read.overhead.height + sum(read.skipped.values()) + sum(read.rejected.values())
         )
-    assert piecemeal.picks == whole.picks
+    assert piecemeal.selections == whole.selections
     assert piecemeal.overhead == whole.overhead
 
 
 def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> None:
     """Nothing was confirmed: neither what it added, nor what it had to say of earlier spans."""
-    recorder, reader, traces = Recorder(), Reader(SETTINGS), Traces()
+    recorder, reader, traces = Recorder(), SpanReader(SETTINGS), Traces()
     outer = recorder.span({"routewatch.complexity": "complex"})
     recorder.span(CHAT, parent=outer)
     early, late = (body_of([span]) for span in reversed(recorder.spans))
     for body, is_stored in ((early, True), (late, False), (late, True)):
-        settled = traces.add(reader.spans(from_protobuf(Signal.TRACES, body)))
+        finished = traces.add(reader.spans(from_protobuf(Signal.TRACES, body)))
         if is_stored:
             with writing(sqlite_engine) as connection:
-                store(connection, prepare(settled.batch, "otel", None))
-            traces.confirm(settled)
+                store(connection, prepare(finished.batch, "otel", None))
+            traces.confirm(finished)
     with reading(sqlite_engine) as connection:
         assert connection.scalars(select(SELECTION.c.complexity)).all() == ["complex"]
 
@@ -451,8 +455,8 @@ def test_what_is_remembered_has_a_bound() -> None:
         recorder.span(CHAT)
     for span in recorder.spans:
         shelf.take([span])
-    assert len(shelf.picks) == 80
-    assert sum(len(trace.spans) for trace in shelf.traces._traces.values()) <= 10
+    assert len(shelf.selections) == 80
+    assert 0 < shelf.traces.span_count <= 10
 
 
 def test_evaluations_without_end_are_not_all_remembered() -> None:
@@ -461,7 +465,7 @@ def test_evaluations_without_end_are_not_all_remembered() -> None:
     for number in range(100):
         recorder.span(evaluation("Correct", 0.5, {"gen_ai.response.id": f"r{number}"}), links=[call])
     shelf.take(recorder.spans)
-    assert max(map(len, shelf.traces._scores.values())) <= MOST_SCORES_OF_CALL
+    assert 0 < shelf.traces.most_scores <= MOST_SCORES_OF_CALL
 
 
 def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engine: Engine) -> None:
@@ -472,8 +476,8 @@ def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engi
     for span in recorder.spans:
         with writing(engine) as connection:
             store(connection, prepare(shelf.take([span]), "otel", None))
-        fold(engine, Basis("UTC", 2_000.0), now=NOW)
-    mend(engine)
+        update_rollups(engine, RollupSettings("UTC", 2_000.0), now=NOW)
+    rebuild_changed_hours(engine)
     with reading(engine) as connection:
         assert connection.scalars(select(SELECTION.c.request_id)).all() == [request_id(inner)]
         hours = select(ROLLUP.c.bucket, ROLLUP.c.count, ROLLUP.c.cost_sum_usd).where(ROLLUP.c.level == Level.HOUR)
@@ -506,7 +510,7 @@ def recorded() -> tuple[ReadableSpan, ...]:
 
 
 def test_json_and_protobuf_say_the_same() -> None:
-    spans, reader = recorded(), Reader(SETTINGS)
+    spans, reader = recorded(), SpanReader(SETTINGS)
     by_protobuf = list(reader.spans(from_protobuf(Signal.TRACES, body_of(spans))))
     in_hex = json.dumps(json_of(spans)).encode()
     in_base64 = json.dumps(MessageToDict(encode_spans(spans))).encode()
@@ -546,7 +550,7 @@ def test_files_of_every_form_are_pulled_once(sqlite_engine: Engine, tmp_path: Pa
     path = written(tmp_path, style, recorded())
     source = SETTINGS.model_copy(update={"location": str(path)})
     first = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW)
-    assert (first.added, first.rejected.total(), dict(first.left_out)) == (2, 0, {WRAPS: 1, "no call of a model": 1})
+    assert (first.added, first.rejected.total(), dict(first.skipped)) == (2, 0, {WRAPS: 1, "no call of a model": 1})
     second = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW)
     assert (second.read, second.added) == (0, 0)
     with reading(sqlite_engine) as connection:
@@ -579,9 +583,9 @@ def test_what_is_no_otlp_is_counted_and_the_rest_is_kept(sqlite_engine: Engine, 
     )
     (tmp_path / "b.pb").write_bytes(delimited(spans, "collector")[:-1])
     source = SETTINGS.model_copy(update={"location": str(tmp_path)})
-    tally = pull(sqlite_engine, "otel", OTel(str(tmp_path), source), source, NOW)
-    assert tally.added == 2
-    assert tally.rejected.total() == 6
+    stats = pull(sqlite_engine, "otel", OTel(str(tmp_path), source), source, NOW)
+    assert stats.added == 2
+    assert stats.rejected.total() == 6
     assert cursor_of(sqlite_engine, "otel") is not None
 
 
@@ -611,8 +615,8 @@ def test_since_reads_anew_what_began_from_then_on(sqlite_engine: Engine, tmp_pat
         recorder.span(CHAT, at_ms=hour * 3_600_000)
     path = written(tmp_path, "lines", recorder.spans)
     source = SETTINGS.model_copy(update={"location": str(path)})
-    tally = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW, since=NOW)
-    assert tally.added == 2
+    stats = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW, since=NOW)
+    assert stats.added == 2
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
@@ -621,7 +625,7 @@ def test_a_body_that_would_fill_the_memory_is_refused(depth: int) -> None:
     spans = b"\x12\x00" * 100_000 if depth < 3 else b"\x12" + varint4(9 << 20) + b"\x4a\x00" * (9 << 19)
     body = b"\x0a" + varint4(len(spans) + 5) + b"\x12" + varint4(len(spans)) + spans
     with pytest.raises(TooLarge):
-        list(Reader(SETTINGS).spans(from_protobuf(Signal.TRACES, body, 20_000)))
+        list(SpanReader(SETTINGS).spans(from_protobuf(Signal.TRACES, body, 20_000)))
 
 
 def varint4(number: int) -> bytes:
@@ -634,7 +638,7 @@ SOME = recorded()
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200) | st.builds(lambda cut: body_of(SOME)[:cut], st.integers(0, 400)))
 def test_no_body_whatever_breaks_the_reading(body: bytes) -> None:
-    reader = Reader(SETTINGS)
+    reader = SpanReader(SETTINGS)
     with suppress(ValueError):
         Traces().add(list(reader.spans(from_protobuf(Signal.TRACES, body, 10))))
     with suppress(ValueError):

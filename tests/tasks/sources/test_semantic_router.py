@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from models.database import reading
 from models.errors import SourceUnavailable
 from models.tables import Overhead, table_of
+from tests.support.databases import PostgresServer
 from tests.support.pulls import MINUTE, START, bring, stored, write_jsonl
 
 
@@ -33,8 +34,8 @@ def record(name: str, **values: Any) -> dict[str, Any]:
 
 
 def outcome(verdict: str, *, source: str = "operator", target: str = "model", **values: Any) -> dict[str, Any]:
-    told = {"timestamp": "2026-09-07T09:00:00Z", "source": source, "target": target, "verdict": verdict}
-    return told | values
+    reported = {"timestamp": "2026-09-07T09:00:00Z", "source": source, "target": target, "verdict": verdict}
+    return reported | values
 
 
 def pulled(engine: Engine, tmp_path: Path, *records: dict[str, Any], **settings: Any) -> dict[str, dict[str, Any]]:
@@ -57,8 +58,8 @@ def test_a_record_becomes_a_selection_field_by_field(engine: Engine, tmp_path: P
 
 def test_a_list_of_records_in_one_document_is_read(sqlite_engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"object": "list", "data": [record("r1"), record("r2"), 7]}, indent=1))
-    tally = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert (tally.added, tally.rejected) == (2, {"is no record": 1})
+    stats = bring(sqlite_engine, "semantic-router", tmp_path)
+    assert (stats.added, stats.rejected) == (2, {"is no record": 1})
 
 
 @pytest.mark.parametrize(
@@ -123,9 +124,13 @@ def test_outcomes_become_accuracy_and_satisfaction_by_one_rule(
 
 
 def test_the_settings_name_whose_outcomes_are_meant(sqlite_engine: Engine, tmp_path: Path) -> None:
-    told = [outcome("underpowered", source="eval"), outcome("good_fit"), outcome("good_fit", source="chat", score=0.4)]
+    reported = [
+        outcome("underpowered", source="eval"),
+        outcome("good_fit"),
+        outcome("good_fit", source="chat", score=0.4),
+    ]
     named = {"accuracy_score": "eval", "satisfaction_score": "chat"}
-    row = pulled(sqlite_engine, tmp_path, record("r", outcomes=told), **named)["r"]
+    row = pulled(sqlite_engine, tmp_path, record("r", outcomes=reported), **named)["r"]
     assert (row["accuracy"], row["user_satisfaction"]) == (0.0, 0.4)
 
 
@@ -135,8 +140,8 @@ def test_costs_in_another_currency_are_rejected_and_counted(sqlite_engine: Engin
         record("none", currency="EUR", actual_cost=None), record("zero", actual_cost=0),
         record("hit", actual_cost=0, from_cache=True),
     )  # fmt: skip
-    tally = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert tally.rejected == {"currency EUR: costs are understood in USD alone": 1}
+    stats = bring(sqlite_engine, "semantic-router", tmp_path)
+    assert stats.rejected == {"currency EUR: costs are understood in USD alone": 1}
     costs = {name: row.get("cost_usd") for name, row in stored(sqlite_engine).items()}
     assert costs == {"dollar": 0.0123, "unsaid": 0.0123, "none": None, "zero": None, "hit": 0.0}
 
@@ -149,8 +154,8 @@ def test_what_the_router_asked_a_model_for_itself_is_overhead_and_no_selection(
         "prompt_helper_completion_tokens": 0, "prompt_helper_latency_ms": 300,
     }  # fmt: skip
     write_jsonl(tmp_path / "a.jsonl", record("r1", route_diagnostics=helper), record("r2", route_diagnostics={}))
-    tally = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert (tally.added, tally.overhead) == (2, 1)
+    stats = bring(sqlite_engine, "semantic-router", tmp_path)
+    assert (stats.added, stats.overhead) == (2, 1)
     with reading(sqlite_engine) as connection:
         (own,) = connection.execute(select(table_of(Overhead))).mappings()
     assert (own["request_id"], own["kind"], own["model_id"]) == ("r1:prompt-helper", "prompt-helper", "gpt-4o-mini")
@@ -202,19 +207,19 @@ class RouterTable:
 
 
 @pytest.fixture
-def router(postgres_server: Any) -> Iterator[RouterTable]:
-    postgres_server.psql("CREATE DATABASE semantic_router")
-    found = RouterTable(str(postgres_server.get_uri()).replace("/postgres?", "/semantic_router?"))
+def router(postgres_server: PostgresServer) -> Iterator[RouterTable]:
+    postgres_server.execute("CREATE DATABASE semantic_router")
+    found = RouterTable(postgres_server.address_of("semantic_router"))
     yield found
     found.engine.dispose()
-    postgres_server.psql("DROP DATABASE semantic_router WITH (FORCE)")
+    postgres_server.execute("DROP DATABASE semantic_router WITH (FORCE)")
 
 
 def test_the_table_says_the_same_as_the_files(sqlite_engine: Engine, router: RouterTable) -> None:
     router.create()
     router.insert(record("r1", outcomes=JUDGED), record("r2", lifecycle_state="failed", response_status=502))
-    tally = bring(sqlite_engine, "semantic-router", router.address, team_key="recipe")
-    assert tally.added == 2
+    stats = bring(sqlite_engine, "semantic-router", router.address, team_key="recipe")
+    assert stats.added == 2
     assert stored(sqlite_engine)["r1"] == WHOLE
     assert stored(sqlite_engine)["r2"]["error_type"] == "http 502"
 

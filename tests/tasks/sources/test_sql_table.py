@@ -16,7 +16,8 @@ from sqlalchemy import Engine, create_engine, text
 
 from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
 from tasks.sources import sql_reader as sql
-from tasks.sources.sql_reader import WITHOUT_PLACE, SqlRows
+from tasks.sources.sql_reader import WITHOUT_CURSOR, SqlRows
+from tests.support.databases import PostgresServer
 from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 TOML = """
@@ -57,10 +58,10 @@ class Place:
         with self.engine.begin() as connection:
             connection.execute(text(statement), values)
 
-    def insert(self, pick: Any, at: Any, **values: Any) -> None:
+    def insert(self, selection: Any, at: Any, **values: Any) -> None:
         usual = {"model": "m", "seconds": 1.25, "cents": 0.5, "stars": 4, "state": "ok", "team": "search"} | values
         marks = ":pick, :at, :model, :seconds, :cents, :stars, :state, :team"
-        self.run(f"INSERT INTO {self.quoted} VALUES ({marks})", pick=pick, at=at, **usual)  # noqa: S608
+        self.run(f"INSERT INTO {self.quoted} VALUES ({marks})", selection=selection, at=at, **usual)  # noqa: S608
 
     def mapping(self, folder: Path, toml: str = TOML) -> Path:
         path = folder / "map.toml"
@@ -69,27 +70,27 @@ class Place:
 
 
 @pytest.fixture
-def sqlite_place(tmp_path: Path) -> Iterator[Place]:
+def sqlite_position(tmp_path: Path) -> Iterator[Place]:
     path = tmp_path / "theirs.db"
     path.touch()
-    place = Place(f"sqlite:///{path}", {"text": "TEXT", "time": "TEXT", "number": "REAL"}, "Route log")
-    yield place
-    place.engine.dispose()
+    ctx = Place(f"sqlite:///{path}", {"text": "TEXT", "time": "TEXT", "number": "REAL"}, "Route log")
+    yield ctx
+    ctx.engine.dispose()
 
 
 @pytest.fixture
-def postgres_place(postgres_server: Any) -> Iterator[Place]:
-    postgres_server.psql("CREATE DATABASE theirs")
-    address = str(postgres_server.get_uri()).replace("/postgres?", "/theirs?")
+def postgres_position(postgres_server: PostgresServer) -> Iterator[Place]:
+    postgres_server.execute("CREATE DATABASE theirs")
+    address = postgres_server.address_of("theirs")
     kinds = {"text": "text", "time": "timestamptz", "number": "numeric(12, 6)"}
-    place = Place(address, kinds, "public.Route log")
-    yield place
-    place.engine.dispose()
-    postgres_server.psql("DROP DATABASE theirs WITH (FORCE)")
+    ctx = Place(address, kinds, "public.Route log")
+    yield ctx
+    ctx.engine.dispose()
+    postgres_server.execute("DROP DATABASE theirs WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest) -> Place:
+def ctx(request: pytest.FixtureRequest) -> Place:
     found: Place = request.getfixturevalue(f"{request.param}_place")
     return found
 
@@ -107,42 +108,42 @@ def stamp(instant: datetime) -> str:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_becomes_a_selection_as_the_mapping_says(sqlite_engine: Engine, place: Place, tmp_path: Path) -> None:
-    place.insert("p1", stamp(START))
-    place.insert("p2", stamp(START + MINUTE), state="failed", seconds=None, cents=None, stars=None, team=None)
-    tally = bring(sqlite_engine, "table", place.address, mapping=place.mapping(tmp_path))
-    assert (tally.added, tally.rejected) == (2, {})
+def test_a_row_becomes_a_selection_as_the_mapping_says(sqlite_engine: Engine, ctx: Place, tmp_path: Path) -> None:
+    ctx.insert("p1", stamp(START))
+    ctx.insert("p2", stamp(START + MINUTE), state="failed", seconds=None, cents=None, stars=None, team=None)
+    stats = bring(sqlite_engine, "table", ctx.address, mapping=ctx.mapping(tmp_path))
+    assert (stats.added, stats.rejected) == (2, {})
     rows = stored(sqlite_engine)
     assert rows["p1"] == WHOLE
     assert rows["p2"] == {"request_id": "p2", "timestamp": START + MINUTE, "model_id": "m", "error": True}
 
 
 def test_a_second_pull_adds_none_and_late_and_changed_rows_are_taken(
-    engine: Engine, sqlite_place: Place, tmp_path: Path
+    engine: Engine, sqlite_position: Place, tmp_path: Path
 ) -> None:
-    mapping = sqlite_place.mapping(tmp_path)
-    sqlite_place.insert("p1", stamp(START))
-    assert bring(engine, "table", sqlite_place.address, mapping=mapping).added == 1
-    again = bring(engine, "table", sqlite_place.address, mapping=mapping)
+    mapping = sqlite_position.mapping(tmp_path)
+    sqlite_position.insert("p1", stamp(START))
+    assert bring(engine, "table", sqlite_position.address, mapping=mapping).added == 1
+    again = bring(engine, "table", sqlite_position.address, mapping=mapping)
     assert (again.added, again.changed, again.unchanged) == (0, 0, 1)
-    sqlite_place.insert("late", stamp(START - 59 * MINUTE))
-    sqlite_place.insert("too late", stamp(START - 61 * MINUTE))
-    sqlite_place.run(f"UPDATE {sqlite_place.quoted} SET stars = 5 WHERE \"Pick\" = 'p1'")  # noqa: S608
-    third = bring(engine, "table", sqlite_place.address, mapping=mapping)
+    sqlite_position.insert("late", stamp(START - 59 * MINUTE))
+    sqlite_position.insert("too late", stamp(START - 61 * MINUTE))
+    sqlite_position.run(f"UPDATE {sqlite_position.quoted} SET stars = 5 WHERE \"Pick\" = 'p1'")  # noqa: S608
+    third = bring(engine, "table", sqlite_position.address, mapping=mapping)
     assert (third.added, third.changed, third.late) == (1, 1, 1)
-    whole = bring(engine, "table", sqlite_place.address, mapping=mapping, since=START - timedelta(days=1))
+    whole = bring(engine, "table", sqlite_position.address, mapping=mapping, since=START - timedelta(days=1))
     assert (whole.added, set(stored(engine))) == (1, {"p1", "late", "too late"})
 
 
-def test_since_reads_from_then_on_and_leaves_no_gap_behind(sqlite_engine: Engine, place: Place, tmp_path: Path) -> None:
-    mapping = place.mapping(tmp_path)
+def test_since_reads_from_then_on_and_leaves_no_gap_behind(sqlite_engine: Engine, ctx: Place, tmp_path: Path) -> None:
+    mapping = ctx.mapping(tmp_path)
     for number in range(4):
-        place.insert(f"p{number}", stamp(START + number * timedelta(hours=3)))
+        ctx.insert(f"p{number}", stamp(START + number * timedelta(hours=3)))
         if number == 0:
-            assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+            assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
     since = START + timedelta(hours=5)
-    assert bring(sqlite_engine, "table", place.address, mapping=mapping, since=since).added == 2
-    assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+    assert bring(sqlite_engine, "table", ctx.address, mapping=mapping, since=since).added == 2
+    assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -177,19 +178,19 @@ def test_whatever_the_size_of_a_page_each_row_is_read_once_in_order(minutes: lis
         ("timestamptz", ["2026-09-07 07:00Z", "2026-09-07 08:00Z", "2026-09-07 08:00:00.000001Z"]),
     ],
 )
-def test_a_cursor_of_any_kind_is_gone_on_from(postgres_place: Place, kind: str, values: list[str]) -> None:
-    postgres_place.run(f"CREATE TABLE t (id int, at {kind})")
+def test_a_cursor_of_any_kind_is_gone_on_from(postgres_position: Place, kind: str, values: list[str]) -> None:
+    postgres_position.run(f"CREATE TABLE t (id int, at {kind})")
     for number, value in enumerate(values):
-        postgres_place.run(f"INSERT INTO t VALUES (:id, '{value}')", id=number)  # noqa: S608
-    source = SqlRows(postgres_place.address, table="t", cursor="at", key="id", overlap_minutes=0)
+        postgres_position.run(f"INSERT INTO t VALUES (:id, '{value}')", id=number)  # noqa: S608
+    source = SqlRows(postgres_position.address, table="t", cursor="at", key="id", overlap_minutes=0)
     (page,) = source.pages(None, None)
     assert [row["id"] for row in page.rows] == [0, 1, 2]
     (again,) = source.pages(page.cursor, None)
     assert [row["id"] for row in again.rows] == [2]
 
 
-def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_place: Place, tmp_path: Path) -> None:
-    postgres_place.insert("p1", stamp(START))
+def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_position: Place, tmp_path: Path) -> None:
+    postgres_position.insert("p1", stamp(START))
     toml = """
     [source]
     query = '''SELECT "Pick" AS request_id, "changed at" AS at, model || ':x' AS model_id, '1:2'::text AS note
@@ -202,7 +203,7 @@ def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_p
     """
     mapping = tmp_path / "map.toml"
     mapping.write_text(toml)
-    assert bring(sqlite_engine, "table", postgres_place.address, mapping=mapping).added == 1
+    assert bring(sqlite_engine, "table", postgres_position.address, mapping=mapping).added == 1
     assert stored(sqlite_engine)["p1"]["model_id"] == "m:x"
 
 
@@ -218,113 +219,117 @@ def test_a_query_may_be_read_with_colons_in_it(sqlite_engine: Engine, postgres_p
     ],
 )
 def test_times_are_read_in_the_form_and_zone_that_they_have(
-    sqlite_engine: Engine, sqlite_place: Place, tmp_path: Path, at: Any, said: dict[str, str]
+    sqlite_engine: Engine, sqlite_position: Place, tmp_path: Path, at: Any, said: dict[str, str]
 ) -> None:
     unit, zone = said.get("unit"), said.get("zone")
-    sqlite_place.run('DROP TABLE "Route log"')
-    sqlite_place.run('CREATE TABLE "Route log" ("Pick", "changed at", model, seconds, cents, stars, state, "select")')
-    sqlite_place.insert("p1", at)
+    sqlite_position.run('DROP TABLE "Route log"')
+    sqlite_position.run(
+        'CREATE TABLE "Route log" ("Pick", "changed at", model, seconds, cents, stars, state, "select")'
+    )
+    sqlite_position.insert("p1", at)
     toml = TOML.replace('timestamp = "changed at"',
                         f'timestamp = {{{{ from = "changed at"{f", unit = {unit!r}" if unit else ""} }}}}')  # fmt: skip
-    mapping = sqlite_place.mapping(tmp_path, toml + (f"\n[input]\nzone = {zone!r}\n" if zone else ""))
-    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).added == 1
+    mapping = sqlite_position.mapping(tmp_path, toml + (f"\n[input]\nzone = {zone!r}\n" if zone else ""))
+    assert bring(sqlite_engine, "table", sqlite_position.address, mapping=mapping).added == 1
     expected = START.replace(hour=0) if at == "2026-09-07" else START
     assert stored(sqlite_engine)["p1"]["timestamp"] == expected
-    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping).unchanged == 1
+    assert bring(sqlite_engine, "table", sqlite_position.address, mapping=mapping).unchanged == 1
     since = START + timedelta(days=1)
-    assert bring(sqlite_engine, "table", sqlite_place.address, mapping=mapping, since=since).read == 0
+    assert bring(sqlite_engine, "table", sqlite_position.address, mapping=mapping, since=since).read == 0
 
 
 def test_a_clock_that_is_ahead_does_not_hide_the_rows_that_follow(
-    sqlite_engine: Engine, place: Place, tmp_path: Path
+    sqlite_engine: Engine, ctx: Place, tmp_path: Path
 ) -> None:
-    mapping = place.mapping(tmp_path)
-    place.insert("ahead", stamp(datetime.now(UTC) + timedelta(days=2)))
-    bring(sqlite_engine, "table", place.address, mapping=mapping)
-    place.insert("p1", stamp(datetime.now(UTC)))
-    assert bring(sqlite_engine, "table", place.address, mapping=mapping).added == 1
+    mapping = ctx.mapping(tmp_path)
+    ctx.insert("ahead", stamp(datetime.now(UTC) + timedelta(days=2)))
+    bring(sqlite_engine, "table", ctx.address, mapping=mapping)
+    ctx.insert("p1", stamp(datetime.now(UTC)))
+    assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
 
 
 def test_rows_without_a_place_and_with_wrong_values_are_counted(
-    sqlite_engine: Engine, place: Place, tmp_path: Path
+    sqlite_engine: Engine, ctx: Place, tmp_path: Path
 ) -> None:
-    place.insert("p1", stamp(START))
-    place.insert(None, stamp(START))
-    place.insert("nowhere", None)
-    place.insert("stars", stamp(START), stars=9)
-    place.insert("model", stamp(START), model=None)
-    tally = bring(sqlite_engine, "table", place.address, mapping=place.mapping(tmp_path))
+    ctx.insert("p1", stamp(START))
+    ctx.insert(None, stamp(START))
+    ctx.insert("nowhere", None)
+    ctx.insert("stars", stamp(START), stars=9)
+    ctx.insert("model", stamp(START), model=None)
+    stats = bring(sqlite_engine, "table", ctx.address, mapping=ctx.mapping(tmp_path))
     assert list(stored(sqlite_engine)) == ["p1"]
-    assert tally.rejected == {
-        WITHOUT_PLACE: 2, "user_satisfaction is outside 1 to 5": 1, "model_id is missing": 1,
+    assert stats.rejected == {
+        WITHOUT_CURSOR: 2, "user_satisfaction is outside 1 to 5": 1, "model_id is missing": 1,
     }  # fmt: skip
-    assert tally.read == 5
+    assert stats.read == 5
 
 
-def test_nothing_can_be_written_to_the_source(place: Place, tmp_path: Path) -> None:
-    writes = f"(SELECT 1) AS x; DROP TABLE {place.quoted}"
-    rows = SqlRows(place.address, query=writes, cursor="x", key="x", overlap_minutes=0)
+def test_nothing_can_be_written_to_the_source(ctx: Place, tmp_path: Path) -> None:
+    writes = f"(SELECT 1) AS x; DROP TABLE {ctx.quoted}"
+    rows = SqlRows(ctx.address, query=writes, cursor="x", key="x", overlap_minutes=0)
     with pytest.raises(SourceUnavailable):
         rows.size(None, None)
-    with rows._connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
-        connection.execute(text(f"DELETE FROM {place.quoted}"))  # noqa: S608
-    place.insert("p1", stamp(START))
+    with rows.connected() as connection, pytest.raises(Exception, match=r"(?i)read.?only"):
+        connection.execute(text(f"DELETE FROM {ctx.quoted}"))  # noqa: S608
+    ctx.insert("p1", stamp(START))
 
 
-def test_the_role_that_the_docs_create_is_enough(sqlite_engine: Engine, postgres_place: Place, tmp_path: Path) -> None:
-    postgres_place.insert("p1", stamp(START))
-    postgres_place.run("CREATE ROLE routewatch_reader LOGIN PASSWORD 'choose one'")
-    reader = postgres_place.address.replace("//postgres:", "//routewatch_reader:")
-    assert reader != postgres_place.address
-    mapping = postgres_place.mapping(tmp_path)
+def test_the_role_that_the_docs_create_is_enough(
+    sqlite_engine: Engine, postgres_position: Place, tmp_path: Path
+) -> None:
+    postgres_position.insert("p1", stamp(START))
+    postgres_position.run("CREATE ROLE routewatch_reader LOGIN PASSWORD 'choose one'")
+    reader = postgres_position.address.replace("//postgres:", "//routewatch_reader:")
+    assert reader != postgres_position.address
+    mapping = postgres_position.mapping(tmp_path)
     try:
         with pytest.raises(SourceUnavailable, match="permission denied"):
             bring(sqlite_engine, "table", reader, mapping=mapping)
-        postgres_place.run(f"GRANT SELECT ON {postgres_place.quoted} TO routewatch_reader")
+        postgres_position.run(f"GRANT SELECT ON {postgres_position.quoted} TO routewatch_reader")
         assert bring(sqlite_engine, "table", reader, mapping=mapping).added == 1
     finally:
-        postgres_place.run("DROP OWNED BY routewatch_reader")
-        postgres_place.run("DROP ROLE routewatch_reader")
+        postgres_position.run("DROP OWNED BY routewatch_reader")
+        postgres_position.run("DROP ROLE routewatch_reader")
 
 
 def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
     mapping = tmp_path / "map.toml"
     mapping.write_text(TOML.format(table="t"))
-    for address, told in (
+    for address, reported in (
         ("postgresql://me:secret@127.0.0.1:1/x", "refused"),
         ("postgresql://me@127.0.0.1:1/x?sslpassword=secret", "refused"),
         (f"sqlite:///{tmp_path}/none.db", "no such file"),
         ("nosuch://me:secret@host/x", "Install the driver"),
     ):
-        with pytest.raises(SourceUnavailable, match=told) as caught:
+        with pytest.raises(SourceUnavailable, match=reported) as caught:
             bring(sqlite_engine, "table", address, mapping=mapping)
         assert "secret" not in str(caught.value)
     assert not (tmp_path / "none.db").exists()
 
 
 def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
-    sqlite_engine: Engine, sqlite_place: Place, tmp_path: Path
+    sqlite_engine: Engine, sqlite_position: Place, tmp_path: Path
 ) -> None:
-    address = sqlite_place.address
+    address = sqlite_position.address
     with pytest.raises(InvalidMapping, match="no table or query"):
         bring(sqlite_engine, "table", address)
     cases = {
         '[source]\ncursor = "x"\n': "either a table or a query",
         '[source]\ntable = "Route log"\ncursor = "changed at"\n': "tells the rows apart",
     }
-    for toml, told in cases.items():
+    for toml, reported in cases.items():
         (tmp_path / "map.toml").write_text(toml)
-        with pytest.raises(InvalidMapping, match=told):
+        with pytest.raises(InvalidMapping, match=reported):
             bring(sqlite_engine, "table", address, mapping=tmp_path / "map.toml")
-    sqlite_place.insert("p1", stamp(START))
+    sqlite_position.insert("p1", stamp(START))
     wrong = {
         ('cursor = "changed at"', 'cursor = "nowhere"'): r"no column nowhere \(its columns: Pick, changed at",
         ('"model"', '"modle"'): "no column modle",
         ('model_id = "model"', ""): "nothing says which column is model_id",
     }
-    for (right, instead), told in wrong.items():
-        mapping = sqlite_place.mapping(tmp_path, TOML.replace(right, instead))
-        with pytest.raises((SourceUnavailable, UnreadableInput), match=told):
+    for (right, instead), reported in wrong.items():
+        mapping = sqlite_position.mapping(tmp_path, TOML.replace(right, instead))
+        with pytest.raises((SourceUnavailable, UnreadableInput), match=reported):
             bring(sqlite_engine, "table", address, mapping=mapping)
 
 
@@ -343,8 +348,8 @@ def test_files_of_any_shape_are_read_by_a_mapping(engine: Engine, tmp_path: Path
     expected = {name: value for name, value in WHOLE.items() if name != "team"}
     assert stored(engine) == {"p1": expected, "p2": expected | {"request_id": "p2"}}
     write_jsonl(log, {"Pick": "p3", "changed at": "2026-09-07 08:01:00", "model": "m"}, {"Pick": "p4"})
-    tally = bring(engine, "table", tmp_path / "log", mapping=mapping)
-    assert (tally.read, tally.added, tally.rejected) == (2, 1, {"timestamp is missing": 1})
+    stats = bring(engine, "table", tmp_path / "log", mapping=mapping)
+    assert (stats.read, stats.added, stats.rejected) == (2, 1, {"timestamp is missing": 1})
 
 
 def test_files_in_our_own_names_need_no_mapping_but_an_id(sqlite_engine: Engine, tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import Engine
 
 from models.period import Level, Period
+from models.report_template import Template
 from models.settings import Optimizer, Settings
-from tasks.reporting.collect import survey
+from tasks.reporting.collect import collect_material
 from tasks.reporting.request import Request
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
-from tasks.rollups.checkpoint import basis_of
-from tasks.rollups.update import fold
+from tasks.rollups.checkpoint import rollup_settings
+from tasks.rollups.update import update_rollups
 from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
@@ -122,6 +123,6 @@ def test_a_report_looks_at_the_hours(engine: Engine, preference: float, observat
     settings = Settings(optimizer=DECLARED)
     insert_selections(engine, given_to("b", pl.col("timestamp").dt.hour() < 8, preference, traffic(1)))
     now = MONDAY + timedelta(days=7)
-    fold(engine, basis_of(settings), now=now)
-    request = Request("weekly", "performance", Period(MONDAY, now, "UTC"))
-    assert survey(engine, request, settings, now).split.is_observational(["simple"]) == observational
+    update_rollups(engine, rollup_settings(settings), now=now)
+    request = Request("weekly", Template.PERFORMANCE, Period(MONDAY, now, "UTC"))
+    assert collect_material(engine, request, settings, now).split.is_observational(["simple"]) == observational

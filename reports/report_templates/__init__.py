@@ -1,0 +1,1 @@
+"""The report templates: one package describes each, and every format goes by the description."""

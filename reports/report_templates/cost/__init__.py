@@ -1,0 +1,1 @@
+"""The cost report: what was spent, on what, and against which budget."""

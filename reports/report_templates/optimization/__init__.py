@@ -1,0 +1,1 @@
+"""The optimization report: what waits, what was changed, and what came of it."""

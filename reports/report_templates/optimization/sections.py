@@ -1,0 +1,177 @@
+"""The report about optimizations: what waits, what was changed, and what came of it."""
+
+from __future__ import annotations
+
+from models.documents import Baselines, Interval, OptimizationReport
+from models.kpis import KpiName
+from reports.report_templates.optimization.tables import (
+    applied_table,
+    balance_table,
+    baselines_table,
+    history_table,
+    measured_table,
+    verdicts_table,
+)
+from reports.text.formatting import Formats
+from reports.text.headline import waiting_clause, worst_kpi_clause
+from reports.text.labels import bounds_text, metric_change, number_text
+from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
+from reports.view.sections import (
+    action_blocks,
+    chart_blocks,
+    found_blocks,
+    notes_block,
+    savings_table,
+    savings_text,
+    trials_table,
+)
+from reports.view.tiles import kpi_tile
+
+
+def sections(document: OptimizationReport, show: Formats) -> list[Section]:
+    """Its sections: what is to be decided stands before what is known."""
+    return [
+        Section("overview", "At a glance", (Tiles(_tiles(document, show)),)),
+        Section("done", "What waits for a decision and is recommended", action_blocks(document, show)),
+        Section("found", "Bottlenecks", found_blocks(document, show)),
+        Section("applied", "What was changed and what came of it", _applied(document, show)),
+        Section("savings", "Savings", _savings(document, show)),
+        Section("baselines", "Does routing add anything?", _baselines(document, show)),
+        Section("history", "Config history", _history(document, show)),
+        # Two pages are no room for the period's charts, which the performance report has too.
+        Section("charts", "Charts", chart_blocks(document) if document.depth == "detailed" else ()),
+        Section("notes", "Notes", (notes_block(document),)),
+    ]
+
+
+# --- at a glance ------------------------------------------------------------------------------------------------------
+
+
+def _tiles(document: OptimizationReport, show: Formats) -> tuple[Tile, ...]:
+    summary, savings = document.summary, document.savings
+    efficiency = [kpi_tile(document, kpi.name, show) for kpi in document.kpis if kpi.name is KpiName.COST_EFFICIENCY]
+    estimated = savings.estimated
+    known = f"on {show.percent(estimated.covered_share)} of the spend"
+    measured = f"{savings.measured_count} judged {'change' if savings.measured_count == 1 else 'changes'}"
+    observing = f"{show.count(summary.observing)} more being observed" if summary.observing else ""
+    return (
+        *efficiency,
+        _saving_tile("Possible saving, estimated", estimated.savings_usd, known, estimated.reason, show),
+        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no change was judged", show),
+        _count_tile("Waiting for approval", summary.waiting, "off", "to be decided", show),
+        _count_tile("Changes kept", summary.kept, "good", "", show, note=observing),
+        _count_tile("Changes taken back", summary.reverted, "warning", "something got worse", show),
+    )
+
+
+def _saving_tile(label: str, saving: Interval | None, known: str, reason: str | None, show: Formats) -> Tile:
+    if saving is None:
+        return Tile(label, show.money(None), tone="unknown", note=reason or "not known")
+    bounds = show.interval(saving, "rough_money")
+    return Tile(
+        label,
+        show.rough_money(saving.estimate),
+        tone="warning" if saving.estimate < 0 else "plain",
+        state="a loss" if saving.estimate < 0 else "",
+        target=f"95% interval {bounds}" if bounds else "",
+        note=known,
+    )
+
+
+def _count_tile(label: str, count: int, tone: str, state: str, show: Formats, *, note: str = "") -> Tile:
+    return Tile(
+        label, show.count(count), tone=tone if count else "plain", state=state if count and state else "", note=note
+    )
+
+
+# --- changes and money ------------------------------------------------------------------------------------------------
+
+
+def _applied(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
+    if not document.applied_optimizations:
+        return (Text("No optimization was applied in this period."),)
+    chart = (ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()
+    if document.depth == "summary":
+        return (*chart, trials_table(document, show, why=False))
+    tables = applied_table(document, show), verdicts_table(document, show), measured_table(document, show)
+    return (*chart, *tables)
+
+
+def _savings(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
+    estimated = document.savings.estimated
+    if document.depth == "summary":
+        return (balance_table(document, show),)
+    classes = (savings_table(estimated, show),) if estimated.classes else ()
+    return (savings_text(estimated, show), balance_table(document, show), *classes)
+
+
+def _history(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
+    if not document.config_history:
+        return (Text("Nobody changed the router's config in this period."),)
+    if document.depth == "detailed":
+        return (history_table(document.config_history, show),)
+    count, names = len(document.config_history), sorted({entry.changed_by for entry in document.config_history})
+    back = sum(entry.reverted for entry in document.config_history)
+    told = f"{count:,} {'change' if count == 1 else 'changes'} of the router's config, by {' and '.join(names)}"
+    return (Text(f"{told}; {show.count(back)} taken back since."),)
+
+
+# --- whether routing adds anything ------------------------------------------------------------------------------------
+
+
+def _baselines(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
+    if document.selection_count == 0:
+        return (Text("Without requests there is nothing to compare.", "unknown"),)
+    return (routing_text(document.baselines, show), baselines_table(document.baselines, show))
+
+
+def routing_text(baselines: Baselines, show: Formats) -> Text:
+    """Whether the router beats chance, or that it cannot be told and why."""
+    gained = baselines.accuracy_gained
+    if gained is None or gained.low is None or gained.high is None:
+        reason = baselines.reason or "too little is known of the models' accuracy"
+        return Text(f"Whether routing adds anything cannot be told: {reason}.", "unknown")
+    bounds = bounds_text("accuracy", gained, show)
+    told = (
+        f"its accuracy differs by {metric_change('accuracy', gained.estimate, show)} (95% interval {bounds}) from that "
+        "of models drawn by lot at the same cost"
+    )
+    why = f": {baselines.reason}" if baselines.reason else ""
+    kind = f" This is observational, for nobody routed that way{why}." if baselines.observational else ""
+    if gained.low > 0:
+        return Text(f"The router beats chance: {told}.{kind}")
+    if gained.high < 0:
+        return Text(f"The router does worse than chance: {told}.{kind}", "warning")
+    return Text(f"Whether the router beats chance cannot be told: {told}, which is within what chance would do.{kind}")
+
+
+def clauses(document: OptimizationReport, show: Formats) -> list[str]:
+    """What was kept and taken back, what that saved, and what waits; of nothing the worst KPI."""
+    parts = [_judged(document), _measured(document, show), waiting_clause(document, document.summary.waiting, show)]
+    if any(parts):
+        return parts
+    return ["nothing was changed and nothing waits for a decision", worst_kpi_clause(document, show)]
+
+
+def _judged(document: OptimizationReport) -> str:
+    """How many changes were kept, taken back, or are still under observation."""
+    summary = document.summary
+    parts: list[str] = []
+    for count, one, many in (
+        (summary.kept, "was kept", "were kept"),
+        (summary.reverted, "was taken back", "were taken back"),
+        (summary.observing, "is still being observed", "are still being observed"),
+    ):
+        if count:
+            noun = "" if parts else " change" if count == 1 else " changes"
+            parts.append(f"{number_text(count)}{noun} {one if count == 1 else many}")
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
+
+
+def _measured(document: OptimizationReport, show: Formats) -> str:
+    saved = document.savings.measured_usd
+    if saved is None:
+        return ""
+    told = "saved" if saved.estimate >= 0 else "lost"
+    return f"what was judged {told} {show.rough_money(abs(saved.estimate))}, as measured"

@@ -1,0 +1,1 @@
+"""The performance report: how the router did."""

@@ -1,0 +1,1 @@
+"""The usage report: how much is asked, by whom and when, and what changed."""

@@ -1,0 +1,362 @@
+"""Record: a Python router's picks into the selection table, without ever holding the router up.
+
+Alone on purpose: a router imports this, whose own modules may be called as the rest of Routewatch's folders. And light:
+SQLAlchemy and pydantic are loaded by a process's first RouterLog, so that one which makes none does not wait for them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import random
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from routewatch.errors import RoutewatchError, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+"""Between two attempts to reach a database that is away; the wait doubles, with jitter."""
+EXIT_TIMEOUT_S = 5.0
+"""How long the end of the process waits for the picks of a log that nobody closed."""
+
+logger = logging.getLogger("routewatch")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of this process's picks: recorded = written + refused + dropped + waiting.
+
+    A row whose request id is in the table already counts as written.
+    """
+
+    recorded: int
+    written: int
+    refused: int
+    dropped: int
+    waiting: int
+
+
+class RouterLog:
+    """Writes picks in the background, in batches; for many threads, for forked workers, and as a context manager.
+
+    At most `capacity` rows wait for the database; beyond it the oldest are dropped, counted and told in the
+    log "routewatch". A forked process starts with an empty log of its own: rows that wait stay with the parent.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        capacity: int = 10_000,
+        batch_size: int = 500,
+        flush_every_s: float = 1.0,
+    ) -> None:
+        """Takes the environment's database (ROUTEWATCH_DATABASE_URL) where none is given; does not reach it yet.
+
+        Raises SettingsError, UsageError or DatabaseUnavailable for what can never work.
+        """
+        if capacity < 1 or batch_size < 1:
+            raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
+        from routewatch.database import database_address_of
+        from routewatch.selection import checked_pick
+
+        self._checked = checked_pick
+        address = database_address_of() if database_url is None else database_url
+        self._writer = _Writer(address, capacity, batch_size, flush_every_s)
+        weakref.finalize(self, self._writer.finish).atexit = False
+
+    def record_selection(
+        self,
+        *,
+        model_id: str,
+        response_time_ms: float | None = None,
+        cost_usd: float | None = None,
+        complexity: str | None = None,
+        cache_hit: bool | None = None,
+        accuracy: float | None = None,
+        user_satisfaction: float | None = None,
+        error: bool = False,
+        error_type: str | None = None,
+        prompt_tokens: int | None = None,
+        completion_tokens: int | None = None,
+        team: str | None = None,
+        timestamp: datetime | None = None,
+        request_id: str | None = None,
+    ) -> str | None:
+        """Queue one pick; None is unknown. `timestamp` (with an offset) is now where it is not given.
+
+        Gives the request id, a new one where none is given; None where the row is refused: a value that the table
+        does not take, or a closed log. Never raises for a value and never waits for the database.
+        """
+        row = {name: value for name, value in locals().items() if name != "self"}
+        row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
+        row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
+        try:
+            pick = self._checked(row)
+        except ValueError as fault:
+            self._writer.refuse(str(fault))
+            return None
+        return str(pick["request_id"]) if self._writer.add(pick) else None
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until no pick recorded before waits any more; False if that took too long or any was dropped meanwhile.
+
+        A database that was away is tried again at once.
+        """
+        return self._writer.flush(timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> bool:
+        """Take no more picks and write those that wait, for at most `timeout_s`; False as for `flush`."""
+        return self._writer.close(timeout_s)
+
+    @property
+    def counts(self) -> Counts:
+        return self._writer.counts
+
+    def __enter__(self) -> RouterLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Writer:
+    """The queue and its thread. Apart from RouterLog, so that the thread does not keep a forgotten log alive."""
+
+    def __init__(self, address: str, capacity: int, batch_size: int, flush_every_s: float) -> None:
+        self._address, self._capacity = address, capacity
+        self._batch_size, self._flush_every_s = batch_size, flush_every_s
+        self._logged: set[str] = set()
+        self.start_empty()
+        _writers.add(self)
+
+    def start_empty(self) -> None:
+        from routewatch.database import connect
+
+        self._engine = connect(self._address)
+        self._changed = threading.Condition()
+        self._rows: deque[tuple[int, dict[str, Any]]] = deque()
+        self._in_flight: list[tuple[int, dict[str, Any]]] = []
+        self._thread: threading.Thread | None = None
+        self._recorded = self._written = self._refused = self._dropped = self._dropped_before = 0
+        self._accepted = self._failures = self._hurry_until = 0
+        self._closing = self._stopped = self._away = self._poked = False
+
+    @property
+    def counts(self) -> Counts:
+        with self._changed:
+            waiting = len(self._rows) + len(self._in_flight)
+            return Counts(self._recorded, self._written, self._refused, self._dropped, waiting)
+
+    # --- in the router's threads --------------------------------------------------------------------------------------
+
+    def add(self, row: dict[str, Any]) -> bool:
+        with self._changed:
+            closed = self._closing
+            if not closed:
+                self._recorded += 1
+                self._accepted += 1
+                self._rows.append((self._accepted, row))
+                overflows = self._trim()
+                self._start_thread()
+                if len(self._rows) in (1, self._batch_size):
+                    self._changed.notify_all()
+        # Logging is done outside of the lock: a slow handler must not hold the other threads up.
+        if closed:
+            self.refuse("the log is closed")
+        elif overflows:
+            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+        return not closed
+
+    def refuse(self, fault: str) -> None:
+        with self._changed:
+            self._recorded += 1
+            self._refused += 1
+        self._log_fault(fault)
+
+    def _log_fault(self, fault: str) -> None:
+        with self._changed:
+            new = fault not in self._logged
+            self._logged.add(fault)
+        if new:
+            logger.warning("a pick was not recorded: %s (told once)", fault)
+
+    def flush(self, timeout_s: float) -> bool:
+        with self._changed:
+            until, dropped = self._accepted, self._dropped
+            self._hurry_until, self._failures, self._poked = until, 0, True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._stopped or self._oldest() > until, timeout_s)
+            return done and self._oldest() > until and self._dropped == dropped
+
+    def finish(self) -> None:
+        """Write what waits, then end; does not wait for it."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+
+    def close(self, timeout_s: float) -> bool:
+        until = time.monotonic() + timeout_s
+        self.finish()
+        done = self.flush(timeout_s)
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is None:
+            self._engine.dispose()
+        elif thread is not threading.current_thread():
+            thread.join(max(0.0, until - time.monotonic()))
+        return done
+
+    # --- under the lock -----------------------------------------------------------------------------------------------
+
+    def _oldest(self) -> float:
+        """The number of the oldest row that waits; infinite where none does."""
+        return next((number for rows in (self._in_flight, self._rows) for number, _ in rows), float("inf"))
+
+    def _trim(self) -> bool:
+        """Drop the oldest rows beyond the capacity; whether these begin an overflow."""
+        first = self._dropped == self._dropped_before
+        while len(self._rows) > self._capacity:
+            self._rows.popleft()
+            self._dropped += 1
+        return first and self._dropped > self._dropped_before
+
+    def _lost_in_all(self) -> int:
+        """The rows dropped since an overflow began, once it is over: half the room free, lest it be told in turns."""
+        if len(self._rows) > self._capacity // 2:
+            return 0
+        lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
+        return lost
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="routewatch-log", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return  # No threads left for now: the next pick tries again.
+            self._thread = thread
+
+    # --- in the writing thread ----------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            try:
+                refused = _write(self._engine, batch)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the router goes on and the rows are kept
+                self._failed(error)
+            else:
+                self._succeeded(refused)
+        self._engine.dispose()
+
+    def _next_batch(self) -> list[dict[str, Any]]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._rows or self._closing)
+            self._changed.wait_for(self._due, self._flush_every_s)
+            if self._stopped:
+                return []
+            self._in_flight = [self._rows.popleft() for _ in range(min(self._batch_size, len(self._rows)))]
+            return [row for _, row in self._in_flight]
+
+    def _due(self) -> bool:
+        return self._closing or len(self._rows) >= self._batch_size or self._oldest() <= self._hurry_until
+
+    def _succeeded(self, refused: list[str]) -> None:
+        with self._changed:
+            self._written += len(self._in_flight) - len(refused)
+            self._refused += len(refused)
+            self._in_flight = []
+            self._failures, self._away = 0, False
+            lost = self._lost_in_all()
+            self._changed.notify_all()
+        for fault in refused:
+            self._log_fault(fault)
+        if lost:
+            logger.warning("the database takes picks again; %d were dropped meanwhile", lost)
+
+    def _failed(self, error: Exception) -> None:
+        with self._changed:
+            self._rows.extendleft(reversed(self._in_flight))
+            self._in_flight = []
+            overflows, was_logged = self._trim(), self._away
+            self._away, self._poked = True, False
+            self._failures += 1
+            wait_s = back_off_s(self._failures)
+        if not was_logged:
+            logger.warning("picks wait, they cannot be written: %s", _cause(error))
+        if overflows:
+            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._poked, wait_s)
+
+
+def back_off_s(failures: int) -> float:
+    """How long to wait before the next try after so many failures in a row: longer and longer, and never in step."""
+    longest: float = min(LONGEST_WAIT_S, SHORTEST_WAIT_S * 2.0 ** min(failures - 1, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _cause(error: Exception) -> str:
+    """One line, without the statement and its values, which SQLAlchemy would add."""
+    from sqlalchemy.exc import DBAPIError
+
+    if isinstance(error, RoutewatchError):
+        return str(error)
+    shown = error.orig if isinstance(error, DBAPIError) else type(error).__name__
+    return f"{str(shown).strip().splitlines()[0]}. Check that `routewatch init` was run on this database"
+
+
+def _write(engine: Engine, batch: list[dict[str, Any]]) -> list[str]:
+    """Write the rows; gives why the refused ones were. A batch that is written again counts once."""
+    from sqlalchemy.exc import DataError, IntegrityError
+
+    from routewatch.database import insert_into, writing
+    from routewatch.selection import SELECTION
+
+    try:
+        with writing(engine) as connection:
+            insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
+            connection.execute(insertion, batch)
+    except (IntegrityError, DataError) as error:
+        if len(batch) == 1:
+            return [f"the database refused it: {type(error.orig).__name__}"]
+        return [fault for row in batch for fault in _write(engine, [row])]
+    return []
+
+
+_writers: weakref.WeakSet[_Writer] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for writer in list(_writers):
+        writer.close(EXIT_TIMEOUT_S)
+
+
+_inherited: list[Engine] = []
+"""A parent's engines, kept for ever: closing its connections from a forked process could harm them."""
+
+
+def _after_fork_in_child() -> None:
+    for writer in list(_writers):
+        _inherited.append(writer._engine)
+        writer.start_empty()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,62 @@
+"""A clock that is off, and zone data that are old or wrong, are told with what to do."""
+
+from __future__ import annotations
+
+import shutil
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from tasks.health.check import CheckState
+from tests.support.contexts import context_of
+from tests.support.health import check_context_of, found, of
+
+
+@pytest.fixture
+def zone_data(tmp_path: Path) -> Iterator[Path]:
+    """A folder of zone data that alone is read."""
+    before = zoneinfo.TZPATH
+    folder = tmp_path / "zoneinfo"
+    (folder / "Europe").mkdir(parents=True)
+    zoneinfo.reset_tzpath(to=[str(folder)])
+    zoneinfo.ZoneInfo.clear_cache()
+    yield folder
+    zoneinfo.reset_tzpath(to=before)
+    zoneinfo.ZoneInfo.clear_cache()
+
+
+def _source_of(name: str) -> Path:
+    return Path(str(files("tzdata") / "zoneinfo" / name))
+
+
+def test_zone_data_without_changes_of_the_clocks_are_told(zone_data: Path, tmp_path: Path) -> None:
+    shutil.copy(_source_of("UTC"), zone_data / "Europe" / "Berlin")
+    result = found("time zone", of(tmp_path))
+    assert result.state is CheckState.FAILED
+    assert "know of no change of the clocks in Europe/Berlin" in result.found
+    assert "PYTHONTZPATH" in result.remedy
+
+
+def test_old_zone_data_are_told(zone_data: Path, tmp_path: Path) -> None:
+    shutil.copy(_source_of("Europe/Berlin"), zone_data / "Europe" / "Berlin")
+    (zone_data / "tzdata.zi").write_text("# version 2019a\n")
+    result = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
+    assert (result.state, "2019a" in result.found) == (CheckState.WARNING, True)
+    (zone_data / "tzdata.zi").write_text("# version 2026b\n")
+    good = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
+    assert good.state is CheckState.OK
+    assert "next changes on 2026-10-25" in good.found
+
+
+def test_a_clock_that_is_off_is_told(postgres_engine: Engine, tmp_path: Path) -> None:
+    ctx = context_of(postgres_engine, tmp_path)
+    assert found("clock", check_context_of(ctx, datetime.now(UTC))).state is CheckState.OK
+    off = found("clock", check_context_of(ctx, datetime.now(UTC) - timedelta(seconds=20)))
+    assert (off.state, "behind the database server's" in off.found) == (CheckState.WARNING, True)
+    assert "timedatectl" in off.remedy
+    assert found("clock", check_context_of(ctx, datetime.now(UTC) + timedelta(hours=1))).state is CheckState.FAILED

@@ -1,0 +1,14 @@
+"""Time enough for every check: a machine that is busy is no fault of what they look at."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.health.checks import prefect_server, smtp, webhooks
+from tests.support.health import TIMEOUT_S
+
+
+@pytest.fixture(autouse=True)
+def _time_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (smtp, webhooks, prefect_server):
+        monkeypatch.setattr(module, "TIMEOUT_S", TIMEOUT_S)
