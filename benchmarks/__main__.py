@@ -26,6 +26,7 @@ from benchmarks import (
     report_speed,
     retention,
     scale_out,
+    start_up,
 )
 from benchmarks.databases import KINDS, Kind
 from benchmarks.line import Line
@@ -43,9 +44,10 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "pull": pull_speed.lines,
     "page": page.lines,
     "pdf": pdf.lines,
+    "start": start_up.lines,
     "retention": retention.lines,
 }
-OF_NO_ROWS = ("pdf",)
+OF_NO_ROWS = ("pdf", "start")
 """These are the same for any number of rows, and measured once."""
 TIMES = {"k": 1_000, "m": 1_000_000}
 FEWEST_ROWS = 200_000

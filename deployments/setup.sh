@@ -63,6 +63,8 @@ fi
 "$venv/bin/python" deployments/install_packages.py requirements.lock
 # Twice quiet: pip warns of every place that has no such package, but still says what is wrong.
 "$venv/bin/python" -m pip -qq --disable-pip-version-check install --no-deps --no-build-isolation --editable .
+# Else the first start of each command would do it, or all starts where PYTHONDONTWRITEBYTECODE is set.
+"$venv/bin/python" -m compileall -q dashboard deployments examples flows models reports routewatch routewatch_server tasks
 
 # Without HarfBuzz-Subset it imports, with a warning, and leaves fonts whole.
 draws_pdfs() { "$venv/bin/python" -W ignore -W error:HarfBuzz-Subset -c 'import weasyprint' >/dev/null 2>&1; }

@@ -10,10 +10,6 @@ from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 
-import vl_convert
-from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped]
-from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
-
 FAMILY = "Source Sans Pro"
 DIRECTORY = Path(str(files("font_source_sans_pro") / "files"))
 _FACES = {400: "SourceSansPro-Regular.ttf", 600: "SourceSansPro-Semibold.ttf", 700: "SourceSansPro-Bold.ttf"}
@@ -70,6 +66,8 @@ def is_in_font(character: str) -> bool:
 
 @cache
 def _widths(path: Path) -> dict[int, float]:
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped] # noqa: PLC0415 - most formats measure no text
+
     with TTFont(path, lazy=True) as font:
         widths, height = font["hmtx"], font["head"].unitsPerEm
         return {code: widths[glyph][0] / height for code, glyph in font.getBestCmap().items()}
@@ -78,6 +76,8 @@ def _widths(path: Path) -> dict[int, float]:
 @cache
 def register_for_charts() -> None:
     """Make the font known to the chart renderer, once in a process."""
+    import vl_convert  # noqa: PLC0415 - only what draws needs it
+
     vl_convert.register_font_directory(str(DIRECTORY))
 
 
@@ -93,6 +93,9 @@ def _web_address(weight: int) -> str:
 
 
 def _subset(path: Path) -> bytes:
+    from fontTools.subset import Options, Subsetter  # type: ignore[import-untyped] # noqa: PLC0415
+    from fontTools.ttLib import TTFont  # noqa: PLC0415
+
     font = TTFont(path, recalcTimestamp=False)
     subsetter = Subsetter(Options(layout_features=["kern", "tnum"], hinting=False))
     characters = {code for low, high in _WEB_RANGES for code in range(low, high + 1)} | set(map(ord, _WEB_SIGNS))

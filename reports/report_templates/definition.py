@@ -22,12 +22,20 @@ def _no_state(_document: DocumentHeader, _show: Formats) -> str:
 
 
 @dataclass(frozen=True)
+class TemplateCharts(Generic[D]):
+    """The charts of a template: `chosen` are those that the settings choose from, `own` come first and always."""
+
+    chosen: Mapping[ChartName, ChartSpec[D]]
+    own: Mapping[str, ChartSpec[D]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReportTemplate(Generic[D]):
     """One template. HTML, PDF, mail, Markdown, webhook and chats are made of its sections; CSV of its tables.
 
     `clauses` are the parts of the one-sentence summary, where there were selections; empty ones are left out.
-    `charts` are those that the settings choose from, `own_charts` come first and always. `mail_state` ends a mail's
-    subject in place of the worst tile's state, unless it is empty.
+    `charts` gives its charts, and imports what draws them only then: most formats do without. `mail_state` ends a
+    mail's subject in place of the worst tile's state, unless it is empty.
     """
 
     name: Template
@@ -35,6 +43,5 @@ class ReportTemplate(Generic[D]):
     sections: Callable[[D, Formats], list[Section]]
     clauses: Callable[[D, Formats], list[str]]
     csv_tables: Callable[[D], Mapping[str, Rows]]
-    charts: Mapping[ChartName, ChartSpec[D]]
-    own_charts: Mapping[str, ChartSpec[D]] = field(default_factory=dict)
+    charts: Callable[[], TemplateCharts[D]]
     mail_state: Callable[[D, Formats], str] = _no_state

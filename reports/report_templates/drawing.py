@@ -55,16 +55,16 @@ def _drawn(kind: type[Document], content: str, layout: Layout) -> tuple[Chart, .
 
 def _shown(document: Document, layout: Layout) -> Iterator[tuple[str, ChartSpec[Any], int, bool]]:
     """Each chart with its name, its width in px, and whether it takes a page's whole width."""
-    template = template_of(document)
-    for own, spec in template.own_charts.items():
+    charts = template_of(document).charts()
+    for own, spec in charts.own.items():
         # As wide as there is room for: it may have names on the left and numbers on the right.
         yield own, spec, DASHBOARD_WIDTH if layout == "board" else WIDE, True
     for name in _ORDER:
-        if name in document.charts.shown and name in template.charts:
+        if name in document.charts.shown and name in charts.chosen:
             wide = layout == "page" and name in WIDE_CHARTS
             yield (
                 name.value,
-                template.charts[name],
+                charts.chosen[name],
                 DASHBOARD_WIDTH if layout == "board" else WIDE if wide else NARROW,
                 wide,
             )

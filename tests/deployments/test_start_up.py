@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from models.settings import Settings
 from tasks.optimizer.decisions import approve
 from tasks.optimizer.lifecycle import Step, propose
 from tasks.optimizer.router_config import read_config, set_by_hand
+from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_S, a_free_port
@@ -47,7 +47,7 @@ DECIDES = ROWS | {"numpy", "polars"}
 REPORTS = DECIDES | {"babel"}
 DRAWS = REPORTS | {"altair", "fontTools", "jinja2", "vl_convert"}
 PRINTS = DRAWS | {"PIL", "weasyprint"}
-SENDS = LISTS | {"babel", "fontTools", "httpx", "trio", "vl_convert"}
+SENDS = LISTS | {"babel", "httpx", "trio"}
 PREFECTS = {"opentelemetry", "prefect", "prometheus_client"}
 """What Prefect brings along."""
 
@@ -65,11 +65,13 @@ COMMANDS: dict[str, set[str]] = {
     f"report usage {PERIOD} --format html": DRAWS,
     f"report performance {PERIOD} --format pdf -o out.pdf": PRINTS,
     f"report performance {PERIOD} --summary --format json --send-to console": REPORTS | SENDS,
-    "doctor": SENDS - {"babel"} | PREFECTS | {"PIL", "weasyprint"},
+    "doctor": SENDS - {"babel"} | PREFECTS | {"PIL", "fontTools", "weasyprint"},
     # Nothing is set to sign with, so that Prefect is asked.
+    "deliveries test http://127.0.0.1:9/": SENDS | PREFECTS,
     "test-delivery http://127.0.0.1:9/": SENDS | PREFECTS,
     "deliveries list": LISTS,
     "deliveries retry 1": ROWS,
+    "deliveries test console": SENDS,
     "deliveries sample console": SENDS,
     "alerts list": LISTS | {"babel"},
     "alerts silence --reason work": ROWS,
@@ -85,12 +87,13 @@ COMMANDS: dict[str, set[str]] = {
     "optimizations revert 1": DECIDES,
     "optimizations stop": DECIDES,
     "optimizations resume": DECIDES,
-    "optimizations preview": DECIDES | {"rich"},
+    "optimizations preview": REPORTS | {"rich"},
 }
 """What each command may hold of HEAVY when it ends, on a database that has rows of everything."""
 
 STATUSES = {
     "doctor": (0, 1),
+    "deliveries test http://127.0.0.1:9/": (1,),
     "test-delivery http://127.0.0.1:9/": (1,),
     "alerts unsilence 1": (2,),
     "optimizations revert 1": (2,),
@@ -100,7 +103,7 @@ STATUSES = {
 SERVING = {"page"}
 """Tried below."""
 
-WHOLE = {"run", "demo", "serve", "deploy"}
+WHOLE = {"run", "demo", "serve", "deploy", "worker"}
 """They run flows, or speak with Prefect's server: nothing of it can be left out."""
 
 RECORDED = """
@@ -184,8 +187,7 @@ def _heavy(home: Path) -> frozenset[str]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    return clean | {"ROUTEWATCH_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return clean_environment(ROUTEWATCH_HOME=str(home), PYTHONPATH=str(ROOT))
 
 
 def _propose(engine: Engine, key: str) -> None:

@@ -48,8 +48,8 @@ def test_every_template_has_a_description_and_a_composer() -> None:
 def test_a_description_is_of_the_document_that_bears_its_name(name: Template) -> None:
     template = TEMPLATES[name]
     assert template.document.model_fields["template"].default == template.name == name
-    assert template.charts.keys() <= set(ChartName)
-    assert not set(template.own_charts) & set(ChartName)
+    assert template.charts().chosen.keys() <= set(ChartName)
+    assert not set(template.charts().own) & set(ChartName)
 
 
 def test_a_document_is_described_by_its_template() -> None:

@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from models.documents import CostReport
 from models.report_template import Template
 from models.settings import ChartName
-from reports.report_templates.cost.charts import (
-    GROUPS,
-    MODELS,
-    TIMELINE,
-    WEEK,
-)
 from reports.report_templates.cost.sections import clauses, sections
-from reports.report_templates.definition import ReportTemplate
+from reports.report_templates.definition import ReportTemplate, TemplateCharts
 from reports.report_templates.rows import Rows, cause_table, listed, note_table, period_tables, plain_values
 
 
@@ -34,16 +28,24 @@ def _csv_tables(document: CostReport) -> Mapping[str, Rows]:
     }
 
 
+def _charts() -> TemplateCharts[CostReport]:
+    from reports.report_templates.cost.charts import GROUPS, MODELS, TIMELINE, WEEK  # noqa: PLC0415
+
+    return TemplateCharts(
+        chosen={
+            ChartName.TIMELINE: TIMELINE,
+            ChartName.DISTRIBUTION: GROUPS,
+            ChartName.COMPARISON: MODELS,
+            ChartName.HEATMAP: WEEK,
+        },
+    )
+
+
 TEMPLATE = ReportTemplate(
     name=Template.COST,
     document=CostReport,
     sections=sections,
     clauses=clauses,
     csv_tables=_csv_tables,
-    charts={
-        ChartName.TIMELINE: TIMELINE,
-        ChartName.DISTRIBUTION: GROUPS,
-        ChartName.COMPARISON: MODELS,
-        ChartName.HEATMAP: WEEK,
-    },
+    charts=_charts,
 )

@@ -8,11 +8,7 @@ from typing import Any
 from models.documents import OptimizationReport
 from models.report_template import Template
 from models.settings import ChartName
-from reports.charts.distributions import RESPONSE_DISTRIBUTION
-from reports.charts.heatmap import RESPONSE_WEEK
-from reports.charts.timelines import RESPONSE_TIMELINE
-from reports.report_templates.definition import ReportTemplate
-from reports.report_templates.optimization.charts import CHANGES
+from reports.report_templates.definition import ReportTemplate, TemplateCharts
 from reports.report_templates.optimization.sections import clauses, sections
 from reports.report_templates.rows import Rows, listed, note_table, period_tables, plain_values
 from reports.text.formatting import Formats
@@ -66,17 +62,28 @@ def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
     }
 
 
+def _charts() -> TemplateCharts[OptimizationReport]:
+    from reports.charts.distributions import RESPONSE_DISTRIBUTION  # noqa: PLC0415
+    from reports.charts.heatmap import RESPONSE_WEEK  # noqa: PLC0415
+    from reports.charts.timelines import RESPONSE_TIMELINE  # noqa: PLC0415
+    from reports.report_templates.optimization.charts import CHANGES  # noqa: PLC0415
+
+    return TemplateCharts(
+        chosen={
+            ChartName.TIMELINE: RESPONSE_TIMELINE,
+            ChartName.DISTRIBUTION: RESPONSE_DISTRIBUTION,
+            ChartName.HEATMAP: RESPONSE_WEEK,
+        },
+        own={CHANGES_CHART: CHANGES},
+    )
+
+
 TEMPLATE = ReportTemplate(
     name=Template.OPTIMIZATION,
     document=OptimizationReport,
     sections=sections,
     clauses=clauses,
     csv_tables=_csv_tables,
-    charts={
-        ChartName.TIMELINE: RESPONSE_TIMELINE,
-        ChartName.DISTRIBUTION: RESPONSE_DISTRIBUTION,
-        ChartName.HEATMAP: RESPONSE_WEEK,
-    },
-    own_charts={CHANGES_CHART: CHANGES},
+    charts=_charts,
     mail_state=_mail_state,
 )

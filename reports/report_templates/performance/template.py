@@ -7,11 +7,7 @@ from collections.abc import Mapping
 from models.documents import PerformanceReport
 from models.report_template import Template
 from models.settings import ChartName
-from reports.charts.distributions import RESPONSE_DISTRIBUTION
-from reports.charts.heatmap import RESPONSE_WEEK
-from reports.charts.timelines import RESPONSE_TIMELINE
-from reports.report_templates.definition import ReportTemplate
-from reports.report_templates.performance.charts import COMPARISON
+from reports.report_templates.definition import ReportTemplate, TemplateCharts
 from reports.report_templates.performance.sections import clauses, sections
 from reports.report_templates.rows import Rows, cause_table, listed, note_table, period_tables, plain_values
 
@@ -30,16 +26,27 @@ def _csv_tables(document: PerformanceReport) -> Mapping[str, Rows]:
     }
 
 
+def _charts() -> TemplateCharts[PerformanceReport]:
+    from reports.charts.distributions import RESPONSE_DISTRIBUTION  # noqa: PLC0415
+    from reports.charts.heatmap import RESPONSE_WEEK  # noqa: PLC0415
+    from reports.charts.timelines import RESPONSE_TIMELINE  # noqa: PLC0415
+    from reports.report_templates.performance.charts import COMPARISON  # noqa: PLC0415
+
+    return TemplateCharts(
+        chosen={
+            ChartName.TIMELINE: RESPONSE_TIMELINE,
+            ChartName.DISTRIBUTION: RESPONSE_DISTRIBUTION,
+            ChartName.COMPARISON: COMPARISON,
+            ChartName.HEATMAP: RESPONSE_WEEK,
+        },
+    )
+
+
 TEMPLATE = ReportTemplate(
     name=Template.PERFORMANCE,
     document=PerformanceReport,
     sections=sections,
     clauses=clauses,
     csv_tables=_csv_tables,
-    charts={
-        ChartName.TIMELINE: RESPONSE_TIMELINE,
-        ChartName.DISTRIBUTION: RESPONSE_DISTRIBUTION,
-        ChartName.COMPARISON: COMPARISON,
-        ChartName.HEATMAP: RESPONSE_WEEK,
-    },
+    charts=_charts,
 )

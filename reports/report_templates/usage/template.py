@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from models.documents import UsageReport
 from models.report_template import Template
 from models.settings import ChartName
-from reports.report_templates.definition import ReportTemplate
+from reports.report_templates.definition import ReportTemplate, TemplateCharts
 from reports.report_templates.rows import Parts, Rows, listed, note_table, plain_values
-from reports.report_templates.usage.charts import (
-    GROUPS,
-    MOVERS,
-    TIMELINE,
-    WEEK,
-)
 from reports.report_templates.usage.sections import sections
 from reports.report_templates.usage.sentences import usage_clauses, volume_state
 
@@ -32,17 +26,25 @@ def _csv_tables(document: UsageReport) -> Mapping[str, Rows]:
     }
 
 
+def _charts() -> TemplateCharts[UsageReport]:
+    from reports.report_templates.usage.charts import GROUPS, MOVERS, TIMELINE, WEEK  # noqa: PLC0415
+
+    return TemplateCharts(
+        chosen={
+            ChartName.TIMELINE: TIMELINE,
+            ChartName.DISTRIBUTION: GROUPS,
+            ChartName.COMPARISON: MOVERS,
+            ChartName.HEATMAP: WEEK,
+        },
+    )
+
+
 TEMPLATE = ReportTemplate(
     name=Template.USAGE,
     document=UsageReport,
     sections=sections,
     clauses=usage_clauses,
     csv_tables=_csv_tables,
-    charts={
-        ChartName.TIMELINE: TIMELINE,
-        ChartName.DISTRIBUTION: GROUPS,
-        ChartName.COMPARISON: MOVERS,
-        ChartName.HEATMAP: WEEK,
-    },
+    charts=_charts,
     mail_state=volume_state,
 )
