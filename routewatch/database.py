@@ -28,7 +28,7 @@ def database_address_of(variables: Mapping[str, str] | None = None) -> str:
 
     Raises SettingsError where ROUTEWATCH_DATABASE_URL is no URL of a database.
     """
-    # Names in any case, as pydantic-settings takes them for all the other variables.
+    # Names in any case, as all the other variables are taken.
     named = {name.upper(): value for name, value in (os.environ if variables is None else variables).items()}
     home = Path(named.get("ROUTEWATCH_HOME", DEFAULT_HOME))
     return checked_address(named.get("ROUTEWATCH_DATABASE_URL", default_address(home)))
