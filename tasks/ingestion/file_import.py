@@ -127,7 +127,7 @@ def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> Non
     absent = sorted({name for source in mapping.columns.values() for name in source.columns} - found)
     if absent:
         raise UnreadableInput(
-            str(path), f"it does not have the column {', '.join(absent)}", "the columns that the mapping names"
+            str(path), f"it lacks the column {', '.join(absent)}", "the columns that the mapping names"
         )
     missing = [name for name in REQUIRED if name not in sources]
     if missing:

@@ -55,7 +55,7 @@ def upsert(connection: Connection, rows: pl.DataFrame, newest: datetime | None) 
 
 
 def amend(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> int:
-    """Set columns of selections that are stored, by request_id; NULL keeps the stored value. Return how many changed."""
+    """Set columns of selections that are stored, by request_id; NULL keeps the stored value. Return how many."""
     if rows.is_empty():
         return 0
     with staged(connection, rows, ("request_id", *columns)) as cursor:

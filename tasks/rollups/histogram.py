@@ -117,7 +117,7 @@ def _table(pairs: Any, group_of: Any, height: int) -> tuple[Any, Any]:
 
 
 def _at_rank(share: float, until: Any, values_ms: Any) -> Any:
-    """The value at a share of the ranks of each row; `until` counts the durations in a bin or below. nan if there are none."""
+    """The value at a share of the ranks of each row; `until` counts up to each bin; nan for none."""
     total = until[:, -1]
     rank = share * np.maximum(total - 1, 0)
     below, above = (values_ms[(until > at[:, None]).argmax(axis=1)] for at in (np.floor(rank), np.ceil(rank)))

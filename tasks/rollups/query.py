@@ -26,12 +26,11 @@ UNCLASSIFIED = "unclassified"
 class RollupSlice:
     """The rollups of a period, with COLUMNS of tasks.rollups.aggregate.
 
-    `parts` are by model, complexity and team, but not by any one length of time: days, and hours around them. `hours`
-    are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an
-    edge that is no whole hour, both are of the minutes inside the period alone (their team is unknown). `minutes` is
-    filled for periods of up to two hours.
-    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
-    `overhead_costs` are none where not everything was asked for.
+    `parts` are by model, complexity and team, in days and the hours around them. `hours` are by hour of the zone's
+    clock, over all models, complexities and teams if the query has no filter. At an edge that is not a whole hour, both
+    hold only the minutes inside the period (their team is unknown). `minutes` is filled for periods of up to two hours.
+    `period` is the covered period: the requested one, rounded outward where no finer rollups are kept.
+    `overhead_costs` are empty if the query has a filter.
     """
 
     requested_period: Period

@@ -160,7 +160,7 @@ def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def _instants(texts: pl.Series) -> pl.Series:
-    """SQLite's texts as instants: sliced by position, as Routewatch writes them, or parsed by a format, which is slower."""
+    """SQLite's texts as instants: sliced by position in Routewatch's own form, else parsed by a format (slower)."""
     text = pl.col("text")
 
     def number(start: int, length: int) -> pl.Expr:

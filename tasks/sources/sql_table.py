@@ -107,7 +107,7 @@ class SqlTable:
         absent = sorted(mapped - set(raw.columns)) if self._table is not None else []
         ctx = _without_password(self._location)
         if absent:
-            found = f"it does not have the column {', '.join(absent)} (its columns: {shown})"
+            found = f"it lacks the column {', '.join(absent)} (its columns: {shown})"
             raise UnreadableInput(ctx, found, "the columns that the mapping names")
         if missing:
             found = f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})"

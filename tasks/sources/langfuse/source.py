@@ -60,7 +60,7 @@ class Langfuse(FileSource):
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Read from `https://PUBLIC_KEY:SECRET_KEY@HOST`, or files. Raises InvalidMapping, or SettingsError without keys."""
+        """Read from `https://PUBLIC_KEY:SECRET_KEY@HOST`, or files. Raises InvalidMapping, SettingsError."""
         super().__init__(Exports(location, keep=_READ_FIELDS, aside=FILES_ASIDE))
         self._api = Api(location) if location.startswith(("https://", "http://")) else None
         self._overlap = timedelta(minutes=settings.overlap_minutes)
