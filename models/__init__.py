@@ -1,1 +1,1 @@
-"""The nouns: tables, settings, periods and result objects. They know nobody else in the house."""
+"""Data models: tables, settings, periods and result objects. They import no other package but routewatch."""

@@ -1,4 +1,4 @@
-"""Tokens: who may use the HTTP interface, for what, and until when. A token's secret is in no repr and no error."""
+"""Access tokens of the HTTP interface with scopes and expiry. A token's secret is in no repr and no error."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 
 SHORTEST_SECRET = 16
-"""Characters; as many random ones cannot be guessed."""
+"""Characters; so many random ones cannot be guessed."""
 
 EXAMPLE = "name:read+write:secret or name:admin:secret:2027-12-31"
 
 
 class Scope(StrEnum):
-    """What a token is for: handing selections in, looking, or deciding. Who may decide may also do the others."""
+    """What a token permits: writing selections, reading, or deciding. `admin` includes the other two."""
 
     WRITE = "write"
     READ = "read"
@@ -25,7 +25,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Token:
-    """One token. `last_day` is the last day, in UTC, on which it is good; None: for ever."""
+    """One token. `last_day` is its last valid day in UTC; None: no expiry."""
 
     name: str
     scopes: frozenset[Scope]
@@ -40,7 +40,7 @@ class Token:
 
 
 def parse_tokens(text: str) -> tuple[Token, ...]:
-    """Tokens with spaces between them, each as EXAMPLE shows. Raises ValueError, which tells no secret."""
+    """Parse space-separated tokens, each as EXAMPLE shows. Raises ValueError without any secret."""
     tokens = tuple(_token(number, entry) for number, entry in enumerate(text.split(), start=1))
     for what, values in (("name", [it.name for it in tokens]), ("secret", [it.secret for it in tokens])):
         if len(set(values)) < len(values):
@@ -49,7 +49,7 @@ def parse_tokens(text: str) -> tuple[Token, ...]:
 
 
 def token_of(tokens: Collection[Token], secret: str) -> Token | None:
-    """The token with a secret. How long it takes tells nothing about what of the secret is right."""
+    """Find the token with a secret, in constant time."""
     given = secret.encode()
     matching = [token for token in tokens if hmac.compare_digest(token.secret.encode(), given)]
     return matching[0] if matching else None

@@ -12,7 +12,7 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True)
 class Attribution:
-    """A person's word: whose, with what note, and when."""
+    """A person's decision: by whom, with what note, and when."""
 
     by: str
     note: str

@@ -1,4 +1,4 @@
-"""The bases of what is stored and sent as JSON, and of what is read from files and the environment."""
+"""Base models of JSON that is stored and sent, and of data read from files and the environment."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class DescribedModel(BaseModel):
-    """What stands below an attribute is its description in the JSON schema.
+    """The docstring below an attribute is its description in the JSON schema.
 
-    Pydantic's own `use_attribute_docstrings` reads the source of every class when it is made, thus in every command;
-    this reads it when a schema is asked for.
+    Pydantic's own `use_attribute_docstrings` reads the source of every class on definition, thus in every command; this
+    reads it only when a schema is requested.
     """
 
     @classmethod
@@ -42,7 +42,7 @@ class ApiModel(DescribedModel):
 
 
 DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
-"""For the JSON Schema of a field's former name."""
+"""Marks a field's former name as deprecated in the JSON Schema."""
 
 
 class RenamedFields(ApiModel):
@@ -64,7 +64,7 @@ class RenamedFields(ApiModel):
 
 
 class ResponseModel(ApiModel):
-    """What the HTTP API answers with; readers ignore what a later release adds."""
+    """A response of the HTTP API; readers ignore fields that a later release adds."""
 
     model_config = ConfigDict(extra="ignore", frozen=False)
 
@@ -73,7 +73,7 @@ class ResponseModel(ApiModel):
 
 
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
-    """What stands below the fields of a model, and below those that it has from the models that it is based on."""
+    """The docstrings below the fields of a model, including inherited fields."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if not issubclass(base, BaseModel) or base.__module__.startswith("pydantic"):
@@ -81,7 +81,7 @@ def _meanings(model: type[BaseModel]) -> dict[str, str]:
         try:
             (made,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         except OSError:
-            # Made by pydantic's create_model: no class statement has its fields, which bear their descriptions.
+            # Made by pydantic's create_model: it has no class statement, and its fields carry their descriptions.
             continue
         for statement, following in pairwise(made.body if isinstance(made, ast.ClassDef) else []):
             if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):

@@ -1,4 +1,4 @@
-"""Where a run works: its environment, its settings and its database."""
+"""The context of a run: its environment, its settings and its database."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from models.settings import Settings
 
 @dataclass(frozen=True)
 class AppContext:
-    """Environment and settings, both checked. It pickles; the engine is opened once per process, where it is used."""
+    """Validated environment and settings. It pickles; each process opens the engine once, on first use."""
 
     environment: Environment
     settings: Settings
 
     @property
     def engine(self) -> Engine:
-        """The database. Raises DatabaseUnavailable or SchemaOutdated at the first use."""
+        """The database. Raises DatabaseUnavailable or SchemaOutdated on first use."""
         return _engine(self.environment.database_address)
 
 
 def load_context() -> AppContext:
-    """The workplace that the environment describes. Raises SettingsError with every fault at once."""
+    """Load the context that the environment describes. Raises SettingsError with every fault at once."""
     environment = load_environment()
     return AppContext(environment, environment.load_settings())
 
 
 def close_engines() -> None:
-    """Close every engine that this process opened; the next use opens it anew."""
+    """Close every engine that this process opened; the next use opens a new one."""
     while _engines:
         _engines.popitem()[1].dispose()
 

@@ -1,4 +1,4 @@
-"""Opening the database, its migrations, and transactions; the part that a router needs is routewatch.database."""
+"""Open and migrate the database, and read it; the part that a router needs is routewatch.database."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _MIGRATING = 7_036_874_417
-"""Of the lock that whoever migrates a PostgreSQL database holds: any number that others do not use."""
+"""The advisory lock held while migrating a PostgreSQL database: any number that others do not use."""
 
 
 def open_database(address: str) -> Engine:
-    """An engine on a database that is reachable and at this program's revision.
+    """Open an engine on a reachable database at this program's revision.
 
     Raises DatabaseUnavailable or SchemaOutdated.
     """
@@ -47,9 +47,9 @@ def open_database(address: str) -> Engine:
 
 
 def check_revision(engine: Engine) -> str:
-    """The database's revision, which is this program's.
+    """The database's revision, which equals this program's.
 
-    Raises DatabaseUnavailable or SchemaOutdated where the database is not there, or not as this program needs it.
+    Raises DatabaseUnavailable or SchemaOutdated if the database is missing or at another revision.
     """
     with reaching(engine.url), engine.connect() as connection:
         found = _revision_of(connection)
@@ -60,12 +60,12 @@ def check_revision(engine: Engine) -> str:
 
 
 def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
-    """Create the tables or bring them up to date, or up to one revision; gives the revision before and after.
+    """Create or upgrade the tables, to the newest or a given revision; return the revisions before and after.
 
-    All of it is one transaction: one that is interrupted has changed nothing. Of several at once one does it, and the
-    others wait and find it done.
+    One transaction covers all of it: an interrupted migration changes nothing. Of concurrent calls one migrates, and
+    the others wait and find it done.
 
-    Raises DatabaseUnavailable, or SchemaOutdated where a newer Routewatch made the tables.
+    Raises DatabaseUnavailable, or SchemaOutdated if a newer Routewatch made the tables.
     """
     from alembic import command  # noqa: PLC0415 - takes as long to import as the database to be read
 
@@ -73,7 +73,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     if engine.url.get_backend_name() == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     if engine.dialect.name == "sqlite":
-        # A table is changed there by putting another in its place, which its references must not notice.
+        # SQLite changes a table by replacing it, which must not trigger its foreign keys.
         event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
     try:
         with writing(engine) as connection:
@@ -92,7 +92,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
 
 
 def steps_between(before: str | None, after: str) -> list[tuple[str, str]]:
-    """The revisions after one and up to another, the oldest first, each with what it does."""
+    """The revisions after one and up to another, the oldest first, each with its description."""
     from alembic.script import ScriptDirectory  # noqa: PLC0415
 
     scripts = list(ScriptDirectory.from_config(_alembic()).iterate_revisions(after, before or "base"))
@@ -101,7 +101,7 @@ def steps_between(before: str | None, after: str) -> list[tuple[str, str]]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that only reads, all of it from one snapshot."""
+    """Open a read-only transaction on one snapshot."""
     options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
     with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
@@ -111,7 +111,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 def _revision_of(connection: Connection) -> str | None:
-    """What Alembic has noted in the database; None where it has made no tables there."""
+    """The revision that Alembic stored in the database; None if it made no tables there."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -119,7 +119,7 @@ def _revision_of(connection: Connection) -> str | None:
 
 
 def _newest_revision() -> str:
-    """This program's: migrations are numbered, and the number stands in front of each one's file name."""
+    """This program's revision: the number at the start of the newest migration's file name."""
     return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 

@@ -13,7 +13,7 @@ GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 LOG_GAMMA = math.log(GAMMA)
 
 SMALLEST_MS = 1e-3
-"""Durations below a microsecond share one bin, whose value is 0: no clock of a router tells them apart."""
+"""Durations below a microsecond share one bin, whose value is 0: router clocks do not resolve them."""
 
 ZERO_BIN = -(2**15)
 """The bin of durations below SMALLEST_MS; less than the index of any other."""
@@ -25,5 +25,5 @@ def bin_of(value_ms: float) -> int:
 
 
 def value_of(bin_index: int) -> float:
-    """The duration in ms that stands for a bin: within RELATIVE_ERROR of everything in it."""
+    """The duration in ms that represents a bin: within RELATIVE_ERROR of every value in it."""
     return 0.0 if bin_index == ZERO_BIN else 2 * GAMMA**bin_index / (GAMMA + 1)

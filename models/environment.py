@@ -1,4 +1,4 @@
-"""What the environment says: where things are, and the secrets. Nothing here goes into a log or a report."""
+"""Configuration from the environment: locations and secrets. Nothing here goes into a log or a report."""
 
 from __future__ import annotations
 
@@ -18,56 +18,56 @@ from models.settings import Settings, faults_of, load_settings
 from routewatch.database import DEFAULT_HOME, checked_address, default_address
 
 PREFIX = "ROUTEWATCH_"
-"""What the name of every variable of Environment begins with, in capitals or not."""
+"""Prefix of every variable of Environment, case-insensitive."""
 
 OTHERS = {
     "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",
-    "ROUTEWATCH_DEBUG": "Set to anything: a defect of Routewatch ends with where in the program it was.",
+    "ROUTEWATCH_DEBUG": "Set to any value to print a traceback with internal errors.",
     "PREFECT_API_URL": "The Prefect server to use. Without it `routewatch serve` starts one.",
     "PREFECT_API_AUTH_STRING": "`user:password` for that server.",
-    "PREFECT_SERVER_API_AUTH_STRING": "`user:password` that `routewatch serve` asks for in Prefect's UI and interface.",
+    "PREFECT_SERVER_API_AUTH_STRING": "`user:password` that `routewatch serve` requires for Prefect's UI and API.",
     "PREFECT_SERVER_API_PORT": "The port of the Prefect server that `routewatch serve` starts, as `--ui-port`.",
-    "PREFECT_UI_URL": "Where people open Prefect's UI. Links in mails and chats lead there.",
-    "LANGFUSE_PUBLIC_KEY": "The key of the source `langfuse`, where its address does not hold it.",
-    "LANGFUSE_SECRET_KEY": "The secret key of the source `langfuse`, likewise.",
-    "SSL_CERT_FILE": "A certificate authority of one's own, for mail and webhooks.",
+    "PREFECT_UI_URL": "The public URL of Prefect's UI. Links in mails and chats point there.",
+    "LANGFUSE_PUBLIC_KEY": "The public key of the source `langfuse`, if its address does not include it.",
+    "LANGFUSE_SECRET_KEY": "The secret key of the source `langfuse`, if its address does not include it.",
+    "SSL_CERT_FILE": "A custom certificate authority, for mail and webhooks.",
 }
-"""Variables that are read where they are needed, rather than with all the others, and what each means."""
+"""Variables that are read on use, not with the others, and their meanings."""
 
 
 class Environment(DescribedModel):
-    """The ROUTEWATCH_* variables. Others of that prefix are none of its business: PREFIX and OTHERS."""
+    """The ROUTEWATCH_* variables, except those in OTHERS."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     home: Path = DEFAULT_HOME
-    """The folder of what Routewatch writes: reports, the archive, the outbox, rejected rows, and the SQLite file."""
+    """The folder that Routewatch writes to: reports, the archive, the outbox, rejected rows, and the SQLite file."""
     database_url: SecretStr | None = None
-    """`postgresql://user:password@host/name` or `sqlite:///…`. Without it: `routewatch.db` in `ROUTEWATCH_HOME`."""
+    """`postgresql://user:password@host/name` or `sqlite:///…`. Default: `routewatch.db` in `ROUTEWATCH_HOME`."""
     settings: Path | None = None
-    """The settings file, JSON. Without it every key has its default."""
+    """The settings file (JSON). Without it every key has its default."""
     smtp_host: str = "localhost"
     """The mail server."""
     smtp_port: int = Field(default=587, ge=1, le=65535)
     """The mail server's port."""
     smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    """How the way to the mail server is encrypted, with its certificate checked; `none`: in the clear."""
+    """Encryption of the connection to the mail server; its certificate is verified. `none`: unencrypted."""
     smtp_username: str | None = None
-    """Who logs in at the mail server. Without it nobody does."""
+    """The user name for the mail server. Without it there is no login."""
     smtp_password: SecretStr | None = None
     """The password of `ROUTEWATCH_SMTP_USERNAME`; else the Prefect Secret block `routewatch-smtp-password`."""
     mail_from: str = "routewatch@localhost"
-    """The sender of mails, with a name in front of the address or not."""
+    """The sender of mails: an address, optionally with a name in front."""
     webhook_secret: SecretStr | None = None
-    """What webhooks are signed with, `whsec_…`, several with spaces between them; else a Prefect Secret block."""
+    """Signing secrets of webhooks, `whsec_…`, separated by spaces; else a Prefect Secret block."""
     tokens: SecretStr | None = None
-    """Who may use the page and the HTTP interface: `name:scopes:secret`, several with spaces between them."""
+    """Access tokens for the page and the HTTP interface: `name:scopes:secret`, separated by spaces."""
     log_format: Literal["auto", "text", "json"] = "auto"
-    """Lines for people on a terminal and JSON elsewhere, or the same everywhere."""
+    """The log format: readable lines on a terminal and JSON elsewhere, or one format everywhere."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
-    """From which on something is logged. Without it: what is usual of the command."""
+    """The lowest logged level. Default: depends on the command."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
-    """Where `reports/` in `ROUTEWATCH_HOME` can be opened in a browser. Mails and chats then link to the report."""
+    """The URL that serves `reports/` in `ROUTEWATCH_HOME`. Mails and chats then link to the report."""
 
     @field_validator("mail_from")
     @classmethod
@@ -77,7 +77,7 @@ class Environment(DescribedModel):
         except (ValueError, IndexError, HeaderParseError):
             address = Address()
         if not (address.username and address.domain and text.isprintable()):
-            raise ValueError(f"{text!r} is no sender such as Routewatch <routewatch@example.org>")
+            raise ValueError(f"{text!r} is not a sender such as Routewatch <routewatch@example.org>")
         return text
 
     @field_validator("log_format", "log_level", mode="before")
@@ -94,7 +94,7 @@ class Environment(DescribedModel):
 
     @property
     def database_address(self) -> str:
-        """The SQLAlchemy URL of the database, password and all: for connecting, never for showing."""
+        """The SQLAlchemy URL of the database with its password: for connecting, never for display."""
         if self.database_url is None:
             return default_address(self.home)
         return self.database_url.get_secret_value()
@@ -104,7 +104,7 @@ class Environment(DescribedModel):
         return self.home / "reports"
 
     def address_of_report(self, kind: str, name: str) -> str:
-        """Where a file of the reports' folder can be opened; empty where it is not known to be served anywhere."""
+        """The URL of a file in the reports folder; empty if no URL is configured."""
         return "" if self.reports_url is None else f"{self.reports_url.rstrip('/')}/{kind}/{name}"
 
     @property
@@ -125,7 +125,7 @@ class Environment(DescribedModel):
 
 
 def load_environment() -> Environment:
-    """The environment, checked. Raises SettingsError with every fault at once, without any secret's value."""
+    """Read and validate the environment. Raises SettingsError with every fault at once, without any secret's value."""
     try:
         environment = Environment.model_validate(_variables())
     except ValidationError as error:
@@ -139,6 +139,6 @@ def load_environment() -> Environment:
 
 
 def _variables() -> dict[str, str]:
-    """The values of this process's variables by the name of the field that each is of."""
+    """The values of this process's variables by field name."""
     found = ((name.upper(), value) for name, value in os.environ.items())
     return {name.removeprefix(PREFIX).lower(): value for name, value in found if name.startswith(PREFIX)}

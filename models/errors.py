@@ -1,4 +1,4 @@
-"""One family of errors: each carries its data and says what was found, what was expected and what to do."""
+"""Errors of Routewatch: each carries its data and states what was found, what was expected and what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 class SchemaOutdated(RoutewatchError):
     """The database lacks Routewatch's tables, or has them at another revision than this program's.
 
-    Revisions are numbered: a higher one than this program's was made by a newer Routewatch.
+    Revisions are numbered: a newer Routewatch made a higher one than this program's.
     """
 
     def __init__(self, address: str, found: str | None, expected: str) -> None:
@@ -49,18 +49,18 @@ class SchemaOutdated(RoutewatchError):
 
 
 class RollupsBusy(RoutewatchError):
-    """All rollups were to be made anew, but each time what they are made of was changed meanwhile."""
+    """A rebuild of all rollups failed, because selections were changed during each attempt."""
 
     def __init__(self, tries: int) -> None:
         self.tries = tries
         super().__init__(
-            f"the rollups could not be made anew: selections were changed during each of {tries} tries. "
-            "They are as they were; try again when less is being changed"
+            f"the rollups could not be rebuilt: selections were changed during each of {tries} tries. "
+            "The rollups are unchanged; try again when less is being changed"
         )
 
 
 class UnreadableInput(RoutewatchError):
-    """A file that as a whole cannot be read as what it claims to be; nothing of it was stored."""
+    """A file that cannot be read in its format; nothing of it was stored."""
 
     def __init__(self, path: str, found: str, expected: str) -> None:
         self.path = path
@@ -70,14 +70,14 @@ class UnreadableInput(RoutewatchError):
 
 
 class UnreadableArchive(RoutewatchError):
-    """A file of the archive that cannot be read; the rollups of its days were left as they are."""
+    """An unreadable archive file; the rollups of its days stay unchanged."""
 
     def __init__(self, path: str, cause: str) -> None:
         self.path = path
         self.cause = cause
         super().__init__(
-            f"the archive's file {path} cannot be read: {cause}. Put a copy of it in its place, or move it out of the "
-            "archive: days that then lack rows are left as they are"
+            f"the archive's file {path} cannot be read: {cause}. Replace it with a copy, or move it out of the "
+            "archive: the rollups of days that then lack rows stay unchanged"
         )
 
 
@@ -91,11 +91,11 @@ class InvalidMapping(UsageError):
 
 
 class InvalidPeriod(UsageError):
-    """A time or period that cannot be meant."""
+    """An invalid time or period."""
 
 
 class ConfigConflict(RoutewatchError):
-    """A config key changed hands between reading and writing: the other writer wins."""
+    """Another writer changed a config key between reading and writing; nothing was written."""
 
     def __init__(self, key: str, expected_version: int, found_version: int | None) -> None:
         self.key = key
@@ -106,9 +106,9 @@ class ConfigConflict(RoutewatchError):
 
 
 class DeliveryFailed(RoutewatchError):
-    """A send that was not accepted. `permanent` tells whether trying again can help.
+    """A send that was not accepted. `permanent` means that trying again cannot help.
 
-    `retry_after_s` is what the other side asked for, in seconds, where it did.
+    `retry_after_s` is the wait in seconds that the receiver asked for, if any.
     """
 
     def __init__(self, recipient: str, answer: str, *, permanent: bool, retry_after_s: float | None = None) -> None:
@@ -121,7 +121,7 @@ class DeliveryFailed(RoutewatchError):
 
 
 class DeliveryUncertain(RoutewatchError):
-    """A send whose answer was lost after all of it was handed over: it may have arrived."""
+    """A send whose response was lost after all of it was transmitted: it may have arrived."""
 
     def __init__(self, recipient: str, answer: str) -> None:
         self.recipient = recipient
@@ -130,7 +130,7 @@ class DeliveryUncertain(RoutewatchError):
 
 
 class UnknownDelivery(UsageError):
-    """A delivery that is not there, or is in no state to be sent again."""
+    """A delivery that does not exist, or whose state does not allow a retry."""
 
     def __init__(self, delivery_id: int, found: str) -> None:
         self.delivery_id = delivery_id
@@ -139,7 +139,7 @@ class UnknownDelivery(UsageError):
 
 
 class UnknownSilence(UsageError):
-    """A silence of alerts that is not there, or is over."""
+    """A silence of alerts that does not exist or has ended."""
 
     def __init__(self, silence_id: int, found: str) -> None:
         self.silence_id = silence_id
@@ -148,7 +148,7 @@ class UnknownSilence(UsageError):
 
 
 class UnknownOptimization(UsageError):
-    """An optimization that is not there, or is in no state for what was asked."""
+    """An optimization that does not exist, or whose state does not allow the request."""
 
     def __init__(self, optimization_id: int, found: str) -> None:
         self.optimization_id = optimization_id
@@ -157,7 +157,7 @@ class UnknownOptimization(UsageError):
 
 
 class OptimizerStopped(UsageError):
-    """The config was to be changed while the optimizer is stopped or off."""
+    """A config change was requested while the optimizer is stopped or off."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -165,7 +165,7 @@ class OptimizerStopped(UsageError):
 
 
 class TokensNeeded(UsageError):
-    """The HTTP interface was to listen where others can reach it, with nothing to tell who may use it."""
+    """The HTTP interface would listen on a public address without access tokens."""
 
     def __init__(self, host: str) -> None:
         self.host = host
@@ -176,7 +176,7 @@ class TokensNeeded(UsageError):
 
 
 class SourceUnavailable(RoutewatchError):
-    """A source could not be reached or does not answer as it should. Its address is shown without secrets."""
+    """A source could not be reached or gave an invalid response. Its address is shown without secrets."""
 
     def __init__(self, source: str, cause: str, advice: str) -> None:
         self.source = source
@@ -185,7 +185,7 @@ class SourceUnavailable(RoutewatchError):
 
 
 class PasswordNeeded(UsageError):
-    """The Prefect server was to listen where others can reach it, without a password."""
+    """The Prefect server would listen on a public address without a password."""
 
     def __init__(self, host: str) -> None:
         self.host = host

@@ -1,4 +1,4 @@
-"""File formats: what a report can be written as."""
+"""File formats of reports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ class FileFormat(StrEnum):
 
 
 def in_order(formats: Iterable[str]) -> tuple[FileFormat, ...]:
-    """Each of them once, in the order in which they are listed."""
+    """Each format once, in the order in which they are listed."""
     chosen = set(formats)
     return tuple(form for form in FileFormat if form in chosen)

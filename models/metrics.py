@@ -1,4 +1,4 @@
-"""The metrics that documents bear: what each is called, its unit, which way is better, and what it is made of."""
+"""The metrics in documents: the label, unit, better direction and sums of each."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from models.kpis import KPIS, KpiDefinition
 
 
 class Unit(StrEnum):
-    """What a metric is counted in; reports.text.labels shows each its own way."""
+    """The unit of a metric; reports.text.labels formats each."""
 
     MILLISECONDS = "milliseconds"
     USD = "USD"
     COUNT = "count"
     RATIO = "ratio"
-    """Of 0..1, shown in percent; two of them differ by percentage points."""
+    """0..1, shown in percent; differences are in percentage points."""
 
 
 class Better(StrEnum):
-    """Which way a metric is better."""
+    """The direction in which a metric is better."""
 
     HIGHER = "higher"
     LOWER = "lower"
@@ -29,7 +29,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True)
 class Sums:
-    """A metric as one sum of rollup columns over another; without a denominator it is the sum itself."""
+    """A metric as one sum of rollup columns divided by another; without a denominator it is the sum itself."""
 
     numerator: str
     denominator: str | None = None
@@ -37,7 +37,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `sums` are what it is made of, where it is made of sums that rollups have."""
+    """One metric. `sums` defines it, if it derives from sums in the rollups."""
 
     name: str
     label: str
@@ -81,23 +81,23 @@ def _of_kpi(kpi: KpiDefinition) -> tuple[Metric, ...]:
 METRICS: Mapping[str, Metric] = {
     metric.name: metric for metric in (*(it for kpi in KPIS.values() for it in _of_kpi(kpi)), *OTHER_METRICS)
 }
-"""By name; of some, documents have two names."""
+"""Metrics by name; some have two names in documents."""
 
 
 def metric_of(name: str) -> Metric:
     """The metric of a name. Raises ValueError for a name that is not in the table."""
     if name not in METRICS:
-        raise ValueError(f"{name!r} is no metric; models/metrics.py has {', '.join(METRICS)}")
+        raise ValueError(f"{name!r} is not a metric; models/metrics.py has {', '.join(METRICS)}")
     return METRICS[name]
 
 
 def ratio_sums(metric: Metric) -> tuple[str, str]:
-    """The rollup columns above and below the line. Raises ValueError for a metric that is not one sum over another."""
+    """The rollup columns of numerator and denominator. Raises ValueError for a metric that is not a ratio of sums."""
     if metric.sums is None or metric.sums.denominator is None:
         raise ValueError(f"{metric.name} is not one sum over another")
     return metric.sums.numerator, metric.sums.denominator
 
 
 def known_metric(name: str) -> str:
-    """The name itself, where it is a metric's; for the fields of documents. Raises ValueError as metric_of does."""
+    """Return a valid metric name unchanged; for the fields of documents. Raises ValueError as metric_of does."""
     return metric_of(name).name

@@ -1,6 +1,6 @@
-"""What is sent beside reports, described once: alerts that changed, deliveries that died, a sample.
+"""Messages sent beside reports: alert notifications, dead letter notices and test messages.
 
-A message is stored as it stands here, and every channel's format is made from it alone. None is "unknown".
+A message is stored in this form, and every channel's format is rendered from it alone. None is "unknown".
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Severity = Literal["warning", "critical"]
 
 
 class AlertRule(StrEnum):
-    """What is watched: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
+    """Alert rules: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
 
-    _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum takes it away
+    _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum removes it
     members = vars()
     for kpi in KpiName:
         members[kpi.name] = kpi.value
@@ -31,11 +31,11 @@ class AlertRule(StrEnum):
     NO_DATA = "noData"
     FAILED_FLOW = "failedFlow"
     OPTIMIZATION_REVERTED = "optimizationReverted"
-    """A change of the config that harmed was taken back; over as soon as it is told."""
+    """A harmful config change was reverted; resolved as soon as it is notified."""
 
 
 class AlertEvent(StrEnum):
-    """What somebody is told of an alert."""
+    """The event of an alert that is notified."""
 
     FIRED = "fired"
     ESCALATED = "escalated"
@@ -48,34 +48,34 @@ class _MessagePart(ApiModel):
 
 
 class AlertNotification(_MessagePart):
-    """One alert, and what is new of it."""
+    """One alert and its new event."""
 
     alert_id: int
     event: AlertEvent
     rule: AlertRule
     subject: str
-    """A model's id, a flow's name, or empty: over all."""
+    """A model's id, a flow's name, or empty for all."""
     severity: Severity
     value: float | None
-    """In the rule's unit: milliseconds, a ratio in 0..1, minutes, or USD. Of what fires, that of the newest look that
-    was as severe; of a resolved alert the last one, None where too little was known to see it end."""
+    """In the rule's unit: milliseconds, a ratio in 0..1, minutes, or USD. For a firing alert, from the newest
+    evaluation of that severity; for a resolved alert the last value, or None if data ran out before it ended."""
     threshold: float | None
     """The limit in force, in the same unit."""
     sample: int | None
-    """Selections that the value is over."""
+    """Number of selections behind the value."""
     learned: bool
     """Whether the limit was learned from the KPI's own history."""
     started_at: datetime
     fired_at: datetime
     resolved_at: datetime | None
     window_minutes: int | None = None
-    """Over how long the value is, where that is not the message's window."""
+    """The span of the value, if it is not the message's window."""
     detail: str
-    """A sentence that the numbers do not tell, or empty."""
+    """A sentence with information beyond the numbers, or empty."""
 
 
 class AlertMessage(RenamedFields, _MessagePart):
-    """All that became new of alerts at one time, the most severe first."""
+    """All new alert events of one time, the most severe first."""
 
     FORMER_NAMES: ClassVar = {"news": "notifications"}
 
@@ -86,7 +86,7 @@ class AlertMessage(RenamedFields, _MessagePart):
     window_minutes: int
     notifications: Annotated[tuple[AlertNotification, ...], Field(min_length=1)]
     still_firing: int
-    """Alerts beside these that fire already."""
+    """Number of other alerts that are already firing."""
 
     @computed_field(alias="news", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
     @property
@@ -96,7 +96,7 @@ class AlertMessage(RenamedFields, _MessagePart):
 
 
 class DeadLetter(_MessagePart):
-    """A delivery that was given up, with the recipient as it may be shown."""
+    """A dead-lettered delivery, with the recipient in the form that may be shown."""
 
     delivery_id: int
     what: str
@@ -107,7 +107,7 @@ class DeadLetter(_MessagePart):
 
 
 class DeadLetters(_MessagePart):
-    """A notice that deliveries were given up."""
+    """A notice that deliveries were dead-lettered."""
 
     kind: Literal["deadDeliveries"] = "deadDeliveries"
     at: datetime
@@ -117,7 +117,7 @@ class DeadLetters(_MessagePart):
 
 
 class SampleMessage(_MessagePart):
-    """A sample that a person asked for, to see whether it arrives."""
+    """A test message that a person requested, to check whether it arrives."""
 
     kind: Literal["sample"] = "sample"
     at: datetime

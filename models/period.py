@@ -19,7 +19,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def is_zone(name: str) -> bool:
-    """Whether it is the name of an IANA time zone, such as Europe/Berlin."""
+    """Whether a name is an IANA time zone, such as Europe/Berlin."""
     # The list of the package tzdata is one file; to list the system's zones, every one of its files is opened.
     known = (Path(tzdata.__file__).parent / "zones").read_text(encoding="utf-8").split()
     return name in known or name in available_timezones()
@@ -36,7 +36,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Period:
-    """Half-open [start, end) between two UTC instants, told in `zone`."""
+    """Half-open [start, end) between two UTC instants, shown in `zone`."""
 
     start: datetime
     end: datetime
@@ -104,7 +104,7 @@ def last_complete(level: Level, now: datetime, zone: str) -> Period:
 
 
 class PeriodName(StrEnum):
-    """Periods as people name them. Those of today, this week and this month end with the last whole hour."""
+    """Named periods. Today, this week and this month end with the last whole hour."""
 
     LAST_24_HOURS = "last 24 hours"
     LAST_7_DAYS = "last 7 days"
@@ -118,9 +118,9 @@ class PeriodName(StrEnum):
 
 
 def named_period(name: PeriodName, now: datetime, zone: str) -> Period:
-    """The period of a name at `now`; days, weeks (from Monday) and months are the zone's.
+    """The named period at `now`; days, weeks (from Monday) and months are the zone's.
 
-    Raises InvalidPeriod for one that has begun within this hour.
+    Raises InvalidPeriod for a period that began within this hour.
     """
     hour, tz = floor_to(Level.HOUR, now, zone), ZoneInfo(zone)
     day, week = floor_to(Level.DAY, now, zone), floor_to(Level.WEEK, now, zone)
@@ -172,9 +172,9 @@ def next_start(level: Level, instant: datetime, zone: str) -> datetime:
 
 
 def parse_instant(text: str, zone: str) -> datetime:
-    """An ISO 8601 time as a UTC instant; one without an offset is in `zone`.
+    """An ISO 8601 time as a UTC instant; a time without an offset is in `zone`.
 
-    Raises InvalidPeriod when it is no time, or lies outside 2000 to 2099.
+    Raises InvalidPeriod if it is not a time, or lies outside 2000 to 2099.
     """
     try:
         instant = datetime.fromisoformat(text.strip())
@@ -198,7 +198,7 @@ def parse_span(text: str) -> timedelta:
 
 
 def _local(day: date, tz: ZoneInfo) -> datetime:
-    """Local midnight of a date as UTC (the first instant of the day where a zone skips midnight)."""
+    """Local midnight of a date as UTC (the first instant of the day if the zone skips midnight)."""
     return datetime.combine(day, time(0), tzinfo=tz).astimezone(UTC)
 
 

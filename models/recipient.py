@@ -1,4 +1,4 @@
-"""Whom something is sent to: which channel, how it is shown and stored, and the address itself, which may be secret."""
+"""Parse recipients: their channel, the form to show and store, and the address itself, which may be secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 CONSOLE, DASHBOARD, EMAIL, WEBHOOK = "console", "dashboard", "email", "webhook"
 
 BUILT_IN = (CONSOLE, DASHBOARD)
-"""Channels that need no address."""
+"""Channels without an address."""
 
 _CHAT_HOSTS = {
     "slack": re.compile(r"hooks\.slack(-gov)?\.com"),
@@ -20,22 +20,22 @@ _CHAT_HOSTS = {
     "discord": re.compile(r"((ptb|canary)\.)?discord(app)?\.com"),
 }
 CHATS = tuple(_CHAT_HOSTS)
-"""Services whose webhooks take a format of their own."""
+"""Services whose webhooks need their own format."""
 
-_SECRET = "secret:"  # noqa: S105 - what stands before a secret's name
+_SECRET = "secret:"  # noqa: S105 - the prefix of a secret's name
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 _LONGEST_PLAIN, _LONGEST_PLAIN_WITH_DIGITS = 23, 15
-"""Letters in a part of a path, without and with digits, beyond which it is taken for a token."""
+"""Characters in a path segment, without and with digits, beyond which it counts as a token."""
 
 _FINGERPRINT = 6
 
 
 @dataclass(frozen=True)
 class Recipient:
-    """An entry of delivery.recipients. `reference` is fit to be stored and shown; `address` is for sending alone.
+    """An entry of delivery.recipients. `reference` may be stored and shown; `address` is for sending only.
 
-    `secret_name` names the secret that holds the address, where the entry does not hold it itself.
+    `secret_name` names the secret that holds the address, if the entry does not contain it.
     """
 
     channel: str
@@ -46,9 +46,9 @@ class Recipient:
 
 @lru_cache(maxsize=4_096)
 def parse_recipient(text: str) -> Recipient:
-    """An entry as it stands in the settings: mailto:, https:, http: or secret:, the latter with a chat in front or not.
+    """Parse an entry of the settings: mailto:, https:, http: or secret:, the latter optionally after a chat's name.
 
-    Raises ValueError, which says what is wrong without any part of the entry that could be secret.
+    Raises ValueError with the fault, without any part of the entry that could be secret.
     """
     if text.startswith("mailto:"):
         return _mailbox(text.removeprefix("mailto:"))
@@ -64,16 +64,16 @@ def parse_recipient(text: str) -> Recipient:
 
 
 def parse_url(url: str, chat: str = "") -> Recipient:
-    """The recipient behind a URL; `chat` says which service it is, where its host does not. Raises ValueError."""
+    """The recipient of a URL; `chat` names the service, if the host does not show it. Raises ValueError."""
     parts = urlsplit(url)
     try:
         port = parts.port
     except ValueError:
-        raise ValueError("its port is no number up to 65535") from None
+        raise ValueError("its port is not a number up to 65535") from None
     if parts.scheme not in ("https", "http"):
         raise ValueError(f"expected {', '.join(('mailto:', 'https:', 'http:', _SECRET))} or one of {_prefixes()}")
     if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f\\]", url):
-        raise ValueError("it is no URL with a host and without spaces")
+        raise ValueError("it is not a URL with a host and without spaces")
     channel = chat or _chat_of(parts)
     if not channel and not _holds_secret(parts):
         return Recipient(WEBHOOK, url, url)
@@ -83,12 +83,12 @@ def parse_url(url: str, chat: str = "") -> Recipient:
 
 
 def is_in_the_clear(recipient: Recipient) -> bool:
-    """Whether what is sent there is not encrypted on its way."""
+    """Whether the connection to it is unencrypted."""
     return recipient.address.startswith("http:")
 
 
 def is_literally_public(recipient: Recipient) -> bool:
-    """Whether its host is the number of a public address; of a name that is known only once it is resolved."""
+    """Whether its host is a public IP address; for a name this is known only after resolution."""
     try:
         return ip_address(urlsplit(recipient.address).hostname or "").is_global
     except ValueError:
@@ -104,7 +104,7 @@ def _mailbox(address: str) -> Recipient:
     try:
         validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
-        raise ValueError(f"{address!r} is no mail address ({str(error).splitlines()[0]})") from None
+        raise ValueError(f"{address!r} is not a mail address ({str(error).splitlines()[0]})") from None
     return Recipient(EMAIL, address, address)
 
 

@@ -1,4 +1,4 @@
-"""Hiding: what of the environment is secret, taken out of a text that somebody is going to read."""
+"""Redact the environment's secrets from a text."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from urllib.parse import unquote, urlsplit
 REDACTED = "…"
 
 SHORTEST = 4
-"""Letters of a secret that is looked for: a shorter one stands in every text."""
+"""Shortest redacted secret in characters: a shorter one would match in every text."""
 
 _WHOLE = ("ROUTEWATCH_SMTP_PASSWORD", "PREFECT_API_KEY")
 _SIGNING = "whsec_"
 
 
 def secrets_of(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Every secret of the variables, usable or not, the longest first: one may hold another."""
+    """Every secret in the variables, valid or not, the longest first: one may contain another."""
     found = {word for word in _secrets(environment) if len(word) >= SHORTEST}
     return tuple(sorted(found, key=lambda word: (-len(word), word)))
 
@@ -37,7 +37,7 @@ def _secrets(environment: Mapping[str, str]) -> Iterator[str]:
         yield secret
         yield secret.removeprefix(_SIGNING)
     for entry in environment.get("ROUTEWATCH_TOKENS", "").split():
-        # name:scopes:secret, and whatever else it is meant to be.
+        # name:scopes:secret, also if it is malformed.
         yield from entry.split(":")[2:3] or [entry]
     for name in ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"):
         yield environment.get(name, "").partition(":")[2]

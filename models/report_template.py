@@ -1,4 +1,4 @@
-"""What a report can be about, in the order in which it is offered; models.documents has a document for each."""
+"""Report templates in the order of the form; models.documents has a document for each."""
 
 from __future__ import annotations
 

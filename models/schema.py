@@ -1,6 +1,6 @@
 """The tables of the database. Constraints hold in SQLite and PostgreSQL alike; instants are UTC.
 
-They stand here without the classes of models.tables, which take longer to import than most commands to run.
+This module does without the classes of models.tables, which take longer to import than most commands to run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UNKNOWN = ""
 OTHER_TEAMS = "(other)"
 
 HOUR_TOTAL = "hour_total"
-"""The level of rollups of an hour over all models, complexities and teams, which time series are made of."""
+"""The level of hourly rollups over all models, complexities and teams, used for time series."""
 
 
 OVERHEAD = Table(
@@ -49,9 +49,9 @@ OVERHEAD = Table(
     within("cost_usd", 0, LARGEST_AMOUNT),
     Index(None, "timestamp"),
 )
-"""A call that the router made for itself, such as one that classifies: no selection, but money.
+"""A call that the router made for itself, such as a classification: not a selection, but a cost.
 
-`kind` is what it was for; `source` is the one that it was pulled from."""
+`kind` is its purpose; `source` is the source that it was pulled from."""
 
 PULL_STATE = Table(
     "pull_state",
@@ -62,7 +62,7 @@ PULL_STATE = Table(
     Column("pulled_at", UtcDateTime),
     Column("last", JSON(none_as_null=True)),
 )
-"""How far a source has been pulled. `cursor` is the source's own; `last` tells what the last pull found."""
+"""The pull state of a source. `cursor` has the source's own format; `last` holds the counts of the last pull."""
 
 ROLLUP = Table(
     "rollup",
@@ -97,10 +97,10 @@ ROLLUP = Table(
     Column("completion_token_sum", BigInteger, nullable=False),
     Column("latency_histogram", LargeBinary, nullable=False),
 )
-"""What merges exactly, per level × bucket × model × complexity × team. Every `_count` is a coverage.
+"""Exactly mergeable sums per level × bucket × model × complexity × team. Every `_count` counts known values.
 
-A level is one of models.period.Level, or HOUR_TOTAL: the hours once more, with model, complexity and team UNKNOWN.
-`latency_histogram` is little-endian pairs of int32 bin and uint32 count, by rising bin (models.ddsketch).
+A level is one of models.period.Level, or HOUR_TOTAL: the hours again, with model, complexity and team UNKNOWN.
+`latency_histogram` is little-endian pairs of int32 bin and uint32 count, by ascending bin (models.ddsketch).
 `_sum_sq` are sums of squares, for intervals."""
 
 SELECTION_CHANGE = Table(
@@ -110,7 +110,7 @@ SELECTION_CHANGE = Table(
     Column("at", UtcDateTime, nullable=False),
     Index(None, "at"),
 )
-"""A time whose selections were changed after they were written: triggers note it, the fold takes it away."""
+"""A time whose selections were changed after they were written: triggers insert it, the rollup update deletes it."""
 
 ROLLUP_CHECKPOINT = Table(
     "rollup_checkpoint",
@@ -126,11 +126,11 @@ ROLLUP_CHECKPOINT = Table(
     Column("change_batches_processed", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("id = 1", name="one_row"),
 )
-"""One row: how far the fold has come, and on what basis the rollups were built.
+"""One row: the rollup checkpoint and the rollup settings.
 
 `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
-NULL is "from the beginning". `change_batches_processed` counts how often notes of changed selections were taken: what
-was read of raw rows before may be out of date."""
+NULL is "from the beginning". `change_batches_processed` counts the processed batches of the change log: raw rows read
+before the latest batch may be out of date."""
 
 CONFIG = Table(
     "config",
@@ -141,7 +141,7 @@ CONFIG = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("updated_by", Text, nullable=False),
 )
-"""The router's settings. The version rises by one with every change: the handle for compare-and-set."""
+"""The router's settings. Every change increments the version: the handle for compare-and-set."""
 
 CONFIG_CHANGE = Table(
     "config_change",
@@ -166,7 +166,7 @@ class OptimizationState(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     AUTO_APPLIED = "autoApplied"
-    """Decided on by Routewatch itself, in a person's stead."""
+    """Decided by Routewatch itself instead of a person."""
     APPLIED = "applied"
     OBSERVING = "observing"
     KEPT = "kept"
@@ -197,7 +197,7 @@ OPTIMIZATION = Table(
         postgresql_where=text("state IN ('proposed', 'approved')"),
     ),
 )
-"""A recommendation through its life. `subject` names what it would change, so that one is open at a time.
+"""A recommendation through its lifecycle. `subject` names what it would change; one per subject is open at a time.
 
 `verdict` is the newest of its observation (models.documents.Verdict)."""
 
@@ -213,7 +213,7 @@ OPTIMIZATION_TRANSITION = Table(
     Column("reason", Text, nullable=False),
     Column("evidence", JSON(none_as_null=True)),
 )
-"""One step of an optimization's life: when, by whom, why, and the numbers it was decided on."""
+"""One step of an optimization's lifecycle: when, by whom, why, and the numbers behind the decision."""
 
 ALERT = Table(
     "alert",
@@ -246,10 +246,10 @@ ALERT = Table(
     ),
     Index(None, "resolved_at"),
 )
-"""One life of one alert; per (rule, subject) at most one is unresolved.
+"""One lifecycle of one alert; per (rule, subject) at most one is unresolved.
 
-`subject` is a model's id, a flow's name, or empty: over all. `pending_event` is what is still to be notified of it,
-since `pending_since`. A resolved one stays for the record."""
+`subject` is a model's id, a flow's name, or empty for all. `pending_event` is the event still to be notified, since
+`pending_since`. A resolved alert stays on record."""
 
 ALERT_CHECKPOINT = Table(
     "alert_checkpoint",
@@ -259,7 +259,7 @@ ALERT_CHECKPOINT = Table(
     Column("notified_at", UtcDateTime),
     CheckConstraint("id = 1", name="one_row"),
 )
-"""One row: up to where windows have been judged, and when notifications were sent last. Its lock is the judge's."""
+"""One row: the end of the evaluated windows, and when notifications were sent last. The evaluator locks it."""
 
 ALERT_SILENCE = Table(
     "alert_silence",
@@ -272,7 +272,7 @@ ALERT_SILENCE = Table(
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
 )
-"""Alerts that nobody is told of for a while. NULL rule or subject: every one."""
+"""Alerts without notifications for a while. A NULL rule or subject matches every one."""
 
 MESSAGE = Table(
     "message",
@@ -282,7 +282,7 @@ MESSAGE = Table(
     Column("content", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
-"""What is sent beside reports (models.notifications), once per `key`."""
+"""Messages beside reports (models.notifications), once per `key`."""
 
 REPORT = Table(
     "report",
@@ -298,19 +298,19 @@ REPORT = Table(
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("kind", "period_start", "period_end", "parameters_hash"),
 )
-"""A report, once per (kind, period, parameters). `document` is the whole of it: every format is made from it."""
+"""A report, once per (kind, period, parameters). `document` holds all of it: every format is rendered from it."""
 
 
 class DeliveryState(StrEnum):
     QUEUED = "queued"
     SENDING = "sending"
     COMMITTING = "committing"
-    """Being sent, and at the point from which on it cannot be known without an answer whether it arrived."""
+    """Being sent, past the point from which only a response shows whether it arrived."""
     SENT = "sent"
     UNCERTAIN = "uncertain"
-    """All of it was handed over, but the answer was lost: sending again could deliver it twice."""
+    """All of it was transmitted, but the response was lost: sending again could deliver it twice."""
     DEAD = "dead"
-    """Given up: refused for good, or tried often enough."""
+    """Dead-lettered: permanently refused, or out of attempts."""
 
 
 DELIVERY = Table(
@@ -333,10 +333,10 @@ DELIVERY = Table(
     CheckConstraint("(report_id IS NULL) <> (message_id IS NULL)", name="one_content"),
     Index(None, "state", "next_attempt_at"),
 )
-"""One report or message on its way to one recipient. `lease_until` frees a row whose sender died.
+"""One report or message for one recipient. `lease_until` frees a row whose sender died.
 
-`recipient` holds no secret: of an address that has one it is the reference (models.recipient). `dead_letter_notified`
-is whether somebody was told that it was given up."""
+`recipient` holds no secret: for an address with one it is the reference (models.recipient). `dead_letter_notified` is
+whether its dead-lettering was notified."""
 
 DELIVERY_ATTEMPT = Table(
     "delivery_attempt",
@@ -347,4 +347,4 @@ DELIVERY_ATTEMPT = Table(
     Column("outcome", Text, nullable=False),
     Column("answer", Text, nullable=False),
 )
-"""One attempt to send: what was answered, word for word but for secrets, and what it meant."""
+"""One attempt to send: the response verbatim, with secrets redacted, and its result."""

@@ -1,6 +1,6 @@
-"""The tables as SQLModel classes: a row as an object, for whoever works with sessions.
+"""The tables as SQLModel classes: a row as an object, for code that uses sessions.
 
-models.schema has the tables themselves, and says what their rows mean; a statement over many rows needs no more.
+models.schema has the tables themselves and describes their rows; statements over many rows need only that.
 """
 
 from __future__ import annotations

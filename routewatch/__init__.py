@@ -1,4 +1,4 @@
-"""What a Python router imports: `from routewatch import RouterLog`."""
+"""The package that a Python router imports: `from routewatch import RouterLog`."""
 
 from __future__ import annotations
 

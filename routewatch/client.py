@@ -1,7 +1,7 @@
-"""Record: a Python router's picks into the selection table, without ever holding the router up.
+"""Record a Python router's selections in the selection table without ever blocking the router.
 
-Alone on purpose: a router imports this, whose own modules may be called as the rest of Routewatch's folders. And light:
-SQLAlchemy and pydantic are loaded by a process's first RouterLog, so that one which makes none does not wait for them.
+The package stands alone because a router imports it, and the router's own modules may share names with Routewatch's
+folders. SQLAlchemy and pydantic are loaded by a process's first RouterLog; other processes do not load them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-"""Between two attempts to reach a database that is away; the wait doubles, with jitter."""
+"""Wait between two attempts to reach an unavailable database; it doubles each time, with jitter."""
 EXIT_TIMEOUT_S = 5.0
-"""How long the end of the process waits for the picks of a log that nobody closed."""
+"""How long process exit waits for the selections of a log that was not closed."""
 
 logger = logging.getLogger("routewatch")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of this process's picks: recorded = written + refused + dropped + waiting.
+    """Counts of this process's selections: recorded = written + refused + dropped + waiting.
 
-    A row whose request id is in the table already counts as written.
+    A row whose request id is already in the table counts as written.
     """
 
     recorded: int
@@ -47,10 +47,10 @@ class Counts:
 
 
 class RouterLog:
-    """Writes picks in the background, in batches; for many threads, for forked workers, and as a context manager.
+    """Write selections in batches in the background. Safe for threads and forked workers; a context manager.
 
-    At most `capacity` rows wait for the database; beyond it the oldest are dropped, counted and told in the
-    log "routewatch". A forked process starts with an empty log of its own: rows that wait stay with the parent.
+    At most `capacity` rows wait for the database; beyond it the oldest are dropped, counted and reported in the
+    log "routewatch". A forked process starts with an empty log of its own: waiting rows stay with the parent.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class RouterLog:
         batch_size: int = 500,
         flush_every_s: float = 1.0,
     ) -> None:
-        """Takes the environment's database (ROUTEWATCH_DATABASE_URL) where none is given; does not reach it yet.
+        """Default to the environment's database (ROUTEWATCH_DATABASE_URL); do not connect yet.
 
-        Raises SettingsError, UsageError or DatabaseUnavailable for what can never work.
+        Raises SettingsError, UsageError or DatabaseUnavailable for arguments that can never work.
         """
         if capacity < 1 or batch_size < 1:
             raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
@@ -93,10 +93,10 @@ class RouterLog:
         timestamp: datetime | None = None,
         request_id: str | None = None,
     ) -> str | None:
-        """Queue one pick; None is unknown. `timestamp` (with an offset) is now where it is not given.
+        """Queue one selection; None means unknown. `timestamp` (with an offset) defaults to now.
 
-        Gives the request id, a new one where none is given; None where the row is refused: a value that the table
-        does not take, or a closed log. Never raises for a value and never waits for the database.
+        Returns the request id, generated if none is given, or None if the row is refused: a value that the table does
+        not accept, or a closed log. Never raises for a value and never waits for the database.
         """
         row = {name: value for name, value in locals().items() if name != "self"}
         row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
@@ -109,14 +109,14 @@ class RouterLog:
         return str(pick["request_id"]) if self._writer.add(pick) else None
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        """Wait until no pick recorded before waits any more; False if that took too long or any was dropped meanwhile.
+        """Wait until all selections recorded so far are written; False on timeout or if any was dropped meanwhile.
 
-        A database that was away is tried again at once.
+        Retries an unavailable database at once.
         """
         return self._writer.flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Take no more picks and write those that wait, for at most `timeout_s`; False as for `flush`."""
+        """Refuse further selections and write the waiting ones within `timeout_s`; False as for `flush`."""
         return self._writer.close(timeout_s)
 
     @property
@@ -134,7 +134,7 @@ class RouterLog:
 
 
 class _Writer:
-    """The queue and its thread. Apart from RouterLog, so that the thread does not keep a forgotten log alive."""
+    """The queue and its thread. Separate from RouterLog, so that the thread does not keep an unreferenced log alive."""
 
     def __init__(self, address: str, capacity: int, batch_size: int, flush_every_s: float) -> None:
         self._address, self._capacity = address, capacity
@@ -174,11 +174,11 @@ class _Writer:
                 self._start_thread()
                 if len(self._rows) in (1, self._batch_size):
                     self._changed.notify_all()
-        # Logging is done outside of the lock: a slow handler must not hold the other threads up.
+        # Logging is done outside of the lock: a slow handler must not block the other threads.
         if closed:
             self.refuse("the log is closed")
         elif overflows:
-            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+            logger.warning("more than %d selections wait for the database: dropping the oldest", self._capacity)
         return not closed
 
     def refuse(self, fault: str) -> None:
@@ -192,7 +192,7 @@ class _Writer:
             new = fault not in self._logged
             self._logged.add(fault)
         if new:
-            logger.warning("a pick was not recorded: %s (told once)", fault)
+            logger.warning("a selection was not recorded: %s (logged once)", fault)
 
     def flush(self, timeout_s: float) -> bool:
         with self._changed:
@@ -203,7 +203,7 @@ class _Writer:
             return done and self._oldest() > until and self._dropped == dropped
 
     def finish(self) -> None:
-        """Write what waits, then end; does not wait for it."""
+        """Let the thread write the waiting rows and end; do not wait for it."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -225,11 +225,11 @@ class _Writer:
     # --- under the lock -----------------------------------------------------------------------------------------------
 
     def _oldest(self) -> float:
-        """The number of the oldest row that waits; infinite where none does."""
+        """The number of the oldest waiting row; infinite if there is none."""
         return next((number for rows in (self._in_flight, self._rows) for number, _ in rows), float("inf"))
 
     def _trim(self) -> bool:
-        """Drop the oldest rows beyond the capacity; whether these begin an overflow."""
+        """Drop the oldest rows beyond the capacity; True if this begins an overflow."""
         first = self._dropped == self._dropped_before
         while len(self._rows) > self._capacity:
             self._rows.popleft()
@@ -237,7 +237,7 @@ class _Writer:
         return first and self._dropped > self._dropped_before
 
     def _lost_in_all(self) -> int:
-        """The rows dropped since an overflow began, once it is over: half the room free, lest it be told in turns."""
+        """The rows dropped in an overflow, once half the capacity is free again, so that the log does not alternate."""
         if len(self._rows) > self._capacity // 2:
             return 0
         lost, self._dropped_before = self._dropped - self._dropped_before, self._dropped
@@ -249,7 +249,7 @@ class _Writer:
             try:
                 thread.start()
             except RuntimeError:
-                return  # No threads left for now: the next pick tries again.
+                return  # No threads left for now: the next selection tries again.
             self._thread = thread
 
     # --- in the writing thread ----------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ class _Writer:
         while batch := self._next_batch():
             try:
                 refused = _write(self._engine, batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the router goes on and the rows are kept
+            except Exception as error:  # noqa: BLE001 - the router continues after any error and the rows are kept
                 self._failed(error)
             else:
                 self._succeeded(refused)
@@ -287,7 +287,7 @@ class _Writer:
         for fault in refused:
             self._log_fault(fault)
         if lost:
-            logger.warning("the database takes picks again; %d were dropped meanwhile", lost)
+            logger.warning("the database accepts selections again; %d were dropped meanwhile", lost)
 
     def _failed(self, error: Exception) -> None:
         with self._changed:
@@ -298,21 +298,21 @@ class _Writer:
             self._failures += 1
             wait_s = back_off_s(self._failures)
         if not was_logged:
-            logger.warning("picks wait, they cannot be written: %s", _cause(error))
+            logger.warning("selections cannot be written and wait: %s", _cause(error))
         if overflows:
-            logger.warning("more than %d picks wait for the database: the oldest are dropped", self._capacity)
+            logger.warning("more than %d selections wait for the database: dropping the oldest", self._capacity)
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._poked, wait_s)
 
 
 def back_off_s(failures: int) -> float:
-    """How long to wait before the next try after so many failures in a row: longer and longer, and never in step."""
+    """The wait in seconds after so many failures in a row: exponential, with jitter."""
     longest: float = min(LONGEST_WAIT_S, SHORTEST_WAIT_S * 2.0 ** min(failures - 1, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
 
 
 def _cause(error: Exception) -> str:
-    """One line, without the statement and its values, which SQLAlchemy would add."""
+    """The error in one line, without the statement and values that SQLAlchemy would add."""
     from sqlalchemy.exc import DBAPIError
 
     if isinstance(error, RoutewatchError):
@@ -322,7 +322,7 @@ def _cause(error: Exception) -> str:
 
 
 def _write(engine: Engine, batch: list[dict[str, Any]]) -> list[str]:
-    """Write the rows; gives why the refused ones were. A batch that is written again counts once."""
+    """Write the rows; return the reasons of the refused ones. A batch that is written again counts once."""
     from sqlalchemy.exc import DataError, IntegrityError
 
     from routewatch.database import insert_into, writing
@@ -349,7 +349,7 @@ def _close_all() -> None:
 
 
 _inherited: list[Engine] = []
-"""A parent's engines, kept for ever: closing its connections from a forked process could harm them."""
+"""A parent's engines, kept forever: closing its connections from a forked process could harm them."""
 
 
 def _after_fork_in_child() -> None:

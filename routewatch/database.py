@@ -1,4 +1,4 @@
-"""Reaching the database: its address, engines on SQLite and PostgreSQL, and transactions that write."""
+"""Access the database: its URL, engines for SQLite and PostgreSQL, and write transactions."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ DEFAULT_HOME = Path("var")
 
 
 def database_address_of(variables: Mapping[str, str] | None = None) -> str:
-    """The database that the environment names: the SQLAlchemy URL, password and all, for connecting, never for showing.
+    """The environment's database as a SQLAlchemy URL with its password: for connecting, never for display.
 
-    Raises SettingsError where ROUTEWATCH_DATABASE_URL is no URL of a database.
+    Raises SettingsError if ROUTEWATCH_DATABASE_URL is not a database URL.
     """
-    # Names in any case, as all the other variables are taken.
+    # Case-insensitive, as all other variables are read.
     named = {name.upper(): value for name, value in (os.environ if variables is None else variables).items()}
     home = Path(named.get("ROUTEWATCH_HOME", DEFAULT_HOME))
     return checked_address(named.get("ROUTEWATCH_DATABASE_URL", default_address(home)))
 
 
 def default_address(home: Path) -> str:
-    """The SQLite file in ROUTEWATCH_HOME, where no other database is named."""
+    """The SQLite file in ROUTEWATCH_HOME, the default database."""
     return f"sqlite:///{(home / 'routewatch.db').absolute()}"
 
 
 def checked_address(address: str) -> str:
-    """The address, which can be read as a URL. Raises SettingsError, without showing it: it may hold a password."""
+    """Return the address if it parses as a URL. Raises SettingsError without showing it: it may hold a password."""
     try:
         make_url(address)
     except ArgumentError:
-        problem = "is no database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
+        problem = "is not a database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
         raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
     return address
 
 
 def connect(address: str) -> Engine:
-    """An engine, not yet connected. Raises DatabaseUnavailable for a kind of database that is not supported."""
+    """An engine, not yet connected. Raises DatabaseUnavailable for an unsupported kind of database."""
     try:
         url = make_url(address)
     except ArgumentError:
         # The address is not shown: it may hold a password.
-        raise DatabaseUnavailable("that was given", "it is no database URL") from None
+        raise DatabaseUnavailable("that was given", "it is not a database URL") from None
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() not in ("sqlite", "postgresql"):
@@ -70,14 +70,14 @@ def connect(address: str) -> Engine:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that is going to write: SQLite takes its write lock at once, and so cannot deadlock later."""
+    """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later."""
     options = {"routewatch_writes": True}
     with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
 def insert_into(connection: Connection, table: Table) -> postgresql.Insert:
-    """An INSERT that knows ON CONFLICT, which SQLite and PostgreSQL spell alike but SQLAlchemy keeps apart."""
+    """An INSERT that supports ON CONFLICT: SQLAlchemy has one class each for SQLite and PostgreSQL."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -89,9 +89,9 @@ def insert_into(connection: Connection, table: Table) -> postgresql.Insert:
 
 @contextmanager
 def reaching(url: URL) -> Iterator[None]:
-    """Turns a driver's complaint that the database is away or unusable into DatabaseUnavailable.
+    """Turn driver errors about an unavailable or unusable database into DatabaseUnavailable.
 
-    Also where the driver's own cursor is used, and SQLAlchemy does not stand in between.
+    Also covers the driver's own cursor, used without SQLAlchemy.
     """
     try:
         yield
@@ -118,7 +118,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:
-        # The driver's own transaction control begins too late and commits behind one's back; _begin does it.
+        # The driver's own transaction control begins too late and commits implicitly; _begin does it.
         connection.isolation_level = None  # type: ignore[attr-defined]
         cursor = connection.cursor()  # type: ignore[attr-defined]
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")

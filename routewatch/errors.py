@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 
 class RoutewatchError(Exception):
-    """Base of everything that Routewatch raises on purpose; `exit_status` is what the command line returns."""
+    """Base of all errors that Routewatch raises on purpose; `exit_status` is the command line's exit status."""
 
     exit_status = 1
 
 
 class UsageError(RoutewatchError):
-    """The call was wrong (an argument, a settings file), not the work: exit status 2."""
+    """The call itself was wrong (an argument, a settings file): exit status 2."""
 
     exit_status = 2
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault at one place of an input."""
+    """One fault at one path of an input."""
 
     path: str
     problem: str

@@ -1,4 +1,4 @@
-"""A selection: the table of them, and the check of one that is handed in."""
+"""The selection table, and the validation of one incoming selection."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 LARGEST_AMOUNT = 1e12
-"""Above every duration in ms or cost in USD that can be meant; as a bound it also keeps NaN and infinity out."""
+"""Above every plausible duration in ms or cost in USD; as a bound it also rejects NaN and infinity."""
 
 MODEL_ID_LENGTH = 200
 TEXT_LENGTH = 200
@@ -34,7 +34,7 @@ TEXT_LENGTH = 200
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An instant: takes only times with an offset, stores UTC, gives UTC."""
+    """An instant: accepts only times with an offset, stores and returns UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -62,16 +62,16 @@ METADATA = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-"""Of all tables: those of models.tables join the one that is described here."""
+"""Metadata of all tables: models.tables adds its tables to the one defined here."""
 
 
 def identity_column() -> Column[Any]:
-    """A 64-bit identity `id`; in SQLite an INTEGER PRIMARY KEY, which alone counts by itself there."""
+    """A 64-bit identity `id`; in SQLite an INTEGER PRIMARY KEY, the only type that autoincrements there."""
     return Column("id", BigInteger().with_variant(Integer(), "sqlite"), Identity(), primary_key=True)
 
 
 def within(column: str, low: float, high: float) -> CheckConstraint:
-    """The column's values lie between both bounds, which belong to them."""
+    """Constrain the column's values to lie between both bounds, inclusive."""
     return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
 
 
@@ -109,13 +109,13 @@ SELECTION = Table(
         sqlite_where=text("cost_priced_on IS NOT NULL"),
         postgresql_where=text("cost_priced_on IS NOT NULL"),
     ),
-    # Ids must never be used again: the fold's progress is the last id that it has counted.
+    # Ids must never be reused: the rollup checkpoint is the last id that was aggregated.
     sqlite_autoincrement=True,
 )
-"""One row a pick of the router. NULL is unknown.
+"""One row per selection of the router. NULL means unknown.
 
-`cost_priced_on` is the date of the list prices that `cost_usd` was worked out with, and NULL where it is as it was
-recorded; `complexity_derived` tells that `complexity` was told by rule from the tokens.
+`cost_priced_on` is the date of the list prices that `cost_usd` was computed with, or NULL if the cost is as recorded;
+`complexity_derived` marks a `complexity` that a rule derived from the tokens.
 """
 
 
@@ -139,7 +139,7 @@ _Tokens = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)]
 
 
 class SelectionInput(BaseModel):
-    """What the table takes; strict, so that True is no number and "1" neither."""
+    """The values that the table accepts; strict, so that neither True nor "1" passes as a number."""
 
     model_config = ConfigDict(strict=True, protected_namespaces=())
 
@@ -160,7 +160,7 @@ class SelectionInput(BaseModel):
 
 
 def checked_selection(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as the table takes it. Raises ValueError, which tells the first column at fault and why."""
+    """The row as the table accepts it. Raises ValueError with the first invalid column and the reason."""
     try:
         return SelectionInput.model_validate(row).model_dump()
     except ValidationError as problem:

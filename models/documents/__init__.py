@@ -1,6 +1,6 @@
 """The report document: every number of a report, computed and not yet rendered.
 
-One document is stored per report, and HTML, PDF, mail, CSV and JSON are made from it alone. Its JSON names are the
+One document is stored per report, and HTML, PDF, mail, CSV and JSON are rendered from it alone. Its JSON names are the
 product document's (camelCase). None is "unknown", never zero. One module describes each template.
 """
 
@@ -146,7 +146,7 @@ D = TypeVar("D", bound=DocumentHeader)
 
 
 def document_as(document: Document, kind: type[D]) -> D:
-    """A document of which the kind is known. Raises TypeError where it is of another."""
+    """Narrow a document to the expected kind. Raises TypeError if it is of another kind."""
     if not isinstance(document, kind):
         raise TypeError(f"this is a {type(document).__name__}, expected a {kind.__name__}")
     return document

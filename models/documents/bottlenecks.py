@@ -13,10 +13,10 @@ from models.kpis import KpiName
 
 
 class Hotspot(ApiModel):
-    """Where a bottleneck sits: one value of one dimension, and its share of all that is affected.
+    """A main contributor to a bottleneck: one value of one dimension, and its share of all affected selections.
 
     `rate` is the bottleneck's own measure there (share of slow selections, hit rate, cost in USD, error rate), and
-    `rate_without` the same of everything else: what would be left of the bottleneck without this place.
+    `rate_without` the same of everything else: what would remain of the bottleneck without this contributor.
     """
 
     dimension: Literal["model", "complexity", "team", "hour"]
@@ -30,12 +30,12 @@ class Hotspot(ApiModel):
 class _Bottleneck(ApiModel):
     severity: Literal["high", "medium", "low"]
     sample: int
-    """Selections for which the measured column is known."""
+    """Selections with a known value in the measured column."""
     where: tuple[Hotspot, ...] = ()
 
 
 class SlowResponse(_Bottleneck):
-    """Over 10 % of the selections with a known time were slower than target. Percentages are 0..100."""
+    """Over 10 % of the selections with a known response time were slower than target. Percentages are 0..100."""
 
     type: Literal["slow_response"] = "slow_response"
     affected: int
@@ -58,7 +58,7 @@ class HighCost(_Bottleneck):
 
 
 class ErrorBurst(_Bottleneck):
-    """One stretch of hours whose errors stand far above the rest of the period's."""
+    """Consecutive hours whose error rate is far above the rest of the period."""
 
     type: Literal["error_burst"] = "error_burst"
     affected: int
@@ -69,7 +69,7 @@ class ErrorBurst(_Bottleneck):
 
 
 class ModelRegression(_Bottleneck):
-    """One model that does worse than in the period before, by more than chance; `change` is in the unit of `metric`."""
+    """One model that is significantly worse than in the period before; `change` is in the unit of `metric`."""
 
     type: Literal["model_regression"] = "model_regression"
     model_id: str
@@ -80,7 +80,7 @@ class ModelRegression(_Bottleneck):
 
 
 class SpendSpike(_Bottleneck):
-    """One stretch of hours that cost far more than the same hours of the week usually do."""
+    """Consecutive hours that cost far more than the baseline of the same hours of the week."""
 
     type: Literal["spend_spike"] = "spend_spike"
     affected: int

@@ -1,4 +1,4 @@
-"""What could be changed, what was, and how it was judged."""
+"""Recommended and applied changes of the config, and their assessment."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class ConfigChangeProposal(ApiModel):
 
 
 class Recommendation(RenamedFields):
-    """What to do about a bottleneck.
+    """A recommended action against a bottleneck.
 
-    `auto_apply` is whether Routewatch may do it by itself; `status` and `note` say what became of it: waiting is for
-    a person's word, deferred until evidence or time has passed.
+    `auto_apply` is whether Routewatch may apply it automatically; `status` and `note` give its outcome: waiting means
+    that it awaits a person's decision, deferred that it needs more evidence or time.
     The fields from `complexity` on are those of model_selection.
     """
 
@@ -61,10 +61,10 @@ class Recommendation(RenamedFields):
 
 
 class MetricChange(ApiModel):
-    """One KPI over matched hours before and after a change of the config. `change` is after - before, in its unit.
+    """One KPI over matched hours before and after a config change. `change` is after - before, in its unit.
 
-    It is judged worse where the whole interval is on the worse side and the change is beyond `margin`, and better or
-    same where even the interval's worse end is within the margin.
+    It is assessed as worse if the whole interval is on the worse side and the change is beyond `margin`, and as better
+    or same if even the interval's worse end is within the margin.
     """
 
     metric: KpiName | Literal["averageCost", "slowShare"]
@@ -79,10 +79,11 @@ class MetricChange(ApiModel):
 
 
 class Verdict(ApiModel):
-    """What was found of a change of the config by comparing the hours after it with matched hours before.
+    """The assessment of a config change, comparing the hours after it with matched hours before.
 
-    `goal` is what the change was to better, `guards` what it must not harm. `hours` is how many hours were matched, and
-    `incident_hours` how many of both sides were left out because a passing incident made most of their errors.
+    `goal` is the primary metric that the change was to improve, `guards` are the guardrail metrics. `hours` is the
+    number of matched hours, and `incident_hours` the hours of both sides excluded because a passing incident caused
+    most of their errors.
     `savings_usd` is measured: what the observed selections cost less than before; a loss is negative.
     """
 
@@ -100,10 +101,10 @@ class Verdict(ApiModel):
 
 
 class AppliedOptimization(ApiModel):
-    """One change of the router's config by an optimization, or its being taken back.
+    """One change of the router's config by an optimization, or its revert.
 
-    `state` is that of the optimization, of which `verdict` is the newest. `estimated_savings_usd` stood in its
-    recommendation, over the period that it was made from; the verdict has the measured one.
+    `state` is that of the optimization, of which `verdict` is the newest. `estimated_savings_usd` is from its
+    recommendation, over the period that it was made from; the verdict has the measured savings.
     """
 
     type: str
@@ -120,7 +121,7 @@ class AppliedOptimization(ApiModel):
 
 
 class ConfigHistoryEntry(ApiModel):
-    """One change of the router's config by anybody."""
+    """One change of the router's config from any origin."""
 
     key: str
     from_value: Any

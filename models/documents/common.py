@@ -1,4 +1,4 @@
-"""What every report bears: period, coverage, KPIs, trends, alerts and charts."""
+"""The parts of every report: period, coverage, KPIs, trends, alerts and charts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from models.settings import ChartName
 SCHEMA_VERSION = "1.1"
 
 CONFIDENCE = 0.95
-"""Level of every interval, but for the budget projection's, which is at 0.80."""
+"""Level of every interval except the budget projection's, which is at 0.80."""
 
 
 class PeriodPart(ApiModel):
-    """The period that the numbers are over. Where it was rounded outward, `requested_*` says what was asked for."""
+    """The period that the numbers cover. If it was rounded outward, `requested_*` is the requested period."""
 
     start: datetime
     end: datetime
@@ -34,7 +34,7 @@ class PeriodPart(ApiModel):
 
 
 class Coverage(ApiModel):
-    """Over how many of the selections a column is known. `share` is 0 where nothing is, also without selections."""
+    """The number of selections with a known value in a column. `share` is 0 if there are none."""
 
     known: int
     of: int
@@ -52,7 +52,7 @@ class CoverageByColumn(ApiModel):
 
 
 class Freshness(RenamedFields):
-    """How new the data is: the newest selection known to the rollups, and when they were last brought up to date."""
+    """Data freshness: the newest selection in the rollups, and the time of their last update."""
 
     FORMER_NAMES: ClassVar = {"foldedAt": "rollupsUpdatedAt"}
 
@@ -67,7 +67,7 @@ class Freshness(RenamedFields):
 
 
 class Filters(ApiModel):
-    """Empty is "all". The complexity "unclassified" is that of selections without one."""
+    """Empty means "all". Selections without a complexity have "unclassified"."""
 
     models: tuple[str, ...] = ()
     teams: tuple[str, ...] = ()
@@ -75,12 +75,12 @@ class Filters(ApiModel):
 
     @property
     def leaves_out(self) -> bool:
-        """Whether not all selections of a period are meant."""
+        """Whether the filter excludes any selections."""
         return bool(self.models or self.teams or self.complexities)
 
 
 class Interval(ApiModel):
-    """An estimate with its bounds; the bounds are None where they cannot be told."""
+    """An estimate with its bounds; the bounds are None if they are unknown."""
 
     estimate: float
     low: float | None = None
@@ -88,11 +88,11 @@ class Interval(ApiModel):
 
 
 class Trend(ApiModel):
-    """One headline number against an earlier period. `change` is current - before, in the number's unit.
+    """One headline number compared with an earlier period. `change` is current - before, in the number's unit.
 
     The same weekdays before are as many whole weeks earlier as keep them from overlapping the period.
-    `reason` says why there is no verdict, where the direction is unknown. `upto` is until when both were compared,
-    where the period was not over or not settled then: `current` is over that part alone.
+    `reason` says why the direction is unknown. `upto` is the end of the compared span, if the period was not over or
+    not final at that time: `current` covers that span only.
     """
 
     metric: Annotated[str, AfterValidator(known_metric)]
@@ -124,7 +124,7 @@ class Kpi(ApiModel):
 
 
 class TimelinePoint(ApiModel):
-    """One bucket of the timeline; `start` is UTC. A bucket without selections is there, with count 0."""
+    """One bucket of the timeline; `start` is UTC. A bucket without selections is included, with count 0."""
 
     start: datetime
     count: int
@@ -155,7 +155,7 @@ class HeatmapCell(ApiModel):
 
 
 class Charts(ApiModel):
-    """The data of the four charts; the comparison is drawn from the model breakdown."""
+    """The data of the four charts; the comparison uses the model breakdown."""
 
     bucket: Literal["minute", "hour", "day"]
     timeline: tuple[TimelinePoint, ...]
@@ -175,10 +175,10 @@ class ReportAlert(ApiModel):
 
 
 class FiredAlert(ApiModel):
-    """An alert that fired at some time of the period. `subject` is a model, a flow, or empty: over all.
+    """An alert that fired during the period. `subject` is a model, a flow, or empty for all.
 
-    `value` and `threshold` are of its last look, in the rule's unit (models.notifications). Without `resolved_at` it
-    still fires.
+    `value` and `threshold` are of its last evaluation, in the rule's unit (models.notifications). Without `resolved_at`
+    it is still firing.
     """
 
     rule: AlertRule

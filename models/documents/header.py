@@ -1,4 +1,4 @@
-"""What every template's document has: the header's fields, and its headline numbers wherever it keeps them."""
+"""The common part of every template's document: the header's fields, and access to its headline numbers."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from models.kpis import Direction
 
 
 class DocumentHeader(ApiModel, ABC):
-    """The fields of every document, and what each template keeps somewhere of its own, under one name."""
+    """The fields of every document, and uniform access to those that each template stores in its own part."""
 
     schema_version: str = SCHEMA_VERSION
     kind: Literal["hourly", "daily", "weekly", "custom"]
     depth: Literal["summary", "detailed"]
     metrics: tuple[str, ...] = ("all",)
     formats: tuple[FileFormat, ...] = tuple(FileFormat)
-    """What it is written as. Mails of a custom report bear these files, others the PDF."""
+    """The file formats. Mails of a custom report attach these files, others the PDF."""
     generated_at: datetime
     locale: str = "en_US"
     paper: Literal["A4", "Letter"] = "A4"
@@ -40,7 +40,7 @@ class DocumentHeader(ApiModel, ABC):
     coverage: CoverageByColumn
     freshness: Freshness
     notes: tuple[str, ...] = ()
-    """What a reader must know before believing the numbers: roundings, missing columns, folded teams."""
+    """Caveats about the numbers: roundings, missing columns, merged teams."""
     kpis: tuple[Kpi, ...]
     charts: Charts
 
@@ -52,12 +52,12 @@ class DocumentHeader(ApiModel, ABC):
     @property
     @abstractmethod
     def selection_count(self) -> int:
-        """How many selections the report is over."""
+        """Number of selections in the report."""
 
     @property
     @abstractmethod
     def spent_usd(self) -> float | None:
-        """What they cost in USD, as far as it is known."""
+        """Their known cost in USD."""
 
     @property
     def trends(self) -> tuple[Trend, ...]:
@@ -66,7 +66,7 @@ class DocumentHeader(ApiModel, ABC):
 
     @property
     def found_bottlenecks(self) -> tuple[Bottleneck, ...]:
-        """The bottlenecks that the report tells of."""
+        """The bottlenecks in the report."""
         return ()
 
     @property
@@ -75,16 +75,16 @@ class DocumentHeader(ApiModel, ABC):
         return ()
 
     def trend_of(self, metrics: tuple[str, ...]) -> Trend | None:
-        """The change of a metric, by any of its names, against the period that says most.
+        """The change of a metric, by any of its names, compared with the most informative period.
 
-        That is the period before; of one shorter than a week the same of the week before, where that is known, for
-        every Monday differs from its Sunday.
+        That is the period before; for a period shorter than a week the same time a week before, if known, because
+        weekdays differ.
         """
         return leading_trend(self.trends, metrics, self.period)
 
 
 def leading_trend(trends: tuple[Trend, ...], metrics: tuple[str, ...], period: PeriodPart) -> Trend | None:
-    """Of the trends of a metric, by any of its names, the one that DocumentHeader.trend_of tells."""
+    """Of the trends of a metric, by any of its names, the one that DocumentHeader.trend_of returns."""
     found = trends_by_comparison(trends, metrics)
     last_week = found.get("samePeriodLastWeek")
     is_short = period.end - period.start < timedelta(days=6)
@@ -93,5 +93,5 @@ def leading_trend(trends: tuple[Trend, ...], metrics: tuple[str, ...], period: P
 
 
 def trends_by_comparison(trends: tuple[Trend, ...], metrics: tuple[str, ...]) -> dict[str, Trend]:
-    """The trends of a metric, by any of its names, by what they compare with; of several the first."""
+    """The trends of a metric, by any of its names, keyed by compared period; the first of several."""
     return {trend.compared_with: trend for trend in reversed(trends) if trend.metric in metrics}

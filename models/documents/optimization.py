@@ -13,7 +13,7 @@ from models.documents.spending import Baselines, OptimizationSavings
 
 
 class OptimizationSummary(ApiModel):
-    """How many optimizations of the period are in which state, beside the headline numbers."""
+    """Headline numbers, and the number of the period's optimizations by state."""
 
     period: PeriodPart
     total_selections: int
@@ -25,7 +25,7 @@ class OptimizationSummary(ApiModel):
 
 
 class OptimizationReport(DocumentHeader):
-    """`recommendations` come by score, the best first; `applied_optimizations` by time."""
+    """`recommendations` are sorted by score, best first; `applied_optimizations` by time."""
 
     template: Literal["optimization"] = "optimization"
     summary: OptimizationSummary

@@ -1,4 +1,4 @@
-"""Savings, baselines, the budget's projection, and what drove the spend."""
+"""Savings, baselines, the budget's projection, and the drivers of the spend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from models.documents.common import Interval
 
 
 class SavingsByClass(ApiModel):
-    """One complexity class: what was spent there on selections with a known cost, and what the baseline would have."""
+    """One complexity class: the spend on selections with a known cost, and the baseline's spend on them."""
 
     complexity: str
     selections: int
@@ -22,7 +22,7 @@ class SavingsByClass(ApiModel):
 
 
 class Savings(ApiModel):
-    """Spend against the cheapest adequate model per complexity class; negative where that would have cost more.
+    """Spend against the cheapest adequate model per complexity class; negative if that would have cost more.
 
     `covered_share` is the share of the known spend for which an adequate model is known.
     """
@@ -37,10 +37,10 @@ class Savings(ApiModel):
 
 
 class Baseline(ApiModel):
-    """One way of routing the same selections: what it would have cost, and how accurate it would have been.
+    """One way of routing the same selections: its cost and its accuracy.
 
-    Of the router itself both are measured. `covered_share` is the share of the selections for which it can be told.
-    `reason` says why a number is missing.
+    Both are measured for the router itself. `covered_share` is the share of the selections with an estimate. `reason`
+    says why a number is missing.
     """
 
     name: Literal["router", "allCheapest", "shuffled"]
@@ -52,10 +52,10 @@ class Baseline(ApiModel):
 
 
 class Baselines(ApiModel):
-    """Whether routing adds anything: the router beside two that know nothing of the request.
+    """Whether routing adds value: the router compared with two baselines that ignore the request.
 
-    `all_cheapest` sends everything to the cheapest model. `shuffled` hands out models at random, in such shares that it
-    costs what the router did. `accuracy_gained` is the router's accuracy minus that of `shuffled`.
+    `all_cheapest` sends everything to the cheapest model. `shuffled` assigns models at random, in shares with the same
+    cost as the router. `accuracy_gained` is the router's accuracy minus that of `shuffled`.
     """
 
     router: Baseline
@@ -67,11 +67,11 @@ class Baselines(ApiModel):
 
 
 class OptimizationSavings(ApiModel):
-    """What could be saved by estimate, and what was saved by measurement.
+    """Estimated possible savings, and measured savings.
 
-    `measured_usd` adds up the verdicts of the `measured_count` optimizations that were judged in the period, each over
-    its observed hours. `router_cost_usd` is what the router itself cost, where that is known, and `net_usd` the
-    estimate less that.
+    `measured_usd` sums the verdicts of the `measured_count` optimizations that were assessed in the period, each over
+    its observed hours. `router_cost_usd` is the cost of the router itself, if known, and `net_usd` the estimate less
+    that cost.
     """
 
     estimated: Savings
@@ -82,12 +82,12 @@ class OptimizationSavings(ApiModel):
 
 
 class BudgetProjection(ApiModel):
-    """The calendar month of the period's end, in the report's zone. The interval is at 80 %.
+    """The projection for the calendar month of the period's end, in the report's zone, with an 80 % interval.
 
-    `runs_out_on` is when the budget is spent, by the hour once it is. While it is not, that happens before
+    `runs_out_on` is when the budget is spent, to the hour once it has happened. Until then, it happens before
     `runs_out_earliest` in one case of ten, and after `runs_out_latest` in another; None is "not in this month".
-    `basis_days` is over how many whole days the daily spend was taken. `reason` says why there is no projection, or
-    what makes it a weak one.
+    `basis_days` is the number of whole days behind the daily spend. `reason` says why there is no projection, or why it
+    is a weak one.
     """
 
     month: str
@@ -105,11 +105,11 @@ class BudgetProjection(ApiModel):
 
 
 class SpendCause(ApiModel):
-    """What carries most of a change of spend: `change_usd`, which is `share` of all of it.
+    """The main driver of a change in spend: `change_usd`, which is `share` of the total change.
 
     volume: more or fewer requests. routing: other models got the requests; `model_id` took over from `from_model`.
-    cache: it answered fewer or more of them. price: those that a model answered itself cost more or less each.
-    Where `complexity`, `model_id` or `team` is None, it is no single one that does.
+    cache: it answered fewer or more requests. price: the cost per request answered by a model changed.
+    A `complexity`, `model_id` or `team` of None means that no single one is responsible.
     """
 
     kind: Literal["volume", "routing", "cache", "price"]

@@ -20,7 +20,7 @@ class PeakHour(ApiModel):
 
 
 class UsageSummary(ApiModel):
-    """The size of it. Tokens are added up where they are known; `teams` is None where no team is recorded.
+    """Total volume. Tokens are summed where known; `teams` is None if no team is recorded.
 
     `tokens_per_selection` is the average of both kinds, each over the selections for which it is known.
     """
@@ -39,10 +39,10 @@ class UsageSummary(ApiModel):
 
 
 class VolumeChange(ApiModel):
-    """Selections of one model, complexity class or team against the same weekdays before.
+    """Selections of one model, complexity class or team compared with the same weekdays before.
 
-    `change` is count - before. Its bounds hold for everything in the report at once, and the direction tells whether
-    they leave 0 out: of many groups none is told as changed because it was looked at. Shares are of all selections.
+    `change` is count - before. Its bounds are corrected for all comparisons in the report, and the direction is known
+    if they exclude 0. Shares are of all selections.
     """
 
     name: str
@@ -57,7 +57,7 @@ class VolumeChange(ApiModel):
 
 
 class GroupUsage(VolumeChange):
-    """The same with what its selections were like."""
+    """The same with averages over its selections."""
 
     prompt_tokens: int | None
     completion_tokens: int | None
@@ -68,7 +68,7 @@ class GroupUsage(VolumeChange):
 
 
 class Mover(VolumeChange):
-    """One of those whose volume changed most beyond chance."""
+    """A group with one of the largest statistically significant changes of volume."""
 
     dimension: Literal["model", "complexity", "team"]
 
@@ -83,7 +83,7 @@ class NewModel(ApiModel):
 
 
 class VanishedModel(ApiModel):
-    """A model that served nothing in the period, which beyond chance it would have; `last` as `since`."""
+    """A model that served nothing in the period, which is statistically significant; `last` is defined like `since`."""
 
     model_id: str
     before: int
@@ -92,9 +92,9 @@ class VanishedModel(ApiModel):
 
 
 class VolumePoint(ApiModel):
-    """Selections of one hour or day, and how many are usual then by the four weeks before.
+    """Selections of one hour or day, and the baseline from the four weeks before.
 
-    Chance leaves the interval of `usual` in one of twenty periods, wherever in it.
+    By chance, the interval of `usual` is left anywhere in the period in one of twenty periods.
     """
 
     start: datetime
@@ -111,10 +111,10 @@ class HourOfWeek(ApiModel):
 
 
 class UsageReport(DocumentHeader):
-    """Groups come by volume, movers by the size of their change.
+    """Groups are sorted by volume, movers by the size of their change.
 
     Everything is compared with `compared_from` to `compared_to`, which has the same weekdays. A model is new or has
-    vanished from `least_selections` on; `days_before` is how many days before the period that was told from.
+    vanished from `least_selections` on, based on the `days_before` days before the period.
     """
 
     template: Literal["usage"] = "usage"
@@ -158,5 +158,5 @@ class UsageReport(DocumentHeader):
         return self.applied_optimizations
 
     def trend_of(self, metrics: tuple[str, ...]) -> Trend | None:
-        """Usage is compared with the same weekdays alone."""
+        """Usage is compared only with the same weekdays."""
         return trends_by_comparison(self.trends, metrics).get("sameWeekdaysBefore")

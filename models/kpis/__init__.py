@@ -1,4 +1,4 @@
-"""The KPIs: one module describes each, and everything that counts, judges or shows KPIs goes by the description."""
+"""The KPIs: one module defines each, and all code that aggregates, evaluates or shows KPIs uses the definition."""
 
 from __future__ import annotations
 

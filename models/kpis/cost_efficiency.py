@@ -1,4 +1,4 @@
-"""What adequate models would have cost, over what was spent; tasks.kpis.cost_efficiency works it out."""
+"""The cost of adequate models divided by the spend; tasks.kpis.cost_efficiency computes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KPI = KpiDefinition(
         is_derived=True,
     ),
     metric_names=("efficiency", "costEfficiency"),
-    # The average cost has a trend, which tells the same.
+    # The average cost has a trend with the same information.
     has_trend=False,
     alert_windows=4,
 )

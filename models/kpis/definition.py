@@ -1,4 +1,4 @@
-"""What describes a KPI: all that is known of it, wherever it is counted, judged, compared or shown."""
+"""Define a KPI: all properties used to aggregate, evaluate, compare and show it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from models.kpis.thresholds import Thresholds
 
 
 class Scatter(StrEnum):
-    """What makes a KPI stray by chance, which tells how surely a window of so many selections is beyond a limit."""
+    """The kind of random variation of a KPI, which determines the confidence that a window is beyond a limit."""
 
     SHARE = "share"
-    """Each selection counts as a part of one."""
+    """Each selection contributes a value of 0 to 1."""
     MEAN = "mean"
-    """The mean of amounts, of which rollups have the sum of squares."""
+    """The mean of amounts whose sum of squares is in the rollups."""
     AMOUNTS = "amounts"
-    """One sum of amounts over another."""
+    """One sum of amounts divided by another."""
 
 
 @dataclass(frozen=True)
 class KpiParts:
-    """A KPI as one sum over another, over `sample` selections.
+    """A KPI as one sum divided by another, over `sample` selections.
 
-    The sums are columns of rollups, or where `is_derived` those that tasks.alerts.windows makes of them. `squares` are
-    of what the numerator adds up, or of AMOUNTS the denominator.
+    The sums are columns of rollups, or if `is_derived` those that tasks.alerts.windows computes from them. `squares`
+    are the squares of the numerator's amounts, or for AMOUNTS of the denominator's.
     """
 
     numerator: str
@@ -34,14 +34,14 @@ class KpiParts:
     scatter: Scatter = Scatter.SHARE
     squares: str | None = None
     most: float | None = None
-    """Where more than this is no more than this."""
+    """Upper cap of the value."""
     is_derived: bool = False
 
     def __post_init__(self) -> None:
-        """Raises ValueError without the squares that tell how far amounts stray."""
+        """Raises ValueError without the squares that give the variance of amounts."""
         if self.squares is None and self.scatter is not Scatter.SHARE:
             raise ValueError(
-                f"{self.numerator} adds amounts up: name the sum of their squares, or alerts cannot judge it"
+                f"{self.numerator} adds amounts up: name the sum of their squares, or alerts cannot evaluate it"
             )
 
 
@@ -56,18 +56,18 @@ class KpiDefinition:
     name: KpiName
     label: str
     meaning: str
-    """As the settings tell it."""
+    """The description in the settings' reference."""
     limits: Thresholds
-    """Unless the settings have others."""
+    """Default limits; the settings can override them."""
     parts: KpiParts
     metric_names: tuple[str, ...]
     has_trend: bool = True
-    """False where another number's trend tells of it."""
+    """False if another number's trend has the same information."""
     timeline_field: str | None = None
     alert_windows: int = 1
-    """Over how many windows together it is judged: what scatters more needs more, where nobody need be told at once."""
+    """Number of windows that are evaluated together: a KPI with more variation and less urgency needs more."""
     doubt_when_better: str = ""
-    """What to ask where it is better than usual beyond chance, which then alerts too."""
+    """Question for a significant change to better than the baseline, which then also alerts."""
 
     @property
     def lower_is_better(self) -> bool:

@@ -1,4 +1,4 @@
-"""The thresholds of a KPI, which way is better by them, and the state of a value against them."""
+"""The thresholds of a KPI, which direction is better, and the state of a value by its thresholds."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Direction(StrEnum):
     WORSE = "worse"
     MORE = "more"
     LESS = "less"
-    """More and less are for what is neither good nor bad, such as the number of selections."""
+    """More and less apply to metrics that are neither good nor bad, such as the number of selections."""
     SAME = "no clear change"
-    """The difference is within what chance would do."""
+    """The difference is not statistically significant."""
     UNKNOWN = "unknown"
 
 
@@ -39,13 +39,13 @@ class Thresholds(DescribedModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     target: float
-    """What is aimed at; beyond it the KPI is off target."""
+    """The target; beyond it the KPI is off target."""
     warning: float
-    """Beyond it the KPI is in the state *warning*."""
+    """Beyond this limit the KPI is in the state *warning*."""
     critical: float
-    """Beyond it the KPI is in the state *critical*, which also alerts by itself."""
+    """Beyond this limit the KPI is in the state *critical*, which alerts even without a baseline."""
     unit: str
-    """Of the three limits; nothing else is accepted."""
+    """The unit of the three limits; no other value is accepted."""
 
 
 class MillisecondThresholds(Thresholds):
@@ -54,7 +54,7 @@ class MillisecondThresholds(Thresholds):
     lower_is_better = True
 
     unit: str = "milliseconds"
-    """Of the three limits; nothing else is accepted."""
+    """The unit of the three limits; no other value is accepted."""
 
     @model_validator(mode="after")
     def _rises(self) -> MillisecondThresholds:
@@ -69,7 +69,7 @@ class RatioThresholds(Thresholds):
     """Limits of a ratio in 0..1."""
 
     unit: str = "ratio"
-    """Of the three limits; nothing else is accepted."""
+    """The unit of the three limits; no other value is accepted."""
 
     @model_validator(mode="after")
     def _within_bounds(self) -> RatioThresholds:
@@ -81,7 +81,7 @@ class RatioThresholds(Thresholds):
 
 
 class FallingRatioThresholds(RatioThresholds):
-    """Limits of a ratio of which more is better."""
+    """Limits of a ratio where higher is better."""
 
     @model_validator(mode="after")
     def _falls(self) -> FallingRatioThresholds:
@@ -91,7 +91,7 @@ class FallingRatioThresholds(RatioThresholds):
 
 
 class RisingRatioThresholds(RatioThresholds):
-    """Limits of a ratio of which less is better."""
+    """Limits of a ratio where lower is better."""
 
     lower_is_better = True
 

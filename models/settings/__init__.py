@@ -1,6 +1,6 @@
-"""The settings file: the product document's blocks as they stand, and Routewatch's own beside them.
+"""The settings file: the product document's blocks, and Routewatch's own beside them.
 
-One module describes each block; `root` has the whole and reads the file.
+One module defines each block; `root` combines them and reads the file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every block of the settings file is."""
+"""The base of every block of the settings file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Milliseconds = Annotated[int, Field(gt=0)]
 
 
 class SettingsBlock(DescribedModel):
-    """What stands below a key is its meaning: docs/configuration.md is made of it."""
+    """The docstring below a key is its description: docs/configuration.md is generated from it."""
 
     model_config = ConfigDict(
         extra="forbid",

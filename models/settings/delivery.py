@@ -1,4 +1,4 @@
-"""Where reports and messages go, and how."""
+"""Delivery of reports and messages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from models.settings.block import SettingsBlock
 
 
 class DeliverySettings(SettingsBlock):
-    """Where reports and messages go, and how."""
+    """Delivery of reports and messages."""
 
     mode: Literal["send", "files"] = "send"
-    """`files` writes what would be sent to `outbox/` in `ROUTEWATCH_HOME` instead."""
+    """`files` writes messages to `outbox/` in `ROUTEWATCH_HOME` instead of sending them."""
     allow_private_addresses: bool = False
-    """Allow webhooks within one's own network, also by http."""
+    """Allow webhooks to private network addresses, also over http."""
     recipients: Annotated[dict[str, tuple[str, ...]], Field(repr=False)] = Field(default={})
-    """Names, each with its addresses: `mailto:`, `https:`, a chat's or `secret:NAME`."""
+    """Named recipients, each with a list of addresses: `mailto:`, `https:`, a chat's or `secret:NAME`."""
     maximum_attempts: Annotated[int, Field(ge=1, le=100)] = 10
-    """After so many failed attempts a delivery is given up."""
+    """Number of failed attempts after which a delivery is dead-lettered."""
     concurrency: Annotated[int, Field(ge=1, le=32)] = 4
-    """How many receivers are served at the same time, each one delivery after the other."""
+    """Number of receivers served in parallel; each gets one delivery at a time."""
 
     @field_validator("recipients")
     @classmethod
@@ -34,25 +34,25 @@ class DeliverySettings(SettingsBlock):
         faults = [
             f"{name}.{number}: {fault}" for name, number, url in entries if (fault := recipient_fault(url, private))
         ]
-        faults += [f"{name}: is built in and takes no address" for name in BUILT_IN if name in recipients]
+        faults += [f"{name}: is built in and accepts no address" for name in BUILT_IN if name in recipients]
         if faults:
             raise ValueError("; ".join(faults))
         return recipients
 
     def recipients_of(self, name: str) -> tuple[Recipient, ...]:
-        """Those behind a name; a channel that is built in stands for itself."""
+        """The recipients of a name; a built-in channel names itself."""
         if name in BUILT_IN:
             return (Recipient(name, name),)
         return tuple(map(parse_recipient, self.recipients.get(name, ())))
 
     def recipient(self, channel: str, reference: str) -> Recipient | None:
-        """The one that a stored delivery names; None where the settings no longer have it."""
+        """The recipient of a stored delivery; None if the settings no longer have it."""
         every = (it for name in (*BUILT_IN, *self.recipients) for it in self.recipients_of(name))
         return next((it for it in every if (it.channel, it.reference) == (channel, reference)), None)
 
 
 def recipient_fault(entry: str, private: bool) -> str | None:
-    """What is wrong with a recipient, without what may be secret in it; None where nothing is."""
+    """The fault of a recipient, without its secrets; None if it is valid."""
     try:
         recipient = parse_recipient(entry)
     except ValueError as error:
@@ -60,5 +60,5 @@ def recipient_fault(entry: str, private: bool) -> str | None:
     if not is_in_the_clear(recipient):
         return None
     if not private:
-        return f"{recipient.reference} is not encrypted: use https:, or allowPrivateAddresses for one's own network"
+        return f"{recipient.reference} is not encrypted: use https:, or allowPrivateAddresses for a private network"
     return f"{recipient.reference} is not encrypted, but public: use https:" if is_literally_public(recipient) else None

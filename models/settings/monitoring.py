@@ -1,4 +1,4 @@
-"""The limits of the KPIs, and what is watched and kept."""
+"""The limits of the KPIs, alerts, monitoring and retention."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ class PerformanceMetrics(_LimitsByKpi):
 
 
 class Alerting(SettingsBlock):
-    """When somebody is told that a KPI went wrong, and how often.
+    """When notifications of KPI alerts are sent, and how often.
 
-    The product document gives the first three; the others are as on-call people set such rules elsewhere.
+    The product document defines the first three; the defaults of the others follow common on-call practice.
     """
 
     enabled: bool = True
-    """Tell somebody. Without it alerts are judged and on record, and nobody is told."""
+    """Send notifications. If `false`, alerts are still evaluated and recorded."""
     channels: tuple[Literal["console", "webhook", "dashboard", "email"], ...] = ("console", "webhook", "dashboard")
-    """Who is told: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
+    """Recipients of notifications: names of `delivery.recipients`, and the built-in `console` and `dashboard`."""
     thresholds: Literal["auto", "fixed"] = "auto"
-    """`auto` learns what is usual from the four weeks before; `fixed` takes those of `performanceMetrics`."""
+    """`auto` learns a baseline from the four weeks before; `fixed` uses the limits of `performanceMetrics`."""
     window_minutes: Annotated[int, Field(ge=1, le=120)] = 15
-    """How many minutes are judged together, each minute anew."""
+    """Length of the evaluation window in minutes; it is evaluated every minute."""
     minimum_sample: Annotated[int, Field(ge=1)] = 30
-    """With fewer selections a window says nothing."""
+    """A window with fewer selections is not evaluated."""
     hold_minutes: Annotated[int, Field(ge=0)] = 5
-    """A breach lasts this long before the alert fires."""
+    """How long a breach must last before the alert fires."""
     resolve_minutes: Annotated[int, Field(ge=0)] = 10
-    """It is well for this long before the alert is over."""
+    """How long the value must stay within limits before the alert resolves."""
     cool_down_minutes: Annotated[int, Field(ge=0)] = 30
-    """For this long after an alert is over only what is critical fires again."""
+    """Cooldown after an alert resolves; during it only critical breaches fire again."""
     remind_hours: Annotated[float, Field(gt=0)] | None = 24.0
-    """An alert that goes on is told again after this long; `null`: never."""
+    """Interval of repeated notifications for an alert that keeps firing; `null`: never."""
     group_wait_minutes: Annotated[int, Field(ge=0)] = 2
-    """News wait this long for others, to be told in one message."""
+    """How long a notification waits for others, to group them in one message."""
     group_interval_minutes: Annotated[int, Field(ge=0)] = 10
-    """Messages are at least this far apart."""
+    """Minimum interval between two messages."""
     no_data_minutes: Annotated[int, Field(ge=1)] = 60
-    """Silence alerts after this long, while it is not yet known how long is usual."""
+    """Time without data before the data alert fires, until a baseline is learned."""
     single_selections: bool = True
     """Alert on single selections that hang (the rule `slowSelections`)."""
 
@@ -77,24 +77,24 @@ class DashboardSettings(SettingsBlock):
     enabled: bool = True
     """Serve the live page with `routewatch serve`."""
     refresh_rate: Milliseconds = 10_000
-    """How often the live page and the dashboard's file are renewed, in milliseconds."""
+    """Refresh interval of the live page and the dashboard's file, in milliseconds."""
     charts: tuple[ChartName, ...] = tuple(ChartName)
-    """Which charts reports, the dashboard and the live page show."""
+    """The charts in reports, the dashboard and the live page."""
 
 
 class Monitoring(SettingsBlock):
     enabled: bool = True
-    """Count, judge and deliver all the time while the page is served. The timetable does so without it."""
+    """Update rollups, evaluate alerts and deliver continuously while the page is served; the schedule runs anyway."""
     update_interval: Milliseconds = 5_000
-    """How often the monitor looks, in milliseconds."""
+    """Interval of the monitor's runs, in milliseconds."""
     retention_period: Milliseconds = 2_592_000_000
-    """How long raw selections are kept, in milliseconds; the default is 30 days."""
+    """Retention of raw selections, in milliseconds; the default is 30 days."""
     archive: bool = False
-    """Write raw selections to `archive/` in `ROUTEWATCH_HOME` before they are removed."""
+    """Write raw selections to `archive/` in `ROUTEWATCH_HOME` before they are deleted."""
     aggregation_levels: tuple[Literal["minute", "hour", "day", "week"], ...] = ("minute", "hour", "day", "week")
-    """The levels of the rollups. Reports need all four, so nothing else is accepted."""
+    """The levels of the rollups. Reports need all four, so no other value is accepted."""
     alerting: Alerting = Alerting()
-    """When somebody is told that a KPI went wrong, and how often."""
+    """When notifications of KPI alerts are sent, and how often."""
     dashboard: DashboardSettings = DashboardSettings()
     """The live page and the dashboard's file."""
 

@@ -1,4 +1,4 @@
-"""What the loop may do by itself."""
+"""What the optimizer may do automatically."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from models.settings.block import SettingsBlock
 
 
 class NumericKnob(SettingsBlock):
-    """Bounds of a number that Routewatch may move."""
+    """Bounds of a number that Routewatch may change."""
 
     minimum: Annotated[float, Field(gt=0)]
-    """It is never set lower."""
+    """Lowest value that is set."""
     maximum: Annotated[float, Field(gt=0)]
-    """It is never set higher."""
+    """Highest value that is set."""
     factor: Annotated[float, Field(gt=1)] = 2.0
-    """One change multiplies it by at most this."""
+    """Largest factor of one change."""
 
     @model_validator(mode="after")
     def _ordered(self) -> NumericKnob:
@@ -27,35 +27,35 @@ class NumericKnob(SettingsBlock):
 
 
 class ChoiceKnob(SettingsBlock):
-    """The values that a setting may take."""
+    """The values that a setting may have."""
 
     choices: Annotated[tuple[str, ...], Field(min_length=2)]
-    """The values, from the weakest to the strongest; one change moves one place."""
+    """The values, from the weakest to the strongest; one change moves one step."""
 
 
 class Optimizer(SettingsBlock):
-    """What the loop may do by itself.
+    """What the optimizer may do automatically.
 
-    Numbers without a source in the product document are chosen to be careful: a change needs a full day's evidence,
-    and a key is left alone for a day after it was changed.
+    Defaults without a source in the product document are cautious: a change needs a full day's evidence, and a key is
+    not changed again for a day after a change.
     """
 
     mode: Literal["off", "propose", "auto"] = "auto"
-    """`off` changes nothing, `propose` leaves every decision to a person, `auto` applies by itself what is safe."""
+    """`off` changes nothing, `propose` leaves every decision to a person, `auto` applies safe changes automatically."""
     minimum_sample: Annotated[int, Field(ge=1)] = 100
-    """A change needs at least so many selections as evidence, and as many to be judged by."""
+    """Minimum number of selections as evidence for a change, and again for its assessment."""
     cool_down_hours: Annotated[float, Field(gt=0)] = 24.0
-    """A key rests this long after a change, twice as long after each time that it was taken back."""
+    """How long a key is not changed after a change; it doubles with each revert."""
     observe_hours: Annotated[float, Field(gt=0)] = 24.0
-    """A change is observed for at least this long before it is kept."""
+    """Minimum observation time before a change is kept."""
     observe_max_hours: Annotated[float, Field(gt=0)] = 168.0
-    """A change is observed for at most this long."""
+    """Maximum observation time of a change."""
     proposal_days: Annotated[float, Field(gt=0)] = 7.0
-    """A proposal expires this long after a run last found it, if nobody has decided."""
+    """How long an undecided proposal is open after a run last found it."""
     random_split: bool = False
-    """The router hands out models at random within a complexity class: then savings are not observational."""
+    """Set if the router assigns models at random within a complexity class: savings are then not observational."""
     router_usd_per_request: Annotated[float, Field(ge=0)] | None = None
-    """What the router itself costs a request, in USD. It is taken off the savings."""
+    """Cost of the router itself per request, in USD. It is subtracted from the savings."""
     cache_max_entries: NumericKnob = NumericKnob(minimum=100, maximum=1_000_000)
     """The bounds of `cache.max_entries`."""
     cache_ttl_seconds: NumericKnob = NumericKnob(minimum=60, maximum=604_800)

@@ -1,4 +1,4 @@
-"""Which reports there are, for whom, and how they look; the budget that they compare with."""
+"""Reports: schedule, recipients and format; and the budget that they compare with."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ else:
 
 class Schedule(SettingsBlock):
     enabled: bool = True
-    """Run it by the timetable."""
+    """Run it on schedule."""
     recipients: tuple[str, ...] = ()
-    """Who gets it: names of `delivery.recipients`, and `console` and `dashboard`, which are built in."""
+    """Recipients: names of `delivery.recipients`, and the built-in `console` and `dashboard`."""
     metrics: tuple[ReportPart, ...] = ("all",)
-    """What the report shows."""
+    """The report's template."""
     format: Literal["summary", "detailed"] = "summary"
-    """A page or two, or everything."""
+    """Short (one or two pages) or full."""
 
 
 class Schedules(SettingsBlock):
     hourly: Schedule = Schedule(recipients=("dashboard",), metrics=("responseTime", "errorRate", "cost"))
-    """The last whole hour, five minutes after it."""
+    """The last whole hour, sent five minutes after it."""
     daily: Schedule = Schedule(recipients=("email", "webhook"))
-    """The last whole day, at 06:15 in the `timezone`."""
+    """The last whole day, sent at 06:15 in the `timezone`."""
     weekly: Schedule = Schedule(recipients=("management",), metrics=("trends", "optimization"), format="detailed")
-    """The last whole week, on Mondays at 06:30 in the `timezone`."""
+    """The last whole week, sent on Mondays at 06:30 in the `timezone`."""
 
 
 class CustomReports(SettingsBlock):
     enabled: bool = True
-    """Offer the form in Prefect's UI."""
+    """Show the report form in Prefect's UI."""
     templates: tuple[Template, ...] = tuple(Template)
-    """Which reports the form offers."""
+    """Report templates in the form."""
     export_formats: tuple[Literal["json", "csv", "pdf"], ...] = ("json", "csv", "pdf")
-    """Which files are made, beside the page, where whoever asks does not choose."""
+    """Default file formats, in addition to the page."""
 
 
 class Reporting(SettingsBlock):
     schedules: Schedules = Schedules()
-    """The reports of the timetable."""
+    """Scheduled reports."""
     custom_reports: CustomReports = CustomReports()
-    """Reports about any period, when somebody asks."""
+    """Custom reports over any period, on request."""
     locale: str = "en_US"
-    """How numbers and dates are written, such as `en_US` or `de_DE`. The words are English."""
+    """Locale of numbers and dates, such as `en_US` or `de_DE`. The text is English."""
     paper: Literal["A4", "Letter"] = "A4"
-    """The size of a PDF's pages."""
+    """Page size of PDFs."""
 
     @field_validator("locale")
     @classmethod
     def _known_locale(cls, name: str) -> str:
-        from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - only where one is named
+        from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - only if one is named
 
         try:
             Locale.parse(name.replace("-", "_"))
         except (UnknownLocaleError, ValueError):
-            raise ValueError(f"{name!r} is no locale such as en_US or de_DE") from None
+            raise ValueError(f"{name!r} is not a locale such as en_US or de_DE") from None
         return name.replace("-", "_")
 
 
 class Budget(SettingsBlock):
     monthly_usd: Annotated[float, Field(gt=0)] | None = None
-    """What a calendar month may cost, in USD. Without it there is no budget, and no alert on one."""
+    """Budget of a calendar month, in USD. Without it there is no budget and no budget alert."""

@@ -1,4 +1,4 @@
-"""The whole of the settings, and how they are read from a file."""
+"""The complete settings, and reading them from a file."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Settings(SettingsBlock):
     """Everything a settings file may hold; each key optional."""
 
     timezone: str = "UTC"
-    """The zone of days, weeks and the timetable, an IANA name such as `Europe/Berlin`."""
+    """The time zone of days, weeks and the schedule, an IANA name such as `Europe/Berlin`."""
     performance_metrics: PerformanceMetrics = PerformanceMetrics()
     """The limits of the KPIs. A value exactly at a limit has not crossed it."""
     monitoring: Monitoring = Monitoring()
-    """What is watched and kept."""
+    """Monitoring, alerts and retention."""
     reporting: Reporting = Reporting()
-    """Which reports there are, for whom, and how they look."""
+    """Reports: schedule, recipients and format."""
     budget: Budget = Budget()
-    """What the models may cost."""
+    """The monthly budget for the models."""
     optimizer: Optimizer = Optimizer()
-    """What the loop may do by itself."""
+    """What the optimizer may do automatically."""
     delivery: DeliverySettings = DeliverySettings()
-    """Where reports and messages go, and how."""
+    """Delivery of reports and messages."""
     sources: dict[str, SourceSettings] = Field(default={})
-    """Where picks are pulled from, by name; a name that is a kind needs no `kind`."""
+    """Sources of selections, by name; a name that is a kind needs no `kind`."""
 
     @field_validator("sources")
     @classmethod
     def _known_kinds(cls, sources: dict[str, SourceSettings]) -> dict[str, SourceSettings]:
         kinds = [kind.value for kind in SourceKind]
-        faults = [f"{name}: says no kind, and is none of {', '.join(kinds)} itself"
+        faults = [f"{name}: names no kind, and is none of {', '.join(kinds)} itself"
                   for name, source in sources.items() if source.kind is None and name not in kinds]  # fmt: skip
         if faults:
             raise ValueError("; ".join(faults))
@@ -53,13 +53,13 @@ class Settings(SettingsBlock):
     @classmethod
     def _known_zone(cls, name: str) -> str:
         if not is_zone(name):
-            raise ValueError(f"{name!r} is no IANA time zone such as Europe/Berlin")
+            raise ValueError(f"{name!r} is not an IANA time zone such as Europe/Berlin")
         ZoneInfo(name)
         return name
 
 
 def load_settings(path: Path | None) -> Settings:
-    """The settings of a JSON file, or the defaults where `path` is None.
+    """Read the settings of a JSON file, or the defaults if `path` is None.
 
     Raises SettingsError with every fault at once.
     """
@@ -70,7 +70,7 @@ def load_settings(path: Path | None) -> Settings:
     except OSError as error:
         raise SettingsError(str(path), [Fault("file", error.strerror or str(error))]) from error
     except ValueError as error:
-        raise SettingsError(str(path), [Fault("file", f"is no valid JSON: {error}")]) from error
+        raise SettingsError(str(path), [Fault("file", f"is not valid JSON: {error}")]) from error
     return parse_settings(data, str(path))
 
 
@@ -83,18 +83,18 @@ def parse_settings(data: object, source: str) -> Settings:
 
 
 def faults_of(error: ValidationError) -> list[Fault]:
-    """A pydantic error as faults, one per place, in the words of this product."""
+    """Convert a pydantic error to faults, one per path, in Routewatch's own wording."""
     return [_fault(dict(item)) for item in error.errors(include_url=False)]
 
 
 _MAY_BE_SECRET = ("delivery.recipients", "sources", "smtp_password", "webhook_secret", "database_url", "tokens")
-"""Of these a fault does not show what was found."""
+"""Error types whose faults do not show the value found."""
 
 
 def _fault(item: dict[str, Any]) -> Fault:
     path = ".".join(map(str, item["loc"])) or "file"
     if item["type"] == "extra_forbidden":
-        return Fault(path, "is no known setting")
+        return Fault(path, "is not a known setting")
     problem = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "value_error" or isinstance(item["input"], dict) or path.startswith(_MAY_BE_SECRET):
         return Fault(path, problem)
@@ -105,5 +105,5 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     twice = sorted({key for key in keys if keys.count(key) > 1})
     if twice:
-        raise ValueError(f"the key {twice[0]!r} stands twice in one block")
+        raise ValueError(f"the key {twice[0]!r} occurs twice in one block")
     return dict(pairs)

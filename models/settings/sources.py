@@ -22,16 +22,16 @@ class SourceKind(StrEnum):
 
 
 class ComplexityRule(SettingsBlock):
-    """How complexity is told from the tokens of a prompt where a source does not say it.
+    """Rule that derives complexity from the tokens of a prompt, if a source does not report it.
 
-    The limits have no source in the product document: half of the prompts of everyday chats are shorter than a few
-    hundred tokens, and a few thousand are a long document.
+    The limits have no source in the product document: half of all everyday chat prompts are shorter than a few hundred
+    tokens, and a few thousand tokens are a long document.
     """
 
     moderate_from_tokens: Annotated[int, Field(gt=0)] = 500
-    """From so many prompt tokens on a request is moderate, below it simple."""
+    """Prompt tokens from which a request is moderate; below it is simple."""
     complex_from_tokens: Annotated[int, Field(gt=0)] = 4_000
-    """From so many prompt tokens on it is complex."""
+    """Prompt tokens from which a request is complex."""
 
     @model_validator(mode="after")
     def _ordered(self) -> ComplexityRule:
@@ -41,27 +41,27 @@ class ComplexityRule(SettingsBlock):
 
 
 class SourceSettings(SettingsBlock):
-    """Where picks are pulled from, and what is meant by names that are the user's own."""
+    """A source of selections, and the user-defined names in it."""
 
     kind: SourceKind | None = None
-    """Which source it is, where its name does not say."""
+    """The kind of source; needed unless its name is a kind."""
     location: Annotated[str, Field(min_length=1, repr=False)]
-    """A database's or an API's address, or files: a path, a folder, a pattern. `$NAME` stands for a variable."""
+    """A database's or an API's address, or files: a path, a folder, a pattern. `$NAME` is an environment variable."""
     enabled: bool = True
-    """Pull it by the timetable."""
+    """Pull it on schedule."""
     overlap_minutes: Annotated[float, Field(ge=0)] = 60.0
-    """Rows up to this long before the newest are read again each time, for those that arrive late."""
+    """Span before the newest row that each pull reads again, for late rows."""
     complexity_key: str | None = None
     """The metadata, property or attribute that holds the complexity."""
     team_key: str | None = None
     """The metadata, property or attribute that holds the team."""
     zero_is_free: bool = False
-    """A recorded cost of 0 for an answer with tokens is a cost, for models that one hosts. Else unknown."""
+    """Treat a recorded cost of 0 for an answer with tokens as a cost, for self-hosted models; else it is unknown."""
     accuracy_score: str | None = None
-    """The evaluation that holds the accuracy."""
+    """The score or evaluation that holds the accuracy."""
     satisfaction_score: str | None = None
-    """The evaluation that holds the user's satisfaction."""
+    """The score or evaluation that holds the user's satisfaction."""
     mapping: Path | None = None
-    """A mapping file."""
+    """Path of a mapping file."""
     complexity_rule: ComplexityRule | None = ComplexityRule()
-    """How complexity is told from a prompt's tokens where nobody says it; `null`: it stays unknown."""
+    """Rule that derives missing complexity from a prompt's tokens; `null`: it stays unknown."""

@@ -1,4 +1,4 @@
-"""Bulk: many selections into the database at once, straight or by a table on the side."""
+"""Write many selections into the database at once, directly or through a temporary table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sqlalchemy import Connection
 
 
 def insert_new(connection: Connection, rows: pl.DataFrame) -> int:
-    """Insert rows that are new, most likely; how many were. On PostgreSQL all or, where one is not new, none."""
+    """Insert rows that are probably new; return how many were. On PostgreSQL all, or none if any is not new."""
     cursor: Any = connection.connection.cursor()
     if connection.dialect.name == "sqlite":
         _fill_sqlite(cursor, rows, "selection", " ON CONFLICT (request_id) DO NOTHING")
         return int(cursor.rowcount)
-    from psycopg.errors import UniqueViolation  # noqa: PLC0415 - whoever is on SQLite does without it
+    from psycopg.errors import UniqueViolation  # noqa: PLC0415 - not needed on SQLite
 
     try:
         with connection.begin_nested():
@@ -29,7 +29,7 @@ def insert_new(connection: Connection, rows: pl.DataFrame) -> int:
 
 @contextmanager
 def staged(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> Iterator[Any]:
-    """The rows in a table `incoming` of the connection's own, as long as the context lasts; gives a cursor."""
+    """Load the rows into a temporary table `incoming` for the context's duration; yield a cursor."""
     cursor: Any = connection.connection.cursor()
     stage = _stage_sqlite if connection.dialect.name == "sqlite" else _stage_postgresql
     stage(cursor, rows.select(columns))
@@ -40,10 +40,10 @@ def staged(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...])
 
 
 def insert_staged(cursor: Any, columns: tuple[str, ...]) -> int:
-    """Insert those of `incoming` whose request_id is not there yet; how many that were."""
+    """Insert the rows of `incoming` with a new request_id; return how many."""
     names = ", ".join(columns)
     cursor.execute(
-        f"INSERT INTO selection ({names}) SELECT {names} FROM incoming "  # noqa: S608 - names of our own
+        f"INSERT INTO selection ({names}) SELECT {names} FROM incoming "  # noqa: S608 - names from this module
         "WHERE true ON CONFLICT (request_id) DO NOTHING"
     )
     return int(cursor.rowcount)
@@ -63,7 +63,7 @@ def _fill_sqlite(cursor: Any, rows: pl.DataFrame, table: str, otherwise: str = "
     written = rows.with_columns(pl.col(name).dt.strftime(form) for name, form in texts.items() if name in rows.columns)
     marks = ", ".join("?" * rows.width)
     cursor.executemany(
-        f"INSERT INTO {table} ({', '.join(rows.columns)}) VALUES ({marks}){otherwise}",  # noqa: S608 - our own names
+        f"INSERT INTO {table} ({', '.join(rows.columns)}) VALUES ({marks}){otherwise}",  # noqa: S608 - names from this module
         written.iter_rows(),
     )
 
@@ -79,9 +79,9 @@ def _stage_postgresql(cursor: Any, rows: pl.DataFrame) -> None:
 
 
 def _copy(cursor: Any, rows: pl.DataFrame, table: str) -> None:
-    """As a CSV made by polars: row by row, Python would take longer than the database."""
-    # An amendment has no time.
+    """Copy as a CSV written by polars: row by row, Python would take longer than the database."""
+    # An amendment has no timestamp.
     written = rows.with_columns(cs.by_name("timestamp", require_all=False).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
     with cursor.copy(f"COPY {table} ({', '.join(rows.columns)}) FROM STDIN (FORMAT csv)") as copy:
-        # A text stands in quotes, so that an empty one is not NULL.
+        # Text is quoted, so that an empty one is not NULL.
         copy.write(written.write_csv(include_header=False, quote_style="non_numeric"))

@@ -1,4 +1,4 @@
-"""Which column of a file becomes which column of a selection, and how its values are read."""
+"""Map the columns of a file to columns of a selection, and define how their values are read."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ DOCUMENT_NAMES = {
     "prompt_tokens": "promptTokens",
     "completion_tokens": "completionTokens",
 }
-"""What the product document calls a column; read where our own name is not there and no mapping says otherwise."""
+"""The product document's column names; read if our own name is absent and no mapping sets the column."""
 
 Unit = Literal["s", "ms", "us", "ns"]
 
 
 class ColumnSource(BaseModel):
-    """Where a column's values come from, and what is done with them.
+    """The origin of a column's values and their conversion.
 
     `multiply` converts a unit; `minimum` and `maximum` name the scale that is mapped to 0..1; `is_set` and `equals`
-    make a flag; `minus` with `unit` makes a duration in ms from two times; `unit` tells what a numeric time counts.
+    make a flag; `minus` with `unit` makes a duration in ms from two times; `unit` is the unit of a numeric time.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -67,12 +67,12 @@ class ColumnSource(BaseModel):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The file's columns that are read."""
+        """The columns of the file that are read."""
         return tuple(name for name in (self.column, self.minus) if name is not None)
 
 
 class CsvFormat(BaseModel):
-    """How a CSV is written; the delimiter is found out where it is not given."""
+    """The CSV dialect; the delimiter is detected if it is not given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,7 +80,7 @@ class CsvFormat(BaseModel):
 
 
 class InputFormat(BaseModel):
-    """`zone` is that of times without an offset, where it is not the reporting zone."""
+    """`zone` applies to times without an offset; the default is the reporting zone."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -90,14 +90,14 @@ class InputFormat(BaseModel):
     @classmethod
     def _known_zone(cls, name: str | None) -> str | None:
         if name is not None and not is_zone(name):
-            raise ValueError(f"{name!r} is no IANA time zone")
+            raise ValueError(f"{name!r} is not an IANA time zone")
         return name
 
 
 class TableFormat(BaseModel):
-    """What is read of a database: a table, as `schema.table` too, or a query of one SELECT.
+    """The database part: a table (also `schema.table`), or a query of one SELECT.
 
-    Rows are read by rising `cursor`, best a time at which a row was last changed, and `id` tells them apart.
+    Rows are read by ascending `cursor`, ideally the time of a row's last change, and `id` identifies them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,7 +115,7 @@ class TableFormat(BaseModel):
 
 
 class Mapping(BaseModel):
-    """A mapping file. Columns that it does not name are read by our own names or the product document's."""
+    """A mapping file. Columns that it does not name are read under our own names or the product document's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -142,7 +142,7 @@ class Mapping(BaseModel):
         return columns
 
     def sources(self, found: set[str]) -> dict[str, ColumnSource]:
-        """What each of our columns is read from, in a file that has the columns `found`."""
+        """The origin of each of our columns in a file with the columns `found`."""
         sources = {}
         for ours in SELECTION_COLUMNS:
             if ours in self.columns:
@@ -155,7 +155,7 @@ class Mapping(BaseModel):
 
 
 def load_mapping(path: Path) -> Mapping:
-    """The mapping of a TOML file. Raises InvalidMapping with every fault at once."""
+    """Read the mapping of a TOML file. Raises InvalidMapping with every fault at once."""
     try:
         return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -163,4 +163,4 @@ def load_mapping(path: Path) -> Mapping:
     except ValidationError as error:
         raise InvalidMapping(str(path), faults_of(error)) from error
     except ValueError as error:
-        raise InvalidMapping(str(path), [Fault("file", f"is no valid TOML: {error}")]) from error
+        raise InvalidMapping(str(path), [Fault("file", f"is not valid TOML: {error}")]) from error

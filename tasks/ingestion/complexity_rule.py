@@ -1,4 +1,4 @@
-"""Complexity told by rule from the tokens of the prompt, where the source does not say it."""
+"""Derive the complexity from the prompt's tokens by rule, if the source does not report it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from models.settings import ComplexityRule
 
 
 def derive_complexity(rows: pl.DataFrame, rule: ComplexityRule | None) -> pl.DataFrame:
-    """The same rows with `complexity` filled from `prompt_tokens`, and `complexity_derived`, true where it was."""
+    """The same rows with missing `complexity` derived from `prompt_tokens`, and `complexity_derived` marking those."""
     derived = pl.lit(None, dtype=pl.String) if rule is None else _by_tokens(rule)
     was_derived = pl.col("complexity").is_null() & derived.is_not_null()
     return rows.with_columns(

@@ -1,4 +1,4 @@
-"""Files: CSV, Parquet and JSONL of selections into the database; bad rows listed, good ones kept."""
+"""Import selections from CSV, Parquet and JSONL files: list invalid rows, store valid ones."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ SHOWN_COLUMNS = 20
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of a file's rows: read = added + already_there + rejected.
+    """Counts of a file's rows: read = added + already_there + rejected.
 
     `reasons` are those of the rejected rows, the most frequent first. `ignored_columns` of the file were not read.
-    `derived_ids` tells that its rows bear no request id of their own, and got one from the file's content.
+    `derived_ids`: the rows have no request id, so their ids were derived from the file's content.
     """
 
     path: Path
@@ -53,9 +53,9 @@ def import_file(
     rejects_folder: Path,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> ImportResult:
-    """Import a file in one transaction: all of its good rows, or none when anything fails.
+    """Import a file in one transaction: all of its valid rows, or none if anything fails.
 
-    Times without an offset are in the mapping's zone, or else in `zone`. Raises UnreadableInput.
+    Times without an offset are in the mapping's zone, by default in `zone`. Raises UnreadableInput.
     """
     stats = _ImportStats(path)
     with open_file(path, mapping.csv.delimiter) as file, writing(engine) as connection:
@@ -81,7 +81,7 @@ def import_file(
 
 @dataclass
 class _ImportStats:
-    """What has been counted of a file so far."""
+    """Counts of a file so far."""
 
     path: Path
     good: int = 0
@@ -109,7 +109,7 @@ def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: 
 
 
 def _with_needed_columns(path: Path, file: OpenFile, mapping: Mapping) -> Iterator[Chunk]:
-    """The file's chunks, once it is known that they have the columns that a selection cannot be without."""
+    """The file's chunks, after checking that they have the required columns of a selection."""
     checked = file.columns is not None
     if file.columns is not None:
         _refuse_without_needed(path, set(file.columns), mapping)
@@ -126,7 +126,9 @@ def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> Non
     sources = mapping.sources(found)
     absent = sorted({name for source in mapping.columns.values() for name in source.columns} - found)
     if absent:
-        raise UnreadableInput(str(path), f"it has no column {', '.join(absent)}", "the columns that the mapping names")
+        raise UnreadableInput(
+            str(path), f"it lacks the column {', '.join(absent)}", "the columns that the mapping names"
+        )
     missing = [name for name in REQUIRED if name not in sources]
     if missing:
         shown = ", ".join(sorted(found)[:SHOWN_COLUMNS]) or "none"
@@ -146,7 +148,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _list_rejects(rejects: list[Reject], path: Path) -> Path | None:
-    """Writes the rejected rows as a CSV; an old list is taken away where there are none."""
+    """Write the rejected rows as a CSV; delete an old list if there are none."""
     if not rejects:
         path.unlink(missing_ok=True)
         return None
@@ -161,5 +163,5 @@ def _list_rejects(rejects: list[Reject], path: Path) -> Path | None:
 
 
 def _harmless(value: str) -> str:
-    """A value that a spreadsheet does not take for a formula."""
+    """Escape a value, so that a spreadsheet does not treat it as a formula."""
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value

@@ -1,4 +1,4 @@
-"""Read: files of selections as chunks of raw columns, streamed; what is no row is rejected by its line."""
+"""Stream files of selections as chunks of raw columns; reject invalid rows with their line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.errors import UnreadableInput
 
 CHUNK_ROWS = 50_000
 LARGEST_RECORD = 1 << 20
-"""Characters of one record; what is longer is a payload, not a selection."""
+"""Characters of one record; a longer one is a payload, not a selection."""
 
 LONGEST_RECORD_LINES = 100
 """Physical lines that one quoted record may span before its quote counts as broken."""
@@ -36,7 +36,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Limits:
-    """What is a record of a file still, and how many of them are taken at once (None: CHUNK_ROWS)."""
+    """Size limits of a record of a file, and the number of rows per chunk (None: CHUNK_ROWS)."""
 
     record: int = LARGEST_RECORD
     record_lines: int = LONGEST_RECORD_LINES
@@ -45,13 +45,13 @@ class Limits:
 
     @property
     def too_long(self) -> str:
-        """What is wrong with a line beyond these."""
-        return f"the line is longer than {self.record:,} bytes or is no UTF-8"
+        """The fault of a line that exceeds these limits."""
+        return f"the line is longer than {self.record:,} bytes or is not UTF-8"
 
 
 @dataclass(frozen=True)
 class Reject:
-    """A row that is not stored. `line` is the physical line, in Parquet the row, counted from 1."""
+    """A row that is not stored. `line` is the physical line, in Parquet the row number, counted from 1."""
 
     line: int
     reason: str
@@ -61,7 +61,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Raw columns as the file has them, the line of each row, the rows that could not be read, and the place reached.
+    """Raw columns as in the file, the line of each row, the rows that could not be read, and the position reached.
 
     `done` counts up to the `total` of `open_file`.
     """
@@ -74,7 +74,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class OpenFile:
-    """A file being read: its columns, where they are known before its rows, and its chunks."""
+    """An open file: its columns, if they are known before its rows, and its chunks."""
 
     columns: tuple[str, ...] | None
     chunks: Iterator[Chunk]
@@ -83,7 +83,7 @@ class OpenFile:
 
 @contextmanager
 def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> Iterator[OpenFile]:
-    """Open a file by its suffix. Raises UnreadableInput for what as a whole is not what it claims to be."""
+    """Open a file by its suffix. Raises UnreadableInput if the file as a whole does not have that format."""
     kind = [suffix for suffix in path.suffixes if suffix != ".gz"][-1:] or [""]
     if kind[0].lower() not in SUFFIXES:
         raise UnreadableInput(str(path), f"the name ends in {kind[0] or 'nothing'!r}", " or ".join(SUFFIXES))
@@ -105,7 +105,7 @@ def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> I
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 Line = tuple[int, str | None]
-"""A physical line with its number; None where it is too long or no UTF-8."""
+"""A physical line with its number; None if it is too long or not UTF-8."""
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _csv(
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
     if first is None or first[1] is None:
         raise UnreadableInput(
-            str(path), "it is empty" if first is None else "its first line is no text", "a CSV with a header"
+            str(path), "it is empty" if first is None else "its first line is not text", "a CSV with a header"
         )
     delimiter = delimiter or max(",;\t", key=first[1].count)
     header = next(csv.reader([first[1]], delimiter=delimiter))
@@ -150,7 +150,7 @@ def _csv(
 
 
 class _Lines:
-    """Lines that can be put back."""
+    """An iterator of lines with pushback."""
 
     def __init__(self, lines: Iterator[Line]) -> None:
         self._lines = lines
@@ -169,7 +169,7 @@ class _Lines:
 def _records(
     source: Iterator[Line], width: int, delimiter: str, limits: Limits
 ) -> Iterator[tuple[int, list[str]] | Reject]:
-    """One row per record, several physical lines where a quoted field holds line breaks."""
+    """One row per record; a record with line breaks in a quoted field spans several physical lines."""
     lines = _Lines(source)
     for number, text in lines:
         if text is None:
@@ -186,7 +186,7 @@ def _record(
     row = _fields(record, delimiter, limits.field)
     if row is not None and len(row) == width and record.count('"') % 2 == 0:
         return number, row
-    # A quote that is never closed must not swallow the rows behind it.
+    # An unclosed quote must not swallow the rows after it.
     lines.put_back(taken)
     if opens:
         return Reject(number, "a quote is opened and not closed", value=text)
@@ -196,7 +196,7 @@ def _record(
 
 
 def _joined(text: str, lines: _Lines, limits: Limits) -> tuple[str, list[Line]]:
-    """The record that an opened quote makes of several lines, and the lines taken for it."""
+    """The record that an open quote spans over several lines, and the lines used for it."""
     taken: list[Line] = []
     parts, size = [text], len(text)
     while len(taken) < limits.record_lines and size <= limits.record:
@@ -216,7 +216,7 @@ def _joined(text: str, lines: _Lines, limits: Limits) -> tuple[str, list[Line]]:
 def _fields(record: str, delimiter: str, largest: int) -> list[str] | None:
     before = csv.field_size_limit(largest)
     try:
-        # Strict: a quote that something other than a delimiter follows has not closed its field.
+        # Strict: a quote closes its field only if a delimiter follows.
         return next(csv.reader([record], delimiter=delimiter, strict=True))
     except csv.Error:
         return None
@@ -235,7 +235,7 @@ def _by_column(rows: list[list[str]], columns: tuple[str, ...]) -> pl.DataFrame:
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Raw columns from rows: every key that a row has; each of one type where all its values have it, else text."""
+    """Raw columns from rows: the union of their keys; a column has one type if all its values do, else text."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
 
@@ -251,14 +251,14 @@ def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[st
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return Reject(number, f"is no valid JSON ({str(error).split(':')[0]})", value=text)
+        return Reject(number, f"is not valid JSON ({str(error).split(':')[0]})", value=text)
     if not isinstance(value, dict):
-        return Reject(number, "is no JSON object", value=text)
+        return Reject(number, "is not a JSON object", value=text)
     return number, value
 
 
 def _column(name: str, values: list[Any]) -> pl.Series:
-    """One type where all values have it; else text, as JSON writes it."""
+    """A single type if all values share it; else text in JSON form."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} or (len(kinds) == 1 and not kinds & {dict, list}):
         try:
@@ -291,7 +291,7 @@ def _parquet(path: Path, limits: Limits) -> OpenFile:
     try:
         file = ParquetFile(path)
     except ArrowInvalid as error:
-        raise UnreadableInput(str(path), "it is no Parquet file or is cut off", "a whole Parquet file") from error
+        raise UnreadableInput(str(path), "it is not a Parquet file or is truncated", "a whole Parquet file") from error
     return OpenFile(tuple(file.schema_arrow.names), _row_groups(file, limits), file.metadata.num_rows)
 
 

@@ -1,4 +1,4 @@
-"""Load: checked selections into the database, in bulk; what is there already, by request id, stays as it is."""
+"""Insert validated selections in bulk; a stored selection with the same request id stays unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
 
 def insert_selections(connection: Connection, selections: pl.DataFrame) -> int:
-    """Store rows of COLUMNS within the caller's transaction; gives how many were not there yet."""
+    """Store rows of COLUMNS within the caller's transaction; return how many were new."""
     if selections.is_empty():
         return 0
     rows = selections.select(SELECTION_COLUMNS)

@@ -1,4 +1,4 @@
-"""Prices: what a pick must have cost by the list, where its source has tokens but no cost."""
+"""Impute missing costs of selections from list prices, if the source reports tokens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FACTS = ("model_id", "provider", _DAY, "prompt_tokens", "completion_tokens", "c
 
 @dataclass(frozen=True)
 class PricedRows:
-    """The same rows with `cost_usd` filled as far as can be, and `cost_priced_on`: the day whose prices were taken.
+    """The same rows with `cost_usd` imputed where possible, and `cost_priced_on`: the date of the prices used.
 
-    `unknown_models` counts by model the rows that have tokens and could not be priced.
+    `unknown_models` counts by model the rows that have tokens but could not be priced.
     """
 
     rows: pl.DataFrame
@@ -27,10 +27,10 @@ class PricedRows:
 
 
 def price_missing(rows: pl.DataFrame) -> PricedRows:
-    """Work out missing costs from the tokens, by the prices that genai-prices lists for the day of the request (UTC).
+    """Compute missing costs from the tokens and the prices in genai-prices for the date of the request (UTC).
 
     `rows` have timestamp, model_id, cost_usd, both token counts, and provider, cache_read_tokens, cache_write_tokens
-    and cache_hit. What the router's cache answered has no list price; nor does a row without one of its counts.
+    and cache_hit. Hits of the router's cache and rows with a missing count have no list price.
     """
     numbered = rows.with_row_index("_row")
     day = pl.col("timestamp").dt.date().alias(_DAY)
@@ -88,16 +88,15 @@ def _price(facts: _Facts) -> float | None:
             warnings.simplefilter("ignore")
             return float(calc_price(usage, model, provider_id=provider, genai_request_timestamp=at).total_price)
     except (LookupError, ValueError):
-        # Counts that contradict each other have no price, as an unknown model has none.
+        # Contradictory counts have no price, like an unknown model.
         return None
 
 
 @lru_cache(maxsize=4_096)
 def _named(model: str, provider: str | None) -> tuple[str, str | None] | None:
-    """Model and provider as the table knows them; None where it does not.
+    """Model and provider as in the price table; None if it does not have them.
 
-    A provider that it does not know is no reason to take another one's price: a model that somebody hosts for
-    themselves often bears a name that has one.
+    An unknown provider does not get another provider's price: self-hosted models often have the name of a listed one.
     """
     from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - its table of prices is large
 

@@ -1,4 +1,4 @@
-"""Pull: what changed in a source since the last time, batch by batch, each stored together with how far it goes."""
+"""Pull what changed in a source since the last pull, storing each batch together with its cursor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tasks.ingestion.source import Batch, Source
 from tasks.ingestion.store_batch import Prepared, prepare, store
 
 READ_AHEAD = 2
-"""Batches that are read and prepared while the one before is written."""
+"""Batches read and prepared while the previous one is written."""
 
 SHOWN_ROWS = 5
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("routewatch")
 
 @dataclass(frozen=True)
 class Preview:
-    """What a pull would store, without storing it: some rows, and the tally of the batches that were looked at."""
+    """A dry run of a pull: some rows, and the counts of the batches that were read."""
 
     rows: pl.DataFrame
     stats: PullStats
@@ -47,10 +47,10 @@ def pull(
     since: datetime | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> PullStats:
-    """Store what changed since the source's cursor, or everything from `since` on, an instant of the source's time.
+    """Store what changed since the source's cursor, or everything from `since` on (an instant of the source's time).
 
-    Every batch is one transaction with its cursor: a pull that ended in the middle goes on there the next time, and a
-    row that is read again is not counted again. Raises SourceUnavailable and UnreadableInput; what was stored stays.
+    Each batch is one transaction with its cursor: an interrupted pull continues from there the next time, and a row
+    that is read again is not counted again. Raises SourceUnavailable and UnreadableInput; stored batches stay stored.
     """
     state = _state(engine, name)
     cursor = None if state is None else state.cursor
@@ -74,7 +74,7 @@ def pull(
 def preview(
     name: str, source: Source, settings: SourceSettings, *, cursor: str | None = None, since: datetime | None = None
 ) -> Preview:
-    """Look at the first batch that a pull would store. Raises SourceUnavailable and UnreadableInput."""
+    """Preview the first batch that a pull would store. Raises SourceUnavailable and UnreadableInput."""
     with closing(cast("Generator[Batch]", source.batches(cursor, since))) as batches:
         for batch in batches:
             prepared = prepare(batch, name, settings.complexity_rule)
@@ -84,13 +84,13 @@ def preview(
 
 
 def cursor_of(engine: Engine, name: str) -> str | None:
-    """How far a source was pulled; None where it never was."""
+    """The cursor of a source; None if it was never pulled."""
     state = _state(engine, name)
     return None if state is None else state.cursor
 
 
 def states(engine: Engine) -> Sequence[Row[Any]]:
-    """Of every source that was pulled how far it was, by name: the rows of models.schema.PULL_STATE."""
+    """The pull state of every pulled source by name: the rows of models.schema.PULL_STATE."""
     with reading(engine) as connection:
         return connection.execute(select(PULL_STATE).order_by(PULL_STATE.c.source)).all()
 
@@ -98,7 +98,7 @@ def states(engine: Engine) -> Sequence[Row[Any]]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _CLOSE = 0.8
-"""Of the overlap, from where on lateness is told of before it loses rows."""
+"""Share of the overlap beyond which late rows are logged, before any are missed."""
 
 
 def _state(engine: Engine, name: str) -> Any:
@@ -114,7 +114,7 @@ def _newest(state: Any) -> datetime | None:
 def _ahead(
     source: Source, name: str, settings: SourceSettings, cursor: str | None, since: datetime | None
 ) -> Iterator[tuple[Prepared, str, int]]:
-    """The batches, prepared, each read while the one before is being stored."""
+    """Prepared batches, each read while the previous one is being stored."""
     batches = source.batches(cursor, since)
 
     def following() -> tuple[Prepared, str, int] | None:
@@ -123,7 +123,7 @@ def _ahead(
             return None
         return prepare(batch, name, settings.complexity_rule), batch.cursor, batch.done
 
-    # Closed when the reader has ended: it is the reader's thread that runs it.
+    # Close after the reader has ended: the reader's thread runs it.
     with closing(cast("Generator[Batch]", batches)), ThreadPoolExecutor(max_workers=1) as reader:
         coming = deque(reader.submit(following) for _ in range(READ_AHEAD))
         try:
@@ -136,14 +136,14 @@ def _ahead(
 
 
 def _lock(connection: Connection, name: str, kind: str) -> None:
-    """Hold the source's row: a second pull of it waits, so that two do not write the same rows crosswise."""
+    """Lock the source's row: a second pull of the source waits, so that two never write the same rows."""
     insertion = insert_into(connection, PULL_STATE).on_conflict_do_nothing(index_elements=["source"])
     connection.execute(insertion, {"source": name, "kind": kind})
     connection.execute(select(PULL_STATE.c.source).where(PULL_STATE.c.source == name).with_for_update())
 
 
 def _save(connection: Connection, name: str, cursor: str | None, now: datetime, stats: PullStats) -> None:
-    """None leaves the cursor where it is."""
+    """None keeps the cursor."""
     values: dict[str, Any] = {"pulled_at": now, "last": stats.as_json()}
     if cursor is not None:
         values["cursor"] = cursor

@@ -1,4 +1,4 @@
-"""Tally: what became of the rows of a source, counted up over the batches of a pull."""
+"""Count the outcome of a source's rows over the batches of a pull."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 @dataclass
 class PullStats:
-    """Rows read = added + changed + unchanged + overhead + left out + rejected.
+    """Rows read = added + changed + unchanged + overhead + skipped + rejected.
 
-    `changed` are selections that were there and had other values, `unchanged` those that had the same; `repeated` rows
-    of the same id in one batch are unchanged too. `rejected` counts rows by what is wrong with them, `skipped` those
-    that are no selections by why not. `coverage` counts by column the selections that have a value, before anything is
-    derived; `priced` are costs worked out from list prices, `unknown_models` rows that could not be, by model.
-    `late` rows are new, but from before what had been read by the last pull.
+    `changed` are stored selections that had other values, `unchanged` those with the same values; repeated rows of an
+    id in one batch are unchanged too. `rejected` counts rows by fault, `skipped` rows that are not selections by
+    reason. `coverage` counts by column the selections that have a value, before anything is derived; `priced` are costs
+    computed from list prices, `unknown_models` rows that could not be priced, by model. `late` rows are new, but older
+    than the position reached by the last pull.
     """
 
     read: int = 0
@@ -36,7 +36,7 @@ class PullStats:
     newest: datetime | None = None
 
     def add(self, other: PullStats) -> None:
-        """Count another one in."""
+        """Add the counts of another one."""
         for name in ("read", "added", "changed", "unchanged", "amended", "overhead", "priced", "complexity_derived",
                      "late"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -51,7 +51,7 @@ class PullStats:
         return self.added + self.changed + self.unchanged
 
     def as_json(self) -> dict[str, Any]:
-        """For the record of the source's last pull."""
+        """The counts stored in the source's pull state."""
         return {
             "read": self.read, "added": self.added, "changed": self.changed, "unchanged": self.unchanged,
             "amended": self.amended, "overhead": self.overhead, "rejected": dict(self.rejected),

@@ -1,4 +1,4 @@
-"""Withdraw: take back what a source gave, where it turns out to be no selection; the fold counts those hours anew."""
+"""Retract rows of a source that turn out not to be selections; the rollups of their hours are rebuilt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from models.schema import OVERHEAD, SELECTION_CHANGE
 from routewatch.selection import SELECTION
 
 IDS_AT_ONCE = 500
-"""SQLite takes a bounded number of parameters."""
+"""SQLite limits the number of parameters."""
 
 
 def retract(connection: Connection, request_ids: Sequence[str]) -> int:
-    """Delete selections and overhead by their ids within the caller's transaction; gives how many selections.
+    """Delete selections and overhead by their ids within the caller's transaction; return how many selections.
 
-    Unlike with an update no trigger notes the time of what is deleted: this does.
+    No trigger logs the time of deleted rows as it does for updates, so this function does.
     """
     times: set[datetime] = set()
     count = 0

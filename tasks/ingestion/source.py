@@ -1,4 +1,4 @@
-"""What a source is: something that says what changed since a cursor, as raw selections."""
+"""Define a source: an adapter that returns what changed since a cursor, as raw selections."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Protocol
 import polars as pl
 
 PRICING = ("provider", "cache_read_tokens", "cache_write_tokens")
-"""What a source may say of a pick beside the columns of a selection, so that a missing cost can be worked out."""
+"""Optional columns beside those of a selection, for computing a missing cost."""
 
 OVERHEAD = ("request_id", "timestamp", "kind", "model_id", "cost_usd", "prompt_tokens", "completion_tokens")
-"""Of a call that the router made for itself. `kind` is what for, in a word: classifier, tool, batch."""
+"""Columns of a call that the router made for itself. `kind` is its purpose: classifier, tool, batch."""
 
 AMENDMENTS = ("request_id", "accuracy", "user_satisfaction")
-"""Of a pick that may be stored already: what became known of it later. NULL leaves what is there."""
+"""Columns of later values for a selection that may be stored already. NULL keeps the stored value."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a source gives at one go: rows read = picks + overhead + left out + unreadable.
+    """One batch of a source: rows read = selections + overhead + skipped + rejected.
 
     `selections` has columns of a selection (tasks.ingestion.column_mapping.SELECTION_COLUMNS) by our names and in our
-    units, as far as the source has them, and PRICING; values are not checked yet. `overhead` has OVERHEAD, `amendments`
-    has AMENDMENTS. `skipped` counts rows that are no selections by reason, `rejected` those that could not be read.
-    `retracted` are ids of picks and overhead that were given before, and are not what they seemed. `cursor` is where to
-    go on once all this is stored; `done` is how much of the source's `size` has been read.
+    units, as far as the source has them, and PRICING; values are not validated yet. `overhead` has OVERHEAD,
+    `amendments` has AMENDMENTS. `skipped` counts rows that are not selections by reason, `rejected` unreadable rows.
+    `retracted` are ids of earlier selections and overhead that turned out not to be such. `cursor` is where to continue
+    once all this is stored; `done` is how much of the source's `size` has been read.
     """
 
     selections: pl.DataFrame
@@ -41,7 +41,7 @@ class Batch:
 
 
 class Source(Protocol):
-    """One kind of place that picks are read from; a module of this package each."""
+    """One kind of system that selections are read from; each has a module in tasks.sources."""
 
     @property
     def kind(self) -> str:
@@ -50,16 +50,16 @@ class Source(Protocol):
 
     @property
     def origins(self) -> Mapping[str, str]:
-        """Of each column of a selection that the source can fill where its values come from: what a dry run shows."""
+        """The origin of each selection column that the source can fill, as a dry run shows it."""
         ...
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """About how many rows, bytes or files are ahead, for a progress bar; 0 where that cannot be known."""
+        """Estimated rows, bytes or files still to read, for a progress bar; 0 if unknown."""
         ...
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """What changed since the cursor (None: from the beginning), oldest first, with an overlap for late rows.
+        """Read what changed since the cursor (None: everything), oldest first, with an overlap for late rows.
 
-        `since` asks for everything from that instant on instead. Raises SourceUnavailable or UnreadableInput.
+        With `since`, read everything from that instant on instead. Raises SourceUnavailable or UnreadableInput.
         """
         ...

@@ -1,4 +1,4 @@
-"""Store: a batch of a source, checked, its gaps filled, into the database."""
+"""Store a batch of a source after validation and imputation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tasks.ingestion.validation import check
 class Prepared:
     """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS.
 
-    `retracted` are ids of what was stored before and goes first.
+    `retracted` are ids of stored rows to delete first.
     """
 
     selections: pl.DataFrame
@@ -39,7 +39,7 @@ class Prepared:
 
 
 def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
-    """Check a batch's rows, work out missing costs and complexities, and count what is left of it."""
+    """Validate a batch's rows, impute missing costs and complexities, and count the outcome."""
     stats = PullStats(rejected=Counter(batch.rejected), skipped=Counter(batch.skipped))
     stats.read = batch.selections.height + batch.overhead.height + stats.rejected.total() + stats.skipped.total()
     selections = _selections(batch.selections, rule, stats)
@@ -48,15 +48,15 @@ def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
 
 
 def store(connection: Connection, prepared: Prepared, newest: datetime | None = None) -> PullStats:
-    """Store what was prepared within the caller's transaction; gives its tally, completed.
+    """Store a prepared batch within the caller's transaction; return its completed counts.
 
-    `newest` is up to where the source had been read before, if it had.
+    `newest` is the position reached in the source before, or None.
     """
     stats, rows = prepared.stats, prepared.selections
     retract(connection, prepared.retracted)
     done = upsert(connection, rows, newest)
     stats.added, stats.changed = done.added, done.changed
-    # Repeated rows were counted as unchanged when they were found.
+    # Repeated rows were counted as unchanged during preparation.
     stats.unchanged += rows.height - done.added - done.changed
     stats.late, stats.latest_by = done.late, done.latest_by
     stats.amended = amend(connection, prepared.amendments, AMENDMENTS[1:])
@@ -96,7 +96,7 @@ def _with(rows: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _with_pricing(good: pl.DataFrame, selections: pl.DataFrame) -> pl.DataFrame:
-    """What a price depends on beside the selection's own columns, taken from the raw rows by their place."""
+    """The other inputs of a price beside the selection's columns, taken from the raw rows by position."""
     kinds = {"provider": pl.String, "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64}
     facts = _with(selections, PRICING).select(pl.col(name).cast(kinds[name], strict=False) for name in PRICING)
     return pl.concat([good, facts[good["line"].to_list()]], how="horizontal")
@@ -108,14 +108,14 @@ def _count_rejected(bad: pl.DataFrame, stats: PullStats) -> None:
 
 
 def _once_each(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
-    """Of several rows with the same id the last: a source that writes one anew means the new one."""
+    """The last of several rows with the same id: a source that rewrites a row means the new one."""
     once = rows.unique("request_id", keep="last", maintain_order=True)
     stats.unchanged += rows.height - once.height
     return once
 
 
 def _overhead(rows: pl.DataFrame, source: str, stats: PullStats) -> pl.DataFrame:
-    """The rows that can be kept, with their cost worked out where it is missing."""
+    """The valid rows, with missing costs computed."""
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(OVERHEAD, pl.String))
     rows = _with(rows, (*OVERHEAD, *PRICING, "cache_hit"))
@@ -149,7 +149,7 @@ def _store_overhead(connection: Connection, rows: pl.DataFrame) -> None:
 
 
 def _amendments(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
-    """Those with an id and values between 0 and 1; the last of each id."""
+    """The amendments with an id and values between 0 and 1; the last of each id."""
     if rows.is_empty():
         return rows
     rows = _with(rows, AMENDMENTS).with_columns(pl.col(AMENDMENTS[1:]).cast(pl.Float64, strict=False))
@@ -158,6 +158,6 @@ def _amendments(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
     if good.height < rows.height:
         stats.rejected["a score outside 0 to 1"] += rows.height - good.height
         stats.read += rows.height - good.height
-    # Accuracy and satisfaction often come apart, each with a row of its own.
+    # Accuracy and satisfaction often arrive separately, each in a row of its own.
     last = good.group_by("request_id", maintain_order=True).agg(pl.col(AMENDMENTS[1:]).drop_nulls().last())
     return last.select(AMENDMENTS)

@@ -1,4 +1,4 @@
-"""Upsert: pulled selections into the database; what a source says anew replaces, what it does not say stays."""
+"""Upsert pulled selections: new values replace stored ones, missing values keep them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
 DERIVED = ("cost_priced_on", "complexity_derived")
 STORED = (*SELECTION_COLUMNS, *DERIVED)
-"""What an upsert takes: the columns of a selection and how two of them came about."""
+"""Columns of an upsert: those of a selection and the origins of two of them."""
 
 
 @dataclass(frozen=True)
 class Upserted:
-    """Of the rows, how many are new and how many changed one that was there.
+    """The number of rows that were new and that changed a stored one.
 
-    `late` are new rows from before `newest`, and `latest_by` how long before it the oldest of them is.
+    `late` are new rows from before `newest`, and `latest_by` is how long before it the oldest of them is.
     """
 
     added: int
@@ -33,14 +33,14 @@ class Upserted:
 def upsert(connection: Connection, rows: pl.DataFrame, newest: datetime | None) -> Upserted:
     """Store rows of STORED, each request_id once, within the caller's transaction.
 
-    NULL leaves what is there. A derived value gives way to a recorded one, never the other way round. `newest` is up to
-    where the source had been read before.
+    NULL keeps the stored value. A recorded value replaces a derived one, never the other way round. `newest` is the
+    position reached in the source before.
     """
     if rows.is_empty():
         return Upserted(0, 0)
     added = 0
     if newest is None or rows.select((pl.col("timestamp") > newest).all()).item():
-        # Most likely all of them are new: they need no second table then.
+        # Usually all of them are new, and need no temporary table.
         added = insert_new(connection, rows.select(STORED))
         if added == rows.height:
             return Upserted(added, 0)
@@ -55,7 +55,7 @@ def upsert(connection: Connection, rows: pl.DataFrame, newest: datetime | None) 
 
 
 def amend(connection: Connection, rows: pl.DataFrame, columns: tuple[str, ...]) -> int:
-    """Set columns of selections that are stored, by request_id; NULL leaves what is there. How many it changed."""
+    """Set columns of selections that are stored, by request_id; NULL keeps the stored value. Return how many."""
     if rows.is_empty():
         return 0
     with staged(connection, rows, ("request_id", *columns)) as cursor:
@@ -83,7 +83,7 @@ def _update(columns: tuple[str, ...], compared: tuple[str, ...], more: str = "",
         f"(incoming.{name} IS NOT NULL AND incoming.{name} IS DISTINCT FROM selection.{name})" for name in compared
     )
     return (
-        f"UPDATE selection SET {values}{more} FROM incoming "  # noqa: S608 - names of our own
+        f"UPDATE selection SET {values}{more} FROM incoming "  # noqa: S608 - names from this module
         f"WHERE selection.request_id = incoming.request_id AND ({news}{differs})"
     )
 
@@ -113,7 +113,7 @@ def _late(connection: Connection, cursor: Any, rows: pl.DataFrame, newest: datet
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     value = newest.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.dialect.name == "sqlite" else newest
     cursor.execute(
-        "SELECT request_id FROM incoming WHERE NOT EXISTS "  # noqa: S608 - a mark of our own
+        "SELECT request_id FROM incoming WHERE NOT EXISTS "  # noqa: S608 - a parameter mark from this module
         f"(SELECT 1 FROM selection WHERE selection.request_id = incoming.request_id) AND timestamp < {mark}",
         (value,),
     )

@@ -1,4 +1,4 @@
-"""Validate: raw columns to columns of a selection, each value checked, the first fault of a row being its reason."""
+"""Validate and convert raw columns to columns of a selection; the first fault of a row is its reason."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ INSTANT = pl.Datetime("us", "UTC")
 PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 FARTHEST_US = 1e17
-"""Microseconds from 1970 beyond which an instant would overflow; far outside the years that are taken anyway."""
+"""Microseconds from 1970 beyond which an instant would overflow; far outside the accepted years."""
 
 DEFAULT_UNIT: Unit = "ms"
-"""What a numeric time counts where the mapping does not say: the product document records Date.now()."""
+"""Default unit of a numeric time: the product document records Date.now()."""
 
 TRUE, FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
@@ -34,7 +34,7 @@ class ValidatedRows:
 
 
 def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, ColumnSource], zone: str) -> ValidatedRows:
-    """The good rows converted, the bad ones with what is wrong with them. Times without an offset are in `zone`."""
+    """Convert the valid rows, and return the invalid ones with their faults. Times without an offset are in `zone`."""
     read = {name: _read(raw, name, sources[name], zone) for name in SELECTION_COLUMNS if name in sources}
     values = pl.DataFrame(
         {"line": pl.Series(lines, dtype=pl.Int64)} | {name: found.values for name, found in read.items()}
@@ -56,7 +56,7 @@ def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, ColumnSource], 
 
 @dataclass(frozen=True)
 class _Read:
-    """One column read: its values, what is wrong with each (NULL: nothing), and the raw text to show."""
+    """One parsed column: its values, the fault of each (NULL: none), and the raw text to show."""
 
     values: pl.Series
     faults: pl.Series
@@ -64,7 +64,7 @@ class _Read:
 
 
 def _completed(good: pl.DataFrame) -> pl.DataFrame:
-    """Columns that the file lacks are unknown; a row with an error type is an error where nothing else is said."""
+    """Columns that the file lacks are unknown; a row with an error type is an error by default."""
     missing = {name: pl.lit(None, dtype=_type_of(name)) for name in SELECTION_COLUMNS if name not in good.columns}
     whole = good.with_columns(**missing)
     return whole.with_columns(error=pl.coalesce("error", pl.col("error_type").is_not_null())).select(
@@ -119,7 +119,7 @@ def _shown(column: pl.Series) -> pl.Series:
 
 
 def _faults(*rules: tuple[pl.Series, str]) -> pl.Series:
-    """The message of the first rule that a value breaks; NULL where it breaks none."""
+    """The message of the first rule that a value breaks; NULL if it is valid."""
     first = pl.coalesce([pl.when(broken).then(pl.lit(message)) for broken, message in rules])
     return pl.select(first.cast(pl.String)).to_series()
 
@@ -129,7 +129,7 @@ def _texts(column: pl.Series) -> _Read:
     rules = (
         (texts.str.len_chars() > TEXT_LENGTH, f"is longer than {TEXT_LENGTH} characters"),
         (texts.str.contains(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"), "contains control characters"),
-        (column.is_not_null() & texts.is_null(), "is no text"),
+        (column.is_not_null() & texts.is_null(), "is not text"),
     )
     return _Read(texts, _faults(*rules), _shown(column))
 
@@ -168,7 +168,7 @@ def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
     else:
         rules += [(scaled < 0, "is negative"), (scaled > LARGEST_AMOUNT, f"is above {LARGEST_AMOUNT:g}")]
     if name in COUNTS:
-        rules.append((scaled != scaled.round(), "is no whole number"))
+        rules.append((scaled != scaled.round(), "is not a whole number"))
     values = scaled.cast(pl.Int64, strict=False) if name in COUNTS else scaled
     return _Read(values, _faults(*rules), _shown(column))
 
@@ -182,7 +182,7 @@ def _instants(column: pl.Series, unit: Unit | None, zone: str) -> _Read:
         else f", read as {unit or DEFAULT_UNIT}: does the mapping's unit fit?"
     )
     rules = (
-        (column.is_not_null() & times.is_null(), "is no ISO 8601 time"),
+        (column.is_not_null() & times.is_null(), "is not an ISO 8601 time"),
         (outside, f"lies outside the years {EARLIEST.year} to {LATEST.year - 1}{hint}"),
     )
     return _Read(times, _faults(*rules), _shown(column))
@@ -192,14 +192,14 @@ def _durations(end: pl.Series, start: pl.Series, unit: Unit | None, zone: str) -
     elapsed = _times(end, unit, zone) - _times(start, unit, zone)
     values = elapsed.dt.total_microseconds() / 1_000
     rules = (
-        (end.is_not_null() & start.is_not_null() & values.is_null(), "is no time"),
+        (end.is_not_null() & start.is_not_null() & values.is_null(), "is not a time"),
         (values < 0, "ends before it starts"),
     )
     return _Read(values, _faults(*rules), _shown(end))
 
 
 def _times(column: pl.Series, unit: Unit | None, zone: str) -> pl.Series:
-    """UTC instants in microseconds; NULL for what is no time, or is outside what an instant can hold."""
+    """UTC instants in microseconds; NULL for values that are not times or out of range."""
     if isinstance(column.dtype, pl.Datetime):
         local = (
             column

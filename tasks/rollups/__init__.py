@@ -1,1 +1,1 @@
-"""From selections to rollups, exactly once: update, query, rebuild, reconcile, backfill."""
+"""Aggregate selections into rollups, exactly once: update, query, rebuild, reconcile, backfill."""

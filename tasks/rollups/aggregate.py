@@ -1,4 +1,4 @@
-"""Rollups as frames: what is added up, how raw rows become them, and how two of them merge."""
+"""Build rollup frames: the summed columns, aggregation of raw rows, and merging of frames."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROLLUP_SUMS = (
     "satisfaction_count", "satisfaction_sum", "prompt_token_count", "prompt_token_sum", "completion_token_count",
     "completion_token_sum",
 )  # fmt: skip
-"""Every column that adds up, in the order of models.schema.ROLLUP."""
+"""Every summed column, in the order of models.schema.ROLLUP."""
 
 ROLLUP_COLUMNS = (*ROLLUP_KEYS, *ROLLUP_SUMS, "latency_histogram")
 
 LARGEST_TEAM_COUNT = 1_000
-"""Teams kept by name in one bucket; the smallest beyond it are folded into OTHER_TEAMS."""
+"""Teams kept by name in one bucket; the smallest beyond it are merged into OTHER_TEAMS."""
 
 INSTANT = pl.Datetime("us", "UTC")
 
@@ -47,15 +47,15 @@ SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "completion_tokens": pl.Int64,
     "team": pl.String,
 }
-"""What the fold reads of a selection."""
+"""The columns of a selection that the rollup update reads."""
 
 
 def roll_up(
     selections: pl.DataFrame, zone: str, target_ms: float, *, minutes_from: datetime | None = None
 ) -> dict[Level, pl.DataFrame]:
-    """Rollups (COLUMNS) at the four levels from rows of SELECTION_SCHEMA; buckets are UTC starts in `zone`.
+    """Aggregate rows of SELECTION_SCHEMA to rollups (COLUMNS) at the four levels; buckets are UTC starts in `zone`.
 
-    Minutes do not know teams: theirs is UNKNOWN. There are none of minutes before `minutes_from`.
+    Minutes have no teams: theirs is UNKNOWN. There are no minutes before `minutes_from`.
     """
     rows = selections.with_columns(pl.col("complexity", "team").fill_null(UNKNOWN), bin=bin_index("response_time_ms"))
     recent = rows if minutes_from is None else rows.filter(pl.col("timestamp") >= minutes_from)
@@ -72,7 +72,7 @@ def roll_up(
 
 
 def merge(rollups: pl.DataFrame, keys: Sequence[str] = ROLLUP_KEYS) -> pl.DataFrame:
-    """Rollup rows with equal keys added up, histograms included; columns that are neither keys nor sums go."""
+    """Merge rollup rows with equal keys, histograms included; drop columns that are neither keys nor sums."""
     sums = rollups.with_row_index("_row").group_by(keys, maintain_order=True).agg(pl.col(ROLLUP_SUMS).sum(), "_row")
     histograms = add_histograms(rollups["latency_histogram"], sums["_row"])
     return sums.with_columns(latency_histogram=histograms).select(*keys, *ROLLUP_SUMS, "latency_histogram")
@@ -94,7 +94,7 @@ def limit_teams(rollups: pl.DataFrame, largest: int = LARGEST_TEAM_COUNT) -> pl.
 
 
 def hour_of(timestamp: str, zone: str) -> pl.Expr:
-    """The UTC start of the zone's clock hour that holds the timestamp, as models.period.floor_to has it."""
+    """The UTC start of the zone's clock hour that holds the timestamp, as models.period.floor_to computes it."""
     local = pl.col(timestamp).dt.convert_time_zone(zone)
     past_the_hour = pl.duration(
         minutes=local.dt.minute(), seconds=local.dt.second(), microseconds=local.dt.microsecond()
@@ -111,13 +111,13 @@ def start_of(instants: pl.Series, level: Level, zone: str) -> pl.Series:
     dates = instants.dt.convert_time_zone(zone).dt.date()
     days = dates.unique()
     starts = pl.Series([floor_to(level, _noon(day, zone), zone) for day in days], dtype=INSTANT)
-    # Of an empty series the replacement keeps the old type, hence the cast.
+    # For an empty series the replacement keeps the old type, hence the cast.
     return dates.replace_strict(days, starts).cast(starts.dtype)
 
 
 @cache
 def rollup_schema() -> pl.Schema:
-    """Of every rollup frame: COLUMNS."""
+    """The schema of every rollup frame: COLUMNS."""
     return roll_up(pl.DataFrame(schema=SELECTION_SCHEMA), "UTC", 0.0)[Level.MINUTE].schema
 
 
@@ -173,7 +173,7 @@ def _sums(target_ms: float) -> dict[str, pl.Expr]:
 
 @cache
 def _changes_by_part_of_an_hour(zone: str) -> bool:
-    """Whether its offsets from UTC ever differ by other than whole hours: nearly no zone's do, and asking is cheap."""
+    """Whether its offsets from UTC ever differ by other than whole hours: rare, and cheap to check."""
     firsts = (datetime(year, month, 1, tzinfo=ZoneInfo(zone)) for year in range(2000, 2100) for month in range(1, 13))
     return len({(first.utcoffset() or timedelta()) % timedelta(hours=1) for first in firsts}) > 1
 

@@ -1,4 +1,4 @@
-"""Backfill: the rollups of whole days anew from their raw rows, each day on its own, so that many can run at once."""
+"""Backfill: rebuild the rollups of whole days from their raw rows, each day independently and in parallel."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def days_of(engine: Engine, period: Period) -> list[datetime]:
 
 
 def rebuild_day(engine: Engine, day: datetime, state: Checkpoint) -> int:
-    """Minutes, hours and the day itself anew from the raw rows that are counted; how many there are.
+    """Rebuild minutes, hours and the day itself from the aggregated raw rows; return the number of these rows.
 
-    `state` is the progress as read before. Reading and rolling up hold no lock; where the fold has gone on meanwhile,
-    they are done again under it. A day of which retention has removed rows stays as it is, and gives 0; so does one
-    whose zone or target was changed meanwhile, for then all is new anyway.
+    `state` is the checkpoint as read before. Reading and aggregating hold no lock; if the rollups were updated
+    meanwhile, both are repeated under the lock. A day whose raw rows retention has partly removed stays unchanged, and
+    returns 0; so does a day whose zone or target was changed meanwhile, since everything is rebuilt then.
     """
     end = next_start(Level.DAY, day + timedelta(seconds=1), state.zone)
     fresh, rows = _rolled_up(engine, (day, end), state)
@@ -51,7 +51,7 @@ def rebuild_day(engine: Engine, day: datetime, state: Checkpoint) -> int:
 
 
 def rebuild_weeks(engine: Engine, days: list[datetime]) -> None:
-    """The weeks of some days anew from their days."""
+    """Rebuild the weeks of some days from their days."""
     with writing(engine) as connection:
         zone = lock_checkpoint(connection).zone
         derive(connection, Level.WEEK, {floor_to(Level.WEEK, day, zone) for day in days}, zone)

@@ -1,4 +1,4 @@
-"""Progress: how far the fold has come, and on what basis; the row that whoever changes rollups holds locked."""
+"""The rollup checkpoint: the last aggregated id and the rollup settings; every writer of rollups locks its row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MINUTES_KEPT = timedelta(hours=48)
 
 @dataclass(frozen=True)
 class RollupSettings:
-    """What rollups are built with: the zone of their hours, days and weeks, and what is slower than target."""
+    """Settings that rollups are built with: the zone of their hours, days and weeks, and the target response time."""
 
     zone: str
     target_ms: float
@@ -26,7 +26,7 @@ class RollupSettings:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The progress row. There are no minutes before `minutes_from`, and no raw rows before `raw_from`; None: all."""
+    """The checkpoint row. There are no minutes before `minutes_from`, and no raw rows before `raw_from`; None: all."""
 
     last_id: int
     zone: str
@@ -46,21 +46,21 @@ _STORED_COLUMNS = [ROLLUP_CHECKPOINT.c[name] for name in Checkpoint.__dataclass_
 
 
 def is_as_read(locked: Checkpoint, before: Checkpoint) -> bool:
-    """Whether what was worked out from raw rows, on the progress as it was before, still holds.
+    """Whether results computed from raw rows at the earlier checkpoint still hold.
 
-    Freshness aside, nothing has been counted, mended, removed or built on another basis since.
+    They do if nothing but freshness changed: no rows aggregated, rebuilt or removed, no other rollup settings.
     """
     fresh = replace(before, last_selection_at=locked.last_selection_at, rollups_updated_at=locked.rollups_updated_at)
     return locked == fresh
 
 
 def rollup_settings(settings: Settings) -> RollupSettings:
-    """The basis that the settings ask for."""
+    """The rollup settings of the configured settings."""
     return RollupSettings(settings.timezone, settings.performance_metrics.of(KpiName.RESPONSE_TIME).target)
 
 
 def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> Checkpoint:
-    """The progress; where there is none yet, it begins on `settings`, with minutes from 48 hours before `now`."""
+    """The checkpoint; if there is none yet, create it with `settings`, and minutes from 48 hours before `now`."""
     with reading(engine) as connection:
         known = read_known_checkpoint(connection)
     if known is not None:
@@ -79,11 +79,11 @@ def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> 
 
 
 def read_known_checkpoint(connection: Connection) -> Checkpoint | None:
-    """The progress; None where nothing has been folded yet."""
+    """The checkpoint; None if nothing has been aggregated yet."""
     known = connection.execute(select(*_STORED_COLUMNS)).one_or_none()
     return None if known is None else Checkpoint(*known)
 
 
 def lock_checkpoint(connection: Connection) -> Checkpoint:
-    """The progress, locked until the transaction ends."""
+    """The checkpoint, locked until the transaction ends."""
     return Checkpoint(*connection.execute(select(*_STORED_COLUMNS).with_for_update()).one())

@@ -1,4 +1,4 @@
-"""Latency histograms in bulk: from durations to bins, to the stored bytes and back, and to percentiles."""
+"""Convert latency histograms in bulk: durations to bins, to stored bytes and back, and to percentiles."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PAIR = np.dtype([("bin", "<i4"), ("bin_count", "<u4")])
 
 @dataclass(frozen=True)
 class HistogramTable:
-    """Histograms added up by key, side by side.
+    """Summed histograms by key, side by side.
 
-    Row i of `counts` belongs to row i of `keys`; its column j counts the durations that `values_ms[j]` stands for.
-    Values rise, and their bins are `bins`.
+    Row i of `counts` belongs to row i of `keys`; its column j counts the durations of the bin with value
+    `values_ms[j]`. Values ascend, and their bins are `bins`.
     """
 
     keys: pl.DataFrame
@@ -28,7 +28,7 @@ class HistogramTable:
 
     @property
     def values_ms(self) -> Any:
-        """As models.ddsketch.value_of has them."""
+        """The bins' values in ms, as in models.ddsketch.value_of."""
         inside = 2 * np.power(GAMMA, np.maximum(self.bins, _LOWEST_BIN).astype(float)) / (GAMMA + 1)
         return np.where(self.bins == ZERO_BIN, 0.0, inside)
 
@@ -41,13 +41,13 @@ def bin_index(value_ms: str) -> pl.Expr:
 
 
 def pack(bins: pl.Series) -> pl.Series:
-    """Histograms as stored, one per list of bins; a bin stands in its list once per duration, in any order."""
+    """Histograms as stored, one per list of bins; a list repeats a bin once per duration, in any order."""
     lengths = bins.list.len().to_numpy()
     return _encoded(len(bins), np.repeat(np.arange(len(bins)), lengths), bins.list.explode().to_numpy(), None)
 
 
 def add_histograms(histograms: pl.Series, groups: pl.Series) -> pl.Series:
-    """Sums of stored histograms, one per list of `groups`, which names its members by their place."""
+    """Sums of stored histograms, one per list of `groups`, which holds the indexes of its members."""
     pairs, group_of = _pairs_of(histograms, groups)
     if len(groups) * _width(pairs) > len(pairs):
         return _encoded(len(groups), group_of, pairs["bin"], pairs["bin_count"])
@@ -57,9 +57,9 @@ def add_histograms(histograms: pl.Series, groups: pl.Series) -> pl.Series:
 
 
 def histogram_table(frame: pl.DataFrame, keys: Sequence[str]) -> HistogramTable:
-    """The histograms of a frame by key, in the order in which the keys come; without keys all in one row.
+    """The histograms of a frame by key, in order of first appearance; without keys all in one row.
 
-    Meant for few keys: it takes keys × bins of memory, some 10 kB a key.
+    For few keys: it uses keys × bins of memory, some 10 kB a key.
     """
     rows = frame.select(*keys).with_row_index("_row") if keys else frame.select(pl.row_index("_row"), _all=pl.lit(0))
     groups = rows.group_by(keys or "_all", maintain_order=True).agg("_row")
@@ -68,10 +68,10 @@ def histogram_table(frame: pl.DataFrame, keys: Sequence[str]) -> HistogramTable:
 
 
 def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, float]) -> pl.DataFrame:
-    """One row per key, in the order they come, with a column per name in `shares` (0..1): the percentile in ms.
+    """One row per key, in order of first appearance, with a column per name in `shares` (0..1): the percentile in ms.
 
-    The value at rank share × (n - 1) is meant, interpolated linearly between two ranks as numpy and SQL's
-    percentile_cont do, and found within the histogram's 1 %; NULL where nothing was timed.
+    The percentile is the value at rank share × (n - 1), interpolated linearly between two ranks as in numpy and SQL's
+    percentile_cont, within the histogram's 1 %; NULL if there are no durations.
     """
     found = histogram_table(frame, keys)
     until, values_ms = found.counts.cumsum(axis=1), found.values_ms
@@ -86,13 +86,13 @@ def percentiles(frame: pl.DataFrame, keys: Sequence[str], shares: dict[str, floa
 
 
 _SPAN = 1 << 32
-"""More than there are bins: a group's place times this, plus the bin, is a number of its own."""
+"""More than the number of bins: a group's index times this, plus the bin, is unique."""
 
 _LOWEST_BIN = ZERO_BIN + 1
 
 
 def _pairs_of(histograms: pl.Series, groups: pl.Series) -> tuple[Any, Any]:
-    """The pairs of all histograms behind one another, and the group of each."""
+    """The concatenated pairs of all histograms, and the group of each."""
     member_of = np.empty(len(histograms), dtype=np.int64)
     member_of[groups.list.explode().to_numpy()] = np.repeat(np.arange(len(groups)), groups.list.len().to_numpy())
     pairs = np.frombuffer(b"".join(histograms.to_list()), dtype=_PAIR)
@@ -106,7 +106,7 @@ def _width(pairs: Any) -> int:
 
 
 def _table(pairs: Any, group_of: Any, height: int) -> tuple[Any, Any]:
-    """The rising bins, and how many durations each of the groups 0 … height - 1 has in them."""
+    """The ascending bins, and how many durations each of the groups 0 … height - 1 has in them."""
     width = _width(pairs)
     lowest = int(pairs["bin"].max()) - width + 2 if width > 1 else _LOWEST_BIN
     column = np.maximum(pairs["bin"].astype(np.int64) - lowest + 1, 0)
@@ -117,7 +117,7 @@ def _table(pairs: Any, group_of: Any, height: int) -> tuple[Any, Any]:
 
 
 def _at_rank(share: float, until: Any, values_ms: Any) -> Any:
-    """The value at a share of the ranks of each row; `until` tells how many lie in a bin or below. nan is of none."""
+    """The value at a share of the ranks of each row; `until` counts up to each bin; nan for none."""
     total = until[:, -1]
     rank = share * np.maximum(total - 1, 0)
     below, above = (values_ms[(until > at[:, None]).argmax(axis=1)] for at in (np.floor(rank), np.ceil(rank)))
@@ -125,7 +125,7 @@ def _at_rank(share: float, until: Any, values_ms: Any) -> Any:
 
 
 def _encoded(height: int, group_of: Any, bins: Any, counts: Any | None) -> pl.Series:
-    """One stored histogram per group 0 … height - 1, by rising bin; without `counts` each bin counts one."""
+    """One stored histogram per group 0 … height - 1, by ascending bin; without `counts` each bin counts one."""
     numbers = group_of.astype(np.int64) * _SPAN + (bins.astype(np.int64) + _SPAN // 2)
     if counts is None:
         distinct, sums = np.unique(numbers, return_counts=True)
@@ -139,7 +139,7 @@ def _encoded(height: int, group_of: Any, bins: Any, counts: Any | None) -> pl.Se
 
 
 def _cut(height: int, group_of: Any, bins: Any, counts: Any) -> pl.Series:
-    """Histograms as stored from their pairs, which come by rising group and bin."""
+    """Histograms in stored form from their pairs, which are sorted by group and bin."""
     pairs = np.empty(len(bins), dtype=_PAIR)
     pairs["bin"], pairs["bin_count"] = bins, counts
     data = pairs.tobytes()

@@ -1,4 +1,4 @@
-"""Own calls: what the router spent on itself in a period, and which sources' gaps were filled by rule."""
+"""Read the router overhead of a period, and which sources have imputed values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from routewatch.selection import SELECTION
 
 @dataclass(frozen=True)
 class OverheadCost:
-    """Calls of one kind that are no selections. `cost_usd` is of those `priced` of them whose cost is known."""
+    """Calls of one kind that are not selections. `cost_usd` sums the `priced` calls, whose cost is known."""
 
     kind: str
     count: int
@@ -23,7 +23,7 @@ class OverheadCost:
 
 @dataclass(frozen=True)
 class Imputation:
-    """Whether some costs of a period are of list prices, and the sources whose complexities are told from tokens."""
+    """Whether some costs of a period are list prices, and the sources whose complexities are derived from tokens."""
 
     has_list_prices: bool = False
     by_tokens: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ NO_IMPUTATION = Imputation()
 
 
 def overhead_costs(connection: Connection, period: Period) -> tuple[OverheadCost, ...]:
-    """The router's own calls of a period, the dearest kind first."""
+    """The router overhead of a period, the most expensive kind first."""
     cost = func.coalesce(func.sum(OVERHEAD.c.cost_usd), 0.0)
     query = (
         select(OVERHEAD.c.kind, func.count(), func.count(OVERHEAD.c.cost_usd), cost)
@@ -45,7 +45,7 @@ def overhead_costs(connection: Connection, period: Period) -> tuple[OverheadCost
 
 
 def find_imputation(connection: Connection, period: Period) -> Imputation:
-    """What was filled by rule, as far as it can be known without counting selections."""
+    """The imputed values, as far as known without counting selections."""
     priced = exists().where(
         SELECTION.c.cost_priced_on.is_not(None),
         SELECTION.c.timestamp >= period.start,

@@ -1,4 +1,4 @@
-"""Rollups as tasks of Prefect; only flows import this."""
+"""Rollups as Prefect tasks; only flows import this."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ def roll_up_selections(ctx: AppContext, now: datetime) -> UpdateResult:
     """Bring the rollups up to date."""
     result = update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now)
     if result.held_by:
-        warning = "selections wait to be counted until the open transactions of these processes end: %s"
+        warning = "selections are not aggregated until the open transactions of these processes end: %s"
         get_run_logger().warning(warning, ", ".join(map(str, result.held_by)))
     if result.remaining_hours:
-        warning = "selections of %s hours were changed whose raw rows are gone: their rollups stay as they are"
+        warning = "selections changed in %s hours whose raw rows are gone: their rollups stay unchanged"
         get_run_logger().warning(warning, result.remaining_hours)
     log_args = f"{result.rows:,}", result.last_selection_at, result.rebuilt_hours
-    get_run_logger().info("folded %s selections, the newest of %s; mended %s hours", *log_args)
+    get_run_logger().info("aggregated %s selections, the newest of %s; rebuilt %s hours", *log_args)
     return result
 
 
 @task(name="reconcile", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def reconcile_rollups(ctx: AppContext) -> int:
-    """Hold the rollups against the raw rows, and mend what differs."""
+    """Compare the rollups with the raw rows, and rebuild those that differ."""
     rebuilt_hours = reconcile(ctx.engine)
     if rebuilt_hours:
-        get_run_logger().warning("%s hours of rollups differed from their raw rows and were made anew", rebuilt_hours)
+        get_run_logger().warning("%s hours of rollups differed from their raw rows and were rebuilt", rebuilt_hours)
     return rebuilt_hours
 
 
 @task(name="plan backfill", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def plan_backfill(ctx: AppContext, period: Period, now: datetime) -> tuple[list[datetime], Checkpoint]:
-    """The days to make anew, and the progress that they are made on."""
+    """The days to rebuild, and the checkpoint to rebuild them at."""
     return days_of(ctx.engine, period), read_checkpoint(ctx.engine, rollup_settings(ctx.settings), now)
 
 
 @task(name="backfill day", task_run_name="backfill {day:%Y-%m-%d}", cache_policy=NO_CACHE, retries=3,
       retry_delay_seconds=[1, 5, 30])  # fmt: skip
 def backfill_day(ctx: AppContext, day: datetime, state: Checkpoint) -> int:
-    """One day's rollups anew; how many raw rows they are of."""
+    """Rebuild one day's rollups; return the number of raw rows."""
     return rebuild_day(ctx.engine, day, state)
 
 
 @task(name="backfill weeks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def backfill_weeks(ctx: AppContext, days: list[datetime]) -> None:
-    """The weeks of the days anew."""
+    """Rebuild the weeks of the days."""
     rebuild_weeks(ctx.engine, days)

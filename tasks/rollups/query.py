@@ -1,4 +1,4 @@
-"""Gather: the rollups of a period, models and teams, ready to be added up."""
+"""Query the rollups of a period, models and teams, ready to be summed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from tasks.rollups.overhead import NO_IMPUTATION, Imputation, OverheadCost, find
 from tasks.rollups.store import aggregate_rollups, hour_totals, read_rollups
 
 UNCLASSIFIED = "unclassified"
-"""How people name the complexity class of selections without one."""
+"""The name that users give for the complexity class of selections without one."""
 
 
 @dataclass(frozen=True)
 class RollupSlice:
     """The rollups of a period, with COLUMNS of tasks.rollups.aggregate.
 
-    `parts` are by model, complexity and team, but not by any one length of time: days, and hours around them. `hours`
-    are by hour of the zone's clock, and where all of it was asked for, over all models, complexities and teams. At an
-    edge that is no whole hour, both are of the minutes inside the period alone (their team is unknown). `minutes` is
-    filled for periods of up to two hours.
-    `period` is what they really cover: what was asked for, rounded outward where nothing finer is kept.
-    `overhead_costs` are none where not everything was asked for.
+    `parts` are by model, complexity and team, in days and the hours around them. `hours` are by hour of the zone's
+    clock, over all models, complexities and teams if the query has no filter. At an edge that is not a whole hour, both
+    hold only the minutes inside the period (their team is unknown). `minutes` is filled for periods of up to two hours.
+    `period` is the covered period: the requested one, rounded outward where no finer rollups are kept.
+    `overhead_costs` are empty if the query has a filter.
     """
 
     requested_period: Period
@@ -51,13 +50,13 @@ MINUTE_TIMELINE_HOURS = 2.0
 
 
 def query_rollups(engine: Engine, requested: Period, filters: Filters) -> RollupSlice:
-    """The rollups of a period, all from one snapshot."""
+    """Query the rollups of a period from one snapshot."""
     with reading(engine) as connection:
         return query_rollups_in(connection, requested, filters)
 
 
 def query_rollups_in(connection: Connection, requested: Period, filters: Filters) -> RollupSlice:
-    """The same within a transaction, where several periods are to be of one snapshot."""
+    """Query within a transaction, so that several periods share one snapshot."""
     state = connection.execute(select(ROLLUP_CHECKPOINT)).one_or_none()
     period = _coverable(connection, requested, filters)
     edges = _edges(connection, period, filters)
@@ -71,7 +70,7 @@ def query_rollups_in(connection: Connection, requested: Period, filters: Filters
         minutes=_minutes(connection, period, filters),
         last_selection_at=state.last_selection_at if state else None,
         rollups_updated_at=state.rollups_updated_at if state else None,
-        # Nobody knows for which model or team the router made them.
+        # The model and team for which the router made them are unknown.
         overhead_costs=() if filters.leaves_out else overhead_costs(connection, period),
         imputation=find_imputation(connection, period),
     )
@@ -80,7 +79,7 @@ def query_rollups_in(connection: Connection, requested: Period, filters: Filters
 def hours_by(
     connection: Connection, rollup_slice: RollupSlice, keys: Sequence[str], columns: Sequence[str]
 ) -> pl.DataFrame:
-    """What was gathered once more by the hour, added up by `keys` by the database: `columns` of SUMS, no histograms."""
+    """Query the slice again by the hour, summed by `keys` in the database: `columns` of SUMS, no histograms."""
     period, filters = rollup_slice.period, rollup_slice.filters
     whole_hours = aggregate_rollups(
         connection, _filtered(Level.HOUR, _between(*_whole_buckets(Level.HOUR, period)), filters), keys, columns
@@ -92,7 +91,7 @@ def hours_by(
 def hours_before(
     connection: Connection, rollup_slice: RollupSlice, length: timedelta, columns: Sequence[str]
 ) -> pl.DataFrame:
-    """The hours before what was gathered, over the same models and teams, with `columns` of SUMS."""
+    """Query the hours before the slice, over the same models and teams, with `columns` of SUMS."""
     end = floor_to(Level.HOUR, rollup_slice.period.start, rollup_slice.period.zone)
     if rollup_slice.filters.leaves_out:
         conditions = _filtered(Level.HOUR, _between(end - length, end), rollup_slice.filters)
@@ -101,7 +100,7 @@ def hours_before(
 
 
 def total_hours(connection: Connection, period: Period, columns: Sequence[str]) -> pl.DataFrame:
-    """The hours of a period over all models, complexities and teams: `columns` of SUMS, no histograms."""
+    """Query the hours of a period over all models, complexities and teams: `columns` of SUMS, no histograms."""
     whole_hours = aggregate_rollups(connection, hour_totals(*_whole_buckets(Level.HOUR, period)), (), columns)
     edges = _edges(connection, period, Filters()).group_by("bucket").agg(pl.col(columns).sum())
     return pl.concat([whole_hours, edges])
@@ -110,9 +109,9 @@ def total_hours(connection: Connection, period: Period, columns: Sequence[str]) 
 def these_hours(
     connection: Connection, rollup_slice: RollupSlice, buckets: Sequence[datetime], columns: Sequence[str]
 ) -> pl.DataFrame:
-    """Single hours by model, complexity and team, before what was gathered or within: `columns` of SUMS.
+    """Query single hours by model, complexity and team, before or within the slice: `columns` of SUMS.
 
-    At the edges they are, like what was gathered, of the minutes inside the period alone.
+    Edge hours hold, as in the slice, only the minutes inside the period.
     """
     keys = ("model_id", "complexity", "team")
     first, last = _whole_buckets(Level.HOUR, rollup_slice.period)
@@ -128,7 +127,7 @@ def these_hours(
 
 
 def _coverable(connection: Connection, requested: Period, filters: Filters) -> Period:
-    """The period rounded outward to minutes, or to hours where minutes are gone or do not know the teams asked for."""
+    """The period rounded outward to minutes, or to hours if minutes are gone or lack the requested teams."""
     oldest = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == Level.MINUTE.value))
     kept_from = floor_to(Level.HOUR, oldest, requested.zone) if oldest else None
 
@@ -142,7 +141,7 @@ def _coverable(connection: Connection, requested: Period, filters: Filters) -> P
 
 
 def _parts(connection: Connection, period: Period, filters: Filters, *, by_day: bool) -> pl.DataFrame:
-    """Whole days where the period has any, and whole hours beside them."""
+    """Whole days, if the period has any, and whole hours around them."""
     first, last = _whole_buckets(Level.HOUR, period)
     first_day, last_day = _whole_buckets(Level.DAY, period)
     if not by_day or first_day >= last_day:
@@ -164,14 +163,14 @@ def _hours(connection: Connection, period: Period, filters: Filters) -> pl.DataF
 
 
 def _edges(connection: Connection, period: Period, filters: Filters) -> pl.DataFrame:
-    """The minutes that no whole hour of the period holds, by hour."""
+    """The minutes outside the period's whole hours, by hour."""
     first, last = _whole_buckets(Level.HOUR, period)
     edges = or_(_between(period.start, first), _between(last, period.end))
     return _by_hour(_read(connection, Level.MINUTE, edges, filters), period.zone)
 
 
 def _whole_buckets(level: Level, period: Period) -> tuple[datetime, datetime]:
-    """From where to where whole hours or days of the period go; where there are none, its end twice."""
+    """Start and end of the period's whole hours or days; its end twice if there are none."""
     first, last = next_start(level, period.start, period.zone), floor_to(level, period.end, period.zone)
     return (first, last) if first <= last else (period.end, period.end)
 

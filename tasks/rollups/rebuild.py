@@ -1,7 +1,7 @@
-"""Mend: rollups of hours whose raw rows were changed, or that differ from them, made anew.
+"""Rebuild rollups of hours whose raw rows were changed, or that differ from their raw rows.
 
 Hours are the base: an hour is built from raw rows, its day and week from hours. An hour whose raw rows retention has
-removed is never touched.
+removed is never changed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from tasks.rollups.store import between, read_rollups, replace
 
 HOUR = timedelta(hours=1)
 HOURS_AT_ONCE = 6
-"""Hours made anew in one transaction: in SQLite writers wait for it."""
+"""Hours rebuilt in one transaction: in SQLite writers wait for it."""
 
 
 @dataclass(frozen=True)
 class RebuildResult:
-    """Hours made anew, and hours left as they were because their raw rows are gone."""
+    """Numbers of hours rebuilt, and of hours left unchanged because their raw rows are gone."""
 
     hours: int
     remaining: int
 
 
 def rebuild_changed_hours(engine: Engine) -> RebuildResult:
-    """Make anew the hours whose selections were changed after they had been counted.
+    """Rebuild the hours whose selections were changed after aggregation.
 
-    A few hours a transaction, by rising time; what is changed behind it meanwhile is left to the next call.
+    Rebuilds a few hours per transaction, oldest first; the next call handles changes made meanwhile to earlier hours.
     """
     rebuilt_hours, left, since = 0, 0, EARLIEST
     while (oldest := _oldest_change(engine, since)) is not None:
@@ -61,9 +61,9 @@ def rebuild_changed_hours(engine: Engine) -> RebuildResult:
 
 
 def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[datetime], state: Checkpoint) -> int:
-    """Rollups of hours, and of their days and weeks, anew within the caller's transaction; how many hours.
+    """Rebuild rollups of hours, and of their days and weeks, within the caller's transaction; return how many hours.
 
-    `state` is the locked progress: rows behind it are left to the fold.
+    `state` is the locked checkpoint: rows after it are left to the update.
     """
     kept = sorted(hour for hour in set(hours) if state.raw_from is None or hour >= state.raw_from)
     for start, end in _runs(kept, state.zone):
@@ -77,7 +77,7 @@ def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[dateti
 
 
 def derive(connection: Connection, level: Level, buckets: Iterable[datetime], zone: str) -> None:
-    """Days from hours, or weeks from days, anew."""
+    """Rebuild days from hours, or weeks from days."""
     finer = {Level.DAY: Level.HOUR, Level.WEEK: Level.DAY}[level]
     for start in sorted(buckets):
         span = (start, next_start(level, start + timedelta(seconds=1), zone))
@@ -89,7 +89,7 @@ def derive(connection: Connection, level: Level, buckets: Iterable[datetime], zo
 
 
 def _runs(hours: list[datetime], zone: str) -> list[tuple[datetime, datetime]]:
-    """Spans of hours that follow one another, at most a day each."""
+    """Spans of consecutive hours, at most a day each."""
     if not hours:
         return []
     ends = [next_start(Level.HOUR, hour + timedelta(seconds=1), zone) for hour in hours]

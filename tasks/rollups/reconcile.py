@@ -1,4 +1,4 @@
-"""Reconcile: rollups compared with the raw rows or finer rollups they were made of, and repaired where they differ."""
+"""Reconcile: compare rollups with the raw rows or finer rollups they derive from, and rebuild those that differ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_che
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
 
 SUM_TOLERANCE = 1e-9
-"""Relative: what the order of adding floats up may make of a sum."""
+"""Relative tolerance of a sum for the order of float addition."""
 
 
 _CHECKED = {
@@ -24,13 +24,13 @@ _CHECKED = {
     "cost_count": pl.Int64, "cost_sum_usd": pl.Float64, "cache_count": pl.Int64, "cache_hit_count": pl.Int64,
     "accuracy_count": pl.Int64, "accuracy_sum": pl.Float64,
 }  # fmt: skip
-"""The columns that tell whether two rollups of the same rows differ."""
+"""The columns that show whether two rollups of the same rows differ."""
 
 
 def reconcile(engine: Engine) -> int:
-    """Hold all rollups against raw rows or finer rollups, and make anew what differs; gives how many hours that were.
+    """Compare all rollups with raw rows or finer rollups, and rebuild those that differ; return how many hours.
 
-    The comparison is of one snapshot and holds nobody up; what differs is made anew a few hours a transaction.
+    The comparison uses one snapshot and blocks no writer; differing hours are rebuilt a few per transaction.
     """
     with reading(engine) as connection:
         known = read_known_checkpoint(connection)
@@ -46,9 +46,9 @@ def reconcile(engine: Engine) -> int:
 
 
 def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]:
-    """The hours from `raw_from` on, by rising time, that differ from the raw rows counted so far or from their minutes.
+    """The hours from `raw_from` on, ascending, that differ from the raw rows aggregated so far or from their minutes.
 
-    Of a day or week that is not the sum of its parts, but has no such hour, its first.
+    For a day or week that differs from the sum of its parts but has no such hour, its first hour.
     """
     raw = _raw_sums(connection, state).with_columns(bucket=hour_of("quarter", state.zone)).drop("quarter")
     hours = _sums(connection, Level.HOUR, state.raw_from)
@@ -64,7 +64,7 @@ def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]
 
 
 def _sums(connection: Connection, level: str, start: datetime | None) -> pl.DataFrame:
-    """The checked sums of a level by bucket, from `start` on."""
+    """The compared sums of a level by bucket, from `start` on."""
     sums = [func.sum(ROLLUP.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
     which = ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or EARLIEST)
     query = select(ROLLUP.c.bucket, *sums).where(*which).group_by(ROLLUP.c.bucket)
@@ -73,7 +73,7 @@ def _sums(connection: Connection, level: str, start: datetime | None) -> pl.Data
 
 
 def _differing(finer: pl.DataFrame, coarser: pl.DataFrame) -> list[datetime]:
-    """The buckets whose sums differ; one that only one side has differs."""
+    """The buckets whose sums differ, or that only one side has."""
     parts = finer.group_by("bucket").agg(pl.col(list(_CHECKED)).sum())
     both = parts.join(coarser, on="bucket", how="full", coalesce=True, suffix="_whole").fill_null(0)
     wrong = pl.any_horizontal(
@@ -85,7 +85,7 @@ def _differing(finer: pl.DataFrame, coarser: pl.DataFrame) -> list[datetime]:
 def _differing_wholes(
     connection: Connection, finer: Level, coarser: Level, start: datetime | None, zone: str
 ) -> list[datetime]:
-    """The coarser buckets, of those that begin at `start` or later, that are not the sum of their parts."""
+    """The coarser buckets from `start` on that differ from the sum of their parts."""
     first = next_start(coarser, start, zone) if start else None
     parts = _sums(connection, finer, first)
     of_hour = coarser is Level.HOUR
@@ -94,7 +94,7 @@ def _differing_wholes(
 
 
 def _raw_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
-    """Counts and sums of raw rows by the quarter of an hour, which never straddles an hour of any zone."""
+    """Counts and sums of raw rows by quarter of an hour, which never crosses an hour boundary in any zone."""
     sqlite = connection.dialect.name == "sqlite"
     quarter = (
         "substr(timestamp, 1, 14) || printf('%02d', CAST(substr(timestamp, 15, 2) AS INTEGER) / 15 * 15)"

@@ -1,7 +1,7 @@
-"""Scan: raw selections out of the database in bulk, beside the connection that writes.
+"""Read raw selections from the database in bulk, beside the connection that writes.
 
-PostgreSQL is read through ADBC, which streams Arrow and takes libpq's addresses. A large part of a SQLite file is read
-through ADBC too, but by a process of its own: two copies of SQLite in one process break each other's locks.
+PostgreSQL is read through ADBC, which streams Arrow and accepts libpq's addresses. A large part of a SQLite file is
+read through ADBC too, but by a separate process: two copies of SQLite in one process break each other's locks.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from models.errors import DatabaseUnavailable, RoutewatchError
 from tasks.rollups.aggregate import SELECTION_SCHEMA
 
 RANGE_ROWS = 100_000
-"""Ids read at a time, while the ones before are worked on."""
+"""Ids read at a time, while the previous ones are processed."""
 
 READ_AHEAD = 8
-"""Parts that are read while the caller works on one: with their sizes, what bounds the memory."""
+"""Parts that are read ahead of the caller: with their sizes, they bound the memory."""
 
 OWN_PROCESS_FROM = 300_000
-"""Ids of a SQLite file from which on starting a process costs less than it saves."""
+"""Ids of a SQLite file from which starting a process pays off."""
 
 _STORED_COLUMNS = ("id", *SELECTION_SCHEMA)
-_SELECT = f"SELECT {', '.join(_STORED_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names of our own
+_SELECT = f"SELECT {', '.join(_STORED_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names from this module
 _ISO = "%Y-%m-%d %H:%M:%S%.f"
 _WRITTEN_LENGTH = len("2026-09-07 00:00:00.000000")
 
 
 def scan_ids(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
-    """Rows of SELECTION_SCHEMA with after < id <= upto, by rising id, in parts; each with the id that it ends at.
+    """Rows of SELECTION_SCHEMA with after < id <= until, by ascending id, in parts; each with its last id.
 
-    The next parts are read while the caller works on this one. The last one ends at `until`, and may have no rows.
+    The next parts are read while the caller processes this one. The last part ends at `until`, and may have no rows.
     """
     with closing(_parts(engine, after, until)) as parts, ThreadPoolExecutor(max_workers=1) as reader:
         ahead = deque(reader.submit(next, parts, None) for _ in range(READ_AHEAD))
@@ -52,7 +52,7 @@ def scan_ids(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.
 
 
 def scan_period(engine: Engine, start: datetime, end: datetime, until: int) -> pl.DataFrame:
-    """Rows of SELECTION_SCHEMA with start <= timestamp < end and id <= upto."""
+    """Rows of SELECTION_SCHEMA with start <= timestamp < end and id <= until."""
     between = f"timestamp >= {_literal(engine, start)} AND timestamp < {_literal(engine, end)} AND id <= {int(until)}"
     if engine.dialect.name == "sqlite":
         return _as_selections(_read_sqlite(engine, between))
@@ -64,7 +64,7 @@ def scan_period(engine: Engine, start: datetime, end: datetime, until: int) -> p
 
 
 def _parts(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.DataFrame], None, None]:
-    """Raw rows by rising id, each part with its last id."""
+    """Raw rows by ascending id, each part with its last id."""
     if engine.dialect.name != "sqlite":
         with _adbc(engine) as connection:
             yield from _ranges(lambda where: _read_adbc(connection, engine, where), after, until)
@@ -75,7 +75,7 @@ def _parts(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.Da
 
 
 def _ranges(read: Callable[[str], pl.DataFrame], after: int, until: int) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Range by range of ids; a gap in them is stepped over."""
+    """Read range by range of ids, skipping gaps."""
     while after < until:
         ends_at = min(after + RANGE_ROWS, until)
         raw = read(f"id > {int(after)} AND id <= {int(ends_at)}")
@@ -106,7 +106,7 @@ def _read_adbc(connection: Any, engine: Engine, where: str) -> pl.DataFrame:
     with reaching(engine.url), connection.cursor() as cursor:
         cursor.execute(_SELECT + where)
         rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
-    # Each read sees what is committed by its own time, rather than by the first one's.
+    # Each read sees what is committed at its own time, not at the first read's.
     connection.rollback()
     return rows
 
@@ -141,7 +141,7 @@ def _from_own_process(path: str, after: int, until: int) -> Iterator[tuple[int, 
                 if rows.height:
                     yield int(rows["id"][-1]), rows
         except ArrowInvalid:
-            pass  # It ended early: its own words follow.
+            pass  # It ended early: its error message follows.
         finally:
             if sys.exc_info()[0] is GeneratorExit:
                 process.kill()
@@ -160,7 +160,7 @@ def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
 
 
 def _instants(texts: pl.Series) -> pl.Series:
-    """SQLite's texts as instants: by place, as Routewatch writes them, or by a format, which takes far longer."""
+    """SQLite's texts as instants: sliced by position in Routewatch's own form, else parsed by a format (slower)."""
     text = pl.col("text")
 
     def number(start: int, length: int) -> pl.Expr:
@@ -176,7 +176,7 @@ def _instants(texts: pl.Series) -> pl.Series:
 
 
 def _literal(engine: Engine, instant: datetime) -> str:
-    """An instant as the database compares it."""
+    """An instant as a literal of the database."""
     at = instant.astimezone(UTC).replace(tzinfo=None)
     zone = "" if engine.dialect.name == "sqlite" else "+00"
     return f"'{at.isoformat(sep=' ', timespec='microseconds')}{zone}'"

@@ -1,8 +1,8 @@
-"""A SQLite file to Arrow on stdout, for tasks.rollups.selection_reader.
+"""Read a SQLite file as Arrow to stdout, for tasks.rollups.selection_reader.
 
-Called as `python -m tasks.rollups.sqlite_reader_process FILE AFTER UPTO COLUMN...`.
+Called as `python -m tasks.rollups.sqlite_reader_process FILE AFTER UNTIL COLUMN...`.
 
-A process of its own, because ADBC brings a SQLite of its own, and two of them in one process break each other's locks.
+A separate process, because ADBC brings its own SQLite, and two of them in one process break each other's locks.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pyarrow import ipc
 
 BATCH_ROWS = 65_536
 
-# The driver takes a column's type from its first rows, which may all be NULL: this row is put before them.
+# The driver infers a column's type from its first rows, which may all be NULL: this row is put before them.
 _TEXTS = dict.fromkeys(("timestamp", "model_id", "complexity", "team"), "''")
 _FLOATS = dict.fromkeys(("response_time_ms", "cost_usd", "accuracy", "user_satisfaction"), "0.5")
 _FIRST = {"id": "-1", **_TEXTS, **_FLOATS}
 
 
 def main(path: str, after: int, until: int, columns: list[str]) -> None:
-    """Write the rows with after < id <= upto, by rising id, as one Arrow stream; the first row is to be left out."""
+    """Write the rows with after < id <= until, by ascending id, as one Arrow stream; readers skip the first row."""
     first = ", ".join(f"{_FIRST.get(name, '0')} AS {name}" for name in columns)
     query = (
         f"SELECT {first} UNION ALL SELECT * FROM (SELECT {', '.join(columns)} FROM selection "  # noqa: S608

@@ -1,4 +1,4 @@
-"""Shelve: rollups in and out of their table, in bulk."""
+"""Store rollups: read, aggregate and write their table in bulk."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _STORED_COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
 
 
 def between(level: Level, start: datetime, end: datetime) -> ColumnElement[bool]:
-    """The rollups of a level whose buckets start in [start, end)."""
+    """Read the rollups of a level whose buckets start in [start, end)."""
     return _of(level.value, start, end)
 
 
 def hour_totals(start: datetime, end: datetime) -> ColumnElement[bool]:
-    """The hours in [start, end) added up over models, complexities and teams."""
+    """Sum the hours in [start, end) over models, complexities and teams."""
     return _of(HOUR_TOTAL, start, end)
 
 
 def read_rollups(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
-    """Rollups (COLUMNS) as stored."""
+    """Read stored rollups (COLUMNS)."""
     return _rows(connection, select(_bucket(connection), *ROLLUP.c[ROLLUP_COLUMNS[1:]]).where(where), ROLLUP_COLUMNS)
 
 
 def aggregate_rollups(
     connection: Connection, where: ColumnElement[bool], keys: Sequence[str], columns: Sequence[str]
 ) -> pl.DataFrame:
-    """Rollups added up by bucket and `keys` by the database: the `columns` of SUMS that are needed, no histograms."""
+    """Sum rollups by bucket and `keys` in the database: the given `columns` of SUMS, no histograms."""
     schema = rollup_schema()
     sums = [_sum(name, is_integer=schema[name].is_integer()) for name in columns]
     groups = [ROLLUP.c.bucket, *(ROLLUP.c[name] for name in keys)]
@@ -45,27 +45,27 @@ def aggregate_rollups(
 
 
 def add_rollups(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
-    """Add rollups to those that are stored under the same keys; the caller holds the progress locked."""
+    """Add rollups to those stored under the same keys; the caller holds the checkpoint locked."""
     _merge_into(connection, level.value, fresh, limited=level is not Level.MINUTE)
     if level is Level.HOUR:
         _merge_into(connection, HOUR_TOTAL, _totals_of(fresh), limited=False)
 
 
 def replace(connection: Connection, level: Level, span: tuple[datetime, datetime], fresh: pl.DataFrame) -> None:
-    """Put rollups in the place of all that are stored of [start, end)."""
+    """Replace all stored rollups of [start, end)."""
     remove_rollups(connection, level, *span)
     insert_rollups(connection, level, fresh if level is Level.MINUTE else limit_teams(fresh))
 
 
 def remove_rollups(connection: Connection, level: Level, start: datetime, end: datetime) -> int:
-    """Take away the rollups of a level in [start, end); how many."""
+    """Delete the rollups of a level in [start, end); return how many."""
     if level is Level.HOUR:
         connection.execute(delete(ROLLUP).where(hour_totals(start, end)))
     return connection.execute(delete(ROLLUP).where(between(level, start, end))).rowcount
 
 
 def insert_rollups(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
-    """Store rollups under keys that are not there."""
+    """Insert rollups under new keys."""
     _insert(connection, level.value, rollups)
     if level is Level.HOUR:
         _insert(connection, HOUR_TOTAL, _totals_of(rollups))
@@ -75,20 +75,20 @@ def insert_rollups(connection: Connection, level: Level, rollups: pl.DataFrame) 
 
 
 def _bucket(connection: Connection) -> ColumnElement[Any]:
-    """As the driver gives it fastest: as text from SQLite, as seconds since 1970 from PostgreSQL."""
+    """The timestamp in the driver's fastest form: text from SQLite, seconds since 1970 from PostgreSQL."""
     if connection.dialect.name == "sqlite":
         return type_coerce(ROLLUP.c.bucket, Text)
     return sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
 
 
 def _sum(name: str, *, is_integer: bool) -> ColumnElement[Any]:
-    """PostgreSQL makes a sum of integers a decimal, which no frame needs."""
+    """A sum cast from decimal, which PostgreSQL returns for integers."""
     added: ColumnElement[Any] = func.sum(ROLLUP.c[name])
     return sql_cast(added, BigInteger) if is_integer else added
 
 
 def _rows(connection: Connection, query: Select[Any], columns: Sequence[str]) -> pl.DataFrame:
-    """The driver's own rows: no value needs a conversion, and SQLAlchemy would look at each."""
+    """The driver's own rows: no value needs a conversion, and SQLAlchemy would process each."""
     if connection.dialect.name == "sqlite":
         kind: type[pl.DataType] = pl.String
         instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
@@ -121,7 +121,7 @@ def _merge_into(connection: Connection, level: str, fresh: pl.DataFrame, *, limi
 
 
 def _insert(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
-    """In the order of the keys, which the index takes best."""
+    """Insert in key order, the fastest for the index."""
     if rollups.is_empty():
         return
     rows = rollups.sort(ROLLUP_KEYS).select(pl.lit(level).alias("level"), *ROLLUP_COLUMNS)
@@ -132,7 +132,7 @@ def _insert(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
         marks = ", ".join("?" * len(_NAMES))
         cursor.executemany(f"INSERT INTO rollup ({_STORED_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608
         return
-    # As a CSV made by polars: row by row, Python would take longer than the database.
+    # Copy as a CSV written by polars: row by row, Python would take longer than the database.
     hexadecimal = pl.lit("\\x") + pl.col("latency_histogram").bin.encode("hex")
     lines = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), latency_histogram=hexadecimal)
     with cursor.copy(f"COPY rollup ({_STORED_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:

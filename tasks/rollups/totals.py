@@ -1,4 +1,4 @@
-"""Totals: rollups added up, overall and by any of their columns, and the means and rates that follow."""
+"""Sum rollups, overall and by any of their columns, and compute means and rates."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COVERED = {
     "prompt_tokens": "prompt_token_count",
     "completion_tokens": "completion_token_count",
 }
-"""The rollup column that counts the known values behind each field of CoverageByColumn."""
+"""The rollup column that counts the known values for each field of CoverageByColumn."""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Everything that rollups add up to, with the means and rates that follow; None is unknown."""
+    """All sums of rollups, with their means and rates; None is unknown."""
 
     sums: dict[str, float]
 
@@ -39,7 +39,7 @@ class Totals:
         return int(self.sums[column])
 
     def ratio(self, numerator: str, denominator: str) -> float | None:
-        """One sum over another; None where the other is 0."""
+        """One sum divided by another; None if the other is 0."""
         return self.sums[numerator] / self.sums[denominator] if self.sums[denominator] else None
 
     @property
@@ -95,11 +95,11 @@ class Totals:
 
 
 NOTHING = Totals(dict.fromkeys(ROLLUP_SUMS, 0))
-"""What no selections add up to."""
+"""The totals of no selections."""
 
 
 def total(rollups: pl.DataFrame) -> Totals:
-    """All rows added up."""
+    """Sum all rows."""
     return Totals(rollups.select(pl.col(ROLLUP_SUMS).sum()).row(0, named=True))
 
 

@@ -1,9 +1,9 @@
-"""Fold: raw selections to rollups, each row exactly once.
+"""Update the rollups from raw selections, each row exactly once.
 
-Progress is the id of the last folded selection. It and the rollups change in one transaction, which holds the lock on
-the progress row and goes ahead only where the progress is what the work began with: neither a crash nor a second fold
-can count a row twice. Writers may commit their ids out of order; tasks.rollups.watermark says up to which id nothing
-can appear any more. Rows that change later leave a note, and tasks.rollups.rebuild makes their hours anew.
+The checkpoint is the id of the last aggregated selection. It and the rollups change in one transaction, which locks the
+checkpoint row and commits only if the checkpoint is what the work began with: neither a crash nor a concurrent update
+can count a row twice. Writers may commit their ids out of order; tasks.rollups.watermark finds the id below which no
+new row can appear. Rows that change later go to the change log, and tasks.rollups.rebuild rebuilds their hours.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from tasks.rollups.store import add_rollups, between, insert_rollups, read_rollu
 from tasks.rollups.watermark import find_watermark
 
 COMMIT_ROWS = 500_000
-"""Rows that are rolled up in memory before their rollups are written."""
+"""Rows aggregated in memory before their rollups are written."""
 
 REBUILD_TRIES = 5
-"""How often all rollups are worked out again where what they are made of was changed meanwhile."""
+"""Number of attempts to rebuild all rollups if their raw rows are changed meanwhile."""
 
 ProgressBar = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """What one fold did: rows counted now, hours mended, and whether rollups were built anew.
+    """The result of one update: rows aggregated, hours rebuilt, and whether all rollups were rebuilt.
 
-    `remaining_hours` are hours whose selections were changed but could not be mended, because their other rows are
-    gone; `held_by` the processes whose open transactions kept rows from being counted.
+    `remaining_hours` are hours whose selections were changed but could not be rebuilt, because their other rows are
+    gone; `held_by` the processes whose open transactions kept rows from being aggregated.
     """
 
     rows: int
@@ -60,13 +60,13 @@ class UpdateResult:
 def update_rollups(
     engine: Engine, settings: RollupSettings, *, now: datetime, progress: ProgressBar = lambda done, of: None
 ) -> UpdateResult:
-    """Bring the rollups up to date: count what is new, then mend the hours whose rows were changed.
+    """Bring the rollups up to date: aggregate new rows, then rebuild the hours whose rows were changed.
 
-    Where they were built on another basis, all of them are built anew from raw rows, and change in one transaction.
-    Raises RollupsBusy where others never left them alone for long enough.
+    If the rollup settings changed, all rollups are rebuilt from raw rows in one transaction. Raises RollupsBusy if
+    concurrent writers changed them in every attempt.
     """
     rows, held_by = _add_new_rows(engine, settings, now, progress)
-    # Only then: what is counted is counted on the old basis, also of times whose raw rows are gone.
+    # Only then: new rows are aggregated with the old settings, also for times whose raw rows are gone.
     rebuilt = read_checkpoint(engine, settings, now).settings != settings
     if rebuilt:
         rows = _rebuild_all(engine, settings, now, progress)
@@ -91,9 +91,9 @@ def rebuild(
     now: datetime,
     progress: ProgressBar = lambda done, of: None,
 ) -> UpdateResult:
-    """Count what is new, then make rollups anew from raw rows: all, in one transaction, or the hours of `period`.
+    """Aggregate new rows, then rebuild rollups from raw rows: all, in one transaction, or the hours of `period`.
 
-    What retention has removed the raw rows of stays as it is.
+    Rollups whose raw rows retention has removed stay unchanged.
     """
     rows, held_by = _add_new_rows(engine, settings, now, progress)
     state, rebuilt_hours = read_checkpoint(engine, settings, now), 0
@@ -116,14 +116,14 @@ def rebuild(
 
 @dataclass
 class _Rollups:
-    """Rollups of rows that are not yet written."""
+    """Buffered rollups that are not yet written."""
 
     parts: dict[Level, list[pl.DataFrame]] = field(default_factory=lambda: {level: [] for level in Level})
     rows: int = 0
     newest: datetime | None = None
 
     def take(self, selections: pl.DataFrame, state: Checkpoint) -> None:
-        """Roll rows up, on the state's basis."""
+        """Aggregate rows with the checkpoint's settings."""
         if selections.is_empty():
             return
         fresh = roll_up(selections, state.zone, state.target_ms, minutes_from=state.minutes_from)
@@ -134,7 +134,7 @@ class _Rollups:
         self.newest = max(filter(None, (self.newest, latest)))
 
     def at(self, level: Level) -> pl.DataFrame:
-        """All of one level, added up."""
+        """All rollups of one level, summed."""
         parts = self.parts[level]
         return merge(pl.concat(parts)) if len(parts) > 1 else parts[0]
 
@@ -142,7 +142,7 @@ class _Rollups:
 def _add_new_rows(
     engine: Engine, settings: RollupSettings, now: datetime, progress: ProgressBar
 ) -> tuple[int, tuple[int, ...]]:
-    """Count the rows behind the progress, up to the settled ones; how many, and whose transactions hold others up."""
+    """Aggregate the rows from the checkpoint to the watermark; return how many, and the processes that block others."""
     read_checkpoint(engine, settings, now)
     watermark, rows, is_done = find_watermark(engine), 0, False
     while not is_done:
@@ -155,9 +155,9 @@ def _add_new_rows(
 def _add_rows_until(
     engine: Engine, bound: int, state: Checkpoint, now: datetime, progress: ProgressBar
 ) -> tuple[int, bool]:
-    """Count the rows between the progress and `bound`; how many, and whether all. False: another fold was quicker.
+    """Aggregate the rows between the checkpoint and `bound`; how many, and whether all. False: another update won.
 
-    While rollups are written, the rows behind them are read and rolled up.
+    While rollups are written, the rows after them are read and aggregated.
     """
     bound, total, rows, pending = max(bound, state.last_id), 0, 0, _Rollups()
     written: Future[bool] | None = None
@@ -177,7 +177,7 @@ def _add_rows_until(
 
 
 def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_id: int, now: datetime) -> bool:
-    """Add rollups and move the progress to `last_id`; False, and nothing is written, where it is not as expected."""
+    """Add rollups and move the checkpoint to `last_id`; False, with nothing written, if it is not as expected."""
     with writing(engine) as connection:
         state = lock_checkpoint(connection)
         if not is_as_read(state, expected):
@@ -193,7 +193,7 @@ def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_
 
 
 def _rebuild_all(engine: Engine, settings: RollupSettings, now: datetime, progress: ProgressBar) -> int:
-    """All rollups whose raw rows are there, on `settings`: worked out first, then put in place in one transaction."""
+    """Rebuild all rollups that have raw rows with `settings`: compute them first, then replace in one transaction."""
     for _ in range(REBUILD_TRIES):
         before = read_checkpoint(engine, settings, now)
         state, fresh = replace(before, zone=settings.zone, target_ms=settings.target_ms), _Rollups()
@@ -202,7 +202,7 @@ def _rebuild_all(engine: Engine, settings: RollupSettings, now: datetime, progre
             progress(ends_at, before.last_id)
         with writing(engine) as connection:
             locked = lock_checkpoint(connection)
-            # Rows that were counted meanwhile are added below.
+            # Rows aggregated meanwhile are added below.
             if not is_as_read(replace(locked, last_id=before.last_id), before):
                 continue
             for _ends_at, selections in scan_ids(engine, before.last_id, locked.last_id):
@@ -215,14 +215,14 @@ def _rebuild_all(engine: Engine, settings: RollupSettings, now: datetime, progre
 
 
 def _still_counted(selections: pl.DataFrame, state: Checkpoint) -> pl.DataFrame:
-    """Without the late rows of times whose other rows are gone: they are in the rollups that stay."""
+    """Drop late rows of times whose other rows are gone: the kept rollups include them."""
     return selections if state.raw_from is None else selections.filter(pl.col("timestamp") >= state.raw_from)
 
 
 def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zone: str) -> None:
-    """Rollups of raw rows in the place of those of their time; days and weeks from all hours that are there.
+    """Replace rollups by those of the raw rows of their time; rebuild days and weeks from all existing hours.
 
-    Where retention has removed raw rows, hours of before stay, and so do days whose hours are gone in part.
+    Where retention has removed raw rows, earlier hours stay, and so do days whose hours are partly gone.
     """
     since = floor_to(Level.HOUR, before.raw_from, before.zone) if before.raw_from else EARLIEST
     replaced = pl.Series([day for day in _whole_days(connection, before.zone) if day < since], dtype=INSTANT)
@@ -247,7 +247,7 @@ def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zo
 
 
 def _whole_days(connection: Connection, zone: str) -> list[datetime]:
-    """The days that their stored hours add up to."""
+    """The days, summed from their stored hours."""
     left: Counter[datetime] = Counter()
     for level, sign in ((Level.HOUR, 1), (Level.DAY, -1)):
         query = select(ROLLUP.c.bucket, func.sum(ROLLUP.c["count"])).where(ROLLUP.c.level == level.value)

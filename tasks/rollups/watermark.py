@@ -1,4 +1,4 @@
-"""Settle: up to which id nothing can appear any more, found out without holding any writer up."""
+"""Find the watermark, the id up to which no new row can appear, without blocking any writer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from models.database import reading
 from routewatch.selection import SELECTION
 
 WRITERS_TIMEOUT_S = 5.0
-"""How long a fold waits for the open transactions of writers before it leaves their rows to the next one."""
+"""How long an update waits for writers' open transactions before it leaves their rows to the next update."""
 
 POLL_S = 0.02
 
-# Before it draws an id, an insert holds this lock, and it keeps it until its rows can be seen or are gone.
+# An insert takes this lock before it draws an id, and keeps it until its rows are visible or rolled back.
 _WRITERS = text(
     "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
     "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
@@ -26,7 +26,7 @@ _WRITERS = text(
 
 @dataclass(frozen=True)
 class Watermark:
-    """The largest id below which nothing can appear any more; None, and the writers' process ids, where it is open."""
+    """The watermark; None, with the writers' process ids, if their transactions stay open."""
 
     last_id: int | None
     held_by: tuple[int, ...] = ()
@@ -35,8 +35,8 @@ class Watermark:
 def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:
     """SQLite has one writer at a time, so its ids are committed in order.
 
-    PostgreSQL hands ids out before the commit: whoever was writing when the newest id was read is waited for, while
-    others go on writing.
+    PostgreSQL assigns ids before the commit: this waits for every transaction that was writing when the newest id was
+    read, while others continue to write.
     """
     newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
     if engine.dialect.name == "sqlite":
@@ -65,5 +65,5 @@ def _last_issued_id(connection: Any) -> int:
 
 
 def _writers(connection: Any) -> dict[str, int | None]:
-    """The transactions that are writing into the table now, each with its process; a prepared one has none."""
+    """The transactions writing into the table now, with their processes; a prepared one has none."""
     return {row.virtualtransaction: row.pid for row in connection.execute(_WRITERS)}

@@ -1,1 +1,1 @@
-"""One adapter for each system that selections are pulled from."""
+"""One adapter for each system from which selections are pulled."""

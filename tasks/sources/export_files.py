@@ -1,6 +1,6 @@
-"""Exports: files that a source writes, as far as they are new or have grown, row by row.
+"""Read exports, the files that a source writes, row by row: only new files and what was appended.
 
-A line that is no row, and a file that cannot be read, is counted by its reason and stops nothing.
+An invalid line or an unreadable file is counted by its reason and stops nothing.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ JSON = ".json"
 CHUNK_ROWS = 50_000
 CHUNK_BYTES = 16 << 20
 LARGEST_LINE = 64 << 20
-"""Bytes of one line: exports may hold whole prompts and answers, and those of the longest are picks too."""
+"""Bytes of one line: exports may hold whole prompts and answers, and the longest are selections too."""
 
 NOT_FINISHED = "the last line is not finished"
 
 
 class ParsedRow(NamedTuple):
-    """A row with the file that it is from, as its name below the location, and its line, counted from 1."""
+    """A row with its file, named relative to the location, and its line, counted from 1."""
 
     file: str
     line: int
@@ -47,7 +47,7 @@ class ParsedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ParsedRows:
-    """Rows of one or several files, in order of name; `cursor` is where to go on, `done` counts bytes up to `size`."""
+    """Rows of one or several files, ordered by name; `cursor` is the end position, `done` counts bytes up to `size`."""
 
     rows: list[ParsedRow]
     rejected: Mapping[str, int]
@@ -56,7 +56,7 @@ class ParsedRows:
 
 
 def json_object(line: bytes) -> dict[str, Any]:
-    """The object of a line of JSON. Raises ValueError in the words that such lines are counted by."""
+    """Parse a JSON line to an object. Raises ValueError with the reason that such lines are counted by."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -67,15 +67,16 @@ def json_object(line: bytes) -> dict[str, Any]:
 
 
 class Exports:
-    """The files behind a location: a path, a folder with all below it, or a pattern; `.gz` and `file:` are understood.
+    """Read the files of a location: a path, a folder (recursively) or a pattern; `.gz` and `file:` are supported.
 
-    JSONL (also under the name `.json`) is read on from where it was left, and its last line waits for its end; what
-    was replaced or cut is read anew. JSON arrays, CSV, Parquet and compressed files are read anew when they change.
+    JSONL (also named `.json`) is read from where the last pull ended, and an unfinished last line waits for its end; a
+    file that was replaced or truncated is read again. JSON arrays, CSV, Parquet and compressed files are read again
+    when they change.
 
-    `parse` makes a row of a line of JSONL and raises ValueError with the reason where it is none; an unfinished last
-    line must be none. `file_parsers` reads files of other suffixes: from a path to values, or a Reject each. `keep` are
-    the keys of a row that are wanted: the others, such as prompts, are let go at once. `delimiter` is that of CSV,
-    where it is not to be found out. Files in folders of the names `aside` are not read.
+    `parse` turns a line of JSONL into a row and raises ValueError with the reason if it is invalid; an unfinished last
+    line must be invalid. `file_parsers` reads files of other suffixes: from a path to values, or a Reject each.
+    `keep` are the keys of a row to read: the others, such as prompts, are dropped at once. `delimiter` is that of CSV;
+    None detects it. Files in folders named in `aside` are not read.
     """
 
     def __init__(
@@ -97,15 +98,15 @@ class Exports:
         self._aside = set(aside)
 
     def size(self, cursor: str | None) -> int:
-        """Bytes that are ahead. Raises as `chunks` does."""
+        """Bytes still to read. Raises as `chunks` does."""
         seen = _seen(cursor)
         return sum(_ahead(file, seen.get(file.name)) for file in self._files(new=not seen))
 
     def chunks(self, cursor: str | None) -> Iterator[ParsedRows]:
-        """What is new since the cursor; one that is not understood is as none: all is read.
+        """Read what is new since the cursor; a cursor that cannot be parsed counts as none: everything is read.
 
-        Raises SourceUnavailable where there is no such file or folder, or a pattern has never matched any, and
-        UnreadableInput for one file of a kind that is not known.
+        Raises SourceUnavailable if there is no such file or folder, or a pattern has never matched a file, and
+        UnreadableInput for a single file of an unknown kind.
         """
         seen = _seen(cursor)
         files = self._files(new=not seen)
@@ -147,7 +148,7 @@ class Exports:
                 yield from self._changed(file, position)
         except _FAULTS as error:
             found = error.found if isinstance(error, UnreadableInput) else getattr(error, "strerror", None) or error
-            # What is wrong inside of it stays so until it changes; that it cannot be opened may be over sooner.
+            # Faulty content stays faulty until the file changes; a failure to open may be temporary.
             done = None if _is_passing(error) else _FilePosition(file.size, file.changed_ns, rows=-1)
             yield _FilePart(rejected=Counter({f"{file.name}: {found}": 1}), position=done, size=file.size)
 
@@ -168,7 +169,7 @@ class Exports:
             before = replace(before, size=file.size, changed_ns=file.changed_ns)
             stream.seek(max(0, before.read - 1))
             ends = stream.read(min(1, before.read)) in (b"", b"\n")
-            # What follows a line that was taken without its line break is still that line.
+            # What follows a line that was read without its line break still belongs to that line.
             lines = self._lines(stream, file.name, before if ends else replace(before, line=before.line - 1))
             while batch := list(islice(lines, PART_ROWS)):
                 reached = batch[-1].position
@@ -188,7 +189,7 @@ class Exports:
             row, reason, end = self._line(stream, text, name, number)
             at = stream.tell()
             if not end and row is None:
-                # It waits for its end, and is told once if that has not come by the next time.
+                # Wait for the line's end; report it once if it is still missing at the next pull.
                 counted = position.waits == at
                 reason = NOT_FINISHED if counted and not position.counted else None
                 yield _Line(None, reason, replace(position, line=number - 1, read=read, waits=at, counted=counted))
@@ -199,7 +200,7 @@ class Exports:
     def _line(
         self, stream: IO[bytes], text: bytes, name: str, number: int
     ) -> tuple[ParsedRow | None, str | None, bool]:
-        """The row of a line, or what is wrong with it, and whether the line has its end."""
+        """The row of a line or its fault, and whether the line is complete."""
         if len(text) > LARGEST_LINE and not text.endswith(b"\n"):
             rest = text
             while rest and not rest.endswith(b"\n"):
@@ -230,7 +231,7 @@ class Exports:
                 [row for row in batch if isinstance(row, ParsedRow)],
                 Counter(item.reason for item in batch if isinstance(item, Reject)),
                 _FilePosition(file.size, file.changed_ns, rows=count),
-                # Of a large file that is not read by bytes a few parts make a chunk.
+                # A large file that is not read by bytes is split into a few chunks.
                 weight=CHUNK_BYTES // 5 if file.size > CHUNK_BYTES else 0,
             )
         yield _FilePart(position=_FilePosition(file.size, file.changed_ns, rows=-1), size=file.size)
@@ -296,9 +297,9 @@ class _File(NamedTuple):
 
 @dataclass(frozen=True)
 class _FilePosition:
-    """How far a file was read: of one that grows `read` bytes, of another `rows`, -1 being all of them.
+    """How far a file was read: `read` bytes of a growing file, `rows` of another, -1 for all of them.
 
-    `print` tells whether what was read is still there; `waits` is where an unfinished last line broke off.
+    `print` is a fingerprint of what was read; `waits` is where an unfinished last line begins.
     """
 
     size: int
@@ -312,7 +313,7 @@ class _FilePosition:
 
 
 class _Line(NamedTuple):
-    """A line's row or what is wrong with it, and how far the file is read with it."""
+    """A line's row or its fault, and the file position after it."""
 
     row: ParsedRow | None
     reason: str | None
@@ -321,7 +322,7 @@ class _Line(NamedTuple):
 
 @dataclass
 class _FilePart:
-    """Rows of a file, how far it is read with them, its bytes that are done with, and those that are held in memory."""
+    """Rows of a file, the file position after them, the bytes done, and the bytes held in memory."""
 
     rows: list[ParsedRow] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
@@ -331,7 +332,7 @@ class _FilePart:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Whether the system refused a file, rather than its content being wrong."""
+    """Whether the system refused access to a file, as opposed to invalid content."""
     cause = error.__cause__ or error
     return isinstance(cause, OSError) and cause.errno is not None
 
@@ -345,7 +346,7 @@ def _seen(cursor: str | None) -> dict[str, _FilePosition]:
 
 
 def _cursor(positions: Mapping[str, _FilePosition]) -> str:
-    # ASCII, so that a name which is no text can be stored too.
+    # ASCII, so that a name that is not valid text can be stored too.
     return json.dumps({"files": {name: astuple(positions[name]) for name in sorted(positions)}}, separators=(",", ":"))
 
 
@@ -355,7 +356,7 @@ def _path(location: str) -> Path:
 
 
 def _found(location: str) -> tuple[Path, list[Path]]:
-    """The folder that names are told from, and the files; the name of a file that is there is no pattern."""
+    """The folder that names are relative to, and the files; the name of an existing file is not taken as a pattern."""
     path = _path(location)
     if path.is_file():
         return path.parent, [path]
@@ -374,7 +375,7 @@ def _files_of(root: Path, paths: Iterable[Path]) -> list[Path]:
 
 
 def _kind(path: Path) -> str:
-    """The suffix that says what a file is: not that it is compressed, nor the number that a rotation gave it."""
+    """The suffix that names a file's format, without compression suffixes and rotation numbers."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz" and not suffix[1:].isdigit()]
     return suffixes[-1] if suffixes else ""
 
@@ -383,7 +384,7 @@ def _stat(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except OSError:
-        # Gone meanwhile: as an empty one.
+        # Deleted meanwhile: treated as empty.
         return 0, 0
     return status.st_size, status.st_mtime_ns
 
@@ -401,7 +402,7 @@ def _ahead(file: _File, position: _FilePosition | None) -> int:
 
 
 def _continues(stream: IO[bytes], position: _FilePosition) -> bool:
-    """Whether what was read of a file that grows is still its beginning."""
+    """Whether a growing file still begins with what was read."""
     return os.fstat(stream.fileno()).st_size >= position.read and _print(stream, position.read) == position.print
 
 
@@ -419,7 +420,7 @@ def _plain(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _is_of_lines(path: Path) -> bool:
-    """Whether a `.json` has one object a line, rather than an array or objects written over several lines."""
+    """Whether a `.json` has one object per line, not an array or objects over several lines."""
     with _plain(path) as stream:
         lines = iter(lambda: stream.readline(LARGEST_LINE), b"")
         first = next((text for line in lines if (text := line.removeprefix(BYTE_ORDER_MARK).strip())), b"")
@@ -427,7 +428,7 @@ def _is_of_lines(path: Path) -> bool:
 
 
 def _documents(path: Path) -> Iterator[Any]:
-    """The objects of an array, or one after the other."""
+    """Read the objects of an array or of concatenated JSON."""
     import ijson  # noqa: PLC0415 - only such files need it
 
     with _plain(path) as stream:

@@ -1,4 +1,4 @@
-"""Helicone: its export of requests, JSONL, JSON or CSV, one row a request."""
+"""Helicone: its export of requests as JSONL, JSON or CSV, one row per request."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from tasks.sources.record_parser import (
 )
 
 NO_REFERENCE = "00000000-0000-0000-0000-000000000000"
-"""The reference of a request that the cache did not answer."""
+"""The cache reference of a request that the cache did not answer."""
 
 BOOLEAN = "-hcone-bool"
-"""What Helicone puts behind the name of a score that is true or false."""
+"""Suffix that Helicone appends to the name of a boolean score."""
 
 LARGEST_COST_USD = 1_000.0
-"""Of one request; a number above is in the billionths of a dollar that its database holds."""
+"""Largest plausible cost of one request; a number above it is in billionths of a dollar, the database's unit."""
 
 PENDING, CANCELLED = (-2, 0), -3
-"""Helicone's own statuses, of a request without an answer yet, and of one that its caller gave up."""
+"""Helicone's own statuses: a request without an answer yet, and one that its caller cancelled."""
 
 NOT_SELECTIONS = ("tool:", "vector:", "vector_db", "data:")
-"""How the models of logged events begin that are no calls of a model."""
+"""Prefixes of the models of logged events that are not model calls."""
 
 OTHER_CALLS = ("/embeddings", "/moderations")
-"""In the path of a call that asks no model for an answer."""
+"""Path parts of calls that do not ask a model for an answer."""
 
 ORIGINS = {
     "timestamp": "request_created_at",
@@ -60,13 +60,13 @@ ORIGINS = {
 
 
 class Helicone(FileSource):
-    """Helicone's exports in files."""
+    """Read Helicone's exports from files."""
 
     kind = SourceKind.HELICONE.value
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes a file, a folder or a pattern. Raises InvalidMapping."""
+        """Read a file, a folder or a pattern. Raises InvalidMapping."""
         super().__init__(Exports(location, keep=_READ_COLUMNS))
         self._settings = settings
         self._scales = scales_of(settings)
@@ -104,7 +104,7 @@ class Helicone(FileSource):
             self._take_judgement(found, rows)
 
     def _take_judgement(self, found: Mapping[str, Any], rows: Sorted) -> None:
-        """Add the scores and the rating to the pick that was just taken."""
+        """Add the scores and the rating to the selection that was just added."""
         selection, scores = rows.selections[-1], nested(found.get("scores"))
         rating = flag(found.get("feedback_rating"))
         if rating is not None:
@@ -126,7 +126,7 @@ _READ_COLUMNS = frozenset({
     "prompt_cache_read_tokens", "prompt_cache_write_tokens", "provider", "delay_ms", "latency", "costUSD", "cost",
     "scores", "feedback_rating", "country_code", "prompt_id",
 })  # fmt: skip
-"""Everything but what was asked and answered, which is let go at once."""
+"""All keys but prompts and answers, which are dropped at once."""
 
 
 def _other_kind(found: Mapping[str, Any], model: str) -> str | None:
@@ -137,7 +137,7 @@ def _other_kind(found: Mapping[str, Any], model: str) -> str | None:
 
 
 def _failure(status: Any) -> str | None:
-    """What a status says went wrong: HTTP's own from 400 on, and Helicone's below 0 but for requests under way."""
+    """The error type of a status: HTTP's from 400 on, and Helicone's below 0 except for requests under way."""
     if status == CANCELLED:
         return "cancelled"
     if not isinstance(status, float) or status in PENDING:
@@ -165,7 +165,7 @@ def _cost(found: Mapping[str, Any], *, tokens: object, free: bool) -> Any:
 
 
 def _score(scores: Mapping[str, Any], scale: Scale) -> tuple[float | None, str | None]:
-    """A score between 0 and 1, and what is wrong with it. Numbers have a scale of their own, which must be told."""
+    """A score between 0 and 1, or its fault. Numbers have a scale of their own, which must be configured."""
     if (truth := flag(_plain(scores.get(scale.name + BOOLEAN)))) is not None:
         return float(truth), None
     value = scores.get(scale.name)

@@ -1,7 +1,7 @@
-"""LiteLLM: the proxy's table of spend, in its PostgreSQL, one row a call.
+"""LiteLLM: the proxy's table of spend in its PostgreSQL, one row per call.
 
-A row's time is when its call began, and it is written when the call has ended, by the proxy's next batch: it is late by
-as much. Old versions lack columns; what a table does not have is unknown.
+A row's time is when its call began. The proxy writes it in a batch after the call has ended, so rows arrive late. Old
+versions lack columns; the values of a missing column are unknown.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TABLE = '"LiteLLM_SpendLogs"'
 BATCH_ROWS = 50_000
 
 NOT_SELECTIONS = r"batch|file|mcp|vector_store|fine_tuning|assistant|thread|container|health"
-"""In a call's type: work on things that the proxy keeps for its callers, not an answer by a model that was picked."""
+"""Call types that manage objects kept by the proxy, without an answer by a selected model."""
 
 CACHE_OFF = "Cache OFF"
-"""What the proxy writes as the cache's key where it has no cache: a miss is none then."""
+"""Cache key that the proxy writes if it has no cache: its misses do not count."""
 
 TIERS = {"medium": "moderate"}
-"""The auto-router's words for what the product document calls otherwise."""
+"""The auto-router's complexity names mapped to those of the product document."""
 
 _CHECK = "Check the address, that the proxy writes its spend there, and that the role may read the table"
 
@@ -52,13 +52,13 @@ ORIGINS = {
 
 
 class LiteLLM:
-    """The spend of a LiteLLM proxy, read with SELECT alone."""
+    """The spend of a LiteLLM proxy, read with SELECT only."""
 
     kind = SourceKind.LITELLM.value
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes the address of the proxy's PostgreSQL. Raises UsageError where it is no such address."""
+        """Read the proxy's PostgreSQL at the address. Raises UsageError if it is not a PostgreSQL address."""
         self._url = _checked(location)
         self.settings = settings
         self._overlap = timedelta(minutes=settings.overlap_minutes)
@@ -67,11 +67,11 @@ class LiteLLM:
         """Rows ahead."""
         with self.connected() as connection, closing(connection.cursor()) as found:
             after = _floor(cursor, since, self._overlap)
-            found.execute(f"SELECT count(*) FROM {TABLE} WHERE {_from(after)}")  # noqa: S608 - a time of our own
+            found.execute(f"SELECT count(*) FROM {TABLE} WHERE {_from(after)}")  # noqa: S608 - a time literal from this module
             return int(found.fetchone()[0])
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """The rows by rising startTime, in batches of BATCH_ROWS; see tasks.ingestion.source.Source."""
+        """The rows by ascending startTime, in batches of BATCH_ROWS; see tasks.ingestion.source.Source."""
         where = _from(_floor(cursor, since, self._overlap))
         newest, done = _newest(cursor), 0
         with self.connected() as connection:
@@ -82,7 +82,7 @@ class LiteLLM:
                     return
                 done += rows.height
                 last_at, last_id = rows["started_at"][-1], rows["request_id"][-1]
-                # A clock that is ahead must not carry the cursor past rows that are still to come.
+                # A clock that runs ahead must not move the cursor past rows that arrive later.
                 newest = max(newest, min(last_at, datetime.now(UTC))) if newest else min(last_at, datetime.now(UTC))
                 yield self._batch(rows, json.dumps({"startTime": newest.isoformat()}), done)
                 if rows.height < BATCH_ROWS:
@@ -91,7 +91,7 @@ class LiteLLM:
 
     @contextmanager
     def connected(self) -> Iterator[Any]:
-        """A connection; what goes wrong with it is SourceUnavailable."""
+        """Open a connection; its errors become SourceUnavailable."""
         from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed here
         from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
 
@@ -113,9 +113,9 @@ class LiteLLM:
 
 
 def query_of(connection: Any, settings: SourceSettings) -> str:
-    """What is read of all rows, with NULL for what this version's table does not have.
+    """The query's select clause, with NULL for columns that this version's table does not have.
 
-    Raises SourceUnavailable where it has not even what is needed.
+    Raises SourceUnavailable if required columns are missing.
     """
     return _query(_columns(connection), settings)
 
@@ -155,7 +155,7 @@ def _checked(location: str) -> URL:
 
 
 def _address(url: URL) -> str:
-    """For libpq, which does not take + for a space."""
+    """Encode for libpq, which does not decode + as a space."""
     ctx, mark, query = url.render_as_string(hide_password=False).partition("?")
     return ctx + mark + query.replace("+", "%20")
 
@@ -173,9 +173,9 @@ def _read(connection: Any, query: str) -> pl.DataFrame:
 
 
 def _columns(connection: Any) -> set[str]:
-    """The table's columns. Raises SourceUnavailable where one that is needed is not there."""
+    """The table's columns. Raises SourceUnavailable if a required one is missing."""
     with closing(connection.cursor()) as cursor:
-        cursor.execute(f"SELECT * FROM {TABLE} LIMIT 0")  # noqa: S608 - a name of our own
+        cursor.execute(f"SELECT * FROM {TABLE} LIMIT 0")  # noqa: S608 - a name from this module
         found = {column[0] for column in cursor.description}
     connection.rollback()
     return found
@@ -197,7 +197,7 @@ def _query(found: set[str], settings: SourceSettings) -> str:
         f"{term if 'metadata' in found or 'metadata' not in term else 'NULL::text'} AS {name}"
         for name, term in metadata.items()
     ]
-    return f"SELECT {', '.join(selected)} FROM {TABLE}"  # noqa: S608 - names of our own, and quoted ones
+    return f"SELECT {', '.join(selected)} FROM {TABLE}"  # noqa: S608 - names from this module, and quoted ones
 
 
 def _floor(cursor: str | None, since: datetime | None, overlap: timedelta) -> datetime | None:
@@ -230,13 +230,13 @@ def _name(column: str) -> str:
 
 
 def _known(name: str) -> pl.Expr:
-    """A text, NULL where it is empty."""
+    """A text, NULL if it is empty."""
     text = pl.col(name)
     return pl.when(text.str.len_bytes() > 0).then(text)
 
 
 def _kind() -> pl.Expr:
-    """What a row is that is no selection; NULL for a selection."""
+    """The kind of a row that is not a selection; NULL for a selection."""
     return (
         pl.when(pl.col("internal").is_not_null())
         .then(pl.col("internal"))
@@ -248,7 +248,7 @@ def _kind() -> pl.Expr:
 
 
 def _counted(name: str, failed: pl.Expr) -> pl.Expr:
-    """Tokens; of a failed call 0 means that nobody counted."""
+    """Tokens; 0 in a failed call means unknown."""
     return pl.when(~(failed & (pl.col(name) == 0))).then(pl.col(name)).alias(name)
 
 

@@ -1,6 +1,6 @@
-"""OpenRouter: its export of generations (CSV), or what its generation endpoint answered (JSONL), one row a request.
+"""OpenRouter: its export of generations (CSV), or responses of its generation endpoint (JSONL), one row per request.
 
-Its reports of activity add requests up; a sum is no selection, and is refused.
+Its activity reports hold sums over requests; these are rejected.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ ORIGINS = {
 
 
 class OpenRouter(FileSource):
-    """Generations of OpenRouter in files. Raises UnreadableInput for a report that adds requests up."""
+    """Generations of OpenRouter in files. Raises UnreadableInput for a report with sums over requests."""
 
     kind = SourceKind.OPENROUTER.value
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes a file, a folder or a pattern."""
+        """Read a file, a folder or a pattern."""
         super().__init__(Exports(location))
         self._settings = settings
 
@@ -102,7 +102,7 @@ def _took(found: Mapping[str, Any]) -> Any:
 
 
 def _cost(found: Mapping[str, Any]) -> Any:
-    """What OpenRouter charged, and what it reckons that the user's own key was charged by the provider."""
+    """OpenRouter's charge, and its estimate of what the provider charged to the user's own key."""
     charged = number(first(found, "cost_total", "total_cost"))
     theirs = first(found, "byok_usage_inference")
     if flag(found.get("is_byok")):

@@ -1,4 +1,4 @@
-"""Scheduled pulls as a task of Prefect; only flows import this."""
+"""Scheduled pulls as a Prefect task; only flows import this."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a source, one a dict: what is alike in reading them, and how they become a batch."""
+"""Parse rows of a source, one dict each, into a batch: helpers that all adapters share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEFORE = "is from before the time that was asked for"
 
 @dataclass
 class Sorted:
-    """Rows sorted into what a batch has; those from before `since` are left out."""
+    """Rows sorted into the parts of a batch; those before `since` are skipped."""
 
     since: datetime | None = None
     selections: list[dict[str, Any]] = field(default_factory=list)
@@ -32,28 +32,28 @@ class Sorted:
     rejected: Counter[str] = field(default_factory=Counter)
 
     def selection(self, timestamp: object, **columns: Any) -> bool:
-        """Take a selection; its time must be readable. What is None is not known. Whether it was taken."""
+        """Add a selection with a valid time; None means unknown. Returns whether it was added."""
         at = self._at(timestamp)
         if at is None:
             return False
-        # Of a failed call no tokens means that nobody counted.
+        # 0 tokens in a failed call means unknown.
         uncounted = {name for name in COUNTS if columns.get("error") and columns.get(name) == 0}
         known_values = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
         self.selections.append({"timestamp": at} | known_values)
         return True
 
     def own_call(self, timestamp: object, **columns: Any) -> None:
-        """Take a call that the router made for itself."""
+        """Add a call that the router made for itself."""
         at = self._at(timestamp)
         if at is not None:
             self.overhead.append({"timestamp": at, **columns})
 
     def amend(self, request_id: str, column: str, value: float) -> None:
-        """Take what became known of a pick later."""
+        """Add values of a selection that became known later."""
         self.amendments.append({"request_id": request_id, column: value})
 
     def batch(self, cursor: str, done: int = 0) -> Batch:
-        """The batch that they make."""
+        """The batch of all added rows."""
         return Batch(
             selections=frame_of(self.selections),
             cursor=cursor,
@@ -75,17 +75,17 @@ class Sorted:
 
 
 class FileSource:
-    """A source that is read from files, row by row; `_sort` puts each where it belongs."""
+    """A source that is read from files, row by row; `_sort` assigns each row to a part of the batch."""
 
     def __init__(self, exports: Exports) -> None:
         self._exports = exports
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Bytes ahead; with `since` all files are read again."""
+        """Bytes still to read; with `since` all files are read again."""
         return self._exports.size(None if since else cursor)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """The rows of files that are new or have grown; see tasks.ingestion.source.Source."""
+        """The rows that are new in files; see tasks.ingestion.source.Source."""
         for chunk in self._exports.chunks(None if since else cursor):
             rows = Sorted(since, rejected=Counter(chunk.rejected))
             for row in chunk.rows:
@@ -110,7 +110,7 @@ class Scale:
         return self.minimum is not None
 
     def share(self, value: object) -> float | None:
-        """The score between 0 and 1; None where it is none on this scale."""
+        """The score between 0 and 1; None if it is outside this scale."""
         if isinstance(value, bool):
             return float(value)
         score = number(value)
@@ -122,13 +122,13 @@ class Scale:
 
     @property
     def fault(self) -> str:
-        """What a score that is not on this scale is counted as."""
+        """The reason under which a score outside this scale is counted."""
         valid_range = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
         return f"score {self.name} is outside {valid_range}, or no number"
 
 
 def scales_of(settings: SourceSettings) -> dict[str, Scale]:
-    """By column of a selection the score that the settings, or a mapping file with its scale, name for it.
+    """Map selection columns to the scores named in the settings, or in a mapping file with their scale.
 
     Raises InvalidMapping.
     """
@@ -143,7 +143,7 @@ def scales_of(settings: SourceSettings) -> dict[str, Scale]:
 
 
 def known(value: object) -> Any:
-    """A value, None for what stands for nothing: NULL and empty text."""
+    """A value; None for NULL and empty text."""
     if isinstance(value, str) and not value.strip():
         return None
     return value
@@ -155,7 +155,7 @@ def first(row: Mapping[str, Any], *names: str) -> Any:
 
 
 def instant(value: object) -> datetime | None:
-    """A time as an instant, UTC where it names no offset; None for what is none."""
+    """A time as an instant, UTC if it has no offset; None if it is not a time."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value.strip())
@@ -170,7 +170,7 @@ def instant(value: object) -> datetime | None:
 
 
 def elapsed_ms(start: object, end: object) -> float | None:
-    """Milliseconds between two times; None where one is not known or they are the wrong way round."""
+    """Milliseconds between two times; None if one is unknown or they are in the wrong order."""
     begun, ended = instant(start), instant(end)
     if begun is None or ended is None or ended < begun:
         return None
@@ -178,7 +178,7 @@ def elapsed_ms(start: object, end: object) -> float | None:
 
 
 def number(value: object) -> Any:
-    """A number as a float; anything else as it is, None for nothing."""
+    """A number as a float; other values unchanged, None for an empty one."""
     if isinstance(value, bool):
         return value
     try:
@@ -188,18 +188,18 @@ def number(value: object) -> Any:
 
 
 def duration(value: object) -> Any:
-    """Milliseconds; None for less than nothing, which is no time that anything took."""
+    """Milliseconds; None for a negative value, which is not a duration."""
     found = number(value)
     return None if isinstance(found, float) and found < 0 else found
 
 
 def flag(value: object) -> bool | None:
-    """A flag, as a text too."""
+    """A flag; also parses text."""
     return _FLAGS.get(str(value).strip().lower())
 
 
 def nested(value: object) -> Mapping[str, Any]:
-    """An object of a row, which CSV has as JSON and Parquet as a list of pairs; an empty one for anything else."""
+    """An object of a row, parsed from JSON in CSV and a list of pairs in Parquet; empty for anything else."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -211,7 +211,7 @@ def nested(value: object) -> Mapping[str, Any]:
 
 
 def at(data: Mapping[str, Any], key: str | None) -> Any:
-    """What a key holds, where dots lead into objects unless the key itself has them; None for no key."""
+    """The value of a key; dots lead into objects unless a key contains them; None for no key."""
     if key is None:
         return None
     if key in data:
@@ -221,7 +221,7 @@ def at(data: Mapping[str, Any], key: str | None) -> Any:
 
 
 def text_of(value: object) -> str | None:
-    """A text of one's own, such as a team; of an object there is none."""
+    """A user-defined text, such as a team; None for an object."""
     if known(value) is None or isinstance(value, Mapping | list):
         return None
     return str(value)
@@ -234,7 +234,7 @@ def paid(cost: object, *, tokens: object, free: bool) -> Any:
 
 
 def error_type(message: object) -> str | None:
-    """The kind of an error, from a message that may say anything: an HTTP status, or the name of an exception."""
+    """The error type, an HTTP status or exception name, extracted from a free-form message."""
     text = "" if known(message) is None else str(message)
     for pattern, form in _KINDS:
         if found := pattern.search(text):
@@ -243,7 +243,7 @@ def error_type(message: object) -> str | None:
 
 
 def label(value: object) -> str | None:
-    """A word of the source's own, cut to what a label may be."""
+    """The source's own term, cut to the longest label."""
     found = text_of(value)
     return None if found is None else " ".join(found.split())[:TEXT_LENGTH]
 

@@ -1,4 +1,4 @@
-"""Sources by their kind: the one that a name of the settings stands for."""
+"""Map source kinds to adapters, and names in the settings to sources."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MODULES = {
     SourceKind.OPENROUTER: ("tasks.sources.openrouter", "OpenRouter"),
     SourceKind.TABLE: ("tasks.sources.sql_table", "SqlTable"),
 }
-"""Imported when they are used; each class takes its location, without `$`, and its settings."""
+"""Imported on first use; each class receives its location, without `$`, and its settings."""
 
 
 def settings_of(settings: Settings, name: str, location: str | None) -> SourceSettings:
-    """What the settings say of a source, at another location where one is given.
+    """The settings of a source, with another location if one is given.
 
-    Raises UsageError where they do not name it and no location is given, or it is of no known kind.
+    Raises UsageError if the settings do not name it and no location is given, or its kind is unknown.
     """
     found = settings.sources.get(name)
     if found is not None:
@@ -39,7 +39,7 @@ def settings_of(settings: Settings, name: str, location: str | None) -> SourceSe
 
 
 def open_source(name: str, settings: SourceSettings) -> Source:
-    """The source behind a name, not yet reached. Raises SettingsError where its variable is not set."""
+    """The source of a name, not yet connected. Raises SettingsError if its variable is not set."""
     kind = settings.kind or SourceKind(name)
     module, made_by = _MODULES[kind]
     source: Source = getattr(import_module(module), made_by)(_resolved(name, settings.location), settings)

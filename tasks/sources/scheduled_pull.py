@@ -1,4 +1,4 @@
-"""Pulling on the timetable: every source that the settings enable, each by itself."""
+"""Scheduled pulls: each source that the settings enable, independently."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tasks.sources.registry import open_source
 
 
 def pull_enabled(ctx: AppContext, now: datetime) -> dict[str, PullStats]:
-    """Pull from every enabled source; one that fails is alerted and keeps no other from being pulled."""
+    """Pull from every enabled source; a failure raises an alert and does not stop the others."""
     pulled = {}
     for name, settings in ctx.settings.sources.items():
         if not settings.enabled:
             continue
         try:
             pulled[name] = pull(ctx.engine, name, open_source(name, settings), settings, now)
-        except Exception as error:  # noqa: BLE001 - a source's fault must not keep the hour from being counted
+        except Exception as error:  # noqa: BLE001 - a source's fault must not stop the hour's rollup
             _notify_failure(ctx, name, error)
         else:
             _notify_recovery(ctx, name, pulled[name])

@@ -1,4 +1,4 @@
-"""vLLM semantic-router: its replay records, exported as JSON, or in its PostgreSQL, one row a routed request."""
+"""vLLM semantic-router: its replay records, exported as JSON, or in its PostgreSQL, one row per routed request."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from tasks.sources.record_parser import (
 from tasks.sources.sql_reader import SqlRows, is_address, with_table
 
 TABLE = "router_replay_records"
-"""The router's name for its table, where its config gives no other."""
+"""The router's name for its table, if its config gives no other."""
 
 DIFFICULTIES = {"easy": "simple", "medium": "moderate", "hard": "complex"}
-"""What a signal of complexity says behind its rule's name, in the words of the product document; easiest first."""
+"""Complexity signal levels (after the rule's name) mapped to those of the product document; easiest first."""
 
 FITS = {"good_fit": 1.0, "overprovisioned": 1.0, "underpowered": 0.0}
-"""Verdicts on a model as accuracy. One that was stronger than needed answered well; what it cost too much is seen in
-the cost. A failed call says nothing about the choice."""
+"""Verdicts on a model as accuracy. A model that was stronger than needed answered well; its excess cost shows in the
+cost. A failed call says nothing about the choice."""
 
 PLEASES = FITS | {"failed": 0.0}
 
 ABOUT_THE_CHOICE = ("model", "route")
 USER = "user"
-"""The source of outcomes that people gave."""
+"""The source of outcomes given by people."""
 
 ORIGINS = {
     "timestamp": "timestamp, UTC where it names no zone",
@@ -67,17 +67,17 @@ class SemanticRouter(FileSource):
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes files, or a database's address, with `?table=` where the table has another name."""
+        """Read files, or a database's address, with `?table=` if the table has another name."""
         super().__init__(Exports(location, keep=None if is_address(location) else _READ_KEYS))
         self._settings = settings
         self._table = _table(location, settings) if is_address(location) else None
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Rows or bytes ahead."""
+        """Rows or bytes still to read."""
         return self._table.size(cursor, since) if self._table else super().size(cursor, since)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """Records by rising time, or of new files; see tasks.ingestion.source.Source."""
+        """Records by ascending time, or of new files; see tasks.ingestion.source.Source."""
         if self._table is None:
             yield from super().batches(cursor, since)
             return
@@ -144,7 +144,7 @@ _RECORD_COLUMNS = (
     "terminal_reason", "route_diagnostics", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
     "completion_tokens", "actual_cost", "currency",
 )  # fmt: skip
-"""Everything but what was asked and answered."""
+"""All keys but prompts and answers."""
 
 _READ_KEYS = frozenset({*_RECORD_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
 
@@ -167,14 +167,14 @@ def _failure(record: Mapping[str, Any]) -> str | None:
 
 
 def _took(record: Mapping[str, Any]) -> Any:
-    """0 is written where nothing was measured, as is while the request is under way."""
+    """The duration; the router writes 0 if nothing was measured, as while the request is under way."""
     if record.get("lifecycle_state") == "in_progress" or number(record.get("duration_ms")) == 0:
         return None
     return duration(record.get("duration_ms"))
 
 
 def _difficulty(record: Mapping[str, Any]) -> str | None:
-    """The hardest of what the signals say, such as `code:hard`; a word of one's own stays as it is."""
+    """The hardest level of the signals, such as `code:hard`; a custom level stays unchanged."""
     signals = nested(record.get("signals")).get("complexity")
     if isinstance(signals, str):
         signals = [signals]
@@ -216,5 +216,5 @@ def _pleased(outcome: Mapping[str, Any]) -> float | None:
     score = number(outcome.get("score"))
     if isinstance(score, float) and 0 < score <= 1:
         return score
-    # A score of 0 is left away by the router, and so says no more than its verdict.
+    # The router omits a score of 0, so a missing score adds nothing to its verdict.
     return PLEASES.get(str(outcome.get("verdict")))

@@ -1,4 +1,4 @@
-"""Rows of a table or a query in any database that SQLAlchemy has a driver for: read alone, page by page."""
+"""Read rows of a table or a query, page by page and read-only, from any database with a SQLAlchemy driver."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ WITHOUT_CURSOR = "its cursor or its id is NULL"
 
 @dataclass(frozen=True)
 class Page:
-    """Rows with plain values, in order of the cursor; `cursor` is where to go on, `done` counts up to `size`.
+    """Rows with plain values, ordered by the cursor; `cursor` is where to continue, `done` counts up to `size`.
 
-    `rejected` counts rows that have no place in that order.
+    `rejected` counts rows that have no position in that order.
     """
 
     rows: list[dict[str, Any]]
@@ -60,7 +60,7 @@ class Page:
 
 
 def is_address(location: str) -> bool:
-    """Whether a location is a database's, rather than that of files."""
+    """Whether a location is a database, not files."""
     return "://" in location and not location.startswith("file:")
 
 
@@ -73,10 +73,10 @@ def with_table(address: str) -> tuple[str, str | None]:
 
 
 class SqlRows:
-    """A table or a query, read by rising `cursor` and `key`, from a little before where it was left.
+    """A table or a query, read by ascending `cursor` and `key`, from a little before the position reached last.
 
-    `unit` is what a numeric cursor counts where it is a time; `zone` that of times without an offset. Only `columns`
-    are read, as far as they are there; None: all of them.
+    `unit` is the unit of a numeric cursor that is a time; `zone` that of times without an offset. Only the existing
+    ones of `columns` are read; None: all of them.
     """
 
     def __init__(
@@ -100,13 +100,13 @@ class SqlRows:
         self._overlap = timedelta(minutes=overlap_minutes)
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Rows ahead. Raises SourceUnavailable."""
+        """Rows still to read. Raises SourceUnavailable."""
         with self.connected() as connection:
             where = self._after(self._floor(connection, cursor, since))
             return int(connection.execute(select(func.count()).select_from(self._from).where(where)).scalar_one())
 
     def found(self) -> tuple[str, ...]:
-        """The columns that there are. Raises SourceUnavailable."""
+        """The existing columns. Raises SourceUnavailable."""
         with self.connected() as connection:
             return self._found(connection)
 
@@ -125,7 +125,7 @@ class SqlRows:
             while rows := self._rows(connection, query.where(where)):
                 done += len(rows)
                 last, key = rows[-1][self._order.name], rows[-1][self._key.name]
-                # From a later time on than was reached, the rows between would be left out by the next time.
+                # With a `since` after the position reached, the next pull would skip the rows in between.
                 newest = self._times.newer(newest, last) if follows else newest
                 plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
                 yield Page(plain, _encoded(newest), done, {WITHOUT_CURSOR: unplaced} if unplaced else {})
@@ -136,7 +136,7 @@ class SqlRows:
 
     def _rows(self, connection: Connection, query: Any) -> list[dict[str, Any]]:
         rows = [dict(row) for row in connection.execute(query).mappings()]
-        # A transaction left open would keep the source from clearing up.
+        # An open transaction would keep the source from vacuuming.
         connection.rollback()
         return rows
 
@@ -166,7 +166,7 @@ class SqlRows:
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
-        """A connection that only reads. Raises SourceUnavailable for whatever goes wrong on it."""
+        """Open a read-only connection. Raises SourceUnavailable for any error on it."""
         engine = None
         try:
             engine = _engine(self._url)
@@ -232,7 +232,7 @@ def _advice(error: Exception) -> str:
 
 def _relation(name: str | None, query: str | None) -> FromClause | TextClause:
     if query is not None:
-        # A colon would begin a parameter.
+        # An unescaped colon would begin a parameter.
         plain = re.sub(r"(?<!:):(?!:)", r"\\:", query.strip().rstrip(";"))
         return text(f"({plain}) AS routewatch_source")
     schema, dot, rest = str(name).rpartition(".")
@@ -262,25 +262,25 @@ _PLAIN: dict[type, Callable[[Any], Any]] = {
 
 
 def _plain(value: Any) -> Any:
-    """A value as files would have it; an interval in milliseconds."""
+    """A value in the form that files have; an interval in milliseconds."""
     made = _PLAIN.get(type(value))
     return value if made is None else made(value)
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Values of a cursor as times, as far as they are: a database's own, ISO texts, and numbers with a unit."""
+    """Cursor values as times, where possible: the database's own, ISO texts, and numbers with a unit."""
 
     unit: Unit | None
     zone: ZoneInfo
 
     def before(self, value: Any, overlap: timedelta) -> Any:
-        """A value earlier by the overlap; itself where it is no time."""
+        """A value earlier by the overlap; unchanged if it is not a time."""
         at = self._instant(value)
         return value if at is None else self.as_in(at - overlap, value)
 
     def newer(self, one: Any, other: Any) -> Any:
-        """The later value, but for one that is still to come: a clock ahead must not carry the cursor past rows."""
+        """The later value, except future ones: a clock that runs ahead must not move the cursor past rows."""
         now = datetime.now(UTC)
         at = self._instant(other)
         if at is not None and at > now:
@@ -288,11 +288,11 @@ class _Times:
         try:
             return other if one is None or other > one else one
         except TypeError:
-            # SQLite lets a column have values of several types.
+            # A SQLite column may hold values of several types.
             return other
 
     def as_in(self, instant: datetime, sample: Any) -> Any:
-        """An instant in the form that the column has; None where it has no times."""
+        """An instant in the column's own form; None if the column has no times."""
         if isinstance(sample, datetime):
             return instant if sample.tzinfo else instant.astimezone(self.zone).replace(tzinfo=None)
         if isinstance(sample, date):
@@ -310,7 +310,7 @@ class _Times:
         local = instant.astimezone(at.tzinfo or self.zone).replace(tzinfo=None)
         if len(sample) <= _DATE_LENGTH:
             return local.date().isoformat()
-        # To the second: a beginning of the texts that are compared, whatever fraction and offset they end in.
+        # To the second: a prefix of the compared texts, whatever fraction and offset they end in.
         return local.isoformat(sep="T" if "T" in sample else " ", timespec="seconds")
 
     def _instant(self, value: Any) -> datetime | None:
@@ -319,7 +319,7 @@ class _Times:
         elif isinstance(value, int | float) and self.unit is not None:
             return datetime.fromtimestamp(value / PER_SECOND[self.unit], UTC)
         elif isinstance(value, date) and not isinstance(value, datetime):
-            value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - in the zone that is told next
+            value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - in the zone that is set next
         if not isinstance(value, datetime):
             return None
         return (value if value.tzinfo else value.replace(tzinfo=self.zone)).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Any SQL table, or files of any shape, by a mapping file: the user says which column is what."""
+"""Read any SQL table, or files of any shape, by a mapping file in which the user names the columns."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tasks.sources.record_parser import BEFORE
 from tasks.sources.sql_reader import SqlRows, is_address
 
 NEEDED = (*REQUIRED, "request_id")
-"""What a row cannot be without: without an id it would be another selection at each pull."""
+"""Required columns: without an id a row would become a new selection at each pull."""
 
 SHOWN_COLUMNS = 20
 
 
 class SqlTable:
-    """A table, a query or files. Its batches are converted and checked already, as the mapping says.
+    """A table, a query or files. Its batches are already converted and validated, as the mapping says.
 
-    Times without an offset are in the mapping's zone, or else UTC.
+    Times without an offset are in the mapping's zone, by default UTC.
     """
 
     kind = SourceKind.TABLE.value
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes a database's address, or files. Raises InvalidMapping, and SourceUnavailable for no such address."""
+        """Read a database's address, or files. Raises InvalidMapping, and SourceUnavailable for an invalid address."""
         self._location = location
         self._mapping = load_mapping(settings.mapping) if settings.mapping else MappingFile()
         self.origins: Mapping[str, str] = _origins(self._mapping)
@@ -46,7 +46,7 @@ class SqlTable:
             self._files = Exports(location, delimiter=self._mapping.csv.delimiter)
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Rows or bytes ahead."""
+        """Rows or bytes still to read."""
         return self._table.size(cursor, since) if self._table else self._files.size(None if since else cursor)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
@@ -75,7 +75,7 @@ class SqlTable:
         )  # fmt: skip
 
     def _frame(self, rows: list[dict[str, Any]], *, begins: bool) -> pl.DataFrame:
-        """The rows with all columns that are read. Raises UnreadableInput where what `begins` has no needed ones."""
+        """Add missing columns to the rows. Raises UnreadableInput if a chunk that `begins` lacks required ones."""
         raw = frame_of(rows)
         sources = self._sources(raw)
         missing = [name for name in NEEDED if name not in sources]
@@ -103,11 +103,11 @@ class SqlTable:
     def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, ColumnSource], missing: list[str]) -> None:
         shown = ", ".join(sorted(raw.columns)[:SHOWN_COLUMNS])
         mapped = {name for source in self._mapping.columns.values() for name in source.columns}
-        # Of a line of JSON a key may be left away; a table has all of its columns.
+        # A line of JSON may omit keys; a table has all of its columns.
         absent = sorted(mapped - set(raw.columns)) if self._table is not None else []
         ctx = _without_password(self._location)
         if absent:
-            found = f"it has no column {', '.join(absent)} (its columns: {shown})"
+            found = f"it lacks the column {', '.join(absent)} (its columns: {shown})"
             raise UnreadableInput(ctx, found, "the columns that the mapping names")
         if missing:
             found = f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})"
@@ -127,7 +127,7 @@ def _key(mapping: MappingFile, block: TableFormat, named: str) -> str:
     mapped = mapping.columns.get("request_id")
     key = block.id or (mapped.column if mapped else None)
     if key is None:
-        raise InvalidMapping(named, [Fault("source.id", "says no column that tells the rows apart")])
+        raise InvalidMapping(named, [Fault("source.id", "names no column that identifies rows")])
     return key
 
 
@@ -147,6 +147,6 @@ def _origin(source: ColumnSource) -> str:
 def _without_password(location: str) -> str:
     if not is_address(location):
         return location
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - for a refusal only
+    from sqlalchemy.engine import make_url  # noqa: PLC0415 - for an error message only
 
     return make_url(location).render_as_string(hide_password=True)

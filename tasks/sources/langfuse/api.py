@@ -1,7 +1,7 @@
-"""Langfuse's public API: observations and scores of a span of time, oldest first, however its pages go.
+"""Read Langfuse's public API: observations and scores of a time span, oldest first.
 
-The pages of a request come newest first, so time is read in windows that are small enough to be read whole. Newer
-versions page by a cursor, older ones by number; where the newer path is not there, the older one is taken.
+The pages of a request come newest first, so time is read in windows small enough to be read whole. Newer versions page
+by a cursor, older ones by number; if the newer path does not exist, the older one is used.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ import stamina
 from models.errors import Fault, SettingsError, SourceUnavailable
 
 FIRST = datetime(2023, 5, 1, tzinfo=UTC)
-"""Before Langfuse was: from here on is from the beginning."""
+"""Before Langfuse existed: reading from here reads everything."""
 
 OBSERVATIONS, OLD_OBSERVATIONS = "/api/public/v2/observations", "/api/public/observations"
 SCORES, OLD_SCORES = "/api/public/v3/scores", "/api/public/v2/scores"
 
 PAGE_ROWS, OLD_PAGE_ROWS, SCORE_ROWS = 1_000, 100, 100
-"""Rows of a page, as many as the API gives at most, or should be asked for in its older version."""
+"""Rows per page: the API's maximum, or the recommended number of its older version."""
 
 PAGES = 20
-"""Of a window; what has more is read in smaller ones, so that what was read is stored before long."""
+"""Pages per window; a larger window is split, so that rows are stored soon after they are read."""
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=64)
 TIMEOUT_S = 60.0
 ATTEMPTS = 6
 RETRIES: dict[str, Any] = {"attempts": ATTEMPTS, "timeout": None, "wait_initial": 1.0, "wait_max": 30.0}
 LONGEST_WAIT_S = 120.0
-"""What the API may ask to wait for within a pull; beyond that the next pull goes on."""
+"""Longest wait that the API may ask for within a pull; after a longer one the next pull continues."""
 
 FIELDS = "core,basic,time,model,usage"
 
@@ -45,7 +45,7 @@ CONNECTION_CHECK = "Check the address and that the project's keys are valid"
 
 
 Pages = Callable[[datetime, datetime], Iterator[list[dict[str, Any]]]]
-"""What gives the pages of rows from one time to another, newest first."""
+"""Yields the pages of rows from one time to another, newest first."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class PageWindow:
 
 
 class Api:
-    """A project of a Langfuse server, read with GET alone."""
+    """A project of a Langfuse server, read with GET requests only."""
 
     def __init__(self, location: str) -> None:
-        """Takes `https://PUBLIC_KEY:SECRET_KEY@HOST`, or `https://HOST` with the keys in the environment.
+        """Connect to `https://PUBLIC_KEY:SECRET_KEY@HOST`, or `https://HOST` with the keys in the environment.
 
-        Raises SettingsError where there are no keys.
+        Raises SettingsError if there are no keys.
         """
         url = httpx.URL(location)
         public = url.username or os.environ.get("LANGFUSE_PUBLIC_KEY", "")
@@ -77,7 +77,7 @@ class Api:
 
     @contextmanager
     def opened(self) -> Iterator[Api]:
-        """Connected for as long as the context lasts."""
+        """Keep a connection open within the context."""
         with httpx.Client(base_url=self._base, auth=self._auth, timeout=TIMEOUT_S) as client:
             self._client = client
             try:
@@ -118,12 +118,12 @@ class Api:
     # --- pages --------------------------------------------------------------------------------------------------------
 
     def _old_scores(self, span: dict[str, str], names: list[str]) -> Iterator[list[dict[str, Any]]]:
-        # The older path takes one name at a time.
+        # The older path accepts one name at a time.
         for name in names:
             yield from self._numbered(OLD_SCORES, span | {"name": name, "fields": "score"})
 
     def _pages(self, path: str, parameters: Mapping[str, str]) -> Iterator[list[dict[str, Any]]] | None:
-        """Pages by cursor; None where the server does not have the path."""
+        """Pages by cursor; None if the server does not have the path."""
         if path in self._missing:
             return None
         answer = self._get(path, parameters, may_be_missing=True)
@@ -179,7 +179,7 @@ class Api:
 
 
 def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[PageWindow]:
-    """Windows of at most PAGES, as far as time can be cut; they grow where there is little to read."""
+    """Windows of at most PAGES, as far as time can be split; they grow if there is little to read."""
     length = timedelta(hours=1)
     while begin < end:
         until = min(begin + length, end)
@@ -199,7 +199,7 @@ def windows(pages: Pages, begin: datetime, end: datetime) -> Iterator[PageWindow
 _BUSY = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT)
 
 _ALL_TIME = {"fromStartTime": FIRST.isoformat(), "toStartTime": "2100-01-01T00:00:00Z"}
-"""The newer path wants its requests bounded."""
+"""The newer path requires a bounded time span."""
 
 
 def _stamp(instant: datetime) -> str:
@@ -207,7 +207,7 @@ def _stamp(instant: datetime) -> str:
 
 
 def _again(error: Exception) -> bool | float:
-    """Whether to ask again: after how many seconds where the server says so, else with growing waits."""
+    """Whether to retry: after the number of seconds that the server asks for, else with growing waits."""
     if isinstance(error, httpx.HTTPStatusError):
         wait = requested_wait_s(error.response, datetime.now(UTC))
         return True if wait is None else wait if wait <= LONGEST_WAIT_S else False
@@ -215,14 +215,14 @@ def _again(error: Exception) -> bool | float:
 
 
 def requested_wait_s(answer: httpx.Response, now: datetime) -> float | None:
-    """How long an answer asks to wait before the next request; None where it does not say."""
-    parameters_of_trace = answer.headers.get("retry-after", "")
+    """How long a response asks to wait before the next request; None if it does not say."""
+    requested_wait = answer.headers.get("retry-after", "")
     try:
-        return max(0.0, float(parameters_of_trace))
+        return max(0.0, float(requested_wait))
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(parameters_of_trace) - now).total_seconds())
+        return max(0.0, (parsedate_to_datetime(requested_wait) - now).total_seconds())
     except (TypeError, ValueError):
         return None
 
@@ -239,7 +239,7 @@ def _cause(error: Exception, path: str) -> str:
 
 def _advice(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _REFUSED:
-        return "What was read is kept; the next pull goes on there"
+        return "What was read is kept; the next pull continues from there"
     return CONNECTION_CHECK
 
 

@@ -1,4 +1,4 @@
-"""Langfuse: generations and scores, by its public API, or from the files that it exports to blob storage."""
+"""Langfuse: generations and scores from its public API, or from the files that it exports to blob storage."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from tasks.sources.record_parser import (
 )  # fmt: skip
 
 SELECTED = "GENERATION"
-"""The type of an observation that is a pick; what contains it, such as a span or an agent, only adds it up again."""
+"""Observation types that are selections; spans or agents around them only repeat their sums."""
 
 FILES_ASIDE = ("traces", "manifests")
-"""Folders of an export whose files hold no observation and no score."""
+"""Folders of an export whose files hold neither observations nor scores."""
 
 ORIGINS = {
     "timestamp": "startTime",
@@ -54,26 +54,26 @@ ORIGINS = {
 
 
 class Langfuse(FileSource):
-    """Generations with their scores, which often come later than they."""
+    """Generations with their scores, which often arrive later."""
 
     kind = SourceKind.LANGFUSE.value
     origins = ORIGINS
 
     def __init__(self, location: str, settings: SourceSettings) -> None:
-        """Takes `https://PUBLIC_KEY:SECRET_KEY@HOST`, or files. Raises InvalidMapping, SettingsError without keys."""
+        """Read from `https://PUBLIC_KEY:SECRET_KEY@HOST`, or files. Raises InvalidMapping, SettingsError."""
         super().__init__(Exports(location, keep=_READ_FIELDS, aside=FILES_ASIDE))
         self._api = Api(location) if location.startswith(("https://", "http://")) else None
         self._overlap = timedelta(minutes=settings.overlap_minutes)
         self._reader = _TraceReader(settings)
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Seconds of the API's time that are ahead, or bytes of files."""
+        """Seconds of the API's time still to read, or bytes of files."""
         if self._api is None:
             return super().size(cursor, since)
         return int((datetime.now(UTC) - self._begin(_cursor(cursor), since)).total_seconds())
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """Observations by rising time, then the scores of that time; see tasks.ingestion.source.Source."""
+        """Observations by ascending time, then the scores of that time; see tasks.ingestion.source.Source."""
         self._reader.forget()
         if self._api is None:
             yield from super().batches(cursor, since)
@@ -93,7 +93,7 @@ class Langfuse(FileSource):
             yield rows.batch(json.dumps(state), int((window.end - begin).total_seconds()))
         names = self._reader.score_names
         if names:
-            # Scores of a name that was not asked for before are all to come.
+            # All scores of a newly configured name are still to read.
             yield from self._scores(api, state if state.get("names") == names else state | {"scores": None}, since, now)
 
     def _scores(self, api: Api, state: dict[str, Any], since: datetime | None, now: datetime) -> Iterator[Batch]:
@@ -130,15 +130,15 @@ _READ_FIELDS = frozenset({
     "trace_name", "traceName", "observation_id", "observationId", "data_type", "dataType", "value", "timestamp",
     "subject",
 })  # fmt: skip
-"""Everything but what was asked and answered."""
+"""All keys but prompts and answers."""
 
 
 _LookUp = Callable[[str], list[str]]
-"""What gives the generations of a trace."""
+"""Returns the generations of a trace."""
 
 
 class _TraceReader:
-    """Observations and scores as they are written, by the API in one style of names, in files in another."""
+    """Parse observations and scores, whose keys have one naming style in the API and another in files."""
 
     def __init__(self, settings: SourceSettings) -> None:
         self._settings = settings
@@ -155,7 +155,7 @@ class _TraceReader:
         return sorted({scale.name for scale in self._scales.values()})
 
     def forget(self) -> None:
-        """Begin a pull: what generations a trace has is known of those that were read in it."""
+        """Begin a pull: the generations of a trace are known only if they are read in it."""
         self._generations, self._looked_up = {}, set()
 
     def take(self, found: Mapping[str, Any], rows: Sorted) -> None:
@@ -192,7 +192,7 @@ class _TraceReader:
                 known_ones.append(str(found.get("id")))
 
     def score(self, found: Mapping[str, Any], rows: Sorted, look_up: _LookUp | None) -> None:
-        """Take a score of a name that is asked for; one of a trace goes to its generation, where it has one alone."""
+        """Add a score of a configured name; a score of a trace goes to its generation if it has exactly one."""
         columns = [column for column, scale in self._scales.items() if scale.name == found.get("name")]
         if not columns:
             rows.skipped["is a score that is not asked for"] += 1
@@ -210,7 +210,7 @@ class _TraceReader:
                 rows.amend(subject, column, share)
 
     def _subject(self, found: Mapping[str, Any], look_up: _LookUp | None) -> Any:
-        """The generation that a score is of, or why there is none, counted."""
+        """The generation of a score, or the counted reason why there is none."""
         subject = nested(found.get("subject"))
         observation = first(found, "observation_id", "observationId")
         trace = first(found, "trace_id", "traceId")
@@ -224,7 +224,7 @@ class _TraceReader:
             return Counter({"is a score of a session or an experiment": 1})
         ids = self._generations.get(str(trace))
         if look_up is not None and trace not in self._looked_up:
-            # The trace may go back before what was read in this pull.
+            # The trace may have begun before the span of this pull.
             ids = self._generations[str(trace)] = look_up(str(trace))
             self._looked_up.add(trace)
         if not ids:
@@ -233,7 +233,7 @@ class _TraceReader:
 
 
 class _Usage:
-    """Tokens by kind; Langfuse holds kinds apart, so that those of input add up to the prompt."""
+    """Tokens by kind; Langfuse keeps kinds separate, so that those of input add up to the prompt."""
 
     def __init__(self, found: Mapping[str, Any]) -> None:
         details = nested(first(found, "usage_details", "usageDetails")) or nested(found.get("usage"))
@@ -257,7 +257,7 @@ def _cost(found: Mapping[str, Any], *, tokens: object, free: bool) -> Any:
 
 
 def _share(found: Mapping[str, Any], scale: Scale) -> float | None:
-    """A numeric or true-or-false score between 0 and 1; of a category the number is only its place in a list."""
+    """A numeric or boolean score between 0 and 1; a category's number is only its index in a list."""
     kind = str(first(found, "data_type", "dataType")).upper()
     value = known(found.get("value"))
     if kind == "BOOLEAN":
@@ -267,7 +267,7 @@ def _share(found: Mapping[str, Any], scale: Scale) -> float | None:
 
 
 def _follows(state: Mapping[str, Any], what: str, begin: datetime) -> bool:
-    """Whether reading from `begin` leaves nothing out between it and where reading had come to."""
+    """Whether reading from `begin` leaves no gap after the position reached before."""
     reached = state.get(what)
     return not reached or begin <= datetime.fromisoformat(reached)
 

@@ -1,7 +1,7 @@
-"""Conventions: the names by which OpenTelemetry's instrumentations say what a call of a model was.
+"""Attribute names that OpenTelemetry instrumentations use for model calls.
 
-Those of OpenTelemetry's GenAI conventions, its older ones, OpenInference, OpenLLMetry (Traceloop), OpenLIT, LiteLLM and
-Pydantic AI; of several the first that is there holds.
+Covers OpenTelemetry's GenAI conventions, its older ones, OpenInference, OpenLLMetry (Traceloop), OpenLIT, LiteLLM and
+Pydantic AI; the first present name takes precedence.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MODEL = (
     "gen_ai.response.model", "llm.response.model_name", "llm.response.model", "llm.model_name", "embedding.model_name",
     "gen_ai.request.model", "llm.request.model_name", "llm.request.model",
 )  # fmt: skip
-"""The model that served, else the one that was asked for."""
+"""The model that served, else the requested one."""
 
 PROVIDER = ("gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system")
 
@@ -39,7 +39,7 @@ CACHE_WRITE_TOKENS = (
     "llm.token_count.prompt_details.cache_write", "gen_ai.usage.cache_creation_input_tokens",
     "gen_ai.usage.prompt_tokens_details.cache_creation_tokens",
 )  # fmt: skip
-"""What the provider's cache saved or stored: for the price alone. It is no hit of the router's cache."""
+"""Tokens read from or written to the provider's cache: for the price only, not a hit of the router's cache."""
 
 RESPONSE_ID = ("gen_ai.response.id",)
 ERROR_TYPE = ("error.type",)
@@ -49,16 +49,16 @@ EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL = (
     f"gen_ai.evaluation.{name}" for name in ("name", "score.value", "score.label")
 )
 JUDGED = ("annotations.", "evaluations.")
-"""How OpenInference's begin: each field of each is an attribute."""
+"""Prefixes of OpenInference's lists: each field of each item is an attribute."""
 
 COMPLEXITY, CACHE_HIT, ACCURACY, SATISFACTION, TEAM, INTERNAL = (
     f"routewatch.{name}" for name in ("complexity", "cache_hit", "accuracy", "user_satisfaction", "team", "internal")
 )
-"""What a router may say itself, where no convention has a name for it."""
+"""Attributes that a router may set itself where no convention has a name."""
 
 
 class Role(Enum):
-    """What a span is in a trace. A STEP is of an agent, a tool or a chain; PLAIN ones know nothing of models."""
+    """The role of a span in a trace. A STEP is of an agent, a tool or a chain; a PLAIN one has no model data."""
 
     GENERATION = "generation"
     EMBEDDING = "embedding"
@@ -93,11 +93,11 @@ ROLES: Mapping[str, Mapping[str, Role | str]] = {
         "chat": Role.GENERATION, "completion": Role.GENERATION, "embedding": Role.EMBEDDING, "rerank": "a reranking",
     },
 }  # fmt: skip
-"""By which attribute a span says what it is, the surest first; a text is why it is no selection."""
+"""Attributes that name a span's role, most reliable first; a text is the reason why it is not a selection."""
 
 ATTRIBUTES = frozenset({
     *MODEL, *PROVIDER, *COST_USD, *COST_PARTS, COST_AMOUNT, COST_CURRENCY, *PROMPT_TOKENS, *COMPLETION_TOKENS,
     *CACHE_READ_TOKENS, *CACHE_WRITE_TOKENS, *RESPONSE_ID, *ERROR_TYPE, EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL,
     CACHE_HIT, ACCURACY, SATISFACTION, EXCEPTION_TYPE, *ROLES,
 })  # fmt: skip
-"""All that are read whatever the settings are."""
+"""All attributes that are read regardless of the settings."""

@@ -1,7 +1,7 @@
-"""OTLP: OpenTelemetry's messages, from protobuf or JSON, span by span.
+"""Decode OTLP, OpenTelemetry's messages, from protobuf or JSON, span by span.
 
-A body may hold millions of spans that are nothing but their two bytes, and become a hundred times as large in memory:
-of protobuf one span at a time is made a message, and of JSON they are counted before.
+A body may hold millions of spans of only two bytes each, and grow a hundredfold in memory: protobuf is decoded one
+span at a time, and the spans of JSON are counted before decoding.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from typing import Any
 import orjson
 
 Group = tuple[Any, Iterable[Any]]
-"""A resource and what is of it: its spans or its log records, as messages."""
+"""A resource with its spans or log records, as messages."""
 
 
 class Signal(Enum):
-    """What a message tells of: the names of its three levels in JSON."""
+    """The kind of signal in a message: the names of its three levels in JSON."""
 
     TRACES = ("resourceSpans", "scopeSpans", "spans")
     LOGS = ("resourceLogs", "scopeLogs", "logRecords")
 
 
 class TooLarge(ValueError):
-    """More spans or log records than are taken at once, or one that is too large."""
+    """More spans or log records than are accepted at once, or one that is too large."""
 
 
 LARGEST_ITEM = 8 * 1024 * 1024
 
 
 def from_protobuf(signal: Signal, body: bytes, most: int | None = None) -> Iterator[Group]:
-    """What an ExportTraceServiceRequest or ExportLogsServiceRequest holds. Raises ValueError and TooLarge midway."""
+    """Decode an ExportTraceServiceRequest or ExportLogsServiceRequest. Raises ValueError and TooLarge midway."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415
 
     resource_of, item_of = _types(signal)
@@ -59,9 +59,9 @@ def from_protobuf(signal: Signal, body: bytes, most: int | None = None) -> Itera
 
 
 def from_json(signal: Signal, body: bytes, wants: Callable[[str], bool], most: int | None = None) -> Iterator[Group]:
-    """The same from JSON, whose ids are in hex, unlike in other messages' JSON. Raises ValueError and TooLarge.
+    """Decode JSON, whose ids are in hex, unlike in protobuf's usual JSON. Raises ValueError and TooLarge.
 
-    What nobody wants is not read: most of a body are prompts and answers.
+    Skips unused attributes: prompts and answers make up most of a body.
     """
     try:
         content = orjson.loads(body)
@@ -71,7 +71,7 @@ def from_json(signal: Signal, body: bytes, wants: Callable[[str], bool], most: i
 
 
 def from_object(signal: Signal, content: Any, wants: Callable[[str], bool], most: int | None = None) -> Iterator[Group]:
-    """The same from JSON that was parsed already, and is changed by it. Raises ValueError and TooLarge."""
+    """Decode parsed JSON, modifying it in place. Raises ValueError and TooLarge."""
     from google.protobuf.json_format import ParseDict, ParseError  # noqa: PLC0415
 
     if not isinstance(content, dict):
@@ -103,10 +103,10 @@ _PART = ("traceId", "spanId", "timeUnixNano", "attributes")
 _ITEM = (
     *_PART, "parentSpanId", "startTimeUnixNano", "endTimeUnixNano", "observedTimeUnixNano", "events", "links", "status",
 )  # fmt: skip
-"""What is read of a span or log record, and of an event or link in it."""
+"""Fields that are read of a span or log record, and of an event or link in it."""
 
 _OUTER, _INNER = 1, 2
-"""Fields: of a request and the resource in its parts; of these parts and of theirs."""
+"""Field numbers: of a request, of the resource in its parts, of these parts and of their parts."""
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
@@ -156,7 +156,7 @@ def _parsed(kind: Any, payload: memoryview) -> Any:
 
 
 def _payloads(message: memoryview, field: int) -> Iterator[memoryview]:
-    """What the fields of a number hold that are messages themselves. Raises ValueError where a message is none."""
+    """The submessages in the fields of this number. Raises ValueError if the message is invalid."""
     position, end = 0, len(message)
     while position < end:
         tag, position = _number(message, position)
@@ -177,7 +177,7 @@ def _payloads(message: memoryview, field: int) -> Iterator[memoryview]:
 
 
 def _number(message: memoryview, position: int) -> tuple[int, int]:
-    """A varint, and where it ends."""
+    """Decode a varint; also return the position after it."""
     value = 0
     for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
         value |= (byte & ~_MORE) << (_BITS * index)
@@ -187,14 +187,14 @@ def _number(message: memoryview, position: int) -> tuple[int, int]:
 
 
 def _each(message: Any, name: str, fields: Iterable[str]) -> Iterator[Any]:
-    """The items of a repeated field, of which only these fields are left; what is no list is found by the parser."""
+    """The items of a repeated field, reduced to these fields; the parser rejects what is not a list."""
     if isinstance(message, dict) and isinstance(items := message.get(name), list):
         message[name] = items = [_kept(item, fields) for item in items]
         yield from items
 
 
 def _kept(message: Any, fields: Iterable[str]) -> Any:
-    """A message with these fields alone, which may be written in either of two ways."""
+    """A message reduced to these fields, in snake or camel case."""
     if not isinstance(message, dict):
         return message
     found = ((name, message.get(name, message.get(_snake(name)))) for name in fields)
@@ -213,9 +213,9 @@ def _only(message: Any, name: str, fields: Iterable[str], wants: Callable[[str],
 
 
 def _finish(message: Any, wants: Callable[[str], bool]) -> None:
-    """Leave the attributes that are wanted, and give the ids as the parser takes them: in base64.
+    """Keep the requested attributes, and encode the ids in base64, as the parser expects.
 
-    An id that is neither hex nor base64 of the right length becomes none.
+    An id that is neither hex nor base64 of the right length becomes empty.
     """
     if not isinstance(message, dict):
         return

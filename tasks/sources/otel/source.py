@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans of calls of models, from files as the Collector's file exporter writes them."""
+"""OpenTelemetry: spans of model calls, from files written by the Collector's file exporter."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ ORIGINS: Mapping[str, str] = {
 
 
 class OTel:
-    """Files of OTLP: JSON lines or JSON, protobuf by itself or with each message's length before it, `.gz` too.
+    """OTLP files: JSON lines or JSON, protobuf as one message or length-prefixed messages, `.gz` too.
 
-    What was read last is read again where something is new: a call may wrap one that was in the part before.
+    If there is anything new, the part read last is read again: a call may wrap one in the part before.
     """
 
     kind = SourceKind.OTEL.value
@@ -57,11 +57,11 @@ class OTel:
         self._exports = Exports(location, parse=self._line, file_parsers=dict.fromkeys(PROTOBUF, self._messages))
 
     def size(self, cursor: str | None, since: datetime | None) -> int:
-        """Bytes that are new."""
+        """Bytes still to read."""
         return self._exports.size(None if since else _Cursor.of(cursor).read)
 
     def batches(self, cursor: str | None, since: datetime | None) -> Iterator[Batch]:
-        """What is new, part by part; of everything, what began since the instant where one is given."""
+        """Read what is new, part by part; with `since`, everything that began at or after it."""
         start = _Cursor() if since else _Cursor.of(cursor)
         again = start.again if self._exports.size(start.read) else start.read
         traces = Traces()
@@ -111,7 +111,7 @@ class OTel:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a line or a message holds."""
+    """The spans and evaluations of a line or a message."""
 
     spans: list[Span]
     scores: list[Score]
@@ -119,7 +119,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Cursor:
-    """Up to where was read, and from where to read again when there is more."""
+    """The position read up to, and where to reread from when there is more."""
 
     read: str | None = None
     again: str | None = None
@@ -145,10 +145,10 @@ def _since(batch: Batch, since: datetime | None) -> Batch:
 
 
 def _delimited(path: Path) -> Iterator[bytes | None]:
-    """A file's messages, None at last where it breaks off.
+    """A file's messages; a last None if the file is truncated.
 
-    Before each stands its length: in four bytes as the Collector writes them, or as protobuf's own libraries do; or the
-    file is one message, whose first byte says so.
+    Each message follows its length, in four bytes as the Collector writes it or as a varint as protobuf's libraries do;
+    or the file is one message, recognized by its first byte.
     """
     with _opened(path) as stream:
         head = stream.peek(1)[:1]
@@ -180,7 +180,7 @@ def _read_messages(path: Path, stream: IO[bytes]) -> bytes:
 
 
 def _four_bytes(stream: IO[bytes]) -> int | None:
-    """None at the end; -1 where it is none."""
+    """The length; None at the end, -1 if it is invalid."""
     prefix = stream.read(4)
     return (int.from_bytes(prefix) if len(prefix) == 4 else -1) if prefix else None  # noqa: PLR2004
 

@@ -1,4 +1,4 @@
-"""Spans: what one OpenTelemetry span says of a call of a model, by whichever conventions it was written."""
+"""Read model calls from single OpenTelemetry spans, in any supported convention."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ UNIDENTIFIED = "its trace id or span id is none"
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """An evaluation of an answer: of the span `of`, or of the one whose answer has the response id.
+    """An evaluation of an answer: of the span `of`, or of the span whose answer has the response id.
 
-    `at` orders several of the same column: the newest holds. `value` is between 0 and 1, or NaN: to be counted as none.
+    `at` orders several of the same column: the newest takes precedence. `value` is between 0 and 1, or NaN if invalid.
     """
 
     column: str
@@ -40,10 +40,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span, as far as it matters. `row` has the columns of a pick and of its price, of sound calls only.
+    """One span with the data that is used. `row` has the columns of a selection and of its price, for valid calls only.
 
-    `skipped` is why it is no selection, `fault` why it should be one and cannot. `said` is what it says of whatever
-    goes on under it (complexity, team, internal), `origin` the same of its resource.
+    `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid. `said` holds what
+    it sets for all spans below it (complexity, team, internal), `origin` the same from its resource.
     """
 
     trace: str
@@ -68,19 +68,19 @@ class Span:
 
 
 def request_id_of(trace: str, span: str) -> str:
-    """The selection's id: of trace and span, which every span has and no other.
+    """The selection's id, made of trace and span id, which together are unique to every span.
 
-    A response id is missing where a call failed, is the same on each of two instrumentations, and on an answer that a
-    cache gives again.
+    The response id does not serve: failed calls lack it, two instrumentations of a call share it, and so does an answer
+    that a cache returns again.
     """
     return f"otel:{trace}:{span}"
 
 
 class SpanReader:
-    """Reads spans, and evaluations beside them, as a source's settings say."""
+    """Read spans, and evaluations beside them, according to a source's settings."""
 
     def __init__(self, settings: SourceSettings) -> None:
-        """Raises InvalidMapping where the settings name a mapping file that is none."""
+        """Raises InvalidMapping if the settings name an invalid mapping file."""
         self._said_by = {
             "complexity": _either(settings.complexity_key, names.COMPLEXITY),
             "team": _either(settings.team_key, names.TEAM),
@@ -91,7 +91,7 @@ class SpanReader:
         self._wanted = names.ATTRIBUTES.union(*self._said_by.values())
 
     def wants(self, attribute: str) -> bool:
-        """Whether an attribute of this name is read: prompts and answers are not, and not even copied."""
+        """Whether an attribute of this name is read: prompts and answers are neither read nor copied."""
         return attribute in self._wanted or attribute.startswith(names.JUDGED)
 
     def spans(self, groups: Iterable[Group]) -> Iterator[Span]:
@@ -122,7 +122,7 @@ class SpanReader:
             trace,
             own,
             parent or None,
-            # A call that cannot be counted must not keep the one around it from being counted.
+            # An invalid call must not keep the call around it from being counted.
             role=Role.PLAIN if fault else role,
             row=_row(span, attributes, self._zero_is_free) if role.is_call and not fault else None,
             skipped=skipped,
@@ -148,7 +148,7 @@ class SpanReader:
         return {column: text for column, text in said if text is not None}
 
     def _scores(self, span: Any, attributes: Attributes, role: Role) -> Iterator[Score]:
-        """Of what the span is or holds: an evaluation by itself, events, and OpenInference's lists."""
+        """The evaluations in the span: the span itself, its events, and OpenInference's lists."""
         at, own = span.end_time_unix_nano, (span.trace_id.hex(), span.span_id.hex())
         if names.EVALUATION_NAME in attributes and not role.is_call:
             judged = [(link.trace_id.hex(), link.span_id.hex()) for link in span.links]
@@ -179,7 +179,7 @@ _LISTED = re.compile(r"(annotations|evaluations)\.(\d{1,4})\.(?:annotation|evalu
 _STANDARD = {"name": names.EVALUATION_NAME, "score": names.SCORE_VALUE, "label": names.SCORE_LABEL}
 
 _LABELS = {"pass": 1.0, "passed": 1.0, "correct": 1.0, "fail": 0.0, "failed": 0.0, "incorrect": 0.0}
-"""Of evaluations that have a label instead of a score; what another label means only its author knows."""
+"""Scores of evaluations with a label instead of a score; the meaning of other labels is unknown."""
 
 
 def _either(own: str | None, ours: str) -> tuple[str, ...]:
@@ -202,7 +202,7 @@ def _role(attributes: Attributes) -> tuple[Role, str | None]:
     if names.OPERATION in attributes:
         return Role.STEP, "another operation"
     if _text(attributes, names.MODEL) is not None and _text(attributes, names.PROVIDER) is not None:
-        # Some instrumentations name no operation.
+        # Some instrumentations do not name an operation.
         return (Role.EMBEDDING if "embedding.model_name" in attributes else Role.GENERATION), None
     return Role.PLAIN, "no call of a model"
 
@@ -216,7 +216,7 @@ def _fault(span: Any, attributes: Attributes) -> str | None:
 
 
 def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
-    """As texts, so that whatever is no number is found and told by the check of all picks."""
+    """As texts, so that the validation of all selections finds and reports any value that is not a number."""
     named_error = _text(attributes, names.ERROR_TYPE)
     failed = span.status.code == _FAILED or named_error is not None
     elapsed_ms = (span.end_time_unix_nano - span.start_time_unix_nano) / _NS_PER_MS
@@ -245,13 +245,13 @@ def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any
 
 
 def _with_cached(prompt: str | None, cached: int) -> str | None:
-    """The prompt's tokens with those of the provider's cache, which some instrumentations count beside it."""
+    """The prompt's tokens with those of the provider's cache, which some instrumentations count separately."""
     count = _count(prompt)
     return str(count + cached) if count is not None and count < cached else prompt
 
 
 def _cost_usd(attributes: Attributes, *, free: bool) -> str | None:
-    """Instrumentations that have no price for a model say that it cost 0."""
+    """The cost; 0 is unknown, since instrumentations without a price for a model report 0."""
     cost = _said_cost_usd(attributes)
     has_tokens = any(_count(_text(attributes, keys)) for keys in (names.PROMPT_TOKENS, names.COMPLETION_TOKENS))
     return None if cost is not None and has_tokens and not free and _is_zero(cost) else cost
@@ -282,7 +282,7 @@ def _exception_type(span: Any) -> str | None:
 
 
 def _listed(attributes: Attributes) -> list[dict[str, Value]]:
-    """OpenInference's annotations and evaluations, under the standard's names."""
+    """OpenInference's annotations and evaluations, converted to the standard's names."""
     found: dict[tuple[str, str], dict[str, Value]] = {}
     for key, value in attributes.items():
         if key.startswith(names.JUDGED) and (match := _LISTED.fullmatch(key)):
@@ -291,7 +291,7 @@ def _listed(attributes: Attributes) -> list[dict[str, Value]]:
 
 
 def _share(attributes: Attributes, scale: Scale) -> float | None:
-    """A score between 0 and 1, or NaN where it is none; None where there is neither a score nor a label that is one."""
+    """A score between 0 and 1, NaN if it is invalid; None if there is neither a score nor a known label."""
     if (value := attributes.get(names.SCORE_VALUE)) is None:
         return _LABELS.get(str(attributes.get(names.SCORE_LABEL)).lower())
     share = scale.share(value)
@@ -299,7 +299,7 @@ def _share(attributes: Attributes, scale: Scale) -> float | None:
 
 
 def _text(attributes: Attributes, keys: Iterable[str]) -> str | None:
-    """The first of the attributes that says something."""
+    """The first attribute with a value."""
     for name in keys:
         value = attributes.get(name)
         if value is not None and (text := str(value).strip()):

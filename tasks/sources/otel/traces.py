@@ -1,4 +1,4 @@
-"""Traces: which of the spans of a trace are selections, whatever order and however often they arrive in."""
+"""Find the selections among the spans of a trace, in any arrival order and with duplicates."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tasks.sources.otel.spans import Key, Score, Span, request_id_of
 MOST_SPANS = 100_000
 MOST_SPANS_OF_TRACE = 5_000
 MOST_SCORES_OF_CALL = 32
-"""What is remembered: a call that comes later than so many others is taken for a selection of its own."""
+"""Number of remembered spans: a call that arrives after more others counts as a selection of its own."""
 
 DEFAULT_OVERHEAD = "classifier"
-"""What a call was for that a router only says to be its own."""
+"""Default purpose of a call that a router only marks as internal."""
 
 WRAPS = "a call that wraps another one"
 AGAIN = "the same span again"
 
 OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
-"""What a call that wraps another one says of it; what is said of all below, see tasks.sources.otel.spans.Span."""
+"""Columns that a wrapping call passes on to the wrapped one; those for all spans below are in Span.said."""
 
 
 @dataclass(frozen=True)
 class FinishedTraces:
-    """What became of spans. `batch` has picks of earlier spans too, where these say something new of them.
+    """The outcome of spans. `batch` also has selections of earlier spans to which these add something.
 
-    `stored` is to be given to `Traces.confirm` once the batch is stored.
+    Pass `stored` to `Traces.confirm` once the batch is stored.
     """
 
     batch: Batch
@@ -41,10 +41,10 @@ class FinishedTraces:
 
 
 class Traces:
-    """Remembers the spans of late, so that a call that is seen by two instrumentations counts once.
+    """Remember recent spans, so that a call recorded by two instrumentations counts once.
 
-    Of calls in each other the innermost count: they are what was paid for. The result depends on the spans alone, as
-    long as all of a trace is remembered. Not for several threads at once.
+    Of nested calls the innermost count: they are the paid ones. The result depends on the spans alone, as long as the
+    whole trace is remembered. Not thread-safe.
     """
 
     def __init__(self, most_spans: int = MOST_SPANS, most_of_trace: int = MOST_SPANS_OF_TRACE) -> None:
@@ -56,18 +56,18 @@ class Traces:
 
     @property
     def span_count(self) -> int:
-        """How many spans are remembered."""
+        """Number of remembered spans."""
         return sum(len(trace.spans) for trace in self._traces.values())
 
     @property
     def most_scores(self) -> int:
-        """How many evaluations are remembered of the call that has the most of them."""
+        """Largest number of remembered evaluations of one call."""
         return max(map(len, self._scores.values()), default=0)
 
     def add(
         self, spans: Iterable[Span], scores: Iterable[Score] = (), *, rejected: Mapping[str, int] | None = None
     ) -> FinishedTraces:
-        """Take spans and evaluations in, and say what follows from them. `rejected` is counted in."""
+        """Add spans and evaluations, and return their outcome, including the counts in `rejected`."""
         stats = _BatchBuilder(rejected=Counter(rejected or {}))
         fresh: dict[Key, Span] = {}
         judged: list[Score] = list(scores)
@@ -90,7 +90,7 @@ class Traces:
         return FinishedTraces(stats.batch(), stats.stored)
 
     def confirm(self, finished: FinishedTraces) -> None:
-        """The batch is stored: what was stored is not given again, unless something new is said of it."""
+        """Mark the batch as stored: its rows are returned again only if something new is added to them."""
         for (trace, span), row in finished.stored.items():
             if self._knows(trace, span):
                 self._traces[trace].stored[span] = row
@@ -111,7 +111,7 @@ class Traces:
             self._trace_of_answer[span.response_id] = span.trace
 
     def _note(self, score: Score) -> Iterator[str]:
-        """Remember an evaluation; gives the traces that it is of, as far as they are known."""
+        """Remember an evaluation; return its traces, as far as they are known."""
         targets = [] if score.of is None else [score.of]
         if score.of is not None and score.of[0] in self._traces:
             yield score.of[0]
@@ -150,7 +150,7 @@ class Traces:
                 stats.amend(row["request_id"], self._scores_of([span, *outer]))
 
     def _scores_of(self, calls: list[Span]) -> dict[str, float]:
-        """By column, the newest of the innermost of these calls that was evaluated."""
+        """By column, the newest evaluation of the innermost evaluated call."""
         found: dict[str, float] = {}
         for span in calls:
             targets = [span.key] if span.response_id is None else [span.key, _answer(span.response_id)]
@@ -164,7 +164,7 @@ class Traces:
         return found
 
     def _of_earlier(self, judged: Iterable[Score]) -> list[dict[str, Any]]:
-        """Amendments of calls that are not remembered, and may be stored."""
+        """Amendments of calls that are no longer remembered but may be stored."""
         return [
             {"request_id": request_id_of(*score.of), score.column: score.value}
             for score in sorted(judged, key=_newest)
@@ -198,13 +198,13 @@ _OVERHEAD_SCHEMA: dict[str, Any] = {
 
 @dataclass
 class _Trace:
-    """The spans of one trace by their ids, and what was stored of them."""
+    """The spans of one trace by their ids, and their stored rows."""
 
     spans: dict[str, Span] = field(default_factory=dict)
     stored: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def above(self, span: Span) -> Iterator[Span]:
-        """The spans around one, from the inside, as far as they are known."""
+        """The known ancestors of a span, innermost first."""
         seen = {span.id}
         while span.parent is not None and span.parent not in seen and span.parent in self.spans:
             span = self.spans[span.parent]
@@ -212,7 +212,7 @@ class _Trace:
             yield span
 
     def call_around(self, call: Span) -> Span | None:
-        """The same call as another instrumentation saw it: of the same role, and no agent or tool in between."""
+        """The same call in another instrumentation's span: same role, no agent or tool in between."""
         nearest = next((span for span in self.above(call) if span.role is not Role.PLAIN), None)
         return nearest if nearest is not None and nearest.role is call.role else None
 
@@ -261,7 +261,7 @@ def _frame(rows: list[dict[str, Any]], schema: Mapping[str, Any]) -> pl.DataFram
 
 
 def _outward(call: Span, around: Mapping[str, Span | None]) -> Iterator[Span]:
-    """The calls that wrap one, from the inside."""
+    """The calls that wrap a call, innermost first."""
     outer, seen = around[call.id], {call.id}
     while outer is not None and outer.id not in seen:
         seen.add(outer.id)
@@ -270,7 +270,7 @@ def _outward(call: Span, around: Mapping[str, Span | None]) -> Iterator[Span]:
 
 
 def _merged(call: Span, outer: list[Span], above: list[Span]) -> dict[str, Any]:
-    """A row: what the call says itself, and what it does not say from what is around it, the closest first."""
+    """A row: the call's own values, and missing ones from the spans around it, closest first."""
     row = dict(call.row or {})
     for name in OF_THE_CALL:
         row[name] = next((it.row[name] for it in (call, *outer) if it.row and it.row[name] is not None), None)
