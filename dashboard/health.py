@@ -17,7 +17,7 @@ from models.database import check_revision, reading
 from models.errors import SchemaOutdated
 from tasks.rollups.checkpoint import read_known_checkpoint
 
-OLDEST_FOLD = timedelta(minutes=10)
+OLDEST_UPDATE = timedelta(minutes=10)
 WINDOW = timedelta(minutes=15)
 """Over how much of what was counted last the KPIs are told."""
 MOST_MODELS = 200
@@ -51,8 +51,8 @@ def readyz(request: Request, _name: Reader) -> Alive:
         behind_s = lag_s(connection, now)
     if behind_s is None:
         raise _not_ready(f"no selection has been counted yet: {_COUNTING}")
-    if behind_s > OLDEST_FOLD.total_seconds():
-        oldest_s = OLDEST_FOLD.total_seconds()
+    if behind_s > OLDEST_UPDATE.total_seconds():
+        oldest_s = OLDEST_UPDATE.total_seconds()
         raise _not_ready(f"selections were counted {behind_s:.0f} s ago, more than {oldest_s:.0f} s: {_COUNTING}")
     return Alive()
 

@@ -123,7 +123,7 @@ def _holds_secret(parts: SplitResult) -> bool:
 
 
 def _is_token(segment: str) -> bool:
-    has_digits = any(letter.isdigit() for letter in segment)
+    has_digits = any(character.isdigit() for character in segment)
     return len(segment) > (_LONGEST_PLAIN_WITH_DIGITS if has_digits else _LONGEST_PLAIN)
 
 

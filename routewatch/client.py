@@ -102,11 +102,11 @@ class RouterLog:
         row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
         row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
         try:
-            pick = self._checked(row)
+            selection = self._checked(row)
         except ValueError as fault:
             self._writer.refuse(str(fault))
             return None
-        return str(pick["request_id"]) if self._writer.add(pick) else None
+        return str(selection["request_id"]) if self._writer.add(selection) else None
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all selections recorded so far are written; False on timeout or if any was dropped meanwhile.

@@ -98,8 +98,8 @@ def reaching(url: URL) -> Iterator[None]:
     except Exception as error:
         if not _is_unavailability(error):
             raise
-        told = error.orig if isinstance(error, DBAPIError) else None
-        raise DatabaseUnavailable(shown(url), str(told or error).strip().partition("\n")[0]) from error
+        cause = error.orig if isinstance(error, DBAPIError) else None
+        raise DatabaseUnavailable(shown(url), str(cause or error).strip().partition("\n")[0]) from error
 
 
 # ----------------------------------------------------------------------------------------------------------------------

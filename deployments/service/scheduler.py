@@ -19,7 +19,7 @@ logger = logging.getLogger("routewatch")
 
 CONCURRENT_RUNS = 4
 START_TIMEOUT_S = 120.0
-LOOKS_EVERY_S = 300.0
+CHECKS_EVERY_S = 300.0
 POLL_S = 0.2
 
 
@@ -70,7 +70,7 @@ def _monitor_runs(ctx: AppContext, stopping: Event) -> None:
             monitor_runs(ctx, datetime.now(UTC))
         except Exception as error:  # noqa: BLE001 - a server or database that is away comes back
             logger.warning("runs could not be looked after, which is tried again: %s: %s", type(error).__name__, error)
-        stopping.wait(LOOKS_EVERY_S)
+        stopping.wait(CHECKS_EVERY_S)
 
 
 def _wait_for_server(api: str) -> None:

@@ -104,8 +104,8 @@ def slowest(
     """
     tops = with_slowest(minutes).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
     ends = tops.select("model_id", "slowest_ms", pl.col("bucket") + MINUTE).sort("bucket")
-    looks = pl.datetime_range(first, last, "1m", time_zone="UTC", eager=True).cast(INSTANT)
-    grid = ends.select("model_id").unique(maintain_order=True).join(pl.DataFrame({"at": looks}), how="cross")
+    instants = pl.datetime_range(first, last, "1m", time_zone="UTC", eager=True).cast(INSTANT)
+    grid = ends.select("model_id").unique(maintain_order=True).join(pl.DataFrame({"at": instants}), how="cross")
     found = (
         grid.join(ends, on="model_id")
         .filter(pl.col("bucket") <= pl.col("at"), pl.col("bucket") > pl.col("at") - length)

@@ -118,8 +118,10 @@ def find_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str) -> list[S
         pl.col("usd") > SPIKE_FACTOR * pl.col("usual_usd"),
     )
     spikes = [_spike(high, *interval) for interval in merge_intervals(high["bucket"].to_list())]
-    news = (spike for spike in spikes if spike.deviations > SPIKE_DEVIATIONS and spike.excess_usd >= SPIKE_MINIMUM_USD)
-    return sorted(news, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
+    new_spikes = (
+        spike for spike in spikes if spike.deviations > SPIKE_DEVIATIONS and spike.excess_usd >= SPIKE_MINIMUM_USD
+    )
+    return sorted(new_spikes, key=lambda spike: -spike.excess_usd)[:LARGEST_SPIKES]
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ LARGEST_CORRELATION = 0.9
 
 NO_DATA, NO_DATA_BEFORE = "no data in this period", "no data in the period compared with"
 TOO_SHORT = "too short to tell a change from chance"
-OF_RHYTHM = "no more than the other number of weekends makes"
+OF_PATTERN = "no more than the other number of weekends makes"
 NOT_COMPARABLE = "other weekdays or times of day than in this period"
 PARTLY_RECORDED = "recording began within the period compared with"
 
@@ -270,7 +270,7 @@ def _mixed_change(change: float, now: _Hours, then: _Hours) -> tuple[Interval, s
         _reach(now.totals - own[now.kinds]), _reach((then.totals - earlier[then.kinds]) * weights[then.kinds])
     )
     if abs(float((held * (own - earlier)).sum())) <= reach < abs(change):
-        return Interval(estimate=change), OF_RHYTHM
+        return Interval(estimate=change), OF_PATTERN
     return around(change, reach), None
 
 

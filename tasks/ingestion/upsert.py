@@ -79,12 +79,12 @@ _COMPLEXITY_STAYS = (
 
 def _update(columns: tuple[str, ...], compared: tuple[str, ...], more: str = "", differs: str = "") -> str:
     values = ", ".join(f"{name} = COALESCE(incoming.{name}, selection.{name})" for name in columns)
-    news = " OR ".join(
+    is_changed = " OR ".join(
         f"(incoming.{name} IS NOT NULL AND incoming.{name} IS DISTINCT FROM selection.{name})" for name in compared
     )
     return (
-        f"UPDATE selection SET {values}{more} FROM incoming "  # noqa: S608 - names from this module
-        f"WHERE selection.request_id = incoming.request_id AND ({news}{differs})"
+        f"UPDATE selection SET {values}{more} FROM incoming "  # noqa: S608 - names of our own
+        f"WHERE selection.request_id = incoming.request_id AND ({is_changed}{differs})"
     )
 
 

@@ -70,10 +70,10 @@ def monitor_runs(ctx: AppContext, now: datetime) -> MonitorResult:
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
 
-    return runs_of_timetable(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
+    return scheduled_runs(client, (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING))
 
 
-def runs_of_timetable(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
+def scheduled_runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
     """The runs of the timetable's deployments in any of the states; of one flow, where it is named."""
     from prefect.client.schemas import filters  # noqa: PLC0415
 
@@ -140,7 +140,7 @@ def _ask(client: SyncPrefectClient, ctx: AppContext, kind: MissableKind, now: da
     except ObjectNotFound:
         return []
     states = (StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING)
-    coming = {_due_of(run) for run in runs_of_timetable(client, states, kind)}
+    coming = {_due_of(run) for run in scheduled_runs(client, states, kind)}
     requested = [due for due in dues if due not in coming]
     for due in requested:
         client.create_flow_run_from_deployment(

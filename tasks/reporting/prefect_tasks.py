@@ -50,11 +50,11 @@ def store(
     """Store a report and queue its deliveries."""
     report = store_report(ctx, request, document, recipients, now=now, queued_at=datetime.now(UTC))
     logged = {"report_id": report.id}
-    told = request.kind, request.template, request.period.start.isoformat()
-    get_run_logger().info("stored the %s %s report of %s", *told, extra=logged)
+    log_args = request.kind, request.template, request.period.start.isoformat()
+    get_run_logger().info("stored the %s %s report of %s", *log_args, extra=logged)
     for name in report.without_address:
-        told_without = "no address is set for %r (delivery.recipients.%s): it gets no report"
-        get_run_logger().warning(told_without, name, name, extra=logged)
+        warning = "no address is set for %r (delivery.recipients.%s): it gets no report"
+        get_run_logger().warning(warning, name, name, extra=logged)
     return report
 
 

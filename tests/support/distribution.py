@@ -40,9 +40,9 @@ def group_of(nodeid: str, root: Path) -> str:
 def place_in_line(item: pytest.Item) -> tuple[int, bool]:
     """For sorting: by group, and in Prefect's those first that want the server, which ends with the others."""
     group = group_of(item.nodeid, item.config.rootpath)
-    place = next((place for place, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
+    ctx = next((ctx for ctx, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
     fixtures: Any = getattr(item, "fixturenames", ())
-    return place, group == PREFECT and PREFECT not in fixtures
+    return ctx, group == PREFECT and PREFECT not in fixtures
 
 
 @cache

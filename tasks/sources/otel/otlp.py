@@ -203,7 +203,7 @@ def _kept(message: Any, fields: Iterable[str]) -> Any:
 
 @cache
 def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return "".join(f"_{character.lower()}" if character.isupper() else character for character in name)
 
 
 def _only(message: Any, name: str, fields: Iterable[str], wants: Callable[[str], bool]) -> None:

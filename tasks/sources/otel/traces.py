@@ -288,7 +288,7 @@ def _said(name: str, call: Span, above: list[Span]) -> str | None:
 
 
 def _printable(text: str) -> str:
-    return "".join(letter for letter in text if letter.isprintable())
+    return "".join(character for character in text if character.isprintable())
 
 
 def _answer(response_id: str) -> Key:

@@ -180,9 +180,9 @@ def test_nothing_is_served_to_others_without_passwords(
     # The page's port is taken, so that nothing is served even where this test fails.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = ("--ui-port", str(a_free_port()), "--page-port", str(taken.getsockname()[1]))
-        told = fault(home, "serve", *ports, *how, status=2, env=environment)
-    assert said in told
-    assert "horse" not in told
+        lines = fault(home, "serve", *ports, *how, status=2, env=environment)
+    assert said in lines
+    assert "horse" not in lines
 
 
 @pytest.mark.slow

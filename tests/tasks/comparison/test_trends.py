@@ -14,7 +14,7 @@ import pytest
 from models.documents import Direction, Filters, Trend
 from models.period import Period
 from tasks.comparison.periods import LATE_ARRIVAL_GRACE
-from tasks.comparison.trends import NOT_COMPARABLE, OF_RHYTHM, PARTLY_RECORDED, TOO_SHORT, against, trends
+from tasks.comparison.trends import NOT_COMPARABLE, OF_PATTERN, PARTLY_RECORDED, TOO_SHORT, against, trends
 from tasks.reporting.data_notes import data_notes
 from tasks.rollups.aggregate import ROLLUP_SUMS, empty
 from tasks.rollups.query import RollupSlice
@@ -163,7 +163,7 @@ def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
     """Where their mix of weekdays differs, totals are told beyond what that makes."""
     now, before = days(30 + 5, 30), days(5, 30)
     found = reported(by_hour(now), by_hour(before))["totalSelections"]
-    assert found.direction is Direction.SAME or found.reason == OF_RHYTHM
+    assert found.direction is Direction.SAME or found.reason == OF_PATTERN
     assert reported(by_hour(now, factor=1.3), by_hour(before))["totalSelections"].direction is Direction.MORE
     assert reported(by_hour(now), by_hour(before))["responseTime"].direction is Direction.SAME
 

@@ -180,13 +180,13 @@ def run_what_is_due() -> list[tuple[str, str]]:
     from flows.daily import daily  # noqa: PLC0415
     from flows.hourly import hourly  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
-    from tasks.orchestration.run_monitor import runs_of_timetable  # noqa: PLC0415
+    from tasks.orchestration.run_monitor import scheduled_runs  # noqa: PLC0415
 
     ended = []
     with get_client(sync_client=True) as client:
         for flow in (hourly, daily, weekly):
             for run in sorted(
-                runs_of_timetable(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
+                scheduled_runs(client, [StateType.SCHEDULED], flow.name), key=lambda it: str(it.expected_start_time)
             ):
                 run_flow(flow, flow_run=run, parameters=run.parameters)
                 state = client.read_flow_run(run.id).state
