@@ -117,5 +117,5 @@ def test_the_kill_switch_is_one_command(home: Path) -> None:
 
 
 def test_the_preview_changes_nothing(home: Path, engine: Engine) -> None:
-    assert call(home, "optimizations", "preview").stdout == "nothing is recommended\n"
+    assert call(home, "optimizations", "preview").stdout == "no recommendations\n"
     assert pending(engine) == ((1, LABEL),)
