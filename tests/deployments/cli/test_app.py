@@ -195,7 +195,7 @@ def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
     history = call(home, "config", "history").stdout
     assert "more memory" in history
     assert "500" in history
-    assert "has no 'nothing'" in fault(home, "config", "get", "nothing", status=2)
+    assert "has no key 'nothing'" in fault(home, "config", "get", "nothing", status=2)
 
 
 def test_an_empty_list_says_so(home: Path) -> None:

@@ -171,7 +171,10 @@ def test_the_former_commands_do_the_same_and_say_what_replaces_them(
         former_command(receiver.url)
     out, err = capsys.readouterr()
     assert (caught.value.exit_code, out) == (0, f"webhook to {receiver.url}: sent (204 No Content)\n")
-    assert err == "`test-delivery` is deprecated and will be removed in the next release: use `routewatch deliveries test`\n"
+    assert (
+        err
+        == "`test-delivery` is deprecated and will be removed in the next release: use `routewatch deliveries test`\n"
+    )
     with pytest.raises(UsageError, match="no address is set for nobody"):
         deliveries_sample(["nobody"])
     assert "use `routewatch deliveries test`" in capsys.readouterr().err
