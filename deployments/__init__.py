@@ -1,1 +1,1 @@
-"""How a run gets started: the command line, the timetable, the demo."""
+"""Entry points: the command line, the scheduler, the demo."""

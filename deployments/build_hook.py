@@ -1,4 +1,4 @@
-"""How a wheel is laid out: our folders are inside `routewatch_server/`, lest their names meet an application's."""
+"""Lay out the wheel: our folders are inside `routewatch_server/`, so that their names cannot clash with others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FOLDERS = ("models", "tasks", "reports", "flows", "dashboard", "deployments", "e
 
 
 class WheelLayout(BuildHookInterface[Any]):
-    """An editable installation has no folder of ours inside: there `routewatch_server` finds them in the checkout."""
+    """Leave an editable installation without our folders: there `routewatch_server` finds them in the checkout."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "editable":

@@ -1,4 +1,4 @@
-"""What the command line says: results to stdout, complaints and progress to stderr."""
+"""Console output of the command line: results on stdout, errors and progress on stderr."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 UNCUT = 400
-"""Characters in a line of a table that no person reads on a terminal."""
+"""Characters in a table's line when stdout is not a terminal."""
 
 _TAKEN_FOR_A_TERMINAL = {"FORCE_COLOR", "TTY_COMPATIBLE"}
-"""Variables by which a pipe may be drawn on like a terminal."""
+"""Variables that request terminal output in a pipe."""
 
 
 def write_by_line() -> None:
-    """Have each line leave this process as soon as it is written, whatever stdout and stderr are.
+    """Flush each line as soon as it is written, whatever stdout and stderr are.
 
-    Python keeps back eight kilobytes where stdout is a file or a pipe: under systemd, nohup or a supervisor, what a
-    command says in the middle of long work would come when it ends.
+    Python buffers eight kilobytes if stdout is a file or a pipe: under systemd, nohup or a supervisor, the output of a
+    long command would only appear when it ends.
     """
     for stream in (sys.stdout, sys.stderr):
-        # Whoever has put something else in its place decides by itself.
+        # A replaced stream keeps its own buffering.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
 
 
 def say(text: str) -> None:
-    """One line of result."""
+    """Print one line of result."""
     sys.stdout.write(text + "\n")
 
 
 def note(text: str) -> None:
-    """One line beside the result."""
+    """Print one line on stderr, beside the result."""
     sys.stderr.write(text + "\n")
 
 
 def complain(text: str) -> None:
-    """One line that says what is wrong; what would break it into several is folded."""
+    """Print an error as one line on stderr; line breaks become spaces."""
     note("routewatch: " + " ".join(text.split()))
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """A table on stdout, or the sentence `empty` where there are no rows."""
+    """Print a table on stdout, or the sentence `empty` if there are no rows."""
     if not rows:
         say(empty)
         return
@@ -55,13 +55,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
     for row in rows:
         # As Text, a value from data is never read as markup.
         rendered.add_row(*(Text(value) for value in row))
-    # Cut to a terminal's width, but whole where a program reads it.
+    # Cut to a terminal's width, but complete for programs.
     Console(width=None if sys.stdout.isatty() else UNCUT).print(rendered)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr while work lasts, where that is a terminal; the function takes done and total."""
+    """Show a progress bar on stderr during work, if it is a terminal; the yielded function takes done and total."""
     if not (sys.stderr.isatty() or _TAKEN_FOR_A_TERMINAL & os.environ.keys()):
         yield lambda done, of: None
         return

@@ -1,4 +1,4 @@
-"""Prefect without a server of its own to start: its settings for a run in this process."""
+"""Prefect settings for a run in this process, without a separate server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def use_embedded_prefect(home: Path) -> None:
-    """Set what the user has not set, before Prefect is first imported.
+    """Set the variables that the user has not set, before Prefect is first imported.
 
     Where the user has a Prefect of their own (an address, a home or profiles), runs are recorded there.
     """
@@ -17,7 +17,7 @@ def use_embedded_prefect(home: Path) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        # The outcome is told by the command itself; a failure as one line.
+        # The command itself prints the outcome; a failure as one line.
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
     }
     has_own = {"PREFECT_API_URL", "PREFECT_HOME"} & os.environ.keys() or Path(
@@ -34,7 +34,7 @@ def use_embedded_prefect(home: Path) -> None:
 
 @contextmanager
 def without_heartbeat() -> Iterator[None]:
-    """For runs that nobody watches: each would otherwise wait a second for its heartbeat to end."""
+    """Turn off heartbeats for unmonitored runs: each would wait a second for its heartbeat to end."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):

@@ -1,7 +1,7 @@
-"""Installs what a lock file pins into the environment of the Python that runs this, and says what it does meanwhile.
+"""Install the packages that a lock file pins into the environment of the running Python, and print progress.
 
-With the standard library and pip alone, as nothing else is there yet. uv does it where it may, as it takes a fraction
-of pip's time; pip does where it is told of an index of its own, which uv would not ask, and where uv fails. Both check
+Uses only the standard library and pip, as nothing else is installed yet. uv installs, as it takes a fraction of
+pip's time; pip installs if it has its own index configured, which uv would not use, or if uv fails. Both check
 hashes.
 """
 
@@ -20,12 +20,12 @@ from pathlib import Path
 
 ABOUT = {
     "requirements.lock": ("running", 240, 800),
-    "requirements-test.lock": ("tests and checks of style", 150, 500),
+    "requirements-test.lock": ("tests and style checks", 150, 500),
     "requirements-bench.lock": ("benchmarks", 35, 150),
     "requirements-docs.lock": ("the documentation", 15, 50),
     "requirements-uv.lock": ("locking", 25, 60),
 }
-"""What for, and megabytes to fetch and on disk beyond what is there by then: measured on Linux, rounded."""
+"""Purpose, and additional megabytes to fetch and on disk: measured on Linux, rounded."""
 
 UV_LOCK = Path(__file__).parent.parent / "requirements-uv.lock"
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -39,13 +39,13 @@ _EVERY_S = 10
 
 
 def say(text: str) -> None:
-    """To whoever waits."""
+    """Print a line for the user."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
 def missing(lock: Path) -> tuple[set[str], set[str]]:
-    """All packages that are pinned for this system, and those that are not there in that version."""
+    """Return all packages that are pinned for this system, and those not installed in that version."""
     from pip._vendor.packaging.markers import Marker
 
     here = {(_plain(it.name), it.version) for it in distributions() if it.name}
@@ -66,13 +66,13 @@ def _counted(packages: set[str]) -> str:
 
 
 def has_index_of_its_own() -> bool:
-    """Whether pip is told where to fetch from, or how: uv does not read that, and might ask where nobody may ask."""
+    """Return whether pip has sources or proxies configured: uv ignores those and might use unreachable ones."""
     configured = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=False).stdout  # noqa: S603
     return bool(_INDEX_OF_ITS_OWN.search(configured))
 
 
 class Progress:
-    """On a terminal one line that counts; elsewhere a line now and then."""
+    """Progress: on a terminal one line that counts, elsewhere a line from time to time."""
 
     def __init__(self, total: int, fetched: Callable[[], int]) -> None:
         self._total, self._fetched = total, fetched
@@ -102,7 +102,7 @@ class Progress:
 
 
 def watched(command: Iterable[str | Path], log: Path, progress: Progress, **environment: str) -> bool:
-    """Whether the command did it; all that it says is in the log."""
+    """Run a command with all its output in the log; return whether it succeeded."""
     with log.open("wb") as out:
         process = subprocess.Popen([*command], stdout=out, stderr=out, env=os.environ | environment)  # noqa: S603
         try:
@@ -118,13 +118,13 @@ def watched(command: Iterable[str | Path], log: Path, progress: Progress, **envi
 
 
 def complaints(log: Path, levels: tuple[str, ...] = ("WARNING", "ERROR", "error", "DEPRECATION")) -> list[str]:
-    """What somebody should read: not that a place lacks a package, which pip may say of every one."""
+    """Return the lines worth showing: without those about missing links, which pip may repeat for each package."""
     lines = log.read_text(errors="replace").splitlines()
     return [line for line in lines if line.strip().startswith(levels) and not _NOISE.search(line)]
 
 
 def by_uv(lock: Path, scratch: Path, total: int) -> bool:
-    """Installs with uv, which is fetched for that alone; False if that did not work."""
+    """Install with uv, which is fetched only for this; return False on failure."""
     quietly: list[str | Path] = [*INSTALL, UV_LOCK, "--quiet", "--target", scratch / "uv"]
     if subprocess.run(quietly, capture_output=True, check=False).returncode:  # noqa: S603
         return False
@@ -134,16 +134,16 @@ def by_uv(lock: Path, scratch: Path, total: int) -> bool:
         "--no-deps", "--requirement", lock,
     )  # fmt: skip
     progress = Progress(total, lambda: sum(1 for _ in cache.glob("archive-v0/*")))
-    # A cache here, to be hard-linked from and thrown away; and no long patience, as pip is there too.
+    # A temporary cache to hard-link from; short timeouts, as pip is the fallback.
     if watched(command, log, progress, UV_CACHE_DIR=str(cache), UV_HTTP_RETRIES="1", UV_NO_PROGRESS="1"):
         return True
     why = " ".join(log.read_text(errors="replace").split())[:200]
-    say(f"uv could not, pip tries it: {why}")
+    say(f"uv failed, trying pip: {why}")
     return False
 
 
 def by_pip(lock: Path, scratch: Path, total: int) -> bool:
-    """Installs with pip, and shows what it complains of."""
+    """Install with pip and show its warnings."""
     log = scratch / "pip.log"
     progress = Progress(total, lambda: log.read_text(errors="replace").count("Collecting "))
     done = watched([*INSTALL, lock], log, progress)
@@ -155,14 +155,14 @@ def by_pip(lock: Path, scratch: Path, total: int) -> bool:
 
 
 def install(lock: Path) -> bool:
-    """Installs what is missing of a lock file; whether all of it is there then."""
+    """Install the missing packages of a lock file; return whether all are installed then."""
     began = time.monotonic()
     pinned, absent = missing(lock)
     purpose, fetch_mb, disk_mb = ABOUT.get(lock.name, (lock.name, 0, 0))
     if not absent:
-        say(f"There already for {purpose}: {_counted(pinned)}.")
+        say(f"Already installed for {purpose}: {_counted(pinned)}.")
         return True
-    # Of a few that have changed it is not known.
+    # The size of a few changed packages is unknown.
     whole = fetch_mb and len(absent) * 4 > len(pinned)
     size = f" (about {fetch_mb} MB to fetch, {disk_mb} MB on disk)" if whole else ""
     say(f"Installing {_counted(absent)} for {purpose}{size} ...")

@@ -1,7 +1,7 @@
-"""Logs: lines for people on a terminal, a line of JSON each elsewhere.
+"""Log configuration: plain lines on a terminal, JSON lines elsewhere.
 
-A process that imports Prefect logs by way of Prefect's own set-up, which reads logging.yml, or the file that the user
-has named instead. One that does not import it writes the same lines to the same place.
+A process that imports Prefect logs through Prefect's set-up, which reads logging.yml, or the file that the user
+configured instead. One that does not import it writes the same lines to the same stream.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ IDS = {
     "flow_name": "flow", "flow_run_id": "run_id", "task_name": "task", "report_id": "report_id",
     "delivery_id": "delivery_id",
 }  # fmt: skip
-"""What a record may bear beside its message, and what a line calls it. Anything else that it bears is left out."""
+"""Extra attributes of a record and their names in a line. Others are omitted."""
 
 
 def use_logs(level: str | None = None) -> None:
-    """Have this process and those that it starts log this way, before Prefect is imported; what the user has set wins.
+    """Configure logging of this process and its children, before Prefect is imported; the user's own settings win.
 
-    `level` is from which on Prefect and Routewatch log, where ROUTEWATCH_LOG_LEVEL does not say.
+    `level` is the log level of Prefect and Routewatch if ROUTEWATCH_LOG_LEVEL is not set.
     """
-    # What is started writes into a pipe, but for the same eyes.
+    # Child processes write into a pipe, but the same user reads it.
     os.environ["ROUTEWATCH_LOG_FORMAT"] = "json" if _is_json() else "text"
     os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(CONFIGURATION))
     level = os.environ.get("ROUTEWATCH_LOG_LEVEL", "").upper() or level
@@ -42,7 +42,7 @@ def use_logs(level: str | None = None) -> None:
         for name in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL"):
             os.environ.setdefault(name, level)
     ours = os.environ.get("PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL", "WARNING")
-    # One that there is not is told as a fault of the environment.
+    # An unknown level is reported as a fault of the environment.
     if ours in logging.getLevelNamesMapping():
         logging.getLogger("routewatch").setLevel(ours)
     if not logging.root.handlers:
@@ -50,7 +50,7 @@ def use_logs(level: str | None = None) -> None:
 
 
 def formatter() -> logging.Formatter:
-    """What writes the lines, of whatever library they come: named in logging.yml."""
+    """Handler that writes the lines of all libraries; its name is in logging.yml."""
     import structlog
 
     processors: list[Processor] = [_line, structlog.processors.format_exc_info, _Hiding(secrets_of(os.environ))]
@@ -71,15 +71,15 @@ def formatter() -> logging.Formatter:
 
 
 class _UntilPrefect(logging.Handler):
-    """Writes what is logged by a process that has not imported Prefect.
+    """Write the log of a process that has not imported Prefect.
 
-    Prefect puts its own in this one's place: it takes a handler without a formatter, of such a name, for nobody's.
+    Prefect replaces it by its own handler, as it has no formatter and its class has this name.
     """
 
     def handle(self, record: logging.LogRecord) -> bool:
         if Path(os.environ.get("PREFECT_LOGGING_SETTINGS_PATH", CONFIGURATION)) == CONFIGURATION:
             return super().handle(record)
-        # The user's own file is Prefect's to read. No lock is held meanwhile, as what is imported may log too.
+        # Prefect reads the user's own file. No lock is held meanwhile, as the imports may log too.
         with PREFECT_IMPORTS:
             import prefect.main  # noqa: F401 - it sets logging up
         if self in logging.root.handlers:
@@ -120,7 +120,7 @@ def _line(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
 
 class _Hiding:
-    """No secret of the environment is in a line, not even in an error that a library wrote."""
+    """Redact the secrets of the environment in a line, even in a library's error."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self._secrets = secrets

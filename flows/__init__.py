@@ -1,1 +1,1 @@
-"""The sentences: one short flow a schedule, which reads as the process."""
+"""Flows: one short flow per schedule that reads like the process."""

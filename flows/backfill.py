@@ -1,4 +1,4 @@
-"""On demand: the rollups of many days anew from their raw rows, side by side."""
+"""On demand: rebuild the rollups of many days from their raw rows, in parallel."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tasks.rollups.prefect_tasks import backfill_day, backfill_weeks, plan_backf
 DAYS_AT_ONCE = 4
 
 ROUNDS = 2
-"""How often a day is handed out. Dask repeats it where a worker dies, and gives it up after some such deaths."""
+"""How often a day is submitted. Dask repeats it if a worker dies, and fails it after several deaths."""
 
 
 def task_runner() -> TaskRunner[Any]:
-    """Threads of this process, or the Dask cluster that ROUTEWATCH_DASK_ADDRESS names ("local": one of this machine).
+    """Return a runner of threads, or of the Dask cluster at ROUTEWATCH_DASK_ADDRESS ("local": one on this machine).
 
-    Raises UsageError where Dask is asked for and prefect-dask is not installed.
+    Raises UsageError if Dask is configured and prefect-dask is not installed.
     """
     address = os.environ.get("ROUTEWATCH_DASK_ADDRESS")
     if not address:
@@ -35,14 +35,14 @@ def task_runner() -> TaskRunner[Any]:
         raise UsageError(
             "ROUTEWATCH_DASK_ADDRESS is set, but prefect-dask is not installed: it is the extra [dask]"
         ) from None
-    # Dask's dashboard would listen on every interface of the machine, and complain where its port is taken.
+    # Dask's dashboard would listen on every interface of the machine, and warn if its port is in use.
     local = {"cluster_kwargs": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
     runner: TaskRunner[Any] = DaskTaskRunner(**(local if address == "local" else {"address": address}))
     return runner
 
 
 def _usable_runner() -> TaskRunner[Any]:
-    """A flow's runner is set when its module is read, which must not fail: every other flow is read beside it."""
+    """Return a flow's runner; it is set on import, which must not fail, as all other flows are imported too."""
     try:
         return task_runner()
     except UsageError:
@@ -51,13 +51,13 @@ def _usable_runner() -> TaskRunner[Any]:
 
 @flow(name="backfill", flow_run_name="backfill", task_runner=_usable_runner())
 def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
-    """Make the rollups of whole days anew from their raw rows. Days whose raw rows are gone stay as they are.
+    """Rebuild the rollups of whole days from their raw rows. Days without raw rows stay unchanged.
 
     Args:
-        start: The first day is the one of this time. Empty: the oldest.
-        end: The last day is the one of this time. Empty: the newest.
+        start: The first day contains this time. Empty: the oldest.
+        end: The last day contains this time. Empty: the newest.
     """
-    # It raises where Dask is asked for and not there.
+    # It raises if Dask is configured but not installed.
     task_runner()
     ctx, now = load_context(), time_of_run(None)
     roll_up_selections(ctx, now)
@@ -68,7 +68,7 @@ def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
         states = backfill_day.map(unmapped(ctx), left, unmapped(state), return_state=True)
         ended += [day_state for day_state in states if _has_ended(day_state)]
         left = [day for day, day_state in zip(left, states, strict=True) if not _has_ended(day_state)]
-    # Before any failure is told: also then, the weeks must be those of the days that were made anew.
+    # Before any failure is raised: even then, the weeks must match the rebuilt days.
     backfill_weeks(ctx, days)
     if left:
         shown = ", ".join(f"{day:%Y-%m-%d}" for day in left)
@@ -80,5 +80,5 @@ def backfill(start: datetime | None = None, end: datetime | None = None) -> int:
 
 
 def _has_ended(state: State[int]) -> bool:
-    """Whether the task itself came to an end, good or bad; otherwise its worker died."""
+    """Return whether the task itself ended, successfully or not; otherwise its worker died."""
     return state.is_completed() or state.is_failed()

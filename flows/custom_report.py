@@ -36,19 +36,19 @@ def custom_report(
     formats: list[FileFormat] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
     recipients: list[str] = [],  # noqa: B006 - a form shows a list only for a list; it is not changed
 ) -> Outcome:
-    """A report for any period, models, teams and complexities.
+    """Create a report for any period, models, teams and complexities.
 
     Args:
-        template: What the report is about.
-        period: Which period. Where start and end are given, they are taken instead.
-        start: Where the period begins. Empty: as the period says.
-        end: Where it ends; this instant is no longer in it. Empty: as the period says.
+        template: Subject of the report.
+        period: Named period. Ignored if start and end are given.
+        start: Start of the period. Empty: that of the named period.
+        end: End of the period (exclusive). Empty: that of the named period.
         models: Only these models. Empty: all.
         teams: Only these teams. Empty: all.
-        complexities: Only these, such as simple or complex; "unclassified" is what has none. Empty: all.
-        depth: A page or two, or everything.
-        formats: The files to write, and to attach to mails. Empty: html, and the settings' customReports.exportFormats.
-        recipients: Names from the settings' delivery.recipients that the report is sent to. Empty: nobody.
+        complexities: Only these, such as simple or complex; "unclassified": without complexity. Empty: all.
+        depth: A summary of one or two pages, or the full report.
+        formats: Files to write and to attach to mails. Empty: html, and the settings' customReports.exportFormats.
+        recipients: Names in the settings' delivery.recipients to send the report to. Empty: not sent.
     """
     ctx, now = load_context(), time_of_run(None)
     offered = ctx.settings.reporting.custom_reports.templates
@@ -74,10 +74,10 @@ def _period(name: PeriodName, start: datetime | None, end: datetime | None, now:
     if start is None and end is None:
         return named_period(name, now, zone)
     if start is None or end is None:
-        raise UsageError("start and end go together: give both, or neither and a period")
+        raise UsageError("start and end go together: give both, or only a period")
     return Period(start, end, zone)
 
 
 def _names(given: list[str]) -> tuple[str, ...]:
-    """Without the empty lines that a form is left with."""
+    """Drop the empty lines of a form."""
     return tuple(name.strip() for name in given if name.strip())

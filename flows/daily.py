@@ -1,4 +1,4 @@
-"""Every day: tell what the day was like, and carry out what may safely be done about it."""
+"""Every day: report on the day, and apply safe optimizations."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tasks.rollups.prefect_tasks import reconcile_rollups
     on_completion=[notify_recovery],
 )
 def daily(as_of: datetime | None = None) -> Outcome:
-    """Measure the last whole day, apply the safe optimizations, deliver the report, and remove what is too old.
+    """Measure the last full day, apply safe optimizations, deliver the report, and delete expired data.
 
     Args:
-        as_of: Act as though it were this time. Empty: when the run was due.
+        as_of: Run as of this time. Empty: the run's due time.
     """
     ctx, now = load_context(), time_of_run(as_of)
     request, recipients = scheduled("daily", ctx.settings, now)

@@ -1,4 +1,4 @@
-"""On demand: a person's word on an optimization that waits, from the Prefect UI's form."""
+"""On demand: decide on a proposed optimization in the Prefect UI's form."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Decision(StrEnum):
 
 @flow(name="decide", flow_run_name="{decision} {optimization}")
 def decide(optimization: str, decision: Decision, name: str, note: str = "") -> str:
-    """Approve or reject a proposed optimization. An approved one is applied and then observed.
+    """Approve or reject a proposed optimization. An approved one is applied and then monitored.
 
     Args:
-        optimization: Which one. The list holds all that wait for a decision.
+        optimization: The optimization. The list contains all pending ones.
         decision: Approve or reject.
         name: Your name, for the record.
-        note: Why, for the record.
+        note: Reason, for the record.
     """
     ctx, now = load_context(), time_of_run(None)
     number = re.match(r"#?(\d+)\b", optimization)

@@ -1,4 +1,4 @@
-"""What every flow does when it fails, and when it succeeds again: tell, and never make things worse."""
+"""Hooks of every flow: alert when it fails, resolve when it succeeds again, and never make things worse."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("routewatch")
 
 
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Prefect's hook on a run that failed or crashed: an alert, sent at once."""
+    """Prefect hook for a failed or crashed run: send an alert at once."""
 
     def notify() -> None:
         ctx, now = load_context(), datetime.now(UTC)
@@ -27,11 +27,11 @@ def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
         if record_failure(ctx, flow.name, shown_cause(error), now) is not None:
             deliver_due(ctx, now=datetime.now(UTC))
 
-    _without_fail("the failure could not be told", notify)
+    _without_fail("could not send the alert of a failed run", notify)
 
 
 def notify_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Prefect's hook on a run that completed: what was alerted before is over."""
+    """Prefect hook for a completed run: resolve the alert of earlier failures."""
 
     def notify() -> None:
         if state.name == SKIPPED:
@@ -40,19 +40,19 @@ def notify_recovery(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) 
         if record_success(ctx, flow.name, datetime.now(UTC)) is not None:
             deliver_due(ctx, now=datetime.now(UTC))
 
-    _without_fail("the end of a failure could not be told", notify)
+    _without_fail("could not resolve the alert of failed runs", notify)
 
 
 def _error_of(state: State[Any]) -> BaseException | None:
     try:
         error = state.result(raise_on_failure=False)
-    except Exception:  # noqa: BLE001 - a result that is not kept is no error
+    except Exception:  # noqa: BLE001 - a result that is not persisted is not an error
         return None
     return error if isinstance(error, BaseException) else None
 
 
 def _without_fail(what: str, act: Callable[[], None]) -> None:
-    """A hook's own fault must not hide the run's: it is logged."""
+    """Log a hook's own error, which must not hide the run's."""
     try:
         act()
     except Exception:

@@ -1,4 +1,4 @@
-"""Every hour: count what came in, tell what alerts, and bring the dashboard up to date."""
+"""Every hour: roll up new selections, evaluate alerts, and update the dashboard."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from tasks.sources.prefect_tasks import pull_sources
     on_completion=[notify_recovery],
 )
 def hourly(as_of: datetime | None = None) -> Outcome:
-    """Pull from the sources, judge the last hour's minutes, show its report on the dashboard, take back what harms.
+    """Pull from the sources, evaluate the last hour's minutes, update the dashboard, revert harmful changes.
 
-    A run that comes an hour late is skipped: of those that were missed only the newest counts.
+    Skips a run that is an hour late: of missed runs only the newest counts.
 
     Args:
-        as_of: Act as though it were this time. Empty: when the run was due.
+        as_of: Run as of this time. Empty: the run's due time.
     """
     ctx, now = load_context(), time_of_run(as_of)
     if (skipped := skipped_where_late(as_of, now)) is not None:
-        # What Prefect takes for a result, and its type does not tell.
+        # Prefect accepts this as a result, but its type hints do not declare it.
         return cast("Outcome", skipped)
     if any(source.enabled for source in ctx.settings.sources.values()):
         pull_sources(ctx, now)

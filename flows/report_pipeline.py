@@ -1,4 +1,4 @@
-"""The process that every flow goes through: count, watch, verify, survey, act, compose, store, show, deliver."""
+"""Report pipeline of every flow: roll up, alert, verify, collect, apply, build, store, show, deliver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tasks.rollups.prefect_tasks import roll_up_selections
 
 @dataclass(frozen=True)
 class Outcome:
-    """The report that was told, its files by suffix, and what became of the deliveries that were due in this run."""
+    """The report, its files by suffix, and the receipts of deliveries that were due in this run."""
 
     report: StoredReport
     files: dict[str, Path]
@@ -44,7 +44,7 @@ def run_pipeline(
     watch: bool = False,
     optimize: bool = False,
 ) -> Outcome:
-    """Tell a report once: a run that finds it told already only sends what is still due, alerts among it."""
+    """Create a report once: a run that finds it stored already only sends due deliveries, including alerts."""
     roll_up_selections(ctx, now)
     if watch:
         evaluate_alerts_once(ctx, now)
@@ -58,7 +58,7 @@ def run_pipeline(
         document = compose_report(ctx, request, material, now)
         report = store(ctx, request, document, recipients, now)
     elif request.kind == "custom":
-        # Somebody asks for it again: it goes to whom it has not gone to.
+        # Requested again: send it to recipients that have not received it.
         report = store(ctx, request, report.document, recipients, now)
     files = write_report(ctx, report)
     show_report(ctx, report, files)

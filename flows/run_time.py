@@ -1,4 +1,4 @@
-"""The time that a run is about."""
+"""The time that a run covers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tasks.orchestration.schedules import SKIPPED, is_overdue
 
 
 def time_of_run(as_of: datetime | None) -> datetime:
-    """`as_of` where it is given, else when the run was due: a late run tells the period it was meant for."""
+    """Return `as_of` if given, else the run's due time: a late run reports on its intended period."""
     due = as_of or flow_run.scheduled_start_time or datetime.now(UTC)
     aware = due if due.tzinfo else due.replace(tzinfo=UTC)
-    # Prefect's own kind of datetime does not do arithmetic like the standard library's.
+    # Prefect's datetime type does not calculate like the standard library's.
     return datetime.fromtimestamp(aware.timestamp(), UTC)
 
 
 def skipped_where_late(as_of: datetime | None, due: datetime) -> State[None] | None:
-    """The state of an hourly run that comes so late that the next one is due too, which counts and judges the same."""
+    """Return the state of an hourly run so late that the next one is due too, which covers the same work."""
     if as_of is not None or not is_overdue(due, datetime.now(UTC)):
         return None
     return Completed(

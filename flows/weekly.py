@@ -1,4 +1,4 @@
-"""Every week: tell how the week went, what was changed, and what waits for a decision."""
+"""Every week: report on the week, the applied changes, and pending decisions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tasks.reporting.request import scheduled
     on_completion=[notify_recovery],
 )
 def weekly(as_of: datetime | None = None) -> Outcome:
-    """Measure the last whole week, apply the safe optimizations, and deliver the report.
+    """Measure the last full week, apply safe optimizations, and deliver the report.
 
     Args:
-        as_of: Act as though it were this time. Empty: when the run was due.
+        as_of: Run as of this time. Empty: the run's due time.
     """
     ctx, now = load_context(), time_of_run(as_of)
     request, recipients = scheduled("weekly", ctx.settings, now)

@@ -1,4 +1,4 @@
-"""Commands for alerts: what fires, what was, and what is to be silent for a while."""
+"""Commands for alerts: list alerts, and create, list and end silences."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
     from models.settings import Settings
 
-alerts = typer.Typer(help="What fires, what did, and silences.", no_args_is_help=True)
+alerts = typer.Typer(help="Alerts and silences.", no_args_is_help=True)
 
-By = Annotated[str | None, typer.Option(help="Your name, for the record; by default the login's.")]
+By = Annotated[str | None, typer.Option(help="Your name, for the record. Default: your login name.")]
 
 
 @alerts.command("list")
 def list_(
-    everything: Annotated[bool, typer.Option("--all", help="Also what is over, the newest 200.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Include resolved alerts (the newest 200).")] = False,
 ) -> None:
-    """Show the alerts that are not over: since when, the value and its limit."""
+    """Show the open alerts with their start time, value and limit."""
     from models.context import load_context
     from tasks.alerts.queries import baseline_progress, list_alerts
 
@@ -34,7 +34,7 @@ def list_(
     found = list_alerts(ctx.engine, everything=everything)
     headings = ("id", "state", "severity", "rule", "subject", "value", "limit", "limit is", "since", "over at")
     rows = _alert_rows(found, ctx.settings) if found else []
-    table(headings, rows, "no alert is on record" if everything else "nothing fires")
+    table(headings, rows, "no alerts recorded" if everything else "no active alerts")
     reason = baseline_progress(ctx, now)
     if reason:
         say(reason)
@@ -42,13 +42,13 @@ def list_(
 
 @alerts.command()
 def silence(
-    reason: Annotated[str, typer.Option(help="Why, for the record.")],
-    hours: Annotated[float, typer.Option(help="For how long from now on.")] = 1.0,
+    reason: Annotated[str, typer.Option(help="Reason, for the record.")],
+    hours: Annotated[float, typer.Option(help="Duration in hours, starting now.")] = 1.0,
     rule: Annotated[str | None, typer.Option(help="Only this rule, such as errorRate or noData.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Only this model or flow. Empty: what is over all.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only this model or flow. Empty: alerts over all models.")] = None,
     by: By = None,
 ) -> None:
-    """Tell nobody of alerts for a while. They stay on record, and what still fires afterwards is told then."""
+    """Pause notifications of alerts. Alerts that still fire when the silence ends are notified then."""
     from models.attribution import Attribution
     from models.context import load_context
     from models.errors import UsageError
@@ -63,7 +63,7 @@ def silence(
     attribution = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
     number = silence_them(load_context().engine, request, attribution)
     until = _stamp(attribution.at + request.length)
-    say(f"silence {number} holds until {until}; `routewatch alerts unsilence {number}` ends it")
+    say(f"silence {number} lasts until {until}; end it with `routewatch alerts unsilence {number}`")
 
 
 @alerts.command()
@@ -73,12 +73,12 @@ def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
     from tasks.alerts.silences import end_silence
 
     end_silence(load_context().engine, silence_id, datetime.now(UTC))
-    say(f"silence {silence_id} is over")
+    say(f"silence {silence_id} ended")
 
 
 @alerts.command()
 def silences() -> None:
-    """Show the silences that are not over."""
+    """Show the current silences."""
     from models.context import load_context
     from tasks.alerts.silences import list_silences
 
@@ -86,14 +86,14 @@ def silences() -> None:
         (str(row.id), row.rule or "every rule", _subject(row.subject), _stamp(row.ends_at), row.by, row.reason)
         for row in list_silences(load_context().engine, datetime.now(UTC))
     ]
-    table(("id", "rule", "subject", "until", "by", "why"), rows, "nothing is silenced")
+    table(("id", "rule", "subject", "until", "by", "why"), rows, "no silences")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _alert_rows(found: Sequence[Row[Any]], settings: Settings) -> list[tuple[str, ...]]:
-    """Alerts as rows of a table; the locale's numbers are only read where there are any to show."""
+    """Return alerts as table rows; load the locale's number formats only if there are rows."""
     from models.notifications import AlertRule
     from reports.text.alerts import amount
     from reports.text.formatting import Formats

@@ -1,4 +1,4 @@
-"""The command line. Heavy libraries are imported by the command that needs them, so that `--help` is quick."""
+"""The command line. Each command imports the heavy libraries that it needs, so that `--help` is quick."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from models.report_template import Template
 
 app = typer.Typer(
     name="routewatch",
-    help="Watches an AI-model router, measures it, tunes it, proves that the tuning helped, and reports.",
+    help="Monitors an AI-model router, tunes it, verifies that the tuning helped, and reports.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -48,12 +48,12 @@ class ScheduleName(StrEnum):
 
 
 def main() -> None:
-    """Run the command line; exit status 0 done, 1 failed, 2 used wrongly. Errors are one line on stderr."""
-    # Nearly all that a command makes while it imports is kept: looking through it for garbage so often finds none.
+    """Run the command line; exits with 0 on success, 1 on failure, 2 on wrong use. Errors are one line on stderr."""
+    # A command keeps nearly all objects that its imports create: collecting garbage that often finds none.
     gc.set_threshold(20_000, 20, 20)
     write_by_line()
     use_logs()
-    # In a terminal Prefect tells its makers when it is first imported, by whatever command, unless this is set before.
+    # In a terminal Prefect reports usage to its vendor when any command first imports it, unless this is set before.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     try:
         status = app(standalone_mode=False)
@@ -64,17 +64,17 @@ def main() -> None:
         complain("stopped")
         status = 130
     except BrokenPipeError:
-        # The reader of a pipe has enough; pointing stdout away keeps the interpreter from complaining at its end.
+        # The reader closed the pipe; redirecting stdout keeps the interpreter from reporting an error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
-    except Exception as error:  # noqa: BLE001 - the last resort: a defect is told in one line too
+    except Exception as error:  # noqa: BLE001 - last resort: a defect is reported in one line too
         status = _misuse_or_defect(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 @app.command()
 def init() -> None:
-    """Create the database, or bring its tables up to date."""
+    """Create the database, or migrate it to the current revision."""
     from models.database import migrate, steps_between
     from models.environment import load_environment
 
@@ -82,7 +82,7 @@ def init() -> None:
     if before is None or before == after:
         say(f"the database {'was created' if before is None else 'is up to date'} (revision {after})")
         return
-    say(f"the database was brought up from revision {before} to {after}")
+    say(f"the database was migrated from revision {before} to {after}")
     for revision, text in steps_between(before, after):
         say(f"  {revision} {text}")
 
@@ -90,9 +90,9 @@ def init() -> None:
 @app.command(name="import")
 def import_(
     files: Annotated[list[Path], typer.Argument(help="CSV, Parquet or JSONL files of selections.", show_default=False)],
-    mapping: Annotated[Path | None, typer.Option("--map", help="A mapping file; see docs/import.md.")] = None,
+    mapping: Annotated[Path | None, typer.Option("--map", help="Mapping file; see docs/import.md.")] = None,
 ) -> None:
-    """Import selections. Bad rows are listed, good ones kept; importing again adds nothing."""
+    """Import selections. Invalid rows are rejected and listed; importing a file again adds nothing."""
     from deployments.cli.import_files import import_files
     from models.context import load_context
 
@@ -104,20 +104,20 @@ def pull(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="litellm, langfuse … or a name of the settings; all of those without it.", show_default=False
+            help="litellm, langfuse … or a name from the settings. Default: all in the settings.", show_default=False
         ),
     ] = None,
     location: Annotated[
-        str | None, typer.Option("--from", help="Its address or files, instead of the settings'; $NAME: a variable.")
+        str | None, typer.Option("--from", help="Address or files, instead of the settings'; $NAME: a variable.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Everything from this time on (ISO 8601), read already or not.")
+        str | None, typer.Option(help="Re-read everything since this time (ISO 8601), even if it was pulled before.")
     ] = None,
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would come of it; write nothing.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Show how far each source was pulled.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the result of a pull; write nothing.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show each source's progress.")] = False,
 ) -> None:
-    """Pull selections from where the router's picks are logged already, from where the last pull left off."""
+    """Pull selections from the router's existing logs, starting where the last pull ended."""
     from deployments.cli.pull import list_sources, preview_one, pull_all, pull_one
     from models.context import load_context
     from models.period import parse_instant
@@ -128,7 +128,7 @@ def pull(
         list_sources(ctx)
     elif source is None:
         if location is not None or dry_run:
-            raise UsageError("--from and --dry-run are of one source: name it")
+            raise UsageError("--from and --dry-run need the name of one source")
         raise typer.Exit(pull_all(ctx, start, now))
     elif dry_run:
         preview_one(ctx, source, location, start)
@@ -139,9 +139,9 @@ def pull(
 @app.command()
 def run(
     schedule: ScheduleName,
-    as_of: Annotated[str | None, typer.Option(help="Act as though it were this time (ISO 8601).")] = None,
+    as_of: Annotated[str | None, typer.Option(help="Run as of this time (ISO 8601).")] = None,
 ) -> None:
-    """Run one flow, here and now."""
+    """Run one flow now, in this process."""
     from deployments.cli.run import run_schedule
     from models.context import load_context
     from models.period import parse_instant
@@ -154,35 +154,35 @@ def run(
 @app.command()
 def report(
     template: Template,
-    start: Annotated[str | None, typer.Option("--from", help="Where the period begins (ISO 8601).")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Where it ends; this instant is not in it.")] = None,
-    last: Annotated[str | None, typer.Option(help="The time up to now instead, such as 24h or 7d.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Start of the period (ISO 8601).")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of the period (exclusive).")] = None,
+    last: Annotated[str | None, typer.Option(help="Report on the most recent span, for example 24h or 7d.")] = None,
     period_name: Annotated[
-        PeriodName | None, typer.Option("--period", help='A period by its name instead, such as "last week".')
+        PeriodName | None, typer.Option("--period", help='Named period, for example "last week".')
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; can be repeated.")] = None,
     team: Annotated[list[str] | None, typer.Option(help="Only this team; can be repeated.")] = None,
     complexity: Annotated[list[str] | None, typer.Option(help="Only this complexity; can be repeated.")] = None,
     formats: Annotated[
         list[FileFormat] | None,
-        typer.Option("--format", help="Can be repeated. By default what -o ends in, else html; sent: all of them."),
+        typer.Option("--format", help="Can be repeated. Default: the suffix of -o, else html; all with --send-to."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The file to write, or a folder.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File or folder to write to.")] = None,
     send_to: Annotated[
         list[str] | None,
-        typer.Option(help="Store it and send it to this name of delivery.recipients; can be repeated."),
+        typer.Option(help="Store the report and send it to this name in delivery.recipients; can be repeated."),
     ] = None,
     *,
-    summary: Annotated[bool, typer.Option("--summary", help="A page or two instead of everything.")] = False,
+    summary: Annotated[bool, typer.Option("--summary", help="Short version, one or two pages.")] = False,
 ) -> None:
-    """Write a report about any period, or send it. HTML or JSON alone goes to stdout where no file is named."""
+    """Write or send a report about any period. A single HTML or JSON report goes to stdout if -o is not given."""
     from deployments.cli.report import formats_of, period_of, send_report, write_report
     from models.context import load_context
     from models.documents import Filters
     from tasks.reporting.request import Request
 
     if period_name is not None and last is not None:
-        raise UsageError("--period and --last name the period both: give one of them")
+        raise UsageError("--period and --last cannot be combined")
     ctx, now = load_context(), datetime.now(UTC)
     period = period_of(start, end, period_name or last, ctx.settings.timezone, now)
     filters = Filters(models=tuple(model or ()), teams=tuple(team or ()), complexities=tuple(complexity or ()))
@@ -196,10 +196,10 @@ def report(
 
 @app.command()
 def rebuild(
-    start: Annotated[str | None, typer.Option("--from", help="Only the weeks from this time on.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Only the weeks up to this time.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Only the weeks since this time.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only the weeks until this time.")] = None,
 ) -> None:
-    """Make the rollups anew from the raw rows."""
+    """Rebuild the rollups from the raw rows."""
     from deployments.cli.report import rebuild_rollups
     from models.context import load_context
 
@@ -208,26 +208,26 @@ def rebuild(
 
 @app.command()
 def demo() -> None:
-    """Show all of it on the simulated router; nothing else is needed."""
+    """Run a complete demo on a simulated router; needs no setup."""
     from deployments.demo.run import run_demo
 
     raise typer.Exit(run_demo())
 
 
-Host = Annotated[str, typer.Option(help="The address to listen at.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Proxied = Annotated[
-    bool, typer.Option("--proxied", help="Others come in through a proxy: passwords and tokens are needed.")
+    bool, typer.Option("--proxied", help="A proxy forwards requests from other machines: require passwords and tokens.")
 ]
 
 
 @app.command()
 def page(
     host: Host = LOOPBACK,
-    port: Annotated[int, typer.Option(help="The port to listen at.", min=1, max=65535)] = PAGE_PORT,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = PAGE_PORT,
     *,
     proxied: Proxied = False,
 ) -> None:
-    """Serve the live page: what the router does right now. It folds, judges and delivers while it runs."""
+    """Serve the live page. While it runs, it updates rollups, evaluates alerts and sends deliveries."""
     from deployments.service.page_server import serve_page
     from models.context import load_context
 
@@ -239,15 +239,13 @@ def serve(
     host: Host = LOOPBACK,
     ui_port: Annotated[
         int,
-        typer.Option(
-            help="The Prefect server's and its UI's port.", min=1, max=65535, envvar="PREFECT_SERVER_API_PORT"
-        ),
+        typer.Option(help="Port of the Prefect server and its UI.", min=1, max=65535, envvar="PREFECT_SERVER_API_PORT"),
     ] = UI_PORT,
-    page_port: Annotated[int, typer.Option(help="The live page's port.", min=1, max=65535)] = PAGE_PORT,
+    page_port: Annotated[int, typer.Option(help="Port of the live page.", min=1, max=65535)] = PAGE_PORT,
     *,
     proxied: Proxied = False,
 ) -> None:
-    """Serve the timetable and the live page, with a Prefect server and its UI where none is configured."""
+    """Run the scheduler and the live page, and a Prefect server with its UI if none is configured."""
     from deployments.service.serve import Where, serve_all
     from models.context import load_context
 
@@ -262,15 +260,13 @@ class PoolKind(StrEnum):
 
 @app.command()
 def deploy(
-    pool: Annotated[str, typer.Option(help="The work pool whose workers run the timetable.")] = "routewatch",
+    pool: Annotated[str, typer.Option(help="Work pool whose workers run the schedules.")] = "routewatch",
     kind: Annotated[
-        PoolKind | None, typer.Option("--type", help="What kind of pool to create where there is none of the name.")
+        PoolKind | None, typer.Option("--type", help="Type of pool to create if none of this name exists.")
     ] = None,
-    image: Annotated[
-        str | None, typer.Option(help="The image that runs are started in; for docker and kubernetes.")
-    ] = None,
+    image: Annotated[str | None, typer.Option(help="Image for the runs of docker and kubernetes pools.")] = None,
 ) -> None:
-    """Apply the timetable to the Prefect server that PREFECT_API_URL names, for workers; again after each upgrade."""
+    """Create or update the deployments on the Prefect server at PREFECT_API_URL. Repeat after each upgrade."""
     from deployments.cli.deploy import deploy_schedules
     from models.context import load_context
 
@@ -279,10 +275,10 @@ def deploy(
 
 @app.command()
 def worker(
-    pool: Annotated[str, typer.Option(help="The work pool whose runs it starts.")] = "routewatch",
-    limit: Annotated[int | None, typer.Option(help="How many runs it starts at once.", min=1)] = None,
+    pool: Annotated[str, typer.Option(help="Work pool whose runs it starts.")] = "routewatch",
+    limit: Annotated[int | None, typer.Option(help="Maximum number of concurrent runs.", min=1)] = None,
 ) -> None:
-    """Start a Prefect worker that runs what `routewatch deploy` applied; PREFECT_API_URL names the server."""
+    """Start a Prefect worker for the deployments of `routewatch deploy`; PREFECT_API_URL names the server."""
     from deployments.cli.worker import start_worker
 
     start_worker(pool, limit)
@@ -290,9 +286,9 @@ def worker(
 
 def _misuse_or_defect(error: Exception) -> int:
     if hasattr(error, "format_message"):
-        complain(f"{error.format_message()} (`routewatch --help` tells the ways to call it)")
+        complain(f"{error.format_message()} (see `routewatch --help`)")
         return 2
     if "ROUTEWATCH_DEBUG" in os.environ:
         raise error
-    complain(f"a defect of Routewatch: {type(error).__name__}: {error} (ROUTEWATCH_DEBUG=1 shows where)")
+    complain(f"internal error: {type(error).__name__}: {error} (ROUTEWATCH_DEBUG=1 shows where)")
     return 1

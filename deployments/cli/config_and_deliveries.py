@@ -1,4 +1,4 @@
-"""Commands that show and change rows: the router's config, deliveries."""
+"""Commands that show and change the router's config and the deliveries."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import typer
 
 from deployments.console import note, say, table
 
-config = typer.Typer(help="The router's config: what it reads and who changed it.", no_args_is_help=True)
-deliveries = typer.Typer(help="Reports and messages on their way to their recipients.", no_args_is_help=True)
+config = typer.Typer(help="The router's config and its history.", no_args_is_help=True)
+deliveries = typer.Typer(help="Deliveries of reports and notifications.", no_args_is_help=True)
 
 
 @config.command("get")
-def config_get(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
-    """Show the config, as JSON."""
+def config_get(key: Annotated[str | None, typer.Argument(help="Only this key. Default: all keys.")] = None) -> None:
+    """Print the config as JSON."""
     from models.context import load_context
     from models.errors import UsageError
     from tasks.optimizer.router_config import read_config
 
     settings = read_config(load_context().engine)
     if key is not None and key not in settings:
-        raise UsageError(f"the config has no {key!r}; it has {', '.join(settings) or 'no keys yet'}")
+        raise UsageError(f"the config has no key {key!r}; it has {', '.join(settings) or 'no keys yet'}")
     values = {name: setting.value for name, setting in settings.items()}
     say(json.dumps(values if key is None else values[key], indent=2, ensure_ascii=False))
 
@@ -33,9 +33,9 @@ def config_get(key: Annotated[str | None, typer.Argument(help="One key; all with
 def config_set(
     key: str,
     value: Annotated[str, typer.Argument(help="JSON, or plain text.")],
-    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "set by hand",
+    reason: Annotated[str, typer.Option(help="Reason, for the history.")] = "set by hand",
 ) -> None:
-    """Give a key a value."""
+    """Set a key to a value."""
     from models.context import load_context
     from tasks.optimizer.router_config import set_by_hand
 
@@ -45,8 +45,8 @@ def config_set(
 
 
 @config.command("history")
-def config_history(key: Annotated[str | None, typer.Argument(help="One key; all without it.")] = None) -> None:
-    """Show who changed what, when and why, the newest first."""
+def config_history(key: Annotated[str | None, typer.Argument(help="Only this key. Default: all keys.")] = None) -> None:
+    """Show all changes with their time, author and reason, newest first."""
     from models.context import load_context
     from tasks.optimizer.router_config import history
 
@@ -61,12 +61,12 @@ def config_history(key: Annotated[str | None, typer.Argument(help="One key; all 
         )
         for row in history(load_context().engine, key)
     ]
-    table(("when", "key", "from", "to", "by", "why"), rows, "nothing was changed yet")
+    table(("when", "key", "from", "to", "by", "why"), rows, "no changes yet")
 
 
 @deliveries.command("list")
 def deliveries_list() -> None:
-    """Show the deliveries, the newest first."""
+    """Show the deliveries, newest first."""
     from models.context import load_context
     from tasks.delivery.queries import list_deliveries
 
@@ -81,22 +81,22 @@ def deliveries_list() -> None:
 def deliveries_retry(
     delivery_id: Annotated[int | None, typer.Argument(metavar="ID", show_default=False)] = None,
     *,
-    all_dead: Annotated[bool, typer.Option("--all-dead", help="All that were given up, instead of one.")] = False,
+    all_dead: Annotated[bool, typer.Option("--all-dead", help="All dead letters, instead of one delivery.")] = False,
 ) -> None:
-    """Queue a delivery again that was given up or is uncertain; the next run sends it."""
+    """Requeue a dead letter or a delivery of uncertain outcome; the next run sends it."""
     from models.context import load_context
     from models.errors import UsageError
     from tasks.delivery.queue import retry, retry_all_dead_letters
 
     if (delivery_id is None) is not all_dead:
-        raise UsageError("name one delivery by its id, or all that were given up by --all-dead")
+        raise UsageError("give the id of one delivery, or --all-dead for all dead letters")
     engine, now = load_context().engine, datetime.now(UTC)
     if delivery_id is None:
         count = retry_all_dead_letters(engine, now)
-        say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} queued again: the next run sends them")
+        say(f"{count} {'delivery' if count == 1 else 'deliveries'} requeued; the next run sends them")
         return
     retry(engine, delivery_id, now)
-    say(f"delivery {delivery_id} is queued again: the next run sends it")
+    say(f"delivery {delivery_id} requeued; the next run sends it")
 
 
 @deliveries.command("test")
@@ -105,14 +105,14 @@ def deliveries_test(
         list[str],
         typer.Argument(
             metavar="NAME|EMAIL|URL",
-            help="Names of delivery.recipients, console or dashboard; or ops@example.org, https://…, slack+https://…, "
-            "secret:NAME, in the settings or not.",
+            help="Names in delivery.recipients, console or dashboard; or ops@example.org, https://…, slack+https://…, "
+            "secret:NAME, which need not be in the settings.",
         ),
     ],
 ) -> None:
     """Send a test message and print each response. Exits with 1 if it is not sent.
 
-    For names, everything else that is due is sent too.
+    For names, all other due deliveries are sent too.
     """
     from deployments.cli.delivery_test import send_tests
 
@@ -124,7 +124,7 @@ def deliveries_sample(names: Annotated[list[str], typer.Argument(metavar="NAME")
     """Deprecated: `routewatch deliveries test`."""
     from deployments.cli.delivery_test import send_to_names
 
-    note("`deliveries sample` is deprecated and goes with the next release: use `routewatch deliveries test`")
+    note("`deliveries sample` is deprecated and will be removed in the next release: use `routewatch deliveries test`")
     raise typer.Exit(0 if send_to_names(names) else 1)
 
 

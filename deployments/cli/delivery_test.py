@@ -15,9 +15,9 @@ _OUTCOMES = {"sent": "sent", "queued": "not accepted for now", "dead": "refused"
 
 
 def send_tests(targets: Sequence[str]) -> bool:
-    """Send a test message to each target; whether all were sent.
+    """Send a test message to each target; return whether all were sent.
 
-    A target with an `@` or a `:` is an address, unless the settings have such a name. Addresses need not be in the
+    A target that contains `@` or `:` is an address, unless it is a name in the settings. Addresses need not be in the
     settings. Raises UsageError.
     """
     from models.context import load_context
@@ -29,7 +29,7 @@ def send_tests(targets: Sequence[str]) -> bool:
 
 
 def send_to_names(names: Sequence[str]) -> bool:
-    """Through the queue, to all behind names of delivery.recipients, `console` or `dashboard`."""
+    """Send through the queue to all recipients of names in delivery.recipients, `console` or `dashboard`."""
     from models.context import load_context
     from tasks.delivery.sample import send_test_message
 
@@ -40,7 +40,7 @@ def send_to_names(names: Sequence[str]) -> bool:
 
 
 def send_to_address(recipient: Recipient) -> bool:
-    """Once, without the database."""
+    """Send once, without the database."""
     from models.context import load_context
     from tasks.delivery.sample import try_recipient
 
@@ -51,7 +51,7 @@ def send_to_address(recipient: Recipient) -> bool:
 
 
 def address_of(target: str) -> Recipient:
-    """The recipient of an e-mail address or URL. Raises UsageError."""
+    """Return the recipient of an e-mail address or URL. Raises UsageError."""
     from models.errors import UsageError
     from models.recipient import parse_recipient
 
@@ -59,5 +59,5 @@ def address_of(target: str) -> Recipient:
     try:
         return parse_recipient(written)
     except ValueError as error:
-        hint = "`routewatch deliveries test NAME` sends to whom the settings name"
-        raise UsageError(f"nothing can be sent there: {error} ({hint})") from None
+        hint = "`routewatch deliveries test NAME` sends to recipients in the settings"
+        raise UsageError(f"cannot send there: {error} ({hint})") from None

@@ -1,4 +1,4 @@
-"""`routewatch deploy`: the timetable on a Prefect server, for the workers of a pool."""
+"""`routewatch deploy`: create the deployments on a Prefect server, for the workers of a pool."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ IN_IMAGES = ("docker", "kubernetes")
 
 
 def deploy_schedules(ctx: AppContext, pool: str, kind: str | None, image: str | None) -> None:
-    """Create or update every deployment, and the pool where there is none.
+    """Create or update every deployment, and create the pool if it does not exist.
 
-    A second time changes nothing: deployments are known by their names, schedules by their slugs, so that what was
-    paused in the UI stays so. Raises UsageError where no server is named or the pool is of another kind than asked for.
+    Idempotent: deployments are identified by name and schedules by slug, so that schedules which were
+    paused in the UI stay paused. Raises UsageError if no server is configured or the pool is of another type.
     """
-    check_server_is_named("`routewatch serve` needs no deploy")
+    check_server_is_named("`routewatch serve` works without deploying")
     use_embedded_prefect(ctx.environment.home)
     import httpx
     from prefect.client.orchestration import get_client
@@ -38,7 +38,7 @@ def deploy_schedules(ctx: AppContext, pool: str, kind: str | None, image: str | 
             found = _pool_kind(client, pool) or _create_pool(client, pool, kind or "process")
     except httpx.HTTPError as error:
         raise RoutewatchError(
-            f"the Prefect server at {os.environ['PREFECT_API_URL']} does not answer: {error}"
+            f"the Prefect server at {os.environ['PREFECT_API_URL']} does not respond: {error}"
         ) from error
     if kind not in (None, found):
         raise UsageError(f"the work pool {pool!r} is of type {found}, not {kind}: choose another with --pool")
@@ -47,7 +47,7 @@ def deploy_schedules(ctx: AppContext, pool: str, kind: str | None, image: str | 
         deployment.work_pool_name, deployment.job_variables = pool, variables
         deployment.apply()
     table(("deployment", "runs at", "time zone"), [_row(deployment) for deployment in deployments], "nothing to deploy")
-    say(f"start a worker with `routewatch worker --pool {pool}` (type {found}), where ROUTEWATCH_* are set")
+    say(f"start a worker with `routewatch worker --pool {pool}` (type {found}), with ROUTEWATCH_* set")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def _create_pool(client: SyncPrefectClient, pool: str, kind: str) -> str:
 
     template = run_coro_as_sync(get_default_base_job_template_for_infrastructure_type(kind))
     if not template:
-        raise RoutewatchError(f"the Prefect server knows no work pools of type {kind}: create {pool!r} in its UI")
+        raise RoutewatchError(f"the Prefect server does not know the pool type {kind}: create {pool!r} in its UI")
     client.create_work_pool(WorkPoolCreate(name=pool, type=kind, base_job_template=template))
     return kind
 
@@ -77,10 +77,10 @@ def _create_pool(client: SyncPrefectClient, pool: str, kind: str) -> str:
 def _job_variables(kind: str, image: str | None) -> dict[str, Any]:
     if kind not in IN_IMAGES:
         if image is not None:
-            raise UsageError(f"--image is for pools of type {' and '.join(IN_IMAGES)}, and this one is of type {kind}")
+            raise UsageError(f"--image is only for pools of type {' and '.join(IN_IMAGES)}; this one is of type {kind}")
         return {}
     if image is None:
-        raise UsageError(f"a pool of type {kind} needs --image, the image that was built from the Dockerfile")
+        raise UsageError(f"a pool of type {kind} needs --image: the image built from the Dockerfile")
     return {"image": image, "image_pull_policy": "IfNotPresent"}
 
 

@@ -1,4 +1,4 @@
-"""`routewatch doctor`, and the deprecated command beside it."""
+"""`routewatch doctor` and the deprecated `test-delivery`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import typer
 from deployments.console import note
 
 
-def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Check all that Routewatch needs, and say how to mend what is wrong. Nothing is sent, nothing is changed."""
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Check everything that Routewatch needs and print how to fix problems. Sends and changes nothing."""
     from deployments.cli.doctor_output import print_check_up
 
     raise typer.Exit(print_check_up(as_json=as_json))
@@ -20,5 +20,5 @@ def test_delivery(target: Annotated[str, typer.Argument(metavar="EMAIL|URL")]) -
     """Deprecated: `routewatch deliveries test`."""
     from deployments.cli.delivery_test import address_of, send_to_address
 
-    note("`test-delivery` is deprecated and goes with the next release: use `routewatch deliveries test`")
+    note("`test-delivery` is deprecated and will be removed in the next release: use `routewatch deliveries test`")
     raise typer.Exit(0 if send_to_address(address_of(target)) else 1)

@@ -1,4 +1,4 @@
-"""Telling what a check-up found: a table on a terminal, a line a check in a pipe, JSON for programs."""
+"""Print the check results: a table on a terminal, one line per check in a pipe, JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _STYLES = {
 
 
 def print_check_up(*, as_json: bool) -> int:
-    """Look at everything and tell it; the exit status: 1 where a check failed."""
+    """Run all checks and print the results; return the exit status, 1 if a check failed."""
     checked = run_checks(checks_of(current_context()))
     if as_json:
         say(json.dumps(_as_data(checked), indent=2, ensure_ascii=False))
@@ -70,7 +70,7 @@ def _draw(checked: Sequence[CompletedCheck]) -> None:
     rendered.add_column(max_width=36)
     rendered.add_column()
     for it in checked:
-        # As Text, what was found is never read as markup.
+        # As Text, a result is never read as markup.
         result_text = Text(it.result.found)
         if it.result.remedy:
             result_text.append(f"\n→ {it.result.remedy}", "bold")

@@ -1,4 +1,4 @@
-"""Importing files from the command line."""
+"""Import files from the command line."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SHOWN_REASONS = 5
 
 
 def import_files(ctx: AppContext, files: Sequence[Path], mapping_file: Path | None) -> int:
-    """Import each file and tell what became of its rows; the exit status: 1 where a file could not be read.
+    """Import each file and print its row counts; return the exit status, 1 if a file could not be read.
 
-    A file that cannot be read does not keep the others from being imported.
+    An unreadable file does not stop the import of the others.
     """
     mapping = load_mapping(mapping_file) if mapping_file else Mapping()
     engine, status = ctx.engine, 0
@@ -48,4 +48,4 @@ def _print_result(result: ImportResult) -> None:
     for reason, count in result.reasons[:SHOWN_REASONS]:
         say(f"  {count:,} × {reason}")
     if result.rejects_file is not None:
-        say(f"  the rejected rows are listed in {result.rejects_file}")
+        say(f"  rejected rows are listed in {result.rejects_file}")

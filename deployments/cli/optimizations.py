@@ -1,4 +1,4 @@
-"""Commands for the loop: what is proposed, what was applied, what came of it, and a person's word on it."""
+"""Commands for optimizations: list proposals, changes and results, and decide on them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from deployments.console import say, table
 if TYPE_CHECKING:
     from models.attribution import Attribution
 
-optimizations = typer.Typer(help="What Routewatch proposes and has applied.", no_args_is_help=True)
+optimizations = typer.Typer(help="Proposed and applied config changes.", no_args_is_help=True)
 
 Id = Annotated[int, typer.Argument(metavar="ID")]
-Name = Annotated[str | None, typer.Option("--by", help="Your name, for the record; by default the login's.")]
-Note = Annotated[str, typer.Option(help="Why, for the record.")]
+Name = Annotated[str | None, typer.Option("--by", help="Your name, for the record. Default: your login name.")]
+Note = Annotated[str, typer.Option(help="Reason, for the record.")]
 
 
 @optimizations.command("list")
 def list_() -> None:
-    """Show the optimizations, the newest first."""
+    """Show the optimizations, newest first."""
     from models.context import load_context
     from tasks.optimizer.queries import label, list_optimizations
 
@@ -30,19 +30,21 @@ def list_() -> None:
         (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
         for row in list_optimizations(load_context().engine)
     ]
-    table(("optimization", "state", "since", "verdict"), rows, "nothing was proposed yet")
+    table(("optimization", "state", "since", "verdict"), rows, "no proposals yet")
 
 
 @optimizations.command()
 def show(optimization_id: Id) -> None:
-    """Show every step of one optimization's life."""
+    """Show the history of one optimization."""
     from models.context import load_context
     from tasks.optimizer.queries import history_of, label
 
     row, steps = history_of(load_context().engine, optimization_id)
     say(label(row))
     table(
-        ("when", "became", "by", "why"), [(_stamp(it.at), it.to_state, it.by, it.reason) for it in steps], "no step yet"
+        ("when", "became", "by", "why"),
+        [(_stamp(it.at), it.to_state, it.by, it.reason) for it in steps],
+        "no steps yet",
     )
     if row.verdict:
         _say_verdict(row.verdict)
@@ -50,7 +52,7 @@ def show(optimization_id: Id) -> None:
 
 @optimizations.command()
 def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
-    """Approve a proposal: it is applied, observed, and kept or taken back."""
+    """Approve a proposal. It is applied, monitored, and reverted automatically if it makes things worse."""
     from models.context import load_context
     from tasks.optimizer.decisions import approve as approve_it
 
@@ -60,7 +62,7 @@ def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 
 @optimizations.command()
 def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
-    """Reject a proposal; the same is not proposed again for 30 days."""
+    """Reject a proposal. The same change is not proposed again for 30 days."""
     from models.context import load_context
     from tasks.optimizer.decisions import reject as reject_it
 
@@ -69,7 +71,7 @@ def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 
 @optimizations.command()
 def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
-    """Take an applied optimization back: its keys get the values from before."""
+    """Revert an applied optimization; its keys get their previous values."""
     from models.context import load_context
     from tasks.optimizer.decisions import revert as revert_it
 
@@ -78,7 +80,7 @@ def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
 
 @optimizations.command()
 def stop(by: Name = None, note: Note = "") -> None:
-    """The kill switch: nothing is applied or taken back any more, at once and in every process."""
+    """Kill switch: stop applying and reverting changes, immediately and in every process."""
     from models.context import load_context
     from tasks.optimizer.decisions import stop as stop_all
 
@@ -96,7 +98,7 @@ def resume(by: Name = None, note: Note = "") -> None:
 
 @optimizations.command()
 def preview() -> None:
-    """A dry run: show what the next daily run would change, and why not the rest. Nothing is changed."""
+    """Dry run: show what the next daily run would change and why it would skip the rest. Changes nothing."""
     from models.context import load_context
     from tasks.optimizer.apply import DecisionContext, apply
     from tasks.reporting.collect import collect_material
@@ -115,7 +117,7 @@ def preview() -> None:
         )
         for item in apply(ctx.engine, material.recommendations, ctx.settings, evidence, dry_run=True)
     ]
-    table(("type", "change", "outcome", "why"), rows, "nothing is recommended")
+    table(("type", "change", "outcome", "why"), rows, "no recommendations")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -140,10 +142,10 @@ def _say_verdict(verdict: dict[str, Any]) -> None:
         for number, change in enumerate([verdict["goal"], *verdict["guards"]])
         if change
     ]
-    say(f"verdict over {verdict['hours']} matched hours ({verdict['matchedBy'] or 'none match'}): {verdict['reason']}")
-    table(("", "metric", "before", "after", "change (95% interval)", "judged"), rows, "nothing was compared")
+    say(f"verdict over {verdict['hours']} matched hours ({verdict['matchedBy'] or 'no match'}): {verdict['reason']}")
+    table(("", "metric", "before", "after", "change (95% interval)", "assessment"), rows, "no comparison")
     if verdict["savingsUsd"]:
-        say(f"saved in the observed hours: {_number(verdict['savingsUsd']['estimate'])} USD, "
+        say(f"savings in the observed hours: {_number(verdict['savingsUsd']['estimate'])} USD, "
             f"{_bounds(verdict['savingsUsd'])}")  # fmt: skip
 
 

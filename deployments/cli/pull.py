@@ -1,4 +1,4 @@
-"""Pulling from sources by the command line."""
+"""Pull from sources on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_EXAMPLE = 40
 
 
 def pull_one(ctx: AppContext, name: str, location: str | None, since: datetime | None, now: datetime) -> None:
-    """Pull a source and tell what became of its rows."""
+    """Pull a source and print its row counts."""
     from tasks.ingestion.pull import pull
     from tasks.sources.registry import open_source, settings_of
 
@@ -28,13 +28,13 @@ def pull_one(ctx: AppContext, name: str, location: str | None, since: datetime |
 
 
 def pull_all(ctx: AppContext, since: datetime | None, now: datetime) -> int:
-    """Pull every source that the settings enable; the exit status: 1 where one could not be pulled.
+    """Pull every source that the settings enable; return the exit status, 1 if a source failed.
 
-    Raises UsageError where they name none.
+    Raises UsageError if they name none.
     """
     names = [name for name, source in ctx.settings.sources.items() if source.enabled]
     if not names:
-        raise UsageError("the settings name no sources: name one, such as `routewatch pull litellm --from ADDRESS`")
+        raise UsageError("the settings name no sources; give one, for example `routewatch pull litellm --from ADDRESS`")
     status = 0
     for name in names:
         try:
@@ -46,7 +46,7 @@ def pull_all(ctx: AppContext, since: datetime | None, now: datetime) -> int:
 
 
 def preview_one(ctx: AppContext, name: str, location: str | None, since: datetime | None) -> None:
-    """Show what a pull would make of the source's first rows; nothing is written."""
+    """Show how a pull would convert the source's first rows; write nothing."""
     from tasks.ingestion.pull import cursor_of, preview
     from tasks.sources.registry import open_source, settings_of
 
@@ -59,22 +59,22 @@ def preview_one(ctx: AppContext, name: str, location: str | None, since: datetim
         (column, source.origins.get(column, "-"), _share(stats.coverage[column], count), _example(rows, column))
         for column in SELECTION_COLUMNS
     ]
-    table(("column", "comes from", "filled", "such as"), lines, "")
+    table(("column", "comes from", "filled", "example"), lines, "")
     say("")
     if rows.is_empty():
-        say("no selections are there to pull")
+        say("no selections to pull")
     for number, row in enumerate(rows.iter_rows(named=True), 1):
         say(f"{number}: " + ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if value is not None))
-    say(f"of the first {stats.read:,} rows {count:,} are selections and {stats.overhead:,} the router's own calls")
+    say(f"of the first {stats.read:,} rows {count:,} are selections and {stats.overhead:,} router overhead")
     _print_details(stats)
     missing = [column for column in SELECTION_COLUMNS if count and not stats.coverage[column]]
     if missing:
-        say(f"nothing fills {', '.join(missing)}: what is computed from them will say that there is no data")
-    note("nothing was written: leave --dry-run away to pull")
+        say(f"no values for {', '.join(missing)}: metrics computed from them will have no data")
+    note("nothing was written; omit --dry-run to pull")
 
 
 def list_sources(ctx: AppContext) -> None:
-    """Show how far each source has been pulled."""
+    """Show the progress of each source."""
     from tasks.ingestion.pull import states
 
     rows = [
@@ -84,7 +84,7 @@ def list_sources(ctx: AppContext) -> None:
         )
         for state in states(ctx.engine)
     ]  # fmt: skip
-    table(("source", "kind", "pulled", "newest row", "read", "added"), rows, "nothing was pulled yet")
+    table(("source", "kind", "pulled", "newest row", "read", "added"), rows, "no pulls yet")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -93,27 +93,27 @@ def list_sources(ctx: AppContext) -> None:
 def _print_result(name: str, stats: PullStats) -> None:
     say(
         f"{name}: {stats.read:,} rows read, {stats.added:,} added, {stats.changed:,} changed, "
-        f"{stats.unchanged:,} as they were, {stats.overhead:,} the router's own calls, "
-        f"{stats.skipped.total():,} left out, {stats.rejected.total():,} rejected"
+        f"{stats.unchanged:,} unchanged, {stats.overhead:,} router overhead, "
+        f"{stats.skipped.total():,} skipped, {stats.rejected.total():,} rejected"
     )
     _print_details(stats)
 
 
 def _print_details(stats: PullStats) -> None:
-    for what, reasons in (("left out", stats.skipped), ("rejected", stats.rejected)):
+    for what, reasons in (("skipped", stats.skipped), ("rejected", stats.rejected)):
         for reason, count in reasons.most_common(SHOWN_REASONS):
             say(f"  {count:,} × {what}: {reason}")
     if stats.amended:
-        say(f"  {stats.amended:,} selections got a score")
+        say(f"  {stats.amended:,} selections received a score")
     if stats.priced:
-        say(f"  {stats.priced:,} costs were worked out from list prices")
+        say(f"  {stats.priced:,} costs were computed from list prices")
     if stats.unknown_models:
         named = ", ".join(f"{model} ({count:,})" for model, count in stats.unknown_models.most_common(SHOWN_REASONS))
-        say(f"  {stats.unknown_models.total():,} costs stay unknown, there is no list price of {named}")
+        say(f"  {stats.unknown_models.total():,} costs remain unknown: no list price for {named}")
     if stats.complexity_derived:
-        say(f"  {stats.complexity_derived:,} complexities were told from the tokens")
+        say(f"  {stats.complexity_derived:,} complexities were derived from tokens")
     if stats.late:
-        say(f"  {stats.late:,} rows came late, up to {stats.latest_by.total_seconds() / 60:.0f} minutes")
+        say(f"  {stats.late:,} rows arrived late, by up to {stats.latest_by.total_seconds() / 60:.0f} minutes")
 
 
 def _share(count: int, of: int) -> str:

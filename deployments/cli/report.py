@@ -1,4 +1,4 @@
-"""Reports and rollups on demand from the command line, without Prefect's record of a run."""
+"""Reports and rollups on demand from the command line, without a Prefect run."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DEFAULT_SPAN = "7d"
 
 
 def period_of(start: str | None, end: str | None, last: str | PeriodName | None, zone: str, now: datetime) -> Period:
-    """The period that --from and --to mean together, or --last or --period. Raises InvalidPeriod or UsageError."""
+    """Return the period of --from and --to, --last or --period. Raises InvalidPeriod or UsageError."""
     if last is not None and (start or end):
-        raise UsageError("--last and --period go without --from and --to")
+        raise UsageError("--last and --period cannot be combined with --from and --to")
     if isinstance(last, PeriodName):
         return named_period(last, now, zone)
     if start is not None:
@@ -40,26 +40,26 @@ def period_of(start: str | None, end: str | None, last: str | PeriodName | None,
 
 
 def formats_of(ctx: AppContext, output: Path | None, *, sent: bool) -> tuple[FileFormat, ...]:
-    """What a report is written as where no --format says so. Raises UsageError where a file's name does not tell."""
+    """Return the format of a report without --format. Raises UsageError if the file's suffix is not a format."""
     if sent or (output is not None and output.is_dir()):
         return default_formats(ctx.settings)
     if output is None:
         return (FileFormat.HTML,)
     suffix = output.suffix.lower().lstrip(".")
     if suffix not in tuple(FileFormat):
-        raise UsageError(f"{output} ends in none of {', '.join(f'.{form}' for form in FileFormat)}: say --format")
+        raise UsageError(f"{output} ends in none of {', '.join(f'.{form}' for form in FileFormat)}: use --format")
     return (FileFormat(suffix),)
 
 
 def write_report(ctx: AppContext, request: Request, output: Path | None, now: datetime) -> None:
-    """Compose a report and write it in its formats: to a file each, or the only one of them to stdout."""
+    """Build a report and write it in its formats: to one file each, or a single format to stdout."""
     _write_files(_composed(ctx, request, now), request, output)
 
 
 def send_report(
     ctx: AppContext, request: Request, recipients: tuple[str, ...], output: Path | None, now: datetime
 ) -> int:
-    """Store a report and deliver it, with all else that is due; the exit status, 1 where a delivery is given up."""
+    """Store a report and send all due deliveries; return the exit status, 1 if a delivery is dead-lettered."""
     from tasks.delivery.recipients import recipients_for
     from tasks.delivery.worker import deliver_due
     from tasks.reporting.publish import find_report, store_report, write_files
@@ -81,7 +81,7 @@ def send_report(
 
 
 def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: datetime) -> None:
-    """Make the rollups anew, all of them or those of a period; from the archive where raw rows are only there."""
+    """Rebuild the rollups, all or those of a period; use the archive for raw rows that are only there."""
     from tasks.retention.archive import rebuild_from_archive
     from tasks.rollups.update import rebuild
 
@@ -97,20 +97,20 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
         else f"{result.rebuilt_hours:,} hours rebuilt"
     )
     if result.held_by:
-        complain(f"selections wait to be counted for the open transactions of {', '.join(map(str, result.held_by))}")
+        complain(f"selections wait to be rolled up for the open transactions of {', '.join(map(str, result.held_by))}")
     archive = ctx.environment.archive_folder
     if archive.is_dir():
         archived = rebuild_from_archive(ctx.engine, archive, period)
-        say(f"{archived.days:,} days rebuilt from {archived.rows:,} selections of the archive {archive}")
+        say(f"{archived.days:,} days rebuilt from {archived.rows:,} selections in the archive {archive}")
         if archived.left_days:
-            say(f"{archived.left_days:,} days left as they were: the archive has fewer rows than they count")
+            say(f"{archived.left_days:,} days unchanged: the archive has fewer rows than their rollups")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _composed(ctx: AppContext, request: Request, now: datetime) -> Document:
-    with progress("counting new selections") as bar:
+    with progress("rolling up new selections") as bar:
         update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, progress=bar)
     return compose(request, collect_material(ctx.engine, request, ctx.settings, now), ctx.settings, now)
 
@@ -127,7 +127,7 @@ def _write_files(document: Document, request: Request, output: Path | None) -> N
 
 
 def _path(request: Request, output: Path | None, form: FileFormat, suffix: str, *, alone: bool) -> Path:
-    """As -o says; of several formats each has its own suffix."""
+    """Return the path of -o; with several formats, each gets its own suffix."""
     start = request.period.local(request.period.start)
     name = f"routewatch-{request.template}-{start:%Y-%m-%d}.{suffix}"
     if output is None or output.is_dir():

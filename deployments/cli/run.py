@@ -1,4 +1,4 @@
-"""Running a flow from the command line, in this process."""
+"""Run a flow from the command line, in this process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from models.context import AppContext
 
 
 def run_schedule(ctx: AppContext, schedule: str, as_of: datetime | None) -> int:
-    """Run a schedule's flow and tell its outcome; the exit status: 1 where a delivery is given up."""
-    # Asked first, so that a database that is away is told in one line, before Prefect starts.
+    """Run a schedule's flow and print its outcome; return the exit status, 1 if a delivery is dead-lettered."""
+    # Connect first, so that an unavailable database is reported in one line, before Prefect starts.
     ctx.engine.dispose()
     use_embedded_prefect(ctx.environment.home)
     from flows.daily import daily

@@ -9,14 +9,14 @@ from models.errors import UsageError
 
 
 def check_server_is_named(otherwise: str) -> None:
-    """Raises UsageError where PREFECT_API_URL is not set; `otherwise` tells what needs no server."""
+    """Raise UsageError if PREFECT_API_URL is not set; `otherwise` names the alternative that needs no server."""
     if "PREFECT_API_URL" not in os.environ:
-        raise UsageError(f"no Prefect server is named: set PREFECT_API_URL=http://host:4200/api ({otherwise})")
+        raise UsageError(f"no Prefect server is configured: set PREFECT_API_URL=http://host:4200/api ({otherwise})")
 
 
 def start_worker(pool: str, limit: int | None) -> None:
-    """Become the worker: its own process, so that signals reach it. Raises UsageError where no server is named."""
-    check_server_is_named("`routewatch serve` needs no worker")
+    """Become the worker: its own process, so that signals reach it. Raises UsageError if no server is configured."""
+    check_server_is_named("`routewatch serve` works without a worker")
     limited = [] if limit is None else ["--limit", str(limit)]
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, *limited]
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""The demo: a simulated router is watched, tuned and reported on, for real, on this machine alone.
+"""The demo: monitor, tune and report on a simulated router, on this machine only.
 
-Three weeks of its log are imported. In the fourth week the router serves on under the config that Routewatch changes
-every morning. Mail and webhooks go to receivers that run as long as the demo does.
+Imports three weeks of its log. In the fourth week the router runs under the config that Routewatch changes
+every morning. Mail and webhooks go to receivers that run only during the demo.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ LOGGED_WEEKS = 3
 MORNING = timedelta(hours=6, minutes=15)
 
 SECRET = "whsec_" + "cm91dGV3YXRjaC1kZW1vLXNlY3JldA=="
-"""Signs what goes from the demo to its own receiver, and nothing else."""
+"""Signs only webhooks from the demo to its own receiver."""
 
 
 def run_demo() -> int:
-    """Run the demo anew in a folder of its own, and end with a summary; the exit status."""
-    # The demo decides where everything is: nothing of the user's is read or written.
+    """Run the demo from scratch in its own folder and print a summary; return the exit status."""
+    # The demo sets all paths: it reads and writes no files of the user.
     home = (load_environment().home / "demo").absolute()
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
@@ -53,7 +53,7 @@ def run_demo() -> int:
         _import_log(ctx, home / "router-log")
         with without_heartbeat():
             outcomes = _watch(ctx)
-        note("4/4  What came of it")
+        note("4/4  Results")
         before = Period(FIRST_DAY + 2 * WEEK, FIRST_DAY + 3 * WEEK, ZONE.key)
         after = Period(FIRST_DAY + 3 * WEEK + timedelta(days=3), FIRST_DAY + 4 * WEEK, ZONE.key)
         print_summary(ctx, before, after, outcomes)
@@ -96,7 +96,7 @@ def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
 
 
 def _prepared() -> AppContext:
-    """A database with the router's first config."""
+    """Create a database with the router's first config."""
     from models.database import migrate
     from tasks.optimizer.router_config import set_by_hand
 
@@ -111,7 +111,7 @@ def _import_log(ctx: AppContext, folder: Path) -> None:
     from tasks.ingestion.column_mapping import Mapping
     from tasks.ingestion.file_import import import_file
 
-    note(f"1/4  The router's log of {LOGGED_WEEKS} weeks comes in, as Parquet, JSONL and CSV")
+    note(f"1/4  Importing {LOGGED_WEEKS} weeks of the router's log, as Parquet, JSONL and CSV")
     folder.mkdir()
     for week in range(LOGGED_WEEKS):
         start = FIRST_DAY + week * WEEK
@@ -129,7 +129,7 @@ def _import_log(ctx: AppContext, folder: Path) -> None:
 
 
 def _write_log(rows: pl.DataFrame, stem: Path) -> Path:
-    """One week of the log, each in another of the formats."""
+    """Write one week of the log, each week in another format."""
     import polars as pl
 
     as_text = rows.with_columns(pl.col("timestamp").dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00"))
@@ -144,9 +144,9 @@ def _write_log(rows: pl.DataFrame, stem: Path) -> Path:
 
 
 def _watch(ctx: AppContext) -> list[Outcome]:
-    """A week of mornings, each with its daily run, and the hours of an incident, each with its own.
+    """Run the daily flow each morning of a week, and the hourly flow in each hour of an incident.
 
-    Then the last hourly and the weekly one. The outcomes of all runs.
+    Then run the last hourly and the weekly flow. Returns the outcomes of all runs.
     """
     from flows.daily import daily
     from flows.hourly import hourly
@@ -157,7 +157,7 @@ def _watch(ctx: AppContext) -> list[Outcome]:
     incident = [(INCIDENT[0] + timedelta(hours=hour, minutes=5), hourly) for hour in range(6)]
     runs = sorted(mornings + incident, key=itemgetter(0))
     outcomes = []
-    note("2/4  In the fourth week the router serves on; Routewatch tunes it every morning, and sees an incident")
+    note("2/4  Fourth week: Routewatch tunes the router every morning and detects an incident")
     with progress("runs") as bar:
         for done, (at, flow) in enumerate(runs, start=1):
             _serve(ctx, served_until, at)
@@ -167,14 +167,14 @@ def _watch(ctx: AppContext) -> list[Outcome]:
                 f"     {at.astimezone(ZONE):%A %d %B, %H:%M}: {len(outcomes[-1].receipts)} deliveries, {flow.name} run"
             )
             bar(done, len(runs))
-    note("3/4  The last hour goes to the dashboard, the week to the management")
+    note("3/4  Sending the last hour to the dashboard and the week to the management")
     outcomes.append(hourly(as_of=served_until))
     outcomes.append(weekly(as_of=served_until + timedelta(minutes=15)))
     return outcomes
 
 
 def _serve(ctx: AppContext, start: datetime, end: datetime) -> None:
-    """The router at work: it reads its config from the table, picks models, and records each pick."""
+    """Simulate the router: read its config from the table, select models, and record each selection."""
     from routewatch import RouterLog
     from tasks.optimizer.router_config import read_config
 
@@ -183,4 +183,4 @@ def _serve(ctx: AppContext, start: datetime, end: datetime) -> None:
         for row in simulate(start, end, config).iter_rows(named=True):
             log.record_selection(**row)
     if log.counts.written != log.counts.recorded:
-        raise RoutewatchError(f"the router's log lost picks: {log.counts}")
+        raise RoutewatchError(f"the router's log lost selections: {log.counts}")

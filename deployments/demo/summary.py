@@ -1,4 +1,4 @@
-"""The demo's last words: the KPIs before and after, what was found and applied, and where everything lies."""
+"""The demo's summary: KPIs before and after, findings, applied changes, and paths of the outputs."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ OPTIMIZATION_PDF = "optimization.pdf"
 
 
 def print_summary(ctx: AppContext, before: Period, after: Period, outcomes: Sequence[Outcome]) -> None:
-    """The KPIs of two periods side by side, what the weekly report found, and what came of every change."""
+    """Print the KPIs of two periods side by side, the weekly report's findings, and the result of every change."""
     show = Formats(ctx.settings.reporting.locale, ctx.settings.timezone)
     earlier, later = _measured(ctx, before), _measured(ctx, after)
     say("\nKPIs")
-    headings = ("", _days(before, show), _days(after, show), "wanted")
+    headings = ("", _days(before, show), _days(after, show), "target")
     table(headings, [*_kpi_rows(earlier, later, show), *_money_rows(earlier, later, show)], "")
     weekly = document_as(outcomes[-1].report.document, PerformanceReport)
-    _list("Found in the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
+    _list("Findings of the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
     _list("Alerted", (fired_summary(it, show) for it in _fired(ctx, after)))
-    _list("Changed, and what came of it", (_change(row, show) for row in _changed(ctx)))
+    _list("Applied changes and results", (_change(row, show) for row in _changed(ctx)))
     waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
-    _list("Waits for a person", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
+    _list("Pending approvals", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
 
 
 def write_optimization_report(ctx: AppContext, home: Path, period: Period) -> None:
-    """The report about the loop, as PDF."""
+    """Write the optimization report as PDF."""
     from models.file_format import FileFormat
     from reports.renderers.report_file import as_file
     from tasks.atomic_files import write_in_pieces
@@ -58,21 +58,21 @@ def write_optimization_report(ctx: AppContext, home: Path, period: Period) -> No
 
 
 def print_locations(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook: Hook) -> None:
-    """What was delivered, and the files to look at."""
+    """Print the deliveries and the paths of the outputs."""
     delivered = len(set(hook.ids))
-    say(f"\nDelivered: {len(inbox.mails)} mails; {delivered} webhooks, every signature checked, {hook.refused} refused")
+    say(f"\nDelivered: {len(inbox.mails)} mails; {delivered} webhooks, all signatures verified, {hook.refused} refused")
     weekly = outcomes[-1].files
     locations = (
         ("the week's PDF", weekly["pdf"]),
-        ("the same as a page", weekly["html"]),
-        ("what was changed", home / OPTIMIZATION_PDF),
-        ("the mail with it", inbox.mails[-1]),
+        ("the same as HTML", weekly["html"]),
+        ("applied changes", home / OPTIMIZATION_PDF),
+        ("the mail about it", inbox.mails[-1]),
         ("all mails", inbox.folder),
         ("webhook bodies", hook.folder),
         ("live snapshot", home / "dashboard.html"),
         ("the database", home / "routewatch.db"),
     )
-    say("\nLook at")
+    say("\nOutputs")
     for what, path in locations:
         say(f"  {what:<20} {_short(path)}")
 
@@ -132,7 +132,7 @@ def _changed(ctx: AppContext) -> Iterable[Any]:
 def _change(row: Any, show: Formats) -> str:
     from tasks.optimizer.queries import label
 
-    verdict = row.verdict["reason"] if row.verdict else "not judged yet"
+    verdict = row.verdict["reason"] if row.verdict else "not assessed yet"
     return f"{show.day(row.applied_at)}  {label(row)}: {row.state} ({verdict})"
 
 

@@ -1,4 +1,4 @@
-"""The reference of the command line, made of the commands themselves.
+"""Reference of the command line, generated from the commands.
 
 `python -m deployments.reference.cli` writes it to docs/commands.md.
 """
@@ -18,28 +18,27 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 _HEAD = """\
 # Commands
 
-Made of the commands by `python -m deployments.reference.cli`; a test holds it against them. Each also says this by
-`--help`.
+Generated from the commands by `python -m deployments.reference.cli`; a test compares them. `--help` prints the same.
 
-Exit status 0 is done, 1 failed, 2 used wrongly. An error is one line on stderr. A time is ISO 8601; one without an
-offset is in the `timezone` of the [settings](configuration.md). All obey the
-[variables](configuration.md#variables-of-the-environment) of the environment.
+Exit status: 0 success, 1 failure, 2 wrong use. An error is one line on stderr. Times are ISO 8601; a time without an
+offset is in the `timezone` of the [settings](configuration.md). All commands read the
+[environment variables](configuration.md#variables-of-the-environment).
 """
 
 
 def page() -> str:
-    """The reference as Markdown."""
+    """Return the reference as Markdown."""
     return "\n".join([_HEAD, *(_section(context) for context in contexts())])
 
 
 def contexts() -> Iterator[typer.Context]:
-    """Every command that is not hidden, each with where it stands, in the order of `--help`."""
+    """Yield every visible command with its context, in the order of `--help`."""
     command = typer.main.get_command(app)
     yield from _within(typer.Context(command, info_name=command.name))
 
 
 def write(path: Path = PAGE) -> None:
-    """Write the page anew."""
+    """Regenerate the page."""
     path.write_text(page(), encoding="utf-8")
 
 

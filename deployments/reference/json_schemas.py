@@ -1,4 +1,4 @@
-"""JSON Schemas of the reports, one a template, for whoever reads them by a program.
+"""JSON Schemas of the reports, one per template, for programs that read reports.
 
 `python -m deployments.reference.json_schemas` writes them to docs/schemas.
 """
@@ -18,13 +18,13 @@ _MAJOR = SCHEMA_VERSION.partition(".")[0]
 
 
 def schema_files() -> dict[str, str]:
-    """Each template's schema as JSON, by its file's name."""
+    """Return each template's schema as JSON, by file name."""
     templates = {str(kind.model_fields["template"].default): kind for kind in get_args(Document)}
     return {f"{name}.schema.json": _text(schema_of(name, kind)) for name, kind in templates.items()}
 
 
 def schema_of(template: str, kind: type[BaseModel]) -> dict[str, Any]:
-    """The schema of a template's JSON. It leaves room for what a later version of the same major number adds."""
+    """Return the schema of a template's JSON. It allows fields that later minor versions add."""
     schema: dict[str, Any] = _open(kind.model_json_schema(mode="serialization", by_alias=True))
     schema["properties"]["schemaVersion"] |= {"pattern": rf"^{_MAJOR}\.[0-9]+$"}
     head = {
@@ -36,7 +36,7 @@ def schema_of(template: str, kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def write(folder: Path = FOLDER) -> None:
-    """Write the schemas anew."""
+    """Regenerate the schemas."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in schema_files().items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -46,7 +46,7 @@ def write(folder: Path = FOLDER) -> None:
 
 
 def _open(part: Any) -> Any:
-    """The same without the rule that nothing else may be there, which holds for our own reading alone."""
+    """Return the schema without `additionalProperties: false`, which only our own parsing enforces."""
     if isinstance(part, dict):
         return {name: _open(inner) for name, inner in part.items() if (name, inner) != ("additionalProperties", False)}
     return [_open(inner) for inner in part] if isinstance(part, list) else part

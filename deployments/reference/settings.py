@@ -1,4 +1,4 @@
-"""The reference of everything that can be set, made of the models: the settings file's keys, and the variables.
+"""Reference of the settings file's keys and the environment variables, generated from the models.
 
 `python -m deployments.reference.settings` writes it to docs/configuration.md.
 """
@@ -24,21 +24,21 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 _HEAD = """\
 # Configuration
 
-Made of `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test holds it
-against them. [settings.md](settings.md) shows a whole settings file, with notes. `routewatch doctor` says whether what
-you have set is right.
+Generated from `models/settings/` and `models/environment.py` by `python -m deployments.reference.settings`; a test
+compares them. [settings.md](settings.md) shows a complete settings file with notes. `routewatch doctor` checks your
+settings.
 
 ## The settings file
 
-JSON, named by `ROUTEWATCH_SETTINGS`. Every key is optional, but for one that is *needed* within a block of yours. A key
-that is not known and a value out of bounds are refused, all of them at once. A heading is the path of the keys below
-it; `NAME` in it is a name of your choice.
+A JSON file at the path in `ROUTEWATCH_SETTINGS`. Every key is optional, except those marked *needed* within a block
+that you set. Unknown keys and values out of bounds are rejected, and all are reported at once. A heading is the path
+of the keys below it; `NAME` in it is a name of your choice.
 """
 
 _VARIABLES = """\
 ## Variables of the environment
 
-They say where things are, and hold the secrets.
+They contain locations and secrets.
 """
 
 _OTHERS = """\
@@ -67,7 +67,7 @@ class Block:
 
 
 def page() -> str:
-    """The reference as Markdown."""
+    """Return the reference as Markdown."""
     blocks = [_section(block) for block in settings_blocks()]
     others = [(f"`{name}`", meaning) for name, meaning in OTHERS.items()]
     variables = [
@@ -79,18 +79,18 @@ def page() -> str:
 
 
 def settings_blocks(model: type[BaseModel] = Settings) -> tuple[Block, ...]:
-    """The settings' blocks, each before those within it. Raises ValueError where a key has no meaning."""
+    """Return the settings' blocks, each before its nested ones. Raises ValueError if a key has no description."""
     return tuple(_blocks(_schema(model), "", "", {}))
 
 
 def variables_of() -> tuple[SettingEntry, ...]:
-    """The variables that are read from the environment. Raises ValueError where one has no meaning."""
+    """Return the environment variables. Raises ValueError if one has no description."""
     parts = {name: _without_null(part) for name, part in _schema(Environment)["properties"].items()}
     return tuple(_entry(f"{PREFIX}{name.upper()}", part, part, show=str) for name, part in parts.items())
 
 
 def write(path: Path = PAGE) -> None:
-    """Write the page anew."""
+    """Regenerate the page."""
     path.write_text(page(), encoding="utf-8")
 
 
@@ -104,7 +104,7 @@ def _schema(model: type[BaseModel]) -> Part:
 
 
 def _resolved(part: Any, definitions: Part) -> Any:
-    """A schema with what it refers to in place of the references; what stands beside a reference wins."""
+    """Return a schema with its references resolved; keys beside a reference win."""
     if isinstance(part, list):
         return [_resolved(it, definitions) for it in part]
     if not isinstance(part, dict):
@@ -116,7 +116,7 @@ def _resolved(part: Any, definitions: Part) -> Any:
 
 
 def _blocks(block: Part, path: str, meaning: str, default: Part) -> Iterator[Block]:
-    """The block at a path and those within it; `default` is what the block around it gives its keys."""
+    """Return the block at a path and its nested blocks; `default` is the outer block's value for its keys."""
     entries, within = [], []
     for name, part in block["properties"].items():
         here = f"{path}.{name}" if path else name
@@ -133,7 +133,7 @@ def _blocks(block: Part, path: str, meaning: str, default: Part) -> Iterator[Blo
 
 
 def _block_in(part: Part) -> tuple[Part | None, bool]:
-    """The block that a key holds, if any, and whether it holds many of them by name."""
+    """Return the block that a key holds, if any, and whether it holds several by name."""
     named = part.get("additionalProperties")
     if isinstance(named, dict) and "properties" in named:
         return named, True
@@ -152,18 +152,18 @@ def _whole(value: Any) -> Any:
 
 
 def _without_null(part: Part) -> Part:
-    """A variable is set or it is not: there is no null."""
+    """Drop null: a variable is either set or not."""
     return {**part, "anyOf": [it for it in part["anyOf"] if it["type"] != "null"]} if "anyOf" in part else part
 
 
 def _meaning(part: Part, path: str) -> str:
     if "description" not in part:
-        raise ValueError(f"{path} has no meaning: say below it, in its model, what it does")
+        raise ValueError(f"{path} has no description: add a docstring below it in its model")
     return " ".join(str(part["description"]).split())
 
 
 def _kinds(part: Part) -> list[str]:
-    """What a value may be, in words, one an alternative."""
+    """Return the allowed values in words, one per alternative."""
     if "anyOf" in part:
         return [kind for it in part["anyOf"] for kind in _kinds(it)]
     if "enum" in part:
@@ -207,7 +207,7 @@ def _section(block: Block) -> str:
 
 
 def _table(block: Block, what: str = "key") -> str:
-    """The heading says the path that the keys are under."""
+    """Return a key's path without the part in the heading."""
     before = f"{block.path}." if block.path else ""
     rows = [(f"`{it.path.removeprefix(before)}`", it.kind, it.default, it.meaning) for it in block.entries]
     return _rows((what, "takes", "default", "meaning"), rows)

@@ -1,4 +1,4 @@
-"""What `routewatch serve` says once everything is up: where things are, and what runs next."""
+"""Startup summary of `routewatch serve`: addresses and next runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Greeting:
-    """What is waited for and told; `page_url` is None where no page is served."""
+    """What the summary waits for and shows; `page_url` is None if no page is served."""
 
     environment: Mapping[str, str]
     ui_url: str
@@ -32,7 +32,7 @@ class Greeting:
 
 
 async def greet(ctx: AppContext, greeting: Greeting) -> list[str]:
-    """The summary, a line an item, once the server answers, the page answers, and every schedule has its next run."""
+    """Return the summary's lines once the server and the page respond and every schedule has its next run."""
     import httpx
 
     began = datetime.now(UTC)
@@ -58,25 +58,25 @@ def _summary(ctx: AppContext, greeting: Greeting, runs: Mapping[Kind, str]) -> l
         ("database", make_url(ctx.environment.database_address).render_as_string(hide_password=True), ""),
         ("home", str(ctx.environment.home.absolute()), ""),
         ("time zone", ctx.settings.timezone, ""),
-        *((kind, runs.get(kind, "is not enabled"), "") for kind in SCHEDULES),
+        *((kind, runs.get(kind, "not enabled"), "") for kind in SCHEDULES),
     ]
     width = max(len(value) for _, value, aside in rows if aside)
     lines = [f"  {name:<11} {value:<{width}}  {aside}".rstrip() for name, value, aside in rows]
-    return ["Routewatch serves; Ctrl-C ends it", *lines]
+    return ["Routewatch is running; press Ctrl-C to stop", *lines]
 
 
 def _who_may_use_ui(greeting: Greeting) -> str:
     if not greeting.has_server:
-        return "the server that PREFECT_API_URL names"
+        return "the server at PREFECT_API_URL"
     user = greeting.environment.get("PREFECT_SERVER_API_AUTH_STRING", "").partition(":")[0]
-    return f"password of {user} needed" if user else "no password: this machine alone"
+    return f"password of {user} required" if user else "no password: this machine only"
 
 
 def _who_may_use_page(ctx: AppContext) -> str:
     tokens = ctx.environment.tokens
     if tokens is None:
-        return "no token: this machine alone"
-    return "token needed: " + ", ".join(token.name for token in parse_tokens(tokens.get_secret_value()))
+        return "no token: this machine only"
+    return "token required: " + ", ".join(token.name for token in parse_tokens(tokens.get_secret_value()))
 
 
 def _is_enabled(ctx: AppContext, kind: str) -> bool:
@@ -105,7 +105,7 @@ async def _answers(client: httpx.AsyncClient, url: str) -> None:
 
 
 async def _is_kept(client: httpx.AsyncClient, api: str, began: datetime) -> None:
-    """Waits until the timetable's process has asked for runs."""
+    """Wait until the scheduler's process has asked for runs."""
     while True:
         answer = await client.get(f"{api}/deployments/name/{SCHEDULES[0]}/routewatch")
         last_polled = answer.json()["last_polled"] if answer.is_success else None
@@ -115,7 +115,7 @@ async def _is_kept(client: httpx.AsyncClient, api: str, began: datetime) -> None
 
 
 async def _next_run(client: httpx.AsyncClient, api: str, kind: str, zone: ZoneInfo) -> str:
-    """When a schedule runs next, as Prefect has it; waits until it does."""
+    """Return when a schedule runs next according to Prefect; wait until Prefect knows."""
     query: dict[str, Any] = {
         "flows": {"name": {"any_": [kind]}},
         "deployments": {"name": {"any_": ["routewatch"]}},

@@ -1,4 +1,4 @@
-"""The timetable: which flow runs when. The slugs keep a schedule's identity over redeployments."""
+"""Prefect deployments: which flow runs when. The slugs keep a schedule's identity over redeployments."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NAME = "routewatch"
 
 
 def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ...] = ()) -> list[RunnerDeployment]:
-    """The deployments of every flow, scheduled where the settings enable it; the others wait for a person.
+    """Return the deployments of all flows, scheduled where the settings enable it; the others run on demand.
 
-    `waiting` are the optimizations that a person can decide on, by id: the choices of a form.
+    `waiting` holds the optimizations that await a decision, by id: the options of the decision form.
     """
     from flows.backfill import backfill
     from flows.custom_report import custom_report
@@ -40,12 +40,12 @@ def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ..
     on_demand: list[tuple[Flow[..., Any], int, dict[str, Any]]] = [(backfill, 1, {})]
     custom = settings.reporting.custom_reports
     if custom.enabled and custom.templates:
-        # What the form is filled with, so that nobody has to know what the settings export.
+        # The form's defaults, so that users need not know which formats the settings export.
         formats = [form.value for form in default_formats(settings)]
         on_demand.append((custom_report, 2, {"formats": formats, "template": custom.templates[0]}))
     by_hand = [_deployment(flow, limit, parameters=prefilled) for flow, limit, prefilled in on_demand]
     for deployment in by_hand:
-        # The form offers what the settings do.
+        # The form's options come from the settings.
         if (choice := deployment._parameter_openapi_schema.definitions.get("Template")) is not None:
             choice["enum"] = list(custom.templates)
     return [*timed, *by_hand, _form(_deployment(decide, None), waiting)]
@@ -55,7 +55,10 @@ def scheduled_deployments(settings: Settings, waiting: tuple[tuple[int, str], ..
 
 
 def _deployment(flow: Flow[..., Any], limit: int | None, **options: Any) -> RunnerDeployment:
-    """Found by its module, so that it runs from any folder, and in an image; `limit` runs at once, others wait."""
+    """Return a flow's deployment by module path, so that it runs from any folder and in images.
+
+    `limit` is the number of concurrent runs; others wait.
+    """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
@@ -65,7 +68,7 @@ def _deployment(flow: Flow[..., Any], limit: int | None, **options: Any) -> Runn
 
 
 def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
-    """It does not say whether it is active: what a person has paused stays so, and a new one is active anyway."""
+    """Return a schedule without `active`: one paused by a user stays paused, and a new one is active by default."""
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule
 
@@ -75,7 +78,7 @@ def _schedule(kind: Kind, zone: str) -> DeploymentScheduleCreate:
 
 
 def _form(deployment: RunnerDeployment, waiting: tuple[tuple[int, str], ...]) -> RunnerDeployment:
-    """With the optimizations that wait as choices; the choices change with every run, so the server does not check."""
+    """Offer the waiting optimizations as options; as they change with every run, the server does not validate them."""
     from tasks.optimizer.decision_form import with_options
 
     schema = deployment._parameter_openapi_schema

@@ -1,4 +1,4 @@
-"""Serving the live page."""
+"""Serve the live page."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def serve_page(ctx: AppContext, host: str, port: int, *, is_proxied: bool = False) -> None:
-    """Run the live page's server until stopped. Raises RoutewatchError where the port is taken."""
+    """Run the live page's server until stopped. Raises RoutewatchError if the port is in use."""
     use_logs("INFO")
     server = page_server(ctx, host, port, is_proxied=is_proxied)
     say(f"Live page: {as_url(host, port)}")
-    note("Ctrl-C ends it")
+    note("Press Ctrl-C to stop")
     server.run()
 
 
 def page_server(ctx: AppContext, host: str, port: int, *, is_proxied: bool = False) -> Server:
-    """The live page's server, not yet running.
+    """Return the live page's server, not yet running.
 
-    Behind a proxy it is reached from elsewhere and by another name, whatever it listens on: tokens are needed then.
-    Raises RoutewatchError where the port is taken.
+    Behind a proxy, other machines reach it under another name, whatever it listens on: it then requires tokens.
+    Raises RoutewatchError if the port is in use.
     """
     import uvicorn
 
@@ -35,6 +35,6 @@ def page_server(ctx: AppContext, host: str, port: int, *, is_proxied: bool = Fal
     from dashboard.server_config import config_of
 
     if not is_free(host, port):
-        raise RoutewatchError(f"port {port} is taken; choose another with --page-port or, of `routewatch page`, --port")
+        raise RoutewatchError(f"port {port} is in use; choose another with --page-port (`routewatch page`: --port)")
     app = create_app(ctx, host=ANYWHERE[0] if is_proxied else host)
     return uvicorn.Server(config_of(app, host, port))

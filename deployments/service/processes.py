@@ -1,6 +1,6 @@
 """The processes of `routewatch serve`: `python -m deployments.service.processes server|timetable|page …`.
 
-Each ends when its supervisor dies, also where that had no time to say so.
+Each ends when its supervisor dies, even if the supervisor was killed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ PR_SET_PDEATHSIG = 1
 
 
 def command_of(part: str, *arguments: str) -> tuple[str, ...]:
-    """What starts a part."""
+    """Return the command that starts a part."""
     return (sys.executable, "-m", "deployments.service.processes", part, *arguments)
 
 
 def main() -> None:
-    """Be the part that the command line names; an error of Routewatch's own is one line, and status 1."""
+    """Run the part that the command line names; a RoutewatchError is one line and exit status 1."""
     from deployments.console import complain, write_by_line
     from models.errors import RoutewatchError
 
@@ -53,7 +53,7 @@ def _page(host: str, port: str, reach: str) -> None:
 
 
 def _end_with_parent() -> None:
-    """Linux only: elsewhere a part whose supervisor was killed has to be ended by hand."""
+    """Linux only: elsewhere a part whose supervisor was killed must be stopped by hand."""
     import ctypes
     import signal
     from contextlib import suppress

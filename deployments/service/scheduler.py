@@ -1,4 +1,4 @@
-"""Keeping the timetable: starting each run when it is due, and looking after those that died or are missing."""
+"""Scheduler: start each run when it is due, and monitor runs that crashed or are missing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ POLL_S = 0.2
 
 
 def run_scheduler(ctx: AppContext) -> None:
-    """Apply the timetable to the Prefect server that PREFECT_API_URL names, and run what is due until stopped.
+    """Apply the deployments to the Prefect server at PREFECT_API_URL and start due runs until stopped.
 
-    Raises RoutewatchError where the server does not answer in two minutes.
+    Raises RoutewatchError if the server does not respond within two minutes.
     """
     use_embedded_prefect(ctx.environment.home)
     _wait_for_server(os.environ["PREFECT_API_URL"])
@@ -34,8 +34,8 @@ def run_scheduler(ctx: AppContext) -> None:
 
     stopping = Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    # In a thread of its own, as the runner's own handler of SIGTERM, which it sets in the main one, fails half-way.
-    with ThreadPoolExecutor(1, "timetable") as pool:
+    # In a separate thread: in the main one the runner installs a SIGTERM handler that fails half-way.
+    with ThreadPoolExecutor(1, "scheduler") as pool:
         pool.submit(asyncio.run, _run(ctx, stopping)).result()
 
 
@@ -48,16 +48,16 @@ async def _run(ctx: AppContext, stopping: Event) -> None:
     from deployments.service.deployments import scheduled_deployments
     from tasks.optimizer.queries import pending
 
-    # Left running when stopped: a pause would have to be undone by hand at every start.
+    # Not paused on stop: a pause would have to be undone by hand at every start.
     runner = Runner(name=NAME, limit=CONCURRENT_RUNS, pause_on_shutdown=False)
     for deployment in scheduled_deployments(ctx.settings, pending(ctx.engine)):
         await runner.aadd_deployment(deployment)
-    Thread(target=_monitor_runs, args=(ctx, stopping), name="look after runs", daemon=True).start()
+    Thread(target=_monitor_runs, args=(ctx, stopping), name="monitor runs", daemon=True).start()
     running = asyncio.create_task(runner.start())
     while not (running.done() or (stopping.is_set() and runner.started)):
         await asyncio.sleep(POLL_S)
     if not running.done():
-        # Runs that are under way end as cancelled: what they leave out is caught up.
+        # Current runs end as cancelled; the reports that they miss are backfilled.
         await runner.astop()
     await running
 
@@ -68,8 +68,8 @@ def _monitor_runs(ctx: AppContext, stopping: Event) -> None:
     while not stopping.is_set():
         try:
             monitor_runs(ctx, datetime.now(UTC))
-        except Exception as error:  # noqa: BLE001 - a server or database that is away comes back
-            logger.warning("runs could not be looked after, which is tried again: %s: %s", type(error).__name__, error)
+        except Exception as error:  # noqa: BLE001 - an unavailable server or database comes back
+            logger.warning("could not monitor runs, will retry: %s: %s", type(error).__name__, error)
         stopping.wait(CHECKS_EVERY_S)
 
 
@@ -77,7 +77,7 @@ def _wait_for_server(api: str) -> None:
     import httpx
     import stamina
 
-    # It would write a line at every try.
+    # It would log a line at every attempt.
     stamina.instrumentation.set_on_retry_hooks([])
 
     @stamina.retry(on=httpx.HTTPError, attempts=None, timeout=START_TIMEOUT_S, wait_max=1.0)
@@ -87,4 +87,4 @@ def _wait_for_server(api: str) -> None:
     try:
         ready()
     except httpx.HTTPError as error:
-        raise RoutewatchError(f"the Prefect server at {api} does not answer: {error}") from error
+        raise RoutewatchError(f"the Prefect server at {api} does not respond: {error}") from error

@@ -1,4 +1,4 @@
-"""`routewatch serve`: the Prefect server, the timetable and the live page in one supervised command."""
+"""`routewatch serve`: the Prefect server, the scheduler and the live page in one supervised command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True)
 class Where:
-    """Where to serve. `is_proxied`: a proxy on this machine lets others in, so that the loopback protects nothing."""
+    """Where to serve. `is_proxied`: a proxy on this machine admits others, so that the loopback protects nothing."""
 
     host: str = LOOPBACK
     ui_port: int = UI_PORT
@@ -32,17 +32,17 @@ class Where:
 
 
 def serve_all(ctx: AppContext, where: Where) -> int:
-    """Serve until stopped; the exit status: 0 where that was asked for, 1 where a part died again and again.
+    """Serve until stopped; return the exit status: 0 after a requested stop, 1 if a part kept dying.
 
-    The Prefect server is left out where PREFECT_API_URL names one, the page where the settings do not enable it. Raises
-    RoutewatchError where a port is taken, PasswordNeeded or TokensNeeded where others would get in.
+    Starts no Prefect server if PREFECT_API_URL names one, and no page if the settings do not enable it. Raises
+    RoutewatchError if a port is in use, PasswordNeeded or TokensNeeded if others could get in.
     """
     ctx.engine.dispose()
     has_server = "PREFECT_API_URL" not in os.environ
     has_page = ctx.settings.monitoring.dashboard.enabled
     _check(ctx, where, has_server=has_server, has_page=has_page)
     environment = _environment(ctx, where, has_server=has_server)
-    parts = [Part("the timetable", command_of("timetable"), environment)]
+    parts = [Part("the scheduler", command_of("timetable"), environment)]
     if has_server:
         server = command_of("server", where.host, str(where.ui_port))
         parts.insert(0, Part("the Prefect server", server, environment, is_quiet=True))
@@ -67,26 +67,26 @@ def _check(ctx: AppContext, where: Where, *, has_server: bool, has_page: bool) -
         if is_public and not password:
             raise PasswordNeeded(shown)
         if password and not all(password.partition(":")):
-            raise SettingsError("the environment", [Fault(AUTH, "is no user and password: expected user:password")])
+            raise SettingsError("the environment", [Fault(AUTH, "is not a user and password: expected user:password")])
         if not is_free(where.host, where.ui_port):
             api = f"{as_url(reached_at(where.host), where.ui_port)}/api"
-            how = f"where it is a Prefect server that should be used, set PREFECT_API_URL={api}"
-            raise RoutewatchError(f"port {where.ui_port} is taken; choose another with --ui-port, or {how}")
+            how = f"to use the Prefect server there, set PREFECT_API_URL={api}"
+            raise RoutewatchError(f"port {where.ui_port} is in use; choose another with --ui-port, or {how}")
     if has_page:
         if is_public and ctx.environment.tokens is None:
             raise TokensNeeded(shown)
         if not is_free(where.host, where.page_port):
-            raise RoutewatchError(f"port {where.page_port} is taken; choose another with --page-port")
+            raise RoutewatchError(f"port {where.page_port} is in use; choose another with --page-port")
 
 
 def _environment(ctx: AppContext, where: Where, *, has_server: bool) -> dict[str, str]:
-    """What the parts run with: the user's own settings first."""
+    """Return the parts' environment; the user's own settings take precedence."""
     use_logs("INFO")
     use_embedded_prefect(ctx.environment.home)
     environment = dict(os.environ)
-    # The parts may be started from anywhere, but work where this command was started.
+    # The parts work in the folder where this command was started.
     environment["ROUTEWATCH_HOME"] = str(ctx.environment.home.absolute())
-    # What Prefect starts, and starts in its turn, is not ours to set up line by line.
+    # The console set-up does not apply to the processes that Prefect starts.
     environment.setdefault("PYTHONUNBUFFERED", "1")
     if not has_server:
         return environment
@@ -94,9 +94,9 @@ def _environment(ctx: AppContext, where: Where, *, has_server: bool) -> dict[str
     own = as_url(reached_at(where.host), where.ui_port)
     defaults = {
         "PREFECT_UI_API_URL": path,
-        # Pages of other sites in the user's browser are none of those that may ask.
+        # Pages of other sites in the user's browser may not send requests.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": environment.get("PREFECT_UI_URL", own),
-        # In memory, a run that died with the server would hold its slot for ever.
+        # In memory, a run that died with the server would hold its slot forever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -118,7 +118,7 @@ def _greeting(ctx: AppContext, greeting: Greeting) -> Callable[[], Awaitable[Non
             async with asyncio.timeout(START_TIMEOUT_S):
                 lines = await greet(ctx, greeting)
         except TimeoutError:
-            complain(f"not everything was up after {START_TIMEOUT_S:g} s: see the lines above; it is still being tried")
+            complain(f"not everything was up after {START_TIMEOUT_S:g} s: see the lines above; still trying")
             return
         for line in lines:
             say(line)

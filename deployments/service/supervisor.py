@@ -1,7 +1,7 @@
-"""Supervising: the parts of a service as processes of their own, each started again when it dies, all ended together.
+"""Supervisor: runs the parts of a service as separate processes, restarts each that dies, and stops all together.
 
-Small, and of our own: supervisor and circus want a configuration file and a control socket, honcho ends everything when
-one process ends, and none of them says when all is up. Across machines systemd, compose or Kubernetes do this instead.
+Own code, as supervisor and circus need a configuration file and a control socket, honcho stops everything when
+one process ends, and none of them reports when all is up. Across machines use systemd, compose or Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Part:
-    """A process that is to run for as long as the service does."""
+    """A process that runs as long as the service does."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
     is_quiet: bool = False
-    """Whether its stdout is thrown away."""
+    """Whether its stdout is discarded."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long the supervisor waits, in seconds.
+    """The supervisor's waiting times in seconds.
 
-    After each death in a row the next of `pauses_s` passes; a death after the last of them is given up. A part that has
-    lived for `steady_s` begins anew. Whoever is told to end has `stop_s` for it.
+    After each consecutive death it waits the next of `pauses_s`; a death after the last ends the service. A part that
+    ran for `steady_s` starts again at the first pause. A part has `stop_s` to stop before it is killed.
     """
 
     pauses_s: tuple[float, ...] = (1.0, 2.0, 5.0, 15.0, 30.0)
@@ -48,11 +48,11 @@ LogLine = Callable[[str], None]
 def supervise(
     parts: Sequence[Part], when_started: Callable[[], Awaitable[None]], log: LogLine, patience: Patience | None = None
 ) -> int:
-    """Run the parts until SIGINT, SIGTERM or SIGHUP, or until one is given up; the exit status, 0 or 1.
+    """Run the parts until SIGINT, SIGTERM or SIGHUP, or until one keeps dying; return the exit status, 0 or 1.
 
-    `when_started` runs beside them from the first start on; what it raises ends the service and is raised again.
-    `log` gets a line for each death. Parts end in the reverse order, and no process of theirs is left. A second signal
-    while they end kills what is left at once.
+    `when_started` runs beside them from the first start on; its exceptions end the service and are re-raised.
+    `log` gets a line for each death. Parts stop in reverse order, and none of their processes is left. A second
+    signal while they stop kills the rest immediately.
     """
     return asyncio.run(_Supervisor(log, patience or Patience()).run(parts, when_started))
 
@@ -95,7 +95,7 @@ class _Supervisor:
         (self._hurried if self._stop_requested.is_set() else self._stop_requested).set()
 
     async def _keep(self, part: Part) -> None:
-        """Returns where the part is given up."""
+        """Run a part again and again; return when it has died too often."""
         loop = asyncio.get_running_loop()
         exits = 0
         while True:
@@ -103,20 +103,20 @@ class _Supervisor:
             ended = await self._live(part)
             exits = 1 if loop.time() - began >= self._patience.steady_s else exits + 1
             if exits > len(self._patience.pauses_s):
-                self._log(f"{part.name} {ended} for the {_nth(exits)} time in a row: all is ended")
+                self._log(f"{part.name} {ended} for the {_nth(exits)} time in a row: stopping everything")
                 return
             pause = self._patience.pauses_s[exits - 1]
-            self._log(f"{part.name} {ended}; it is started again in {pause:g} s")
+            self._log(f"{part.name} {ended}; restarting in {pause:g} s")
             await asyncio.sleep(pause)
 
     async def _live(self, part: Part) -> str:
-        """One life of a part; how it ended."""
+        """Run a part once and return how it ended."""
         process = await asyncio.create_subprocess_exec(
             *part.command,
             env=part.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL if part.is_quiet else None,
-            # Ctrl-C in a terminal reaches the supervisor alone, which ends the parts in their order.
+            # Ctrl-C in a terminal reaches only the supervisor, which stops the parts in order.
             start_new_session=True,
         )
         self._running[part.name] = process
@@ -135,7 +135,7 @@ class _Supervisor:
         await process.wait()
 
     async def _sweep(self, group: int) -> None:
-        """End whatever a part started and did not end itself; what is dead stays known until somebody takes note."""
+        """Kill the processes that a part left behind; dead ones remain in its group until they are reaped."""
         with suppress(ProcessLookupError, PermissionError):
             for _ in range(SWEEPS):
                 os.killpg(group, signal.SIGKILL)

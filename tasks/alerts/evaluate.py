@@ -1,7 +1,7 @@
-"""Watch: judge each minute that has settled, once, and tell what is new of alerts.
+"""Alert evaluation: evaluate each final minute once, and queue notifications of alert changes.
 
-What was judged, what it came to and what is told of it change in one transaction, which goes ahead only where nobody
-else has judged meanwhile: neither a restart nor a second process alerts again.
+Checkpoint, alert states and queued notification are committed in one transaction, which is skipped if another
+evaluator got there first: neither a restart nor a second process notifies twice.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tasks.rollups.query import total_hours
 from tasks.rollups.store import between, read_rollups
 
 LATE_ARRIVAL_GRACE = timedelta(minutes=1)
-"""How long after its end a minute is judged: routers write their rows a moment later."""
+"""A minute is evaluated this long after its end: routers write their rows a moment later."""
 
 OLDEST_EVALUATED = timedelta(hours=24)
-"""After a pause, older minutes are no longer judged: what was wrong then is in the reports."""
+"""After a pause, older minutes are not evaluated: the reports cover them."""
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What one turn of the watch did: minutes judged, what was told (None: nothing), and how many alerts fire."""
+    """Result of one evaluation: minutes evaluated, notification (None: none), and number of firing alerts."""
 
     minutes: int
     message: AlertMessage | None
@@ -44,9 +44,9 @@ class EvaluationResult:
 
 
 def evaluate_alerts(engine: Engine, settings: Settings, now: datetime, *, flush: bool = False) -> EvaluationResult:
-    """Judge every minute that has settled since the last time, and queue what is to be told.
+    """Evaluate every minute that became final since the last evaluation, and queue due notifications.
 
-    `flush`: whether news go out at once, as the next turn may be an hour away.
+    `flush`: notify at once without grouping, as the next evaluation may be an hour away.
     """
     alerting = settings.monitoring.alerting
     with reading(engine) as connection:
@@ -85,7 +85,7 @@ def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
 
 
 def _span(connection: Connection, evaluated_until: datetime | None, now: datetime) -> tuple[datetime, datetime] | None:
-    """The minutes to judge, both ends among them; None where there is none."""
+    """Return the first and last minute to evaluate (inclusive); None if there is none."""
     checkpoint = read_known_checkpoint(connection)
     if checkpoint is None or checkpoint.rollups_updated_at is None:
         return None
@@ -105,14 +105,14 @@ def _evaluations(
     hours = {floor_to(Level.HOUR, at, zone) for at in _each_hour(first, last)}
     histories = {hour: known_at(connection, hour, settings) for hour in sorted(hours)}
     found = list(evaluate_minutes(WindowInputs(minutes, last_before, histories), first, last, settings))
-    # The budget is looked at once an hour.
+    # The budget is evaluated once an hour.
     if settings.budget.monthly_usd is not None and floor_to(Level.HOUR, last, zone) >= first:
         found[-1][1].extend(_budget(connection, last, settings))
     return found
 
 
 def _each_hour(first: datetime, last: datetime) -> list[datetime]:
-    """An instant of every hour from first to last, and of each half, as some zones are half an hour off."""
+    """Return an instant of every half hour from first to last, as some zones are half an hour off."""
     half = timedelta(minutes=30)
     return [first + half * step for step in range(int((last - first) / half) + 1)] + [last]
 

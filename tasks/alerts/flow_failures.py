@@ -1,4 +1,4 @@
-"""Runs: a flow that failed is an alert, until it succeeds again."""
+"""Flow failures: a failed flow is an alert until it succeeds again."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tasks.alerts.notify import AT_ONCE, enqueue_notification, update_alerts
 
 
 def record_failure(ctx: AppContext, flow_name: str, cause: str, now: datetime) -> AlertMessage | None:
-    """Put a failed run on record and tell of it; None where it is known, or silenced."""
+    """Record a failed run and notify; return None if it is already known or silenced."""
     return _record(ctx, flow_name, Observation(now, "critical", is_recovered=False), cause)
 
 
 def record_success(ctx: AppContext, flow_name: str, now: datetime) -> AlertMessage | None:
-    """End the alert of a flow's failed runs, where there is one."""
+    """Resolve the alert of a flow's failed runs, if there is one."""
     return _record(ctx, flow_name, Observation(now, None, is_recovered=True), "")
 
 
 def shown_cause(error: BaseException | None) -> str:
-    """Why a run failed, as it may be shown: of errors that are not Routewatch's own only the kind, for their text may
-    hold anything.
+    """Return why a run failed, safe to show: of errors other than Routewatch's only the type, as their text may
+    contain secrets.
     """
     if isinstance(error, RoutewatchError):
         return str(error)

@@ -1,8 +1,8 @@
-"""What is told of alerts, and when: news that come together go into one message. Pure.
+"""Grouping: which alert changes are notified, when, and in which message. Pure.
 
-News wait a moment for others of the same cause, and after a message the next waits a while, so that an incident that
-spreads over models and KPIs is a message or two. What is silenced is not told; if it still fires when the silence ends,
-it is told then.
+A change waits a moment for others of the same cause, and messages keep a minimum distance, so that an incident that
+spreads over models and KPIs is a message or two. Silenced alerts send no notifications; those still firing when the
+silence ends are notified then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tasks.alerts.lifecycle import AlertLifecycle, AlertState
 
 @dataclass(frozen=True)
 class GroupingPolicy:
-    """How long news wait for others, and how far apart messages are."""
+    """How long changes wait for others, and the minimum time between messages."""
 
     wait: timedelta = timedelta(minutes=2)
     interval: timedelta = timedelta(minutes=10)
@@ -25,7 +25,7 @@ class GroupingPolicy:
 
 @dataclass(frozen=True)
 class Silence:
-    """Alerts that nobody is told of from `starts_at` to `ends_at`; None is every rule, or every subject."""
+    """Alerts without notifications from `starts_at` to `ends_at`; None is every rule, or every subject."""
 
     rule: str | None
     subject: str | None
@@ -41,9 +41,9 @@ class Silence:
 
 
 def unnotified(alert: AlertLifecycle, *, silenced: bool) -> AlertLifecycle:
-    """The alert with its news as they are to be told now.
+    """Return the alert with its notification as pending now.
 
-    Under a silence there are none. An alert whose firing was never told has news of it once no silence holds it.
+    Silenced alerts have none. An alert whose firing was not notified gets it back once no silence matches.
     """
     if silenced:
         return replace(alert, pending_event=None, pending_since=None)
@@ -60,14 +60,14 @@ def unnotified(alert: AlertLifecycle, *, silenced: bool) -> AlertLifecycle:
 def is_time(
     alerts: Iterable[AlertLifecycle], notified_at: datetime | None, at: datetime, grouping: GroupingPolicy
 ) -> bool:
-    """Whether what is new of alerts is told at `at`; `notified_at` is when something was told last."""
+    """Return whether pending notifications are due at `at`; `notified_at` is the time of the last notification."""
     since = min((alert.pending_since for alert in alerts if alert.pending_since is not None), default=None)
-    # Without a wait it is time also for what was found after the windows that are judged.
+    # Without a wait, changes from after the evaluated windows are due too.
     if since is None or (grouping.wait and at - since < grouping.wait):
         return False
     return notified_at is None or at - notified_at >= grouping.interval
 
 
 def is_silenced(silences: Collection[Silence], rule: str, subject: str, at: datetime) -> bool:
-    """Whether any silence holds an alert."""
+    """Return whether any silence matches an alert."""
     return any(silence.holds(rule, subject, at) for silence in silences)

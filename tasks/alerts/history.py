@@ -1,4 +1,4 @@
-"""History: what is known at an hour of how KPIs usually are, read from four weeks of rollups."""
+"""History: KPI baselines at an hour, learned from four weeks of rollups."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tasks.rollups.query import query_rollups_in
 from tasks.rollups.store import aggregate_rollups, between
 
 DAYS_OF_SLOWEST = 7
-"""Days below which nothing is said of how slow single selections usually get."""
+"""Minimum days for a baseline of the slowest single selections."""
 
 HISTORIES_KEPT = 26
-"""A day of hours, and the edges."""
+"""A day of hours, plus both edges."""
 
 NEAR = (-1, 0, 1)
-"""Hours beside one that tell of it too."""
+"""Neighbouring hours that also count for an hour's baseline."""
 
 
 class History:
-    """What is known at `hour`: `hours` by bucket and subject (tasks.alerts.windows.by_subject) over the four weeks
+    """History known at `hour`: `hours` by bucket and subject (tasks.alerts.windows.by_subject) over the four weeks
     before.
 
-    `slowest_ms` is per model the median of the days' slowest selections. `cache_changed_at` is when a key of the cache
-    was last changed in these weeks, if one was.
+    `slowest_ms` is the median of the days' slowest selections per model, in ms. `cache_changed_at` is when a cache key
+    was last changed in these weeks, if any.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class History:
         self._of: dict[str, pl.DataFrame] = {}
 
     def baseline(self, kpi: KpiName, subject: str) -> LearnedBaseline | InsufficientHistory:
-        """What is usual of a KPI of a subject at this hour."""
+        """Return the baseline of a subject's KPI at this hour."""
         if (kpi, subject) not in self._baselines:
             parts = KPIS[kpi].parts
             columns = {"above": parts.numerator, "below": parts.denominator, "sample": parts.sample}
@@ -68,10 +68,10 @@ class History:
 
     @cached_property
     def baseline_count(self) -> float | None:
-        """How many selections an hour such as this usually has; None before two whole weeks are known."""
+        """Return the baseline number of selections of this hour of the week; None before two whole weeks are known."""
         counts = dict(self._about(OVERALL).select("bucket", "count").iter_rows())
         weeks = (self.hour - min(counts)) // timedelta(weeks=1) if counts else 0
-        if weeks < 2:  # noqa: PLR2004 - of one week nobody knows how it scatters
+        if weeks < 2:  # noqa: PLR2004 - one week does not show the spread
             return None
         same = [self.hour - timedelta(weeks=week, hours=near) for week in range(1, weeks + 1) for near in NEAR]
         return float(pl.Series([counts.get(hour, 0) for hour in same]).median())  # type: ignore[arg-type]
@@ -83,7 +83,7 @@ class History:
 
 
 def known_at(connection: Connection, at: datetime, settings: Settings) -> History:
-    """What is known at the hour that holds `at`; a process reads it once an hour, whoever asks."""
+    """Return the history at the hour that contains `at`; cached, so that a process reads it once an hour."""
     hour = floor_to(Level.HOUR, at, settings.timezone)
     key = (str(connection.engine.url), hour, settings.timezone, settings.performance_metrics)
     with _reading:
@@ -95,7 +95,7 @@ def known_at(connection: Connection, at: datetime, settings: Settings) -> Histor
 
 
 def slowest_by_model(days: pl.DataFrame) -> dict[str, float]:
-    """By model the median of the days' slowest selections in ms, from rollups by the day; of too few days nothing."""
+    """Return the median of the days' slowest selections in ms by model, from daily rollups; omits too few days."""
     by_day = with_slowest(days).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
     known = by_day.group_by("model_id").agg(pl.col("slowest_ms").median(), days=pl.len())
     return {model: ms for model, ms, count in known.iter_rows() if count >= DAYS_OF_SLOWEST}

@@ -1,8 +1,8 @@
-"""Thresholds: what is usual of a KPI at an hour of the week, learned from its own history. Pure.
+"""Learned limits: a KPI's baseline at an hour of the week, learned from its own history. Pure.
 
-The usual value is that of the same hours of the week, taken so that no single incident moves it. How far values
-stray has two parts: the scatter of the hours themselves, as their median absolute deviation from usual, and that of so
-many selections in a window as it has. A window of few selections may stray further before it is unusual.
+The baseline is a robust value of the same hours of the week, so that no single incident moves it. Deviation has
+two parts: the spread of the hours themselves, as their median absolute deviation from the baseline, and the sampling
+error of a window's selections. A window of few selections may deviate further before it is unusual.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from models.kpis import KPIS, LOWER_IS_BETTER, KpiName, Scatter
 from tasks.alerts.learning import LEAST_HOUR, NEIGHBOURS, InsufficientHistory, is_enough, known_days
 
 FALSE_IN_FOUR_WEEKS = 1.0
-"""Warnings that chance alone may give in four weeks, over everything that is watched."""
+"""Expected false warnings in four weeks, over all series."""
 
 CRITICAL_BEYOND = 4.0
-"""Standard deviations beyond the warning at which a value is critical, where it is worse than the fixed warning too."""
+"""Standard deviations beyond the warning at which a value is critical, if also worse than the fixed warning."""
 
 LEAST_AWAY_SHARE, LEAST_AWAY_PART = 0.01, 0.10
-"""What is nearer to usual is not worth waking anybody for, however sure it is: of a share, and of other values."""
+"""Smallest deviation from the baseline that alerts, however certain: of a share, and of other values."""
 
 FEW_EVENTS = 5.0
 HUBER_STEPS = 10
 
 EVALUATIONS_PER_WINDOW = 3.0
-"""Windows that overlap get beyond a limit about so many times as often as windows side by side."""
+"""Overlapping windows exceed a limit about this many times as often as adjacent windows."""
 
 MAD_TO_SD = 1.4826
-"""Of a normal distribution: its standard deviation is so many median absolute deviations."""
+"""Standard deviation of a normal distribution in median absolute deviations."""
 
 
 @dataclass(frozen=True)
 class LearnedBaseline:
-    """What is usual of one KPI at one time. `hour_sd` is the scatter of whole hours, `one_sd` that of one selection.
+    """Baseline of one KPI at one time. `hour_sd` is the spread of whole hours, `one_sd` that of one selection.
 
-    `is_share`: each selection counts as one or none; `inputs` is how many were seen.
+    `is_share`: each selection counts as one or zero; `inputs` is the number of selections seen.
     """
 
     kpi: KpiName
@@ -53,9 +53,9 @@ class LearnedBaseline:
     inputs: int = 1_000
 
     def limit(self, times: float, sample: int, *, worse: bool = True) -> float:
-        """The value `times` standard deviations from usual for so many selections, on the KPI's worse or better side.
+        """Return the value `times` standard deviations from the baseline, on the KPI's worse or better side.
 
-        It is never nearer to usual than is worth telling; infinite where no value is that far.
+        At least the smallest deviation that alerts; infinite if no value is that far.
         """
         upward = (self.kpi in LOWER_IS_BETTER) is worse
         if self.is_share:
@@ -71,30 +71,30 @@ class LearnedBaseline:
 
     @property
     def _rarest(self) -> float:
-        """What was never seen may yet happen as often as once in all that was seen."""
+        """Events never seen may still happen as often as once in all selections seen."""
         return 1 / (self.inputs + 2)
 
     def _independent(self, share: float, sample: int) -> float:
-        """So many independent selections would stray as these do, which share what hours have in common."""
+        """Return how many independent selections would deviate as much as these, which share hourly effects."""
         chance = share * (1 - share)
         return chance / (chance / max(1, sample) + self.hour_sd**2)
 
 
 def warning_at(series: int, windows_a_day: float) -> float:
-    """Standard deviations at which a window is unusual, where so many series are watched.
+    """Return the standard deviations at which a window is unusual, for this number of series.
 
-    The more there are, the more of them chance alone takes far: FALSE_IN_FOUR_WEEKS of all windows are to be beyond.
+    Corrects for multiple comparisons: FALSE_IN_FOUR_WEEKS of all windows exceed it by chance.
     """
     windows = EVALUATIONS_PER_WINDOW * max(1, series) * windows_a_day * 28
     return NormalDist().inv_cdf(1 - FALSE_IN_FOUR_WEEKS / windows)
 
 
 def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> LearnedBaseline | InsufficientHistory:
-    """What is usual at `at`, from hours before it: `bucket`, `above`, `below`, `sample`, and `above_sq` where known.
+    """Return the baseline at `at`, from hours before it: `bucket`, `above`, `below`, `sample`, and `above_sq` if known.
 
-    The KPI is `above` ÷ `below`, over `sample` selections. Where `below` is that number, each selection counts as a
-    part of one, or `above_sq` is the sum of squares of what `above` adds up. Of a ratio of two amounts, such as cost
-    efficiency, all that hours stray is taken for the chance of single selections.
+    The KPI is `above` ÷ `below`, over `sample` selections. If `below` is that number, each selection counts as a
+    part of one, or `above_sq` is the sum of squares of `above`'s summands. For a ratio of two amounts, such as cost
+    efficiency, the whole deviation of hours is attributed to single selections.
     """
     known = history.filter((pl.col("sample") >= LEAST_HOUR) & (pl.col("below") > 0) & (pl.col("bucket") < at))
     value = pl.col("above") / pl.col("below")
@@ -114,7 +114,7 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Learn
         known.group_by("hour_of_week").agg(pl.col("value").median().alias("usual")), on="hour_of_week"
     )
     deviation = (expected["value"] - expected["usual"]).abs().median()
-    # Of two weeks' hours the median of a place lies halfway between both, so that half of the scatter is not seen.
+    # With two weeks the median of an hour lies halfway between both values, which hides half of the spread.
     weeks = max(2.0, days / 7)
     all_sd = MAD_TO_SD * float(deviation or 0.0) * math.sqrt(weeks / (weeks - 1))  # type: ignore[arg-type]
     typical = float(known["sample"].median() or 1.0)  # type: ignore[arg-type]
@@ -129,9 +129,9 @@ def learn(history: pl.DataFrame, kpi: KpiName, at: datetime, zone: str) -> Learn
 
 
 def _share_beyond(share: float, distance: float, *, upward: bool) -> float:
-    """The share whose Kullback-Leibler distance from another is so large, on one side; infinite where none is.
+    """Return the share at a Kullback-Leibler distance from another, on one side; infinite if none exists.
 
-    By it the chance of a binomial share is told well where it is skewed too (signed root of the deviance; McCullagh
+    It approximates the distribution of a binomial share well even if skewed (signed root of the deviance; McCullagh
     and Nelder, Generalized Linear Models, 2.4.3).
     """
     low, high = (share, 1.0) if upward else (0.0, share)
@@ -147,7 +147,7 @@ def _share_beyond(share: float, distance: float, *, upward: bool) -> float:
 
 
 def _distance(share: float, other: float) -> float:
-    """Kullback-Leibler, of two coins."""
+    """Return the Kullback-Leibler distance of two Bernoulli distributions."""
     heads = share * math.log(share / other) if share > 0 else 0.0
     tails = (1 - share) * math.log((1 - share) / (1 - other)) if share < 1 else 0.0
     return heads + tails
@@ -159,16 +159,16 @@ def _hour_of_week(instant: pl.Expr, zone: str) -> pl.Expr:
 
 
 def _is_near(at: datetime, zone: str) -> pl.Expr:
-    """The hour of the week and the two beside it."""
+    """Return the rows of the hour of the week and its two neighbours."""
     near = pl.DataFrame({"bucket": [at - NEIGHBOURS, at, at + NEIGHBOURS]}, schema={"bucket": pl.Datetime("us", "UTC")})
     hours_of_week = near.select(_hour_of_week(pl.col("bucket"), zone)).to_series()
     return pl.col("hour_of_week").is_in(hours_of_week.implode())
 
 
 def _baseline_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:
-    """Of the near hours, drawn to that of all hours by as much as a few events weigh.
+    """Return the share of the near hours, shrunk towards that of all hours by the weight of a few events.
 
-    A median would do for common events; of rare ones most hours have none at all.
+    A median would suffice for common events, but most hours have no rare ones.
     """
     everywhere = _without_incidents(known)
     if everywhere is None or near.is_empty():
@@ -179,7 +179,7 @@ def _baseline_share(known: pl.DataFrame, near: pl.DataFrame) -> float | None:
 
 
 def _without_incidents(hours: pl.DataFrame) -> float | None:
-    """The share over all hours, where each counts for no more than it may by chance (Huber's winsorizing)."""
+    """Return the share over all hours, with outlying hours capped (Huber's winsorizing)."""
     above, below = (hours[name].cast(pl.Float64).to_numpy() for name in ("above", "below"))
     if not len(below):
         return None
@@ -192,7 +192,7 @@ def _without_incidents(hours: pl.DataFrame) -> float | None:
 
 
 def _one_sd(known: pl.DataFrame) -> float:
-    """The standard deviation of one selection's value around the KPI."""
+    """Return the standard deviation of one selection's value around the KPI."""
     count, total = float(known["below"].sum()), float(known["above"].sum())
     mean = total / count
     if "above_sq" in known.columns:

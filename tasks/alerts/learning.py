@@ -1,4 +1,4 @@
-"""Learning: whether enough is known of a KPI for its limits to be learned. Pure; it needs no table of numbers."""
+"""Learning: whether a KPI has enough history to learn its limits. Pure; imports no data frames."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 LENGTH = timedelta(weeks=4)
-"""How far back limits are learned from."""
+"""Length of the history that limits are learned from."""
 
 LEARNING_DAYS = 14
-"""History below which nothing is called unusual: each hour of the week must have come twice."""
+"""Minimum history for a baseline: each hour of the week must have occurred twice."""
 
 LEAST_HOUR = 20
-"""Selections in an hour below which its value tells nothing of what is usual."""
+"""Minimum selections of an hour for it to count towards the baseline."""
 
 NEIGHBOURS = timedelta(hours=1)
-"""How far an hour of the week may be from another that it tells of."""
+"""Maximum distance of an hour of the week whose baseline it counts towards."""
 
 
 @dataclass(frozen=True)
 class InsufficientHistory:
-    """Too little is known of the KPI yet: so many days of LEARNING_DAYS."""
+    """The KPI's history is too short: `days` of LEARNING_DAYS."""
 
     days: int
 
@@ -32,7 +32,7 @@ class InsufficientHistory:
 
 
 def known_days(hours: Sequence[datetime], at: datetime, zone: str) -> int:
-    """Whole days from the first known hour on up to `at`, or days that have one where those are fewer."""
+    """Return the whole days from the first known hour to `at`, or the days with a known hour if fewer."""
     if not hours:
         return 0
     ctx = ZoneInfo(zone)
@@ -40,7 +40,7 @@ def known_days(hours: Sequence[datetime], at: datetime, zone: str) -> int:
 
 
 def is_enough(hours: Sequence[datetime], at: datetime, zone: str) -> bool:
-    """Whether what is usual at `at` can be told from these hours, each of LEAST_HOUR selections at least."""
+    """Return whether these hours, each of at least LEAST_HOUR selections, suffice for a baseline at `at`."""
     if known_days(hours, at, zone) < LEARNING_DAYS:
         return False
     ctx = ZoneInfo(zone)

@@ -1,8 +1,8 @@
-"""The life of an alert, from one look to the next: pending, firing, perhaps without data, resolved. Pure.
+"""Alert lifecycle between evaluations: pending, firing, possibly noData, resolved. Pure.
 
-A breach must hold before it fires, and be over for a while before it resolves; in between, small returns across the
-limit change nothing. After it has resolved it rests, unless what comes is critical. Where the data end while it fires,
-it is neither well nor ill: it waits, and ends after some hours without any.
+A breach must last before it fires, and be over for a while before it resolves; in between, small returns across the
+limit change nothing. After resolving it cools down, unless a critical breach follows. If data stops while it fires,
+it moves to noData and resolves after some hours without data.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from enum import StrEnum
 from models.notifications import AlertEvent, Severity
 
 ENDS_WITHOUT_DATA = timedelta(hours=6)
-"""A model that serves no more can no longer get well."""
+"""Ends alerts of models that no longer serve."""
 
 
 class AlertState(StrEnum):
     PENDING = "pending"
     FIRING = "firing"
     NO_DATA = "noData"
-    """Firing when it was last known, but too little is known since."""
+    """Firing when last evaluated, but too little data since."""
     RESOLVED = "resolved"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How long a breach holds before it fires, how long it is over before it resolves, and how long then is quiet."""
+    """How long a breach lasts before firing, how long it is over before resolving, and the cool-down after that."""
 
     hold: timedelta = timedelta(minutes=5)
     resolve: timedelta = timedelta(minutes=10)
@@ -37,10 +37,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one look at a settled window found: the breach, if there is one, and whether the value is well within.
+    """Evaluation of one final window: the breach, if any, and whether the value is clearly within limits.
 
-    Between the two lies the band of hysteresis, in which nothing begins and nothing ends. Where too little is known
-    there is neither, and `is_known` is False.
+    Between the two lies the hysteresis band, in which alerts neither start nor end. With too little data
+    both are absent, and `is_known` is False.
     """
 
     at: datetime
@@ -51,9 +51,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class AlertLifecycle:
-    """One alert as of its last look. `recovering_since` is since when it has been well without a break.
+    """One alert as of its last evaluation. `recovering_since` is the start of its uninterrupted time within limits.
 
-    `pending_event` is what nobody was told of yet, since `pending_since`.
+    `pending_event` is the event not yet notified, since `pending_since`.
     """
 
     state: AlertState
@@ -72,12 +72,12 @@ class AlertLifecycle:
         return self.state is AlertState.RESOLVED
 
     def notified(self, at: datetime) -> AlertLifecycle:
-        """The same once somebody was told."""
+        """Return the alert as notified."""
         return replace(self, pending_event=None, pending_since=None, notified_at=at)
 
 
 def step(alert: AlertLifecycle | None, observation: Observation, policy: Policy) -> AlertLifecycle | None:
-    """The alert after a look. None is no alert; a resolved one is kept for its cool-down."""
+    """Return the alert after an evaluation. None is no alert; a resolved one is kept for its cool-down."""
     if alert is None or alert.is_over:
         return _begin(alert, observation, policy)
     if not observation.is_known:
@@ -98,7 +98,7 @@ def _begin(before: AlertLifecycle | None, observation: Observation, policy: Poli
 
 
 def _wait(alert: AlertLifecycle, observation: Observation) -> AlertLifecycle | None:
-    """A breach that was seen but did not fire is forgotten; one that fires waits."""
+    """Drop a pending alert; move a firing one to noData."""
     if alert.state is AlertState.PENDING:
         return None
     alert = replace(
@@ -143,7 +143,7 @@ def _burn(alert: AlertLifecycle, observation: Observation, policy: Policy) -> Al
 
 
 def _new(alert: AlertLifecycle, event: AlertEvent, at: datetime) -> AlertLifecycle:
-    """With news: what was never told as fired stays that until it resolves; a resolved one is told as resolved."""
+    """Return the alert with a pending event: an unnotified firing stays pending until the alert resolves."""
     if alert.pending_event is AlertEvent.FIRED and event in (AlertEvent.ESCALATED, AlertEvent.REMINDED):
         event = AlertEvent.FIRED
     return replace(alert, pending_event=event, pending_since=alert.pending_since or at)

@@ -1,8 +1,8 @@
-"""Judge: what a window of a KPI says against its limits, the fixed ones of the settings and the learned ones. Pure.
+"""Limits: evaluate a KPI's window against the fixed limits of the settings and the learned ones. Pure.
 
-A limit is crossed where the value is surely beyond it: so few selections could not stray as far by chance. A learned
-limit is of the KPI's own history (tasks.alerts.learned_limits); the fixed critical one holds beside it, so that nothing
-critical becomes usual.
+A limit is crossed if the value is significantly beyond it, given the window's number of selections. A learned
+limit comes from the KPI's own history (tasks.alerts.learned_limits); the fixed critical one also applies, so that
+no critical level becomes the baseline.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from tasks.alerts.learning import InsufficientHistory
 from tasks.alerts.lifecycle import Observation
 
 SURE = 3.0
-"""Standard deviations: of windows at the very limit, one in 700 is surely beyond."""
+"""Standard deviations: of windows exactly at the limit, one in 700 counts as beyond."""
 
 SURE_OF_ONE = 1.0
-"""Standard errors beyond a learned limit: a single far value in a window is as far as its own standard error."""
+"""Standard errors beyond a learned limit: a window's single outlier is as far as its own standard error."""
 
 RECOVERED_BACK = 0.5
-"""How much of the way from a learned limit to what is usual a value must be back before it is well."""
+"""Part of the way from a learned limit back to the baseline after which a value is within limits."""
 
 RECOVERED_BELOW = 0.05
-"""How far back from a fixed limit, as a part of it, a value is well."""
+"""Distance from a fixed limit, as a part of it, at which a value is within limits."""
 
 
 @dataclass(frozen=True)
 class KpiWindow:
-    """One KPI of one subject over one window: its value over `sample` selections, and how surely it is known.
+    """One KPI of one subject over one window: its value over `sample` selections, and its error.
 
-    `error` is the standard error of a mean, `relative_error` that of a ratio as a part of it. Of a share it follows
-    from the limit that it is held against, and both are None.
+    `error` is the standard error of a mean, `relative_error` that of a ratio as a part of it. For a share it follows
+    from the limit that it is compared with, and both are None.
     """
 
     at: datetime
@@ -47,7 +47,7 @@ class KpiWindow:
     relative_error: float | None = None
 
     def surely_beyond(self, limit: float, errors: float = SURE) -> bool:
-        """Whether the value is worse than a limit by more than so many standard errors."""
+        """Return whether the value is worse than a limit by more than `times` standard errors."""
         sign = 1 if self.kpi in LOWER_IS_BETTER else -1
         return sign * (self.value - limit) > errors * self._error(limit)
 
@@ -56,13 +56,13 @@ class KpiWindow:
             return self.error
         if self.relative_error is not None:
             return self.relative_error * limit
-        # As if the limit were the truth (the score test): a share of 0 or 1 has scatter too.
+        # Under the limit as null hypothesis (score test): a share of 0 or 1 has an error too.
         return math.sqrt(max(0.0, limit * (1 - limit)) / self.sample)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a look found of a rule and subject, with the numbers that say why; None is unknown."""
+    """Evaluation of a rule and subject, with the numbers behind it; None is unknown."""
 
     rule: AlertRule
     subject: str
@@ -75,12 +75,12 @@ class Evaluation:
 
 
 def unknown(at: datetime, rule: AlertRule, subject: str) -> Evaluation:
-    """Too little is known to say anything."""
+    """Return an evaluation without enough data."""
     return Evaluation(rule, subject, Observation(at, None, is_recovered=False, is_known=False))
 
 
 def evaluate_fixed(window: KpiWindow, limits: Thresholds) -> Evaluation:
-    """Against the settings' limits."""
+    """Evaluate against the settings' limits."""
     breach: Severity | None = None
     if window.surely_beyond(limits.critical):
         breach = "critical"
@@ -94,10 +94,10 @@ def evaluate_fixed(window: KpiWindow, limits: Thresholds) -> Evaluation:
 def evaluate_learned(
     window: KpiWindow, limits: Thresholds, baseline: LearnedBaseline | InsufficientHistory, times: float, *, both: bool
 ) -> Evaluation:
-    """Against what is usual, `times` standard deviations being a warning, and against the fixed critical limit.
+    """Evaluate against the baseline (warning at `times` standard deviations) and the fixed critical limit.
 
-    `both`: whether the better side of a KPI is judged too, where that raises a doubt. While too little is known of what
-    is usual, the fixed critical limit alone holds.
+    `both`: also evaluate the KPI's better side, where an improvement is suspicious. While the baseline is being
+    learned, only the fixed critical limit applies.
     """
     is_critical = window.surely_beyond(limits.critical)
     if isinstance(baseline, InsufficientHistory):
@@ -107,7 +107,7 @@ def evaluate_learned(
     limit = baseline.limit(times, window.sample)
     if is_critical:
         return _evaluation(window, "critical", limits.critical, is_recovered=False)
-    # The scatter of single selections is learned for a usual window; where few far ones make it up, it is larger.
+    # The spread of single selections is learned for a typical window; if a few outliers make it up, it is larger.
     is_sure = (window.error is None and window.relative_error is None) or window.surely_beyond(limit, SURE_OF_ONE)
     if is_sure and _beyond(window.kpi, window.value, limit):
         far = baseline.limit(times + CRITICAL_BEYOND, window.sample)

@@ -1,4 +1,4 @@
-"""Announce: alerts moved by what was found, and the news queued for delivery, in the caller's transaction."""
+"""Notify: update alerts by evaluations and queue notifications for delivery, in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def update_alerts(
     *,
     at_all: bool = True,
 ) -> AlertRegistry:
-    """Every alert after what was found at each time, stored; `since` is the first of the times."""
+    """Update and store all alerts by the evaluations at each time; `since` is the first of the times."""
     rests_from = since - timedelta(minutes=alerting.cool_down_minutes)
     registry = read_registry(connection, rests_from)
     for at, evaluations in found:
@@ -44,9 +44,9 @@ def enqueue_notification(
     *,
     notified_at: datetime | None,
 ) -> AlertMessage | None:
-    """The message of what is new, stored and queued, where its time has come; else None.
+    """Store and queue the message of pending notifications and return it; None if it is not due.
 
-    `at` is the time that is judged; recipients are reached by the clock.
+    `at` is the evaluated time; delivery uses the clock.
     """
     alerting = settings.monitoring.alerting
     if not alerting.enabled:

@@ -1,4 +1,4 @@
-"""Alerts as tasks of Prefect; only flows import this."""
+"""Alerts as Prefect tasks; only flows import this."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from tasks.alerts.evaluate import EvaluationResult, evaluate_alerts
 
 @task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def evaluate_alerts_once(ctx: AppContext, now: datetime) -> EvaluationResult:
-    """Judge what has settled since the last run, and queue the news for delivery."""
+    """Evaluate the minutes that became final since the last run, and queue notifications."""
     watched = evaluate_alerts(ctx.engine, ctx.settings, now, flush=True)
     notified = len(watched.message.notifications) if watched.message else 0
-    get_run_logger().info("judged %s minutes; %s alerts fire, %s are news", watched.minutes, watched.firing, notified)
+    get_run_logger().info(
+        "evaluated %s minutes: %s alerts firing, %s notified", watched.minutes, watched.firing, notified
+    )
     return watched

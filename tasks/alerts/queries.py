@@ -1,4 +1,4 @@
-"""List alerts: what is on record, and whether limits are still being learned."""
+"""List recorded alerts, and report whether limits are still being learned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -> Sequence[Row[Any]]:
-    """The alerts that are not over, critical ones first; with `everything` also those that are, by when they began."""
+    """Return the open alerts, critical ones first; with `everything` also resolved ones, by start time."""
     query = select(ALERT).order_by(ALERT.c.started_at.desc(), ALERT.c.id.desc())
     if not everything:
         query = select(ALERT).where(ALERT.c.resolved_at.is_(None)).order_by(ALERT.c.severity, ALERT.c.started_at)
@@ -28,7 +28,7 @@ def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -
 
 
 def list_fired(connection: Connection, period: Period, filters: Filters) -> tuple[FiredAlert, ...]:
-    """The alerts that fired at some time of a period, by when they did; of other models than those asked for none."""
+    """Return the alerts that were firing in a period, by firing time; only of the requested models."""
     from models.documents import FiredAlert  # noqa: PLC0415 - listing alerts needs none of a report's classes
 
     is_within = and_(
@@ -42,9 +42,9 @@ def list_fired(connection: Connection, period: Period, filters: Filters) -> tupl
 
 
 def baseline_progress(ctx: AppContext, now: datetime) -> str | None:
-    """Why limits are not learned yet, in a sentence; None where they are, or are fixed.
+    """Return a sentence on why limits are not learned yet; None if they are learned or fixed.
 
-    It is told by the error rate over all, which every selection counts for.
+    Derived from the error rate over all models, which every selection counts for.
     """
     if ctx.settings.monitoring.alerting.thresholds == "fixed":
         return None

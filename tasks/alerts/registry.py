@@ -1,4 +1,4 @@
-"""The book of alerts: what is on record of each, and how looks move it. But for reading and writing rows, pure."""
+"""Alert registry: each alert's recorded state, updated by evaluations. Pure except for reading and writing rows."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from tasks.alerts.limits import Evaluation, unknown
 
 AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
                      AlertRule.FAILED_FLOW})  # fmt: skip
-"""Rules that a single look decides: they say themselves how long something lasted."""
+"""Rules that a single evaluation decides: they measure durations themselves."""
 
 RARELY = frozenset({AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
-"""Rules whose firing says all there is to say: nobody is reminded."""
+"""Rules whose notification is not repeated: the first says everything."""
 
 NOT_BY_WINDOW = frozenset({AlertRule.FAILED_FLOW, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
-"""Rules that no window is looked at for: that one has no finding tells nothing."""
+"""Rules that are not evaluated per window: a missing evaluation means nothing."""
 
 Key = tuple[AlertRule, str]
 
 
 @dataclass(frozen=True)
 class TrackedAlert:
-    """One life of an alert with the numbers of its newest look; `id` is None until it is stored."""
+    """One lifecycle of an alert with its latest evaluation; `id` is None until it is stored."""
 
     id: int | None
     lifecycle: AlertLifecycle
@@ -46,19 +46,19 @@ class TrackedAlert:
 
 @dataclass
 class AlertRegistry:
-    """The newest life of each alert, and those that ended while they were in the book."""
+    """The latest lifecycle of each alert, and those that ended since the registry was read."""
 
     tracked_alerts: dict[Key, TrackedAlert] = field(default_factory=dict)
     ended: list[TrackedAlert] = field(default_factory=list)
     forgotten: list[int] = field(default_factory=list)
-    """Ids of what was pending and came to nothing."""
+    """Ids of pending alerts that were dropped."""
     stored: dict[int, TrackedAlert] = field(default_factory=dict)
-    """What the table has, by id: only what differs from it is written."""
+    """Stored rows by id: only differences are written."""
 
     def update(
         self, at: datetime, evaluations: Iterable[Evaluation], alerting: Alerting, *, at_all: bool = True
     ) -> None:
-        """Move alerts by what was found. Where all was looked `at_all`, one that was not found has no data."""
+        """Update alerts by evaluations. If `at_all`, all rules were evaluated: an alert without one has no data."""
         found = {(evaluation.rule, evaluation.subject): evaluation for evaluation in evaluations}
         missing = [
             unknown(at, *key)
@@ -69,7 +69,7 @@ class AlertRegistry:
             self._move(evaluation, policy_of(evaluation.rule, alerting))
 
     def pending(self) -> list[TrackedAlert]:
-        """What nobody was told of yet: critical first, then by when it fired."""
+        """Return the alerts with pending notifications: critical first, then by firing time."""
         new = [
             tracked
             for tracked in (*self.ended, *self.tracked_alerts.values())
@@ -82,7 +82,7 @@ class AlertRegistry:
     def take_due(
         self, at: datetime, notified_at: datetime | None, silences: list[Silence], grouping: GroupingPolicy
     ) -> list[TrackedAlert]:
-        """The news whose time has come, now told; nothing where it is not time yet."""
+        """Return the alerts whose notifications are due and mark them notified; empty if not due yet."""
         self._each(
             lambda tracked: replace(
                 tracked, lifecycle=unnotified(tracked.lifecycle, silenced=is_silenced(silences, *tracked.key, at))
@@ -101,7 +101,7 @@ class AlertRegistry:
         return pending
 
     def firing(self) -> list[TrackedAlert]:
-        """What fires, or did when it was last known."""
+        """Return the alerts that are firing, or were when last evaluated."""
         firing = (AlertState.FIRING, AlertState.NO_DATA)
         return [tracked for tracked in self.tracked_alerts.values() if tracked.lifecycle.state in firing]
 
@@ -129,7 +129,7 @@ class AlertRegistry:
 
 
 def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
-    """How an alert of a rule lives, by the settings."""
+    """Return the lifecycle policy of a rule from the settings."""
     repeat_after = None if alerting.remind_hours is None or rule in RARELY else timedelta(hours=alerting.remind_hours)
     return Policy(
         hold=timedelta() if rule in AT_ONCE else timedelta(minutes=alerting.hold_minutes),
@@ -142,17 +142,17 @@ def policy_of(rule: AlertRule, alerting: Alerting) -> Policy:
 
 
 def grouping_policy_of(alerting: Alerting) -> GroupingPolicy:
-    """How messages follow one another, by the settings."""
+    """Return the grouping policy from the settings."""
     return GroupingPolicy(
         timedelta(minutes=alerting.group_wait_minutes), timedelta(minutes=alerting.group_interval_minutes)
     )
 
 
 def notification_of(tracked: TrackedAlert, window_minutes: int) -> AlertNotification:
-    """An alert that has news, as it is told; it is stored and has fired."""
+    """Return the notification of an alert that is stored, has fired and has a pending event."""
     lifecycle, evaluation = tracked.lifecycle, tracked.evaluation
-    assert tracked.id is not None  # noqa: S101 - what is told is stored in the same transaction, before
-    assert lifecycle.fired_at is not None and lifecycle.pending_event is not None  # noqa: S101, PT018 - what is pending has no news
+    assert tracked.id is not None  # noqa: S101 - stored before, in the same transaction
+    assert lifecycle.fired_at is not None and lifecycle.pending_event is not None  # noqa: S101, PT018 - pending alerts have no event
     kpi = next((kpi for name, kpi in KPIS.items() if name.value == evaluation.rule.value), None)
     windows = kpi.alert_windows if kpi else 1
     return AlertNotification(
@@ -183,7 +183,7 @@ def record_event(
     started_at: datetime,
     at: datetime,
 ) -> None:
-    """Put on record what is over as soon as it fires, within the caller's transaction; and told with the next news."""
+    """Record an alert that resolves as soon as it fires, in the caller's transaction; the next message notifies it."""
     connection.execute(
         insert(ALERT).values(
             rule=rule.value,
@@ -205,10 +205,10 @@ def record_event(
 
 
 def read_registry(connection: Connection, since: datetime) -> AlertRegistry:
-    """Every alert that is not over, the newest of those that resolved after `since`, and any that has news."""
-    wanted_rows = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.pending_event.is_not(None))
+    """Return every open alert, the newest of those resolved after `since`, and those with pending notifications."""
+    required_rows = or_(ALERT.c.resolved_at.is_(None), ALERT.c.resolved_at >= since, ALERT.c.pending_event.is_not(None))
     registry = AlertRegistry()
-    for row in connection.execute(select(ALERT).where(wanted_rows).order_by(ALERT.c.id)):
+    for row in connection.execute(select(ALERT).where(required_rows).order_by(ALERT.c.id)):
         tracked = registry.stored[row.id] = _tracked_alert(dict(row._mapping))
         before = registry.tracked_alerts.get(tracked.key)
         if before is not None:
@@ -218,7 +218,7 @@ def read_registry(connection: Connection, since: datetime) -> AlertRegistry:
 
 
 def write_registry(connection: Connection, registry: AlertRegistry) -> None:
-    """Store what has changed since the book was read or written; every entry of it has an id then."""
+    """Store what changed since the registry was read or written; all its alerts have ids then."""
     if registry.forgotten:
         connection.execute(delete(ALERT).where(ALERT.c.id.in_(registry.forgotten)))
         registry.forgotten.clear()
@@ -280,8 +280,8 @@ def _plain(value: Any) -> Any:
 
 
 def _numbers(before: Evaluation, new: Evaluation, lifecycle: AlertLifecycle) -> Evaluation:
-    """Of what fires, those that say why: of the newest look that was as severe. Of what resolved, the value that it has
-    now against the limit that it had crossed; none where it is not known.
+    """Return the numbers to show. Firing: of the newest evaluation as severe as the alert. Resolved: the current value
+    with the limit that it had crossed; None if unknown.
     """
     if new.observation.breach == lifecycle.severity:
         return new

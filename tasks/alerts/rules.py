@@ -1,4 +1,4 @@
-"""Look: what each minute's window says of every rule and subject. Pure."""
+"""Rules: evaluate each minute's window for every rule and subject. Pure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tasks.alerts.windows import COST_WINDOWS, MINUTE, OVERALL, by_subject, roll
 from tasks.statistics.intervals import standard_error
 
 BUDGET_WARNING, BUDGET_CRITICAL = 0.8, 1.0
-"""Parts of the month's budget that are used."""
+"""Used parts of the month's budget that alert."""
 
 SLOWER_THAN_EVER = 4.0
-"""A single selection is an alert's matter beyond so many times the slowest of a usual day."""
+"""A single selection alerts beyond this many times a baseline day's slowest."""
 
 MISSED = 20.0
-"""Selections that usually would have come since the last one: by chance alone, one silence in e^20 is so long."""
+"""Baseline number of selections since the last one that alerts: by chance, one gap in e^20 is as long."""
 
 SHORTEST_SILENCE = timedelta(minutes=5)
 
@@ -38,10 +38,10 @@ MINUTES_PER_DAY = 1440
 
 @dataclass(frozen=True)
 class WindowInputs:
-    """What looks are made of.
+    """Inputs of evaluations.
 
     `minutes` are rollups (tasks.rollups.aggregate.ROLLUP_COLUMNS) by the minute, from COST_WINDOWS windows before the
-    first look on; `last_before` is when the last selection before them came. `histories` are by hour.
+    first evaluation on; `last_before` is the time of the last selection before them. `histories` are by hour.
     """
 
     minutes: pl.DataFrame
@@ -52,7 +52,7 @@ class WindowInputs:
 def evaluate_minutes(
     inputs: WindowInputs, first: datetime, last: datetime, settings: Settings
 ) -> Iterator[tuple[datetime, list[Evaluation]]]:
-    """For each minute of [first, last], what its window says. What too little is known of is left out."""
+    """Yield the evaluations of each minute's window in [first, last]. Omits rules and subjects with too little data."""
     alerting, zone = settings.monitoring.alerting, settings.timezone
     length = timedelta(minutes=alerting.window_minutes)
     slow = slowest(inputs.minutes, first, last, length) if alerting.single_selections else {}
@@ -74,7 +74,7 @@ def evaluate_minutes(
 
 
 def evaluate_budget(at: datetime, budget: BudgetProjection) -> list[Evaluation]:
-    """Against the month's budget: what is used, and what is projected where that is sure enough."""
+    """Evaluate against the month's budget: the used part, and the projection if it is certain enough."""
     if budget.monthly_usd is None or budget.used_share is None:
         return []
     breach: Severity | None = None
@@ -113,7 +113,7 @@ def evaluate_budget(at: datetime, budget: BudgetProjection) -> list[Evaluation]:
 def _windows(
     inputs: WindowInputs, first: datetime, last: datetime, length: timedelta, zone: str
 ) -> Iterator[tuple[datetime, list[dict[str, Any]]]]:
-    """The windows by minute; each hour's costs are held against the models that were adequate then."""
+    """Return the windows by minute; each hour's costs are compared with the models that were adequate then."""
     start = first
     while start <= last:
         hour = floor_to(Level.HOUR, start, zone)
@@ -152,14 +152,14 @@ def _window(kpi: KpiDefinition, row: dict[str, Any]) -> KpiWindow:
         return window
     if parts.scatter is Scatter.MEAN:
         return replace(window, error=standard_error(below, above, row[parts.squares]))
-    # What is spent is a sum of so many amounts by chance, whose variance is the sum of their squares.
+    # Spend is a sum of a random number of amounts, whose variance is the sum of their squares.
     return replace(window, relative_error=math.sqrt(row[parts.squares]) / below)
 
 
 def _slow(at: datetime, row: dict[str, Any], slowest_ms: float, history: History, settings: Settings) -> Evaluation:
-    """The slowest single selection of a model, beyond critical and beyond all that is usual; no single one is critical.
+    """Evaluate a model's slowest single selection: a warning if beyond both the critical limit and the baseline.
 
-    Without the second, a model that takes its time would alert at every request.
+    Without the baseline, a slow model would alert at every request.
     """
     critical, baseline = (
         settings.performance_metrics.of(KpiName.RESPONSE_TIME).critical,

@@ -1,4 +1,4 @@
-"""Silence: alerts that nobody is told of for a while, by whose word and why."""
+"""Silences: pause notifications of alerts for a while, with author and reason."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from models.schema import ALERT_SILENCE
 from tasks.alerts.grouping import Silence
 
 LONGEST = timedelta(days=31)
-"""What is to be silent for longer is better switched off in the settings."""
+"""Longest silence; alerts to silence for longer are better disabled in the settings."""
 
 
 @dataclass(frozen=True)
 class SilenceRequest:
-    """What is to be silent, and for how long; None is every rule, or every subject."""
+    """What to silence, and for how long; None is every rule, or every subject."""
 
     rule: AlertRule | None
     subject: str | None
     length: timedelta
 
 
-def create_silence(engine: Engine, wanted_rows: SilenceRequest, attribution: Attribution) -> int:
-    """Silence alerts from now on; the silence's number. Raises UsageError for a length that cannot be meant."""
-    if not timedelta() < wanted_rows.length <= LONGEST:
-        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {wanted_rows.length}")
+def create_silence(engine: Engine, request: SilenceRequest, attribution: Attribution) -> int:
+    """Silence alerts from now on and return the silence's id. Raises UsageError if the length or reason is invalid."""
+    if not timedelta() < request.length <= LONGEST:
+        raise UsageError(f"a silence lasts up to {LONGEST.days} days; found {request.length}")
     if not attribution.note.strip():
-        raise UsageError("a silence needs a reason: whoever misses the alert will look for it")
-    rule = wanted_rows.rule.value if wanted_rows.rule else None
+        raise UsageError("a silence needs a reason, for those who miss the alert")
+    rule = request.rule.value if request.rule else None
     row = {
         "rule": rule,
-        "subject": wanted_rows.subject,
+        "subject": request.subject,
         "starts_at": attribution.at,
-        "ends_at": attribution.at + wanted_rows.length,
+        "ends_at": attribution.at + request.length,
         "by": attribution.by.strip(),
         "reason": attribution.note.strip(),
     }
@@ -49,16 +49,16 @@ def create_silence(engine: Engine, wanted_rows: SilenceRequest, attribution: Att
 
 
 def end_silence(engine: Engine, silence_id: int, now: datetime) -> None:
-    """End a silence now. Raises UnknownSilence where it is not there or is over."""
+    """End a silence now. Raises UnknownSilence if it does not exist or has ended."""
     with writing(engine) as connection:
         ends_at = connection.scalar(select(ALERT_SILENCE.c.ends_at).where(ALERT_SILENCE.c.id == silence_id))
         if ends_at is None or ends_at <= now:
-            raise UnknownSilence(silence_id, "does not exist" if ends_at is None else "is over already")
+            raise UnknownSilence(silence_id, "does not exist" if ends_at is None else "has already ended")
         connection.execute(update(ALERT_SILENCE).where(ALERT_SILENCE.c.id == silence_id).values(ends_at=now))
 
 
 def list_silences(engine: Engine, now: datetime) -> Sequence[Row[Any]]:
-    """The silences that are not over, the one that ends first first."""
+    """Return the silences that have not ended, by end time."""
     with reading(engine) as connection:
         query = (
             select(ALERT_SILENCE)
@@ -69,7 +69,7 @@ def list_silences(engine: Engine, now: datetime) -> Sequence[Row[Any]]:
 
 
 def read_silences(connection: Connection, at: datetime) -> list[Silence]:
-    """Those in force at `at`."""
+    """Return the silences in force at `at`."""
     query = select(ALERT_SILENCE.c.rule, ALERT_SILENCE.c.subject, ALERT_SILENCE.c.starts_at, ALERT_SILENCE.c.ends_at)
     rows = connection.execute(query.where(ALERT_SILENCE.c.starts_at <= at, ALERT_SILENCE.c.ends_at > at))
     return [Silence(*row) for row in rows]

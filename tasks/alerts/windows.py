@@ -1,4 +1,4 @@
-"""Windows: at each minute, what the last quarter of an hour adds up to, over all and per model. Pure."""
+"""Windows: sums over the window before each minute, over all models and per model. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.aggregate import INSTANT
 
 OVERALL = ""
-"""The subject of what is over all models."""
+"""Subject of sums over all models."""
 
 MINUTE = timedelta(minutes=1)
 
 _PRICED = ("cost_count", "cost_sum_usd", "cost_sum_sq", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
-"""What cost efficiency is made of."""
+"""Columns of cost efficiency."""
 
 OF_COSTS = ("needed_usd", "covered_usd", "covered_sq", "covered_count")
 
@@ -31,19 +31,19 @@ _COUNTED = tuple(dict.fromkeys(name for name in ("count", *_OF_KPIS) if name not
 SUMMED = (*_COUNTED, *OF_COSTS)
 
 WINDOW_COLUMNS = tuple(dict.fromkeys((*_COUNTED, *_PRICED)))
-"""What rollups are read for, besides their keys."""
+"""Rollup columns to read, besides their keys."""
 
 COST_WINDOWS = KPIS[KpiName.COST_EFFICIENCY].alert_windows
-"""Over how many windows costs are judged, the most of all."""
+"""Number of windows over which costs are evaluated, the largest of all."""
 
 Cheapest = dict[str, Candidate]
 
 
 def by_subject(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
-    """Rollups of any one level by `bucket` and `subject`, each model and all of them: SUMMED.
+    """Aggregate rollups of one level by `bucket` and `subject`, each model and all of them: SUMMED.
 
-    Of a cost, `covered_usd` is what was spent where the cheapest adequate model of the class is known, `needed_usd`
-    what that model would have cost (tasks.kpis.cost_efficiency), `covered_sq` the sum of squares of what was spent.
+    `covered_usd` is the spend for which the class's cheapest adequate model is known, `needed_usd` the spend that
+    model would have caused (tasks.kpis.cost_efficiency), `covered_sq` the sum of squares of the covered costs.
     """
     models = priced(rollups, cheapest).group_by("bucket", subject="model_id").agg(pl.col(SUMMED).sum())
     everything = models.group_by("bucket").agg(pl.col(SUMMED).sum()).with_columns(subject=pl.lit(OVERALL))
@@ -51,7 +51,7 @@ def by_subject(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
 
 
 def priced(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
-    """Rollups with the columns that cost efficiency is made of."""
+    """Return rollups with the columns of cost efficiency."""
     prices = pl.DataFrame(
         {"complexity": list(cheapest), "price_usd": [found.cost_usd for found in cheapest.values()]},
         schema={"complexity": pl.String, "price_usd": pl.Float64},
@@ -69,9 +69,9 @@ def priced(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
 
 
 def rolling(minutes: pl.DataFrame, first: datetime, last: datetime, length: timedelta) -> pl.DataFrame:
-    """Of by_subject() of minutes: for each minute of [first, last] as `at`, the sums over the `length` before it.
+    """Return the sums over the `length` before each minute of [first, last] as `at`, from by_subject() of minutes.
 
-    What is of costs is over COST_WINDOWS times as long. Subjects without a selection in a window have no row for it.
+    Sums of costs are over COST_WINDOWS times as long. Subjects without a selection in a window have no row for it.
     """
     at = pl.datetime_range(first - COST_WINDOWS * length, last - MINUTE, "1m", time_zone="UTC", eager=True).cast(
         INSTANT
@@ -98,7 +98,7 @@ def rolling(minutes: pl.DataFrame, first: datetime, last: datetime, length: time
 def slowest(
     minutes: pl.DataFrame, first: datetime, last: datetime, length: timedelta
 ) -> dict[tuple[datetime, str], float]:
-    """The slowest single selection of each model in the window before each minute of [first, last], in ms.
+    """Return each model's slowest single selection in the window before each minute of [first, last], in ms.
 
     `minutes` are rollups with `latency_histogram`; within its 1 %.
     """
@@ -116,7 +116,7 @@ def slowest(
 
 
 def with_slowest(rollups: pl.DataFrame) -> pl.DataFrame:
-    """Rollups that have a response time, with the slowest in ms: the last bin of the histogram."""
+    """Return rollups that have a response time, with the slowest in ms: the last bin of the histogram."""
     timed = rollups.filter(pl.col("response_time_count") > 0)
     top = timed["latency_histogram"].bin.slice(-8, 4).bin.reinterpret(dtype=pl.Int32, endianness="little")
     return timed.with_columns(slowest_ms=pl.Series([value_of(index) for index in top], dtype=pl.Float64))

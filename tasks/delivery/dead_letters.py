@@ -1,4 +1,4 @@
-"""A notice where deliveries are given up: once for each, and not about a notice."""
+"""Notices of dead-lettered deliveries: one for each, and none about a notice itself."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tasks.delivery.queries import content_of, with_contents
 from tasks.delivery.recipients import recipients_for
 
 MOST_IN_ONE = 100
-"""Deaths that one notice names; the next run tells of the others."""
+"""Maximum dead letters per notice; the next run reports the others."""
 
 
 def notify_dead_letters(ctx: AppContext, now: datetime) -> int | None:
-    """Post a notice of the deliveries that were given up since the last one; the message's id, None without any.
+    """Queue a notice of the deliveries dead-lettered since the last one; return the message's id or None.
 
-    It goes to the channels of alerts, the console always among them, but not to where deliveries just died.
+    It goes to the alert channels and always to the console, but not to recipients of dead letters.
     """
     unnotified = (DELIVERY.c.state == DeliveryState.DEAD.value) & DELIVERY.c.dead_letter_notified.is_(False)
     query = select(DELIVERY.c.id).where(unnotified).order_by(DELIVERY.c.id).limit(MOST_IN_ONE)
@@ -33,7 +33,7 @@ def notify_dead_letters(ctx: AppContext, now: datetime) -> int | None:
         if not connection.execute(query).first():
             return None
     with writing(ctx.engine) as connection:
-        # What another sender is about to tell of is left to it.
+        # Skip those that another sender is about to report.
         ids = connection.execute(query.with_for_update(skip_locked=True)).scalars().all()
         connection.execute(update(DELIVERY).where(DELIVERY.c.id.in_(ids)).values(dead_letter_notified=True))
         dead_letters = _dead_letters(connection, ids)
@@ -44,7 +44,7 @@ def notify_dead_letters(ctx: AppContext, now: datetime) -> int | None:
 
 
 def _dead_letters(connection: Connection, ids: Sequence[int]) -> list[Row[Any]]:
-    """What somebody is to be told of: a notice that did not arrive is no reason for another."""
+    """Select the dead letters to report: an undelivered notice causes no other notice."""
     query = with_contents().where(DELIVERY.c.id.in_(ids)).order_by(DELIVERY.c.id)
     return [row for row in connection.execute(query) if (row.content or {}).get("kind") != "deadDeliveries"]
 

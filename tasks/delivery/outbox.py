@@ -1,4 +1,4 @@
-"""Post: a message stored once, and a delivery queued for each of its recipients."""
+"""Outbox: store a message once, and queue a delivery for each of its recipients."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _warned_about: set[str] = set()
 def enqueue_message(
     connection: Connection, message: Message, key: str, names: Iterable[str], *, settings: Settings, now: datetime
 ) -> int | None:
-    """Store a message in the caller's transaction and queue it for everybody behind `names`; its id.
+    """Store a message in the caller's transaction, queue it for all recipients of `names`, and return its id.
 
-    None where a message of the same key is there already: then nothing changes. A name without an address is
-    complained of in the log, once.
+    Returns None without any change if a message with the same key exists. Logs a name without an address once.
     """
     recipients, without = recipients_for(names, settings)
     for name in without:
@@ -37,7 +36,7 @@ def enqueue_message(
 def enqueue_message_to(
     connection: Connection, message: Message, key: str, recipients: list[RecipientAddress], now: datetime
 ) -> int | None:
-    """The same for addresses that are known."""
+    """Store and queue a message for known recipients."""
     row = {"key": key, "content": message.model_dump(mode="json", by_alias=True), "created_at": now}
     insert = insert_into(connection, MESSAGE).values(row).on_conflict_do_nothing().returning(MESSAGE.c.id)
     message_id: int | None = connection.execute(insert).scalar_one_or_none()

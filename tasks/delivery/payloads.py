@@ -1,6 +1,6 @@
-"""What a delivery carries, ready for any channel: a report or a message.
+"""Payload of a delivery for any channel: a report or a message.
 
-What draws charts and writes mails is imported by what needs it: most deliveries do not.
+Chart and mail renderers are imported only where needed: most deliveries do not need them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)
 
 
 class Payload(Protocol):
-    """`name` is the same for all its recipients, and for it alone."""
+    """Content of a delivery. `name` is unique, and the same for all recipients."""
 
     name: str
 
@@ -41,7 +41,7 @@ class Payload(Protocol):
 
 
 def payload_of(row: Row[Any], last: Payload | None) -> Payload:
-    """What a claimed delivery carries; `last` again, where it is the same."""
+    """Return a claimed delivery's payload; reuses `last` if it is the same."""
     if row.message_id is None:
         payload: Payload = _ReportPayload(row)
     else:
@@ -50,7 +50,7 @@ def payload_of(row: Row[Any], last: Payload | None) -> Payload:
 
 
 def payload_of_message(message_id: int, message: Message) -> Payload:
-    """A message that bears this number, stored or not."""
+    """Payload of a message with this id, stored or not."""
     return _MessagePayload(message_id, message)
 
 

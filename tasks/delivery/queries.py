@@ -1,4 +1,4 @@
-"""Deliveries with what they carry and what was answered last."""
+"""Deliveries with their content and latest response."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def with_contents() -> Select[Any]:
     """Every delivery, beside it kind, template and period_start of its report or the content of its message, and the
     last attempt's answer and attempt_id; NULL is none.
     """
-    # Looked up by delivery: adding all attempts up would take longer with each that was ever made.
+    # Looked up per delivery: aggregating all attempts would take longer with each attempt ever made.
     made = DELIVERY_ATTEMPT.c.delivery_id == DELIVERY.c.id
     last = select(func.max(DELIVERY_ATTEMPT.c.id)).where(made).correlate(DELIVERY).scalar_subquery()
     return (
@@ -31,7 +31,7 @@ def with_contents() -> Select[Any]:
 
 
 def content_of(row: Row[Any]) -> str:
-    """The report of a row by its kind, template and period, or its message by its kind."""
+    """Return a row's label: kind, template and period of its report, or kind of its message."""
     if row.content is not None:
         return _MESSAGES.get(row.content["kind"], "message")
     return f"{row.kind} {row.template} {row.period_start:%Y-%m-%d %H:%M}"
@@ -39,7 +39,7 @@ def content_of(row: Row[Any]) -> str:
 
 @dataclass(frozen=True)
 class Listed:
-    """One delivery; `answer` is the last attempt's."""
+    """One delivery; `answer` comes from the last attempt."""
 
     id: int
     what: str
@@ -52,7 +52,7 @@ class Listed:
 
 
 def list_deliveries(engine: Engine, *, limit: int = 200) -> list[Listed]:
-    """The deliveries, the newest first."""
+    """Return the deliveries, newest first."""
     query = with_contents().order_by(DELIVERY.c.id.desc()).limit(limit)
     with reading(engine) as connection:
         return [_listed(row) for row in connection.execute(query)]

@@ -1,4 +1,4 @@
-"""The ledger of deliveries: queued with what they carry, claimed by one sender at a time, every attempt on record."""
+"""Delivery queue: deliveries with their content, claimed by one sender at a time, with every attempt recorded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.delivery.recipients import RecipientAddress
 
 JITTER = 0.2
 MOST_WAIT_ASKED_S = 86_400.0
-"""What a receiver may ask for at most: a longer wait would be a way to make a delivery forgotten."""
+"""Longest wait that a receiver may request: a longer one could make a delivery never happen."""
 
 LONGEST_ANSWER = 300
 
@@ -26,12 +26,12 @@ _HELD = (DeliveryState.SENDING.value, DeliveryState.COMMITTING.value)
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long things may take and how long is waited.
+    """Time limits and waiting times.
 
-    An attempt ends after `mail_s` or `webhook_s` whatever the other side does; `lease` is far beyond that and what it
-    takes to make a report ready, so that a claim never ends while its sender still sends. `back_off_s` goes from one
-    attempt to the next: the schedule that Standard Webhooks suggests, ten attempts over some 75 hours. A run claims
-    nothing more after `run_s`.
+    An attempt ends after `mail_s` or `webhook_s` whatever the receiver does; `lease` is far longer than that plus the
+    rendering of a report, so that a claim never ends while its sender still sends. `back_off_s` are the waits between
+    attempts: the schedule that Standard Webhooks suggests, ten attempts over about 75 hours. A run claims
+    no deliveries after `run_s`.
     """
 
     mail_s: float = 60.0
@@ -46,7 +46,7 @@ DEFAULT_RETRY_POLICY = RetryPolicy()
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What came of an attempt. QUEUED is a failure after which trying again can help."""
+    """Result of an attempt. QUEUED is a failure after which a retry can help."""
 
     state: DeliveryState
     answer: str
@@ -54,7 +54,7 @@ class AttemptResult:
 
     @property
     def outcome(self) -> str:
-        """How the attempt is put on record."""
+        """Return the outcome recorded for the attempt."""
         return self.state.value if self.state in (DeliveryState.SENT, DeliveryState.UNCERTAIN) else "failed"
 
 
@@ -66,7 +66,7 @@ def enqueue(
     *,
     message_id: int | None = None,
 ) -> None:
-    """Queue a report or a message for every address; one that is queued or sent already stays as it is."""
+    """Queue a report or a message for every recipient; those already queued or sent stay unchanged."""
     rows = [
         {"report_id": report_id, "message_id": message_id, "channel": channel, "recipient": reference,
          "state": DeliveryState.QUEUED.value, "attempts": 0, "queued_at": now, "next_attempt_at": now}
@@ -77,7 +77,7 @@ def enqueue(
 
 
 def due_ids(engine: Engine, now: datetime) -> list[tuple[int, RecipientAddress]]:
-    """The deliveries that wait for a sender at `now`, with where they go: messages before reports, the oldest first."""
+    """Return the deliveries due at `now` with their recipients: messages before reports, oldest first."""
     query = select(DELIVERY.c.id, DELIVERY.c.channel, DELIVERY.c.recipient).where(_due(now))
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(DELIVERY.c.message_id.is_(None), DELIVERY.c.id)).all()
@@ -85,7 +85,7 @@ def due_ids(engine: Engine, now: datetime) -> list[tuple[int, RecipientAddress]]
 
 
 def next_due(engine: Engine) -> datetime | None:
-    """When the next queued delivery is due; None where none is queued."""
+    """Return when the next queued delivery is due; None if none is queued."""
     queued = DELIVERY.c.state == DeliveryState.QUEUED.value
     with reading(engine) as connection:
         return connection.execute(select(func.min(DELIVERY.c.next_attempt_at)).where(queued)).scalar()
@@ -99,10 +99,10 @@ def claim(
     maximum_attempts: int,
     policy: RetryPolicy = DEFAULT_RETRY_POLICY,
 ) -> Row[Any] | None:
-    """The delivery with what it carries, now the caller's to send; None where there is nothing to send any more.
+    """Claim a delivery for the caller and return it with its content; None if there is nothing to send any more.
 
-    Where its sender died, that is put on record first. A mail that was being handed over then may have arrived, and is
-    not sent again; nor is what brings its sender down time after time.
+    If its sender died, that is recorded first. A mail that was being committed then may have arrived, and is
+    not sent again; neither is a delivery that repeatedly crashes its sender.
     """
     this, lease_until = DELIVERY.c.id == delivery_id, now + policy.lease
     mine = {"state": DeliveryState.SENDING.value, "lease_until": lease_until, "attempts": DELIVERY.c.attempts + 1}
@@ -119,9 +119,9 @@ def claim(
 
 
 def record_committing(engine: Engine, row: Row[Any]) -> bool:
-    """Put on record that from here on it cannot be known without an answer whether it arrived.
+    """Record that from here on only a response shows whether the delivery arrived.
 
-    False where the delivery is no longer the caller's: then it must not go out.
+    Returns False if the claim is no longer the caller's: then the delivery must not be sent.
     """
     with writing(engine) as connection:
         change = update(DELIVERY).where(_held_by(row)).values(state=DeliveryState.COMMITTING.value)
@@ -137,9 +137,9 @@ def record_attempt(
     maximum_attempts: int,
     policy: RetryPolicy = DEFAULT_RETRY_POLICY,
 ) -> DeliveryState:
-    """Write the attempt and what follows from it; the state that the delivery is left in.
+    """Record the attempt and its consequences; return the delivery's new state.
 
-    Where another sender has taken it over meanwhile, only the attempt is written.
+    If another sender has taken it over meanwhile, only the attempt is recorded.
     """
     state = result.state
     if state is DeliveryState.QUEUED and row.attempts >= maximum_attempts:
@@ -156,7 +156,7 @@ def record_attempt(
 
 
 def retry(engine: Engine, delivery_id: int, now: datetime) -> None:
-    """Queue again a delivery that was given up or is uncertain, with all its attempts. Raises UnknownDelivery."""
+    """Requeue a dead letter or uncertain delivery with all its attempts available. Raises UnknownDelivery."""
     again = (DeliveryState.DEAD.value, DeliveryState.UNCERTAIN.value)
     with writing(engine) as connection:
         state = connection.execute(select(DELIVERY.c.state).where(DELIVERY.c.id == delivery_id)).scalar_one_or_none()
@@ -168,7 +168,7 @@ def retry(engine: Engine, delivery_id: int, now: datetime) -> None:
 
 
 def retry_all_dead_letters(engine: Engine, now: datetime) -> int:
-    """Queue again every delivery that was given up; how many these are. Uncertain ones stay as they are."""
+    """Requeue every dead letter and return their number. Uncertain deliveries stay unchanged."""
     dead = DELIVERY.c.state == DeliveryState.DEAD.value
     with writing(engine) as connection:
         return connection.execute(update(DELIVERY).where(dead).values(_requeued(now))).rowcount
@@ -177,9 +177,9 @@ def retry_all_dead_letters(engine: Engine, now: datetime) -> int:
 def back_off(
     delivery_id: int, attempts: int, asked_s: float | None, policy: RetryPolicy = DEFAULT_RETRY_POLICY
 ) -> timedelta:
-    """How long to wait after the `attempts`-th attempt; never less than the recipient asked for, up to a day.
+    """Return the wait after the `attempts`-th attempt; at least what the recipient requested, up to a day.
 
-    The jitter keeps deliveries that failed together apart, and is the same every time.
+    The jitter separates deliveries that failed together, and is deterministic.
     """
     base = policy.back_off_s[min(attempts, len(policy.back_off_s)) - 1]
     spread = random.Random(f"{delivery_id}:{attempts}").uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - no secret
@@ -196,13 +196,13 @@ def _due(now: datetime) -> Any:
 
 
 def _held_by(row: Row[Any]) -> Any:
-    """The row, as long as its claim is the one that was given out with it."""
+    """Return the condition that the row still has the caller's claim."""
     same = (DELIVERY.c.attempts == row.attempts) & (DELIVERY.c.lease_until == row.lease_until)
     return (DELIVERY.c.id == row.id) & DELIVERY.c.state.in_(_HELD) & same
 
 
 def _record_abandoned(connection: Connection, delivery_id: int, now: datetime, maximum_attempts: int) -> None:
-    """What follows where the sender died; what can be sent again is queued."""
+    """Record that the sender died; requeue the delivery if it can be sent again."""
     abandoned = DELIVERY.c.state.in_(_HELD) & (DELIVERY.c.lease_until < now)
     query = select(DELIVERY.c.state, DELIVERY.c.attempts).where(DELIVERY.c.id == delivery_id, abandoned)
     row = connection.execute(query.with_for_update()).one_or_none()

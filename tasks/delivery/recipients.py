@@ -1,4 +1,4 @@
-"""Who is behind the recipient names of schedules and alerts, told apart from what is secret in an address."""
+"""Resolve recipient names of schedules and alerts to addresses, separated from secrets in addresses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from models.settings import Settings
 
 RecipientAddress = tuple[str, str]
-"""A channel, and the reference that a recipient is stored and shown as (models.recipient)."""
+"""A channel, and the reference under which a recipient is stored and shown (models.recipient)."""
 
 
 def recipients_for(names: Iterable[str], settings: Settings) -> tuple[list[RecipientAddress], list[str]]:
-    """The addresses behind recipient names, each once, in order; and the names that no address is set for."""
+    """Return the recipients of names, each once, in order; and the names without an address."""
     recipients: dict[RecipientAddress, None] = {}
     without: list[str] = []
     for name in names:

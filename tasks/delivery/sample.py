@@ -1,4 +1,4 @@
-"""A sample that somebody asks for, to see whether it arrives."""
+"""Test messages, sent on request."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tasks.delivery.worker import Receipt, deliver_due
 
 
 def send_test_message(ctx: AppContext, names: Sequence[str], now: datetime) -> list[Receipt]:
-    """Send a sample to everybody behind `names`, and what else is due; what became of the sample.
+    """Send a test message to all recipients of `names`, and all other due deliveries; return the test's receipts.
 
-    Raises UsageError for a name that no address is set for.
+    Raises UsageError for a name without an address.
     """
     recipients, without = recipients_for(names, ctx.settings)
     if without:
@@ -40,8 +40,8 @@ def send_test_message(ctx: AppContext, names: Sequence[str], now: datetime) -> l
 
 
 def try_recipient(ctx: AppContext, recipient: Recipient, now: datetime) -> AttemptResult:
-    """Send a sample to somebody who need not be in the settings, once, and without the database; what came of it."""
-    # Of the moment, for nothing else may bear the number: receivers drop what they have had.
+    """Send a test message once, without settings or database, and return the attempt's result."""
+    # From the clock, so that it is unique: receivers drop ids that they have already received.
     number = int(now.timestamp() * 1_000)
     payload = payload_of_message(number, _test_message(ctx, now))
     outgoing = OutgoingMessage(payload, f"sample-{number}", f"sample_{number}", now, before_commit=lambda: None)

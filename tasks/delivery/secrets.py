@@ -17,25 +17,25 @@ SMTP_BLOCK = "routewatch-smtp-password"
 
 
 class Secrets:
-    """What one run signs in with; each secret is read once, when it is needed first."""
+    """Secrets of one run; each is read once, on first use."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
 
     @cached_property
     def webhook(self) -> SecretStr | None:
-        """What webhooks are signed with."""
+        """Return the secret that signs webhooks."""
         return self._environment.webhook_secret or _block(WEBHOOK_BLOCK)
 
     @cached_property
     def smtp_password(self) -> SecretStr | None:
-        """The mail server's password; without a user name there is nobody to log in."""
+        """Return the mail server's password; None without a user name, as there is no login."""
         if self._environment.smtp_username is None:
             return None
         return self._environment.smtp_password or _block(SMTP_BLOCK)
 
     def redacted(self, text: str) -> str:
-        """A text without any of these secrets, should somebody have repeated it."""
+        """Return a text with these secrets redacted."""
         read = [self.__dict__.get(name) for name in ("webhook", "smtp_password")]
         secrets = [*read, self._environment.smtp_password, self._environment.webhook_secret]
         for word in (word for secret in secrets if secret for word in secret.get_secret_value().split()):
@@ -43,7 +43,7 @@ class Secrets:
         return text
 
     def resolved(self, recipient: Recipient) -> Recipient:
-        """The recipient with its address, which a secret may hold. Raises DeliveryFailed without that secret."""
+        """Return the recipient with its resolved address. Raises DeliveryFailed if its secret is missing."""
         name = recipient.secret_name
         if not name:
             return recipient
@@ -66,7 +66,7 @@ class Secrets:
 
 
 def _block(name: str) -> SecretStr | None:
-    """The value of a Secret block; None where there is none, or no Prefect server to ask."""
+    """Return the value of a Secret block; None if it does not exist or no Prefect server is configured."""
     with PREFECT_IMPORTS:
         from prefect.blocks.system import Secret  # noqa: PLC0415 - importing Prefect takes a second and more
         from prefect.context import FlowRunContext, TaskRunContext  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Send: one claimed delivery made ready and sent through its recipient's channel, and what came of it."""
+"""Sender: prepare a claimed delivery, send it through its recipient's channel, and return the result."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from tasks.run_logger import logger
 CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
 
 _making_ready = Lock()
-"""The libraries that lay out pages and draw are used by one thread at a time."""
+"""Lock: only one thread at a time uses the layout and chart libraries."""
 
 
 @dataclass(frozen=True)
 class OutgoingMessage:
-    """A parcel on its way to one recipient.
+    """A payload for one recipient.
 
-    `name` is what the dry run's file is called, and `message_id` what a webhook's receiver knows it by; both stay the
-    same over every attempt. `before_commit` is tasks.delivery.channels.smtp's.
+    `name` is the file name in a dry run, and `message_id` the id for a webhook's receiver; both stay the
+    same over all attempts. For `before_commit` see tasks.delivery.channels.smtp.
     """
 
     payload: Payload
@@ -48,7 +48,7 @@ class OutgoingMessage:
 
 
 class Sender:
-    """Sends what one run delivers, by the settings of a workplace; what is the same for several is made once."""
+    """Sends the deliveries of one run with a context's settings; renders shared content once."""
 
     def __init__(self, ctx: AppContext, policy: RetryPolicy, clock: Callable[[], datetime]) -> None:
         self._ctx, self._policy, self._clock = ctx, policy, clock
@@ -57,14 +57,14 @@ class Sender:
         self._keeping = Lock()
 
     def attempt(self, row: Row[Any]) -> AttemptResult:
-        """Send a claimed delivery; whatever goes wrong is a verdict too."""
+        """Send a claimed delivery; every error becomes a result."""
         known = self._ctx.settings.delivery.recipient(row.channel, row.recipient)
         if known is None:
             return AttemptResult(DeliveryState.DEAD, "it is no longer in delivery.recipients of the settings")
         return self.send(known, lambda: self._outgoing(row))
 
     def send(self, known: Recipient, made: Callable[[], OutgoingMessage]) -> AttemptResult:
-        """Send what `made` gives; whatever goes wrong is a verdict too, and no word of it tells a secret."""
+        """Send the message from `made`; every error becomes a result without secrets."""
         recipient = known
         try:
             recipient = self._secrets.resolved(known)
@@ -74,7 +74,7 @@ class Sender:
         except DeliveryFailed as failure:
             state = DeliveryState.DEAD if failure.permanent else DeliveryState.QUEUED
             return AttemptResult(state, self._redacted(failure.answer, recipient), failure.retry_after_s)
-        except Exception as error:  # noqa: BLE001 - a defect with one recipient must not harm the others
+        except Exception as error:  # noqa: BLE001 - an error with one recipient must not affect the others
             return AttemptResult(DeliveryState.QUEUED, self._redacted(f"{type(error).__name__}: {error}", recipient))
 
     def _outgoing(self, row: Row[Any]) -> OutgoingMessage:
@@ -127,7 +127,7 @@ class Sender:
         )  # fmt: skip
 
     def _written(self, name: str, content: bytes) -> str:
-        """Where the dry run wrote it; empty where it is really to be sent."""
+        """Return where the dry run wrote it; empty if it is to be sent."""
         if self._ctx.settings.delivery.mode != "files":
             return ""
         path = self._ctx.environment.outbox_folder / name
@@ -135,7 +135,7 @@ class Sender:
         return f"written to {path}"
 
     def _redacted(self, answer: str, recipient: Recipient) -> str:
-        """The answer without what is secret, should the other side or a library have repeated it."""
+        """Redact secrets in a response or error."""
         if recipient.address and recipient.address != recipient.reference:
             answer = answer.replace(recipient.address, recipient.reference)
         return self._secrets.redacted(answer)
@@ -145,7 +145,7 @@ _LOUDNESS = {"critical": logging.ERROR, "warning": logging.WARNING}
 
 
 def log_notice(notice: Notice) -> str:
-    """A line for the headline, and one for each thing that it does not say."""
+    """Log one line for the headline, and one for each further detail."""
     log = logger()
     log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
     for item in notice.remaining_items:

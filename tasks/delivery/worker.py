@@ -1,4 +1,4 @@
-"""Deliver: everything queued to every recipient, each on record, tried again with back-off, nothing sent twice."""
+"""Delivery worker: send queued deliveries to all recipients, record each, retry with back-off, send nothing twice."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tasks.delivery.sender import Sender
 from tasks.run_logger import logger
 
 SOON = timedelta(seconds=10)
-"""An attempt that is due within this time is waited for, rather than left to the next run."""
+"""A run waits for attempts that are due within this time, rather than leaving them to the next run."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a delivery in this run. `recipient` is fit to be shown."""
+    """Result of a delivery in this run. `recipient` is safe to show."""
 
     delivery_id: int
     channel: str
@@ -35,11 +35,11 @@ class Receipt:
 
 
 def deliver_due(ctx: AppContext, *, now: datetime, policy: RetryPolicy = DEFAULT_RETRY_POLICY) -> list[Receipt]:
-    """Try once every delivery that is due at `now`; also those whose sender has died.
+    """Attempt once every delivery that is due at `now`, including those whose sender died.
 
-    Each is claimed by changing its row, so that two senders never hold the same one. Receivers are served at the same
-    time, but each gets one after the other: one that stalls holds up nobody else. What is given up is told of by a
-    message, which is queued too.
+    Each is claimed by changing its row, so that two senders never hold the same one. Receivers are served
+    concurrently, but each gets one delivery after the other: a stalled one does not delay others. A queued
+    message reports dead letters.
     """
     clock = _clock_from(now)
     sender = Sender(ctx, policy, clock)
@@ -52,16 +52,16 @@ def deliver_due(ctx: AppContext, *, now: datetime, policy: RetryPolicy = DEFAULT
 
     lanes = _lanes(due_ids(ctx.engine, now))
     with ThreadPoolExecutor(ctx.settings.delivery.concurrency, "deliver") as pool:
-        # The context is Prefect's, which knows by it to which run a line of the log belongs.
+        # Prefect's context, which assigns log lines to runs.
         served = [pool.submit(copy_context().run, serve, lane) for lane in lanes]
     notify_dead_letters(ctx, clock())
     return sorted((it for future in served for it in future.result()), key=lambda it: it.delivery_id)
 
 
 def deliver_until_quiet(ctx: AppContext) -> tuple[Receipt, ...]:
-    """Deliver what is due, and once more where that is due in a moment; the last word on each that was tried.
+    """Send due deliveries, retry those due again in a moment, and return the final receipt of each.
 
-    Times are the clock's, whatever time a run acts as: a recipient answers now.
+    Uses the clock, whatever time a run acts as: recipients respond now.
     """
     last = {receipt.delivery_id: receipt for receipt in deliver_due(ctx, now=datetime.now(UTC))}
     due = next_due(ctx.engine)
@@ -72,7 +72,7 @@ def deliver_until_quiet(ctx: AppContext) -> tuple[Receipt, ...]:
 
 
 def log_receipts(receipts: Iterable[Receipt]) -> None:
-    """A line a delivery, louder where it was not sent."""
+    """Log one line per delivery, at a higher level if it was not sent."""
     for receipt in receipts:
         level = logging.INFO if receipt.state == DeliveryState.SENT.value else logging.WARNING
         log_args = receipt.channel, receipt.recipient, receipt.state, receipt.answer
@@ -83,13 +83,13 @@ def log_receipts(receipts: Iterable[Receipt]) -> None:
 
 
 def _clock_from(now: datetime) -> Callable[[], datetime]:
-    """A clock that shows `now` and goes on from there: a claim that is made late in a long run lasts as long."""
+    """Clock that starts at `now`: claims late in a long run last as long as early ones."""
     began_s = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began_s)
 
 
 def _lanes(due: Iterable[tuple[int, RecipientAddress]]) -> list[list[int]]:
-    """The deliveries by receiver, in order; all mail is handed to the same server."""
+    """Group the deliveries by receiver, in order; all mail has the same receiver, the mail server."""
     lanes: dict[RecipientAddress, list[int]] = {}
     for delivery_id, (channel, reference) in due:
         lanes.setdefault((channel, "" if channel == EMAIL else reference), []).append(delivery_id)

@@ -1,6 +1,6 @@
-"""Apply: the recommendations that Routewatch may carry out by itself, within bounds and on record.
+"""Apply: carry out the recommendations that Routewatch may apply automatically, within bounds and on record.
 
-A recommendation becomes an optimization row: one open row per type and subject, updated as long as it is proposed.
+A recommendation becomes an optimization row: one open row per type and subject, updated while it is proposed.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
 
 STALE_AFTER = timedelta(hours=24)
-"""A period that ended this long before the newest selection is history: its evidence does not move today's config."""
+"""A period that ended this long before the newest selection is history: its evidence changes no config."""
 
 REJECTED_FOR = timedelta(days=30)
-"""How long the same proposal is not made again after a person has decided on it."""
+"""How long the same change is not proposed again after a decision on it."""
 
 
 @dataclass(frozen=True)
 class DecisionContext:
-    """What a decision rests on: the period looked at, the newest selection known, and the time of deciding."""
+    """Context of a decision: the evaluated period, the newest known selection, and the time of the decision."""
 
     period: Period
     last_selection_at: datetime | None
@@ -51,7 +51,7 @@ class DecisionContext:
 
     @property
     def is_stale(self) -> bool:
-        """Whether much newer selections than the period's are known."""
+        """Return whether much newer selections than the period's are known."""
         return self.last_selection_at is not None and self.last_selection_at - self.period.end > STALE_AFTER
 
     def step(self, reason: str, by: str = ACTOR) -> Step:
@@ -66,11 +66,11 @@ def apply(
     *,
     dry_run: bool = False,
 ) -> tuple[Recommendation, ...]:
-    """Record every possible recommendation, carry out those that may be, and say what became of each, in order.
+    """Record every possible recommendation, apply the permitted ones, and return each with its status, in order.
 
-    What a person has approved goes first. All of it is one transaction, so that a change is never without its audit
-    row; with `dry_run` it is rolled back at its end, and the answer tells what would become of each. A key that the
-    router or a person changed since it was read keeps their value.
+    Approved optimizations go first. All of it is one transaction, so that a change is never without its audit
+    row; with `dry_run` it is rolled back at the end, and the result shows what would happen to each. A key that the
+    router or a person changed since it was read keeps its value.
     """
     with writing(engine) as connection:
         lock_optimizer(connection)
@@ -86,7 +86,7 @@ def apply(
 
 
 def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedOptimization, ...]:
-    """The config changes of optimizations that were changed or judged in [start, end], oldest first."""
+    """Return the config changes of optimizations applied or assessed in [start, end], oldest first."""
     query = (
         select(
             OPTIMIZATION.c.type,
@@ -125,7 +125,7 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
 
 
 def with_optimization_ids(engine: Engine, recommendations: Sequence[Recommendation]) -> tuple[Recommendation, ...]:
-    """The same, with the ids of the open optimizations that are about the same."""
+    """Return the recommendations with the ids of the open optimizations of the same type and subject."""
     with reading(engine) as connection:
         rows = list_by_state(connection, [State.PROPOSED, State.APPROVED])
     ids = {(row.type, row.subject): row.id for row in rows}
@@ -138,7 +138,7 @@ def with_optimization_ids(engine: Engine, recommendations: Sequence[Recommendati
 
 
 def _expire(connection: Connection, optimizer: Optimizer, context: DecisionContext) -> None:
-    """Proposals that no run has found again for a while, and that nobody decided on, are over."""
+    """Expire proposals that no run has found again for a while and that await a decision."""
     for row in list_by_state(connection, [State.PROPOSED]):
         if context.now - row.updated_at > timedelta(days=optimizer.proposal_days):
             reason = f"nobody decided on it, and no run has found it again for {optimizer.proposal_days:g} days"
@@ -146,7 +146,7 @@ def _expire(connection: Connection, optimizer: Optimizer, context: DecisionConte
 
 
 def _apply_approved(connection: Connection, settings: Settings, now: datetime) -> None:
-    """What people approved while it could not be applied."""
+    """Apply optimizations that were approved while they could not be applied."""
     for row in list_by_state(connection, [State.APPROVED]):
         item = recommendation_of(row)
         if blocking_reason(connection, [move.key for move in item.moves], settings, now) is not None:
@@ -196,7 +196,7 @@ def _decide(
 def _deferral(
     connection: Connection, item: Recommendation, settings: Settings, context: DecisionContext
 ) -> tuple[Status, str | None] | None:
-    """Why a recommendation is not carried out now, with its status; None where it is."""
+    """Return the status of a recommendation that is not applied now, with the reason; None if it is."""
     if item.status in ("waiting", "deferred"):
         return item.status, item.note
     if not item.auto_apply or settings.optimizer.mode == "propose":
@@ -210,7 +210,7 @@ def _deferral(
 
 
 def _too_early_reason(connection: Connection, keys: Sequence[str], context: DecisionContext) -> str | None:
-    """Where the period began before the last change of the keys, it does not tell how they do now."""
+    """Return why to wait if the keys changed after the period began, which then does not show their effect."""
     by_optimization = CONFIG_CHANGE.c.key.in_(keys), CONFIG_CHANGE.c.optimization_id.is_not(None)
     changed_at: datetime = (
         connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_optimization)) or EARLIEST
@@ -222,7 +222,7 @@ def _too_early_reason(connection: Connection, keys: Sequence[str], context: Deci
 
 
 def _outdated(connection: Connection, item: Recommendation) -> str | None:
-    """Which key was changed since the recommendation was made from it, in words; None where none was."""
+    """Return in words which key changed since the recommendation was computed; None if none did."""
     for move in item.moves:
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == move.key))
         if version != move.version:
@@ -231,7 +231,7 @@ def _outdated(connection: Connection, item: Recommendation) -> str | None:
 
 
 def _rejection_reason(connection: Connection, item: Recommendation, context: DecisionContext) -> str | None:
-    """Who has lately rejected the same, or approved what only they can carry out, in words; None where nobody has."""
+    """Return in words who recently rejected the same, or approved it to carry out by hand; None if nobody did."""
     rows = connection.execute(
         select(OPTIMIZATION.c.recommendation, OPTIMIZATION_TRANSITION)
         .join(OPTIMIZATION_TRANSITION, OPTIMIZATION_TRANSITION.c.optimization_id == OPTIMIZATION.c.id)
@@ -255,7 +255,7 @@ def _aims(item: Recommendation) -> object:
 
 
 def _approved(connection: Connection, item: Recommendation) -> str | None:
-    """Which approved one is about the same, in words: it stays as the person saw it."""
+    """Return in words which approved optimization is the same: it stays as it was approved."""
     for row in list_by_state(connection, [State.APPROVED]):
         if (row.type, row.subject) == (item.type, _subject(item)):
             return f"#{row.id} is approved, and is applied as soon as it can be"
@@ -267,7 +267,7 @@ def _subject(item: Recommendation) -> str:
 
 
 def _record(connection: Connection, item: Recommendation, context: DecisionContext) -> int:
-    """The id of the open optimization for the recommendation, made or brought up to date."""
+    """Create or update the open optimization for the recommendation and return its id."""
     content = {
         "recommendation": item.model_dump(mode="json", by_alias=True),
         "period_start": context.period.start,

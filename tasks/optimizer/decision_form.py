@@ -1,4 +1,4 @@
-"""Offer: pending optimizations as choices of a form in the Prefect UI, and the links that lead there."""
+"""Decision form: pending optimizations as options of a form in the Prefect UI, and links to it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ NOTHING_PENDING = "nothing is waiting"
 
 
 def decision_options(waiting: tuple[tuple[int, str], ...]) -> list[str]:
-    """What the form lets one choose from."""
+    """Decisions that the form offers."""
     return [label for _, label in waiting] or [NOTHING_PENDING]
 
 
 def with_options(schema: dict[str, Any], waiting: tuple[tuple[int, str], ...]) -> dict[str, Any]:
-    """The form's schema with the pending optimizations as the values of `optimization`."""
+    """Return the form's schema with the pending optimizations as the values of `optimization`."""
     names = decision_options(waiting)
     field = {**schema["properties"]["optimization"], "enum": names, "default": names[0]}
     return {**schema, "properties": {**schema["properties"], "optimization": field}}
 
 
 def link_to(ui_url: str, deployment_id: str, label: str) -> str:
-    """The form's address, with one optimization chosen."""
+    """Return the form's URL with one optimization selected."""
     chosen = quote(json.dumps({"optimization": label}, ensure_ascii=False, separators=(",", ":")))
     return f"{ui_url.rstrip('/')}/deployments/deployment/{deployment_id}/run?parameters={chosen}"
 
 
 def update_form(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
-    """Bring the form's choices up to date; the links that lead to it, by optimization.
+    """Update the form's options; return the links to it by optimization.
 
-    Where no Prefect server is configured or none has the form, there is nothing to link to: people decide on the
+    Without a configured Prefect server that has the form there are no links: decisions are made on the
     command line.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
@@ -54,6 +54,6 @@ def update_form(waiting: tuple[tuple[int, str], ...]) -> dict[int, str]:
     except ObjectNotFound:
         return {}
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        logger().warning("the form for decisions could not be brought up to date: %s", error)
+        logger().warning("could not update the decision form: %s", error)
         return {}
     return {optimization_id: link_to(ui_url, str(form.id), label) for optimization_id, label in waiting}

@@ -1,4 +1,4 @@
-"""Decide: what a person says of an optimization, under a name and on record."""
+"""Decisions: approve, reject or revert an optimization, recorded under a name."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tasks.optimizer.router_config import set_by_hand
 
 
 def approve(engine: Engine, optimization_id: int, settings: Settings, attribution: Attribution) -> str:
-    """Approve a proposal and apply it where that can be done at once; what came of it, in a sentence.
+    """Approve a proposal, apply it if possible now, and return the result as a sentence.
 
-    Raises UnknownOptimization where it is not proposed, and OptimizerStopped. A key that was changed since the proposal
-    was made keeps its value: the optimization expires.
+    Raises UnknownOptimization if it is not proposed, and OptimizerStopped. A key that changed since the proposal
+    keeps its value: the optimization expires.
     """
     with writing(engine) as connection:
         lock_optimizer(connection)
@@ -39,50 +39,50 @@ def approve(engine: Engine, optimization_id: int, settings: Settings, attributio
         if not item.moves:
             reason = "no key of the router's config carries it out: it is left to the router's own people"
             advance(connection, optimization_id, State.EXPIRED, Step(step.by, reason, attribution.at))
-            return f"#{optimization_id} is on record as approved; {reason}"
+            return f"Recorded #{optimization_id} as approved; {reason}"
         blocked = blocking_reason(connection, [move.key for move in item.moves], settings, attribution.at)
         if blocked is not None:
-            return f"#{optimization_id} is approved and will be applied by itself; it {blocked}"
+            return f"Approved #{optimization_id}; it will be applied automatically: it {blocked}"
         try:
             apply_config(connection, optimization_id, item, step)
         except ConfigConflict as conflict:
             advance(
                 connection, optimization_id, State.EXPIRED, Step(step.by, f"left alone: {conflict}", attribution.at)
             )
-            return f"#{optimization_id} was approved but not applied: {conflict}"
+            return f"Approved #{optimization_id} but did not apply it: {conflict}"
     moves = ", ".join(f"{move.key} = {move.to_value}" for move in item.moves)
-    return f"#{optimization_id} is applied ({moves}) and is observed from now on"
+    return f"Applied #{optimization_id} ({moves}); its effect is monitored from now on"
 
 
 def reject(engine: Engine, optimization_id: int, attribution: Attribution) -> str:
-    """Reject a proposal; the same is not proposed again for a while. Raises UnknownOptimization."""
+    """Reject a proposal; the same change is not proposed again for a while. Raises UnknownOptimization."""
     with writing(engine) as connection:
         lock_optimizer(connection)
         advance(connection, optimization_id, State.REJECTED, _step(attribution, "rejected"))
-    return f"#{optimization_id} is rejected"
+    return f"Rejected #{optimization_id}"
 
 
 def revert(engine: Engine, optimization_id: int, attribution: Attribution) -> str:
-    """Take an applied optimization back.
+    """Revert an applied optimization.
 
-    Raises UnknownOptimization where it is not applied, and ConfigConflict where a key was changed since.
+    Raises UnknownOptimization if it is not applied, and ConfigConflict if a key changed since.
     """
     with writing(engine) as connection:
         lock_optimizer(connection)
         revert_config(connection, optimization_id, _step(attribution, "taken back by hand"))
-    return f"#{optimization_id} is taken back: its keys have the values from before"
+    return f"Reverted #{optimization_id}; the previous values are restored"
 
 
 def stop(engine: Engine, attribution: Attribution) -> str:
-    """Pull the kill switch: Routewatch changes nothing any more until it may resume."""
+    """Activate the kill switch: Routewatch changes nothing until resumed."""
     set_by_hand(engine, STOPPED_KEY, True, by=attribution.by, reason=attribution.note or "stopped", now=attribution.at)
-    return "stopped: nothing is applied or taken back until `routewatch optimizations resume`"
+    return "Stopped: no changes are applied or reverted until `routewatch optimizations resume`"
 
 
 def resume(engine: Engine, attribution: Attribution) -> str:
-    """Let Routewatch go on."""
+    """Deactivate the kill switch."""
     set_by_hand(engine, STOPPED_KEY, False, by=attribution.by, reason=attribution.note or "resumed", now=attribution.at)
-    return "resumed: the next run goes on"
+    return "Resumed: the next run may apply changes again"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""The life of an optimization: its states, each step on record, and when its keys may be changed at all.
+"""Optimization lifecycle: states, recorded steps, and when keys may be changed.
 
     proposed → approved | rejected | autoApplied | expired
     approved, autoApplied → applied → observing → kept | reverted | expired
 
-A step is one row with its time, by whom, why, and the numbers that it was decided on.
+A step is one row with its time, author, reason, and the numbers behind the decision.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ State = OptimizationState
 ACTOR = "routewatch"
 
 STOPPED_KEY = "optimizer.stopped"
-"""True in the router's config stops every change that Routewatch would make."""
+"""If this key of the router's config is true, Routewatch changes nothing."""
 
 OBSERVED = (State.APPLIED, State.OBSERVING)
 
@@ -56,7 +56,7 @@ LONGEST_COOL_DOWN = timedelta(days=90)
 
 @dataclass(frozen=True)
 class Step:
-    """By whom an optimization is taken a step further, why, when, and on which numbers."""
+    """Author, reason, time and numbers of a step of an optimization."""
 
     by: str
     reason: str
@@ -65,7 +65,7 @@ class Step:
 
 
 def lock_optimizer(connection: Connection) -> None:
-    """Wait until no other process decides on optimizations; until the end of the transaction none does.
+    """Lock decisions on optimizations until the end of the transaction, after waiting for other processes.
 
     SQLite has one writer at a time anyway.
     """
@@ -74,7 +74,7 @@ def lock_optimizer(connection: Connection) -> None:
 
 
 def stop_reason(connection: Connection, optimizer: Optimizer) -> str | None:
-    """Why nothing may be changed at all: the settings say so, or the kill switch does. None where it may."""
+    """Return why the settings or the kill switch forbid all changes; None if they allow them."""
     if optimizer.mode == "off":
         return "the optimizer is off (optimizer.mode in the settings)"
     switch = connection.execute(select(CONFIG).where(CONFIG.c.key == STOPPED_KEY)).one_or_none()
@@ -84,18 +84,18 @@ def stop_reason(connection: Connection, optimizer: Optimizer) -> str | None:
 
 
 def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
-    """Raises OptimizerStopped."""
+    """Raise OptimizerStopped if the settings or the kill switch forbid changes."""
     if why := stop_reason(connection, optimizer):
         raise OptimizerStopped(why)
 
 
 def recommendation_of(row: Row[Any]) -> Recommendation:
-    """What an optimization was recorded with."""
+    """Return the recommendation that an optimization was recorded with."""
     return Recommendation.model_validate(row.recommendation)
 
 
 def propose(connection: Connection, values: dict[str, Any], step: Step) -> int:
-    """A new optimization; its id."""
+    """Record a new optimization and return its id."""
     row = {**values, "state": State.PROPOSED, "created_at": step.at, "updated_at": step.at}
     made = connection.execute(insert(OPTIMIZATION).values(row).returning(OPTIMIZATION.c.id)).scalar_one()
     _record_transition(connection, made, None, State.PROPOSED, step)
@@ -103,7 +103,7 @@ def propose(connection: Connection, values: dict[str, Any], step: Step) -> int:
 
 
 def advance(connection: Connection, optimization_id: int, to: State, step: Step, **values: Any) -> None:
-    """Take an optimization to its next state. Raises UnknownOptimization where no step leads there from its state."""
+    """Move an optimization to a state. Raises UnknownOptimization if its current state does not permit that."""
     before = State(get_optimization(connection, optimization_id).state)
     if to not in _NEXT.get(before, ()):
         raise UnknownOptimization(optimization_id, f"is {before.value} and cannot become {to.value}")
@@ -115,9 +115,9 @@ def advance(connection: Connection, optimization_id: int, to: State, step: Step,
 
 
 def apply_config(connection: Connection, optimization_id: int, item: Recommendation, step: Step) -> None:
-    """Give the config the values of an approved optimization. Raises ConfigConflict, and then changes nothing.
+    """Set the config to the values of an approved optimization. Raises ConfigConflict without changing anything.
 
-    The change, its audit rows and the new state are one transaction, the caller's.
+    The change, its audit rows and the new state belong to the caller's transaction.
     """
     change = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
     with connection.begin_nested():
@@ -127,7 +127,7 @@ def apply_config(connection: Connection, optimization_id: int, item: Recommendat
 
 
 def revert_config(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
-    """Give the keys of an optimization the values from before. Raises ConfigConflict where one was changed since."""
+    """Restore the previous values of an optimization's keys. Raises ConfigConflict if one was changed since."""
     made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
     changes = connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id.desc())).fetchall()
     with connection.begin_nested():
@@ -136,14 +136,14 @@ def revert_config(connection: Connection, optimization_id: int, step: Step, **va
             version = set_value(connection, change.key, change.from_value, change.version, back)
             same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
             new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
-            # The one that takes back is no change to be taken back itself.
+            # The revert itself cannot be reverted.
             both = CONFIG_CHANGE.c.id.in_([change.id, new_id])
             connection.execute(update(CONFIG_CHANGE).where(both).values(reverted_by=new_id))
         advance(connection, optimization_id, State.REVERTED, step, **values)
 
 
 def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict | None:
-    """Which key of an applied optimization somebody else has changed since; None where they stand as it left them."""
+    """Return the conflict if someone changed a key of an applied optimization since; None if unchanged."""
     made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
     for change in connection.execute(select(CONFIG_CHANGE).where(*made)).fetchall():
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == change.key))
@@ -153,7 +153,7 @@ def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict 
 
 
 def blocking_reason(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
-    """Why keys are left alone for now; None where they may be changed."""
+    """Return why keys may not be changed now; None if they may."""
     for row in list_by_state(connection, OBSERVED):
         theirs = [move.key for move in recommendation_of(row).moves]
         if overlap(keys, theirs):
@@ -169,9 +169,9 @@ def blocking_reason(connection: Connection, keys: Sequence[str], settings: Setti
 def unchanged_since(
     connection: Connection, keys: Sequence[str], until: datetime, own_id: int | None = None
 ) -> datetime:
-    """When anybody last changed something that matters to the selections of some keys, before `until`.
+    """Return when anyone last changed a key that affects the same selections as some keys, before `until`.
 
-    A key's first value is no change, and neither is what the optimization `own_id` did.
+    Ignores a key's first value and the changes of the optimization `own_id`.
     """
     earlier = select(CONFIG_CHANGE.c.key, func.max(CONFIG_CHANGE.c.changed_at).label("at")).where(
         CONFIG_CHANGE.c.changed_at <= until,
@@ -187,9 +187,9 @@ def unchanged_since(
 
 
 def overlap(keys: Iterable[str], others: Iterable[str]) -> bool:
-    """Whether two changes touch the same selections, so that neither can be judged beside the other.
+    """Return whether two changes affect the same selections, so that they cannot be assessed separately.
 
-    The model of one complexity class touches that class alone; everything else touches all selections.
+    The model of one complexity class affects only that class; every other key affects all selections.
     """
     areas, other_areas = set(map(_area, keys)), set(map(_area, others))
     return bool(areas & other_areas) or "*" in areas | other_areas
@@ -203,7 +203,7 @@ def _area(key: str) -> str:
 
 
 def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
-    """Whether what comes next can be held against what came under the present config."""
+    """Return whether the next hours can be compared with hours under the current config."""
     first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
     start = max(unchanged_since(connection, keys, now), first or now)
     end = now + timedelta(hours=settings.optimizer.observe_hours)
@@ -211,7 +211,7 @@ def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Sett
 
 
 def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:
-    """When a key may be changed again; the wait doubles with each time that it was taken back since it was kept."""
+    """Return when a key may be changed again; the wait doubles with each revert since it was last kept."""
     by_us = CONFIG_CHANGE.c.key == key, CONFIG_CHANGE.c.optimization_id.is_not(None)
     last: datetime | None = connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_us))
     if last is None:

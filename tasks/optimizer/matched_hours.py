@@ -1,9 +1,9 @@
-"""Compare: the hours after a change of the config with matched hours before it. Pure.
+"""Matched hours: compare the hours after a config change with matched hours before it. Pure.
 
-Selections close in time resemble each other, so chance is taken over hours, never over selections: matched hours are
-drawn anew with replacement (Efron's bootstrap), thousands of times, and the differences that come out make the
-interval. An hour of the week after is held against the same hour of the week before; where the hours before do not yet
-hold a week, the same hour of the day, working days and weekends apart.
+Selections close in time resemble each other, so the bootstrap resamples hours, never selections: it draws matched
+hours with replacement (Efron) thousands of times, and the resulting differences give the interval. An hour of the week
+after is compared with the same hour of the week before; if the hours before do not cover a week, with the same hour of
+the day, working days and weekends separately.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from tasks.statistics.intervals import share_interval
 RESAMPLES = 2_000
 
 MATCHED_MINIMUM_HOURS = 12
-"""Matched hours below which nothing is judged: the spread of fewer is a guess."""
+"""Minimum matched hours for an assessment: fewer do not show the spread."""
 
 MATCHED_SHARE = 0.8
-"""Hours of the week are used where so much of the hours after has its like before."""
+"""Minimum share of the hours after with a match before for matching by hour of the week."""
 
 MATCHED_SUMS = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
     "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
 )  # fmt: skip
-"""The columns of rollups that metrics are made of."""
+"""Rollup columns of the metrics."""
 
 MatchedBy = Literal["hour of the week", "hour of the day"]
 
 
 @dataclass(frozen=True)
 class JudgedMetric:
-    """A metric that is one sum over another, and by how much it may get worse.
+    """A metric that is a ratio of two sums, and by how much it may get worse.
 
-    `margin` is in the metric's unit, or where `relative` a share of its value before. `limit`: a worse value that is
-    still on its good side harms nobody.
+    `margin` is in the metric's unit, or if `relative` a share of its value before. `limit`: a worse value that is
+    still on its good side does no harm.
     """
 
     name: KpiName | Literal["averageCost", "slowShare"]
@@ -53,7 +53,7 @@ class JudgedMetric:
 
     @property
     def sums(self) -> tuple[str, str]:
-        """The rollup columns above and below the line."""
+        """Return the rollup columns of numerator and denominator."""
         return ratio_sums(METRICS[self.name])
 
     @property
@@ -62,7 +62,7 @@ class JudgedMetric:
 
     @property
     def is_share(self) -> bool:
-        """Whether selections are counted, of which each is one or not."""
+        """Return whether the metric is a share of selections."""
         return METRICS[self.name].unit is Unit.RATIO
 
     def margin_of(self, before: float) -> float:
@@ -71,9 +71,9 @@ class JudgedMetric:
 
 @dataclass(frozen=True)
 class Matched:
-    """Hours after a change, by the place in the week or day that they share with hours before.
+    """Hours after a change, matched with hours before by hour of the week or day.
 
-    Row for row, `after` and `before` hold SUMS of the same place; those of `before` may be of several weeks.
+    Row for row, `after` and `before` hold SUMS of the same hour; those of `before` may cover several weeks.
     """
 
     by: MatchedBy | None
@@ -83,7 +83,7 @@ class Matched:
 
 
 def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
-    """Hours (`bucket` and SUMS, one row an hour) before and after, put side by side; `by` is None where none match."""
+    """Match hours (`bucket` and SUMS, one row per hour) before and after; `by` is None if none match."""
     for by, hour_of in (("hour of the week", _hour_of_week), ("hour of the day", _hour_of_day)):
         aligned = [frame.with_columns(hour_key=hour_of(zone)) for frame in (before, after)]
         known = aligned[0]["hour_key"].unique()
@@ -99,7 +99,7 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
 
 
 def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
-    """Whether the hours from `now` to `end` will find their like in those from `start` to `now`, by the calendar."""
+    """Return whether the hours from `now` to `end` will have calendar matches in those from `start` to `now`."""
     hours = [
         pl.DataFrame({"bucket": pl.datetime_range(*span, "1h", closed="left", eager=True)})
         .select(_hour_of_day(zone))
@@ -111,9 +111,9 @@ def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool
 
 
 def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
-    """How a metric did after, against its matched hours before, with an interval at `level` and a judgement.
+    """Compare a metric after with its matched hours before; return the change with interval at `level` and assessment.
 
-    Before is weighted as after is, place by place, so that other hours being busy is no change. The same seed gives the
+    Hours before get the weights of the hours after, so that a shift of traffic is no change. The same seed gives the
     same interval.
     """
     above, below = _sums(matched.after, metric)
@@ -143,7 +143,7 @@ def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float =
 
 
 def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
-    """What the matched selections after cost less than at the prices before, in USD; None where cost is not known."""
+    """Return what the matched selections after saved against the prices before, in USD; None if cost is unknown."""
     cost = JudgedMetric("averageCost", margin=0.0)
     change = compare(matched, cost, seed=seed, level=level)
     if change.change is None or change.change.low is None or change.change.high is None:
@@ -174,9 +174,9 @@ def _sums(frame: pl.DataFrame, metric: JudgedMetric) -> tuple[Any, Any]:
 
 
 def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float, float]:
-    """The bootstrap-t interval of the pooled difference over places that are drawn anew.
+    """Return the bootstrap-t interval of the pooled difference over resampled hours.
 
-    Plain percentiles are too narrow for the few places of a day; dividing each draw by its own standard error is not
+    Plain percentiles are too narrow for the few hours of a day; dividing each draw by its own standard error is not
     (Efron and Tibshirani, An Introduction to the Bootstrap, ch. 12.5).
     """
     estimate, error = _pooled(difference[None, :], below[None, :])
@@ -190,9 +190,9 @@ def _bounds(difference: Any, below: Any, seed: int, level: float) -> tuple[float
 
 
 def _rare(before: float, known_before: float, after: float, known: float, level: float) -> tuple[float, float]:
-    """Bounds of the difference of two shares of so many selections (Newcombe 1998, method 10).
+    """Return the bounds of the difference of two shares (Newcombe 1998, method 10).
 
-    Where something is rare, hours that never saw it say nothing of how often it comes: drawing them anew cannot tell,
+    If an event is rare, hours without it say nothing about its frequency: resampling them cannot bound it,
     counting selections can.
     """
     then, now = (share_interval(share * of, of, level) for share, of in ((before, known_before), (after, known)))
@@ -201,7 +201,7 @@ def _rare(before: float, known_before: float, after: float, known: float, level:
 
 
 def _pooled(difference: Any, below: Any) -> tuple[Any, Any]:
-    """Per row the pooled difference, Σ difference ÷ Σ below, and its standard error as a ratio estimator's."""
+    """Return per row the pooled difference, Σ difference ÷ Σ below, and its ratio-estimator standard error."""
     whole = below.sum(axis=1)
     estimate = difference.sum(axis=1) / whole
     residual = difference - estimate[:, None] * below

@@ -1,4 +1,4 @@
-"""The optimizer as tasks of Prefect; only flows import this."""
+"""The optimizer as Prefect tasks; only flows import this."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tasks.optimizer.verify import verify
 
 @task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
-    """Judge what was changed, and take back what clearly harms."""
+    """Assess applied changes, and revert those that are clearly harmful."""
     return verify(ctx.engine, ctx.settings, now, early=early)
 
 
 @task(name="offer decisions", cache_policy=NO_CACHE)
 def update_decision_form(ctx: AppContext) -> dict[int, str]:
-    """Bring the form's choices up to date; the links that lead to it, by optimization."""
+    """Update the form's options; return the links to it by optimization."""
     return update_form(pending(ctx.engine))
 
 
 @task(name="decide", cache_policy=NO_CACHE)
 def decide_on(ctx: AppContext, optimization_id: int, attribution: Attribution, *, approved: bool) -> str:
-    """Carry out a person's decision; what came of it, in a sentence."""
+    """Carry out a decision; return the result as a sentence."""
     if approved:
         return approve(ctx.engine, optimization_id, ctx.settings, attribution)
     return reject(ctx.engine, optimization_id, attribution)

@@ -1,4 +1,4 @@
-"""Optimizations on record, read for whoever shows them or decides on them."""
+"""Read recorded optimizations."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, OptimizationSta
 
 
 def get_optimization(connection: Connection, optimization_id: int) -> Row[Any]:
-    """One optimization. Raises UnknownOptimization."""
+    """Return one optimization. Raises UnknownOptimization."""
     row = connection.execute(select(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id)).one_or_none()
     if row is None:
-        raise UnknownOptimization(optimization_id, "is not there")
+        raise UnknownOptimization(optimization_id, "does not exist")
     return row
 
 
 def list_by_state(connection: Connection, states: Iterable[OptimizationState]) -> Sequence[Row[Any]]:
-    """The optimizations that are in one of some states, the oldest first."""
+    """Return the optimizations in any of some states, oldest first."""
     in_states = OPTIMIZATION.c.state.in_(list(states))
     return connection.execute(select(OPTIMIZATION).where(in_states).order_by(OPTIMIZATION.c.id)).fetchall()
 
 
 def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
-    """Every optimization, the newest first: rows of models.schema.OPTIMIZATION."""
+    """Return every optimization, newest first: rows of models.schema.OPTIMIZATION."""
     with reading(engine) as connection:
         return connection.execute(select(OPTIMIZATION).order_by(OPTIMIZATION.c.id.desc())).fetchall()
 
 
 def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
-    """The proposals that wait for a person: id and what it is about, the oldest first."""
+    """Return the proposals that await a decision: id and label, oldest first."""
     with reading(engine) as connection:
         rows = list_by_state(connection, [OptimizationState.PROPOSED])
     return tuple((row.id, label(row)) for row in rows)
 
 
 def label(row: Row[Any]) -> str:
-    """An optimization in a few words: "#12 model_selection simple: atlas-large → swift-mini"."""
-    # Read as it is stored: the class that it is an object of stands among all of a report's, which take long to import.
+    """Return an optimization's label: "#12 model_selection simple: atlas-large → swift-mini"."""
+    # Read the stored JSON: importing its class would import all document models, which takes long.
     item = row.recommendation
     if item.get("fromModel") and item.get("toModel"):
         return f"#{row.id} {row.type} {row.subject}: {item['fromModel']} → {item['toModel']}"
@@ -50,7 +50,7 @@ def label(row: Row[Any]) -> str:
 
 
 def history_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence[Row[Any]]]:
-    """An optimization and every step of its life, the first first. Raises UnknownOptimization."""
+    """Return an optimization and all its steps, oldest first. Raises UnknownOptimization."""
     with reading(engine) as connection:
         row = get_optimization(connection, optimization_id)
         steps = (

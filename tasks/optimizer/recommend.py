@@ -1,11 +1,11 @@
-"""Recommend: what to do about each bottleneck, as bounded moves of the router's config where it can be done so.
+"""Recommend: derive actions from bottlenecks, as bounded changes of the router's config where possible.
 
-Which bottleneck leads to which recommendation, its impact, effort and autoApply are the product document's.
+The product document defines each bottleneck's recommendation, its impact, effort and autoApply.
 
-They are ranked by score = worth × confidence ÷ effort. Worth is the share that could be bettered: of model_selection
+They are ranked by score = expected gain × confidence ÷ effort. The expected gain is a share: of model_selection
 the saving's share of the spend, of cache_optimization the share of selections that are slow beyond the limit, of
-cache_strategy the share of selections by which the hit rate falls short of target. Confidence is the chance that there
-is anything to better at all, by the normal approximation.
+cache_strategy the share of selections by which the hit rate falls short of target. Confidence is the probability that
+the expected gain is above 0, by the normal approximation.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of
 
 ROUTING_PREFIX = "routing."
-"""The config key that names a complexity class's model is this and the class."""
+"""Prefix of the config key that names a complexity class's model."""
 
 EFFORT_WEIGHTS = {"low": 1, "medium": 2, "high": 3}
 
 
 @dataclass(frozen=True)
 class _SelectionCosts:
-    """What recommendations of models rest on; intervals are at `level`."""
+    """Inputs of model recommendations; intervals are at `level`."""
 
     rollups: pl.DataFrame
     cheapest: Mapping[str, Candidate]
@@ -62,9 +62,9 @@ def recommend(
     split: Split | None = None,
     level: float = CONFIDENCE,
 ) -> tuple[Recommendation, ...]:
-    """One recommendation per bottleneck that has a remedy, by score, the best first and the impossible last.
+    """Return one recommendation per bottleneck with a remedy, by score, best first and impossible ones last.
 
-    model_selection comes once per complexity class. `split` is worked out from the rollups where it is not given.
+    model_selection comes once per complexity class. `split` is computed from the rollups if not given.
     """
     basis = _SelectionCosts(rollups, cheapest, split_of(rollups, optimizer) if split is None else split, level)
     found: list[Recommendation] = []
@@ -82,7 +82,7 @@ def recommend(
 
 
 def _scored(item: Recommendation) -> Recommendation:
-    """With its score, which what cannot be done has none of."""
+    """Return the recommendation with its score; an impossible one has none."""
     if item.expected_gain is None or item.confidence is None or item.status == "impossible":
         return item
     score = item.expected_gain * item.confidence / EFFORT_WEIGHTS[item.effort]
@@ -90,12 +90,12 @@ def _scored(item: Recommendation) -> Recommendation:
 
 
 def _confidence(excess: float, error: float) -> float:
-    """Chance that the true excess is above 0, from its estimate and standard error."""
+    """Return the probability that the true excess is above 0, from its estimate and standard error."""
     return NormalDist().cdf(excess / error) if error else float(excess > 0)
 
 
 def _limit_error(limit: float, sample: int) -> float:
-    """Standard error of a share at its limit; unlike that at the share itself, it is not 0 where all or none are."""
+    """Return the standard error of a share at its limit; unlike that at the share itself, it is never 0."""
     return math.sqrt(limit * (1 - limit) / sample)
 
 
@@ -160,7 +160,7 @@ def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], 
 
 
 def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optimizer, *, clear: bool) -> Recommendation:
-    """The recommendation with its status: impossible without a move, waiting without enough evidence."""
+    """Return the recommendation with its status: impossible without config changes, waiting without evidence."""
     sample = recommendation.sample or 0
     if not recommendation.moves:
         return recommendation.model_copy(update={"status": "impossible", "note": "; ".join(notes)})
@@ -176,7 +176,7 @@ def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optim
 def _config_changes(
     knobs: Mapping[str, NumericKnob | ChoiceKnob], config: Mapping[str, Setting]
 ) -> tuple[tuple[ConfigChangeProposal, ...], list[str]]:
-    """One step per key that can be moved, and why the others cannot."""
+    """Return one config change per changeable key, and why the others cannot change."""
     moves: list[ConfigChangeProposal] = []
     notes: list[str] = []
     for key, knob in knobs.items():
@@ -195,7 +195,7 @@ def _config_changes(
 
 
 def _step(value: Any, knob: NumericKnob | ChoiceKnob) -> Any:
-    """The next value within the bounds; None where there is none."""
+    """Return the next value within the bounds; None if there is none."""
     if isinstance(knob, ChoiceKnob):
         position = knob.choices.index(value) if value in knob.choices else len(knob.choices)
         return knob.choices[position + 1] if position + 1 < len(knob.choices) else None
@@ -239,9 +239,9 @@ def _model_selection(
 def _cheaper_model(
     complexity: str, basis: _SelectionCosts, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
 ) -> Recommendation | None:
-    """Move the class's model in the config to the candidate, else its costliest other one; None unless that saves.
+    """Replace the class's configured model by the candidate, else its costliest other one; None unless that saves.
 
-    None too where the config names the candidate already: what other models serve there is no matter of the config.
+    Also None if the config already names the candidate: other models that serve the class do not come from the config.
 
     """
     candidate = basis.cheapest[complexity]
@@ -282,7 +282,7 @@ def _cheaper_model(
 
 
 def _saving(totals: Totals, candidate: Candidate, level: float) -> Interval:
-    """What the cell's uncached selections would have cost less with the candidate."""
+    """Return what the cell's uncached selections would have saved with the candidate."""
     count, cost, _ = uncached(totals)
     return less(cost, candidate.cost_of(count, level))
 

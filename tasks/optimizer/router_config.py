@@ -1,4 +1,4 @@
-"""Configure: the config table that the router reads, and its audit trail.
+"""Router config: the table that the router reads, and its audit trail.
 
 Every change is compare-and-set on the version and is written with its audit row in one transaction.
 """
@@ -30,7 +30,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class ChangeOrigin:
-    """Who changes a key, why, when, and on whose behalf."""
+    """Author, reason and time of a change, and on whose behalf it is made."""
 
     by: str
     reason: str
@@ -39,16 +39,16 @@ class ChangeOrigin:
 
 
 def read_config(engine: Engine) -> dict[str, Setting]:
-    """Every key of the router's config."""
+    """Return every key of the router's config."""
     with reading(engine) as connection:
         rows = connection.execute(select(CONFIG.c.key, CONFIG.c.value, CONFIG.c.version).order_by(CONFIG.c.key))
         return {row.key: Setting(row.value, row.version) for row in rows}
 
 
 def set_value(connection: Connection, key: str, value: Any, expected_version: int | None, change: ChangeOrigin) -> int:
-    """Give a key a value within the caller's transaction; gives the new version.
+    """Set a key in the caller's transaction and return the new version.
 
-    `expected_version` is None for a key that is not there yet. Raises ConfigConflict when it is at another one.
+    `expected_version` is None for a new key. Raises ConfigConflict if the key is at another version.
     """
     before = connection.execute(select(CONFIG.c.value, CONFIG.c.version).where(CONFIG.c.key == key)).one_or_none()
     version = (expected_version or 0) + 1
@@ -78,22 +78,22 @@ def set_value(connection: Connection, key: str, value: Any, expected_version: in
 
 
 def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, now: datetime) -> int:
-    """Give a key a value on a person's word, whatever it was; gives the new version."""
+    """Set a key by hand, whatever its value was, and return the new version."""
     with writing(engine) as connection:
-        # Locked, so that a change of the same second waits its turn instead of getting in between.
+        # Locked, so that a concurrent change waits instead of interleaving.
         version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == key).with_for_update())
         return set_value(connection, key, value, version, ChangeOrigin(by, reason, now))
 
 
 def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
-    """The audit trail, the newest change first: rows of ConfigChange."""
+    """Return the audit trail, newest change first: rows of ConfigChange."""
     query = select(CONFIG_CHANGE).order_by(CONFIG_CHANGE.c.changed_at.desc(), CONFIG_CHANGE.c.id.desc())
     with reading(engine) as connection:
         return connection.execute(query if key is None else query.where(CONFIG_CHANGE.c.key == key)).fetchall()
 
 
 def config_history(engine: Engine, start: datetime, end: datetime) -> list[ConfigHistoryEntry]:
-    """What anybody changed in [start, end], the oldest first; what was taken back later is marked."""
+    """Return all changes in [start, end], oldest first; those reverted later are marked."""
     from models.documents import ConfigHistoryEntry  # noqa: PLC0415 - reading the config needs none of a report's classes
 
     query = (

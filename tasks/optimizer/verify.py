@@ -1,4 +1,4 @@
-"""Verify: whether a change of the config helped. What harms, or does not prove itself in time, is taken back."""
+"""Verify: assess whether a config change helped. Harmful or unproven changes are reverted."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ State = OptimizationState
 OBSERVED_BEFORE = timedelta(weeks=4)
 
 LATE_ARRIVAL_GRACE = timedelta(minutes=5)
-"""An hour is judged when it ended so long ago: late rows are in by then."""
+"""An hour is assessed this long after its end: late rows have arrived by then."""
 
 EARLY_CONFIDENCE = 0.999
-"""Before the time of observation is over only what is as sure as this is taken back: it is looked at every hour."""
+"""Confidence of a revert before the end of the observation: higher, as the change is assessed every hour."""
 
 ERROR_RATE_MARGIN, ACCURACY_MARGIN, HIT_RATE_MARGIN, SLOW_SHARE_MARGIN = 0.005, 0.01, 0.01, 0.01
 RESPONSE_TIME_MARGIN, COST_MARGIN = 0.10, 0.05
-"""What a guard may get worse: points of a share, and shares of the value before. Chosen so that a tenth of the way from
-target to critical, or less, is used up by one change."""
+"""How much a guardrail metric may get worse: points of a share, and shares of the value before. Chosen so that one
+change uses up a tenth of the way from target to critical, or less."""
 
 INCIDENT_SHARE = 0.25
 
 PRIMARY_METRIC_MARGIN = 0.2
-"""Of what it is to better, a change may use up only this part of the margin."""
+"""A change may use up only this part of its primary metric's margin."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class ObservationWindow:
 
 
 def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
-    """Judge every change under observation on its settled hours, and act on it: one verdict each, the oldest first.
+    """Assess every change under observation on its final hours, and act on it: one verdict each, oldest first.
 
-    Where `early` is given, only sure harm is acted on, even before the time of observation is over. Nothing is judged
+    With `early`, only certain harm is acted on, even before the end of the observation. Nothing is assessed
     while the optimizer is off or stopped.
     """
     with reading(engine) as connection:
@@ -90,7 +90,7 @@ def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = F
 
 
 def assess(window: ObservationWindow, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
-    """The verdict on one change; None where an early look finds no sure harm. Pure."""
+    """Return the verdict on one change; None if an early assessment finds no certain harm. Pure."""
     optimizer, limits = settings.optimizer, settings.performance_metrics
     observed = window.observed_to - window.observed_from
     over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
@@ -121,10 +121,10 @@ def assess(window: ObservationWindow, settings: Settings, now: datetime, *, earl
 
 
 def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.DataFrame:
-    """The hours without bursts of errors that came and went: a provider's bad afternoon is not the config's doing.
+    """Return the hours without passing bursts of errors: the config does not cause a provider's incident.
 
-    A burst that lasts until the end stays, and so do all where they fill more than INCIDENT_SHARE of the hours: that
-    may well be the change.
+    A burst that lasts until the end stays, and so do all if they fill more than INCIDENT_SHARE of the hours: the
+    change may cause them.
     """
     if hours.is_empty():
         return hours
@@ -138,7 +138,7 @@ def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.Dat
 
 
 def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[JudgedMetric, tuple[JudgedMetric, ...]]:
-    """What a recommendation is to better, and what it must not harm."""
+    """Return a recommendation's primary metric and guardrail metrics."""
     errors = JudgedMetric(KpiName.ERROR_RATE, margin=ERROR_RATE_MARGIN)
     accuracy = JudgedMetric(KpiName.SELECTION_ACCURACY, margin=ACCURACY_MARGIN)
     hits = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=HIT_RATE_MARGIN)
@@ -176,7 +176,7 @@ def _decision(
 
 
 def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["observing", "kept", "reverted"], str]:
-    """Whether what is not clearly worse has proved itself."""
+    """Return state and reason of a change that is not clearly worse."""
     primary, guardrails = changes[0], changes[1:]
     within = all(_worse_by(guardrail) <= guardrail.margin for guardrail in guardrails)
     if primary.judgement == "better" and within:
@@ -191,7 +191,7 @@ def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["obs
 
 
 def _worse_by(change: MetricChange) -> float:
-    """By how much a metric got worse; negative where it got better."""
+    """Return by how much a metric got worse; negative if it got better."""
     estimate = change.change.estimate if change.change else 0.0
     return -estimate if METRICS[change.metric].better is Better.HIGHER else estimate
 
@@ -205,7 +205,7 @@ def _text(change: MetricChange) -> str:
 
 
 def _observation_window(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> ObservationWindow:
-    """The hours after the one in which the config was changed, and those before it under the config of before."""
+    """Return the hours after that of the config change, and those before it under the previous config."""
     zone, item = settings.timezone, recommendation_of(row)
     keys = [move.key for move in item.moves]
     start = next_start(Level.HOUR, row.applied_at, zone)
@@ -225,7 +225,7 @@ def _observation_window(connection: Connection, row: Row[Any], settings: Setting
 
 
 def _complexity_of(keys: Sequence[str]) -> str | None:
-    """The only complexity class that the keys touch; None where it is all of them."""
+    """Return the only complexity class that the keys affect; None for all."""
     classes = {key.removeprefix(ROUTING_PREFIX) for key in keys if key.startswith(ROUTING_PREFIX)}
     return classes.pop() if len(classes) == 1 and all(key.startswith(ROUTING_PREFIX) for key in keys) else None
 
@@ -243,7 +243,7 @@ def _hours(connection: Connection, start: datetime, end: datetime, complexity: s
 
 
 def _act(engine: Engine, window: ObservationWindow, verdict: Verdict, now: datetime) -> Verdict:
-    """Put a verdict on record and do as it says; a key that somebody else has changed since is theirs."""
+    """Record a verdict and carry it out; a key changed by someone else since keeps its value."""
     with writing(engine) as connection:
         lock_optimizer(connection)
         state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == window.row.id))
@@ -255,7 +255,7 @@ def _act(engine: Engine, window: ObservationWindow, verdict: Verdict, now: datet
             step = Step(ACTOR, verdict.reason, now, verdict.model_dump(mode="json", by_alias=True))
             revert_config(connection, window.row.id, step, verdict=step.evidence)
             subject = f"#{window.row.id} {', '.join(move.key for move in window.item.moves)}"
-            logger().warning("optimization %s was taken back: %s", subject, verdict.reason)
+            logger().warning("optimization %s was reverted: %s", subject, verdict.reason)
             record_event(
                 connection,
                 AlertRule.OPTIMIZATION_REVERTED,

@@ -1,7 +1,7 @@
-"""Catch up: the daily and weekly reports that nobody made, as nothing ran when they were due.
+"""Missed reports: find the daily and weekly reports to backfill because nothing ran when they were due.
 
-Prefect schedules only some runs ahead: after a longer pause others were never made, and a run that died leaves its
-report out too. Hourly reports are not caught up: their time is over.
+Prefect schedules only some runs ahead: after a longer pause others were never created, and a crashed run leaves its
+report missing too. Hourly reports are not backfilled: they are outdated.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tasks.reporting.request import scheduled
 MissableKind = Literal["daily", "weekly"]
 
 FURTHEST: dict[MissableKind, timedelta] = {"daily": timedelta(days=14), "weekly": timedelta(weeks=4)}
-"""How far back reports are missed; what is older nobody waits for any more."""
+"""How far back reports are backfilled; older ones are no longer needed."""
 
 GRACE = timedelta(hours=1)
-"""How long after it was due a report is left to its own run."""
+"""How long after its due time a report is left to its own run."""
 
 
 def missed(engine: Engine, kind: MissableKind, settings: Settings, now: datetime) -> list[datetime]:
-    """When the runs were due whose reports are missing at `now`, oldest first.
+    """Return the due times of runs whose reports are missing at `now`, oldest first.
 
-    None before the first report of the kind: nothing was promised then. A period counts as told whatever settings its
-    report was made with.
+    None before the first report of the kind: nothing was expected then. A period counts as reported whatever settings
+    its report was made with.
     """
     if not getattr(settings.reporting.schedules, kind).enabled:
         return []
@@ -54,6 +54,6 @@ def _reported(engine: Engine, kind: MissableKind) -> list[tuple[datetime, dateti
 
 
 def _is_reported(period: Period, reported: list[tuple[datetime, datetime]]) -> bool:
-    """By its middle: where the zone was changed meanwhile, days begin some hours earlier or later."""
+    """Identify a period by its middle: if the zone was changed meanwhile, days begin some hours earlier or later."""
     middle = period.start + period.length / 2
     return any(start <= middle < end for start, end in reported)

@@ -1,4 +1,4 @@
-"""The run monitor as a task of Prefect; only flows import this."""
+"""The run monitor as a Prefect task; only flows import this."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from models.context import AppContext
 from tasks.orchestration.run_monitor import MonitorResult, monitor_runs
 
 
-@task(name="look after runs", cache_policy=NO_CACHE)
+@task(name="monitor runs", cache_policy=NO_CACHE)
 def monitor_flow_runs(ctx: AppContext, now: datetime) -> MonitorResult:
-    """Look after the runs of this server, at the time that the run acts as."""
+    """Monitor the runs of this server, at the time that the run acts as."""
     try:
         return monitor_runs(ctx, now)
     except (httpx.HTTPError, PrefectHTTPStatusError) as error:
-        get_run_logger().warning("runs could not be looked after, which the next run tries again: %s", error)
+        get_run_logger().warning("could not monitor runs, the next run will retry: %s", error)
         return MonitorResult()

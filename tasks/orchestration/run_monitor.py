@@ -1,6 +1,6 @@
-"""Look after: runs on the Prefect server that died without a word, and runs that nobody has made.
+"""Run monitor: mark runs without heartbeat as crashed, and request missing runs on the Prefect server.
 
-A process that is killed together with its worker tells nobody: its run would stay Running for ever.
+A process that is killed together with its worker reports nothing: its run would stay Running forever.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 DEPLOYMENT = "routewatch"
-"""The name of every deployment of the timetable."""
+"""Names of the scheduled deployments."""
 
 BEATS_MISSED = 3
 LONGEST_START = timedelta(minutes=30)
-"""How long a run may be on its way from a worker to its first word: an image may have to be fetched."""
+"""Maximum time from a worker's submission to a run's first heartbeat: an image may have to be fetched."""
 
 NO_HEARTBEAT = timedelta(hours=6)
-"""Where no heartbeat of any run is on record, a run is given so long: a proxy may keep them back."""
+"""Time limit of a run if no run has a recorded heartbeat: a proxy may block them."""
 
 PAGE = 200
 
 
 @dataclass(frozen=True)
 class MonitorResult:
-    """What came of a look: ids of the runs that were found dead, and which reports were asked for."""
+    """Result of monitoring: ids of the crashed runs, and the requested reports."""
 
     crashed: tuple[UUID, ...] = ()
     requested: tuple[tuple[MissableKind, datetime], ...] = ()
 
 
 def monitor_runs(ctx: AppContext, now: datetime) -> MonitorResult:
-    """Mark dead runs as crashed and tell of them; ask for the daily and weekly reports that are missing.
+    """Mark dead runs as crashed and alert; request runs for missing daily and weekly reports.
 
-    Does nothing where no Prefect server is configured. A report that is missing is asked for once a day at most, by a
-    run of its own flow; whether the report is there is what counts, so that no run makes it twice.
+    Does nothing if no Prefect server is configured. Requests a missing report at most once a day, by a
+    run of its own flow, which checks whether the report exists, so that no run creates it twice.
     """
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - only where a server may be
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
@@ -74,7 +74,7 @@ def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def scheduled_runs(client: SyncPrefectClient, states: Sequence[Any], flow_name: str | None = None) -> list[FlowRun]:
-    """The runs of the timetable's deployments in any of the states; of one flow, where it is named."""
+    """Return the runs of the scheduled deployments in any of the states, optionally of one flow."""
     from prefect.client.schemas import filters  # noqa: PLC0415
 
     of_flow = None if flow_name is None else filters.FlowFilter(name=filters.FlowFilterName(any_=[flow_name]))
@@ -106,7 +106,7 @@ def _is_crashed(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
 
 
 def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> datetime | None:
-    """The newest of a run, or of any: its own process sends one at its start, and every three minutes unless set so."""
+    """Return the latest heartbeat of a run, or of any: runs send one at start and, by default, every three minutes."""
     of_run = {} if run_id is None else {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}
     event_filter = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
     answer = client.request("POST", "/events/filter", json=event_filter)
@@ -118,7 +118,7 @@ def _mark_crashed(client: SyncPrefectClient, run: FlowRun) -> None:
     from prefect.states import Crashed  # noqa: PLC0415
 
     client.set_flow_run_state(run.id, Crashed(message="No sign of life: its process was killed or lost."))
-    logger().warning("the run %s gave no sign of life any more and is marked as crashed", run.name)
+    logger().warning("the run %s has no heartbeat and is marked as crashed", run.name)
 
 
 def _notify(ctx: AppContext, failed: Iterable[str], now: datetime) -> None:
@@ -149,7 +149,7 @@ def _ask(client: SyncPrefectClient, ctx: AppContext, kind: MissableKind, now: da
             idempotency_key=f"{kind} of {due:%Y-%m-%dT%H:%MZ}, asked {now:%Y-%m-%d}",
             tags=["caught up"],
         )
-        logger().info("the %s report that was due at %s is missing: a run is asked for", kind, due.isoformat())
+        logger().info("the %s report due at %s is missing: requested a run", kind, due.isoformat())
     return requested
 
 
@@ -161,5 +161,5 @@ def _due_of(run: FlowRun) -> datetime | None:
 
 
 def _instant(moment: Any) -> datetime:
-    """Prefect's own kind of datetime does not compare and count like the standard library's."""
+    """Convert Prefect's datetime type, which does not compare and calculate like the standard library's."""
     return datetime.fromtimestamp(moment.timestamp(), UTC)

@@ -1,7 +1,7 @@
-"""Due: when each schedule runs, some minutes after its period has ended, so that late rows are in.
+"""Schedules: when each flow runs, some minutes after its period ends, so that late rows have arrived.
 
-Hourly runs by UTC, because an hourly cron in a zone loses hours when the clocks change; daily and weekly run in the
-reporting zone, past the hours in which clocks change.
+Hourly runs use UTC, because an hourly cron in a zone loses hours when the clocks change; daily and weekly runs use
+the reporting zone, after the hours in which clocks change.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CRONS: dict[Kind, str] = {
 
 HOUR = timedelta(hours=1)
 SKIPPED = "Skipped"
-"""The name of the state that a run which came too late ends in."""
+"""Name of the final state of a run that started too late."""
 
 
 def is_overdue(due: datetime, now: datetime) -> bool:
-    """Whether an hourly run that was due comes so late that the next one is due too."""
+    """Return whether an hourly run is so late that the next one is due too."""
     return now >= due + HOUR
 
 
 def due_times(kind: Literal["daily", "weekly"], after: datetime, until: datetime, zone: str) -> list[datetime]:
-    """When a schedule was due in (after, until], oldest first, as the zone's clock has it."""
+    """Return a schedule's due times in (after, until], oldest first, by the zone's clock."""
     tz = ZoneInfo(zone)
     at = DAILY_AT if kind == "daily" else WEEKLY_AT
     first, last = after.astimezone(tz).date(), until.astimezone(tz).date()

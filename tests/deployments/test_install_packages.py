@@ -102,7 +102,7 @@ def test_it_says_how_many_it_installs_and_that_they_are_there(python: Path, tmp_
     assert (status, lines.splitlines()[0]) == (0, "Installing 1 package for tiny.lock ...")
     assert re.fullmatch(r"1 package installed in \d+ s[.]", lines.splitlines()[-1])
     assert "is ignored" not in lines
-    assert said(python, lock, tmp_path / "wheels") == (0, "There already for tiny.lock: 1 package.\n")
+    assert said(python, lock, tmp_path / "wheels") == (0, "Already installed for tiny.lock: 1 package.\n")
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
 def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
     first_line, *steps = call(tmp_path, "init").stdout.splitlines()
-    assert first_line == f"the database was brought up from revision 0004 to {HEAD}"
+    assert first_line == f"the database was migrated from revision 0004 to {HEAD}"
     assert steps[:2] == [
         "  0005 Add when an optimization was applied, and what was found of it since.",
         "  0006 Add the rest of an alert's life, silences, and messages that are delivered like reports.",

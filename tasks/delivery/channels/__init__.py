@@ -1,1 +1,1 @@
-"""The protocols that deliveries go out by: HTTP with signed webhooks, and SMTP."""
+"""Delivery protocols: HTTP with signed webhooks, and SMTP."""

@@ -1,4 +1,4 @@
-"""A POST to a checked address, within a bound of time and size, that reads of the answer only its head."""
+"""POST to a checked address with limits on time and size; reads only the response's head."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ T = TypeVar("T")
 USER_AGENT = "Routewatch"
 
 LARGEST_RESPONSE_BYTES = 256_000
-"""Of a body: no format of Routewatch comes near, and no receiver has to take more."""
+"""Largest body: far above all formats of Routewatch, and no receiver must accept more."""
 
 _TEMPORARY = {
     httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS,
 }  # fmt: skip
-"""Of the answers that blame the request, those after which the same request can be right."""
+"""Client error statuses after which the same request may succeed."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -50,10 +50,10 @@ def post_body(
     timeout_s: float,
     now: datetime,
 ) -> str:
-    """POST `body`; the status line that was answered, within `timeout_s` altogether. Raises DeliveryFailed.
+    """POST `body` within `timeout_s` in total and return the status line. Raises DeliveryFailed.
 
-    The name is resolved once: every address must be allowed, and one of them is what is connected to. A redirect is
-    a failure, since it would lead to an address that nobody chose. The body of the answer is not read.
+    Resolves the name once: every address must be allowed, and the connection uses one of them. A redirect is
+    a failure, since it leads to an address that is not configured. The response's body is not read.
     """
     shown = recipient.reference
     if len(body) > LARGEST_RESPONSE_BYTES:
@@ -73,7 +73,7 @@ def post_body(
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Who answers where a POST would go. Without encryption there is neither a protocol nor a certificate."""
+    """The server that a POST would reach. Without encryption there is neither a protocol nor a certificate."""
 
     address: str
     protocol: str | None
@@ -81,7 +81,7 @@ class ProbeResult:
 
 
 def probe(recipient: Recipient, *, allow_private_addresses: bool, timeout_s: float) -> ProbeResult:
-    """Connect as a POST would, by the same rules, and send nothing. Raises DeliveryFailed."""
+    """Connect like a POST, by the same rules, and send nothing. Raises DeliveryFailed."""
     until_s = time.monotonic() + timeout_s
     with _failures_raised(recipient.reference, timeout_s):
         url, addresses = _allowed(recipient, timeout_s, private=allow_private_addresses)
@@ -89,9 +89,9 @@ def probe(recipient: Recipient, *, allow_private_addresses: bool, timeout_s: flo
 
 
 def is_public(address: str) -> bool:
-    """Whether an address belongs to the open internet: not to a machine, a link, a network of one's own or a carrier's.
+    """Return whether an address is public: not loopback, link-local, private or carrier-grade NAT.
 
-    An IPv6 address that stands for one of IPv4 is as public as that one.
+    An IPv6 address that embeds an IPv4 address is as public as that.
     """
     ip = ip_address(address)
     if isinstance(ip, IPv6Address):
@@ -108,7 +108,7 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def _allowed(recipient: Recipient, timeout_s: float, *, private: bool) -> tuple[httpx.URL, list[str]]:
-    """Where it goes, and the addresses to try, all of which are allowed."""
+    """Return the URL and the addresses to try, all of them allowed."""
     url = httpx.URL(recipient.address)
     addresses = _resolved(url.raw_host.decode(), _port(url), timeout_s)
     _refuse_forbidden(recipient.reference, url, addresses, private=private)
@@ -120,7 +120,7 @@ def _port(url: httpx.URL) -> int:
 
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[str]:
-    """The addresses of a name, in the order to try them. Resolving knows no time-out of its own, hence the thread."""
+    """Return the addresses of a name, in the order to try. Resolving has no time-out, hence the thread."""
     found: SimpleQueue[list[str] | OSError] = SimpleQueue()
 
     def resolve() -> None:
@@ -159,7 +159,7 @@ async def _within(seconds: float, attempt: Coroutine[Any, Any, T]) -> T:
 
 
 async def _connected(url: httpx.URL, addresses: list[str]) -> ProbeResult:
-    """The first address that can be connected to, as it is left again."""
+    """Return the first reachable address, after closing the connection."""
     *others, last = addresses
     for address in others:
         try:
@@ -188,7 +188,7 @@ async def _connected_to(address: str, url: httpx.URL) -> ProbeResult:
 async def _enqueue_notice(
     url: httpx.URL, addresses: list[str], body: bytes, headers: dict[str, str], *, private: bool
 ) -> httpx.Response:
-    """The head of the answer of the first address that can be connected to."""
+    """Return the response's head from the first reachable address."""
     *others, last = addresses
     for address in others:
         try:
@@ -201,11 +201,11 @@ async def _enqueue_notice(
 async def _post_to(
     address: str, url: httpx.URL, body: bytes, headers: dict[str, str], *, private: bool
 ) -> httpx.Response:
-    # The total is bounded outside; nothing in between may wait for longer, nor be the first to give up.
+    # The caller bounds the total time; no inner time-out may end first.
     client = httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=False, verify=trusted_context())  # noqa: S113
     async with client:
         if not private:
-            # Once more where the connection is made, whatever may have come in between.
+            # Check again at the connection itself, whatever happened in between.
             httpx_ssrf_protection(client, custom_validator=lambda _host, ip, _port: is_public(str(ip)))
         named = headers | {"host": url.netloc.decode(), "user-agent": USER_AGENT, "accept-encoding": "identity"}
         extensions = {"sni_hostname": url.raw_host.decode()}
@@ -217,7 +217,7 @@ async def _post_to(
 
 @cache
 def trusted_context() -> ssl.SSLContext:
-    """The client's side of TLS, with the issuers that are trusted."""
+    """Return the client's TLS context with the trusted issuers."""
     return httpx.create_ssl_context()
 
 
@@ -236,7 +236,7 @@ def _failures_raised(shown: str, timeout_s: float) -> Iterator[None]:
 
 _has_secret: ContextVar[bool] = ContextVar("_has_secret", default=False)
 
-# It logs the address of every request, which may be all that it takes to post there.
+# httpx logs the URL of every request, which may contain the secret to post there.
 logging.getLogger("httpx").addFilter(lambda _record: not _has_secret.get())
 
 
@@ -250,7 +250,7 @@ def _unlogged() -> Iterator[None]:
 
 
 def _retry_after_s(response: httpx.Response, now: datetime) -> float | None:
-    """What the other side asked for, in either of the two forms of RFC 9110; None where it is missing or senseless."""
+    """Return the Retry-After of the response in either form of RFC 9110; None if missing or invalid."""
     retry_after = response.headers.get("retry-after", "")
     try:
         seconds = float(retry_after)

@@ -1,4 +1,4 @@
-"""Mail: handed to an SMTP server over TLS, within a bound of time, one recipient at a time."""
+"""Mail: sent to an SMTP server over TLS with a time limit, one recipient at a time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from models.errors import DeliveryFailed, DeliveryUncertain
 
 READY, LOGIN_NEEDED = 220, 530
 PERMANENT = 500
-"""SMTP replies from here on say that trying again cannot help (RFC 5321, 4.2.1)."""
+"""First SMTP reply code for permanent errors (RFC 5321, 4.2.1)."""
 
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where mail is handed over. `timeout_s` is for a whole mail, not for each answer."""
+    """Mail server. `timeout_s` is for a whole mail, not for each response."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class MailServer:
 
 
 def server_of(environment: Environment, password: SecretStr | None, timeout_s: float) -> MailServer:
-    """The server that the environment names, logged in to with this password."""
+    """Return the server that the environment names, with this password."""
     return MailServer(
         environment.smtp_host, environment.smtp_port, environment.smtp_security, environment.smtp_username, password,
         timeout_s,
@@ -43,7 +43,7 @@ def server_of(environment: Environment, password: SecretStr | None, timeout_s: f
 
 
 def greet(sender: str, server: MailServer) -> str:
-    """All that comes before a mail, and none: what was agreed on. Raises DeliveryFailed where mail could not go out."""
+    """Do all steps before a mail without sending one; return the session's properties. Raises DeliveryFailed."""
     where = f"{server.host}:{server.port}"
     with _failures_raised(where, where), _session(server) as session:
         _taken_from(sender, where, where, session)
@@ -56,12 +56,12 @@ def greet(sender: str, server: MailServer) -> str:
 def send_mail(
     message: bytes, sender: str, recipient: str, server: MailServer, *, before_commit: Callable[[], None]
 ) -> str:
-    """Hand a message to the server; its answer, with the enhanced status code where it gives one.
+    """Send a message and return the server's response, with the enhanced status code if given.
 
-    `before_commit` is called when all is agreed but the message itself: after it, an answer that is lost leaves
-    it open whether the message arrived. What it raises stops the sending.
+    `before_commit` is called right before the message's content: if the response is lost after that,
+    it is unknown whether the message arrived. Its exceptions stop the sending.
 
-    Raises DeliveryFailed where it was not accepted, DeliveryUncertain where the answer to the whole of it was lost.
+    Raises DeliveryFailed if the message was not accepted, DeliveryUncertain if the final response was lost.
     """
     where = f"{server.host}:{server.port}"
     with _failures_raised(recipient, where), _session(server) as session:
@@ -75,25 +75,25 @@ def send_mail(
 
 
 class _Session(smtplib.SMTP):
-    """A session that can be cut off from another thread at any point, also while it connects over TLS."""
+    """Session that another thread can cut off at any time, even while it connects over TLS."""
 
     def __init__(self, server: MailServer, context: ssl.SSLContext) -> None:
         self.server, self.context = server, context
         self.line: socket.socket | None = None
         self.is_cut_off = False
         super().__init__(timeout=server.timeout_s)
-        # What STARTTLS checks the certificate against.
+        # STARTTLS checks the certificate against this name.
         self._host = server.host
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = socket.create_connection((host, port), timeout)
-        # TLS takes the socket over; its copy still reaches the line.
+        # TLS takes over the socket; a duplicate can still shut it down.
         self.line = plain.dup()
         if self.is_cut_off:
-            # It was while there was no line yet.
+            # It was cut off before there was a socket.
             plain.close()
             raise TimeoutError
-        # The watch ends what takes too long: the socket's own time-out, at the same instant, would use other words.
+        # The timer cuts off what takes too long: the socket's own time-out would give another message.
         plain.settimeout(2 * timeout)
         if self.server.security == "tls":
             return self.context.wrap_socket(plain, server_hostname=host)
@@ -102,7 +102,7 @@ class _Session(smtplib.SMTP):
     def cut_off(self) -> None:
         self.is_cut_off = True
         if self.line is not None:
-            # It may have ended just now.
+            # The connection may have just ended.
             with _ignored(OSError):
                 self.line.shutdown(socket.SHUT_RDWR)
 
@@ -116,7 +116,7 @@ class _Session(smtplib.SMTP):
 def _session(server: MailServer) -> Iterator[_Session]:
     context = ssl.create_default_context()
     session = _Session(server, context)
-    # A time-out of the socket starts anew with every byte: it does not hold against a server that dribbles.
+    # A socket time-out restarts with every byte: it does not limit a server that sends slowly.
     watch = Timer(server.timeout_s, session.cut_off)
     watch.daemon = True
     watch.start()
@@ -141,7 +141,7 @@ def _session(server: MailServer) -> Iterator[_Session]:
 
 
 def _leave(session: smtplib.SMTP) -> None:
-    """Take leave where the other side still listens; what was accepted stays accepted if it does not."""
+    """Send QUIT; accepted mail stays accepted if that fails."""
     with _ignored(smtplib.SMTPException, OSError):
         session.quit()
 
@@ -157,7 +157,7 @@ def _ignored(*errors: type[Exception]) -> Iterator[None]:
 def _taken_from(sender: str, where: str, recipient: str, session: smtplib.SMTP) -> None:
     reply = session.mail(parseaddr(sender)[1])
     if reply[0] == LOGIN_NEEDED:
-        # Like a login that is refused: a person mends it.
+        # Like a refused login: someone has to correct it.
         answer = f"{where} wants a login: set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
         raise DeliveryFailed(recipient, answer, permanent=False)
     _accepted(recipient, reply)
@@ -189,8 +189,8 @@ def _failures_raised(recipient: str, where: str) -> Iterator[None]:
         answer = f"the certificate of {where} is not trusted: {error.verify_message}"
         raise DeliveryFailed(recipient, answer, permanent=False) from error
     except smtplib.SMTPAuthenticationError as error:
-        # Temporary, whatever the code: it is no fault of the mail, and a person mends it.
-        # The server's own words may repeat the user name.
+        # Temporary, whatever the code: the mail is correct, and someone can correct the login.
+        # The server's text may contain the user name.
         answer = f"{where} refused the login ({error.smtp_code}): check ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
         raise DeliveryFailed(recipient, answer, permanent=False) from None
     except smtplib.SMTPNotSupportedError as error:

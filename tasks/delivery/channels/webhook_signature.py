@@ -1,4 +1,4 @@
-"""The headers of Standard Webhooks, by which a receiver knows who sent something and whether it has had it already."""
+"""Headers of Standard Webhooks, which let a receiver verify the sender and detect repeats."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from models.errors import DeliveryFailed
 
 @dataclass(frozen=True)
 class WebhookMessage:
-    """One message; its id stays the same over every attempt, so that the receiver can count it once."""
+    """One message; its id stays the same over all attempts, so that the receiver can count it once."""
 
     id: str
     body: bytes
 
 
 def signed_headers(message: WebhookMessage, shown: str, secrets: SecretStr | None, now: datetime) -> dict[str, str]:
-    """The headers of an attempt at `now`. Raises DeliveryFailed without a usable secret: nothing goes out unsigned.
+    """Return the headers of an attempt at `now`. Raises DeliveryFailed without a valid secret.
 
-    `secrets` may be several, with spaces between them: each signs, so that a receiver can change from one to another.
+    `secrets` may be several, separated by spaces: each signs, so that a receiver can rotate them.
     """
     at = now.astimezone(UTC)
     names = (secrets or SecretStr("")).get_secret_value().split() or [""]

@@ -185,7 +185,7 @@ def test_a_sample_is_sent_listed_and_what_was_given_up_sent_again(home: Path) ->
     assert "email to ops@example.org: sent" in done.stdout
     assert "sample" in (home / "outbox" / "message-1-delivery-1.eml").read_text()
     assert re.search(r"1 +sample +email +ops@example.org +sent", call(home, "deliveries", "list").stdout)
-    assert call(home, "deliveries", "retry", "--all-dead").stdout.startswith("0 deliveries are queued again")
+    assert call(home, "deliveries", "retry", "--all-dead").stdout.startswith("0 deliveries requeued")
 
 
 def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
@@ -195,9 +195,9 @@ def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
     history = call(home, "config", "history").stdout
     assert "more memory" in history
     assert "500" in history
-    assert "has no 'nothing'" in fault(home, "config", "get", "nothing", status=2)
+    assert "has no key 'nothing'" in fault(home, "config", "get", "nothing", status=2)
 
 
 def test_an_empty_list_says_so(home: Path) -> None:
     assert call(home, "deliveries", "list").stdout == "no deliveries yet\n"
-    assert call(home, "optimizations", "list").stdout == "nothing was proposed yet\n"
+    assert call(home, "optimizations", "list").stdout == "no proposals yet\n"

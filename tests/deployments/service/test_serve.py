@@ -104,8 +104,8 @@ def scheduled_runs(api: str) -> list[dict[str, Any]]:
 def test_it_says_where_everything_is_once_everything_is_up(served: Served, home: Path) -> None:
     """All of it is true by then: the pages answer, and Prefect has the next run of each schedule."""
     said = served.said()
-    assert f"http://127.0.0.1:{served.ui_port}  no password: this machine alone" in said
-    assert f"http://127.0.0.1:{served.page_port}  no token: this machine alone" in said
+    assert f"http://127.0.0.1:{served.ui_port}  no password: this machine only" in said
+    assert f"http://127.0.0.1:{served.page_port}  no token: this machine only" in said
     assert f"sqlite:///{home}/routewatch.db" in said
     assert "Europe/Berlin" in said
     assert re.search(r"hourly +next at \d{4}-\d\d-\d\d \d\d:05 CES?T\n", said)
@@ -129,7 +129,7 @@ def test_its_ui_asks_the_server_that_served_it_and_no_other_page_may(served: Ser
     [
         ("page", "the live page"),
         pytest.param("server", "the Prefect server", marks=pytest.mark.slow),
-        pytest.param("timetable", "the timetable", marks=pytest.mark.slow),
+        pytest.param("timetable", "the scheduler", marks=pytest.mark.slow),
     ],
 )
 def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str) -> None:
@@ -139,7 +139,7 @@ def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str)
     until(lambda: served.parts().get(part, before[part]) != before[part])
     until(lambda: httpx.get(f"{served.page}/healthz").is_success)
     until(lambda: last_polled(served.api) > killed_at)
-    assert f"{name} was ended by SIGKILL; it is started again in 1 s" in served.said()
+    assert f"{name} was ended by SIGKILL; restarting in 1 s" in served.said()
     assert {key: pid for key, pid in served.parts().items() if key != part} == {
         key: pid for key, pid in before.items() if key != part
     }
@@ -147,7 +147,7 @@ def test_a_part_that_is_killed_is_up_again(served: Served, part: str, name: str)
 
 def test_a_second_one_says_which_port_is_taken(served: Served, home: Path) -> None:
     second = fault(home, "serve", "--ui-port", str(served.ui_port), status=1)
-    assert f"port {served.ui_port} is taken; choose another with --ui-port" in second
+    assert f"port {served.ui_port} is in use; choose another with --ui-port" in second
     assert f"PREFECT_API_URL={served.api}" in second
 
 
@@ -192,7 +192,7 @@ def test_served_to_others_it_asks_who_they_are_and_ends_with_whoever_started_it(
     with serving(home, "--host", EVERYWHERE, **secrets) as served:
         until(lambda: "weekly" in served.said())
         assert "password of admin needed" in served.said()
-        assert "token needed: eye" in served.said()
+        assert "token required: eye" in served.said()
         assert not any(secret in served.said() for secret in (TOKEN, PASSWORD.partition(":")[2]))
         asked = {"limit": 1}
         assert httpx.post(f"{served.api}/flow_runs/filter", json=asked).status_code == 401

@@ -60,7 +60,7 @@ def test_a_part_that_dies_is_started_again_and_told_of(tmp_path: Path) -> None:
     log, lines = tmp_path / "log", list[str]()
     wait = once(lambda: len(lives(log)) == 2, ask_to_end())
     assert supervise([part("the page", FAIL_ONCE, log)], wait, lines.append, QUICK) == 0
-    assert lines == ["the page ended with status 3; it is started again in 0.01 s"]
+    assert lines == ["the page ended with status 3; restarting in 0.01 s"]
     assert not any(is_alive(pid) for pid in lives(log))
 
 
@@ -73,14 +73,14 @@ def test_a_part_that_is_killed_is_told_of_by_the_signal(tmp_path: Path) -> None:
         await once(lambda: len(lives(log)) == 2, ask_to_end())()
 
     assert supervise([part("the page", WAIT, log)], act, lines.append, QUICK) == 0
-    assert lines == ["the page was ended by SIGKILL; it is started again in 0.01 s"]
+    assert lines == ["the page was ended by SIGKILL; restarting in 0.01 s"]
 
 
 def test_a_part_that_dies_again_and_again_ends_all_with_status_1(tmp_path: Path) -> None:
     other, log, lines = tmp_path / "other", tmp_path / "log", list[str]()
     parts = [part("the server", WAIT, other), part("the page", FAIL, log)]
     assert supervise(parts, once(lambda: False), lines.append, QUICK) == 1
-    assert lines[-1] == "the page ended with status 3 for the 3rd time in a row: all is ended"
+    assert lines[-1] == "the page ended with status 3 for the 3rd time in a row: stopping everything"
     assert len(lives(log)) == 3
     assert not any(is_alive(pid) for pid in lives(other))
 
@@ -91,7 +91,7 @@ def test_a_part_that_lived_long_enough_has_not_died_in_a_row(tmp_path: Path) -> 
     assert (
         supervise([part("the page", FAIL, log)], once(lambda: len(lines) >= 5, ask_to_end()), lines.append, steady) == 0
     )
-    assert set(lines) == {"the page ended with status 3; it is started again in 0.01 s"}
+    assert set(lines) == {"the page ended with status 3; restarting in 0.01 s"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

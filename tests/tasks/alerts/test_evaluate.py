@@ -248,7 +248,7 @@ def test_a_silence_has_a_reason_and_an_end_and_can_be_ended(engine: Engine) -> N
     assert [row.reason for row in list_silences(engine, NOON)] == ["planned work"]
     end_silence(engine, one, NOON + MINUTE)
     assert not list_silences(engine, NOON + MINUTE)
-    with pytest.raises(UnknownSilence, match="is over already"):
+    with pytest.raises(UnknownSilence, match="has already ended"):
         end_silence(engine, one, NOON + 2 * MINUTE)
     with pytest.raises(UnknownSilence, match="does not exist"):
         end_silence(engine, 99, NOON)

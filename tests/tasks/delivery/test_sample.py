@@ -143,14 +143,14 @@ def test_in_the_dry_run_it_is_written_and_told_to_be(
 
 @pytest.mark.parametrize("target", ["ftp://example.org/planted", "a@b@c", "https://", "https://example.org:planted/x"])
 def test_what_is_no_address_is_refused_as_a_wrong_call(target: str) -> None:
-    with pytest.raises(UsageError, match="nothing can be sent there") as caught:
+    with pytest.raises(UsageError, match="cannot send there") as caught:
         deliveries_test([target])
     assert "deliveries test NAME" in str(caught.value)
     assert "planted" not in str(caught.value)
 
 
 def test_the_wrong_call_is_one_line(tmp_path: Path) -> None:
-    assert "nothing can be sent there" in fault(tmp_path, "deliveries", "test", "ftp://ops", status=2)
+    assert "cannot send there" in fault(tmp_path, "deliveries", "test", "ftp://ops", status=2)
 
 
 def test_a_name_and_an_address_may_be_mixed(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> None:
@@ -171,7 +171,10 @@ def test_the_former_commands_do_the_same_and_say_what_replaces_them(
         former_command(receiver.url)
     out, err = capsys.readouterr()
     assert (caught.value.exit_code, out) == (0, f"webhook to {receiver.url}: sent (204 No Content)\n")
-    assert err == "`test-delivery` is deprecated and goes with the next release: use `routewatch deliveries test`\n"
+    assert (
+        err
+        == "`test-delivery` is deprecated and will be removed in the next release: use `routewatch deliveries test`\n"
+    )
     with pytest.raises(UsageError, match="no address is set for nobody"):
         deliveries_sample(["nobody"])
     assert "use `routewatch deliveries test`" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
     links = update_decision_form.fn(ctx)
     assert unquote(links[1]).endswith('/run?parameters={"optimization":"' + LABEL + '"}')
     said = decide(LABEL, Decision.APPROVE, "Anna", "saves money")
-    assert said == "#1 is applied (routing.simple = cheap) and is observed from now on"
+    assert said == "Applied #1 (routing.simple = cheap); its effect is monitored from now on"
     assert [(step.to_state, step.by) for step in history_of(engine, 1)[1]][1:] == [
         ("approved", "Anna"),
         ("applied", "Anna"),
@@ -97,7 +97,7 @@ def test_links_keep_what_is_chosen_whole() -> None:
 def test_a_person_decides_on_the_command_line(home: Path, engine: Engine) -> None:
     """Approve, show, revert: each with a name, in one line."""
     reported = call(home, "optimizations", "approve", "1", "--by", "anna", "--note", "saves money")
-    assert reported.stdout == "#1 is applied (routing.simple = cheap) and is observed from now on\n"
+    assert reported.stdout == "Applied #1 (routing.simple = cheap); its effect is monitored from now on\n"
     story = call(home, "optimizations", "show", "1").stdout
     assert LABEL in story
     assert "anna" in story
@@ -113,9 +113,9 @@ def test_the_kill_switch_is_one_command(home: Path) -> None:
     assert call(home, "optimizations", "stop", "--by", "anna").returncode == 0
     assert "stopped by anna" in fault(home, "optimizations", "approve", "1", status=2)
     assert call(home, "optimizations", "resume").returncode == 0
-    assert call(home, "optimizations", "reject", "1").stdout == "#1 is rejected\n"
+    assert call(home, "optimizations", "reject", "1").stdout == "Rejected #1\n"
 
 
 def test_the_preview_changes_nothing(home: Path, engine: Engine) -> None:
-    assert call(home, "optimizations", "preview").stdout == "nothing is recommended\n"
+    assert call(home, "optimizations", "preview").stdout == "no recommendations\n"
     assert pending(engine) == ((1, LABEL),)

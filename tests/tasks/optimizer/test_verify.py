@@ -344,7 +344,7 @@ def test_only_what_may_follow_a_state_follows_it(router: Engine) -> None:
         approve(router, number, SETTINGS, ANNA)
     with pytest.raises(UnknownOptimization, match="is applied and cannot become rejected"):
         reject(router, number, ANNA)
-    with pytest.raises(UnknownOptimization, match="optimization 99 is not there"):
+    with pytest.raises(UnknownOptimization, match="optimization 99 does not exist"):
         revert(router, 99, ANNA)
     assert state_of(router, number) == "applied"
 
