@@ -21,7 +21,7 @@ PREFIX = "ROUTEWATCH_"
 """Prefix of every variable of Environment, case-insensitive."""
 
 OTHERS = {
-    "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; requires the extra `dask`.",
+    "ROUTEWATCH_DASK_ADDRESS": "Where backfills run: `local`, or a Dask scheduler's address; needs the extra `dask`.",
     "ROUTEWATCH_DEBUG": "Set to any value to print a traceback with internal errors.",
     "PREFECT_API_URL": "The Prefect server to use. Without it `routewatch serve` starts one.",
     "PREFECT_API_AUTH_STRING": "`user:password` for that server.",

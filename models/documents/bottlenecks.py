@@ -69,7 +69,7 @@ class ErrorBurst(_Bottleneck):
 
 
 class ModelRegression(_Bottleneck):
-    """One model that is worse than in the period before, statistically significant; `change` is in the unit of `metric`."""
+    """One model that is significantly worse than in the period before; `change` is in the unit of `metric`."""
 
     type: Literal["model_regression"] = "model_regression"
     model_id: str
