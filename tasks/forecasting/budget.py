@@ -121,7 +121,7 @@ def _paths(days: Floats, ahead: Floats, end: datetime, month_end: datetime, zone
 def _whole_days(rollups: pl.DataFrame, end: datetime, zone: str) -> Floats:
     """Spend of each of the last whole days up to today, by time; NaN if selections have no known cost.
 
-    The first day is where recording began, seldom at midnight: it is not a whole day. One without selections cost nothing.
+    The first day, on which recording began, is seldom whole. One without selections cost nothing.
     """
     today = end.astimezone(ZoneInfo(zone)).date()
     spent = (

@@ -258,7 +258,7 @@ def _accuracy(grid: _CostGrid, shift: Numbers, variance: float, level: float) ->
 
 
 def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
-    """The error of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
+    """The variance of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
 
     Rollups do not hold the correlation of accuracy and cost within a cell, so their errors are assumed to add up, the
     worst case.
@@ -269,7 +269,7 @@ def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | flo
 
 
 def _pick_variance(picked: Numbers, worth: Numbers) -> float:
-    """The error of the selections' total weight, with those of a class sampled from their observed shares."""
+    """The variance of the selections' total weight, with those of a class sampled from their observed shares."""
     total_worth, size = (picked * worth).sum(axis=1), np.maximum(1, picked.sum(axis=1))
     return max(0.0, float((picked * worth**2).sum() - (total_worth**2 / size).sum()))
 
