@@ -13,7 +13,7 @@ from models.documents.spending import BudgetProjection, Savings, SpendCause
 
 
 class ModelStats(ApiModel):
-    """One model over the period. Times in ms, costs in USD; `efficiency` is the cost efficiency of its spend."""
+    """One model over the period. Times in ms, costs in USD; `efficiency` is the cost efficiency KPI."""
 
     model_id: str
     count: int

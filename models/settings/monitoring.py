@@ -84,7 +84,7 @@ class DashboardSettings(SettingsBlock):
 
 class Monitoring(SettingsBlock):
     enabled: bool = True
-    """Update rollups, evaluate alerts and deliver continuously while the page is served; the schedule runs anyway."""
+    """Update rollups, evaluate alerts and deliver continuously while the page is served. The schedule always runs."""
     update_interval: Milliseconds = 5_000
     """Interval of the monitor's runs, in milliseconds."""
     retention_period: Milliseconds = 2_592_000_000

@@ -56,7 +56,7 @@ class SourceSettings(SettingsBlock):
     team_key: str | None = None
     """The metadata, property or attribute that holds the team."""
     zero_is_free: bool = False
-    """Treat a recorded cost of 0 for an answer with tokens as a cost, for self-hosted models; else it is unknown."""
+    """A recorded cost of 0 for an answer with tokens counts as known, for self-hosted models. Else it is unknown."""
     accuracy_score: str | None = None
     """The score or evaluation that holds the accuracy."""
     satisfaction_score: str | None = None

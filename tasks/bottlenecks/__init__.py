@@ -1,1 +1,1 @@
-"""The rules that detect bottlenecks, and where each is concentrated."""
+"""Rules that detect bottlenecks, and their hotspots."""

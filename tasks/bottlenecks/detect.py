@@ -1,8 +1,8 @@
-"""Diagnose: the bottlenecks of a period, and where they sit.
+"""Detect the bottlenecks of a period and their hotspots.
 
 The first three rules and their limits are the product document's: over 10 % of selections slower than target; cache hit
-rate below target; average cost over 0.05 USD. All are strict: at the limit there is no bottleneck. Error bursts, a
-model's regression and spikes of spend have modules of their own.
+rate below target; average cost over 0.05 USD. All are strict: at the limit there is no bottleneck. Error bursts, model
+regressions and spend spikes have modules of their own.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def detect_bottlenecks(
     hours: pl.DataFrame | None = None,
     inputs: RuleInputs | None = None,
 ) -> tuple[Bottleneck, ...]:
-    """The bottlenecks in rollups, the gravest first; `hours` are the same by the hour, where `rollups` are not.
+    """Detect bottlenecks in rollups, the most severe first; `hours` are the same by hour, if `rollups` are not.
 
-    Without `inputs` nothing is said of regressions and spikes, which need something to compare with.
+    Without `inputs` regressions and spikes are not checked: they need data to compare with.
     """
     hours = rollups if hours is None else hours
     totals, where = total(rollups), hotspot_frames(rollups, hours, zone)
@@ -53,7 +53,7 @@ def detect_bottlenecks(
 def slow_response(totals: Totals, where: HotspotFrames) -> SlowResponse | None:
     """Over 10 % of the selections with a known response time were slower than target.
 
-    Failed calls without a time are neither fast nor slow, so they are in neither number.
+    Failed calls without a response time are in neither number.
     """
     known, slow = totals.known("response_time_count"), totals.known("over_target_count")
     if not known or slow <= known * SLOW_SHARE:
@@ -73,7 +73,7 @@ def slow_response(totals: Totals, where: HotspotFrames) -> SlowResponse | None:
 
 
 def low_cache_hit_rate(totals: Totals, where: HotspotFrames, limits: PerformanceMetrics) -> LowCacheHitRate | None:
-    """The hit rate over the selections for which it is known is below target."""
+    """The hit rate over selections with a known hit or miss is below target."""
     rate, target = totals.hit_rate, limits.of(KpiName.CACHE_HIT_RATE).target
     if rate is None or rate >= target:
         return None

@@ -1,4 +1,4 @@
-"""Bursts: stretches of hours in which far more calls failed than in the rest of a period."""
+"""Detect error bursts: consecutive hours in which far more calls failed than in the rest of a period."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ERRORS = Measure("error_count", "count", "error_count")
 
 
 def error_bursts(hours: pl.DataFrame, limits: PerformanceMetrics, by_dimension: pl.DataFrame) -> list[ErrorBurst]:
-    """Up to three stretches of hours whose errors stand far above the rest of the period's, the largest first.
+    """Up to three spans of hours whose error rate is far above the rest of the period, the largest first.
 
     `by_dimension` are the same hours by model, complexity and team; those of burst_hours are enough.
     """
@@ -36,7 +36,7 @@ def error_bursts(hours: pl.DataFrame, limits: PerformanceMetrics, by_dimension: 
 
 
 def burst_hours(hours: pl.DataFrame, limits: PerformanceMetrics) -> list[datetime]:
-    """The buckets whose errors stand out, by time."""
+    """The buckets with an excessive error rate, by time."""
     summed = _by_hour(hours)
     median = _median_error_rate(summed)
     if median is None:
@@ -53,7 +53,7 @@ def _by_hour(hours: pl.DataFrame) -> pl.DataFrame:
 
 
 def _median_error_rate(hours: pl.DataFrame) -> float | None:
-    """The median hour's error rate, weighted by nothing: bursts are few, so they cannot move it."""
+    """The unweighted median of the hourly error rates: bursts are few, so they cannot move it."""
     rates = hours.filter(pl.col("count") > 0).select(pl.col("error_count") / pl.col("count")).to_series()
     median = rates.median()
     return float(median) if isinstance(median, float) else None

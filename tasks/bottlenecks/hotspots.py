@@ -1,7 +1,7 @@
-"""Places: where a bottleneck sits, and what is left of it elsewhere.
+"""Find hotspots: where a bottleneck is concentrated, and its rate elsewhere.
 
-A place is named only where chance would not put as much there: were the affected selections strewn at random, the
-number in a place would be hypergeometric. The bound is Bonferroni's over the values that were looked at.
+A hotspot is named only if it is statistically significant: if the affected selections were distributed at random, their
+number in one value would be hypergeometric. The bound has Bonferroni's correction for the values that were tested.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from models.documents import Hotspot
 from models.schema import UNKNOWN
 
 BOTTLENECK_MINIMUM_SAMPLE = 10
-"""Selections with a known value that a place has at least: chance is not normal over fewer."""
+"""Minimum number of selections with a known value in a hotspot: with fewer, the normal approximation fails."""
 
 FALSE_ALARM_RATE = 0.05
-"""How often a place is named, per dimension, where there is nothing to name."""
+"""False positive rate per dimension."""
 
 ROUNDING = 1e-9
-"""Of a whole: sums of equal rates differ by as much."""
+"""Relative rounding tolerance: sums of equal rates differ by as much."""
 
 DAY_HOURS = 24
 
@@ -46,7 +46,7 @@ class HotspotFrames:
 
 
 def hotspot_frames(parts: pl.DataFrame, hours: pl.DataFrame, zone: str) -> HotspotFrames:
-    """Rollups ready to be looked through; `hours` need only know their bucket."""
+    """Prepare rollups for the search; `hours` need only their bucket."""
     return HotspotFrames(parts, hours.with_columns(hour=pl.col("bucket").dt.convert_time_zone(zone).dt.hour()))
 
 
@@ -54,7 +54,7 @@ def hotspot_frames(parts: pl.DataFrame, hours: pl.DataFrame, zone: str) -> Hotsp
 class Measure:
     """A bottleneck's measure: the column `affected` over the column `known`, as `shown`.
 
-    `squares` adds up the squares of what `affected` adds up; of what is 0 or 1, that is `affected` itself.
+    `squares` is the sum of squares of the values in `affected`; for values of 0 or 1 it is `affected` itself.
     """
 
     affected: str
@@ -70,16 +70,16 @@ class Measure:
 def find_hotspots(
     where: HotspotFrames, measure: Measure, dimensions: Iterable[Dimension] = INPUT_COLUMNS
 ) -> tuple[Hotspot, ...]:
-    """Per dimension the value that adds most beyond what it would at the overall rate, the largest excess first.
+    """Per dimension the value with the largest excess over the overall rate, the largest excess first.
 
-    Of the day it is the stretch of hours that does, such as "22:00–02:00".
+    For the time of day it is a span of hours, such as "22:00–02:00".
     """
     found = [hotspot for dimension in dimensions if (hotspot := _hotspot(where.by(dimension), dimension, measure))]
     return tuple(hotspot for _, hotspot in sorted(found, key=lambda item: -item[0]))
 
 
 def merge_intervals(buckets: Iterable[datetime]) -> list[tuple[datetime, datetime]]:
-    """Adjacent hours joined, as [start, end), by time."""
+    """Merge adjacent hours to [start, end), by time."""
     joined: list[tuple[datetime, datetime]] = []
     for bucket in sorted(buckets):
         if joined and bucket <= joined[-1][1]:
@@ -90,7 +90,7 @@ def merge_intervals(buckets: Iterable[datetime]) -> list[tuple[datetime, datetim
 
 
 def is_significant(excess: float, error: float, comparisons: int) -> bool:
-    """Whether the largest of so many excesses is larger than chance would make it; one-sided."""
+    """Whether the largest of so many excesses is statistically significant; one-sided."""
     return excess > error * NormalDist().inv_cdf(1 - FALSE_ALARM_RATE / comparisons)
 
 
@@ -108,7 +108,7 @@ class _MeasureSums:
 
 
 def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> tuple[float, Hotspot] | None:
-    """The place with its excess; None where all is alike, or the difference is within chance."""
+    """The hotspot with its excess; None if there is no difference, or it is not significant."""
     column = INPUT_COLUMNS[dimension]
     sums = (pl.col(name).sum().cast(pl.Float64) for name in (measure.affected, measure.known, measure.squares))
     rows = rollups.group_by(column).agg(affected=next(sums), known=next(sums), squares=next(sums)).sort(column)
@@ -144,7 +144,7 @@ def _named(groups: dict[str, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]
 
 
 def _runs(groups: dict[int, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]:
-    """Every stretch of the day that is not all of it, past midnight too, the shortest first: of equals it is named."""
+    """Every span of the day but all of it, also across midnight, shortest first: the shortest of equals is named."""
     parts = [_MeasureSums()] * DAY_HOURS
     for length in range(1, DAY_HOURS):
         for first in range(DAY_HOURS):
@@ -153,6 +153,6 @@ def _runs(groups: dict[int, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]
 
 
 def _error(part: _MeasureSums, overall: _MeasureSums) -> float:
-    """How far chance alone moves a place's sum from its expectation."""
+    """The standard deviation of a value's sum under a random distribution."""
     variance = max(0.0, overall.squares - overall.affected**2 / overall.known) / overall.known
     return math.sqrt(variance * part.known * max(0.0, 1 - part.known / overall.known))

@@ -1,4 +1,4 @@
-"""Evidence: what a period's bottlenecks are told by, beside its own rollups."""
+"""Collect the inputs of a period's bottlenecks beside its own rollups."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tasks.rollups.query import RollupSlice, hours_before, hours_by, these_hours
 
 INPUT_KEYS = ("model_id", "complexity")
 INPUT_COLUMNS = (*REGRESSING, *COSTING)
-"""By what the models are told apart, and what is added up of them."""
+"""Key columns and sums of the frames by model."""
 
 
 @dataclass(frozen=True)
 class RuleInputs:
-    """Frames of sums by bucket, without histograms.
+    """Inputs as frames of sums by bucket, without histograms.
 
-    `models` are the period by model and complexity, and `models_earlier` the periods it may be compared with, the one
-    to be preferred first; their buckets are hours, or minutes where it is up to two hours long. `history` are the hours
-    of four weeks before the period. `by_dimension` are single hours by model, complexity and team: those that stand
-    out, and those that they are compared with.
+    `models` are the period by model and complexity, and `models_earlier` the periods that it may be compared with, in
+    order of preference; their buckets are hours, or minutes in periods of up to two hours. `history` are the hours of
+    four weeks before the period. `by_dimension` are single hours by model, complexity and team: the deviating ones and
+    those that they are compared with.
     """
 
     models: pl.DataFrame
@@ -40,10 +40,10 @@ class RuleInputs:
 def read_rule_inputs(
     connection: Connection, current: RollupSlice, earlier: Sequence[RollupSlice], limits: PerformanceMetrics
 ) -> RuleInputs:
-    """The evidence for a period.
+    """Query the inputs for a period.
 
-    `earlier` are the same period a week before, which has the same weekdays, and then the one just before it; one that
-    overlaps the period is left out.
+    `earlier` are the same period a week before, which has the same weekdays, and then the adjacent one before it; one
+    that overlaps the period is omitted.
     """
     history = hours_before(connection, current, HISTORY, SPENDING)
     spikes = find_spikes(current.hours, history, current.period.zone)

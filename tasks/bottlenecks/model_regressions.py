@@ -1,8 +1,8 @@
-"""Regress: models that do worse than before, each by itself.
+"""Detect model regressions: models that are worse than before, each compared with itself.
 
-A model is compared with itself over the complexity classes that it served in both periods, the earlier one weighted to
-the later one's mix of them: a model that is given harder requests than before has not become worse. The unit of chance
-is the hour (the minute in short periods), as for tasks.comparison.trends.
+A model is compared over the complexity classes that it served in both periods, the earlier one weighted to the later
+one's mix of them: a model that gets harder requests than before has not become worse. The sampling unit is the hour
+(the minute in short periods), as for tasks.comparison.trends.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
 
 REGRESSING = ("count", "error_count", "response_time_count", "response_time_sum_ms", "accuracy_count", "accuracy_sum")
-"""The columns of rollups that are looked at here."""
+"""The columns of rollups that are used here."""
 
 JUDGED = (KpiName.RESPONSE_TIME, KpiName.SELECTION_ACCURACY, KpiName.ERROR_RATE)
-"""What is a model's own doing: the cache and the price are not."""
+"""Metrics that depend on the model itself, unlike cache and price."""
 
 BOTTLENECK_MINIMUM_SAMPLE = 100
-"""Selections with a known value on each side: the optimizer asks for as many before it changes anything."""
+"""Minimum number of selections with a known value on each side, the same as the optimizer requires."""
 CLASS_MINIMUM_SAMPLE = 30
-"""The same of a complexity class, so that a handful of requests is not given the weight of many."""
+"""The same per complexity class, so that a handful of requests does not get the weight of many."""
 
 MINIMUM_SLOWDOWN = 0.10
-"""As a part of the response time before: providers are faster or slower by some percent from day to day."""
+"""As a share of the earlier response time: providers vary by some percent from day to day."""
 MINIMUM_RATE_CHANGE = 0.01
-"""Of an error rate or accuracy, 1 percentage point: a third or less of what lies between the default limits."""
+"""For an error rate or accuracy, 1 percentage point: at most a third of the distance between default limits."""
 
 FALSE_ALARM_RATE = 0.05
-"""How often anything at all is reported where nothing changed for any model, by Holm's correction (Holm 1979)."""
+"""Family-wise false positive rate over all models and metrics, by Holm's correction (Holm 1979)."""
 
 LARGEST_REGRESSIONS = 3
 
 
 @dataclass(frozen=True)
 class _ModelChange:
-    """`size` is how much worse it became, as a multiple of the smallest change that is worth telling."""
+    """`size` is how much worse it became, as a multiple of the smallest change that is reported."""
 
     model_id: str
     metric: KpiName
@@ -60,10 +60,10 @@ class _ModelChange:
 def regressions(
     now: pl.DataFrame, earlier: Sequence[pl.DataFrame], limits: PerformanceMetrics
 ) -> list[ModelRegression]:
-    """Up to three changes for the worse, the worst first, that are beyond chance and large enough to matter.
+    """Up to three changes for the worse, the worst first, that are statistically significant and large enough.
 
-    All frames are sums by bucket, model and complexity. `earlier` are the periods that may be compared with, the one to
-    be preferred first: each model and metric is compared with the first in which it has enough buckets.
+    All frames are sums by bucket, model and complexity. `earlier` are the periods that may be compared with, in order
+    of preference: each model and metric is compared with the first in which it has enough buckets.
     """
     changes = list(_changes(now, earlier))
     worse = [change for change in _significant(changes) if change.size > 1]
@@ -77,7 +77,7 @@ def regressions(
 
 
 def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_ModelChange]:
-    """Every comparison that can be made, for the better too: the correction is for all of them."""
+    """Every possible comparison, improvements too: the correction covers all of them."""
     for name in JUDGED:
         sides = [_of(frame, METRICS[name]) for frame in (now, *earlier)]
         pairs = [_comparable_hours(sides[0], side) for side in sides[1:]]
@@ -89,7 +89,7 @@ def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Mo
 
 
 def _of(rollups: pl.DataFrame, metric: Metric) -> pl.DataFrame:
-    """`above` and `below` the line by bucket, model and complexity, where anything is known."""
+    """Numerator `above` and denominator `below` by bucket, model and complexity, where known."""
     above, below = ratio_sums(metric)
     sums = rollups.group_by("bucket", "model_id", "complexity").agg(
         above=pl.col(above).sum().cast(pl.Float64), below=pl.col(below).sum().cast(pl.Float64)
@@ -149,7 +149,7 @@ def _chance(change: float, error: float, freedom: int) -> float:
 
 
 def _significant(changes: Sequence[_ModelChange]) -> Iterator[_ModelChange]:
-    """Holm's: the least likely is held against CHANCE over all, the next against CHANCE over the rest, and so on."""
+    """Holm's: the least likely is compared with CHANCE over all, the next with CHANCE over the remaining, and so on."""
     for tested, change in enumerate(sorted(changes, key=lambda change: change.chance)):
         if change.chance > FALSE_ALARM_RATE / (len(changes) - tested):
             return

@@ -1,9 +1,9 @@
-"""Spikes: stretches of hours that cost far more than the same hours usually do.
+"""Detect spend spikes: consecutive hours that cost far more than their baseline.
 
-What an hour usually costs is the median over the same hour of the week in the four weeks before it, or where weeks are
-missing, over the same hour of the day. How far chance moves it is judged on the logarithm, because spend varies by
-factors. Chance is how far so many requests of such costs scatter, and beyond that as much as hours of late have been
-off; or how far the earlier same hours were from each other, where that is more.
+An hour's baseline is the median over the same hour of the week in the four weeks before it, or if weeks are missing,
+over the same hour of the day. Its random variation is estimated on the logarithm, because spend varies by factors. The
+variation is the scatter of so many requests with such costs, plus the recent deviation of hours from their baseline; or
+the spread of the earlier same hours, if that is larger.
 """
 
 from __future__ import annotations
@@ -27,48 +27,48 @@ from tasks.bottlenecks.hotspots import (
 )
 
 SPENDING = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")
-"""The columns of rollups that are looked at here."""
+"""The columns of rollups that are used here."""
 
 HISTORY = timedelta(weeks=4, hours=1)
-"""How far back an hour is compared; the clock may have been put back meanwhile."""
+"""How far back an hour is compared; includes an hour for clock changes."""
 
 WEEKS, MINIMUM_WEEKS = 4, 3
 MINIMUM_DAYS = 7
-"""Of the same hour of the day, so that a Monday after a weekend is not compared with that weekend alone."""
+"""Minimum days of the same hour of the day, so that a Monday is not compared with a weekend alone."""
 
 SPIKE_DEVIATIONS = 4.0
-"""So many standard deviations are beyond chance also where hundreds of hours are looked at."""
+"""Standard deviations that are significant even among hundreds of evaluated hours."""
 BESIDE_DEVIATIONS = 2.0
-"""The same for an hour beside one that is beyond chance by itself."""
+"""The same for an hour adjacent to a significant one."""
 SPIKE_FACTOR = 2.0
 SPIKE_MINIMUM_USD = 5.0
-"""What a spike costs beyond usual at least: less than anybody's time to look into it."""
+"""Minimum excess of a spike over the baseline: a smaller one is not worth investigating."""
 LARGEST_SPIKES = 3
 
 CARRYING_PART = 0.2
-"""A place is named where it adds, beyond its usual share, at least this part of what a spike costs beyond usual."""
+"""A hotspot is named if its excess over its baseline share is at least this part of the spike's excess."""
 
 MINIMUM_HOURS = 24
-"""Hours with something to compare them with, below which it is not known how far chance moves an hour."""
+"""Minimum number of hours with a baseline to estimate the random variation of an hour."""
 
 COMPARABLE_COVERAGE = 0.8
-"""An earlier hour counts where the share of its selections with a known cost is at least this part of the hour's own:
-else spend would seem to have risen when it was only begun to be recorded."""
+"""An earlier hour counts if the share of its selections with a known cost is at least this part of the hour's own:
+otherwise spend would seem to rise when it only began to be recorded."""
 
 SMALLEST_USD = 0.01
-"""Hours that cost less are alike; it also gives those that cost nothing a logarithm."""
+"""Floor of an hour's cost, so that an hour without cost has a logarithm."""
 
 _MAD_TO_SIGMA = 1.4826
 """A normal distribution's standard deviation over its median absolute deviation."""
 _LARGEST_RESTLESSNESS, _HALVINGS = 8.0, 20
-"""Hours that are apart by a factor of e^8 are not told from those further apart, nor by one of less than e^0.00001."""
+"""Bounds of the logarithmic deviation: factors beyond e^8 or below e^0.00001 are not distinguished."""
 
 
 @dataclass(frozen=True)
 class Spike:
-    """A stretch [start, end) of `hours`, and the `earlier` ones that say what it usually costs.
+    """A span [start, end) of `hours`, and the `earlier` ones that form its baseline.
 
-    `deviations` is by how many standard deviations the hour that stands out most does.
+    `deviations` is the largest deviation of an hour in standard deviations.
     """
 
     start: datetime
@@ -86,10 +86,10 @@ class Spike:
 
 
 def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, by_dimension: pl.DataFrame) -> list[SpendSpike]:
-    """Up to three spikes of the period that `hours` are of, the largest first; `history` are the hours before it.
+    """Up to three spikes in the period of `hours`, the largest first; `history` are the hours before it.
 
-    `by_dimension` has at least the hours of each spike and the earlier ones by model, complexity and team. A place is
-    named where it has a larger share of the spend than it usually has; its rates are spend in USD.
+    `by_dimension` has at least the hours of each spike and the earlier ones by model, complexity and team. A hotspot is
+    named if its share of the spend is larger than in its baseline; its rates are spend in USD.
     """
     return [
         SpendSpike(
@@ -107,7 +107,7 @@ def spend_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str, by_dimen
 
 
 def find_spikes(hours: pl.DataFrame, history: pl.DataFrame, zone: str) -> list[Spike]:
-    """Up to three stretches of `hours`, the largest excess first."""
+    """Up to three spans of `hours`, the largest excess first."""
     compared = _compared(pl.concat([_by_hour(history), _by_hour(hours)]), zone)
     if compared.height < MINIMUM_HOURS:
         return []
@@ -134,14 +134,14 @@ def _by_hour(rollups: pl.DataFrame) -> pl.DataFrame:
 
 
 def _compared(series: pl.DataFrame, zone: str) -> pl.DataFrame:
-    """Each hour that has enough earlier ones, with what those say of it."""
+    """Each hour with enough earlier ones, with its baseline."""
     by_week = _baseline(_pairs(series, zone, range(7, 7 * WEEKS + 1, 7))).filter(pl.col("pairs") >= MINIMUM_WEEKS)
     by_day = _baseline(_pairs(series, zone, range(1, 7 * WEEKS + 1))).filter(pl.col("pairs") >= MINIMUM_DAYS)
     return pl.concat([by_week, by_day.join(by_week, on="bucket", how="anti")]).sort("bucket")
 
 
 def _pairs(series: pl.DataFrame, zone: str, days: range) -> pl.DataFrame:
-    """Every hour beside those of the same local time so many days before it."""
+    """Join every hour with those of the same local time so many days before."""
     local = pl.col("bucket").dt.convert_time_zone(zone).dt.replace_time_zone(None)
     coverage = pl.col("cost_count") / pl.col("count")
     hours = series.select("bucket", "cost_count", usd="cost_sum_usd", squares="cost_sum_sq", known=coverage, at=local)
@@ -151,16 +151,16 @@ def _pairs(series: pl.DataFrame, zone: str, days: range) -> pl.DataFrame:
 
 
 def _baseline(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Per hour its usual cost, the logarithm of its own over that, and how far chance alone moves it.
+    """Per hour its baseline cost, the logarithm of its own over that, and its random variation.
 
     `scatter` is by how many requests come and what each costs, `spread` by the earlier hours' distance from each other.
     """
     earlier, own = (pl.max_horizontal(pl.lit(SMALLEST_USD), name) for name in ("usd_earlier", "usd"))
     baseline = earlier.median()
-    # The median of a few is off by chance as well.
+    # The median of a few has a random error as well.
     both = (1 + math.pi / (2 * pl.len())).sqrt()
-    # The variance of a sum of costs, when how many come is left to chance, is the sum of their squares. An hour's own
-    # counts too: what hangs on a few requests may be chance, however much it is.
+    # The variance of a sum of costs of a random number of requests is the sum of their squares. An hour's own counts
+    # too: a cost that depends on a few requests may be random, however large it is.
     scatter = pl.max_horizontal(
         both * pl.col("squares_earlier").mean().sqrt() / baseline, pl.col("squares").first().sqrt() / own.first()
     )
@@ -176,7 +176,7 @@ def _baseline(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _restlessness(compared: pl.DataFrame) -> float:
-    """The standard deviation that, beside `scatter`, makes the median hour as far off as chance would have it."""
+    """The standard deviation that, added to `scatter`, explains the deviation of the median hour."""
     deviation, scatter = compared["deviation"].abs(), compared["scatter"]
 
     def is_too_small(extra: float) -> bool:
@@ -212,7 +212,7 @@ def _hotspots(spike: Spike, by_dimension: pl.DataFrame) -> tuple[Hotspot, ...]:
 
 
 def _hotspot(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tuple[float, Hotspot] | None:
-    """The value whose share of the spend has grown most, with what it adds by that in USD; None within chance."""
+    """The value whose share of the spend has grown most, with what it adds by that in USD; None if not significant."""
     column = INPUT_COLUMNS[dimension]
     groups = _spend(now, column).join(_spend(then, column), on=column, how="full", coalesce=True, suffix="_earlier")
     overall, before = float(now["cost_sum_usd"].sum()), float(then["cost_sum_usd"].sum())
@@ -247,5 +247,5 @@ def _spend(rollups: pl.DataFrame, column: str) -> pl.DataFrame:
 
 
 def _error(share: float, squares: float, all_squares: float) -> float:
-    """How far chance moves a place's spend from its share of the whole, by the squares of the costs."""
+    """The standard deviation of a value's spend around its share of the total, from the squares of the costs."""
     return math.sqrt((1 - share) ** 2 * squares + share**2 * max(0.0, all_squares - squares))

@@ -1,1 +1,1 @@
-"""One period against another: trends, volume, usage, what drove the spend."""
+"""Compare one period with another: trends, volume, usage, spend drivers."""

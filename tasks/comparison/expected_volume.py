@@ -1,4 +1,4 @@
-"""Usual: how many selections there were by the hour or day, and how many are usual then."""
+"""Compute the number of selections by hour or day, and its baseline."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ DAY_HOURS = 24
 WEEK_HOURS = WEEK_DAYS * DAY_HOURS
 
 LEAST_WEEKS = 2
-"""Whole weeks below which nothing is called usual: of a single one nobody knows how it scatters."""
+"""Minimum number of whole weeks for a baseline: a single one does not show the variation."""
 
 DAILY_FROM = timedelta(days=4)
-"""From this length on a period's volume is told by day."""
+"""From this length on a period's volume is shown by day."""
 
 
 def volume(current: RollupSlice, before: Before, bucket: Literal["hour", "day"]) -> tuple[VolumePoint, ...]:
-    """Selections by hour or day, in order of time, beside what is usual then by the whole weeks that are known.
+    """Selections by hour or day, in order of time, with their baseline from the known whole weeks.
 
-    Of a bucket that is not over nothing is usual.
+    A bucket that has not ended has no baseline.
     """
     period, level = current.period, Level(bucket)
     counted = dict(current.hours.group_by("bucket").agg(pl.col("count").sum()).iter_rows())
@@ -48,12 +48,12 @@ def volume(current: RollupSlice, before: Before, bucket: Literal["hour", "day"])
 
 
 def volume_bucket(period: Period) -> Literal["hour", "day"]:
-    """The length of time by which a period's volume is told."""
+    """The bucket length of a period's volume."""
     return "day" if period.length >= DAILY_FROM else "hour"
 
 
 def hours_of_week(current: RollupSlice) -> tuple[HourOfWeek, ...]:
-    """Selections of each hour of the week that the period has, on average, Monday first."""
+    """Average selections of each hour of the week in the period, Monday first."""
     period = current.period
     counted = dict(current.hours.group_by("bucket").agg(pl.col("count").sum()).iter_rows())
     found: dict[tuple[int, int], list[int]] = {}
@@ -70,7 +70,7 @@ def hours_of_week(current: RollupSlice) -> tuple[HourOfWeek, ...]:
 
 
 def _weeks_of_hours(weeks: RollupSlice, known_weeks: int) -> Numbers | None:
-    """Selections by week, the newest first, and hour of the week; None of fewer weeks than LEAST_WEEKS."""
+    """Selections by week, the newest first, and hour of the week; None if there are fewer weeks than LEAST_WEEKS."""
     if known_weeks < LEAST_WEEKS:
         return None
     period = weeks.period
@@ -90,7 +90,7 @@ def _weeks_of_hours(weeks: RollupSlice, known_weeks: int) -> Numbers | None:
 
 
 def _mean(grid: Numbers | None, hour: datetime, period: Period) -> float:
-    """What is usual within as much of an hour as lies in the period."""
+    """The baseline of the part of an hour that lies in the period."""
     if grid is None:
         return 0.0
     local = period.local(hour)
@@ -99,7 +99,7 @@ def _mean(grid: Numbers | None, hour: datetime, period: Period) -> float:
 
 
 def _expected_points(expected: Numbers, grid: Numbers | None, level: Level) -> Sequence[Interval | None]:
-    """Intervals around what is expected, which all of them hold at once in CONFIDENCE of the periods."""
+    """Simultaneous intervals around the expected counts: all hold in CONFIDENCE of the periods."""
     if grid is None:
         return [None] * len(expected)
     counts = grid if level is Level.HOUR else grid.reshape(len(grid), WEEK_DAYS, DAY_HOURS).sum(axis=2)
@@ -108,8 +108,8 @@ def _expected_points(expected: Numbers, grid: Numbers | None, level: Level) -> S
     dispersion, freedom = float(found.dispersion[0]), float(found.freedom[0])
     if freedom < MINIMUM_FREEDOM:
         return [None] * len(expected)
-    # On the scale of square roots counts scatter alike and evenly to both sides, also where few are usual. The mean of
-    # so many weeks is itself not known for certain.
+    # On a square root scale the variance of counts is constant and symmetric, also where few are expected. The mean of
+    # so many weeks has an error of its own.
     reach = student(1 - (1 - CONFIDENCE) / len(expected), freedom) * math.sqrt(dispersion * (1 + 1 / len(grid))) / 2
     bounds = zip(
         expected, np.maximum(0.0, np.sqrt(expected) - reach) ** 2, (np.sqrt(expected) + reach) ** 2, strict=True

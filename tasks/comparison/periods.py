@@ -1,8 +1,8 @@
-"""Alike: which parts of two periods can be held against each other, and how.
+"""Find the comparable parts of two periods.
 
-Only what is over and settled is compared, with just as much of the earlier period. And only like with like: a Monday
-has more requests than its Sunday, which is rhythm and no news. Hours are alike where they are the same hour of the day,
-working days and weekends apart, as for a change of the config (docs/loop.md).
+Only what is over and final is compared, with the same part of the earlier period. Only comparable hours are compared:
+a Monday has more requests than its Sunday, which is rhythm, not a change. Hours are comparable if they are the same
+hour of the day, with working days and weekends separate, as for a config change (docs/loop.md).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from models.period import Level, Period, floor_to, next_start
 from tasks.rollups.query import RollupSlice
 
 LATE_ARRIVAL_GRACE = timedelta(minutes=2)
-"""How long the last rows of a minute may take to come: a router writes within seconds, a batch of it later."""
+"""How late the last rows of a minute may arrive: a router writes within seconds, in batches later."""
 
 HOUR_MATCHED_SHARE = 0.95
-"""Part of the hours that must face one of their own kind for the two to be held against each other hour by hour."""
+"""Share of the hours that must match one of their own kind for an hour-matched comparison."""
 SAME_MIX_SHARE = 0.9
-"""Part of the hours that must be of the same kinds for the two to be compared as a whole: thirty days and the thirty
-before them may differ by two weekdays."""
+"""Share of the hours that must be of the same kinds for a comparison as a whole: thirty days and the thirty before them
+may differ by two weekdays."""
 
 SATURDAY = 5
 HOUR = timedelta(hours=1)
 
 
 class Comparability(StrEnum):
-    """Whether hours face their like, the hours as a whole are alike, one lies right after the other, or none of it."""
+    """The comparability of two periods: hour-matched, same mix of hours, adjacent, or none of these."""
 
     HOUR_MATCHED = "paired"
     SAME_MIX = "mixed"
@@ -41,7 +41,7 @@ class Comparability(StrEnum):
 
 @dataclass(frozen=True)
 class ComparedPeriods:
-    """What is compared of either period; `until` is where the later one is cut, because the rest of it is open yet."""
+    """The compared parts of both periods; `until` is where the later one is cut, because the rest is not final."""
 
     now: Period
     then: Period
@@ -57,9 +57,9 @@ TOO_COARSE = "of that time only hours are kept, which do not face those of this 
 def comparable_periods(
     current: RollupSlice, before: RollupSlice, final_at: datetime | None = None
 ) -> ComparedPeriods | str:
-    """The comparable parts of two periods, or why there are none. What lies before `final_at` changes no more.
+    """The comparable parts of two periods, or why there are none. Data before `final_at` is final.
 
-    Where an edge of either was rounded outward, both are cut to the whole hours within.
+    If an edge of either was rounded outward, both are cut to the whole hours within.
     """
     requested, earlier, zone = current.requested_period, before.requested_period, current.period.zone
     if earlier.end > requested.start:
@@ -83,22 +83,22 @@ def comparable_periods(
 
 
 def final_until(current: RollupSlice, now: datetime) -> datetime:
-    """Before what instant nothing changes any more, by when rows were counted last."""
+    """The instant before which data is final, given the time of the last rollup update."""
     return min(now, current.rollups_updated_at or now) - LATE_ARRIVAL_GRACE
 
 
 def known_end(current: RollupSlice, now: datetime) -> datetime:
-    """The end of a period, or the minute up to which it is over and settled."""
+    """The end of a period, or the minute up to which it is over and final."""
     return min(current.period.end, floor_to(Level.MINUTE, final_until(current, now), current.period.zone))
 
 
 def clock_length(start: datetime, end: datetime, zone: str) -> timedelta:
-    """How far the zone's clock is from one instant to the other: 24 hours on days of 23 and 25 as well."""
+    """The distance between two instants on the zone's clock: 24 hours on days of 23 and 25 as well."""
     return _clock(end, zone) - _clock(start, zone)
 
 
 def kind_of(local: datetime) -> tuple[bool, int]:
-    """Of an hour on the zone's clock: whether it lies on a weekend, and which hour of the day it is."""
+    """The kind of an hour on the zone's clock: whether it lies on a weekend, and its hour of the day."""
     return local.weekday() >= SATURDAY, local.hour
 
 

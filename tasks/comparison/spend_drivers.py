@@ -1,9 +1,9 @@
-"""Cause: what carries most of a change of spend.
+"""Find the main driver of a change in spend.
 
-The change is parted exactly. What a class of requests costs is their number × the share that each model gets × what a
-model's request costs on average, and that is a mean over cache hits and what the model answers itself. Each factor's
-change is taken at the mean of both periods for the others (Bennet 1920), so that the parts add up to the change.
-How sure a part is, is told by leaving out stretches of time, the same ones of both periods (the jackknife; Efron and
+The change is decomposed exactly. The cost of a class of requests is their number × the share that each model gets × the
+average cost of a model's request, which is a mean over cache hits and requests that the model answers itself. Each
+factor's change is taken at the mean of both periods for the others (Bennet 1920), so that the parts sum to the change.
+The error of a part is estimated by leaving out time blocks, the same ones of both periods (the jackknife; Efron and
 Stein 1981): requests close in time resemble each other.
 """
 
@@ -30,27 +30,27 @@ from tasks.statistics.intervals import around, student
 Numbers = npt.NDArray[np.float64]
 
 COSTING = ("cost_count", "cost_sum_usd", "cache_hit_cost_count", "cache_hit_cost_sum_usd")
-"""The columns of rollups that are looked at here."""
+"""The columns of rollups that are used here."""
 
 CARRIES = 0.5
-"""What makes at least this part of a change is its cause."""
+"""Minimum share of a change for its main driver."""
 
 OWN_SHARE = 0.75
-"""A single class or model is named where it makes this part of what all of them do."""
+"""Minimum share of a driver's effect for naming a single class or model."""
 
 LARGEST_COVERAGE_CHANGE = 0.02
-"""Where the cost became known for more of the selections than this, spend grew on paper."""
+"""Maximum growth of the share of selections with a known cost: beyond it, spend grew only in the records."""
 
 BLOCKS, LEAST_BLOCKS = 12, 6
 DAILY_FROM = timedelta(days=6)
-"""From this length on the stretch that is left out is a day, else a twelfth of the period."""
+"""From this length on a jackknife block is a day, else a twelfth of the period."""
 
 Kind = Literal["volume", "routing", "cache", "price"]
 
 
 @dataclass(frozen=True)
 class Side:
-    """A period: what was gathered, and its hours (minutes in short periods) by model and complexity, with COSTING."""
+    """A period: its rollup slice, and its hours (minutes in short periods) by model and complexity, with COSTING."""
 
     rollup_slice: RollupSlice
     rows: pl.DataFrame
@@ -58,20 +58,20 @@ class Side:
 
 @dataclass(frozen=True)
 class Spending:
-    """A period, and the earlier ones that its spend may be compared with by the names that trends have for them."""
+    """A period, and the earlier ones that its spend may be compared with, by their names in trends."""
 
     now: Side
     earlier: Mapping[str, Side]
 
     def cause(self, trend: Trend) -> SpendCause | None:
-        """The cause of a change of spend; None also where the period that it is against is not at hand."""
+        """The main driver of a change in spend; None also if the compared period is not available."""
         before = self.earlier.get(trend.compared_with)
         return None if before is None else spend_cause(self.now, before, trend)
 
 
 def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
-    """What carries most of a change of spend that is more than noise; None where nothing does beyond chance."""
-    # Of a period that is not over, the trend is over a part.
+    """The main driver of a significant change in spend; None if no driver is significant."""
+    # For a period that is not over, the trend covers a part.
     is_significant = trend.direction in (Direction.MORE, Direction.LESS) and trend.upto is None
     if not is_significant or trend.compared_with == "sameWeekdaysBefore" or _is_better_known(now, before):
         return None
@@ -97,7 +97,7 @@ def spend_cause(now: Side, before: Side, trend: Trend) -> SpendCause | None:
 
 @dataclass(frozen=True)
 class _Cells:
-    """COSTING added up: `sums` by side (now, before), stretch of time, column, class and model."""
+    """Sums of COSTING: `sums` by side (now, before), time block, column, class and model."""
 
     classes: tuple[str, ...]
     models: tuple[str, ...]
@@ -108,7 +108,7 @@ class _Cells:
         return np.asarray(self.sums.sum(axis=1))
 
     def without(self, block: int) -> Numbers:
-        """The whole, estimated from all stretches but one."""
+        """The total, estimated from all blocks but one."""
         blocks = self.sums.shape[1]
         return np.asarray((self.overall - self.sums[:, block]) * blocks / (blocks - 1))
 
@@ -126,7 +126,7 @@ def _cells(now: Side, before: Side) -> _Cells:
 
 
 def _with_period(side: Side, index: int) -> pl.DataFrame:
-    """Rows with the index of their side and with which part of the period was over at their start."""
+    """Rows with the index of their side and the elapsed part of the period at their start."""
     period = side.rollup_slice.period
     over = (pl.col("bucket") - period.start).dt.total_seconds() / period.length.total_seconds()
     keys = (pl.lit(index).alias("side"), over.clip(0.0, 1.0).alias("over"), "complexity", "model_id")
@@ -134,7 +134,7 @@ def _with_period(side: Side, index: int) -> pl.DataFrame:
 
 
 def _is_better_known(now: Side, before: Side) -> bool:
-    """Whether the cost is known for a clearly other share of the selections than before."""
+    """Whether the share of selections with a known cost clearly differs from before."""
     shares = [total(side.rollup_slice.parts).coverage_of("cost_count").share for side in (now, before)]
     return abs(shares[0] - shares[1]) > LARGEST_COVERAGE_CHANGE
 
@@ -144,10 +144,9 @@ def _is_better_known(now: Side, before: Side) -> bool:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A change's parts by class and model, of which volume is by class alone; all add up to `change`.
+    """A change's parts by class and model, volume by class only; all sum to `change`.
 
-    `unit_costs` is what a request of a class costs, and `moved` how many more of them than before a model got of as
-    many.
+    `unit_costs` is the cost of a class's request, `moved` how many more than before a model got at equal volume.
     """
 
     change: float
@@ -189,7 +188,7 @@ def decompose_change(sums: Numbers) -> Decomposition:
 
 
 def _known_means(above: Numbers, below: Numbers) -> Numbers:
-    """By side; where one side has none it is taken from the other, so that nothing changes there."""
+    """The ratio by side; a side without data takes the other's, so that nothing changes there."""
     means = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return np.asarray(np.where(below > 0, means, means[::-1]))
 
@@ -199,7 +198,7 @@ def _change(sides: Numbers) -> Numbers:
 
 
 def _effects(decomposition: Decomposition, cells: _Cells) -> dict[_ChangePart, float]:
-    """Each kind's part in the change, over all and by what can be named."""
+    """Each kind's part in the change, in total and by the names that it can have."""
     by_class: dict[Kind, Numbers] = {
         "volume": decomposition.volume,
         "routing": decomposition.routing.sum(axis=1),
@@ -217,7 +216,7 @@ def _effects(decomposition: Decomposition, cells: _Cells) -> dict[_ChangePart, f
 
 
 def _largest(effects: Mapping[_ChangePart, float], change: float) -> _ChangePart | None:
-    """The part that carries most, told by the single class and model that make most of it."""
+    """The largest part, with the single class and model that contribute most to it."""
     shares = {part: effect / change for part, effect in effects.items()} if change else {}
     carrying = {part: share for part, share in shares.items() if share >= CARRIES}
     if not carrying:
@@ -232,7 +231,7 @@ def _largest(effects: Mapping[_ChangePart, float], change: float) -> _ChangePart
 
 
 def _spread(part: _ChangePart, cells: _Cells) -> float | None:
-    """Half of the width of a part's interval; None where too few stretches have data."""
+    """Half of the width of a part's interval; None if too few blocks have data."""
     blocks = int((cells.sums[:, :, 0].sum(axis=(2, 3)) > 0).all(axis=0).sum())
     if blocks < LEAST_BLOCKS:
         return None
@@ -246,14 +245,14 @@ def _spread(part: _ChangePart, cells: _Cells) -> float | None:
 
 
 def _class_name(part: _ChangePart, cells: _Cells) -> str | None:
-    """A class's name; a single one is all there is."""
+    """A class's name; None if there is only one."""
     return None if part.complexity is None or len(cells.classes) == 1 else group_name("complexity", part.complexity)
 
 
 def _names(
     part: _ChangePart, decomposition: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
 ) -> dict[str, str | None]:
-    """Which models took over from which, whose requests cost more, or which team asked more."""
+    """The models that took over, those whose requests cost more, or the team that asked more."""
     if part.kind == "routing":
         return _models(part, decomposition, cells)
     if part.kind == "volume":
@@ -262,11 +261,11 @@ def _names(
 
 
 def _models(part: _ChangePart, decomposition: Decomposition, cells: _Cells) -> dict[str, str | None]:
-    """Of the models that got more, and of those that got less, the one that changed the spend most."""
+    """The model that changed the spend most, among those that got more and among those that got less."""
     rows = [row for row, name in enumerate(cells.classes) if part.complexity in (None, name)]
     sign = math.copysign(1.0, decomposition.change)
     moved = decomposition.moved[rows].sum(axis=0)
-    # What a model's request costs beyond the class's average, times how many it got, is what its taking over did.
+    # A takeover's effect is the cost of a model's request beyond the class's average, times its requests.
     beyond = (decomposition.routing[rows] - decomposition.moved[rows] * decomposition.unit_costs[rows][:, None]).sum(
         axis=0
     ) * sign
@@ -280,7 +279,7 @@ def _models(part: _ChangePart, decomposition: Decomposition, cells: _Cells) -> d
 def _team(
     part: _ChangePart, decomposition: Decomposition, cells: _Cells, rollups: tuple[pl.DataFrame, pl.DataFrame]
 ) -> str | None:
-    """The team whose requests make at least half of what more or fewer requests did; None where only one asks."""
+    """The team with at least half of the effect of volume; None if there is only one."""
     if len({team for rows in rollups for team in rows["team"]}) == 1:
         return None
     unit_costs = dict(zip(cells.classes, decomposition.unit_costs, strict=True))

@@ -1,9 +1,9 @@
-"""Trends: a period's headline numbers against an earlier period's, and whether the change is more than noise.
+"""Compute trends: a period's headline numbers compared with an earlier period's, and whether the change is significant.
 
-Selections close in time resemble each other, so the unit of chance is the hour (the minute in short periods), not the
-selection. Each hour is held against its like in the earlier period, so that the rhythm of the day is no noise: a total
-by what hours differ beyond a common factor, a ratio by the residuals of the ratio estimator (Cochran, Sampling
-Techniques, ch. 6). Neighbouring hours resemble each other too: what they have in common counts once (Zwiers and von
+Selections close in time resemble each other, so the sampling unit is the hour (the minute in short periods), not the
+selection. Each hour is compared with its matching hour in the earlier period, so that the rhythm of the day is not
+noise: a total by what hours differ beyond a common factor, a ratio by the residuals of the ratio estimator (Cochran,
+Sampling Techniques, ch. 6). Neighbouring hours are correlated: what they have in common counts once (Zwiers and von
 Storch 1995).
 """
 
@@ -38,16 +38,16 @@ from tasks.statistics.intervals import around, student
 Floats = npt.NDArray[np.float64]
 
 MINIMUM_BUCKETS = 6
-"""Hours (or minutes) with data that each side needs before a change is judged; a variance of fewer is a guess."""
+"""Minimum hours (or minutes) with data on each side to assess a change: the variance of fewer is unreliable."""
 
 KINDS = 48
-"""Of hours: 24 of working days, and 24 of weekends."""
+"""Kinds of hours: 24 of working days, and 24 of weekends."""
 
 LEAST_FREEDOM = 3.0
-"""Independent hours, less one, that a series counts for at least, however alike its neighbours are."""
+"""Minimum effective number of independent hours, less one, however correlated neighbours are."""
 
 LARGEST_CORRELATION = 0.9
-"""Correlation of neighbours up to which it is believed; nearer to 1 a short series says little."""
+"""Upper bound of the neighbours' correlation: nearer to 1 a short series is unreliable."""
 
 NO_DATA, NO_DATA_BEFORE = "no data in this period", "no data in the period compared with"
 TOO_SHORT = "too short to tell a change from chance"
@@ -66,13 +66,13 @@ HEADLINE_METRICS = (
 )
 
 USAGE_METRICS = ("promptTokensPerSelection", "completionTokensPerSelection", "userSatisfaction")
-"""What selections are like, for the report about usage."""
+"""Averages of selections, for the usage report."""
 
 
 def against(
     current: RollupSlice, earlier: Mapping[ComparedWith, RollupSlice], now: datetime, recorded_from: datetime | None
 ) -> tuple[Trend, ...]:
-    """The trends against each earlier period that does not overlap this one, by what is known and settled at `now`."""
+    """The trends against each earlier period that does not overlap this one, from data that is final at `now`."""
     final_at = final_until(current, now)
     differences = {
         name: before
@@ -95,10 +95,10 @@ def trends(
     final_at: datetime | None = None,
     recorded_from: datetime | None = None,
 ) -> tuple[Trend, ...]:
-    """One Trend per metric, in their order, over what is over and settled of the period and as much of the earlier one.
+    """One Trend per metric, in their order, over the final part of the period and the same part of the earlier one.
 
-    `metrics` are names of models.metrics. What lies before `final_at` changes no more, and before `recorded_from`
-    nothing was recorded.
+    `metrics` are names of models.metrics. Data before `final_at` is final, and before `recorded_from` nothing was
+    recorded.
     """
     found = comparable_periods(current, before, final_at)
     if isinstance(found, str):
@@ -131,9 +131,9 @@ class _Series:
 
     @classmethod
     def of(cls, metric: Metric) -> _Series:
-        """Raises ValueError for a metric that no sums make."""
+        """Raises ValueError for a metric without sums."""
         if metric.sums is None:
-            raise ValueError(f"{metric.name} is made of no sums: nothing tells its scatter by the hour")
+            raise ValueError(f"{metric.name} has no sums: its hourly variation is unknown")
         return cls(metric.name, metric.sums.numerator, metric.sums.denominator, *_DIRECTIONS[metric.better])
 
 
@@ -142,7 +142,7 @@ _DIRECTIONS = {
     Better.LOWER: (Direction.WORSE, Direction.BETTER),
     Better.NEITHER: (Direction.MORE, Direction.LESS),
 }
-"""What a rise and a fall are."""
+"""The directions of a rise and a fall."""
 
 
 def _unknown_trend(name: str, compared_with: ComparedWith, reason: str) -> Trend:
@@ -161,7 +161,7 @@ def _trend(
     *,
     is_partial: bool,
 ) -> Trend:
-    # That of a total nothing is told by the minute: hours differ by more than their minutes show.
+    # A total is not compared by minutes: hours differ by more than their minutes show.
     by_minute = metric.denominator is not None and not (current.minutes.is_empty() or before.minutes.is_empty())
     now = _buckets(metric, current.minutes if by_minute else current.hours, found.now)
     then = _buckets(metric, before.minutes if by_minute else before.hours, found.then)
@@ -181,7 +181,7 @@ def _trend(
 
 
 def _buckets(metric: _Series, rollups: pl.DataFrame, part: Period) -> pl.DataFrame:
-    """`above` and `below` the line per bucket that has data, by `offset` from the part's start on the zone's clock."""
+    """Sums `above` and `below` per bucket with data, by `offset` from the part's start on the zone's clock."""
     known = metric.denominator or ("cost_count" if metric.numerator.startswith("cost") else "count")
     start = floor_to(Level.HOUR, part.start, part.zone)
     offset = pl.col("bucket").dt.convert_time_zone(part.zone).dt.replace_time_zone(None) - pl.lit(
@@ -232,14 +232,14 @@ def _no_verdict(comparability: Comparability, buckets: int, *, is_total: bool, i
 
 
 def _net_of(own: Floats, earlier: Floats) -> Floats:
-    """By how much hours differ beyond what all of them do: growth is larger by day than by night, and no scatter."""
+    """The differences of hours beyond a common factor: growth is larger by day than by night, and not noise."""
     factor = math.sqrt(own.sum() / earlier.sum()) if own.sum() > 0 < earlier.sum() else 1.0
     return own / factor - earlier * factor
 
 
 @dataclass(frozen=True)
 class _Hours:
-    """A total by the hour, and of which kind each hour is; hours without data are zero."""
+    """A total by hour, and the kind of each hour; hours without data are zero."""
 
     totals: Floats
     kinds: npt.NDArray[np.int64]
@@ -248,7 +248,7 @@ class _Hours:
         return np.bincount(self.kinds, minlength=KINDS).astype(np.float64)
 
     def means(self) -> Floats:
-        """Of each kind; 0 where there is none of it."""
+        """The mean of each kind; 0 if there is no hour of it."""
         return np.bincount(self.kinds, self.totals, minlength=KINDS) / np.maximum(1.0, self.count())
 
 
@@ -262,7 +262,7 @@ def _by_hour(buckets: pl.DataFrame, part: Period) -> _Hours:
 
 
 def _mixed_change(change: float, now: _Hours, then: _Hours) -> tuple[Interval, str | None]:
-    """Of totals over hours of the same kinds, but not as many of each: what their mix makes by itself is no change."""
+    """For totals over different numbers of the same kinds of hours: the effect of the mix is not a change."""
     held = now.count() * (then.count() > 0)
     weights = held / np.maximum(1.0, then.count())
     own, earlier = now.means(), then.means()
@@ -275,15 +275,15 @@ def _mixed_change(change: float, now: _Hours, then: _Hours) -> tuple[Interval, s
 
 
 def _residuals(buckets: pl.DataFrame) -> pl.Series:
-    """What each bucket adds to the error of the ratio."""
+    """The contribution of each bucket to the error of the ratio."""
     below = float(buckets["below"].sum())
     return (buckets["above"] - float(buckets["above"].sum()) / below * buckets["below"]) / below
 
 
 def _reach(series: Floats) -> float:
-    """How far the sum of a series in order of time may be off by chance, at CONFIDENCE.
+    """Half the interval of the sum of a time-ordered series, at CONFIDENCE.
 
-    The correlation of neighbours is taken without its bias in short series (Kendall 1954), and never as negative.
+    The neighbours' correlation is corrected for its bias in short series (Kendall 1954), and never negative.
     """
     count = len(series)
     differences = series - series.mean()

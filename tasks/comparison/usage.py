@@ -1,7 +1,7 @@
-"""Usage: who asks how much, which models answer, and what changed beyond chance.
+"""Compute usage: volume by group, the models that answer, and statistically significant changes.
 
-Everything is compared with the same weekdays before. How far chance moves a group's volume is told from how its days
-scatter around their weekdays' means in the four weeks before.
+Everything is compared with the same weekdays before. The random variation of a group's volume is estimated from the
+scatter of its days around their weekdays' means in the four weeks before.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import NOTHING, Totals, total, totals_by
 
 LEAST_DAYS_BEFORE = 7
-"""Whole days before the period that must be known to call a model new."""
+"""Minimum number of known whole days before the period to call a model new."""
 
 LARGEST_MOVERS = 8
 
@@ -51,7 +51,7 @@ class Groups:
 
 
 def usage_summary(current: RollupSlice, period: PeriodPart) -> UsageSummary:
-    """The headline numbers; a part of a day has no number per day."""
+    """The headline numbers; a part of a day has no daily number."""
     totals, days = total(current.parts), current.period.length / timedelta(days=1)
     return UsageSummary(
         period=period,
@@ -69,7 +69,7 @@ def usage_summary(current: RollupSlice, period: PeriodPart) -> UsageSummary:
 
 
 def volume_trend(current: RollupSlice, before: Before) -> Trend:
-    """All selections against the same weekdays before."""
+    """All selections compared with the same weekdays before."""
     count, earlier = total(current.parts).count, total(before.same_weekdays.parts).count
     change, reason = noise_of(current, before, []).change(None, count, earlier, comparisons=1)
     return Trend(
@@ -85,7 +85,7 @@ def volume_trend(current: RollupSlice, before: Before) -> Trend:
 
 
 def group_usage(current: RollupSlice, before: Before) -> Groups:
-    """Every model, complexity class and team, against the same weekdays before."""
+    """Every model, complexity class and team, compared with the same weekdays before."""
     groups = _groups(current, before)
     noise = noise_of(current, before, list(groups))
     overall = (total(current.parts).count, total(before.same_weekdays.parts).count)
@@ -119,7 +119,7 @@ class _Group:
 
 
 def _groups(current: RollupSlice, before: Before) -> dict[Key, _Group]:
-    """All that have selections on either side."""
+    """All values with selections on either side."""
     found: dict[Key, _Group] = {}
     for dimension, column in DIMENSIONS.items():
         now = {key[0]: totals for key, totals in totals_by(current.parts, column).items()}
@@ -167,7 +167,7 @@ _GroupChanges = Mapping[Key, GroupUsage]
 
 
 def _movers(changes: _GroupChanges) -> tuple[Mover, ...]:
-    """The largest changes beyond chance, of dimensions with more than one value: of a single one it is that of all."""
+    """The largest significant changes, in dimensions with more than one value: a single one changes like the total."""
     values = Counter(dimension for dimension, _ in changes)
     moved = [
         Mover(dimension=dimension, **{name: getattr(group, name) for name in VolumeChange.model_fields})
@@ -181,7 +181,7 @@ def _movers(changes: _GroupChanges) -> tuple[Mover, ...]:
 
 
 def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[NewModel, ...]:
-    """Models that served nothing on any day before that is known."""
+    """Models that served nothing on any known day before."""
     if before.known_days < LEAST_DAYS_BEFORE:
         return ()
     seen = {*before.weeks.parts["model_id"], *before.same_weekdays.parts["model_id"], UNKNOWN}
@@ -199,7 +199,7 @@ def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[
 
 
 def _vanished(changes: _GroupChanges, before: Before) -> tuple[VanishedModel, ...]:
-    """Models that served nothing, where chance would have had them serve something."""
+    """Models that served nothing, if that is statistically significant."""
     sides = pl.concat([before.weeks.parts, before.same_weekdays.parts])
     last = dict(sides.group_by("model_id").agg(pl.col("bucket").max()).iter_rows())
     return tuple(
@@ -210,7 +210,7 @@ def _vanished(changes: _GroupChanges, before: Before) -> tuple[VanishedModel, ..
 
 
 def _peak(hours: pl.DataFrame) -> PeakHour | None:
-    """The first of the busiest."""
+    """The first of the busiest hours."""
     summed = hours.group_by("bucket").agg(pl.col("count").sum()).sort("count", "bucket", descending=[True, False])
     if summed.is_empty():
         return None

@@ -1,6 +1,6 @@
-"""Volume: whether a difference between two numbers of selections is more than chance.
+"""Assess whether a difference between two numbers of selections is statistically significant.
 
-People ask in bursts and days differ, so numbers of selections scatter more than independent ones would: their variance
+Requests come in bursts and days differ, so numbers of selections vary more than independent ones would: their variance
 is a multiple of their mean (quasi-Poisson; McCullagh and Nelder, Generalized Linear Models, ch. 6). That multiple, the
 dispersion, is estimated around the means of seasons: weekdays for days, hours of the week for hours.
 """
@@ -30,13 +30,13 @@ WEEKS_BEFORE = 4
 WEEK_DAYS = 7
 
 MINIMUM_FREEDOM = 6
-"""Degrees of freedom below which a dispersion is a guess."""
+"""Minimum degrees of freedom of a reliable dispersion."""
 
 ENOUGH_DAYS = 14
-"""Two of each weekday, which show how days scatter. With fewer the period's own are needed, whose changes blur it."""
+"""Two of each weekday, which show the variation. With fewer, the period's own days are used, which blur it."""
 
 VOLUME_MINIMUM_SAMPLE = 30
-"""Selections on both sides together from which a change is judged: fewer are no normal distribution."""
+"""Minimum selections on both sides together to assess a change: fewer are not normally distributed."""
 
 NOT_OVER = "the period is not over yet, or not all of it has been counted"
 NOTHING_BEFORE = "no data on the same weekdays before"
@@ -51,21 +51,21 @@ Key = tuple[Dimension, str]
 """A value of a dimension, as rollups have it."""
 
 _ROUNDS = 30
-"""Of proportional fitting; the means of seasons and blocks settle within a few."""
+"""Of proportional fitting; the means of seasons and blocks converge within a few."""
 
 
 @dataclass(frozen=True)
 class CountScatter:
-    """Per row of counts its dispersion, and over how many degrees of freedom that is known."""
+    """The dispersion of each row of counts, and its degrees of freedom."""
 
     dispersion: Numbers
     freedom: Numbers
 
 
 def scatter(counts: Numbers, seasons: Positions, blocks: Positions) -> CountScatter:
-    """How far rows of counts scatter around the means of their seasons, which a factor parts between blocks.
+    """The dispersion of rows of counts around the means of their seasons, with a factor per block.
 
-    Where a mean is 0 nothing can scatter, and it counts for nothing. No dispersion is below 1, that of independent
+    A mean of 0 has no variation and is ignored. No dispersion is below 1, that of independent
     selections.
     """
     in_season, in_block = _members(seasons), _members(blocks)
@@ -81,7 +81,7 @@ def scatter(counts: Numbers, seasons: Positions, blocks: Positions) -> CountScat
 
 
 def volume_change(count: int, before: int, dispersion: float, freedom: float, comparisons: int = 1) -> Interval:
-    """count - before, with bounds that hold for all of `comparisons` such changes at once."""
+    """count - before, with bounds corrected for all `looked_at` such changes."""
     level = 1 - (1 - CONFIDENCE) / comparisons
     return around(count - before, student(level, freedom) * math.sqrt(dispersion * (count + before)))
 
@@ -103,9 +103,9 @@ def local_date(zone: str) -> pl.Expr:
 
 @dataclass(frozen=True)
 class Before:
-    """What usage is compared with: the same weekdays before, and the WEEKS_BEFORE weeks before the period.
+    """The periods that usage is compared with: the same weekdays before, and the WEEKS_BEFORE weeks before the period.
 
-    `known_until` is until when selections of the period are known; None is all of it.
+    `known_until` is the end of the known part of the period; None means all of it.
     """
 
     same_weekdays: RollupSlice
@@ -118,7 +118,7 @@ class Before:
 
     @property
     def known_days(self) -> int:
-        """Whole days right before the period since which data is there; a day on which it begins is not whole."""
+        """Number of whole days with data right before the period; a day on which data begins is not whole."""
         sides = (self.weeks, self.same_weekdays)
         buckets = [bucket for side in sides for bucket in side.parts["bucket"].unique()]
         if not buckets:
@@ -139,9 +139,9 @@ def weeks_before(period: Period) -> Period:
 
 @dataclass(frozen=True)
 class Noise:
-    """How far chance moves volumes: dispersion and freedom by group, None is all selections.
+    """The random variation of volumes: dispersion and freedom by group, None is all selections.
 
-    `reason` says why nothing is judged.
+    `reason` says why nothing is assessed.
     """
 
     of: Mapping[Key | None, tuple[float, float]]
@@ -160,9 +160,9 @@ class Noise:
 
 
 def noise_of(current: RollupSlice, before: Before, keys: Sequence[Key]) -> Noise:
-    """From the whole days before; where those are fewer than ENOUGH_DAYS, from those of the period too.
+    """Estimate from the whole days before; if those are fewer than ENOUGH_DAYS, also from those of the period.
 
-    Of a group with data on few days nothing is known: it is taken to scatter as all selections do.
+    A group with data on few days gets the dispersion of all selections.
     """
     known = before.known_days
     earlier = whole_days(before.weeks.period)[-known:] if known else []
@@ -196,7 +196,7 @@ def _by_day(sides: Sequence[RollupSlice], keys: Sequence[Key], days: Sequence[da
 
 
 def _missing_reason(current: RollupSlice, before: Before, *, freedom: float) -> str | None:
-    """Why no change can be judged."""
+    """The reason why no change can be assessed."""
     same = before.same_weekdays
     if not before.is_known(current.period.end):
         return NOT_OVER
@@ -209,10 +209,10 @@ def _missing_reason(current: RollupSlice, before: Before, *, freedom: float) -> 
 
 
 def _members(positions: Positions) -> Numbers:
-    """One column for each place that occurs, with 1 where a day is of it."""
+    """Indicator columns: one per index that occurs, with 1 for its days."""
     return np.asarray(positions[:, None] == np.unique(positions)[None, :], dtype=float)
 
 
 def _ratio(above: Numbers, below: Numbers) -> Numbers:
-    """0 where there is nothing below."""
+    """A quotient; 0 if the denominator is 0."""
     return np.asarray(np.divide(above, below, out=np.zeros_like(above, dtype=float), where=below > 0))

@@ -1,4 +1,4 @@
-"""Forecast: the month's spend against its budget."""
+"""Forecast the month's spend and compare it with the budget."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tasks.forecasting.daily_model import WEEK, Floats, forecast_days
 from tasks.statistics.intervals import Z_80
 
 BASIS_DAYS = 56
-"""Up to eight whole weeks are looked back on: with four, the backtest's errors are a tenth larger."""
+"""Up to eight whole weeks are used: with four, the backtest's errors are a tenth larger."""
 
 MINIMUM_DAYS = 3
-"""Whole days below which no projection is made: an interval from two days would be no better than none."""
+"""Minimum whole days for a projection: an interval from two days would be useless."""
 
 ENOUGH_DAYS = 2 * WEEK
-"""Whole days below which a projection is said to be weak: each weekday has been seen once at most."""
+"""Whole days below which a projection is marked as weak: each weekday occurred at most once."""
 
 METHOD = "level and damped trend of the last whole days, by weekday"
 
 SPENT = ("count", "cost_count", "cost_sum_usd")
-"""The columns of rollups that are looked at here, beside the bucket."""
+"""The columns of rollups that are used here, beside the bucket."""
 
 
 def month_of(end: datetime, zone: str) -> Period:
@@ -40,12 +40,12 @@ def month_of(end: datetime, zone: str) -> Period:
 
 
 def basis(end: datetime, zone: str) -> Period:
-    """What a projection at `end` looks back on: BASIS_DAYS whole days, and one more in which recording may begin."""
+    """The period that a projection at `end` uses: BASIS_DAYS whole days, and one more in which recording may begin."""
     return Period(_midnight(end.astimezone(ZoneInfo(zone)).date() - timedelta(days=BASIS_DAYS + 1), zone), end, zone)
 
 
 def recorded_from(rollups: pl.DataFrame, end: datetime, zone: str) -> datetime | None:
-    """When recording began, by hours over basis(end); None where that lies before them, or nothing is recorded."""
+    """When recording began, by hours over basis(end); None if it lies before them, or nothing is recorded."""
     first: datetime | None = rollups["bucket"].min()  # type: ignore[assignment]
     return None if first is None or first < basis(end, zone).start + timedelta(days=1) else first
 
@@ -82,7 +82,7 @@ def project_budget(rollups: pl.DataFrame, end: datetime, zone: str, monthly_usd:
 
 @dataclass(frozen=True)
 class _Paths:
-    """What is spent from the report's end to each of `times`, the first of which is that end itself."""
+    """The forecast spend from the report's end to each of `times`, whose first is that end itself."""
 
     times: Sequence[datetime]
     expected: Floats
@@ -90,12 +90,12 @@ class _Paths:
     high: Floats
 
     def total(self, used: float) -> Interval:
-        """Of the month, with what is already used."""
+        """The forecast for the month, including the spend so far."""
         estimate, low, high = (used + float(path[-1]) for path in (self.expected, self.low, self.high))
         return Interval(estimate=estimate, low=low, high=high)
 
     def reaches(self, path: Floats, amount: float) -> datetime | None:
-        """When a path comes to an amount, evenly within its day; None where it does not before the end."""
+        """When a path reaches an amount, interpolated within the day; None if it does not before the end."""
         after = int(np.searchsorted(path, amount))
         if after == 0 or after >= len(path):
             return None
@@ -105,7 +105,7 @@ class _Paths:
 
 
 def _paths(days: Floats, ahead: Floats, end: datetime, month_end: datetime, zone: str) -> _Paths | None:
-    """At 80 %, as a sum of many days is nearly normal. None where too few days are known."""
+    """The 80 % interval, as a sum of many days is nearly normal. None if too few days are known."""
     if not len(ahead):
         return _Paths([end], np.zeros(1), np.zeros(1), np.zeros(1))
     if np.isfinite(days).sum() < MINIMUM_DAYS:
@@ -119,9 +119,9 @@ def _paths(days: Floats, ahead: Floats, end: datetime, month_end: datetime, zone
 
 
 def _whole_days(rollups: pl.DataFrame, end: datetime, zone: str) -> Floats:
-    """Spend of each of the last whole days up to today, by time; NaN where selections have no known cost.
+    """Spend of each of the last whole days up to today, by time; NaN if selections have no known cost.
 
-    The first day is where recording began, seldom at midnight: it is no whole day. One without selections cost nothing.
+    The first day, on which recording began, is seldom whole. One without selections cost nothing.
     """
     today = end.astimezone(ZoneInfo(zone)).date()
     spent = (
@@ -137,7 +137,7 @@ def _whole_days(rollups: pl.DataFrame, end: datetime, zone: str) -> Floats:
 
 
 def _days_ahead(rollups: pl.DataFrame, end: datetime, month_end: datetime, zone: str) -> Floats:
-    """Of today and each day to come in the month, the part that is still to come; nothing once the month is over."""
+    """Of today and each day to come in the month, the part that is still to come; empty once the month is over."""
     if end >= month_end:
         return np.zeros(0)
     tz = ZoneInfo(zone)
@@ -148,7 +148,7 @@ def _days_ahead(rollups: pl.DataFrame, end: datetime, month_end: datetime, zone:
 
 
 def _left_of_day(rollups: pl.DataFrame, end: datetime, zone: str) -> float:
-    """The part of a day's spend that comes after the time of day at `end`, by the days before."""
+    """The part of a day's spend that comes after the time of day at `end`, from the days before."""
     tz = ZoneInfo(zone)
     start, local = _midnight(end.astimezone(tz).date(), zone), end.astimezone(tz)
     if end <= start:
@@ -163,7 +163,7 @@ def _left_of_day(rollups: pl.DataFrame, end: datetime, zone: str) -> float:
 
 
 def _ran_out_at(rollups: pl.DataFrame, start: datetime, end: datetime, monthly_usd: float | None) -> datetime | None:
-    """The hour in which the month's spend reached the budget; None where it has not."""
+    """The hour in which the month's spend reached the budget; None if it has not."""
     hours = rollups.filter(pl.col("bucket").is_between(start, end, closed="left")).sort("bucket")
     over = hours.filter(pl.col("cost_sum_usd").cum_sum() >= (math.inf if monthly_usd is None else monthly_usd))
     return over["bucket"].first()  # type: ignore[return-value]
@@ -178,5 +178,5 @@ def _reason(known: int, projected: Interval | None, *, is_over: bool) -> str | N
 
 
 def _midnight(day: date, zone: str) -> datetime:
-    """Where the zone's day begins."""
+    """The start of the zone's day."""
     return floor_to(Level.DAY, datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(zone)), zone)

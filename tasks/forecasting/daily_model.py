@@ -1,12 +1,12 @@
-"""Outlook: the days to come from the days gone by, weekday by weekday.
+"""Forecast future days from past days, by weekday.
 
-A day is the weekday's factor times a level, plus noise. The level wanders from day to day and may have a damped trend
-(Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, ch. 2 and 3; Gardner and McKenzie 1985). How
-much it wanders is not chosen but averaged over, each possibility weighted by how well it foresaw each known day from
-those before it (West and Harrison, Bayesian Forecasting and Dynamic Models, ch. 12). A day far off what was foreseen
-moves the level no more than one that is just surprising (Gelper, Fried and Croux 2010), and widens the interval.
+A day is the weekday's factor times a level, plus noise. The level drifts from day to day and may have a damped trend
+(Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, ch. 2 and 3; Gardner and McKenzie 1985). The
+amount of drift is not chosen but averaged over, each candidate weighted by how well it forecast each known day from
+those before it (West and Harrison, Bayesian Forecasting and Dynamic Models, ch. 12). A day far off its forecast moves
+the level no more than a merely surprising one (Gelper, Fried and Croux 2010), and widens the interval.
 
-docs/forecast.md has the backtest that this was chosen by, against other methods and libraries.
+docs/forecast.md has the backtest that led to this model, against other methods and libraries.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SATURDAY = 5
 WANDERING = (0.0, 0.03, 0.1, 0.3, 0.9)
 """Possible standard deviations of the level's step from one day to the next, as a multiple of the noise of a day."""
 WANDERING_WEIGHTS = (1.0, 1.0, 1.0, 2.0, 3.0)
-"""Before anything is known, the restless ones count for more: real demand is seldom as steady as its first days."""
+"""Prior weights favour large drift: real demand is seldom as steady as its first days."""
 TREND_STEP, DAMPING = 0.015, 0.98
 """The standard deviation of a trend's step, likewise, and how much of a trend is left after a day."""
 FIRST_TREND_STEPS = 10.0
@@ -36,25 +36,25 @@ LARGEST_SURPRISE = 3.0
 """In standard deviations."""
 
 LEAST_FACTOR = 0.05
-"""Weekdays with less than this part of an average day tell nothing of the level: a shop that is closed on Sundays."""
+"""Weekdays with less than this share of an average day do not inform the level: a shop closed on Sundays."""
 PRIOR_WEEKS = 1.0
-"""A weekday's own factor counts for as many weeks as are known of it, that of all working days or weekends for this."""
+"""Shrinkage in weeks: a weekday's own factor weighs its known weeks, that of all working days or weekends this."""
 
 
 @dataclass(frozen=True)
 class DailyForecast:
-    """Of each day to come, the sum of all days to come up to its end: what is expected, and a standard deviation."""
+    """For each future day, the cumulative sum up to its end: the expectation, and a standard deviation."""
 
     expected: Floats
     spread: Floats
 
 
 def forecast_days(days: Floats, weekday: int, ahead: Floats) -> DailyForecast:
-    """What the days to come will add up to.
+    """Forecast the cumulative sums of future days.
 
-    `days` are the known ones by time, NaN where one is unknown, the first on `weekday` (0 is Monday); there must be a
-    known one. `ahead` has an entry for each day to come: the part of it that is still to come, which is 1 but perhaps
-    for the first.
+    `days` are the known ones by time, NaN if unknown, the first on `weekday` (0 is Monday); at least one must be known.
+    `ahead` has an entry for each future day: the part of it that is still to come, which is 1 except perhaps for the
+    first.
     """
     grouping = weekday_factors(days, weekday)
     factors = grouping[(weekday + np.arange(len(days) + len(ahead))) % WEEK]
@@ -69,9 +69,9 @@ def forecast_days(days: Floats, weekday: int, ahead: Floats) -> DailyForecast:
 
 
 def weekday_factors(days: Floats, weekday: int) -> Floats:
-    """How much each weekday, Monday first, has of an average day; the mean is 1. All are 1 before a week is known.
+    """The share of each weekday, Monday first, in an average day; the mean is 1. All are 1 before a week is known.
 
-    The median of each weekday's ratios to the week around it, drawn towards the median of all working days or
+    The median of each weekday's ratios to the week around it, shrunk towards the median of all working days or
     weekends.
     """
     around = _weeks_around(days)
@@ -107,7 +107,7 @@ def _weeks_around(days: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Members:
-    """Where each possibility stands after the last known day; variances are multiples of `noise`."""
+    """The state of each candidate after the last known day; variances are multiples of `noise`."""
 
     wandering: Floats
     trending: Floats
@@ -121,7 +121,7 @@ class _Members:
 
 
 def _filtered(days: Floats) -> _Members:
-    """The Kalman filter over days around 1, for all possibilities at once: those without a trend, then those with."""
+    """The Kalman filter over days around 1, for all candidates at once: those without a trend, then those with."""
     known = np.flatnonzero(np.isfinite(days))
     wandering = np.tile(WANDERING, 2)
     trending = np.repeat((0.0, TREND_STEP), len(WANDERING))
@@ -153,7 +153,7 @@ def _filtered(days: Floats) -> _Members:
 
 
 def _sums(members: _Members, factors: Floats, ahead: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weights of the possibilities; means and variances of the sums, a row for each of them and a column for each day.
+    """Weights of the candidates; means and variances of the sums, a row per candidate and a column per day.
 
     A step of the level moves the days from its own on, a step of the trend those after it, each less than the last.
     """

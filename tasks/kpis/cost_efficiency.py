@@ -1,11 +1,11 @@
-"""Cost efficiency and savings: spend against the cheapest adequate model of each complexity class.
+"""Compute cost efficiency and savings: spend compared with the cheapest adequate model of each complexity class.
 
 A model is adequate in a class when the lower bound of its accuracy there is not below target and its p95 is within
-warning. What it would have cost is its own average per uncached selection; cache hits count at their own cost.
+warning. Its baseline cost is its own average per uncached selection; cache hits count at their own cost.
 
-A saving is over the very selections that other models served. Its interval holds two errors: that of the model's
-average, known from the selections that it served, and the scatter of the others around that average. How it is worked
-out, and how often such intervals hold the truth: docs/savings.md.
+A saving covers the selections that other models served. Its interval includes two errors: that of the model's average,
+known from the selections that it served, and the scatter of the others around that average. docs/savings.md has the
+derivation and the measured coverage of the intervals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tasks.statistics.intervals import added, around, less, share_interval, shif
 from tasks.statistics.randomization import OBSERVATIONAL, Split
 
 EFFICIENCY_MINIMUM_SAMPLE = 30
-"""Known accuracies and uncached costs below which nothing is said of a model: the usual floor of a normal interval."""
+"""Minimum known accuracies and uncached costs to assess a model: the common floor of a normal interval."""
 
 NO_ADEQUATE_MODEL = "no model's accuracy is known well enough to call it adequate"
 
@@ -34,7 +34,7 @@ NO_ADEQUATE_MODEL = "no model's accuracy is known well enough to call it adequat
 class Candidate:
     """An adequate model of a class, at its average cost per uncached selection, known from `cost_sample` of them.
 
-    `cost_deviation_usd` is the standard deviation of single costs; `sample` is over how many `accuracy` is known.
+    `cost_deviation_usd` is the standard deviation of single costs; `sample` is the number of known accuracies.
     """
 
     model_id: str
@@ -45,12 +45,12 @@ class Candidate:
     sample: int
 
     def cost_of(self, selections: int, level: float = CONFIDENCE) -> Interval:
-        """What so many other selections of the class would have cost with this model."""
+        """The cost of so many other selections of the class with this model."""
         scatter = math.sqrt(selections + selections**2 / self.cost_sample)
         return around(selections * self.cost_usd, z(level) * self.cost_deviation_usd * scatter)
 
     def accuracy_of(self, selections: int, level: float = CONFIDENCE) -> Interval:
-        """How accurate it would have been on so many other selections of the class.
+        """The model's accuracy on so many other selections of the class.
 
         Wilson's interval at the size of sample that has the variance of the difference of the two means.
         """
@@ -60,7 +60,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Cost efficiency over the covered spend (0..1), per model too, with the savings it comes from."""
+    """Cost efficiency over the covered spend (0..1), also per model, with the underlying savings."""
 
     value: float | None
     coverage: Coverage
@@ -71,7 +71,7 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Measured:
-    """A KPI's value and over how many selections it is known; `reason` says why there is no value."""
+    """A KPI's value and the number of selections behind it; `reason` says why there is no value."""
 
     value: float | None
     coverage: Coverage
@@ -79,7 +79,7 @@ class Measured:
 
 
 def measured_efficiency(totals: Totals, efficiency: Efficiency, missing: str) -> Measured:
-    """Cost efficiency as a KPI; `missing` is why it is not known where there are no selections."""
+    """Cost efficiency as a KPI; `missing` is the reason if there are no selections."""
     return Measured(efficiency.value, efficiency.coverage, efficiency.savings.reason if totals.count else missing)
 
 
@@ -124,10 +124,10 @@ def cheapest_adequate(rollups: pl.DataFrame, limits: PerformanceMetrics) -> dict
 def optimization_savings(
     estimated: Savings, measured: Sequence[Interval], selections: int, optimizer: Optimizer
 ) -> OptimizationSavings:
-    """The estimate beside what verdicts measured (their `savings_usd`), net of the router's own cost where known.
+    """The estimate beside the measured savings of verdicts, net of the router's own cost if known.
 
-    Verdicts are of different changes or hours, so their errors add up in quadrature; a verdict without bounds leaves
-    the sum without them.
+    Verdicts cover different changes or hours, so their errors add in quadrature; a verdict without bounds leaves the
+    sum without bounds.
     """
     each = optimizer.router_usd_per_request
     router_usd = None if each is None else each * selections
@@ -142,7 +142,7 @@ def optimization_savings(
 
 
 def uncached(totals: Totals) -> tuple[int, float, float]:
-    """Count, sum and sum of squares of the known costs of selections that were no cache hit."""
+    """Count, sum and sum of squares of the known costs of selections that were not cache hits."""
     return (
         totals.known("cost_count") - totals.known("cache_hit_cost_count"),
         totals.sums["cost_sum_usd"] - totals.sums["cache_hit_cost_sum_usd"],

@@ -1,4 +1,4 @@
-"""Measure: totals, KPIs, breakdowns and series from rollups. Pure: rollups in, numbers out."""
+"""Compute KPIs, breakdowns and series from rollups. Pure functions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tasks.rollups.totals import NOTHING, Totals, percentiles_by, total, totals_
 
 DISTRIBUTION_EDGES_MS = (0, 50, 100, 200, 300, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 15000, 20000, 30000,
                          60000, 120000, 300000)  # fmt: skip
-"""Round limits that hold the product's own (2000, 3000, 5000 ms) as edges; the last bin is open."""
+"""Round limits that include the product's own (2000, 3000, 5000 ms) as edges; the last bin is open."""
 
 
 def kpis(totals: Totals, efficiency: Efficiency, limits: PerformanceMetrics) -> tuple[Kpi, ...]:
@@ -71,7 +71,7 @@ def group_costs(rollups: pl.DataFrame, dimension: Literal["complexity", "team"])
 
 
 def group_name(dimension: str, value: str) -> str:
-    """A value of a dimension for people, who ask for "unclassified" selections by that name."""
+    """A dimension's value as users name it, such as "unclassified"."""
     if value != UNKNOWN:
         return value
     return UNCLASSIFIED if dimension == "complexity" else "unknown"
@@ -89,7 +89,7 @@ def timeline(rollups: pl.DataFrame, period: Period, level: Level) -> tuple[Timel
 
 
 def distribution(rollups: pl.DataFrame) -> tuple[DistributionBin, ...]:
-    """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last bin that holds any."""
+    """Selections by response time between DISTRIBUTION_EDGES_MS, from the first to the last non-empty bin."""
     found = histogram_table(rollups, [])
     edges, values_ms = [*DISTRIBUTION_EDGES_MS, float("inf")], found.values_ms
     all_counts = found.counts.sum(axis=0)
@@ -122,7 +122,7 @@ def heatmap(rollups: pl.DataFrame, zone: str) -> tuple[HeatmapCell, ...]:
 
 
 def buckets(period: Period, level: Level) -> Sequence[datetime]:
-    """The starts of all buckets that hold some of the period, the first of which may lie before it."""
+    """The starts of all buckets that overlap the period; the first may lie before it."""
     start, starts = floor_to(level, period.start, period.zone), []
     while start < period.end:
         starts.append(start)
@@ -134,7 +134,7 @@ def buckets(period: Period, level: Level) -> Sequence[datetime]:
 
 
 _WORKED_OUT = {KpiName.COST_EFFICIENCY: measured_efficiency}
-"""What works out a KPI that is not one sum of rollups over another."""
+"""Functions of KPIs that are not a ratio of rollup sums."""
 
 
 def _measured(kpi: KpiDefinition, totals: Totals, efficiency: Efficiency, missing: str) -> Measured:

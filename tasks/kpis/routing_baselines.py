@@ -1,9 +1,9 @@
-"""Baselines: what routing adds, beside two ways of routing that know nothing of the request.
+"""Compute routing baselines: the value of routing, compared with two ways of routing that ignore the request.
 
-Everything rests on cells, complexity class × model, each known by its average cost per uncached selection and by its
-average accuracy. A selection that cannot be told about stays as the router routed it, in every baseline alike: cache
-hits, and classes where a cell that is needed is not known. Costs are over the very selections of the period, accuracies
-over the same mix of classes. Both are worked out as differences from what was measured of the router.
+Everything is based on cells, complexity class × model, each with its average cost per uncached selection and its
+average accuracy. A selection without an estimate stays as the router routed it, in every baseline: cache hits, and
+classes in which a required cell is unknown. Costs cover the selections of the period, accuracies the same mix of
+classes. Both are computed as differences from the router's measured values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 LEAST_SHARE = 0.01
-"""Share of the routed selections below which a model is not handed out: a trial of a few calls is no way of routing."""
+"""Minimum share of routed selections for a model to be assigned: a trial of a few calls is not a route."""
 
 LEAST_MODELS = 2
 LEAST_CLASSES = 2
@@ -66,7 +66,7 @@ def baselines(rollups: pl.DataFrame, split: Split = OBSERVATIONAL, *, level: flo
 
 @dataclass(frozen=True)
 class _CostGrid:
-    """Cells as arrays, one row a class and one column a model. Averages and deviations are 0 where none is known.
+    """Cells as arrays, one row per class and one column per model. Unknown averages and deviations are 0.
 
     `routed` counts the uncached selections with a known cost, `billed` all with a known cost, `rated` those with a
     known accuracy, and `count` all selections of the period. Deviations are of single selections.
@@ -93,7 +93,7 @@ class _CostGrid:
 
     @property
     def pool(self) -> Flags:
-        """The models that are handed out."""
+        """The models that are assigned."""
         served = self.routed.sum(axis=0)
         return np.asarray((served >= EFFICIENCY_MINIMUM_SAMPLE) & (served >= LEAST_SHARE * served.sum()))
 
@@ -129,7 +129,7 @@ def _measured(cell: Totals | None) -> tuple[float, ...]:
 
 
 def _router(totals: Totals, level: float) -> Baseline:
-    """As measured: what it cost is known, not estimated."""
+    """The router's measured values: its cost is known, not estimated."""
     cost, rated = totals.cost_usd, totals.known("accuracy_count")
     shares = [totals.known(name) / totals.count for name in ("cost_count", "accuracy_count") if totals.known(name)]
     return Baseline(
@@ -166,7 +166,7 @@ def _all_cheapest(grid: _CostGrid, router: Baseline, level: float) -> Baseline:
 
 
 def _is_rated(grid: _CostGrid, shift: Numbers) -> bool:
-    """Whether the accuracy is known on both sides of a shift; of a cell with few selections, that of each is asked."""
+    """Whether the accuracy is known on both sides of a shift; a cell with few selections must know that of each."""
     left, entered = shift < 0, shift > 0
     return bool(
         (grid.rated[left] >= np.minimum(EFFICIENCY_MINIMUM_SAMPLE, grid.routed[left])).all()
@@ -175,9 +175,9 @@ def _is_rated(grid: _CostGrid, shift: Numbers) -> bool:
 
 
 def _cheapest(grid: _CostGrid) -> int | None:
-    """The place of the model with the least average cost, over the classes where that is known of every one.
+    """The index of the model with the lowest average cost, over the classes in which all costs are known.
 
-    Where there is no such class, over all that each served.
+    Without such a class, over all classes that each served.
     """
     if not grid.pool.any():
         return None
@@ -190,7 +190,7 @@ def _cheapest(grid: _CostGrid) -> int | None:
 
 
 def _shuffled(grid: _CostGrid, router: Baseline, level: float) -> tuple[Baseline, Interval | None]:
-    """Models at random at the router's cost, in the classes where every one is known; and what the router gains."""
+    """Random models at the router's cost, in the classes in which all are known; and the router's gain."""
     classes: Flags = np.asarray(grid.known[:, grid.pool].all(axis=1))
     within = classes[:, None] & grid.pool
     mix = _mix(grid, within) if classes.sum() >= LEAST_CLASSES and grid.pool.sum() >= LEAST_MODELS else None
@@ -201,7 +201,7 @@ def _shuffled(grid: _CostGrid, router: Baseline, level: float) -> tuple[Baseline
     gain_of = np.where(within, grid.accuracy / grid.count - mix.slope * grid.cost - mix.own_shares_gain, 0.0)
     by_cost = mix.slope * shift
     gain_variance = _cell_variance(grid, shift / grid.count, by_cost) + _shuffle_variance(mix.routed, gain_of)
-    # What a pick is worth to the router itself is its accuracy; the rest of the gain's worth is the shuffle's.
+    # A selection's weight for the router is its accuracy; the remaining weight of the gain is the shuffle's.
     shuffled_gain = np.where(within, grid.accuracy / grid.count, 0.0) - gain_of
     variance = _cell_variance(grid, _weights(grid, -shift), by_cost) + _shuffle_variance(mix.routed, shuffled_gain)
     accuracy = _accuracy(grid, -shift, variance, level)
@@ -213,10 +213,10 @@ def _shuffled(grid: _CostGrid, router: Baseline, level: float) -> tuple[Baseline
 
 @dataclass(frozen=True)
 class _Mix:
-    """Shares of the models that cost what the router did, and what is needed for the errors.
+    """Model shares with the same cost as the router, and the inputs for the errors.
 
-    They are the router's own shares, moved by `towards` (0..1) to all of one model. `slope` is the accuracy gained on
-    that way per USD; `own_shares_gain` what one more pick of a model is worth through the router's own shares.
+    They are the router's own shares, moved by `towards` (0..1) to all of one model. `slope` is the accuracy gained per
+    USD on that path; `own_shares_worth` the effect of one more selection of a model on the router's own shares.
     """
 
     routed: Numbers
@@ -226,7 +226,7 @@ class _Mix:
 
 
 def _mix(grid: _CostGrid, within: Flags) -> _Mix | None:
-    """The mix over the cells `within`; None where none costs what the router did."""
+    """The mix over the cells `within`; None if no mix has the router's cost."""
     routed = np.where(within, grid.routed, 0.0)
     sizes, own = routed.sum(axis=1), routed.sum(axis=0) / routed.sum()
     cost, accuracy = sizes @ np.where(within, grid.cost, 0.0), sizes @ np.where(within, grid.accuracy, 0.0) / grid.count
@@ -252,16 +252,16 @@ def _weights(grid: _CostGrid, shift: Numbers) -> Numbers:
 def _accuracy(grid: _CostGrid, shift: Numbers, variance: float, level: float) -> Interval:
     estimate = float((_weights(grid, shift) * grid.accuracy).sum())
     spread = z(level) * math.sqrt(variance)
-    # Rounding may put an estimate past 0 or 1 by a hair.
+    # Rounding may put an estimate slightly past 0 or 1.
     low, high = min(estimate, max(0.0, estimate - spread)), max(estimate, min(1.0, estimate + spread))
     return Interval(estimate=estimate, low=low, high=high)
 
 
 def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | float = 0.0) -> float:
-    """Of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
+    """The variance of Σ by_accuracy × accuracy + Σ by_cost × cost over cells.
 
-    How accuracy and cost go together within a cell is not in rollups, so their errors are taken to add up, which is the
-    worst that they can do.
+    Rollups do not hold the correlation of accuracy and cost within a cell, so their errors are assumed to add up, the
+    worst case.
     """
     accuracy_error = np.abs(by_accuracy) * grid.accuracy_deviation / np.sqrt(np.maximum(1, grid.rated))
     cost_error = np.abs(by_cost) * grid.cost_deviation / np.sqrt(np.maximum(1, grid.routed))
@@ -269,7 +269,7 @@ def _cell_variance(grid: _CostGrid, by_accuracy: Numbers, by_cost: Numbers | flo
 
 
 def _shuffle_variance(shuffled_counts: Numbers, gain_of: Numbers) -> float:
-    """Of the total worth of picks, where those of a class are a draw from the shares that they show."""
+    """The variance of the selections' total weight, with those of a class sampled from their observed shares."""
     total_gain, size = (shuffled_counts * gain_of).sum(axis=1), np.maximum(1, shuffled_counts.sum(axis=1))
     return max(0.0, float((shuffled_counts * gain_of**2).sum() - (total_gain**2 / size).sum()))
 

@@ -1,7 +1,7 @@
-"""Archive: raw rows that retention removed, as Parquet files, and rollups anew from them.
+"""Archive raw rows that retention removed as Parquet files, and rebuild rollups from them.
 
-A row stands in ARCHIVE/day=YYYY-MM-DD/selections-*.parquet, the day being that of the zone at the time of archiving.
-Which day a row is of is told by its timestamp alone: the zone may have changed since.
+A row is in ARCHIVE/day=YYYY-MM-DD/selections-*.parquet; the day is that of the zone at the time of archiving. Only its
+timestamp determines a row's day: the zone may have changed since.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ARCHIVE_SCHEMA = {
 }  # fmt: skip
 
 ROWS_AT_ONCE = 10_000
-"""Rows of the table that are Python objects at one time."""
+"""Rows of the table held as Python objects at a time."""
 
 
 @dataclass(frozen=True)
 class ArchiveRebuilt:
-    """Days whose rollups were made anew, the rows they count, and days left as they were: the archive lacks rows."""
+    """Days with rebuilt rollups, their rows, and days left unchanged because the archive lacks rows."""
 
     days: int
     rows: int
@@ -48,7 +48,7 @@ class ArchiveRebuilt:
 
 
 def read_rows(engine: Engine, query: Select[Any]) -> pl.DataFrame:
-    """Selections out of the table, with the columns of ARCHIVE_SCHEMA that the query names."""
+    """Read selections from the table, with the columns of ARCHIVE_SCHEMA that the query names."""
     schema = {str(column.key): ARCHIVE_SCHEMA[str(column.key)] for column in query.selected_columns}
     with reading(engine) as connection:
         found = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
@@ -62,7 +62,7 @@ def write_archive(folder: Path, rows: pl.DataFrame, zone: str) -> None:
     for (day,), part in rows.with_columns(_day=days).partition_by("_day", as_dict=True, include_key=False).items():
         content = io.BytesIO()
         part.write_parquet(content, compression="zstd")
-        # Named by what it holds: after a crash the same rows are written in their own place, and others never are.
+        # Named by its content: after a crash the same rows overwrite their own file and never another.
         name = f"selections-{part['id'][0]}-{hashlib.sha256(content.getvalue()).hexdigest()[:12]}.parquet"
         write_atomically(folder / f"day={day}" / name, content.getvalue())
 
@@ -83,10 +83,10 @@ def read_archived(folder: Path, start: datetime, end: datetime) -> pl.DataFrame:
 
 
 def rebuild_from_archive(engine: Engine, folder: Path, period: Period | None = None) -> ArchiveRebuilt:
-    """Make anew the rollups of the archived days before `raw_from`, or of those of them that the period touches.
+    """Rebuild the rollups of the archived days before `raw_from`, or of those that the period touches.
 
-    A day of which archive and table have fewer rows than its rollups count stays as it is: an archive that was begun
-    later, or has lost a file, must not make a number smaller. Raises UnreadableArchive.
+    A day stays unchanged if archive and table have fewer rows than its rollups count: an archive that was begun later,
+    or lost a file, must not reduce a number. Raises UnreadableArchive.
     """
     state, named = _state(engine), set(archived_days(folder))
     if state is None:
@@ -112,7 +112,7 @@ def _day_of(path: Path) -> date | None:
 
 def _files_near(folder: Path, start: datetime, end: datetime) -> list[Path]:
     """Files that may hold rows of [start, end), the last written last."""
-    # No zone's date is further from that of UTC than a day.
+    # No zone's date differs from UTC's by more than a day.
     first, last = start.astimezone(UTC).date() - timedelta(days=1), end.astimezone(UTC).date() + timedelta(days=1)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     files = [path for day in days for path in (folder / f"day={day}").glob("selections-*.parquet")]
@@ -139,7 +139,7 @@ def _state(engine: Engine) -> Checkpoint | None:
 
 def _days(named: Iterable[date], state: Checkpoint, period: Period | None) -> Iterator[_Span]:
     """The days of the state's zone that may have archived rows, oldest first."""
-    # Two zones' dates are at most two days apart.
+    # The dates of two zones differ by at most two days.
     for day in sorted({day + timedelta(days=days_off) for day in named for days_off in range(-2, 3)}):
         start = floor_to(Level.DAY, datetime(day.year, day.month, day.day, 12, tzinfo=ZoneInfo(state.zone)), state.zone)
         end = next_start(Level.DAY, start + timedelta(seconds=1), state.zone)
@@ -149,9 +149,9 @@ def _days(named: Iterable[date], state: Checkpoint, period: Period | None) -> It
 
 
 def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set[date]) -> int | None:
-    """How many rows the day's rollups were made of; None where the day was left as it is.
+    """Rebuild a day's rollups; return the number of rows, or None if the day was left unchanged.
 
-    Reading and rolling up hold no lock; where the fold has gone on meanwhile, they are done again under it.
+    Reading and aggregating hold no lock; if the rollups were updated meanwhile, both are repeated under the lock.
     """
     state = _state(engine)
     if state is None or state.zone != zone:
@@ -180,11 +180,11 @@ def _counted_on(state: Checkpoint) -> tuple[object, ...]:
 
 
 def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl.DataFrame, bool]:
-    """The counted rows of a day that are in the table or the archive, and whether any are in the archive."""
-    # The table first: what retention moves meanwhile is then found twice rather than not at all.
+    """The aggregated rows of a day from table and archive, and whether any are in the archive."""
+    # The table first: rows that retention moves meanwhile are then found twice instead of not at all.
     in_table = _in_table(engine, day, last_id)
     archived = read_archived(folder, *day)
-    # What the table has is newer, for it can still be changed.
+    # Rows in the table are newer, because they can still be changed.
     both = pl.concat([archived, in_table]).unique("id", keep="last", maintain_order=True)
     return both.drop("id"), not archived.is_empty()
 
@@ -197,7 +197,7 @@ def _in_table(engine: Engine, day: _Span, last_id: int) -> pl.DataFrame:
 
 
 def _derive_week(connection: Connection, day: _Span, zone: str) -> None:
-    """The day's week anew, unless its days are not all there yet and count fewer than it does."""
+    """Rebuild the day's week, unless days are missing and the others count fewer rows than it does."""
     start = floor_to(Level.WEEK, day[0], zone)
     week = (start, next_start(Level.WEEK, start + timedelta(seconds=1), zone))
     if _counted(connection, Level.DAY, week) >= _counted(connection, Level.WEEK, week):

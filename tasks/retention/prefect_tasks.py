@@ -1,4 +1,4 @@
-"""Retention as a task of Prefect; only flows import this."""
+"""Retention as a Prefect task; only flows import this."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.retention.purge import Retained, retain_by_settings
 
 @task(name="retain", cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[10, 60])
 def retain_what_is_kept(ctx: AppContext, now: datetime) -> Retained:
-    """Remove what is older than the settings keep."""
+    """Delete data older than the settings' retention."""
     result = retain_by_settings(ctx, now)
     if result.selections or result.rollups:
         log_args = f"{result.selections:,}", f"{result.rollups:,}"

@@ -1,6 +1,6 @@
-"""Retain: what is kept how long. Raw rows go in small batches once they are counted, optionally into an archive first.
+"""Delete expired data: raw rows in small batches once they are aggregated, optionally archiving them first.
 
-The days before `raw_from` are marked as gone before the first row goes, so that nothing is ever built anew from a part.
+The days before `raw_from` are marked as gone before the first row is deleted, so that nothing is rebuilt from a part.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from tasks.rollups.store import remove_rollups
 
 HOURS_KEPT = timedelta(days=90)
 HOURS_BEHIND_RAW = timedelta(days=14)
-"""Hours outlive their raw rows by this, because days and weeks are made anew from them."""
+"""Hours are kept this much longer than their raw rows, because days and weeks are rebuilt from them."""
 
 CHUNK_ROWS = 200_000
-"""Rows found at a time, and the most that one file of the archive has."""
+"""Rows found at a time, and the maximum of one archive file."""
 
 BATCH_ROWS = 5_000
-"""Rows deleted in one transaction: a writer behind it waits for some milliseconds."""
+"""Rows deleted in one transaction: a waiting writer is delayed by some milliseconds."""
 
 
 @dataclass(frozen=True)
 class Retained:
-    """What went: raw rows and rollups; `raw_from` is the time from which raw rows are kept, None where all are."""
+    """Counts of deleted raw rows and rollups; `raw_from` is the time from which raw rows are kept, None for all."""
 
     selections: int
     rollups: int
@@ -44,7 +44,7 @@ class Retained:
 
 
 def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path | None = None) -> Retained:
-    """Remove raw rows older than `raw_kept` that are counted, by whole days; minutes after 48 h, hours after 90 days.
+    """Delete aggregated raw rows older than `raw_kept`, by whole days; minutes after 48 h, hours after 90 days.
 
     With `archive`, rows are first written there (tasks.retention.archive).
     """
@@ -65,10 +65,10 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
 
 
 def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
-    """Remove what is older than the settings keep."""
+    """Delete data older than the settings' retention."""
     kept = timedelta(milliseconds=ctx.settings.monitoring.retention_period)
     archive = ctx.environment.archive_folder if ctx.settings.monitoring.archive else None
-    # A run that acts as a later time must not remove what is kept today.
+    # A run with a simulated later time must not delete what is kept today.
     return retain(ctx.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
 
 
@@ -76,16 +76,16 @@ def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
 
 
 def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | None:
-    """The progress, with raw rows marked as kept from the new time on; None where nothing has been counted yet."""
+    """The checkpoint, with raw rows marked as kept from the new time on; None if nothing has been aggregated yet."""
     with reading(engine) as connection:
         if connection.execute(select(ROLLUP_CHECKPOINT.c.id)).one_or_none() is None:
             return None
-    # What has changed is counted while its rows are all there.
+    # Rebuild changed hours while their rows are all present.
     rebuild_changed_hours(engine)
     with writing(engine) as connection:
         state = lock_checkpoint(connection)
         raw_from = floor_to(Level.DAY, now - raw_kept, state.zone)
-        # Where there is nothing to remove nothing is marked: what comes late can still be counted in any zone.
+        # With nothing to delete, mark nothing: late rows can then still be aggregated in any zone.
         goes = (SELECTION.c.timestamp < raw_from) & (SELECTION.c.id <= state.last_id)
         is_later = state.raw_from is None or state.raw_from < raw_from
         if is_later and connection.execute(select(SELECTION.c.id).where(goes).limit(1)).first() is not None:
@@ -94,7 +94,7 @@ def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | No
 
 
 def _remove_raw(engine: Engine, state: Checkpoint, archive: Path | None) -> int:
-    """Delete the counted rows before `raw_from`, the oldest first."""
+    """Delete the aggregated rows before `raw_from`, the oldest first."""
     if state.raw_from is None:
         return 0
     gone = (SELECTION.c.timestamp < state.raw_from) & (SELECTION.c.id <= state.last_id)
@@ -104,8 +104,8 @@ def _remove_raw(engine: Engine, state: Checkpoint, archive: Path | None) -> int:
         if archive is not None:
             write_archive(archive, rows, state.zone)
         removed += delete_rows(engine, gone, rows["id"].to_list())
-        # From here on, and not from the beginning: the index keeps the entries of deleted rows while a snapshot that is
-        # older than their deletion is open, and they would be walked over again and again.
+        # Continue from here, not from the beginning: the index keeps the entries of deleted rows while a snapshot older
+        # than their deletion is open, and every search would scan them again.
         oldest = rows["timestamp"][-1]
     return removed
 
@@ -116,11 +116,11 @@ def _oldest_rows(engine: Engine, where: ColumnElement[bool], names: tuple[str, .
 
 
 def delete_rows(engine: Engine, gone: ColumnElement[bool], ids: list[int]) -> int:
-    """Delete those of the rows that are still among the `gone`, BATCH_ROWS in a transaction; how many went."""
+    """Delete the rows that are still among the `gone`, BATCH_ROWS per transaction; return how many."""
     removed = 0
     for start in range(0, len(ids), BATCH_ROWS):
-        # Written out: thousands of parameters take longer than the deletion. `gone` spares a row that was moved, after
-        # it was found, to a time that is kept.
+        # Literals: thousands of parameters take longer than the deletion. `gone` spares a row whose timestamp was
+        # changed to a kept time after the search.
         chosen: BindParameter[Any] = bindparam(
             "ids", ids[start : start + BATCH_ROWS], expanding=True, literal_execute=True
         )

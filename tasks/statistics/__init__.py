@@ -1,1 +1,1 @@
-"""Intervals and the check of a random split: pure, and nothing of the other tasks."""
+"""Intervals and the check of a random split: pure functions without imports from other tasks."""

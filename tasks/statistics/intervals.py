@@ -1,4 +1,4 @@
-"""Intervals for shares, means and sums, from counts and sums. Two-sided at models.documents.CONFIDENCE unless told."""
+"""Intervals for shares, means and sums, from counts and sums. Two-sided at models.documents.CONFIDENCE by default."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def z(level: float = CONFIDENCE) -> float:
 Z_95 = z(0.95)
 
 Z_80 = z(0.80)
-"""As the budget's projection has it."""
+"""The quantile of the budget's projection."""
 
 
 def student(level: float, freedom: float) -> float:
@@ -29,12 +29,12 @@ def student(level: float, freedom: float) -> float:
 def share_interval(part: float, of: float, level: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share (Wilson 1927). `part` may be a sum of values in 0..1.
 
-    For such a sum the interval is on the safe side: values strictly between 0 and 1 vary less than a coin does.
+    For such a sum the interval is conservative: values strictly between 0 and 1 vary less than a coin does.
     """
     share, quantile = part / of, z(level)
     middle = (share + quantile**2 / (2 * of)) / (1 + quantile**2 / of)
     spread = quantile / (1 + quantile**2 / of) * math.sqrt(share * (1 - share) / of + quantile**2 / (4 * of**2))
-    # Rounding may put a bound past the estimate by a hair at 0 and 1.
+    # Rounding may put a bound slightly past the estimate at 0 and 1.
     return Interval(
         estimate=share, low=min(share, max(0.0, middle - spread)), high=max(share, min(1.0, middle + spread))
     )
@@ -47,12 +47,12 @@ def mean_interval(count: float, total: float, total_sq: float, level: float = CO
 
 
 def around(estimate: float, spread: float) -> Interval:
-    """The interval of `spread` to either side."""
+    """The interval with half-width `spread`."""
     return Interval(estimate=estimate, low=estimate - spread, high=estimate + spread)
 
 
 def shifted(interval: Interval, by: float) -> Interval:
-    """The interval of a quantity that is larger by a known number."""
+    """The interval shifted by a known number."""
     low, high = interval.low, interval.high
     return Interval(
         estimate=interval.estimate + by,
@@ -62,7 +62,7 @@ def shifted(interval: Interval, by: float) -> Interval:
 
 
 def less(known: float, interval: Interval) -> Interval:
-    """The interval of a known number less the quantity."""
+    """The interval of a known number minus the quantity."""
     low, high = interval.low, interval.high
     return Interval(
         estimate=known - interval.estimate,
@@ -72,7 +72,7 @@ def less(known: float, interval: Interval) -> Interval:
 
 
 def added(intervals: Sequence[Interval]) -> Interval:
-    """The interval of the sum of quantities whose errors are independent; without bounds where one has none."""
+    """The interval of the sum of quantities whose errors are independent; without bounds if one has none."""
     estimate = sum(interval.estimate for interval in intervals)
     below = [interval.estimate - interval.low for interval in intervals if interval.low is not None]
     above = [interval.high - interval.estimate for interval in intervals if interval.high is not None]
@@ -84,13 +84,13 @@ def added(intervals: Sequence[Interval]) -> Interval:
 
 
 def standard_error(count: float, total: float, total_sq: float) -> float | None:
-    """Of the mean, from count, sum and sum of squares; None below two values."""
+    """Standard error of the mean, from count, sum and sum of squares; None below two values."""
     deviation = standard_deviation(count, total, total_sq)
     return None if deviation is None else deviation / math.sqrt(count)
 
 
 def standard_deviation(count: float, total: float, total_sq: float) -> float | None:
-    """Of single values, from count, sum and sum of squares; None below two values."""
+    """Standard deviation of single values, from count, sum and sum of squares; None below two values."""
     if count < 2:  # noqa: PLR2004
         return None
     return math.sqrt(max(0.0, (total_sq - total * total / count) / (count - 1)))

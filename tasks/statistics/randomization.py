@@ -1,8 +1,8 @@
-"""Balance: whether a split that is declared random looks like one.
+"""Check whether a split that is declared random looks random.
 
-Where a router hands out models at random within a complexity class, the teams, days, hours and prompt lengths that a
-model got there differ from those of the class's other models by chance alone. Chance is judged over all comparisons at
-once (Bonferroni): the more are made, the more each one has to show.
+If a router assigns models at random within a complexity class, the teams, days, hours and prompt lengths of a model's
+requests differ from those of the class's other models only by chance. Bonferroni's correction covers all comparisons:
+the more are made, the larger each difference must be.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from models.settings import Optimizer
 
 SPLIT_KEYS = ("model_id", "complexity", "team")
 SPLIT_COLUMNS = ("count", "prompt_token_count", "prompt_token_sum")
-"""What is compared of rollups, by bucket and KEYS."""
+"""The compared columns of rollups, by bucket and KEYS."""
 
 FALSE_ALARM = 0.001
-"""Chance that a split that is random is called uneven."""
+"""Probability that a random split is called uneven."""
 
 SPLIT_MINIMUM_SAMPLE = 30
-"""Selections of a model in a class, and rollup rows to compare prompt lengths over, below which nothing is compared."""
+"""Selections of a model in a class, and rollup rows to compare prompt lengths over, required for a comparison."""
 
 MINIMUM_PROMPTS = 1_000
 """Prompts below which their mean length is not compared: lengths are so skewed that the mean of fewer is not normal."""
 
 MINIMUM_EXPECTED = 5.0
-"""Expected count below which categories are taken together: the usual floor of chi-square (Cochran 1954)."""
+"""Expected count below which categories are merged: the common floor of chi-square (Cochran 1954)."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Whether models are handed out at random within each complexity class, as declared and as far as it shows.
+    """Whether models are assigned at random within each complexity class, as declared and as observed.
 
-    `uneven` says, per class, what contradicts the declaration.
+    `uneven` lists, per class, the contradictions to the declaration.
     """
 
     declared: bool = False
@@ -50,7 +50,7 @@ class Split:
         return not self.declared or not classes or any(name in self.uneven for name in classes)
 
     def why(self, classes: Collection[str]) -> str | None:
-        """What contradicts the declared split in these classes; None where nothing does, or none is declared."""
+        """The contradiction to the declared split in these classes; None if there is none, or no split is declared."""
         found = [self.uneven[name] for name in classes if name in self.uneven]
         if not found:
             return None
@@ -62,7 +62,7 @@ OBSERVATIONAL = Split()
 
 
 def split_of(rollups: pl.DataFrame, optimizer: Optimizer) -> Split:
-    """The declared split held against rollups. Hours of the day can be compared in hourly ones only."""
+    """Compare the declared split with rollups. Hours of the day need hourly rollups."""
     if not optimizer.random_split:
         return OBSERVATIONAL
     compared = [item for name in sorted(rollups["complexity"].unique()) for item in _compared(name, rollups)]
@@ -75,13 +75,13 @@ def split_of(rollups: pl.DataFrame, optimizer: Optimizer) -> Split:
 
 
 def chi_square_chance(statistic: float, freedom: int) -> float:
-    """Chance of a larger chi-square, by Wilson and Hilferty's cube root (1931): in the far tail a little too large."""
+    """Probability of a larger chi-square, by Wilson and Hilferty's cube root (1931): slightly too large in the tail."""
     scale = 2 / (9 * freedom)
     return NormalDist().cdf(-((statistic / freedom) ** (1 / 3) - (1 - scale)) / math.sqrt(scale))
 
 
 def student_chance(statistic: float, freedom: int) -> float:
-    """Chance of a Student t further from 0, by Wallace's approximation (1959)."""
+    """Probability of a Student t further from 0, by Wallace's approximation (1959)."""
     normal = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(statistic**2 / freedom))
     return 2 * NormalDist().cdf(-normal)
 
@@ -91,7 +91,7 @@ def student_chance(statistic: float, freedom: int) -> float:
 
 @dataclass(frozen=True)
 class _Compared:
-    """One model of a class against the class's others in one respect, and the chance of such a difference."""
+    """One model of a class against the class's others in one respect, and the probability of such a difference."""
 
     complexity: str
     model_id: str
@@ -124,20 +124,20 @@ def _compared(complexity: str, rollups: pl.DataFrame) -> Iterator[_Compared]:
 
 
 def _pairs(known: pl.DataFrame, model_id: str, column: str, keys: list[str]) -> pl.DataFrame:
-    """Per combination of the keys: the column's sum of the model (`own`) and of all others (`rest`)."""
+    """Per combination of the keys: the column's sum for the model (`own`) and for all others (`rest`)."""
     is_own = pl.col("model_id") == model_id
     value = pl.col(column).cast(pl.Float64)
     return known.group_by(keys).agg(own=value.filter(is_own).sum(), rest=value.filter(~is_own).sum()).sort(keys)
 
 
 def _mix_chance(pairs: pl.DataFrame) -> float | None:
-    """Chance of the model's counts over categories by chi-square; None with a single category."""
+    """Probability of the model's counts over categories by chi-square; None with a single category."""
     own, size = pairs["own"].to_numpy(), (pairs["own"] + pairs["rest"]).to_numpy()
     share = own.sum() / size.sum()
     large = size * min(share, 1 - share) >= MINIMUM_EXPECTED
     own = np.append(own[large], own[~large].sum())
     size = np.append(size[large], size[~large].sum())
-    # What is too little even together is left out, and the share is that of the others.
+    # Categories that are too small even merged are skipped, and the share is that of the others.
     kept = size * min(share, 1 - share) >= MINIMUM_EXPECTED
     own, size = own[kept], size[kept]
     share = own.sum() / size.sum() if size.size else 0.0
@@ -148,7 +148,7 @@ def _mix_chance(pairs: pl.DataFrame) -> float | None:
 
 
 def _length_chance(known: pl.DataFrame, model_id: str) -> float | None:
-    """Chance of the difference of mean prompt lengths, by the scatter over rollup rows (Cochran 1977, ch. 6)."""
+    """Probability of the difference of mean prompt lengths, from the scatter over rollup rows (Cochran 1977, ch. 6)."""
     keys = ["bucket", "team"]
     own, rest = _pairs(known, model_id, "prompt_token_sum", keys).select("own", "rest").to_numpy().T
     own_count, rest_count = _pairs(known, model_id, "prompt_token_count", keys).select("own", "rest").to_numpy().T

@@ -1,4 +1,4 @@
-"""Add the hours up over all models, complexities and teams: what a report's time series are read from."""
+"""Sum the hours over all models, complexities and teams, for the time series of reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Add the rest of an alert's life, silences, and messages that are delivered like reports."""
+"""Add the remaining alert lifecycle, silences, and messages that are delivered like reports."""
 
 from __future__ import annotations
 
