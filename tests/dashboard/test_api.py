@@ -102,7 +102,7 @@ def test_prometheus_can_read_the_metrics(reader: httpx.Client) -> None:
     assert any(it.labels["route"] == "/healthz" for it in families["routewatch_http_requests"].samples)
 
 
-def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, engine: Engine) -> None:
+def test_the_metrics_show_the_age_of_reports_and_pulls(client: httpx.Client, engine: Engine) -> None:
     now = datetime.now(UTC)
     report = {
         "kind": "daily", "template": "performance", "period_start": now, "period_end": now, "parameters_hash": "h",

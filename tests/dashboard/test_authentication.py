@@ -93,14 +93,14 @@ def test_only_an_admin_acts(client: httpx.Client, token: str, status: int) -> No
     assert client.post("/live/silences", json=ACTS, headers=bearing(token)).status_code == status
 
 
-def test_a_word_is_on_record_with_the_token_that_it_came_with(client: httpx.Client, sqlite_engine: Engine) -> None:
+def test_a_decision_is_recorded_with_the_token_that_made_it(client: httpx.Client, sqlite_engine: Engine) -> None:
     """So that nobody decides under another's name without a trace."""
     for by in ("Ada", "chief"):
         client.post("/live/silences", json=ACTS | {"by": by}, headers=bearing(ADMIN))
     assert {row.by for row in list_silences(sqlite_engine, datetime.now(UTC))} == {"Ada (token chief)", "chief"}
 
 
-def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
+def test_an_expired_token_is_reported_as_expired_and_nothing_more(client: httpx.Client) -> None:
     answer = client.get("/summary", headers=bearing(OVER))
     assert answer.status_code == 401
     assert "was good until 2026-01-31" in answer.json()["detail"]
@@ -120,7 +120,7 @@ def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
         f"Y2hpZWY.{'9' * 5_000}.00",
     ],
 )
-def test_a_made_up_session_is_none(client: httpx.Client, cookie: str) -> None:
+def test_a_forged_session_is_rejected(client: httpx.Client, cookie: str) -> None:
     headers = {"Cookie": f"routewatch_session={cookie}".encode("latin-1")}
     assert client.get("/summary", headers=headers).status_code == 401  # type: ignore[arg-type]
 
@@ -136,7 +136,7 @@ def test_every_answer_forbids_what_no_page_here_needs(client: httpx.Client) -> N
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_persons_word_is_checked(open_client: httpx.Client) -> None:
+def test_a_persons_decision_is_validated(open_client: httpx.Client) -> None:
     """Without a reason, for ever, or of a rule that is none: told, and nothing is changed."""
     for wrong in ({"note": ""}, {"hours": 0}, {"hours": 1e9}, {"rule": "nope"}, {"by": ""}, {"extra": 1}):
         assert open_client.post("/live/silences", json=ACTS | wrong).status_code == 422
@@ -149,7 +149,7 @@ def test_a_persons_word_is_checked(open_client: httpx.Client) -> None:
     "text", ["a:read", "a:read:short", "a:fly:0123456789abcdef", ":read:0123456789abcdef",
              "a:read:0123456789abcdef:yesterday", "a:read:0123456789abcdef a:write:0123456789abcdeg"],
 )  # fmt: skip
-def test_faults_of_tokens_are_told_without_the_secret(text: str) -> None:
+def test_token_errors_are_reported_without_the_secret(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_tokens(text)
     assert "0123456789abcdef" not in str(caught.value)

@@ -172,7 +172,7 @@ def test_the_charts_are_really_drawn(page: str, browser: Browser) -> None:
         assert len(np.unique(pixels(browser, figure), axis=0)) > 50
 
 
-def test_a_new_selection_appears_by_itself(page: str, browser: Browser, ctx: AppContext) -> None:
+def test_a_new_selection_appears_automatically(page: str, browser: Browser, ctx: AppContext) -> None:
     """Within the ten seconds that the product's document gives it; the page is not loaded anew."""
     browser.execute_script("window.stays = true")
     assert tile(browser, "Requests") == "1,600"

@@ -53,7 +53,7 @@ def test_a_model_and_a_team_can_be_chosen(ctx: AppContext) -> None:
     assert collect_view(ctx, Chosen("6h"), NOW).known_models == (NAME, "swift")
 
 
-def test_what_is_no_range_is_refused() -> None:
+def test_an_invalid_range_is_refused() -> None:
     with pytest.raises(UsageError, match="'2h' is no range; expected one of 15m, 1h"):
         Chosen("2h")
 
@@ -77,7 +77,7 @@ def test_equal_views_are_equal_bytes(ctx: AppContext) -> None:
     assert first == second
 
 
-def test_a_crowd_that_looks_at_once_costs_one_look(ctx: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_viewers_at_once_cost_one_query(ctx: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Chosen] = []
 
     def counting(at: AppContext, chosen: Chosen, now: datetime, **more: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_crowd_that_looks_at_once_costs_one_look(ctx: AppContext, monkeypatch:
     assert looks == [Chosen("6h"), Chosen("1h"), Chosen("6h")]
 
 
-def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
+def test_no_viewer_waits_for_a_view_that_is_refreshed_for_another(
     ctx: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views, making, may_go_on = LiveViews(ctx), threading.Event(), threading.Event()

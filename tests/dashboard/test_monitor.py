@@ -52,7 +52,7 @@ def messages(engine: Engine) -> int:
         return int(connection.scalar(select(func.count()).select_from(MESSAGE)) or 0)
 
 
-def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path: Path) -> None:
+def test_two_monitors_side_by_side_count_and_notify_once(engine: Engine, tmp_path: Path) -> None:
     """Each takes its turns as if it were alone."""
     now = datetime.now(UTC)
     an_incident(engine, now)
@@ -65,7 +65,7 @@ def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path:
     assert messages(engine) == 1
 
 
-def test_it_goes_on_after_a_turn_that_failed(
+def test_it_continues_after_a_failed_cycle(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The failure is one line in the log, and the next turn does the work."""
@@ -91,7 +91,7 @@ def test_it_goes_on_after_a_turn_that_failed(
     assert reported == "the monitor's turn to evaluate failed and is tried again: OSError: the disk is away"
 
 
-def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:
     """Both its threads, and once is enough."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()

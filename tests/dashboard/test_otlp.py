@@ -191,7 +191,7 @@ def test_packed_bodies_are_taken(sqlite_engine: Engine, sqlite_address: str, com
     assert len(stored(sqlite_engine)) == 1
 
 
-def test_an_exporter_that_is_told_to_come_back_does(
+def test_an_exporter_retries_after_a_retry_after(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database is away for its first try, and there again for its second."""
@@ -303,7 +303,7 @@ def test_what_cannot_be_taken_is_refused_with_a_status_that_exporters_read(
     assert post(sqlite_address, body_of(recorder.spans)).status_code == 200
 
 
-def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
+def test_an_exporter_with_a_wrong_token_is_rejected_and_does_not_retry(
     sqlite_address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder()
@@ -314,9 +314,7 @@ def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
     assert "401" in caplog.text
 
 
-def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
-    sqlite_engine: Engine, tmp_path: Path
-) -> None:
+def test_a_slow_body_is_cut_off_and_too_many_at_once_get_a_retry_after(sqlite_engine: Engine, tmp_path: Path) -> None:
     with listening(ctx(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.span_intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 1.0
@@ -334,7 +332,7 @@ def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
         assert post(address, b"").status_code == 200
 
 
-def test_a_database_that_is_away_is_said_without_its_address_and_nothing_is_lost_by_it(
+def test_an_unreachable_database_is_reported_without_its_address_and_loses_nothing(
     sqlite_engine: Engine, sqlite_address: str
 ) -> None:
     """Nor what the spans that could not be stored had to say of one that was stored before."""
@@ -402,7 +400,7 @@ def test_after_a_restart_a_retry_changes_nothing(engine: Engine, tmp_path: Path)
     assert list(tables[0]) == [request_id(call)]
 
 
-def test_the_settings_of_a_source_of_this_kind_hold_or_none_are_needed() -> None:
+def test_a_source_of_this_kind_uses_its_settings_or_needs_none() -> None:
     assert source_settings(parse_settings({}, "test")).complexity_key is None
     named = {"traces": {"kind": "otel", "location": "x", "complexityKey": "tier"}}
     assert source_settings(parse_settings({"sources": named}, "test")).complexity_key == "tier"

@@ -48,7 +48,7 @@ def test_each_line_leaves_as_it_is_written(tmp_path: Path) -> None:
         held.kill()
 
 
-def test_what_stands_in_stdouts_place_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replacement_of_stdout_is_left_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     from deployments.console import say, write_by_line  # noqa: PLC0415
 
     write_by_line()

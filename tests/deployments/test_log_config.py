@@ -121,13 +121,13 @@ def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["ROUTEWATCH_LOG_FORMAT"] == "json"
 
 
-def test_a_level_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_log_level_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTEWATCH_LOG_LEVEL", "loud")
     with pytest.raises(SettingsError, match="ROUTEWATCH_LOG_LEVEL"):
         load_environment()
 
 
-def test_prefect_logs_what_it_logs_by_itself_and_to_the_same_places() -> None:
+def test_prefect_logs_the_same_records_to_the_same_handlers() -> None:
     from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH  # noqa: PLC0415 - takes seconds
 
     ours, theirs = (yaml.safe_load(path.read_text()) for path in (CONFIGURATION, DEFAULT_LOGGING_SETTINGS_PATH))

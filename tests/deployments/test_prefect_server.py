@@ -88,7 +88,7 @@ def test_a_flow_runs(server: tuple[str, dict[str, str]], tmp_path: Path) -> None
     assert run["state"]["type"] == "COMPLETED"
 
 
-def test_what_is_due_by_cron_is_scheduled_by_itself(server: tuple[str, dict[str, str]]) -> None:
+def test_a_cron_schedule_creates_its_runs_automatically(server: tuple[str, dict[str, str]]) -> None:
     api, _ = server
     deployment = deployed(api, "ahead", cron="15 6 * * *", timezone="Europe/Berlin")
     ahead = until(lambda: times_of(api, deployment))

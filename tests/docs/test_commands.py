@@ -105,7 +105,9 @@ def test_python_that_a_page_shows_can_be_read(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", [it for it in blocks("python") if "RouterLog" in it.text], ids=shown)
-def test_python_that_records_a_pick_records_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_that_records_a_selection_records_one(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = migrated_sqlite(tmp_path)
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", address)
     names: dict[str, Any] = {}

@@ -196,7 +196,7 @@ def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
     assert done.stdout.strip() == "DaskTaskRunner"
 
 
-def test_asking_for_dask_where_it_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_for_dask_where_it_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.backfill import task_runner  # noqa: PLC0415 - importing Prefect takes seconds
 
     monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "tcp://127.0.0.1:9")

@@ -126,7 +126,7 @@ def test_an_unmigrated_database_says_what_to_do(tmp_path: Path) -> None:
     ],
     ids=["refused", "no folder", "unsupported"],
 )
-def test_an_unreachable_database_is_told_without_its_password(address: str) -> None:
+def test_an_unreachable_database_is_reported_without_its_password(address: str) -> None:
     """What cannot be reached or used is one error, which never shows the password."""
     with pytest.raises(DatabaseUnavailable) as caught:
         open_database(address)

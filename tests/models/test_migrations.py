@@ -297,7 +297,7 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 
-def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
+def test_init_prints_each_migration_step(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
     first_line, *steps = call(tmp_path, "init").stdout.splitlines()
     assert first_line == f"the database was brought up from revision 0004 to {HEAD}"
@@ -308,7 +308,7 @@ def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
     assert len(steps) == len(REVISIONS) - 4
 
 
-def test_a_command_says_which_of_the_two_is_to_be_brought_up(tmp_path: Path) -> None:
+def test_a_command_says_whether_the_database_or_routewatch_is_to_be_upgraded(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/routewatch.db"
     migrate(address, EARLIER[-1])
     older = f"is at revision {EARLIER[-1]}, revision {HEAD} is needed: run `routewatch init`"
@@ -320,7 +320,7 @@ def test_a_command_says_which_of_the_two_is_to_be_brought_up(tmp_path: Path) -> 
         assert "upgrade Routewatch, as a newer one made these tables" in fault(tmp_path, *arguments, status=1)
 
 
-def test_a_newer_database_is_left_as_it_is(address: str) -> None:
+def test_a_newer_database_is_left_unchanged(address: str) -> None:
     migrate(address)
     with connected(address) as engine:
         with writing(engine) as connection:

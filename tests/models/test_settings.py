@@ -77,7 +77,7 @@ def test_the_designs_example_is_accepted() -> None:
     assert settings.budget.monthly_usd == 5000
 
 
-def test_all_faults_are_told_at_once_with_their_paths() -> None:
+def test_all_errors_are_reported_at_once_with_their_paths() -> None:
     """Nobody mends a settings file one run at a time."""
     wrong: dict[str, Any] = {
         "timezone": "Mars/Olympus",
@@ -108,7 +108,7 @@ def test_all_faults_are_told_at_once_with_their_paths() -> None:
     ],
     ids=["broken", "twice", "a list", "not a number"],
 )
-def test_a_broken_file_is_told_in_one_error(tmp_path: Path, content: str, problem: str) -> None:
+def test_a_broken_file_is_reported_in_one_error(tmp_path: Path, content: str, problem: str) -> None:
     """What is no settings file is refused with its name and what is wrong."""
     path = tmp_path / "settings.json"
     path.write_text(content)
@@ -117,7 +117,7 @@ def test_a_broken_file_is_told_in_one_error(tmp_path: Path, content: str, proble
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     """A file that is not there is not taken for an empty one."""
     with pytest.raises(SettingsError, match="No such file"):
         load_settings(tmp_path / "none.json")

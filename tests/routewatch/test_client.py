@@ -55,7 +55,7 @@ def test_every_column_arrives_and_what_is_left_out_stays_unknown(engine: Engine)
     assert second["error"] is False
 
 
-def test_many_threads_record_at_once_and_each_pick_arrives_once(engine: Engine) -> None:
+def test_many_threads_record_at_once_and_each_selection_arrives_once(engine: Engine) -> None:
     with RouterLog(address(engine), batch_size=100) as log:
         threads = [
             threading.Thread(target=lambda: [log.record_selection(model_id="m") for _ in range(500)]) for _ in range(8)
@@ -76,7 +76,7 @@ def test_a_request_that_is_recorded_twice_counts_once(engine: Engine) -> None:
     assert len(rows(engine)) == 1
 
 
-def test_picks_wait_for_a_database_that_is_away_and_arrive_when_it_is_back(tmp_path: Path) -> None:
+def test_selections_wait_for_an_unreachable_database_and_arrive_when_it_returns(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/later.db"
     with RouterLog(url, flush_every_s=0.01) as log:
         log.record_selection(model_id="early")
@@ -88,7 +88,7 @@ def test_picks_wait_for_a_database_that_is_away_and_arrive_when_it_is_back(tmp_p
     engine.dispose()
 
 
-def test_picks_wait_for_tables_that_are_not_there_yet(postgres_address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_selections_wait_for_missing_tables(postgres_address: str, caplog: pytest.LogCaptureFixture) -> None:
     with RouterLog(postgres_address, flush_every_s=0.01) as log:
         log.record_selection(model_id="early")
         assert not log.flush(0.3)
@@ -98,7 +98,7 @@ def test_picks_wait_for_tables_that_are_not_there_yet(postgres_address: str, cap
         assert log.counts.refused == 0
 
 
-def test_a_server_that_does_not_answer_neither_raises_nor_tells_the_password(
+def test_a_server_that_does_not_answer_neither_raises_nor_reveals_the_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = RouterLog("postgresql://ops:hunter2@127.0.0.1:9/x", flush_every_s=0.01)
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_neither_raises_nor_tells_the_password(
     assert log.counts.waiting == 1
 
 
-def test_beyond_its_capacity_the_oldest_picks_are_dropped_counted_and_told_once(
+def test_beyond_its_capacity_the_oldest_selections_are_dropped_counted_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"sqlite:///{tmp_path}/later.db"
@@ -140,7 +140,7 @@ def test_beyond_its_capacity_the_oldest_picks_are_dropped_counted_and_told_once(
         ("error", None), ("request_id", ""),
     ],
 )  # fmt: skip
-def test_a_pick_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
+def test_a_selection_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
     sqlite_engine: Engine, column: str, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is raised; it is counted each time and told once."""
@@ -164,7 +164,7 @@ VALUES = st.one_of(
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(FULL)), VALUES), max_size=8))
-def test_every_pick_is_written_or_refused(sqlite_engine: Engine, given_rows: list[dict[str, Any]]) -> None:
+def test_every_selection_is_written_or_refused(sqlite_engine: Engine, given_rows: list[dict[str, Any]]) -> None:
     """Whatever the values are, none is raised for, what was accepted can be stored, and the counts add up."""
     before = len(rows(sqlite_engine))
     with RouterLog(address(sqlite_engine), capacity=50, batch_size=3) as log:
@@ -215,7 +215,7 @@ def test_rows_that_the_database_alone_refuses_do_not_take_their_batch_along(
     assert caplog.text.count("the database refused it") == 1
 
 
-def test_a_flush_waits_for_its_picks_whatever_else_is_recorded(tmp_path: Path) -> None:
+def test_a_flush_waits_for_its_selections_whatever_else_is_recorded(tmp_path: Path) -> None:
     """Picks that are refused meanwhile do not stand in for one that still waits."""
     with RouterLog(f"sqlite:///{tmp_path}/later.db") as log:
         log.record_selection(model_id="waits")
@@ -255,7 +255,7 @@ def test_the_back_off_grows_to_half_a_minute() -> None:
     assert all(15 <= record_module.back_off_s(failures) <= 30 for failures in range(7, 5_000, 50))
 
 
-def test_a_log_that_is_forgotten_writes_its_picks_and_ends_its_thread(sqlite_engine: Engine) -> None:
+def test_a_garbage_collected_log_writes_its_selections_and_ends_its_thread(sqlite_engine: Engine) -> None:
     before = set(threading.enumerate())
     log = RouterLog(address(sqlite_engine), flush_every_s=3600)
     log.record_selection(model_id="m")
@@ -288,7 +288,7 @@ def run(code: str, url: str) -> str:
     return done.stdout
 
 
-def test_a_process_that_ends_without_closing_still_writes_its_picks(engine: Engine) -> None:
+def test_a_process_that_ends_without_closing_still_writes_its_selections(engine: Engine) -> None:
     code = """
         import sys
         from routewatch import RouterLog

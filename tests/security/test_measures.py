@@ -141,7 +141,7 @@ def test_no_name_makes_a_page_mail_or_pdf_open_anything(document: Document, name
 
 
 @pytest.mark.parametrize("address", [FILE, "http://169.254.169.254/", "https://example.org/a.png", "ftp://h/x"])
-def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> None:
+def test_page_layout_opens_no_file_and_no_network(address: str) -> None:
     for page in (
         f'<img src="{address}">',
         f'<link rel=stylesheet href="{address}">',
@@ -151,7 +151,7 @@ def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> N
             HTML(string=page, url_fetcher=OwnFontsOnly()).write_pdf()
 
 
-def test_the_houses_fonts_are_no_way_to_other_files() -> None:
+def test_the_packaged_fonts_give_no_access_to_other_files() -> None:
     with pytest.raises(OSError, match="passwd"):
         OwnFontsOnly().fetch(f"{FONT_SCHEME}:../../../../etc/passwd")
 

@@ -74,7 +74,7 @@ def test_an_address_of_the_open_internet_is_known_as_such(address: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "2130706433"]
 )
-def test_an_address_within_is_refused_however_it_is_spelled_and_is_not_even_knocked_at(host: str) -> None:
+def test_an_internal_address_is_refused_however_it_is_spelled_and_is_not_contacted(host: str) -> None:
     knocked = Event()
     with (
         serving(lambda _line, _over: knocked.set()) as port,
@@ -154,7 +154,7 @@ def test_a_body_that_is_too_large_is_not_sent(receiver: Hook) -> None:
 
 
 @pytest.mark.parametrize("serve", [dribble, endless_head])
-def test_an_answer_without_end_is_given_up_in_time(serve: Callable[[socket.socket, Event], None]) -> None:
+def test_an_endless_response_is_cut_off_in_time(serve: Callable[[socket.socket, Event], None]) -> None:
     began = monotonic()
     with serving(serve) as port, pytest.raises(DeliveryFailed) as caught:
         posted(f"http://{HOST}:{port}/hook", timeout_s=LIMIT_S)
@@ -230,7 +230,7 @@ def test_a_mail_server_that_wants_a_login_is_tried_again_once_it_is_set() -> Non
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_login_is_made_and_one_that_is_refused_is_told_without_the_servers_words() -> None:
+def test_a_login_is_made_and_a_refused_one_is_reported_without_the_servers_text() -> None:
     with mailbox(**LOGIN) as box:
         assert _mailed(box.port, "none", password="right") == "250 kept"
         with pytest.raises(DeliveryFailed) as caught:

@@ -120,7 +120,7 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     assert planted_in(f"{outcome!r} {ctx!r} {ctx.settings.delivery.recipients_of('email')!r}") == []
 
 
-def test_a_wrong_database_address_is_told_without_its_password() -> None:
+def test_a_wrong_database_address_is_reported_without_its_password() -> None:
     with (
         pytest.raises(DatabaseUnavailable) as caught,
         reading(connect("postgresql://ops:planted-database-password@127.0.0.1:9/x")),
@@ -140,7 +140,7 @@ def test_a_wrong_database_address_is_told_without_its_password() -> None:
         {"ops": [["https://hooks.slack.com/services/planted-chat-token"]]},
     ],
 )
-def test_a_fault_in_the_settings_is_told_without_the_secret_in_it(recipients: object) -> None:
+def test_a_settings_error_is_reported_without_the_secret_in_it(recipients: object) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings({"delivery": {"recipients": recipients}}, "settings.json")
     assert planted_in(str(caught.value)) == []

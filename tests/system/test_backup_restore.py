@@ -136,7 +136,7 @@ def count(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(SELECTION)).scalar_one()
 
 
-def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one fixture a server
+def test_a_restored_installation_continues_where_the_backup_ended(  # noqa: PLR0917 - one fixture a server
     addresses: tuple[str, str],
     run: Any,
     tmp_path: Path,

@@ -24,7 +24,7 @@ FEW_DAYS = 8
         pytest.param(1, PLANTED_ON, id="a forgetful cache planted", marks=pytest.mark.slow),
     ],
 )
-def test_the_loop_makes_it_better_and_takes_a_harmful_change_back(seed: int, planted_on: int) -> None:
+def test_the_loop_improves_routing_and_reverts_a_harmful_change(seed: int, planted_on: int) -> None:
     reported = run(seed, days=planted_on + 6, planted_on=planted_on)
     assert reported.harm_state == "reverted"
     worse = worse_by(reported)

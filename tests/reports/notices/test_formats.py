@@ -112,12 +112,12 @@ def test_a_headline_says_what_how_much_against_which_limit_and_since_when() -> N
     )
 
 
-def test_what_began_on_another_day_is_told_with_its_date() -> None:
+def test_an_alert_that_began_on_another_day_shows_its_date() -> None:
     (item, *_) = (it for it in notice_of(messages.several()).items if "spend" in it.text)
     assert "since Oct 11, 2026" in item.text
 
 
-def test_every_state_has_a_word_and_a_mark_beside_its_colour() -> None:
+def test_every_state_has_a_label_and_a_mark_beside_its_colour() -> None:
     for message in MESSAGES.values():
         notice = notice_of(message)
         assert notice.mark
@@ -171,7 +171,7 @@ def test_discords_limits_hold(endless: Message) -> None:
     assert "](http" not in embed["description"].replace("\\]", "")
 
 
-def test_a_webhooks_limit_holds_and_it_says_how_many_are_left_out(endless: Message) -> None:
+def test_a_webhooks_limit_holds_and_it_says_how_many_are_omitted(endless: Message) -> None:
     body = render_message_json(endless, message_id=5)
     data = json.loads(body)["data"]
     assert len(body) < MESSAGE_MOST_BYTES

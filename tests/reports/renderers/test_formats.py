@@ -279,7 +279,7 @@ def test_only_an_address_of_the_web_becomes_a_link(address: str | None, link: st
     assert link_to(address) == link
 
 
-def test_without_a_link_the_command_to_decide_is_told() -> None:
+def test_without_a_link_the_command_to_decide_is_shown() -> None:
     content = render_mail(documents.optimization())
     assert "routewatch optimizations approve 13, or reject 13" in content.text
     assert "routewatch optimizations approve 13, or reject 13" in " ".join(Page(content.html).words)
@@ -335,7 +335,7 @@ def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
 
 
 @pytest.mark.parametrize("document", [documents.empty(), documents.empty_optimization(), documents.empty_usage()])
-def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document: Document) -> None:
+def test_a_period_without_requests_is_stated_plainly_and_not_as_an_improvement(document: Document) -> None:
     content = render_mail(document)
     page = " ".join(Page(render_html(document)).words)
     reported = (headline(document), content.subject, content.text, render_markdown(document), page)
@@ -345,7 +345,7 @@ def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document:
     assert content.images == ()
 
 
-def test_a_cost_report_without_requests_is_told_plainly() -> None:
+def test_a_cost_report_without_requests_is_stated_plainly() -> None:
     document = documents.empty_cost()
     assert "no requests" in headline(document).lower()
     assert "no data" in render_markdown(document)

@@ -191,11 +191,11 @@ def test_no_text_stands_on_another(rendered: Rendered) -> None:
     assert [pair for sheet in rendered.sheets for pair in _covered(sheet.texts)] == []
 
 
-def test_no_letter_is_missing_on_paper(rendered: Rendered) -> None:
+def test_no_glyph_is_missing_in_print(rendered: Rendered) -> None:
     assert [text for sheet in rendered.sheets for text in sheet.texts if "\ufffd" in text.words] == []
 
 
-def test_something_is_drawn_in_every_figure_on_paper(rendered: Rendered) -> None:
+def test_no_figure_is_empty_in_print(rendered: Rendered) -> None:
     painted = [count for sheet in rendered.sheets for count in sheet.painted]
     assert all(count > 2 for count in painted), painted
 

@@ -104,7 +104,7 @@ def test_whatever_is_on_a_page_is_either_content_or_what_comes_with_paging(struc
     assert not any(text.words.startswith("page 1 of") for text in texts if text.tag == "Text")
 
 
-def test_every_link_says_where_it_leads_and_is_on_paper_too(structure: Structure) -> None:
+def test_every_link_says_where_it_leads_and_is_printed_too(structure: Structure) -> None:
     notes = [note.get_object() for page in structure.reader.pages for note in page.get("/Annots", [])]
     links = [note for note in notes if note["/Subtype"] == "/Link"]
     assert all(link.get("/Contents") and link["/F"] & 4 for link in links)

@@ -76,7 +76,7 @@ def test_a_detailed_report_has_a_sentence_for_each_trend() -> None:
     assert [type(block) for block in summary.blocks] == [Table]
 
 
-def test_a_mail_tells_of_what_changed_beyond_chance_alone() -> None:
+def test_a_mail_names_only_statistically_significant_changes() -> None:
     """Its text has the sentences of news, and none of what stayed as it was."""
     text = " ".join(render_mail(documents.performance("detailed")).text.split())
     assert "Spend rose from $1,041.10 to $1,183.42 against the period before" in text

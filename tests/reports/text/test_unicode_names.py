@@ -37,7 +37,7 @@ def test_nothing_is_copied_where_no_name_needs_it() -> None:
     assert printable(document) is document
 
 
-def test_letters_that_steer_a_terminal_are_left_out() -> None:
+def test_terminal_control_characters_are_removed() -> None:
     assert name_in(readable(named("bell\x07 and\x00 nul\tand tab"))) == "bell and nul\tand tab"
 
 
@@ -61,25 +61,25 @@ def test_what_the_layout_engine_has_no_font_for_is_known_beforehand(caplog: pyte
     assert caplog.records == []
 
 
-def test_a_locale_whose_letters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locale_whose_characters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printable(named("swift-mini", locale="de_DE")).locale == "de_DE"
     monkeypatch.setattr("reports.text.unicode_names.letters_without_font", frozenset)
     assert printable(named("swift-mini", locale="zh_CN")).locale == "en_US"
 
 
-def test_programs_get_names_as_they_are() -> None:
+def test_programs_get_names_unchanged() -> None:
     document = named(f"{HEBREW} {ROCKET}")
     assert "\u2068" not in render_webhook(document, report_id=1).decode()
 
 
-def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines() -> None:
+def test_a_chart_with_joined_characters_is_printed_as_a_bitmap_and_others_as_lines() -> None:
     assert needs_shaping("نموذج")
     addresses = {chart.name: chart.address.split(";")[0] for chart in draw(readable(named("نموذج")))}
     assert addresses["comparison"] == "data:image/png"
     assert addresses["timeline"] == "data:image/svg+xml"
 
 
-def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_anchored_text_is_printed_at_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
     document = documents.performance("summary", days=2)
     ours = texts_on_paper(document)
     monkeypatch.setattr("reports.charts.build.for_print", lambda svg: svg)

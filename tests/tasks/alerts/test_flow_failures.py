@@ -41,7 +41,7 @@ def event(message: AlertMessage | None) -> tuple[str, str, str] | None:
     )
 
 
-def test_a_failed_flow_is_told_once_until_it_succeeds(ctx: AppContext) -> None:
+def test_a_failed_flow_is_notified_once_until_it_succeeds(ctx: AppContext) -> None:
     """A day of hourly failures is one message, and the success after it another."""
     fired = record_failure(ctx, "hourly", "the database is away", MONDAY)
     assert event(fired) == ("fired", "failedFlow", "hourly")
@@ -54,7 +54,7 @@ def test_a_failed_flow_is_told_once_until_it_succeeds(ctx: AppContext) -> None:
     assert record_success(ctx, "hourly", MONDAY + timedelta(hours=22)) is None
 
 
-def test_flows_fail_each_by_itself(ctx: AppContext) -> None:
+def test_each_flow_has_its_own_failure_alert(ctx: AppContext) -> None:
     assert event(record_failure(ctx, "hourly", "a", MONDAY)) == ("fired", "failedFlow", "hourly")
     assert event(record_failure(ctx, "daily", "b", MONDAY)) == ("fired", "failedFlow", "daily")
     assert event(record_success(ctx, "daily", MONDAY + MINUTE)) == ("resolved", "failedFlow", "daily")

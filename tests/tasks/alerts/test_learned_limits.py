@@ -44,12 +44,12 @@ def baseline(frame: pl.DataFrame, at: datetime = NOON) -> LearnedBaseline:
     return found
 
 
-def test_each_hour_of_the_week_has_its_own_usual_value() -> None:
+def test_each_hour_of_the_week_has_its_own_baseline() -> None:
     assert baseline(history()).value == pytest.approx(0.02, rel=0.3)
     assert baseline(history(), NOON - timedelta(hours=9)).value == pytest.approx(0.01, rel=0.4)
 
 
-def test_an_incident_does_not_change_what_is_usual() -> None:
+def test_an_incident_does_not_change_the_baseline() -> None:
     """Six hours in which most calls fail move neither the value nor the scatter by much."""
     calm, spoiled = baseline(history()), baseline(history(spoiled=timedelta(hours=6)))
     assert spoiled.value == pytest.approx(calm.value, rel=0.25)
@@ -68,7 +68,7 @@ def test_nothing_known_is_learning_too() -> None:
     assert learn(history().clear(), KpiName.ERROR_RATE, NOON, "UTC") == InsufficientHistory(0)
 
 
-def test_a_small_window_may_stray_further() -> None:
+def test_a_small_window_may_deviate_further() -> None:
     """Of fifty selections one more error is nothing; of five thousand it would be."""
     found = baseline(history())
     assert found.limit(WARNING, 50) > found.limit(WARNING, 5_000) > found.value
@@ -97,7 +97,7 @@ def test_chance_goes_beyond_a_limit_as_seldom_as_it_says(share: float, sample: i
     assert (draw.binomial(sample, share, 100_000) / sample > limit).mean() < 0.004
 
 
-def test_the_more_is_watched_the_further_a_window_must_stray() -> None:
+def test_the_more_series_are_watched_the_further_a_window_must_deviate() -> None:
     """So that chance alone gives about one warning in four weeks, over everything."""
     assert 3.5 < warning_at(5, 96) < warning_at(25, 96) < warning_at(1_500, 96) < 6
 

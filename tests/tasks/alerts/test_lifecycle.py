@@ -37,18 +37,18 @@ def test_a_breach_must_hold_before_it_fires() -> None:
     assert run(["warning"] * 9) == [(5, Event.FIRED)]
 
 
-def test_it_resolves_when_it_has_been_well_for_a_while() -> None:
+def test_it_resolves_after_enough_time_within_limits() -> None:
     """Ten minutes without a break; a return into the band between begins the wait anew."""
     assert run(["warning"] * 6 + ["well"] * 11) == [(5, Event.FIRED), (16, Event.RESOLVED)]
     assert run(["warning"] * 6 + ["well"] * 9 + ["between"] + ["well"] * 10) == [(5, Event.FIRED)]
 
 
-def test_a_flapping_value_is_told_once() -> None:
+def test_a_flapping_value_is_notified_once() -> None:
     """Above and well by turns for three hours: one message, and no end until it is over."""
     assert run(["warning"] * 6 + ["well", "warning"] * 90) == [(5, Event.FIRED)]
 
 
-def test_what_gets_critical_is_told_again_and_what_gets_better_is_not() -> None:
+def test_an_escalation_is_notified_again_and_an_improvement_is_not() -> None:
     assert run(["warning"] * 6 + ["critical"] * 3 + ["warning"] * 9) == [(5, Event.FIRED), (6, Event.ESCALATED)]
 
 
@@ -60,7 +60,7 @@ def test_it_rests_after_it_has_resolved_but_not_from_what_is_critical() -> None:
     assert run(over + ["critical"] * 6)[2:] == [(22, Event.FIRED)]
 
 
-def test_a_long_one_is_brought_to_mind() -> None:
+def test_a_long_alert_is_notified_repeatedly() -> None:
     """Every four hours where that is set, and never where it is not wanted."""
     each = Policy(remind=timedelta(hours=4))
     assert run(["critical"] * 500, each) == [(5, Event.FIRED), (245, Event.REMINDED), (485, Event.REMINDED)]
@@ -68,7 +68,7 @@ def test_a_long_one_is_brought_to_mind() -> None:
 
 
 @given(LOOKS)
-def test_events_tell_a_story(looks: list[str]) -> None:
+def test_events_form_a_history(looks: list[str]) -> None:
     """Fired and resolved alternate, and what comes between belongs to one that is firing."""
     firing = False
     for _, event in run(looks):
@@ -84,19 +84,19 @@ def test_nothing_fires_without_a_breach_that_held(looks: list[str]) -> None:
             assert "well" not in looks[minute - 5 : minute]
 
 
-def test_where_too_little_is_known_it_stays_as_it_is() -> None:
+def test_with_insufficient_data_the_state_stays_unchanged() -> None:
     """No breach and not well: a firing alert goes on, a pending one waits."""
     pending = AlertLifecycle(AlertState.PENDING, "warning", MONDAY)
     assert step(pending, Observation(MONDAY + 9 * MINUTE, None, is_recovered=False), POLICY) == pending
 
 
-def test_one_whose_data_end_waits_and_goes_on() -> None:
+def test_an_alert_without_data_waits_and_continues_when_data_return() -> None:
     """Neither well nor ill while nothing is known: it is told once, and resolves when it is well again."""
     assert run(["warning"] * 6 + ["unknown"] * 60 + ["well"] * 11) == [(5, Event.FIRED), (76, Event.RESOLVED)]
     assert run(["warning"] * 4 + ["unknown"] + ["warning"] * 5) == []
 
 
-def test_one_without_data_for_hours_is_over() -> None:
+def test_an_alert_without_data_for_hours_resolves() -> None:
     """A model that serves no more can no longer get well."""
     minutes = int(ENDS_WITHOUT_DATA / MINUTE)
     assert run(["critical"] * 6 + ["unknown"] * (minutes + 5)) == [(5, Event.FIRED), (6 + minutes, Event.RESOLVED)]

@@ -65,7 +65,7 @@ def test_one_far_value_in_a_mean_is_not_sure() -> None:
     assert fixed(KpiName.COST_EFFICIENCY, 0.3, relative_error=0.05).observation.breach == "critical"
 
 
-def test_between_crossed_and_well_lies_a_band() -> None:
+def test_a_band_lies_between_the_limit_and_recovery() -> None:
     """Just within a limit nothing begins and nothing ends."""
     assert not fixed(ERRORS, 0.049).observation.is_recovered
     assert fixed(ERRORS, 0.04).observation.is_recovered
@@ -86,7 +86,7 @@ def test_what_is_unusual_is_critical_only_where_it_is_bad_too() -> None:
     assert learned(USUAL_ERRORS, 0.09).observation.breach == "critical"
 
 
-def test_nothing_critical_becomes_usual() -> None:
+def test_critical_values_never_become_the_baseline() -> None:
     """Where a fifth of all calls usually fails, the fixed limit still holds."""
     found = learned(LearnedBaseline(ERRORS, 0.2, 0.02, 0.4, 28), 0.2)
     assert (found.observation.breach, found.threshold) == ("critical", LIMITS.of(KpiName.ERROR_RATE).critical)

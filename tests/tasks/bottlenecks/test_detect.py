@@ -90,7 +90,7 @@ def test_what_is_unknown_is_no_bottleneck() -> None:
     assert found(hours()) == []
 
 
-def test_a_bottleneck_says_where_it_sits() -> None:
+def test_a_bottleneck_names_its_hotspots() -> None:
     """The model that causes the slowness is named, with its own rate and its share of the slow."""
     quick = [{"model_id": "quick", "response_time_ms": 100.0}] * 300
     slow = [{"model_id": "slow", "response_time_ms": 8000.0, "team": "red"}] * 60
@@ -101,7 +101,7 @@ def test_a_bottleneck_says_where_it_sits() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 1_000_000))
-def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
+def test_a_hotspot_and_the_rest_make_the_total(seed: int) -> None:
     """Of every place: share and rate, with the rate without it, add up to the bottleneck's own figures."""
     for bottleneck in detect_bottlenecks(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
         for hotspot in bottleneck.where:
@@ -182,7 +182,7 @@ def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
 
 @few_or_all(20, 100)
 @pytest.mark.parametrize("dimension", ["model", "complexity", "team", "hour"])
-def test_noise_seldom_has_a_place(dimension: Any, draws: int) -> None:
+def test_noise_seldom_has_a_hotspot(dimension: Any, draws: int) -> None:
     """Of 100 problems that are everywhere alike, at most ten are said to sit anywhere in a dimension."""
     slow = Measure("slow", "known", "slow")
 
@@ -212,7 +212,7 @@ def test_an_error_burst_is_found_with_its_hours() -> None:
     assert burst.usual_error_rate == pytest.approx(0.02)
 
 
-def test_an_error_burst_says_who_carries_it() -> None:
+def test_an_error_burst_names_its_main_contributors() -> None:
     """Its places are of its own hours alone: one model fails then, another fails more often at other times."""
     rows = [
         {

@@ -132,7 +132,7 @@ def test_an_edge_is_of_its_minutes_alone(folded: Engine) -> None:
     assert set(found.by_dimension.filter(pl.col("bucket") == NOON)["team"]) == {UNKNOWN}
 
 
-def test_an_hour_is_looked_at_by_the_minute(folded: Engine) -> None:
+def test_an_hour_is_analysed_by_the_minute(folded: Engine) -> None:
     """A report of one hour has sixty buckets to judge a model by."""
     hour = Period(NOON, NOON + timedelta(hours=1), ZONE)
     found = inputs(folded, hour, Filters(), [hour.before()])

@@ -90,7 +90,7 @@ def test_a_better_model_is_no_regression() -> None:
     assert regressions(now, [before], LIMITS) == []
 
 
-def test_what_is_certain_but_small_is_not_told() -> None:
+def test_a_significant_but_small_regression_is_not_reported() -> None:
     """5 % slower over so many selections is no chance, but no news either."""
     busy = (20_000.0, 10_000.0, 5_000.0)
     assert regressions(traffic(1, mean_ms=1050.0, mix=busy), [traffic(2, mix=busy)], LIMITS) == []
@@ -126,7 +126,7 @@ def test_a_few_hours_are_too_few() -> None:
     assert regressions(traffic(1, mean_ms=9000.0), [traffic(2, hours=5)], LIMITS) == []
 
 
-def test_only_the_three_worst_are_told() -> None:
+def test_only_the_three_worst_are_reported() -> None:
     """The gravest first, and of equally grave ones the one that changed most."""
     after = {"a": 1400.0, "b": 9000.0, "c": 2500.0, "d": 1800.0, "e": 4000.0}
     now = pl.concat([traffic(seed, name, mean_ms=ms) for seed, (name, ms) in enumerate(after.items())])

@@ -118,7 +118,7 @@ def test_a_team_that_spent_alone_leaves_nothing() -> None:
     assert [(hotspot.value, hotspot.share, hotspot.rate_without) for hotspot in spike.where] == [("blue", 1.0, 0.0)]
 
 
-def test_the_three_largest_spikes_are_told() -> None:
+def test_the_three_largest_spikes_are_reported() -> None:
     """Of five, the three that cost most beyond usual, the largest first."""
     rollups = spending(4)
     for day, factor in enumerate((5, 9, 6, 8, 7)):
@@ -126,7 +126,7 @@ def test_the_three_largest_spikes_are_told() -> None:
     assert [spike.start.day - FIFTH_WEEK.day for spike in reported(rollups, FIFTH_WEEK)] == [1, 3, 4]
 
 
-def test_an_hour_is_judged_by_itself_too() -> None:
+def test_a_single_hour_is_assessed_too() -> None:
     """A report of one hour finds the spike in it."""
     rollups = times(spending(5), 5, WEDNESDAY_NOON, 1)
     assert len(reported(rollups, WEDNESDAY_NOON, timedelta(hours=1))) == 1
@@ -156,7 +156,7 @@ def test_days_stand_in_for_weeks_that_are_missing() -> None:
     assert reported(late, MONDAY + timedelta(days=10), timedelta(days=1)) == []
 
 
-def test_small_change_is_no_news() -> None:
+def test_a_small_spike_is_not_reported() -> None:
     """Ten times the usual cost is told only where it is worth some USD."""
     cents = spending(9).with_columns(pl.col("cost_sum_usd") / 100, pl.col("cost_sum_sq") / 10_000)
     assert reported(times(cents, 10, WEDNESDAY_NOON, 2), FIFTH_WEEK) == []

@@ -197,7 +197,7 @@ def test_a_cause_is_of_the_period_that_the_trend_is_against() -> None:
     assert Spending(now, {"previousPeriod": before}).cause(trend) is None
 
 
-def test_a_few_hours_are_too_short_to_tell_a_cause() -> None:
+def test_a_few_hours_are_too_short_for_a_cause() -> None:
     """Of twelve stretches five have data: the jackknife would guess."""
     early = pl.col("bucket").dt.hour() < 10
     now, before = side(MONDAY, 1, changed("complex", hourly=400)), side(MONDAY - 7 * DAY, 1)
@@ -236,7 +236,7 @@ def test_the_headline_says_why() -> None:
     assert reported.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
 
 
-def test_most_of_a_change_is_told_as_most() -> None:
+def test_a_cause_of_most_of_a_change_is_stated_as_most() -> None:
     assert TOOK_OVER is not None
     assert because(TOOK_OVER.model_copy(update={"share": 0.6})).startswith("mostly because ")
 
@@ -247,7 +247,7 @@ def test_without_a_cause_the_headline_names_the_change_alone() -> None:
     )
 
 
-def test_how_much_of_the_change_it_is_is_told_with_its_interval() -> None:
+def test_the_share_of_the_change_is_stated_with_its_interval() -> None:
     assert TOOK_OVER is not None
     text = cause_text(TOOK_OVER, Formats("en_US", "UTC"))
     assert "That is +$120.00 (95% interval +$90.00 to +$150.00), 84.3% of it." in text

@@ -65,7 +65,7 @@ def test_a_clear_fall_in_response_time_is_better() -> None:
 
 
 @few_or_all(20, 100)
-def test_noise_is_seldom_news(draws: int) -> None:
+def test_noise_is_seldom_a_change(draws: int) -> None:
     """Of many equal days, about one in twenty looks different, as a 95 % interval promises."""
     verdicts = [
         trend_of("responseTime", day_of(1, noise(2 * i, 1000)), day_of(0, noise(2 * i + 1, 1000))).direction
@@ -90,7 +90,7 @@ def test_without_data_there_is_no_verdict() -> None:
     assert trend_of("cacheHitRate", day_of(1, [1.0]), day_of(0, [1.0])).reason == "no data in this period"
 
 
-def test_a_few_hours_are_too_short_to_tell() -> None:
+def test_a_few_hours_are_too_short_for_a_verdict() -> None:
     """With data in fewer than six hours there is a change but no verdict."""
     trend = trend_of("responseTime", day_of(1, [1000.0] * 3), day_of(0, [2000.0] * 3))
     assert trend.direction is Direction.UNKNOWN
@@ -143,7 +143,7 @@ def test_a_monday_against_its_sunday_is_rhythm() -> None:
         assert found["totalSelections"].change is not None
 
 
-def test_a_monday_is_held_against_the_monday_before() -> None:
+def test_a_monday_is_compared_with_the_monday_before() -> None:
     """A fifth more is news there, as it is of a Tuesday against its Monday."""
     more = by_hour(days(7, 1), factor=1.2)
     assert reported(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
@@ -151,7 +151,7 @@ def test_a_monday_is_held_against_the_monday_before() -> None:
     assert reported(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
 
 
-def test_other_hours_of_a_day_are_no_like() -> None:
+def test_other_hours_of_a_day_are_not_comparable() -> None:
     """A morning is not held against the night before it, but against the same morning a week before."""
     morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
     assert reported(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
@@ -207,7 +207,7 @@ def news_of(draws: int, spell: float) -> Counter[str]:
 
 
 @few_or_all(40, 200)
-def test_chance_makes_news_as_seldom_as_promised(draws: int) -> None:
+def test_chance_makes_changes_as_seldom_as_promised(draws: int) -> None:
     """Of days with their rhythm against the same days a week before, about one in twenty of each metric."""
     news = news_of(draws, 0.0)
     most = draws / 12 if draws == 200 else most_by_chance(0.05, draws)
@@ -215,13 +215,13 @@ def test_chance_makes_news_as_seldom_as_promised(draws: int) -> None:
 
 
 @few_or_all(100, 200)
-def test_hours_that_resemble_their_neighbours_make_no_news_by_themselves(draws: int) -> None:
+def test_autocorrelated_hours_alone_make_no_change(draws: int) -> None:
     """A slow spell of some hours is one thing that happened; were each of its hours one, a third would be news."""
     most = 0.17 * draws if draws == 200 else most_by_chance(0.14, draws)
     assert news_of(draws, 0.6)["responseTime"] <= most
 
 
-def test_growth_is_news_by_day_and_by_week() -> None:
+def test_growth_is_a_change_by_day_and_by_week() -> None:
     """A tenth more of everything is found in a week, a fifth in most days."""
     days_found = [
         reported(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
@@ -234,7 +234,7 @@ def test_growth_is_news_by_day_and_by_week() -> None:
 # --- what is over -----------------------------------------------------------------------------------------------------
 
 
-def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> None:
+def test_an_unfinished_day_is_compared_with_the_same_part_of_the_other() -> None:
     """At half past two in the afternoon, both are compared up to two o'clock."""
     now = MONDAY + 8 * DAY + 14.5 * HOUR
     today = by_hour(days(8, 1))
@@ -248,7 +248,7 @@ def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> 
     assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(data_notes(so_far, total(so_far.parts), now))
 
 
-def test_the_last_minutes_settle_before_they_are_compared() -> None:
+def test_the_last_minutes_are_compared_only_once_final() -> None:
     """A minute after midnight the last hour of the day is left out of it; soon after, nothing is."""
     day, earlier = by_hour(days(8, 1)), {"samePeriodLastWeek": by_hour(days(1, 1))}
     early = against(day, earlier, day.period.end + timedelta(minutes=1), None)  # type: ignore[arg-type]
@@ -290,7 +290,7 @@ def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
     assert requests.current == hours_now.hours["count"][1:-1].sum()
 
 
-def test_of_an_hour_no_total_is_judged() -> None:
+def test_totals_of_a_single_hour_are_not_assessed() -> None:
     """Its minutes do not show how hours differ; its averages can be held against those of the hour before."""
     noon, eleven = (Period(MONDAY + hour * HOUR, MONDAY + (hour + 1) * HOUR) for hour in (12, 11))
     sides = []

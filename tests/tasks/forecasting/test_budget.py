@@ -57,7 +57,7 @@ def test_a_steady_spend_is_carried_on() -> None:
     assert budget.runs_out_on == pytest.approx(datetime(2026, 9, 21, tzinfo=UTC), abs=timedelta(minutes=1))
 
 
-def test_weekends_are_told_apart() -> None:
+def test_weekends_are_modelled_separately() -> None:
     """From Friday evening on, a month's end on Sunday is two weekend days away, not two average days."""
     friday = datetime(2026, 5, 30, tzinfo=UTC)
     days: list[float | None] = [*([90.0] * 5 + [30.0] * 2) * 6, *[90.0] * 5]

@@ -84,7 +84,7 @@ def test_cache_hits_count_at_their_own_cost() -> None:
     assert efficiency.value == pytest.approx(1.0)
 
 
-def test_classes_without_an_adequate_model_are_left_out_and_counted() -> None:
+def test_classes_without_an_adequate_model_are_skipped_and_counted() -> None:
     """The efficiency is over the covered class; the coverage says how much that is."""
     hard = calls("m", 100, 0.03, complexity="complex", accuracy=0.5)
     efficiency = measure_efficiency(hours(*calls("m", 100, 0.01), *hard), LIMITS)
@@ -161,7 +161,7 @@ def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
     assert found.net_usd.estimate == pytest.approx(estimated.savings_usd.estimate - 5.0)
 
 
-def test_what_the_router_costs_is_unknown_unless_told() -> None:
+def test_router_overhead_is_unknown_unless_given() -> None:
     """Nor is anything measured before a change was judged."""
     found = optimization_savings(measure_efficiency(hours(*VARIED), LIMITS).savings, [], 500, Optimizer())
     assert (found.measured_usd, found.measured_count, found.router_cost_usd, found.net_usd) == (None, 0, None, None)

@@ -70,7 +70,7 @@ def test_a_shuffle_is_mixed_until_it_costs_the_same() -> None:
     assert accuracy_of(shuffled) == pytest.approx(8 / 11 + 3 / 11 * 0.5)
 
 
-def test_what_cannot_be_told_stays_as_it_was() -> None:
+def test_requests_without_a_comparison_keep_their_routing() -> None:
     """Cache hits keep their cost, and a class that the cheap model never served its models."""
     hits = calls("dear", "simple", 100, 0.001, cache_hit=True)
     other = calls("dear", "unseen", 100, 0.04, accuracy=0.9)
@@ -99,12 +99,12 @@ def test_what_cannot_be_told_stays_as_it_was() -> None:
     ],
     ids=["nothing", "no cost", "no accuracy", "one model", "one class", "dearer than any mix"],
 )  # fmt: skip
-def test_where_it_cannot_be_told_it_says_why(rows: list[dict[str, Any]], reason: str) -> None:
+def test_an_unknown_gain_gives_its_reason(rows: list[dict[str, Any]], reason: str) -> None:
     found = baselines(hours(*rows))
     assert (found.accuracy_gained, found.shuffled.accuracy, found.reason) == (None, None, reason)
 
 
-def test_the_cost_of_the_cheapest_is_told_without_its_accuracy() -> None:
+def test_the_cost_of_the_cheapest_is_stated_without_its_accuracy() -> None:
     """Accuracy that is known of one class only is no accuracy of everything."""
     rows = [row | ({} if row["complexity"] == "simple" else {"accuracy": None}) for row in ROUTED]
     found = baselines(hours(*rows)).all_cheapest

@@ -100,7 +100,7 @@ def test_cache_size_and_ttl_are_raised_by_a_bounded_step() -> None:
     }
 
 
-def test_the_cache_strategy_moves_one_place() -> None:
+def test_the_cache_strategy_moves_one_step() -> None:
     """Key strategy and eviction policy go one place along their lists."""
     [item] = recommended(UNCACHED)
     assert {move.key: move.to_value for move in item.moves} == {
@@ -210,7 +210,7 @@ def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     assert values(router)["cache.max_entries"] == 4000
 
 
-def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
+def test_a_change_is_assessed_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
     """What was slow before a change is no evidence against it."""
     apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
@@ -244,7 +244,7 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     ],
     ids=["propose", "off", "stale"],
 )
-def test_what_may_not_be_applied_is_only_told(
+def test_a_change_that_may_not_be_applied_is_only_reported(
     router: Engine, optimizer: Optimizer, evidence: DecisionContext, why: str
 ) -> None:
     """By mode, or because the period is history, the config stays as it is."""

@@ -86,7 +86,7 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
         decide(NOTHING_PENDING, Decision.APPROVE, "Anna")
 
 
-def test_links_keep_what_is_chosen_whole() -> None:
+def test_links_keep_the_full_choice() -> None:
     """Names with marks of an address in them arrive as they are."""
     link = link_to("http://prefect.example/", "d", "#1 a&b → c?d")
     assert link.startswith("http://prefect.example/deployments/deployment/d/run?parameters=%7B")

@@ -36,7 +36,7 @@ def hours_of(start: datetime, length: timedelta, seed: int = 1, **rates: float) 
     return pl.DataFrame(rows, schema_overrides={"bucket": pl.Datetime("us", "UTC"), "cost_sum_usd": pl.Float64})
 
 
-def test_a_day_is_held_against_the_same_day_of_weeks_before() -> None:
+def test_a_day_is_compared_with_the_same_day_of_earlier_weeks() -> None:
     """With three weeks before, each hour of the week has its like."""
     before, after = hours_of(MONDAY - 3 * WEEK, 3 * WEEK), hours_of(MONDAY, DAY, seed=2)
     matched = match(before, after, "UTC")
@@ -75,7 +75,7 @@ def test_busier_hours_are_no_change() -> None:
         ({"hits": 0.5}, HITS, "unclear"),
     ],
 )
-def test_clear_changes_are_told_by_direction(rates: dict[str, float], metric: JudgedMetric, judged: str) -> None:
+def test_clear_changes_are_reported_by_direction(rates: dict[str, float], metric: JudgedMetric, judged: str) -> None:
     before, after = hours_of(MONDAY - 2 * WEEK, 2 * WEEK), hours_of(MONDAY, DAY, seed=5, **rates)
     assert compare(match(before, after, "UTC"), metric, seed=1).judgement == judged
 
@@ -99,7 +99,7 @@ def test_noise_is_seldom_called_a_change(draws: int) -> None:
     assert missed <= (12 if draws == 100 else most_by_chance(0.05, draws))
 
 
-def test_too_few_hours_are_not_judged() -> None:
+def test_too_few_hours_are_not_assessed() -> None:
     before, after = hours_of(MONDAY - WEEK, WEEK), hours_of(MONDAY, timedelta(hours=6), seed=3)
     change = compare(match(before, after, "UTC"), ERRORS, seed=1)
     assert (change.judgement, change.change) == ("unknown", None)

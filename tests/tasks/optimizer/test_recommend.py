@@ -41,7 +41,7 @@ UNCACHED = [{"cache_hit": False}] * 100 + [{"cache_hit": True}] * 300
 COSTLY = [*calls("cheap", 100, 0.01), *calls("costly", 100, 0.2)]
 
 
-def test_worth_is_a_share_and_the_best_comes_first() -> None:
+def test_expected_gain_is_a_share_and_the_best_comes_first() -> None:
     """19 of 21 USD could be saved; slow are 20 % of 400 too many by 5; hits fall short by 15, at twice the effort."""
     found = recommended(*SLOW, *UNCACHED, *COSTLY)
     assert [item.type for item in found] == ["model_selection", "cache_strategy", "cache_optimization"]
@@ -69,7 +69,7 @@ def test_what_cannot_be_done_comes_last_and_has_no_score() -> None:
     assert found[1].expected_gain == pytest.approx(0.15)
 
 
-def test_what_is_not_known_is_worth_nothing_known() -> None:
+def test_an_unknown_effect_has_an_unknown_expected_gain() -> None:
     """High cost of unknown accuracy: neither worth nor confidence nor score."""
     [item] = recommended(*[{"cost_usd": 0.2}] * 100)
     assert (item.status, item.expected_gain, item.confidence, item.score) == ("impossible", None, None, None)

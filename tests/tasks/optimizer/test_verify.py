@@ -118,7 +118,7 @@ def test_what_helped_is_kept(router: Engine) -> None:
     ],
     ids=["slower", "more errors", "cheaper but wrong", "dearer"],
 )
-def test_what_harms_is_taken_back_with_an_alert(
+def test_a_harmful_change_is_reverted_with_an_alert(
     router: Engine, key: str, to_value: Any, rates: dict[str, float], metric: str
 ) -> None:
     """The goal or a guard is clearly worse: the key has its old value again, and somebody is told."""
@@ -149,7 +149,7 @@ def test_a_day_is_waited_for(router: Engine) -> None:
     assert state_of(router, number) == "observing"
 
 
-def test_sure_harm_is_taken_back_early(router: Engine) -> None:
+def test_certain_harm_is_reverted_early(router: Engine) -> None:
     """The hourly look does not wait for a day where there is no doubt, and says nothing otherwise."""
     number = applied(router)
     now = APPLIED_AT + timedelta(hours=15)
@@ -160,14 +160,14 @@ def test_sure_harm_is_taken_back_early(router: Engine) -> None:
     assert state_of(router, number) == "reverted"
 
 
-def test_an_early_look_leaves_alone_what_is_not_sure(router: Engine) -> None:
+def test_an_early_evaluation_leaves_uncertain_changes_alone(router: Engine) -> None:
     applied(router)
     insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2))
     update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
     assert verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True) == ()
 
 
-def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
+def test_too_little_traffic_is_waited_for_and_then_reported(router: Engine) -> None:
     """Without selections there is no verdict: in the end the change stays, and is told to be unproven."""
     number = applied(router)
     update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT)
@@ -193,7 +193,7 @@ def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> Non
     assert (verdict.state, verdict.incident_hours, verdict.hours) == ("kept", 3, 22)
 
 
-def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
+def test_a_class_of_requests_is_assessed_separately(router: Engine) -> None:
     """The model of simple requests was changed: what becomes of complex ones does not count."""
     number = applied(router, "routing.simple", "cheap")
     rows = traffic(APPLIED_AT, DAY + timedelta(hours=2), seed=2, usd=0.01)
@@ -209,7 +209,7 @@ def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
     assert state_of(router, number) == "kept"
 
 
-def test_a_key_that_was_changed_since_is_theirs(router: Engine) -> None:
+def test_a_key_that_the_router_changed_since_is_not_reverted(router: Engine) -> None:
     """The router edits the key while it is observed: it is not taken back from it, whatever the numbers say."""
     number = applied(router)
     set_by_hand(router, "cache.max_entries", 1500, by="router", reason="memory", now=APPLIED_AT + timedelta(hours=3))
@@ -228,7 +228,7 @@ def test_hours_under_an_older_config_are_no_baseline(router: Engine) -> None:
     assert verdict.goal.sample_before <= 60 * 48
 
 
-def test_nothing_is_changed_that_could_not_be_judged(router: Engine) -> None:
+def test_a_change_that_could_not_be_assessed_is_not_applied(router: Engine) -> None:
     """After a change on Sunday no working day is known under the present config, so Monday's would prove nothing."""
     set_by_hand(router, "routing.complex", "other", by="router", reason="trial", now=APPLIED_AT - DAY)
     [item] = propose(router, proposal("cache.max_entries", 2000, router))
@@ -241,7 +241,7 @@ def test_nothing_is_changed_that_could_not_be_judged(router: Engine) -> None:
 # --- life and limits --------------------------------------------------------------------------------------------------
 
 
-def test_the_wait_doubles_with_each_time_that_it_was_taken_back(router: Engine) -> None:
+def test_the_wait_doubles_with_each_revert(router: Engine) -> None:
     """A day, then two, then four: no key oscillates."""
     now = APPLIED_AT
     for days in (2, 4, 8):
@@ -326,7 +326,7 @@ def test_the_kill_switch_stops_everything_until_it_is_undone(router: Engine) -> 
     assert item.status == "waiting"
 
 
-def test_a_dry_run_tells_and_changes_nothing(router: Engine) -> None:
+def test_a_dry_run_logs_and_changes_nothing(router: Engine) -> None:
     from models.period import Period  # noqa: PLC0415
 
     evidence = DecisionContext(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)

@@ -79,7 +79,7 @@ def test_each_day_of_any_zone_is_due_once_at_the_same_time_of_its_clock(zone: st
     assert len(weekly) >= days // 7 - 1
 
 
-def test_the_days_that_nobody_told_are_missing_oldest_first(engine: Engine) -> None:
+def test_days_without_a_report_are_missing_oldest_first(engine: Engine) -> None:
     """A hole between told days too; not the day whose own run has an hour yet."""
     notify(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
     now = berlin(2026, 3, 28, 7, 0)
@@ -87,7 +87,7 @@ def test_the_days_that_nobody_told_are_missing_oldest_first(engine: Engine) -> N
     assert missed(engine, "daily", settings(), now + HOUR)[-1] == berlin(2026, 3, 28, 6, 15)
 
 
-def test_weeks_are_missed_by_themselves(engine: Engine) -> None:
+def test_missed_weeks_are_found_separately(engine: Engine) -> None:
     notify(engine, "weekly", date(2026, 3, 9), days=7)
     now = berlin(2026, 3, 30, 12, 0)
     assert missed(engine, "weekly", settings(), now) == [berlin(2026, 3, 23, 6, 30), berlin(2026, 3, 30, 6, 30)]
@@ -112,7 +112,7 @@ def test_a_schedule_that_is_switched_off_misses_nothing(engine: Engine) -> None:
     assert missed(engine, "daily", off, berlin(2026, 3, 28, 12, 0)) == []
 
 
-def test_a_day_that_was_told_in_another_zone_or_form_is_not_missing(engine: Engine) -> None:
+def test_a_day_reported_in_another_zone_or_format_is_not_missing(engine: Engine) -> None:
     """Changed settings make no second report of days that are over."""
     notify(
         engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b"

@@ -41,7 +41,7 @@ def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:
     assert update_rollups(engine, UTC_BASIS, now=NOW).rebuilt_hours == 0
 
 
-def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) -> None:
+def test_writing_a_row_again_unchanged_rebuilds_nothing(postgres_engine: Engine) -> None:
     insert_selections(postgres_engine, traffic(10))
     update_rollups(postgres_engine, UTC_BASIS, now=NOW)
     with writing(postgres_engine) as connection:
@@ -51,7 +51,7 @@ def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) ->
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_an_hour_that_differs_from_its_rows_is_found_and_made_anew(engine: Engine, zone: str) -> None:
+def test_an_hour_that_differs_from_its_rows_is_found_and_rebuilt(engine: Engine, zone: str) -> None:
     basis = RollupSettings(zone, 2000.0)
     insert_selections(engine, traffic(400))
     update_rollups(engine, basis, now=NOW)
@@ -105,7 +105,7 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
         assert reconcile(engine) == 0, zone
 
 
-def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Engine) -> None:
+def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_rebuilt(engine: Engine) -> None:
     insert_selections(engine, traffic(2_000))
     update_rollups(engine, UTC_BASIS, now=NOW)
     with writing(engine) as connection:
@@ -119,7 +119,7 @@ def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Eng
     assert reconcile(engine) == 0
 
 
-def test_a_database_of_before_gets_its_hours_added_up(engine: Engine) -> None:
+def test_an_older_database_gets_its_hours_aggregated(engine: Engine) -> None:
     """The migration joins histograms byte by byte, and yet they read as their sum."""
     insert_selections(engine, traffic(400))
     update_rollups(engine, UTC_BASIS, now=NOW)

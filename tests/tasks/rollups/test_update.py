@@ -25,7 +25,7 @@ from tests.support.rollups import NOW, ROLLUP, UTC_BASIS, assert_rollups_are_of,
 from tests.support.waiting import until
 
 
-def test_a_fold_counts_everything_once(engine: Engine) -> None:
+def test_an_update_counts_every_row_once(engine: Engine) -> None:
     """Folding again adds nothing."""
     insert_selections(engine, traffic(500))
     assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 500
@@ -43,7 +43,7 @@ def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
     assert_rollups_are_of(engine, pl.concat([traffic(300), late]))
 
 
-def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_change_the_result(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small chunks give the rollups of one large one."""
     monkeypatch.setattr(scan, "RANGE_ROWS", 37)
     monkeypatch.setattr(update_module, "COMMIT_ROWS", 100)
@@ -70,7 +70,7 @@ def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch:
     assert_rollups_are_of(engine, traffic(200))
 
 
-def test_two_folds_at_once_count_once(engine: Engine) -> None:
+def test_two_concurrent_updates_count_each_row_once(engine: Engine) -> None:
     """Concurrent folds share the work and never a row."""
     insert_selections(engine, traffic(600))
     gate, counted = threading.Barrier(4), []
@@ -111,7 +111,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
     assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
 
 
-def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
+def test_an_update_that_waits_for_another_blocks_no_writer(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While one writer keeps its transaction open, others write on; the fold says whom it waits for."""
@@ -143,7 +143,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
 @pytest.mark.parametrize(
     "basis", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
 )
-def test_a_new_basis_rebuilds_everything(engine: Engine, basis: RollupSettings) -> None:
+def test_new_rollup_settings_rebuild_everything(engine: Engine, basis: RollupSettings) -> None:
     """When the reporting zone or the target changes, all rollups are made anew."""
     insert_selections(engine, traffic(300))
     update_rollups(engine, UTC_BASIS, now=NOW)
@@ -155,7 +155,7 @@ def test_a_new_basis_rebuilds_everything(engine: Engine, basis: RollupSettings) 
 @pytest.mark.parametrize(
     "period", [None, Period(MONDAY + timedelta(days=8), MONDAY + timedelta(days=9))], ids=["all", "one week"]
 )
-def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) -> None:
+def test_a_rebuild_restores_lost_rollups(engine: Engine, period: Period | None) -> None:
     """Rollups that went missing are back after a rebuild, and the others are as they were."""
     raw = traffic(3_000)
     insert_selections(engine, raw)
@@ -166,7 +166,7 @@ def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) ->
     assert_rollups_are_of(engine, raw)
 
 
-def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
+def test_the_checkpoint_stores_the_newest_selection(engine: Engine) -> None:
     """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
     insert_selections(engine, traffic(100))
     update_rollups(engine, UTC_BASIS, now=NOW)
@@ -177,7 +177,7 @@ def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
         assert connection.scalar(select(table_of(RollupCheckpoint).c.rollups_updated_at)) == NOW
 
 
-def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
+def test_a_change_rebuilt_by_another_process_during_an_update_is_counted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""

@@ -160,7 +160,7 @@ def test_a_cost_of_zero_is_one_where_the_settings_say_so() -> None:
         ({}, "no call of a model"),
     ],
 )
-def test_what_is_no_call_of_a_model_is_left_out_by_reason(attributes: dict[str, Any], reason: str) -> None:
+def test_spans_that_are_no_model_call_are_skipped_by_reason(attributes: dict[str, Any], reason: str) -> None:
     recorder, shelf = Recorder(), Shelf()
     recorder.span(attributes)
     batch = shelf.take(recorder.spans)
@@ -337,7 +337,7 @@ def test_of_several_evaluations_the_newest_holds_and_a_label_can_stand_for_a_sco
     assert (only(recorder.spans)["accuracy"], only(recorder.spans)["user_satisfaction"]) == (0.2, 1.0)
 
 
-def test_a_score_of_another_scale_is_told_by_a_mapping_and_one_outside_of_it_is_refused(
+def test_a_scores_scale_is_given_by_a_mapping_and_a_score_outside_it_is_refused(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     (tmp_path / "map.toml").write_text('[columns]\naccuracy = { from = "Correct", minimum = 1, maximum = 5 }\n')
@@ -468,7 +468,7 @@ def test_evaluations_without_end_are_not_all_remembered() -> None:
     assert 0 < shelf.traces.most_scores <= MOST_SCORES_OF_CALL
 
 
-def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engine: Engine) -> None:
+def test_a_retracted_selection_is_removed_from_the_rollups(engine: Engine) -> None:
     """The wrapping call came first: it was stored, folded, and then the call in it arrived."""
     recorder, shelf = Recorder(), Shelf()
     outer = recorder.span(CHAT | {"llm.cost.total": 5.0})
@@ -609,7 +609,7 @@ def test_evaluations_among_log_records_are_read(sqlite_engine: Engine, tmp_path:
         assert connection.scalars(select(SELECTION.c.accuracy)).all() == [0.625]
 
 
-def test_since_reads_anew_what_began_from_then_on(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_since_reads_spans_again_that_began_from_then_on(sqlite_engine: Engine, tmp_path: Path) -> None:
     recorder = Recorder()
     for hour in range(3):
         recorder.span(CHAT, at_ms=hour * 3_600_000)

@@ -66,7 +66,7 @@ def test_a_random_split_is_seldom_doubted(draws: int) -> None:
     ],
     ids=["a team", "the night", "a day", "long prompts"],
 )
-def test_a_preference_is_found_and_told(where: pl.Expr, respect: str) -> None:
+def test_a_preference_is_found_and_reported(where: pl.Expr, respect: str) -> None:
     """A router that sends a third more of something to one model does not split at random."""
     split = split_of(hourly(given_to("b", where, 0.35, traffic(1))), DECLARED)
     assert split.is_observational(["simple"])
@@ -120,7 +120,7 @@ def test_the_chance_of_a_student_t(statistic: float, freedom: int, chance: float
 @pytest.mark.parametrize(
     ("preference", "observational"), [(0.0, False), (0.5, True)], ids=["at random", "the night goes to b"]
 )
-def test_a_report_looks_at_the_hours(engine: Engine, preference: float, observational: bool) -> None:
+def test_a_report_checks_the_split_by_hour(engine: Engine, preference: float, observational: bool) -> None:
     """A week is read by the day; the split is held against its hours all the same."""
     settings = Settings(optimizer=DECLARED)
     insert_selections(engine, given_to("b", pl.col("timestamp").dt.hour() < 8, preference, traffic(1)))

@@ -8,7 +8,7 @@ from tasks.health.check import CheckState
 from tests.support.health import found, of
 
 
-def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_home_that_is_not_writable_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert found("home", of(tmp_path)).state is CheckState.OK
     assert found("home", of(tmp_path / "new")).remedy == "`routewatch init` makes it"
@@ -18,7 +18,7 @@ def test_a_home_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     assert (barred.state, "the right to write there" in barred.remedy) == (CheckState.FAILED, True)
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     full = found("disk space", of(Path("/proc/routewatch")))
     assert (full.state, full.remedy.startswith("make room")) == (CheckState.FAILED, True)
     assert found("disk space", of(tmp_path)).state in (CheckState.OK, CheckState.WARNING)

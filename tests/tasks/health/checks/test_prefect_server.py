@@ -63,7 +63,7 @@ def prefect_at(address: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Che
         (500, b"{}", "start the server"),
     ],
 )
-def test_a_server_that_refuses_or_does_not_fit_is_told(
+def test_a_server_that_refuses_or_is_incompatible_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, remedy: str
 ) -> None:
     with answering(status, body) as address:
@@ -78,7 +78,7 @@ def test_without_a_server_nothing_is_asked_of_it(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path: Path) -> None:
+def test_a_schedule_that_is_missing_paused_or_without_a_runner_is_reported(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
 
     from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415
