@@ -1,6 +1,6 @@
-"""Ratios against peers, measured in turns on the same rows in one run: `make bench`, or `python -m benchmarks --help`.
+"""Measure ratios against peers in turns on the same rows in one run: `make bench`, or `python -m benchmarks --help`.
 
-The machine may be shared and slow; a ratio of things measured side by side still means something, a time would not.
+The machine may be shared and slow; a ratio of two things measured side by side stays meaningful, a time would not.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from benchmarks.line import Line
 from benchmarks.machine import as_markdown
 from benchmarks.scene import Scene
 
-# Retention takes its rows away, and so is the last.
+# Retention deletes its rows, so it is measured last.
 PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "fold": fold_speed.lines,
     "report": report_speed.lines,
@@ -46,10 +46,10 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "retention": retention.lines,
 }
 OF_NO_ROWS = ("pdf",)
-"""These are the same for any number of rows, and measured once."""
+"""Measured once: these do not depend on the number of rows."""
 TIMES = {"k": 1_000, "m": 1_000_000}
 FEWEST_ROWS = 200_000
-"""With fewer, some hours have no rows, and peers give other numbers of buckets."""
+"""With fewer rows, some hours are empty, and peers give other numbers of buckets."""
 
 
 def main(
@@ -59,7 +59,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     table: Annotated[Path | None, typer.Option(help="A file for all lines as a Markdown table.")] = None,
 ) -> None:
-    """Measure Routewatch against peers. Exit status 1 where a measurement failed; a missed goal is no failure."""
+    """Measure Routewatch against peers. Exits with 1 if a measurement failed; a missed goal is not a failure."""
     sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only, list(PARTS), "--only")
     kinds = cast(tuple[Kind, ...], tuple(_chosen(on, list(KINDS), "--on")))
     told: list[Line] = []
@@ -73,7 +73,7 @@ def main(
             told.append(line)
             typer.echo(line.as_text())
             if table is not None:
-                # Anew with each line: a long run that is stopped leaves what it has measured.
+                # Rewritten after each line: an interrupted long run leaves what it has measured.
                 table.write_text(as_markdown(told, rounds), encoding="utf-8")
     sys.exit(any(line.failure for line in told))
 
@@ -104,7 +104,7 @@ def _number(text: str) -> int:
 
 
 def _chosen(asked: list[str] | None, known: list[str], option: str) -> list[str]:
-    """In the order of the known ones."""
+    """Return the selected names in the order of the known ones."""
     if unknown := [name for name in asked or () if name not in known]:
         raise typer.BadParameter(f"{', '.join(unknown)}: for {option} there are {', '.join(known)}")
     return [name for name in known if not asked or name in asked]

@@ -1,4 +1,4 @@
-"""Who may come in, and from where: the page's server under attack."""
+"""Authentication and origin checks of the page's server, under attack."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def open_client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
-    """Of a server without tokens, which only this machine can reach."""
+    """Run a server without tokens, which only this machine can reach."""
     with serving(app_context(sqlite_engine, tmp_path, tokens=None)) as client:
         yield client
 
@@ -48,7 +48,7 @@ def test_without_tokens_it_listens_to_this_machine_alone(sqlite_engine: Engine, 
 
 
 def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
-    """It is sent to the form, a wrong token is told so; no script can read the cookie, and no other site send it."""
+    """It is sent to the form, and a wrong token is rejected; no script reads the cookie, and no other site sends it."""
     asked = client.get("/", headers={"Accept": "text/html"})
     assert (asked.status_code, asked.headers["location"]) == (303, "/login")
     own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
@@ -65,7 +65,7 @@ def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
 
 
 def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:
-    """Though the browser has a session: neither with a form nor with a script."""
+    """Even with a session in the browser: neither with a form nor with a script."""
     own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
     client.post("/login", data={"token": ADMIN}, headers=own)
     for headers in (
@@ -79,7 +79,7 @@ def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:
 
 
 def test_neither_does_one_where_no_token_is_asked_for(open_client: httpx.Client) -> None:
-    """A page anywhere can reach this machine's ports; a name of its own that leads here does not help it."""
+    """A page anywhere can reach this machine's ports; a host name of its own that resolves here does not help it."""
     evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert open_client.post("/live/silences", json=ACTS, headers=evil).status_code == 403
     assert open_client.post("/selections", json={"modelId": "m"}, headers=evil).status_code == 403
@@ -94,7 +94,7 @@ def test_only_an_admin_acts(client: httpx.Client, token: str, status: int) -> No
 
 
 def test_a_decision_is_recorded_with_the_token_that_made_it(client: httpx.Client, sqlite_engine: Engine) -> None:
-    """So that nobody decides under another's name without a trace."""
+    """Deciding under another's name leaves a trace."""
     for by in ("Ada", "chief"):
         client.post("/live/silences", json=ACTS | {"by": by}, headers=bearing(ADMIN))
     assert {row.by for row in list_silences(sqlite_engine, datetime.now(UTC))} == {"Ada (token chief)", "chief"}
@@ -137,7 +137,7 @@ def test_every_answer_forbids_what_no_page_here_needs(client: httpx.Client) -> N
 
 
 def test_a_persons_decision_is_validated(open_client: httpx.Client) -> None:
-    """Without a reason, for ever, or of a rule that is none: told, and nothing is changed."""
+    """A decision without a reason, without an end, or of an unknown rule gets an error, and nothing is changed."""
     for wrong in ({"note": ""}, {"hours": 0}, {"hours": 1e9}, {"rule": "nope"}, {"by": ""}, {"extra": 1}):
         assert open_client.post("/live/silences", json=ACTS | wrong).status_code == 422
     assert open_client.post("/live/silences/1/end", json={"by": "Ada"}).status_code == 422

@@ -1,4 +1,4 @@
-"""The page's server says that it is ready where its numbers can be believed, and why not where they cannot."""
+"""The page's server reports ready when its numbers are current, and the reason when they are not."""
 
 from __future__ import annotations
 

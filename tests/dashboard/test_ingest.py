@@ -1,4 +1,4 @@
-"""Selections that are sent by HTTP are stored once, each is answered for, and nobody can wear the server out."""
+"""Selections sent by HTTP are stored once, each is answered for, and no client can exhaust the server."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def test_a_body_without_an_end_is_refused_at_its_limit(sqlite_engine: Engine, tm
 def test_a_client_that_sends_all_before_reading_gets_the_reason_for_the_refusal(
     sqlite_engine: Engine, tmp_path: Path, token: str, length: int, status: int
 ) -> None:
-    """Although nothing of the body, of so many MB, was wanted: the connection is not reset meanwhile."""
+    """The connection is not reset meanwhile, although the server needs none of the many MB of the body."""
     body = b" " * length * 1024 * 1024
     head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -184,7 +184,7 @@ def test_a_slow_body_is_cut_off_and_too_many_at_once_get_a_retry_after(sqlite_en
         head += "Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as slow:
             slow.sendall(head.encode())
-            # The server asks for the body once it reads it: from then on the one place is taken.
+            # The server asks for the body once it reads it: from then on the only slot is taken.
             assert slow.recv(1_000).startswith(b"HTTP/1.1 100")
             busy = httpx.post(f"{address}/selections", json=FULL, headers=bearing(WRITER))
             assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
@@ -197,7 +197,7 @@ def test_a_slow_body_is_cut_off_and_too_many_at_once_get_a_retry_after(sqlite_en
 def test_a_connection_without_a_request_is_closed(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    """Whether nothing comes at all, half a head, or half a head after a request that was answered."""
+    """Nothing at all, half a head, or half a head after an answered request."""
     monkeypatch.setattr(ImpatientProtocol, "head_timeout_s", 0.5)
     with listening(app_context(sqlite_engine, tmp_path)) as (address, _):
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as idle:

@@ -1,4 +1,4 @@
-"""What the live page shows is what is counted, worked out once for all who look."""
+"""The live page shows the counted selections, computed once for all viewers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_invalid_range_is_refused() -> None:
 
 
 def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -> None:
-    """Nor any that comes from data; without selections there are words for it."""
+    """Neither does text that comes from data; without selections a message is shown."""
     for chosen in (Chosen("6h"), Chosen("6h", models=("nobody",))):
         shown = collect_view(ctx, chosen, NOW)
         sections = render_sections(shown)
@@ -72,7 +72,7 @@ def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -
 
 
 def test_equal_views_are_equal_bytes(ctx: AppContext) -> None:
-    """So that only what has changed is put in place."""
+    """The page replaces only what has changed."""
     first, second = (hashes(render_sections(collect_view(ctx, Chosen("6h"), NOW))) for _ in range(2))
     assert first == second
 

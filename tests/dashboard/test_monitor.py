@@ -1,4 +1,4 @@
-"""The monitor goes on whatever happens, beside others, and ends when it is told to."""
+"""The monitor survives errors, runs beside others, and stops on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place_of(engine: Engine, home: Path) -> AppContext:
 
 
 def an_incident(engine: Engine, now: datetime) -> None:
-    """Two hundred calls of which every one failed, some minutes ago."""
+    """Two hundred calls, all failed, some minutes ago."""
     at = now - timedelta(minutes=3)
     insert_selections(engine, selections(*({"timestamp": at, "error": True} for _ in range(200))))
 
@@ -53,7 +53,7 @@ def messages(engine: Engine) -> int:
 
 
 def test_two_monitors_side_by_side_count_and_notify_once(engine: Engine, tmp_path: Path) -> None:
-    """Each takes its turns as if it were alone."""
+    """Each runs its cycles independently."""
     now = datetime.now(UTC)
     an_incident(engine, now)
     both = [Monitor(place_of(engine, tmp_path)) for _ in range(2)]
@@ -68,7 +68,7 @@ def test_two_monitors_side_by_side_count_and_notify_once(engine: Engine, tmp_pat
 def test_it_continues_after_a_failed_cycle(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The failure is one line in the log, and the next turn does the work."""
+    """The failure is one line in the log, and the next cycle does the work."""
     monitor, looked, tries = Monitor(place_of(sqlite_engine, tmp_path)), Event(), []
     evaluate = Monitor.evaluate
 
@@ -92,7 +92,7 @@ def test_it_continues_after_a_failed_cycle(
 
 
 def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """Both its threads, and once is enough."""
+    """Both its threads stop, and a second stop is harmless."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
     assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2

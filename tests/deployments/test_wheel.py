@@ -1,4 +1,4 @@
-"""An installation puts two packages beside others', and its command runs wherever it is called."""
+"""An installation puts two packages beside others', and its command runs in any folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_wheel_has_every_file_of_ours(wheel: Path) -> None:
 
 
 def test_the_command_runs_in_a_folder_of_names_like_ours(wheel_python: Path, tmp_path: Path) -> None:
-    """And with PYTHONPATH on another one."""
+    """And with PYTHONPATH set to another one."""
     others = tmp_path / "others"
     others.mkdir()
     write_modules(tmp_path)
@@ -84,7 +84,7 @@ print(subprocess.run(grandchild, capture_output=True, text=True, check=False).st
     )  # fmt: skip
     [folder] = wheel_python.parents[1].glob("lib/python*/site-packages/routewatch_server")
     assert done.stdout.startswith(f"{folder}/models/__init__.py {folder}/startup {folder} /others\n")
-    # No part was named, which it came to miss: it is ours that ran.
+    # No part was named, which the program reported: ours ran.
     assert "not enough values to unpack" in done.stdout
 
 

@@ -1,4 +1,4 @@
-"""What a program is promised of a report's JSON is written down, and kept."""
+"""The promised format of a report's JSON is published, and kept."""
 
 from __future__ import annotations
 

@@ -127,11 +127,11 @@ def _targets(page: str) -> list[str]:
 
 
 def _leads(page: Path, link: str) -> bool:
-    """Whether a link of a page of the site leads to a file, or to a place within a page."""
+    """Return whether a link of a page of the site leads to a file, or to an anchor within a page."""
     name, _, ctx = unquote(link).partition("#")
     site = next(folder for folder in page.parents if folder.name == "site")
     target = (page.parent / name).resolve() if name else page
     if not target.is_relative_to(site):
-        # The site lies where the folder of the pages does: what is beside that is beside the site too.
+        # The site lies in the place of the pages' folder: what is beside that is beside the site too.
         return (ROOT / target.relative_to(site.parent)).exists()
     return target.exists() and (not ctx or bool(re.search(rf"id=\"?{re.escape(ctx)}\"?[ >]", target.read_text())))

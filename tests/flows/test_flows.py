@@ -1,4 +1,4 @@
-"""The flows on a real Prefect server: they tell each period once, whatever the period holds."""
+"""The flows on a real Prefect server: they report each period once, whatever the period contains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture
 def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A workplace as the environment describes it, with a router's config; its database."""
+    """A context from the environment, with a router's config; its database."""
     settings = {
         "delivery": {
             "allowPrivateAddresses": True,
@@ -179,7 +179,7 @@ def test_a_custom_report_is_built_from_its_form(engine: Engine, inbox: Mailbox) 
 
 
 def test_a_custom_report_needs_nothing_filled_in(engine: Engine) -> None:
-    """The form's defaults work; half a period does not, and says so."""
+    """The form's defaults work; half a period is refused with a reason."""
     from flows.custom_report import custom_report  # noqa: PLC0415
 
     outcome = custom_report()

@@ -73,14 +73,14 @@ def test_the_period_before_a_local_day_is_the_local_day_before() -> None:
 
 
 def test_times_without_offset_are_in_the_reporting_zone() -> None:
-    """The command line's times are told in the zone that reports are."""
+    """The command line reads times in the reports' zone."""
     assert parse_instant("2026-09-07T08:00", "Asia/Shanghai") == datetime(2026, 9, 7, tzinfo=UTC)
     assert parse_instant("2026-09-07T08:00Z", "Asia/Shanghai") == datetime(2026, 9, 7, 8, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "0001-01-01", "2100-01-01", "2026-13-01", ""])
 def test_an_invalid_time_is_refused(text: str) -> None:
-    """Nonsense and years that nobody can mean are told as such."""
+    """Nonsense and implausible years are reported as errors."""
     with pytest.raises(InvalidPeriod, match=r"is not an ISO 8601 time|outside the years"):
         parse_instant(text, "UTC")
 

@@ -1,4 +1,4 @@
-"""A router's picks arrive, whatever the database does, and the router never notices."""
+"""A router's selections arrive, whatever the database does, and the router is never affected."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_beyond_its_capacity_the_oldest_selections_are_dropped_counted_and_logge
 def test_a_selection_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
     sqlite_engine: Engine, column: str, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is raised; it is counted each time and told once."""
+    """Nothing is raised; it is counted each time and logged once."""
     with caplog.at_level(logging.WARNING, "routewatch"), RouterLog(address(sqlite_engine)) as log:
         log.record_selection(model_id="before")
         row: dict[str, Any] = {"model_id": "m", column: value}
@@ -165,7 +165,7 @@ VALUES = st.one_of(
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(FULL)), VALUES), max_size=8))
 def test_every_selection_is_written_or_refused(sqlite_engine: Engine, given_rows: list[dict[str, Any]]) -> None:
-    """Whatever the values are, none is raised for, what was accepted can be stored, and the counts add up."""
+    """For any values nothing is raised, accepted selections can be stored, and the counts add up."""
     before = len(rows(sqlite_engine))
     with RouterLog(address(sqlite_engine), capacity=50, batch_size=3) as log:
         ids = [log.record_selection(**({"model_id": "m"} | row)) for row in given_rows]
@@ -199,7 +199,7 @@ def test_the_counts_add_up_while_the_database_is_away(steps: list[str], capacity
 def test_rows_that_the_database_alone_refuses_do_not_take_their_batch_along(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Here the database has a rule that the program does not know of."""
+    """Here the database has a rule that the program does not know."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("ALTER TABLE selection ADD CONSTRAINT house CHECK (team <> 'banned')"))
@@ -216,7 +216,7 @@ def test_rows_that_the_database_alone_refuses_do_not_take_their_batch_along(
 
 
 def test_a_flush_waits_for_its_selections_whatever_else_is_recorded(tmp_path: Path) -> None:
-    """Picks that are refused meanwhile do not stand in for one that still waits."""
+    """Selections refused meanwhile do not count as the one that still waits."""
     with RouterLog(f"sqlite:///{tmp_path}/later.db") as log:
         log.record_selection(model_id="waits")
         refusing = threading.Timer(0.05, lambda: [log.record_selection(model_id="") for _ in range(5)])
@@ -229,7 +229,7 @@ def test_a_flush_waits_for_its_selections_whatever_else_is_recorded(tmp_path: Pa
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A back-off that a test would not survive if anything waited for it."""
+    """A back-off so long that the test would time out if anything waited for it."""
     monkeypatch.setattr(record_module, "back_off_s", lambda failures: 3600.0)
 
 

@@ -96,7 +96,7 @@ def test_a_model_that_carries_another_header_adds_none_to_a_report(document: Doc
 
 
 class Tags(HTMLParser):
-    """The elements of a page, and every address that one of them has."""
+    """The elements of a page, and every address in them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Tags(HTMLParser):
 # --- names from data --------------------------------------------------------------------------------------------------
 
 DECIDE = "http://127.0.0.1:4200/deployments/"
-"""Where the documents' recommendations are decided on."""
+"""When the documents' recommendations are decided on."""
 
 FILE = "file:///etc/passwd"
 NASTY = f'"><img src="{FILE}"><link rel=stylesheet href="http://169.254.169.254/"><style>@import "{FILE}";</style>'
@@ -240,7 +240,7 @@ def test_an_alerts_mail_opens_nothing() -> None:
 
 
 def _with_names(document: Document, *names: str) -> Document:
-    """The document with every model of it called by one of the names, by turns, and a number."""
+    """Return the document with all its models renamed to one of the names, in turn, and a number."""
     text = document.model_dump_json(by_alias=True)
     models = sorted({it["modelId"] for it in _dicts(json.loads(text)) if isinstance(it.get("modelId"), str)})
     for number, model in enumerate(models):

@@ -1,4 +1,4 @@
-"""What goes over a line is encrypted, goes where it may, and ends: whatever the other side is up to."""
+"""Connections are encrypted, go only where they may, and end, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 AMPLE_S = 120.0
 """Time for what does end, on a busy machine too."""
 LIMIT_S = 0.6
-"""Time for what never ends by itself."""
+"""Time for what never ends on its own."""
 
 
 def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: float = AMPLE_S) -> str:
@@ -34,7 +34,7 @@ def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: fl
 
 
 def dribble(line: socket.socket, over: Event) -> None:
-    """A byte every tenth of a second: never late, and never done."""
+    """Sends a byte every tenth of a second: never late, and never done."""
     while not over.wait(0.1):
         line.sendall(b"2")
 
@@ -88,7 +88,7 @@ def test_an_internal_address_is_refused_however_it_is_spelled_and_is_not_contact
 def test_a_name_of_the_open_internet_that_leads_within_is_refused(
     receiver: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where only one of its addresses does: the next attempt might get that one."""
+    """Also where only one of its addresses does: the next attempt might use that one."""
     real = socket.getaddrinfo
 
     def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The loop on the simulated router: it makes things better, and a harmful change does not stay.
+"""The loop on the simulated router: it improves routing, and reverts a harmful change.
 
 docs/loop.md has the figures of twenty seeds over sixty days; this is a small part of it.
 """
@@ -13,7 +13,7 @@ from benchmarks.closed_loop import PLANTED_ON, run, shortest_wait, worse_by
 from models.kpis import KpiName
 
 FEW_DAYS = 8
-"""Enough for the loop to have made it better before something harmful comes."""
+"""Enough for the loop to have improved routing before the harmful change."""
 
 
 @pytest.mark.parametrize(

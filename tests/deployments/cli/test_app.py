@@ -1,4 +1,4 @@
-"""The command line, as a user calls it: exit statuses, one clear line for every fault, and nothing half-written."""
+"""The command line as users call it: exit statuses, one clear line for every error, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
 
 def test_from_a_terminal_no_telemetry_is_sent_to_prefect(home: Path) -> None:
     outer, inner = pty.openpty()
-    # A machine of one's own: on a build server Prefect tells nothing anyway.
+    # As on a desktop: on a build server Prefect sends no telemetry anyway.
     environment = {name: value for name, value in clean_environment().items() if name != "CI"}
     done = subprocess.run(
         [str(ROUTEWATCH), "optimizations", "list"],
@@ -155,7 +155,7 @@ def test_of_several_formats_each_is_a_file_of_that_name(home: Path) -> None:
 
 
 def test_a_report_is_sent_to_the_recipients_that_are_named_and_to_each_once(home: Path) -> None:
-    """In the dry run; whoever is named later gets the report that is stored."""
+    """In the dry run; a recipient named later gets the stored report."""
     addresses = {"head": ["mailto:head@example.org"], "team": ["mailto:team@example.org"]}
     settings = {
         "delivery": {"mode": "files", "recipients": addresses},

@@ -1,4 +1,4 @@
-"""The supervisor starts again what dies, gives up what dies again and again, and leaves no process behind."""
+"""The supervisor restarts what dies, stops restarting what dies repeatedly, and leaves no process behind."""
 
 from __future__ import annotations
 

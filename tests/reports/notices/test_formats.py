@@ -1,4 +1,4 @@
-"""A message says the same in every channel, within each one's limits, and nothing in a name is taken for markup."""
+"""A message has the same content in every channel, within each one's limits, and names are never markup."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pretty(body: bytes) -> str:
 
 
 def texts_of(part: Any) -> list[str]:
-    """Every text in a piece of JSON."""
+    """Yield every text in a piece of JSON."""
     if isinstance(part, str):
         return [part]
     parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()

@@ -1,4 +1,4 @@
-"""A mail can be read in every program: plain, narrow, dark, old, and cut where it would grow too long."""
+"""A mail is readable in every program: plain, narrow, dark, old, and shortened where it would grow too long."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def page(request: pytest.FixtureRequest) -> str:
 
 
 def endless(document: Document, length: int) -> Document:
-    """The same with so long a note, so often that no mail has room."""
+    """Return the same document with so long a note, so often that no mail has room."""
     return document.model_copy(update={"notes": tuple(f"{number} " + "x" * length for number in range(60))})
 
 

@@ -1,4 +1,4 @@
-"""Every format tells the same report: safely, plainly where nothing is known, and in the same bytes each time."""
+"""Every format renders the same report: safely, plainly where nothing is known, and in the same bytes each time."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_page_fetches_nothing_and_runs_nothing(render: object, document: Docum
         value
         for tag, attrs in page.tags
         for name, value in attrs.items()
-        # What somebody may click on is not fetched by itself.
+        # A link that a reader may click is not fetched automatically.
         if name in ("src", "href") and value and not (tag == "a" and value == optimizations.DECIDE_URL)
     ]
     assert all(address.startswith(("#", "data:")) for address in addresses)
@@ -377,7 +377,7 @@ DIGESTS = """
 
 
 def test_equal_documents_give_equal_bytes_in_another_process(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where words hash in another way, sets and dicts have another order."""
+    """With another hash seed, sets and dicts have another order."""
     code = textwrap.dedent(DIGESTS)
     environment = clean_environment(PYTHONHASHSEED="0" if sys.flags.hash_randomization else "1")
     theirs = subprocess.run(

@@ -1,4 +1,4 @@
-"""The report on paper: tagged, named, with its fonts inside, and nothing blank."""
+"""The printed report: tagged, titled, with embedded fonts, and no blank pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MM = 72 / 25.4
 
 @pytest.fixture(scope="module")
 def pdf_warnings() -> Iterator[list[str]]:
-    """What the renderer complained of while the module's PDFs were made."""
+    """The renderer's warnings while the module's PDFs were made."""
     reported: list[str] = []
 
     class Keep(logging.Handler):

@@ -1,4 +1,4 @@
-"""Names in any script are told without turning, dropping or boxing anything."""
+"""Names in any script are rendered without reordering, losing or boxing any character."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_end_anchored_text_is_printed_at_its_position(monkeypatch: pytest.Monkey
     document = documents.performance("summary", days=2)
     ours = texts_on_paper(document)
     monkeypatch.setattr("reports.charts.build.for_print", lambda svg: svg)
-    # Another one, if not to the eye: what is drawn of a document is kept for the next who wants it.
+    # Another one, if not to the eye: rendered parts of a document are cached for its next reader.
     later = document.generated_at + timedelta(microseconds=1)
     theirs = texts_on_paper(document.model_copy(update={"generated_at": later}))
     assert ours.keys() == theirs.keys()
@@ -91,6 +91,6 @@ def test_end_anchored_text_is_printed_at_its_position(monkeypatch: pytest.Monkey
 
 
 def texts_on_paper(document: Document) -> dict[tuple[str, int, int], float]:
-    """Where each text of a report begins, by its words, page and height; one that has an edge is there once."""
+    """Return where each text of a report begins, by its words, page and height; a text with an edge occurs once."""
     sheets = sheets_of(render_pdf(document))
     return {(text.words, text.page, round(text.top)): text.left for sheet in sheets for text in sheet.texts}

@@ -1,4 +1,4 @@
-"""What came of the changes is told in words that a manager understands, and what is not known as not known."""
+"""Results of changes are described in plain words, and unknown results as unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watch judges each settled minute once, whoever runs it and however often, and tells what is new once."""
+"""Each final minute is evaluated once, whichever process runs it and however often, and changes are notified once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FIXED = settings()
 
 
 def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20, model: str = "m") -> pl.DataFrame:
-    """So many minutes of selections, of which a part fails."""
+    """Return so many minutes of selections, of which a part fails."""
     return selections(
         *(
             {"timestamp": start + MINUTE * number + timedelta(seconds=ctx * 2), "model_id": model,
@@ -59,13 +59,13 @@ def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20
 
 
 def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool = False) -> EvaluationResult:
-    """Fold and watch, as a monitor does."""
+    """Update rollups and evaluate alerts, as a monitor does."""
     update_rollups(engine, rollup_settings(given), now=now)
     return evaluate_alerts(engine, given, now, flush=flush)
 
 
 def every_minute(engine: Engine, start: datetime, count: int, given: Settings = FIXED) -> list[AlertMessage]:
-    """What a watch tells that takes a turn every other minute."""
+    """Return the notifications of an evaluator that runs every other minute."""
     reported = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
     return [message for message in reported if message is not None]
 
@@ -79,13 +79,13 @@ def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
 
 
 def an_incident(engine: Engine) -> None:
-    """Twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
+    """Return twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
     for start, count, failing in ((0, 20, 0.0), (20, 30, 0.35), (50, 40, 0.0)):
         insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
 
 
 def test_an_incident_is_notified_when_it_fires_and_when_it_resolves(engine: Engine) -> None:
-    """One message each, for the model and for all, with the numbers that say why."""
+    """One message each, for the model and for all, with the numbers that explain why."""
     an_incident(engine)
     reported = every_minute(engine, NOON + 5 * MINUTE, 84)
     assert events(reported) == [
@@ -101,7 +101,7 @@ def test_an_incident_is_notified_when_it_fires_and_when_it_resolves(engine: Engi
 
 
 def test_an_hourly_run_notifies_an_incident_between_runs(engine: Engine) -> None:
-    """Begun and over within the hour: one message, that says both."""
+    """Fired and resolved within the hour: one message, with both."""
     insert_selections(engine, minutes(NOON - 30 * MINUTE, 31))
     turn(engine, NOON)
     an_incident(engine)
@@ -116,7 +116,7 @@ def test_an_hourly_run_notifies_an_incident_between_runs(engine: Engine) -> None
 
 
 def test_a_restart_and_a_second_cycle_repeat_no_notification(engine: Engine) -> None:
-    """State is in the database: what was judged is not judged again, and what was told is not told again."""
+    """State is in the database: no evaluation and no notification is repeated."""
     an_incident(engine)
     every_minute(engine, NOON + 5 * MINUTE, 40)
     again = turn(engine, NOON + 43 * MINUTE, flush=True)
@@ -152,7 +152,7 @@ def test_a_model_has_its_own_alert(engine: Engine) -> None:
 
 
 def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
-    """While a value is back a little but not yet well, those of the breach stay; when it is over, those of now."""
+    """A partly recovered value keeps the numbers of the breach; once resolved, the current ones are shown."""
     for start, count, failing in ((0, 20, 0.0), (20, 20, 0.35), (40, 12, 0.05), (52, 30, 0.0)):
         insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
     every_minute(engine, NOON + 5 * MINUTE, 48)
@@ -167,7 +167,7 @@ def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
 
 
 def test_an_alert_that_ends_without_data_is_notified_as_unknown(engine: Engine) -> None:
-    """A model that is no longer used: nobody can say that it is well again."""
+    """A model that is no longer used: its recovery is unknown."""
     insert_selections(engine, minutes(NOON, 30, failing=0.35, model="gone"))
     insert_selections(engine, minutes(NOON + 30 * MINUTE, 400, each=10))
     every_minute(engine, NOON + 5 * MINUTE, 40)
@@ -179,7 +179,7 @@ def test_an_alert_that_ends_without_data_is_notified_as_unknown(engine: Engine) 
 
 
 def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
-    """After an hour without a selection, and over when they come again."""
+    """It fires after an hour without a selection, and resolves when selections return."""
     insert_selections(engine, minutes(NOON, 20))
     insert_selections(engine, minutes(NOON + 110 * MINUTE, 20))
     assert events(every_minute(engine, NOON + 10 * MINUTE, 115)) == [
@@ -189,7 +189,7 @@ def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
 
 
 def test_minutes_within_the_late_arrival_grace_are_not_evaluated(engine: Engine) -> None:
-    """The last minute may still be written, and what is not folded is not known."""
+    """The last minute may still be written, and rows not rolled up are not known."""
     insert_selections(engine, minutes(NOON, 10))
     turn(engine, NOON + 5 * MINUTE)
     assert turn(engine, NOON + 5 * MINUTE + timedelta(seconds=59)).minutes == 0
@@ -203,7 +203,7 @@ def test_switched_off_it_notifies_nothing(engine: Engine) -> None:
 
 
 def test_a_report_lists_the_alerts_that_fired_in_its_period(engine: Engine) -> None:
-    """By when it fired; of other models than those asked for nothing, and of what was only pending neither."""
+    """By firing time; nothing of models other than those requested, nor alerts that were only pending."""
     an_incident(engine)
     every_minute(engine, NOON + 5 * MINUTE, 84)
     with reading(engine) as connection:

@@ -1,4 +1,4 @@
-"""A flow that fails is told at once, once, and told again when it succeeds."""
+"""A failed flow is notified at once, once, and again when it succeeds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_silenced_failure_stays_on_record(ctx: AppContext) -> None:
 
 
 def test_only_what_is_routewatchs_own_is_shown_of_an_error() -> None:
-    """The text of others may hold anything, a password too."""
+    """Third-party text may contain anything, including a password."""
     assert "hunter2" not in shown_cause(ValueError("password=hunter2"))
     assert "ValueError" in shown_cause(ValueError("password=hunter2"))
     assert "postgresql://somewhere" in shown_cause(DatabaseUnavailable("postgresql://somewhere", "it is away"))
@@ -92,7 +92,7 @@ def app_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server:
 
 
 def test_a_run_that_fails_leaves_a_message_behind(app_context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the error's text: the file cannot be told from a secret. It is over with the next run that succeeds."""
+    """Not the error's text: the file may contain a secret. The alert resolves with the next run that succeeds."""
     from flows.weekly import weekly  # noqa: PLC0415 - importing Prefect takes seconds
 
     def fails(*_: object, **_named: object) -> None:

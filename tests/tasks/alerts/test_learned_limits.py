@@ -1,4 +1,4 @@
-"""What is usual is learned from a KPI's own history, by hour of the week, and incidents do not change it."""
+"""Baselines are learned from a KPI's own history, by hour of the week, and incidents do not change them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rate_at(at: datetime) -> float:
 
 
 def history(weeks: float = WEEKS, seed: int = 1, spoiled: timedelta = timedelta()) -> pl.DataFrame:
-    """Hours of about 400 selections with errors, up to NOON; the last `spoiled` of them at thirty times the rate."""
+    """Return hours of about 400 selections with errors, up to NOON; the last `spoiled` at thirty times the rate."""
     draw = np.random.default_rng(seed)
     start = NOON - timedelta(weeks=weeks)
     hours = [start + HOUR * number for number in range(int((NOON - start) / HOUR))]
@@ -50,7 +50,7 @@ def test_each_hour_of_the_week_has_its_own_baseline() -> None:
 
 
 def test_an_incident_does_not_change_the_baseline() -> None:
-    """Six hours in which most calls fail move neither the value nor the scatter by much."""
+    """Six hours in which most calls fail shift neither the value nor the scatter by much."""
     calm, spoiled = baseline(history()), baseline(history(spoiled=timedelta(hours=6)))
     assert spoiled.value == pytest.approx(calm.value, rel=0.25)
     assert spoiled.limit(WARNING, 100) < 0.3
@@ -82,7 +82,7 @@ def test_the_worse_side_is_the_kpis_own() -> None:
 
 
 def test_no_limit_lies_where_no_value_can() -> None:
-    """Of twenty selections all may fail without a wonder, where half of them usually do."""
+    """All of twenty selections may fail by chance where half of them do in the baseline."""
     found = LearnedBaseline(KpiName.ERROR_RATE, 0.5, 0.02, 0.5, 28)
     assert found.limit(WARNING, 10) == math.inf
     assert 0.5 < found.limit(WARNING, 40) < 1
@@ -112,5 +112,5 @@ def test_normal_windows_are_seldom_unusual() -> None:
 
 
 def test_a_planted_rise_is_unusual() -> None:
-    """Five times the usual rate, in a quarter of an hour of three hundred selections."""
+    """Five times the baseline rate, in a quarter of an hour of three hundred selections."""
     assert baseline(history()).limit(WARNING, 300) < 0.1

@@ -1,4 +1,4 @@
-"""Usage tells who asks how much, and no change that chance would make."""
+"""Usage shows who asks how much, and no change that chance would make."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def within(rollups: pl.DataFrame, period: Period) -> RollupSlice:
 
 
 def compared(rollups: pl.DataFrame, days: int = 7, weeks: int = 5) -> tuple[RollupSlice, Before]:
-    """So many days, after so many weeks, and what they are compared with."""
+    """Return so many days, after so many weeks, and what they are compared with."""
     period = Period(FIRST + weeks * WEEK, FIRST + weeks * WEEK + days * DAY, ZONE)
     before = Before(within(rollups, period.same_weekdays_before()), within(rollups, weeks_before(period)))
     return within(rollups, period), before
@@ -141,7 +141,7 @@ def test_a_monday_is_no_change_from_a_sunday_but_a_doubled_monday_is() -> None:
 
 
 def test_more_compared_groups_widen_the_bounds() -> None:
-    """Of fifty teams without a change none is told, though each by itself would be in one of twenty reports."""
+    """Of fifty teams without a change none is reported, though each alone would be in one of twenty reports."""
     teams = {("swift", "simple", f"team-{index}"): 30.0 for index in range(50)}
     reported = [
         bool(group_usage(*compared(simulated(lambda _: teams, 42, seed, day_effect=0.0))).movers) for seed in range(20)
@@ -235,7 +235,7 @@ def test_a_model_that_served_weeks_ago_is_not_new() -> None:
 
 
 def test_a_model_that_serves_in_bursts_is_not_gone_in_a_quiet_week() -> None:
-    """A batch on some days shows in how its days scatter; so does its being away."""
+    """A batch on some days shows in how its days scatter; so does its absence."""
 
     def volumes(day: date) -> Volumes:
         batch = day in {LAST_WEEK - step * DAY for step in (28, 19, 5)}
@@ -252,7 +252,7 @@ def test_in_the_first_week_no_model_is_new() -> None:
 
 
 def by_hour(seed: int, spike: datetime | None = None) -> pl.DataFrame:
-    """Six weeks of hours with a rhythm over the day, an hour of them perhaps tripled."""
+    """Return six weeks of hours with a rhythm over the day, one hour of them tripled where requested."""
     chance = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for hour in range(6 * 168):
@@ -313,7 +313,7 @@ def test_a_part_of_an_hour_has_a_part_of_its_baseline() -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Three weeks of picks by two teams, the third with a model of its own."""
+    """Return three weeks of selections by two teams, the third with a model of its own."""
     opened = open_database(migrated_sqlite(tmp_path_factory.mktemp("usage")))
     rows = [
         {
@@ -389,7 +389,7 @@ def test_the_largest_movers_come_first() -> None:
     changes = [abs(mover.count - mover.before) for mover in movers]
     assert len(movers) == 8
     assert changes == sorted(changes, reverse=True)
-    # A single model and a single class change as all requests do, which is told already.
+    # A single model and a single class change as all requests do, which is reported already.
     assert {mover.dimension for mover in movers} == {"team"}
 
 

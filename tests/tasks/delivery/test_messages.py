@@ -1,4 +1,4 @@
-"""Messages are stored once and travel like reports; what is given up is told of; nobody waits for a slow receiver."""
+"""Messages are stored once and delivered like reports; dead letters are notified; a slow receiver delays no other."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_an_attempt_ends_long_before_its_claim_does() -> None:
 
 
 def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
-    """The stalled one answers only once the other has had all of its own."""
+    """The stalled one answers only once the other has received all of its own."""
     with hook() as stalled:
         ctx = context_of(sqlite_engine, tmp_path, stalled=[stalled.url], quick=[receiver.url])
         for number in range(3):

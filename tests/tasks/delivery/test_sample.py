@@ -1,4 +1,4 @@
-"""`routewatch deliveries test`: a marked sample really goes where it is told to, and what was answered is told."""
+"""`routewatch deliveries test` sends a marked test message to the given address and prints the response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox
 
 @pytest.fixture(autouse=True)
 def _ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that name nobody, and no database."""
+    """Settings that name no recipient, and no database."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
 
@@ -38,7 +38,7 @@ def environment(home: Path, port: int = 9, **delivery: Any) -> dict[str, str]:
 
 
 def tried(target: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit status and the line that is told."""
+    """Return the exit status and the printed line."""
     with pytest.raises(typer.Exit) as caught:
         deliveries_test([target])
     (line,) = capsys.readouterr().out.splitlines()

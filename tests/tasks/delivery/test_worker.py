@@ -1,4 +1,4 @@
-"""Every report reaches every recipient, once, and what happened on the way is on record."""
+"""Every report reaches every recipient, once, and every attempt is recorded."""
 
 from __future__ import annotations
 

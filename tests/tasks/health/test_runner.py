@@ -1,4 +1,4 @@
-"""The checks run beside one another: none stops another, and none tells a secret."""
+"""The checks run concurrently: none stops another, and none reveals a secret."""
 
 from __future__ import annotations
 

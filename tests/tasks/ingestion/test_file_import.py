@@ -1,4 +1,4 @@
-"""Files of selections: good rows are kept, bad ones listed, and importing again adds nothing."""
+"""Files of selections: valid rows are stored, rejected ones listed, and importing again adds nothing."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_savings_are_observational_unless_split_at_random(
 
 
 def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
-    """Verdicts add up, a loss too, their errors in quadrature; the router's own cost comes off the estimate."""
+    """Verdicts add up, a loss too, their errors in quadrature; router overhead is subtracted from the estimate."""
     estimated = measure_efficiency(hours(*VARIED), LIMITS).savings
     assert estimated.savings_usd is not None
     verdicts = [Interval(estimate=5.0, low=2.0, high=8.0), Interval(estimate=-1.0, low=-5.0, high=3.0)]
@@ -162,7 +162,7 @@ def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
 
 
 def test_router_overhead_is_unknown_unless_given() -> None:
-    """Nor is anything measured before a change was judged."""
+    """Nor is anything measured before a change was assessed."""
     found = optimization_savings(measure_efficiency(hours(*VARIED), LIMITS).savings, [], 500, Optimizer())
     assert (found.measured_usd, found.measured_count, found.router_cost_usd, found.net_usd) == (None, 0, None, None)
     unbounded = optimization_savings(found.estimated, [Interval(estimate=1.0)], 500, Optimizer())

@@ -105,7 +105,7 @@ def test_an_unknown_gain_gives_its_reason(rows: list[dict[str, Any]], reason: st
 
 
 def test_the_cost_of_the_cheapest_is_stated_without_its_accuracy() -> None:
-    """Accuracy that is known of one class only is no accuracy of everything."""
+    """Accuracy that is known for one class only does not stand for all."""
     rows = [row | ({} if row["complexity"] == "simple" else {"accuracy": None}) for row in ROUTED]
     found = baselines(hours(*rows)).all_cheapest
     assert cost_of(found) == pytest.approx(4.0)
@@ -166,7 +166,7 @@ def test_equal_runs_give_equal_results(drawn: list[tuple[int, float]], order: li
 
 @pytest.mark.parametrize("chances", [(0.3, 0.3), (0.2, 0.6)], ids=["at random", "dear for complex"])
 def test_the_interval_of_the_gain_holds_the_truth(chances: tuple[float, float]) -> None:
-    """At least as often as its level says; the truth of a router that picks at random is 0."""
+    """At least as often as its level says; the truth of a router that selects at random is 0."""
     random = np.random.default_rng(7)
     usd, right = np.array([[0.01, 0.04], [0.03, 0.2]]), np.array([[0.9, 0.95], [0.5, 0.9]])
     held = []
@@ -189,7 +189,7 @@ def test_the_interval_of_the_gain_holds_the_truth(chances: tuple[float, float]) 
 
 
 def gain_of(chances: Numbers, sizes: Numbers, usd: Numbers, right: Numbers) -> float:
-    """Of a router that picks the second model with such a chance in each class, over a shuffle of equal cost."""
+    """Return the gain over a shuffle of equal cost of a router that selects model two with such a chance per class."""
 
     def averaged(values: Numbers, share: Any) -> float:
         return float((sizes * ((1 - share) * values[:, 0] + share * values[:, 1])).sum())

@@ -1,4 +1,4 @@
-"""What retention moved to the archive can be counted again, once, and never to less than was known."""
+"""Rows that retention moved to the archive can be rolled up again, once, and never to less than was known."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def retained(engine: Engine, folder: Path, basis: RollupSettings = UTC_BASIS) -> dict[Level, pl.DataFrame]:
-    """Nearly ten days, counted, of which the first five are archived; gives what is known then."""
+    """Nearly ten days, rolled up, of which the first five are archived; returns what is known then."""
     insert_selections(engine, RAW)
     update_rollups(engine, basis, now=NOW)
     retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
@@ -66,7 +66,7 @@ def files_of(folder: Path, day: date) -> list[Path]:
 
 
 def archived_twice(folder: Path, days: Iterable[date]) -> int:
-    """How many rows stand in more than one file."""
+    """Return how many rows occur in more than one file."""
     ids = pl.concat([pl.read_parquet(path)["id"] for day in days for path in files_of(folder, day)])
     return len(ids) - ids.n_unique()
 
@@ -154,7 +154,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
     with pytest.raises(KeyboardInterrupt):
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     monkeypatch.undo()
-    # Those that are archived and still in the table count once, too.
+    # Rows both archived and still in the table count once, too.
     lose(engine, ROLLUP.c.bucket < RAW_FROM)
     rebuild_from_archive(engine, folder)
     assert_same(known(engine), before)
@@ -169,7 +169,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
 def test_archiving_again_what_a_crash_left_takes_nothing_out_of_the_archive(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that come late have the ids of no file, also where they are the oldest."""
+    """Late rows have ids of no file, also where they are the oldest."""
     retained(engine, folder)
     late = traffic(20, start=MONDAY, step=timedelta(minutes=1))
     for rows in (late.head(10), late.tail(10)):

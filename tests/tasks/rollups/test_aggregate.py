@@ -152,5 +152,5 @@ def test_a_slow_failure_is_neither_fast_nor_slow() -> None:
 
 
 def test_selections_without_rows_have_no_rollups() -> None:
-    """An empty frame folds to empty frames at every level."""
+    """An empty frame rolls up to empty frames at every level."""
     assert all(rollups.is_empty() for rollups in roll_up(selections(), "UTC", 2000.0).values())

@@ -1,4 +1,4 @@
-"""What a router spends on itself is told beside the spend of the selections, and what was filled by rule is said."""
+"""Router overhead is reported beside the spend of the selections, and imputed values are stated."""
 
 from __future__ import annotations
 

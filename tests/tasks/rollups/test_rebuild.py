@@ -1,4 +1,4 @@
-"""Rows that change after they were counted, and rollups that went wrong, are put right; nothing else is touched."""
+"""Rows that change after they were counted, and wrong rollups, are corrected; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engin
 def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: Engine) -> None:
     """Without the raw rows of the first days, days and weeks of the new zone come from the hours that are kept.
 
-    Also those rows count once that arrive late, for a time whose rows are gone, before the zone is changed.
+    Late rows, for a time whose rows are gone, count once too if they arrive before the zone changes.
     """
     insert_selections(engine, traffic(1200))
     update_rollups(engine, UTC_BASIS, now=NOW)

@@ -1,4 +1,4 @@
-"""The fold counts every selection once, on SQLite and PostgreSQL."""
+"""An update rolls up every selection once, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.waiting import until
 
 
 def test_an_update_counts_every_row_once(engine: Engine) -> None:
-    """Folding again adds nothing."""
+    """A second update adds nothing."""
     insert_selections(engine, traffic(500))
     assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 500
     assert update_rollups(engine, UTC_BASIS, now=NOW).rows == 0
@@ -34,7 +34,7 @@ def test_an_update_counts_every_row_once(engine: Engine) -> None:
 
 
 def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
-    """Rows of a time that was folded before are added to its rollups."""
+    """Rows of a time that was rolled up before are added to its rollups."""
     insert_selections(engine, traffic(300))
     update_rollups(engine, UTC_BASIS, now=NOW)
     late = traffic(50, start=MONDAY + timedelta(minutes=3))
@@ -53,7 +53,7 @@ def test_the_chunk_size_does_not_change_the_result(engine: Engine, monkeypatch: 
 
 
 def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a fold dies after rollups were written but before it ended, the next one counts those rows once."""
+    """When an update dies after rollups were written but before it ended, the next one counts those rows once."""
     insert_selections(engine, traffic(200))
 
     def dying(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
@@ -71,7 +71,7 @@ def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch:
 
 
 def test_two_concurrent_updates_count_each_row_once(engine: Engine) -> None:
-    """Concurrent folds share the work and never a row."""
+    """Concurrent updates share the work and never a row."""
     insert_selections(engine, traffic(600))
     gate, counted = threading.Barrier(4), []
 
@@ -89,7 +89,7 @@ def test_two_concurrent_updates_count_each_row_once(engine: Engine) -> None:
 
 
 def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> None:
-    """A writer that took its id first and commits last is waited for: the fold never steps over it."""
+    """A writer that took its id first and commits last is waited for: an update never steps over it."""
     table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "slow writer", "error": False}
     started, result = threading.Event(), []
 
@@ -114,7 +114,7 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
 def test_an_update_that_waits_for_another_blocks_no_writer(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one writer keeps its transaction open, others write on; the fold says whom it waits for."""
+    """While one writer keeps its transaction open, others keep writing; the update says whom it waits for."""
     table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "m", "error": False}
     waits = threading.Event()
 
@@ -144,7 +144,7 @@ def test_an_update_that_waits_for_another_blocks_no_writer(
     "basis", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
 )
 def test_new_rollup_settings_rebuild_everything(engine: Engine, basis: RollupSettings) -> None:
-    """When the reporting zone or the target changes, all rollups are made anew."""
+    """When the reporting zone or the target changes, all rollups are rebuilt."""
     insert_selections(engine, traffic(300))
     update_rollups(engine, UTC_BASIS, now=NOW)
     result = update_rollups(engine, basis, now=NOW)
@@ -156,7 +156,7 @@ def test_new_rollup_settings_rebuild_everything(engine: Engine, basis: RollupSet
     "period", [None, Period(MONDAY + timedelta(days=8), MONDAY + timedelta(days=9))], ids=["all", "one week"]
 )
 def test_a_rebuild_restores_lost_rollups(engine: Engine, period: Period | None) -> None:
-    """Rollups that went missing are back after a rebuild, and the others are as they were."""
+    """Missing rollups are back after a rebuild, and the others are unchanged."""
     raw = traffic(3_000)
     insert_selections(engine, raw)
     update_rollups(engine, UTC_BASIS, now=NOW)
@@ -167,7 +167,7 @@ def test_a_rebuild_restores_lost_rollups(engine: Engine, period: Period | None) 
 
 
 def test_the_checkpoint_stores_the_newest_selection(engine: Engine) -> None:
-    """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
+    """Freshness is the newest timestamp rolled up, also when the last rows to arrive are late ones."""
     insert_selections(engine, traffic(100))
     update_rollups(engine, UTC_BASIS, now=NOW)
     insert_selections(engine, traffic(1))
@@ -180,7 +180,7 @@ def test_the_checkpoint_stores_the_newest_selection(engine: Engine) -> None:
 def test_a_change_rebuilt_by_another_process_during_an_update_is_counted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
+    """The update has read the old row, and the change log entry is gone; yet the new row counts."""
     insert_selections(engine, traffic(50))
     write, table = update_module.write_rollups, table_of(Selection)
     changes = iter([9.0])

@@ -1,4 +1,4 @@
-"""Real processes: writers that commit out of order, and folds that are killed at any instant."""
+"""Real processes: writers that commit out of order, and updates that are killed at any instant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that a source writes: each row is given once, however they grow, are cut, replaced or broken off."""
+"""Files that a source writes: each row is given once, however they grow, are cut, replaced or interrupted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.sources.export_files import NOT_FINISHED, Exports, ParsedRow, json_ob
 
 
 class Reader:
-    """Reads a location again and again, as a timetable does."""
+    """Reads a location repeatedly, as a schedule does."""
 
     def __init__(self, location: object, **options: Any) -> None:
         self.exports = Exports(str(location), **options)

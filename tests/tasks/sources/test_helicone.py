@@ -1,4 +1,4 @@
-"""Helicone's exported requests become selections, each field for what it means there."""
+"""Helicone's exported requests become selections, each field with its meaning there."""
 
 from __future__ import annotations
 

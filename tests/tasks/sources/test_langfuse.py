@@ -1,4 +1,4 @@
-"""Langfuse's generations become selections, and its scores what they are worth, by its API and from its files."""
+"""Langfuse's generations become selections with their scores, by its API and from its files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stamp(instant: datetime) -> str:
 
 
 def generation(name: str, start: datetime = START, took_ms: float = 1_250.0, **values: Any) -> dict[str, Any]:
-    """An observation as the newer API gives it."""
+    """Return an observation as the newer API gives it."""
     usual = {
         "id": name, "traceId": f"trace-{name}", "projectId": "p", "parentObservationId": "span", "type": "GENERATION",
         "startTime": stamp(start), "endTime": stamp(start + timedelta(milliseconds=took_ms)), "name": "answer",

@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(scope="module")
 def proxy_template(postgres_server: PostgresServer) -> str:
-    """A database that the proxy's own migrations have made."""
+    """A database created by the proxy's own migrations."""
     postgres_server.execute("CREATE DATABASE litellm_template")
     address = postgres_server.address_of("litellm_template")
     spend_logs.migrate(address)
@@ -389,7 +389,7 @@ def test_the_record_of_a_pull_states_what_it_found(engine: Engine, proxy: str) -
 
 
 def test_the_source_is_never_written_to(engine: Engine, proxy: str) -> None:
-    """The connection itself refuses: nobody has to trust that no statement writes."""
+    """The connection itself refuses: no statement has to be trusted not to write."""
     source = LiteLLM(proxy, SourceSettings(location=proxy))
     with (
         source.connected() as connection,

@@ -47,7 +47,7 @@ SELECTION, OVERHEAD, ROLLUP = table_of(Selection), table_of(Overhead), table_of(
 
 
 class Shelf:
-    """What would be stored, kept as the database does: NULL leaves what is there, and what is withdrawn is gone."""
+    """Return what would be stored, as in the database: NULL leaves the old value, and a retracted selection is gone."""
 
     def __init__(self, source: SourceSettings = SETTINGS, **limits: int) -> None:
         self.reader, self.traces = SpanReader(source), Traces(**limits)
@@ -430,7 +430,7 @@ def test_any_order_parts_and_repetition_of_spans_make_the_same_selections(
 
 
 def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> None:
-    """Nothing was confirmed: neither what it added, nor what it had to say of earlier spans."""
+    """Nothing was confirmed: neither the added selections, nor additions to earlier spans."""
     recorder, reader, traces = Recorder(), SpanReader(SETTINGS), Traces()
     outer = recorder.span({"routewatch.complexity": "complex"})
     recorder.span(CHAT, parent=outer)
@@ -446,7 +446,7 @@ def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> No
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    """A call that comes later than so many others is taken for one by itself; nothing is lost by it."""
+    """A call that comes after too many others is counted separately; nothing is lost."""
     recorder, shelf = Recorder(), Shelf(most_spans=10, most_of_trace=5)
     outer = recorder.span(CHAT)
     for _ in range(40):
@@ -469,7 +469,7 @@ def test_evaluations_without_end_are_not_all_remembered() -> None:
 
 
 def test_a_retracted_selection_is_removed_from_the_rollups(engine: Engine) -> None:
-    """The wrapping call came first: it was stored, folded, and then the call in it arrived."""
+    """The wrapping call came first: it was stored, rolled up, and then the inner call arrived."""
     recorder, shelf = Recorder(), Shelf()
     outer = recorder.span(CHAT | {"llm.cost.total": 5.0})
     inner = recorder.span(CHAT | {"llm.cost.total": 4.0}, parent=outer, at_ms=3_600_000)
@@ -561,7 +561,7 @@ def test_files_of_every_form_are_pulled_once(sqlite_engine: Engine, tmp_path: Pa
 
 
 def test_a_call_that_wraps_one_of_the_pull_before_counts_once(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """The file had grown between the two: the inner call ended first, and was pulled by itself."""
+    """The file had grown between the two: the inner call ended first, and was pulled alone."""
     recorder, path = Recorder(), tmp_path / "traces.jsonl"
     outer = recorder.span(CHAT | {"routewatch.complexity": "complex"})
     inner = recorder.span(CHAT, parent=outer)

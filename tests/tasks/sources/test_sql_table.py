@@ -1,4 +1,4 @@
-"""Any table, query or file becomes selections by what a mapping file says of it."""
+"""Any table, query or file becomes selections as its mapping file states."""
 
 from __future__ import annotations
 

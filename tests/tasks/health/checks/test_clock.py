@@ -1,4 +1,4 @@
-"""A clock that is off, and zone data that are old or wrong, are told with what to do."""
+"""A wrong clock, and old or wrong zone data, are reported with what to do."""
 
 from __future__ import annotations
 

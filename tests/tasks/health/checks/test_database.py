@@ -1,4 +1,4 @@
-"""Each fault of the database, provoked for real, is told with what to do."""
+"""Each database fault, provoked for real, is reported with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deliveries that wait or were given up are told with what to do."""
+"""Pending deliveries and dead letters are reported with what to do."""
 
 from __future__ import annotations
 

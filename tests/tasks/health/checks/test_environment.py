@@ -1,4 +1,4 @@
-"""Faults of the environment and of the settings, provoked for real, are told with what to do."""
+"""Faults of the environment and of the settings, provoked for real, are reported with what to do."""
 
 from __future__ import annotations
 

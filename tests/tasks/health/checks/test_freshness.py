@@ -1,4 +1,4 @@
-"""Selections that nobody counts, reports that did not come and flows that fail are told with what to do."""
+"""Selections that are not rolled up, missed reports and failing flows are reported with what to do."""
 
 from __future__ import annotations
 

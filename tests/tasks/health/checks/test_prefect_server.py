@@ -1,4 +1,4 @@
-"""Each fault of Prefect's server and of the timetable on it is told with what to do."""
+"""Each fault of Prefect's server and of its schedules is reported with what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    """The address of a server that answers everything alike."""
+    """The address of a server that answers every request alike."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -96,7 +96,7 @@ def test_a_schedule_that_is_missing_paused_or_without_a_runner_is_reported(tmp_p
     assert "routewatch serve" in idle.remedy
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
-        # The server notes who asked once it has answered.
+        # The server records the request once it has answered.
         until(lambda: found("timetable", context).state is CheckState.OK)
         assert found("timetable", context).found == "deployed and taken care of: hourly, daily, weekly"
         client.pause_deployment(ids[1])

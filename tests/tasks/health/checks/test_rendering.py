@@ -1,4 +1,4 @@
-"""What reports are drawn with and is not there is told with how to install it."""
+"""A missing font or rendering library is reported with how to install it."""
 
 from __future__ import annotations
 

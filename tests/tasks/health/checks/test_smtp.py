@@ -1,4 +1,4 @@
-"""Each fault of the mail server, by a real one that has it, is told with what to do."""
+"""Each fault of the mail server, by a real one that has it, is reported with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source that cannot be opened, or that nobody pulls, is told with what to do."""
+"""A source that cannot be opened, or that is not pulled, is reported with what to do."""
 
 from __future__ import annotations
 

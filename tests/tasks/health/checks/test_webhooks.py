@@ -1,4 +1,4 @@
-"""Each fault of a webhook's receiver, by a real one that has it, is told with what to do."""
+"""Each fault of a webhook's receiver, by a real one that has it, is reported with what to do."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_certificate_is_checked_and_its_expiry_reported(
 
 
 def _certificate_of(context: Any) -> bytes:
-    """What a server with this context shows, to trust it."""
+    """Return what a client needs to trust a server with this context."""
     import ssl  # noqa: PLC0415
 
     ours, theirs = socket.socketpair()
