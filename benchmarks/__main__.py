@@ -62,7 +62,7 @@ def main(
     """Measure Routewatch against peers. Exits with 1 if a measurement failed; a missed goal is not a failure."""
     sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only, list(PARTS), "--only")
     kinds = cast(tuple[Kind, ...], tuple(_chosen(on, list(KINDS), "--on")))
-    told: list[Line] = []
+    lines: list[Line] = []
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -70,12 +70,12 @@ def main(
         closing(Scene(Path(folder), rounds, status.update, kinds)) as scene,
     ):
         for line in _measured(scene, sizes, parts):
-            told.append(line)
+            lines.append(line)
             typer.echo(line.as_text())
             if table is not None:
                 # Rewritten after each line: an interrupted long run leaves what it has measured.
-                table.write_text(as_markdown(told, rounds), encoding="utf-8")
-    sys.exit(any(line.failure for line in told))
+                table.write_text(as_markdown(lines, rounds), encoding="utf-8")
+    sys.exit(any(line.failure for line in lines))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def _measured(scene: Scene, sizes: list[int], parts: list[str]) -> Iterator[Line
                 continue
             try:
                 yield from PARTS[part](scene)
-            except Exception as error:  # noqa: BLE001 - whatever fails is told, and the others are still measured
+            except Exception as error:  # noqa: BLE001 - a failure is reported, and the others are still measured
                 yield Line(part, "", size, failure=f"failed: {type(error).__name__}: {error}".splitlines()[0])
         scene.let_all_go()
 
@@ -99,7 +99,7 @@ def _number(text: str) -> int:
     factor = TIMES.get(text[-1:].lower(), 1)
     digits = text[:-1] if factor > 1 else text
     if not digits.isdecimal() or int(digits) * factor < FEWEST_ROWS:
-        raise typer.BadParameter(f"{text!r} is no number of rows from {FEWEST_ROWS:,} on, such as 1M")
+        raise typer.BadParameter(f"{text!r} is not a number of rows of at least {FEWEST_ROWS:,}, such as 1M")
     return int(digits) * factor
 
 

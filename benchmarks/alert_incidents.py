@@ -28,7 +28,7 @@ LIMITS = {
     "cacheHitRate": {"target": 0.7, "warning": 0.6, "critical": 0.5, "unit": "ratio"},
     "costEfficiency": {"target": 0.5, "warning": 0.3, "critical": 0.15, "unit": "ratio"},
 }
-"""The limits of the product document that this router exceeds permanently, and the values used instead."""
+"""Limits that replace those of the product document which this router exceeds permanently."""
 
 Change = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 

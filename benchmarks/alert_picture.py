@@ -40,7 +40,7 @@ def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
             for tracked in registry.take_due(at, notified_at, [], grouping_policy_of(alerting)):
                 notified_at = at
                 if tracked.key == WATCHED and tracked.lifecycle.pending_event is not None:
-                    word = {AlertEvent.FIRED: "told that it fires", AlertEvent.RESOLVED: "told that it is over"}
+                    word = {AlertEvent.FIRED: "notified: firing", AlertEvent.RESOLVED: "notified: resolved"}
                     notified.append(
                         {
                             "at": at,

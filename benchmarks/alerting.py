@@ -64,7 +64,7 @@ class Rollups:
 
 
 def rollups_of(rows: pl.DataFrame) -> Rollups:
-    """Yield the rollups day by day."""
+    """Return the rollups, updated day by day."""
     found, hours, days = Rollups(), [], []
     for _, part in rows.group_by(pl.col("timestamp").dt.date(), maintain_order=True):
         levels = roll_up(part, "UTC", 2000.0)
@@ -78,7 +78,7 @@ def rollups_of(rows: pl.DataFrame) -> Rollups:
 
 
 def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, History]]:
-    """Return what is known at each hour, as tasks.alerts.history reads it."""
+    """Yield what is known at each hour, as tasks.alerts.history reads it."""
     for number in range(int((rollups.days["bucket"].n_unique()) * 24)):
         hour = START + number * HOUR
         days = rollups.days.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") + DAY <= hour)

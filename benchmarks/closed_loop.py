@@ -78,9 +78,9 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
         engine = _prepared(Path(folder))
         served = [_live(engine, day, seed, planted_on) for day in range(days)]
         on = _kpis(pl.concat(served).filter(pl.col("timestamp") >= judged))
-        told = _result_line(engine, Run(seed, off, on))
+        line = _result_line(engine, Run(seed, off, on))
         engine.dispose()
-    return told
+    return line
 
 
 def runs(seeds: range, days: int = DAYS) -> list[Run]:
@@ -107,7 +107,7 @@ def shortest_wait(result: Run) -> timedelta | None:
 def main(seeds: int = 20, days: int = DAYS) -> None:
     """Run the seeds and print what the loop did in each; exits with 1 if a harmful change stayed."""
     logging.disable()
-    titles = (*KpiName, "planted", "taken back after", "kept", "taken back", "shortest wait of a key", "last change")
+    titles = (*KpiName, "planted", "reverted after", "kept", "reverted", "shortest wait of a key", "last change")
     typer.echo(f"| seed | {' | '.join(titles)} |")
     typer.echo("|--:" * (1 + len(KpiName)) + "|---" + "|--:" * (len(titles) - len(KpiName) - 1) + "|")
     stayed = 0

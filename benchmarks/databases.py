@@ -80,9 +80,9 @@ def fill(engine: Engine, kind: Kind, frames: Iterable[pl.DataFrame]) -> None:
     """Store all frames, and leave the database as after a while at rest."""
     for frame in frames:
         store(engine, prepare(kind, frame))
-    settle = "VACUUM (ANALYZE) selection" if kind == "postgresql" else "PRAGMA wal_checkpoint(TRUNCATE)"
+    cleanup = "VACUUM (ANALYZE) selection" if kind == "postgresql" else "PRAGMA wal_checkpoint(TRUNCATE)"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(settle))
+        connection.execute(text(cleanup))
 
 
 def forget(engine: Engine) -> None:

@@ -127,7 +127,7 @@ VARIANTS: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = {
 
 
 def backtest(seed: int, methods: Mapping[str, Method]) -> list[Row]:
-    """Yield every variant of one seed's spend, from every few days on to the end of the calendar month."""
+    """Project every variant of one seed's spend, from every few days on to the end of the calendar month."""
     spent = daily_spend(seed)
     rows: list[Row] = []
     for number, (variant, change) in enumerate(VARIANTS.items()):
@@ -146,7 +146,7 @@ def backtest(seed: int, methods: Mapping[str, Method]) -> list[Row]:
 
 
 def _asked(methods: Mapping[str, Method], spend: Spend, now: int, month: tuple[int, int]) -> Iterator[Row]:
-    """Return each method's projection of one month, of which `now` days since the first are known."""
+    """Yield each method's projection of one month, of which `now` days since the first are known."""
     start, end = month
     total, rest = float(spend.by_day[start:end].sum()), float(spend.by_day[now:end].sum())
     known = spend.by_day[max(0, now - BASIS_DAYS) : now]

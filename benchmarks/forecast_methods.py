@@ -24,7 +24,7 @@ class MonthForecast(NamedTuple):
 
 
 Method = Callable[[Floats, int, int, int], MonthForecast]
-"""Takes the known days, the first one's weekday, the number of days of the month that are over, and of those left."""
+"""From the known days, the first one's weekday, the number of days of the month that are over, and of those left."""
 
 
 def mean_of_four_weeks(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:

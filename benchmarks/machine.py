@@ -18,8 +18,8 @@ HEAD = "| what | database | rows | median | min … max | goal | met | |\n|---|-
 
 def as_markdown(lines: Iterable[Line], rounds: int) -> str:
     rows = "\n".join(_row(line) for line in lines)
-    told = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {rounds} rounds. {_machine()}. {_versions()}."
-    return f"{told}\n\n{HEAD}\n{rows}\n"
+    summary = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {rounds} rounds. {_machine()}. {_versions()}."
+    return f"{summary}\n\n{HEAD}\n{rows}\n"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ async def _asked(scene: Scene, engine: Engine, kind: Kind, name: str, path: str)
         f"p50 {shown(answers.at(0.5))}, p99.9 {shown(answers.at(0.999))}, slowest {shown(answers.at(1.0))} ms of "
         f"{len(answers.took_ms):,}; the first after the start {shown(first.at(1.0))} ms; {_failures(answers, sent)}"
     )
-    told = f"{name}: p99 at {PER_SECOND:g} requests/s"
-    return Line(told, kind, scene.rows, (answers.at(0.99),), unit="ms", goal=GOAL, note=note)
+    title = f"{name}: p99 at {PER_SECOND:g} requests/s"
+    return Line(title, kind, scene.rows, (answers.at(0.99),), unit="ms", goal=GOAL, note=note)
 
 
 async def _sent(scene: Scene, engine: Engine, kind: Kind) -> Iterator[Line]:
@@ -98,13 +98,13 @@ async def _sent(scene: Scene, engine: Engine, kind: Kind) -> Iterator[Line]:
         raise RuntimeError(f"{lost:,} selections that were answered for are not stored")
     note = (
         f"p50 {shown(sent.at(0.5))}, slowest {shown(sent.at(1.0))} ms; {len(sent.took_ms) * BATCH:,} sent, none lost; "
-        f"a page open, its slowest look {shown(looked.at(1.0))} ms; {_failures(sent, looked)}"
+        f"a page open, its slowest answer {shown(looked.at(1.0))} ms; {_failures(sent, looked)}"
     )
     rate = f"{BATCHES_PER_SECOND * BATCH:,.0f} selections/s by HTTP"
-    told = Line(f"{rate}, batches of {BATCH}: p99", kind, scene.rows, (sent.at(0.99),), unit="ms", note=note)
+    latency = Line(f"{rate}, batches of {BATCH}: p99", kind, scene.rows, (sent.at(0.99),), unit="ms", note=note)
     grown = f"{shown(memory_mb[0])} MB at the beginning, {shown(memory_mb[-1])} MB at the end"
     peak = Line(f"memory of the page's server, {rate}", kind, scene.rows, (max(memory_mb),), unit="MB", note=grown)
-    return iter((told, peak))
+    return iter((latency, peak))
 
 
 async def _send(client: httpx.AsyncClient, count: int) -> httpx.Response:

@@ -28,14 +28,14 @@ def main() -> None:
     started = time.perf_counter()
     files = [render_pdf(report) for report in reports]
     seconds, peak = time.perf_counter() - started, _peak_mb()
-    told = {
+    result = {
         "seconds": seconds,
         "peak_mb": peak,
         "mb": sum(map(len, files)) / 1_000_000,
         "pages": sum(len(PdfReader(io.BytesIO(file)).pages) for file in files),
         "charts": sum(len(draw(report)) for report in reports),
     }
-    json.dump(told, sys.stdout)
+    json.dump(result, sys.stdout)
 
 
 def _peak_mb() -> float:

@@ -61,7 +61,7 @@ def _while_writing(engine: Engine, work: Callable[[], object]) -> Any:
             if writer.stdout is None or not writer.stdout.readline():
                 raise RuntimeError("the writer did not begin")
             work()
-            told, _ = writer.communicate()
+            output, _ = writer.communicate()
         finally:
             writer.kill()
-    return json.loads(told)
+    return json.loads(output)

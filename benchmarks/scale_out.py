@@ -72,7 +72,7 @@ def _backfill(engine: Engine, client: Any) -> float:
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[Any]:
-    """Return a client of workers that have imported what they need."""
+    """Run a client of workers that have imported what they need."""
     distributed = import_module("distributed")
     # Prefect's set-up of logging lets through what Dask logs about every connection.
     logging.getLogger("distributed").setLevel(logging.ERROR)

@@ -35,7 +35,7 @@ WEEKEND, LATE_MS_SIGMA = 0.45, 0.55
 
 
 def traffic(rows: int) -> Iterator[pl.DataFrame]:
-    """Yield frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.SELECTION_COLUMNS, by time, `rows` in all."""
+    """Yield frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.SELECTION_COLUMNS, `rows` in all."""
     made = 0
     for day, count in enumerate(_rows_by_day(rows)):
         frame = _day(day, int(count), made)

@@ -34,7 +34,7 @@ NEVER = (datetime(2030, 1, 1, tzinfo=UTC),) * 2
 
 @dataclass(frozen=True)
 class Case:
-    """Yield periods of a length, every `step` hours of the week, with those that begin `back` earlier."""
+    """Periods of a length, every `step` hours of the week, with those that begin `back` earlier."""
 
     name: str
     length: timedelta
@@ -74,13 +74,13 @@ def drawn(case: Case, draw: int, spell: float) -> list[Found]:
 def main(spell: float = 0.0) -> None:
     """Print how often each metric is reported as changed, out of the pairs with a verdict."""
     with ProcessPoolExecutor(2) as pool:
-        told = [
+        found_trends = [
             found
             for case in CASES
             for one in pool.map(drawn, [case] * case.draws, range(case.draws), [spell] * case.draws, chunksize=10)
             for found in one
         ]
-    rows = [(it.case, it.metric, it.direction.name) for it in told]
+    rows = [(it.case, it.metric, it.direction.name) for it in found_trends]
     frame = pl.DataFrame(rows, orient="row", schema=list(Found._fields))
     names = list(HEADLINE_METRICS)
     typer.echo(f"| compared | {' | '.join(names)} | not judged |\n|---{'|--:' * (len(names) + 1)}|")

@@ -22,14 +22,14 @@ def test_a_wheel_puts_two_packages_beside_others(wheel: Path) -> None:
 def test_a_wheel_has_every_file_of_ours(wheel: Path) -> None:
     """Templates, migrations, fonts' styles, scripts of the page, schemas and examples as well as modules."""
     inside = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {
+    expected = {
         f"routewatch_server/{file.relative_to(ROOT)}"
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert len(wanted) > 300
-    assert wanted <= inside
+    assert len(expected) > 300
+    assert expected <= inside
     for name in ("reports/templates/report.html.j2", "models/migrations/script.py.mako", "dashboard/static/live.js",
                  "deployments/logging.yml", "docs/schemas/cost.schema.json", "examples/settings.json"):  # fmt: skip
         assert f"routewatch_server/{name}" in inside

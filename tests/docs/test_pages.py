@@ -73,9 +73,9 @@ def test_the_reference_of_the_commands_is_that_of_the_command_line() -> None:
 
 def test_a_key_without_a_meaning_has_no_reference() -> None:
     class Inner(BaseModel):
-        told: int = 1
+        documented: int = 1
         """What it does."""
-        untold: int = 2
+        undocumented: int = 2
 
         model_config = {"use_attribute_docstrings": True}
 
@@ -85,7 +85,7 @@ def test_a_key_without_a_meaning_has_no_reference() -> None:
 
         model_config = {"use_attribute_docstrings": True}
 
-    with pytest.raises(ValueError, match=r"inner\.untold has no meaning"):
+    with pytest.raises(ValueError, match=r"inner\.undocumented has no meaning"):
         configuration.settings_blocks(Outer)
 
 

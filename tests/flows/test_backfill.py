@@ -70,7 +70,7 @@ def mortal_cluster(tmp_path: Path) -> Iterator[Any]:
 
 
 def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Return a context on the engine's database with these selections, rolled up, and a fixed clock."""
+    """Set a context on the engine's database with these selections, rolled up, and a fixed clock."""
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
     insert_selections(engine, raw)

@@ -294,7 +294,7 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
             assert_works(engine)
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- migration output -------------------------------------------------------------------------------------------------
 
 
 def test_init_prints_each_migration_step(tmp_path: Path) -> None:

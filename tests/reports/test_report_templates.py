@@ -24,7 +24,7 @@ LOOK_UP = "models/documents/__init__.py"
 
 
 def branches_in(path: Path) -> list[str]:
-    """Yield each position in a module that branches on a document's type or its template's name."""
+    """Return each position in a module that branches on a document's type or its template's name."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         is_check = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"

@@ -179,20 +179,24 @@ def test_every_selection_is_written_or_refused(sqlite_engine: Engine, given_rows
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.sampled_from(["pick", "bad pick", "flush"]), max_size=30), st.integers(1, 8), st.integers(1, 8))
+@given(
+    st.lists(st.sampled_from(["selection", "bad selection", "flush"]), max_size=30),
+    st.integers(1, 8),
+    st.integers(1, 8),
+)
 def test_the_counts_add_up_while_the_database_is_away(steps: list[str], capacity: int, batch_size: int) -> None:
     log = RouterLog("sqlite:////nowhere/at/all.db", capacity=capacity, batch_size=batch_size, flush_every_s=60)
     for step in steps:
         if step == "flush":
             log.flush(0)
         else:
-            log.record_selection(model_id="m" if step == "pick" else "")
+            log.record_selection(model_id="m" if step == "selection" else "")
         counts = log.counts
         assert counts.recorded == counts.written + counts.refused + counts.dropped + counts.waiting
     log.close(0)
     counts = log.counts
     assert counts.recorded == len(steps) - steps.count("flush")
-    assert counts.refused == steps.count("bad pick")
+    assert counts.refused == steps.count("bad selection")
     assert counts.written == 0
 
 

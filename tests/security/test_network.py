@@ -51,7 +51,7 @@ def endless_body(line: socket.socket, over: Event) -> None:
         line.sendall(b"y" * 10_000)
 
 
-# --- where it may go --------------------------------------------------------------------------------------------------
+# --- allowed destinations ---------------------------------------------------------------------------------------------
 
 PRIVATE = (
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1", "198.18.0.1",
@@ -223,8 +223,8 @@ def test_a_webhook_is_not_posted_to_a_server_that_cannot_prove_who_it_is(unknown
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_mail_server_that_wants_a_login_is_tried_again_once_it_is_set() -> None:
-    wanted = "wants a login: set ROUTEWATCH_SMTP_USERNAME"
-    with mailbox(**LOGIN) as box, pytest.raises(DeliveryFailed, match=wanted) as caught:
+    message = "wants a login: set ROUTEWATCH_SMTP_USERNAME"
+    with mailbox(**LOGIN) as box, pytest.raises(DeliveryFailed, match=message) as caught:
         _mailed(box.port, "none")
     assert not caught.value.permanent
 

@@ -61,7 +61,7 @@ class Hook:
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     holds_until: Event | None = None
     """The event that it waits for before it answers anything."""
-    tells: tuple[int, Event] | None = None
+    signals: tuple[int, Event] | None = None
     """After how many requests it sets which event."""
 
     @property
@@ -91,8 +91,8 @@ def hook() -> Iterator[Hook]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             target.requests.append((dict(self.headers.items()), body))
-            if target.tells is not None and len(target.requests) >= target.tells[0]:
-                target.tells[1].set()
+            if target.signals is not None and len(target.requests) >= target.signals[0]:
+                target.signals[1].set()
             if target.holds_until is not None:
                 target.holds_until.wait()
             status, headers = target.answers.pop(0) if len(target.answers) > 1 else target.answers[0]

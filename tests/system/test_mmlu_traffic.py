@@ -72,7 +72,7 @@ class Truth:
         return np.array([chances[name] for name in self.subject])
 
     def draws(self, chance: Any, complexity: Any, team: Any = None, *, count: int) -> Iterator[Draw]:
-        """Return rollups of independent draws, with made-up equal response times: without one no model is adequate."""
+        """Yield rollups of independent draws, with made-up equal response times: without one no model is adequate."""
         random = np.random.default_rng(SEED)
         for number in range(count):
             strong = random.random(self.subject.size) < chance

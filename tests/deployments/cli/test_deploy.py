@@ -149,7 +149,7 @@ def own_site(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Site]:
 
 @pytest.fixture
 def ctx(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppContext]:
-    """Return the site's context, in this process, which uses the site's server."""
+    """Open the site's context, in this process, which uses the site's server."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - importing Prefect takes seconds
 
     for name, value in own_site.routewatch.items():

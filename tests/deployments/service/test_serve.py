@@ -92,7 +92,7 @@ def served(home: Path) -> Iterator[Served]:
 
 
 def last_polled(api: str) -> str:
-    """When the requested schedule runs last."""
+    """Return the last time when the runner polled for scheduled runs."""
     return str(httpx.get(f"{api}/deployments/name/hourly/routewatch").raise_for_status().json()["last_polled"])
 
 
@@ -180,9 +180,9 @@ def test_nothing_is_served_to_others_without_passwords(
     # The page's port is taken, so that nothing is served even if this test fails.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = ("--ui-port", str(a_free_port()), "--page-port", str(taken.getsockname()[1]))
-        told = fault(home, "serve", *ports, *how, status=2, env=environment)
-    assert said in told
-    assert "horse" not in told
+        error = fault(home, "serve", *ports, *how, status=2, env=environment)
+    assert said in error
+    assert "horse" not in error
 
 
 @pytest.mark.slow

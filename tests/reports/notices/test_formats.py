@@ -52,7 +52,7 @@ def pretty(body: bytes) -> str:
 
 
 def texts_of(part: Any) -> list[str]:
-    """Yield every text in a piece of JSON."""
+    """Return every text in a piece of JSON."""
     if isinstance(part, str):
         return [part]
     parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
@@ -103,7 +103,7 @@ def test_a_report_comes_to_a_chat_as_its_headline_its_numbers_and_a_link(render:
     compared(f"messages/report.{render.__name__.removeprefix('render_')}.json", pretty(render(notice)))
 
 
-# --- the words --------------------------------------------------------------------------------------------------------
+# --- the texts --------------------------------------------------------------------------------------------------------
 
 
 def test_a_headline_says_what_how_much_against_which_limit_and_since_when() -> None:

@@ -102,7 +102,7 @@ def test_the_character_set_is_known_before_anything_else(mail: MailContent) -> N
     assert mail.html.index('<meta charset="utf-8">') < 200
 
 
-# --- what is seen first -----------------------------------------------------------------------------------------------
+# --- the preview text -------------------------------------------------------------------------------------------------
 
 
 def test_beside_the_subject_a_reader_sees_the_headline_and_nothing_of_what_follows(mail: MailContent) -> None:
@@ -200,7 +200,7 @@ def test_only_what_was_chosen_is_written(tmp_path: Path, formats: tuple[FileForm
     assert sorted(paths.values()) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
 
 
-# --- too much ---------------------------------------------------------------------------------------------------------
+# --- limits on size ---------------------------------------------------------------------------------------------------
 
 
 def test_of_too_many_notes_the_first_are_shown_and_the_rest_counted() -> None:

@@ -174,7 +174,7 @@ def test_markup_in_a_name_stays_a_name(rendered: Rendered) -> None:
         assert tags.left_open == []
 
 
-# --- paper ------------------------------------------------------------------------------------------------------------
+# --- print ------------------------------------------------------------------------------------------------------------
 
 
 def test_no_text_leaves_its_page(rendered: Rendered) -> None:
@@ -229,7 +229,7 @@ def test_no_text_leaves_its_chart(rendered: Rendered) -> None:
 
 
 def _covered(texts: Iterable[Text]) -> Iterator[tuple[str, str]]:
-    """Return pairs of overlapping texts; a text drawn twice for its white edge counts once."""
+    """Yield pairs of overlapping texts; a text drawn twice for its white edge counts once."""
     by_top = sorted((text for text in texts if text.words.strip(". ")), key=lambda text: text.top)
     for index, text in enumerate(by_top):
         for below in by_top[index + 1 :]:

@@ -48,8 +48,8 @@ def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     update_rollups(engine, rollup_settings(settings), now=now)
 
     def documents(kind: Any) -> list[Any]:
-        wanted, _ = scheduled(kind, settings, now)
-        requests = [replace(wanted, template=template) for template in TEMPLATES]
+        request, _ = scheduled(kind, settings, now)
+        requests = [replace(request, template=template) for template in TEMPLATES]
         return [compose(it, collect_material(engine, it, settings, now), settings, now) for it in requests]
 
     yield {"daily": (documents("daily"), day_hours), "weekly": (documents("weekly"), week_hours), "now": now}

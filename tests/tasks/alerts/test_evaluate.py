@@ -79,7 +79,7 @@ def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
 
 
 def an_incident(engine: Engine) -> None:
-    """Return twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
+    """Insert twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
     for start, count, failing in ((0, 20, 0.0), (20, 30, 0.35), (50, 40, 0.0)):
         insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
 

@@ -92,10 +92,10 @@ def inputs(engine: Engine, period: Period, filters: Filters, earlier: Sequence[P
 
 
 def within(start: datetime, end: datetime, filters: Filters) -> pl.DataFrame:
-    wanted = pl.col("timestamp").is_between(start, end, closed="left")
+    condition = pl.col("timestamp").is_between(start, end, closed="left")
     for column, names in (("model_id", filters.models), ("team", filters.teams)):
-        wanted &= pl.col(column).is_in(names) if names else pl.lit(True)
-    return TRAFFIC.filter(wanted)
+        condition &= pl.col(column).is_in(names) if names else pl.lit(True)
+    return TRAFFIC.filter(condition)
 
 
 def by_hour(rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def alike(one: pl.DataFrame, other: pl.DataFrame) -> None:
     "filters", [Filters(), Filters(models=("m1", "m2")), Filters(teams=("red",))], ids=["all", "models", "teams"]
 )
 def test_evidence_is_that_of_the_raw_rows(folded: Engine, filters: Filters) -> None:
-    """Return hours by model of both periods, and the hours before, over the requested models and teams."""
+    """Hours by model of both periods, and the hours before, over the requested models and teams."""
     found = inputs(folded, TENTH, filters, [TENTH.before()])
     today, before = within(TENTH.start, TENTH.end, filters), within(TENTH.start - DAY, TENTH.start, filters)
     alike(found.models, by_hour(today, ("model_id", "complexity"), INPUT_COLUMNS))

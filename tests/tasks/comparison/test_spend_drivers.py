@@ -166,7 +166,7 @@ def test_a_class_that_is_new_is_more_volume() -> None:
     assert (cause.kind, cause.complexity, cause.team) == ("volume", "extreme", "search")
 
 
-# --- no news ----------------------------------------------------------------------------------------------------------
+# --- no cause ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_change_that_is_noise_has_no_cause() -> None:

@@ -99,7 +99,7 @@ def test_a_few_hours_are_too_short_for_a_verdict() -> None:
     assert trend.reason == "too short to tell a change from chance"
 
 
-# --- like with like ---------------------------------------------------------------------------------------------------
+# --- comparable periods -----------------------------------------------------------------------------------------------
 
 
 def by_hour(
@@ -231,7 +231,7 @@ def test_growth_is_a_change_by_day_and_by_week() -> None:
     assert reported(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
 
 
-# --- what is over -----------------------------------------------------------------------------------------------------
+# --- finished periods -------------------------------------------------------------------------------------------------
 
 
 def test_an_unfinished_day_is_compared_with_the_same_part_of_the_other() -> None:

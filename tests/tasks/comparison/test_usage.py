@@ -92,7 +92,7 @@ def group(groups: Groups, name: str) -> Any:
 LAST_WEEK = date(2026, 10, 5)
 
 
-# --- what is news -----------------------------------------------------------------------------------------------------
+# --- changes ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_team_that_asks_more_is_reported_with_its_volume_and_the_others_are_not() -> None:
@@ -248,7 +248,7 @@ def test_in_the_first_week_no_model_is_new() -> None:
     assert group_usage(*compared(simulated(lambda _: USUAL, 42, seed=4), weeks=0)).new == ()
 
 
-# --- what is usual ----------------------------------------------------------------------------------------------------
+# --- baselines --------------------------------------------------------------------------------------------------------
 
 
 def by_hour(seed: int, spike: datetime | None = None) -> pl.DataFrame:

@@ -60,7 +60,7 @@ def last_answers(engine: Engine) -> list[str]:
         return list(connection.execute(select(ATTEMPT.c.answer).order_by(ATTEMPT.c.id)).scalars())
 
 
-# --- posting ----------------------------------------------------------------------------------------------------------
+# --- enqueueing -------------------------------------------------------------------------------------------------------
 
 
 def test_a_message_reaches_every_channel_once_however_often_it_is_enqueued(
@@ -115,7 +115,7 @@ def test_messages_and_reports_are_listed_alike(sqlite_engine: Engine, tmp_path: 
     assert (listed.what, listed.channel, listed.state) == ("alerts", "console", "queued")
 
 
-# --- what is given up -------------------------------------------------------------------------------------------------
+# --- dead letters -----------------------------------------------------------------------------------------------------
 
 
 def test_a_dead_letter_is_notified_once_and_not_on_its_own_channel(
@@ -228,7 +228,7 @@ def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_
         for number in range(5):
             posted(ctx, "quick", key=f"q{number}")
         served = Event()
-        stalled.holds_until, receiver.tells = served, (5, served)
+        stalled.holds_until, receiver.signals = served, (5, served)
         receipts: list[Receipt] = []
         sender = Thread(target=lambda: receipts.extend(deliver_due(ctx, now=NOW)))
         sender.start()

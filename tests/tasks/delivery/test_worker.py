@@ -94,7 +94,7 @@ def test_a_shown_recipient_keeps_its_secrets() -> None:
     assert parse_recipient("mailto:a@example.org").reference == "a@example.org"
 
 
-# --- the ledger -------------------------------------------------------------------------------------------------------
+# --- the queue --------------------------------------------------------------------------------------------------------
 
 
 def test_each_recipient_gets_the_report_once_however_often_it_is_delivered(

@@ -92,7 +92,7 @@ def state_of(engine: Engine, optimization_id: int) -> str:
     return str(history_of(engine, optimization_id)[0].state)
 
 
-# --- keep or take back ------------------------------------------------------------------------------------------------
+# --- keep or revert ---------------------------------------------------------------------------------------------------
 
 
 def test_what_helped_is_kept(router: Engine) -> None:

@@ -47,7 +47,7 @@ SELECTION, OVERHEAD, ROLLUP = table_of(Selection), table_of(Overhead), table_of(
 
 
 class Shelf:
-    """Return what would be stored, as in the database: NULL leaves the old value, and a retracted selection is gone."""
+    """What would be stored, as in the database: NULL leaves the old value, and a retracted selection is gone."""
 
     def __init__(self, source: SourceSettings = SETTINGS, **limits: int) -> None:
         self.reader, self.traces = SpanReader(source), Traces(**limits)
