@@ -1,6 +1,6 @@
-"""Ratios against peers, measured in turns on the same rows in one run: `make bench`, or `python -m benchmarks --help`.
+"""Measure ratios against peers in turns on the same rows in one run: `make bench`, or `python -m benchmarks --help`.
 
-The machine may be shared and slow; a ratio of things measured side by side still means something, a time would not.
+The machine may be shared and slow; a ratio of two things measured side by side stays meaningful, a time would not.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.line import Line
 from benchmarks.machine import as_markdown
 from benchmarks.scene import Scene
 
-# Retention takes its rows away, and so is the last.
+# Retention deletes its rows, so it is measured last.
 PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "fold": fold_speed.lines,
     "report": report_speed.lines,
@@ -48,10 +48,10 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "retention": retention.lines,
 }
 OF_NO_ROWS = ("pdf", "start")
-"""These are the same for any number of rows, and measured once."""
+"""Measured once: these do not depend on the number of rows."""
 TIMES = {"k": 1_000, "m": 1_000_000}
 FEWEST_ROWS = 200_000
-"""With fewer, some hours have no rows, and peers give other numbers of buckets."""
+"""With fewer rows, some hours are empty, and peers give other numbers of buckets."""
 
 
 def main(
@@ -61,10 +61,10 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     table: Annotated[Path | None, typer.Option(help="A file for all lines as a Markdown table.")] = None,
 ) -> None:
-    """Measure Routewatch against peers. Exit status 1 where a measurement failed; a missed goal is no failure."""
+    """Measure Routewatch against peers. Exits with 1 if a measurement failed; a missed goal is not a failure."""
     sizes, parts = [_number(size) for size in rows or ("1M", "5M")], _chosen(only, list(PARTS), "--only")
     kinds = cast(tuple[Kind, ...], tuple(_chosen(on, list(KINDS), "--on")))
-    reported: list[Line] = []
+    lines: list[Line] = []
     console = Console(stderr=True)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -72,12 +72,12 @@ def main(
         closing(Scene(Path(folder), rounds, status.update, kinds)) as scene,
     ):
         for line in _measured(scene, sizes, parts):
-            reported.append(line)
+            lines.append(line)
             typer.echo(line.as_text())
             if table is not None:
-                # Anew with each line: a long run that is stopped leaves what it has measured.
-                table.write_text(as_markdown(reported, rounds), encoding="utf-8")
-    sys.exit(any(line.failure for line in reported))
+                # Rewritten after each line: an interrupted long run leaves what it has measured.
+                table.write_text(as_markdown(lines, rounds), encoding="utf-8")
+    sys.exit(any(line.failure for line in lines))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def _measured(scene: Scene, sizes: list[int], parts: list[str]) -> Iterator[Line
                 continue
             try:
                 yield from PARTS[part](scene)
-            except Exception as error:  # noqa: BLE001 - whatever fails is told, and the others are still measured
+            except Exception as error:  # noqa: BLE001 - a failure is reported, and the others are still measured
                 yield Line(part, "", size, failure=f"failed: {type(error).__name__}: {error}".splitlines()[0])
         scene.let_all_go()
 
@@ -101,12 +101,12 @@ def _number(text: str) -> int:
     factor = TIMES.get(text[-1:].lower(), 1)
     digits = text[:-1] if factor > 1 else text
     if not digits.isdecimal() or int(digits) * factor < FEWEST_ROWS:
-        raise typer.BadParameter(f"{text!r} is no number of rows from {FEWEST_ROWS:,} on, such as 1M")
+        raise typer.BadParameter(f"{text!r} is not a number of rows of at least {FEWEST_ROWS:,}, such as 1M")
     return int(digits) * factor
 
 
 def _chosen(asked: list[str] | None, known: list[str], option: str) -> list[str]:
-    """In the order of the known ones."""
+    """Return the selected names in the order of the known ones."""
     if unknown := [name for name in asked or () if name not in known]:
         raise typer.BadParameter(f"{', '.join(unknown)}: for {option} there are {', '.join(known)}")
     return [name for name in known if not asked or name in asked]

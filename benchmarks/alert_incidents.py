@@ -1,4 +1,4 @@
-"""Twelve incidents in sixty days: which are found, how soon, and how often somebody is woken for nothing."""
+"""Twelve incidents in sixty days: how many are found, how soon, and how many false alarms there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = DEFAULT_CONFIG | {
     "cache.max_entries": 50_000, "cache.ttl_seconds": 86_400, "cache.key_strategy": "semantic",
     "cache.eviction_policy": "lfu", "routing.simple": "swift-mini", "routing.explore_share": 0.1,
 }  # fmt: skip
-"""A router that is well."""
+"""A router within its limits."""
 
 LIMITS = {
     "responseTime": {"target": 2000, "warning": 8000, "critical": 12000, "unit": "milliseconds"},
@@ -28,14 +28,14 @@ LIMITS = {
     "cacheHitRate": {"target": 0.7, "warning": 0.6, "critical": 0.5, "unit": "ratio"},
     "costEfficiency": {"target": 0.5, "warning": 0.3, "critical": 0.15, "unit": "ratio"},
 }
-"""Where this router is otherwise beyond the product document's limits for good."""
+"""Limits that replace those of the product document which this router exceeds permanently."""
 
 Change = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Incident:
-    """What happens to the selections of a while."""
+    """Changes the selections of a span of time."""
 
     name: str
     day: int
@@ -58,7 +58,7 @@ def _where(model: str | None) -> pl.Expr:
 
 
 def failing(share: float, model: str | None = None) -> Change:
-    """So many of the calls fail."""
+    """Fails this share of the calls."""
 
     def change(rows: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
         fails = _where(model) & (pl.Series(draw.random(rows.height)) < share)
@@ -71,14 +71,14 @@ def failing(share: float, model: str | None = None) -> Change:
 
 
 def slower(times: float, model: str | None = None) -> Change:
-    """Calls take so many times as long."""
+    """Multiplies the response times by this factor."""
     return lambda rows, _draw: rows.with_columns(
         response_time_ms=pl.when(_where(model)).then(pl.col("response_time_ms") * times).otherwise("response_time_ms")
     )
 
 
 def less_cached(share: float) -> Change:
-    """So many of the cache's hits are none: they cost and take what others of their class do."""
+    """Turns this share of the cache hits into misses: they cost and take what others of their class do."""
 
     def change(rows: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
         lost = pl.col("cache_hit") & (pl.Series(draw.random(rows.height)) < share)
@@ -94,7 +94,7 @@ def less_cached(share: float) -> Change:
 
 
 def wrong(by: float, model: str | None = None) -> Change:
-    """So many more of the picks are judged wrong."""
+    """Rates this further share of the selections as wrong."""
 
     def change(rows: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
         hit = (pl.lit(True) if model is None else pl.col("model_id") == model) & (
@@ -108,19 +108,19 @@ def wrong(by: float, model: str | None = None) -> Change:
 
 
 def costlier(times: float) -> Change:
-    """Simple requests cost so many times as much: they are sent to another model."""
+    """Multiplies the cost of simple requests by this factor: they are sent to another model."""
     return lambda rows, _draw: rows.with_columns(
         cost_usd=pl.when(pl.col("complexity") == "simple").then(pl.col("cost_usd") * times).otherwise("cost_usd")
     )
 
 
 def silent(rows: pl.DataFrame, _draw: np.random.Generator) -> pl.DataFrame:
-    """Nothing is recorded."""
+    """Records nothing."""
     return rows.clear()
 
 
 def stuck(rows: pl.DataFrame, _draw: np.random.Generator) -> pl.DataFrame:
-    """A handful of calls hang for ten minutes."""
+    """Lets a handful of calls hang for ten minutes."""
     missed = rows.filter(_where(None), pl.col("response_time_ms").is_not_null())["request_id"].head(5)
     return rows.with_columns(
         response_time_ms=pl.when(pl.col("request_id").is_in(missed.implode()))
@@ -146,7 +146,7 @@ INCIDENTS = (
 
 
 def traffic(days: int = DAYS, seed: int = 11) -> pl.DataFrame:
-    """Selections of the whole time, incidents and all."""
+    """Return the selections of the whole time, incidents included."""
     rows = simulate(START, START + timedelta(days=days), CONFIG, seed=seed, requests_per_hour=REQUESTS_PER_HOUR)
     draw = np.random.default_rng(seed)
     for incident in INCIDENTS:
@@ -157,5 +157,5 @@ def traffic(days: int = DAYS, seed: int = 11) -> pl.DataFrame:
 
 
 def settings_of(mode: str) -> Settings:
-    """With the limits of this router."""
+    """Return settings with the limits of this router."""
     return parse_settings({"performanceMetrics": LIMITS, "monitoring": {"alerting": {"thresholds": mode}}}, "benchmark")

@@ -1,4 +1,4 @@
-"""A picture of one incident for docs/alerts.md: `python -m benchmarks.alert_picture docs/alerts.png`."""
+"""Draw one incident for docs/alerts.md: `python -m benchmarks.alert_picture docs/alerts.png`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AROUND = timedelta(hours=1)
 
 
 def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    """Value and limit by the minute, and when something was told."""
+    """Value and limit by minute, and the times of the notifications."""
     settings, points, notified = settings_of("auto"), [], []
     alerting, registry, notified_at = settings.monitoring.alerting, AlertRegistry(), None
     length = timedelta(minutes=alerting.window_minutes)
@@ -40,7 +40,7 @@ def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
             for tracked in registry.take_due(at, notified_at, [], grouping_policy_of(alerting)):
                 notified_at = at
                 if tracked.key == WATCHED and tracked.lifecycle.pending_event is not None:
-                    word = {AlertEvent.FIRED: "told that it fires", AlertEvent.RESOLVED: "told that it is over"}
+                    word = {AlertEvent.FIRED: "notified: firing", AlertEvent.RESOLVED: "notified: resolved"}
                     notified.append(
                         {
                             "at": at,
@@ -57,7 +57,7 @@ def result(rollups: Rollups) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
 
 
 def drawn(points: pl.DataFrame, notified: list[dict[str, Any]]) -> bytes:
-    """The picture as PNG."""
+    """Return the picture as PNG."""
     ink, red, grey = "#1f2933", "#b42318", "#667085"
     axis = alt.X("at:T", title=None, axis=alt.Axis(format="%H:%M", grid=False))
     share = alt.Y(

@@ -1,6 +1,6 @@
-"""Sixty days of alerts, twelve incidents among them, by Routewatch and by what people often begin with.
+"""Compare Routewatch with common first approaches to alerting over sixty days with twelve incidents.
 
-`python -m benchmarks.alerting` prints the table of docs/alerts.md. Every minute is judged as the watch does it.
+`python -m benchmarks.alerting` prints the table of docs/alerts.md. Every minute is evaluated as in production.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.aggregate import merge, roll_up
 
 LATE = timedelta(minutes=30)
-"""How long after its end something may still be laid to an incident."""
+"""How long after an incident's end a message may still be attributed to it."""
 
 LimitOf = Callable[[KpiName, str, datetime], float | None]
 
@@ -37,7 +37,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 @dataclass(frozen=True)
 class Notified:
-    """One message: when, and since when that fires which it is about; nothing where it only says what is over."""
+    """One message: its time, and since when its alert has been firing; None if it only reports a resolution."""
 
     at: datetime
     fired_at: datetime | None
@@ -45,7 +45,7 @@ class Notified:
 
 @dataclass
 class Rollups:
-    """All of it by minute, hour and day; minutes by the hour that they lie in. `subjects` are hours by subject."""
+    """All selections rolled up by minute, hour and day; minutes grouped by hour. `subjects` are hours by subject."""
 
     minutes: dict[datetime, pl.DataFrame] = field(default_factory=dict)
     hours: pl.DataFrame = field(default_factory=pl.DataFrame)
@@ -64,7 +64,7 @@ class Rollups:
 
 
 def rollups_of(rows: pl.DataFrame) -> Rollups:
-    """Day by day."""
+    """Return the rollups, updated day by day."""
     found, hours, days = Rollups(), [], []
     for _, part in rows.group_by(pl.col("timestamp").dt.date(), maintain_order=True):
         levels = roll_up(part, "UTC", 2000.0)
@@ -78,7 +78,7 @@ def rollups_of(rows: pl.DataFrame) -> Rollups:
 
 
 def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, History]]:
-    """What is known at each hour, as tasks.alerts.history reads it."""
+    """Yield what is known at each hour, as tasks.alerts.history reads it."""
     for number in range(int((rollups.days["bucket"].n_unique()) * 24)):
         hour = START + number * HOUR
         days = rollups.days.filter(pl.col("bucket") >= hour - LENGTH, pl.col("bucket") + DAY <= hour)
@@ -88,7 +88,7 @@ def histories(rollups: Rollups, settings: Settings) -> Iterator[tuple[datetime, 
 
 
 def watch(rollups: Rollups, settings: Settings) -> list[Notified]:
-    """The messages that the watch would have sent."""
+    """Return the messages that Routewatch would have sent."""
     alerting, registry, notified = settings.monitoring.alerting, AlertRegistry(), []
     grouping, notified_at = grouping_policy_of(alerting), None
     length, last_before = timedelta(minutes=alerting.window_minutes), None
@@ -118,9 +118,9 @@ def watch(rollups: Rollups, settings: Settings) -> list[Notified]:
 
 
 def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
-    """A message whenever a window is beyond its fixed warning, and none before it was back within.
+    """Send a message whenever a window exceeds its fixed warning limit, and none until it was within limits again.
 
-    `careful`: where it is over as many selections, and for as many minutes, as Routewatch wants.
+    `careful`: require as many selections and as many minutes beyond the limit as Routewatch does.
     """
 
     def limit(kpi: KpiName, _subject: str, _at: datetime) -> float:
@@ -130,7 +130,7 @@ def static(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notif
 
 
 def three_sigma(rollups: Rollups, settings: Settings, *, careful: bool) -> list[Notified]:
-    """The same with the mean and three standard deviations of the hours of the week before, by the day."""
+    """Do the same with the mean plus three standard deviations of the previous week's hours, day by day."""
     limits: dict[tuple[KpiName, str, datetime], float | None] = {}
 
     def limit(kpi: KpiName, subject: str, at: datetime) -> float | None:
@@ -155,7 +155,7 @@ def _mean_and_three_sd(rollups: Rollups, kpi: KpiName, subject: str, day: dateti
 
 
 def _crossings(rollups: Rollups, settings: Settings, limit_of: LimitOf, *, careful: bool) -> list[Notified]:
-    """One message for each minute in which something begins to be beyond its limit."""
+    """Return one message for each minute in which a value crosses its limit."""
     alerting = settings.monitoring.alerting
     length, notified = timedelta(minutes=alerting.window_minutes), []
     sample, hold = (alerting.minimum_sample, alerting.hold_minutes) if careful else (1, 0)
@@ -189,7 +189,7 @@ def _is_beyond(kpi: KpiName, value: float, limit: float) -> bool:
 
 
 class Row(NamedTuple):
-    """How one way of alerting did: minutes to the first message of each incident, None where there was none."""
+    """The result of one way of alerting: minutes to the first message of each incident, None where there was none."""
 
     name: str
     minutes: list[float | None]
@@ -205,7 +205,7 @@ class Row(NamedTuple):
 
 
 def judged(name: str, notified: Sequence[Notified]) -> Row:
-    """Against the incidents. A message that only says what is over belongs to whatever is told before it."""
+    """Match messages with incidents. A message that only reports a resolution belongs to the message before it."""
     minutes: list[float | None] = []
     owned: set[datetime] = set()
     for incident in INCIDENTS:

@@ -1,4 +1,4 @@
-"""The loop on the simulated router: sixty days with it and without it, and a harmful change planted on the way.
+"""Run the loop on the simulated router: sixty days with and without it, with a planted harmful change.
 
 `python -m benchmarks.closed_loop --seeds 20` prints the table of docs/loop.md.
 """
@@ -49,14 +49,14 @@ PLANTED_ON = 20
 SETTINGS = Settings()
 
 HARMS: tuple[dict[str, Any], ...] = ({"routing.complex": "swift-mini"}, {"cache.ttl_seconds": 60})
-"""A model that is wrong on every fourth complex question, or a cache that forgets within a minute; by turns of seed."""
+"""A model that is wrong on every fourth complex question, or a cache with a TTL of a minute, alternating by seed."""
 
 Values = dict[KpiName, float]
 
 
 @dataclass
 class Run:
-    """What came of one seed: the KPIs of the last two weeks with the loop and without, and what the loop did."""
+    """The result of one seed: the KPIs of the last two weeks with and without the loop, and what the loop did."""
 
     seed: int
     off: Values
@@ -70,7 +70,7 @@ class Run:
 
 
 def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
-    """One seed: the same demand twice, once under the config that the loop changes."""
+    """Run one seed: the same demand twice, once under the config that the loop changes."""
     end = START + days * DAY
     judged = end - JUDGED_DAYS * DAY
     off = _kpis(simulate(judged, end, DEFAULT_CONFIG, seed=seed))
@@ -84,13 +84,13 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
 
 
 def runs(seeds: range, days: int = DAYS) -> list[Run]:
-    """All seeds, two at a time."""
+    """Run all seeds, two at a time."""
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(run, seeds, [days] * len(seeds)))
 
 
 def worse_by(result: Run) -> dict[KpiName, float]:
-    """By how much each KPI is worse with the loop, in its unit; negative where it is better."""
+    """Return by how much each KPI is worse with the loop, in its unit; negative where it is better."""
     return {
         name: (result.on[name] - result.off[name]) * (1 if name in LOWER_IS_BETTER else -1)
         for name in result.on
@@ -99,15 +99,15 @@ def worse_by(result: Run) -> dict[KpiName, float]:
 
 
 def shortest_wait(result: Run) -> timedelta | None:
-    """The shortest time between two changes of one key, taking back aside; None where no key was changed twice."""
+    """Return the shortest time between two changes of one key, reverts aside; None if no key was changed twice."""
     waits = [later - earlier for times in result.applied.values() for earlier, later in pairwise(sorted(times))]
     return min(waits, default=None)
 
 
 def main(seeds: int = 20, days: int = DAYS) -> None:
-    """Run the seeds and tell of each what the loop did; the exit status is 1 where a harmful change stayed."""
+    """Run the seeds and print what the loop did in each; exits with 1 if a harmful change stayed."""
     logging.disable()
-    titles = (*KpiName, "planted", "taken back after", "kept", "taken back", "shortest wait of a key", "last change")
+    titles = (*KpiName, "planted", "reverted after", "kept", "reverted", "shortest wait of a key", "last change")
     typer.echo(f"| seed | {' | '.join(titles)} |")
     typer.echo("|--:" * (1 + len(KpiName)) + "|---" + "|--:" * (len(titles) - len(KpiName) - 1) + "|")
     stayed = 0
@@ -129,7 +129,7 @@ def main(seeds: int = 20, days: int = DAYS) -> None:
 
 
 def _cell(name: KpiName, better_by: float) -> str:
-    """By how much a KPI is better with the loop, in words."""
+    """Say by how much a KPI is better with the loop."""
     return f"{better_by:+,.0f} ms" if name is KpiName.RESPONSE_TIME else f"{100 * better_by:+.2f} pp"
 
 
@@ -143,7 +143,7 @@ def _prepared(folder: Path) -> Engine:
 
 
 def _live(engine: Engine, day: int, seed: int, planted_on: int) -> pl.DataFrame:
-    """One day: the router serves from morning to morning, then comes the daily run."""
+    """Run one day: the router serves from morning to morning, then the daily flow runs."""
     morning = START + day * DAY + MORNING
     config = {key: setting.value for key, setting in read_config(engine).items()}
     start = START if day == 0 else morning - DAY
@@ -170,7 +170,7 @@ def _decide_daily(engine: Engine, morning: datetime) -> None:
 
 
 def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
-    """A recommendation that should never have been made, approved by somebody in a hurry."""
+    """Apply a bad recommendation, approved by somebody in a hurry."""
     config = read_config(engine)
     moves = tuple(
         ConfigChangeProposal(key=key, from_value=config[key].value, to_value=value, version=config[key].version)

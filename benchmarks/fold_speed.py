@@ -1,4 +1,4 @@
-"""How close the fold comes to only reading what it reads."""
+"""Compare the time of a rollup update with the time of only reading the same rows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which way of projecting a month's spend comes closest: on rolling origins, over simulated and real demand.
+"""Compare projections of a month's spend on rolling origins, over simulated and real demand.
 
 `python -m benchmarks.forecast_backtest` prints the tables of docs/forecast.md. With `--libraries`, statsforecast and
-statsmodels take part; they are no part of the project and have to be installed for it.
+statsmodels take part; they are not dependencies of the project and have to be installed separately.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tasks.forecasting.daily_model import Floats
 
 START, DAYS = datetime(2026, 1, 1, tzinfo=UTC), 181
 FIRST_SEED = 100
-"""What the chosen method's numbers were set by were seeds below this."""
+"""The chosen method's parameters were set on seeds below this."""
 EVERY_DAYS = 4
 LATEST_START = 45
-"""Recording begins on one of so many days of the series, so that short histories are asked too."""
+"""Recording begins on one of the first so many days of the series, so that short histories are projected too."""
 
 REAL = Path("/work/shared/data")
 LEFT = ((21, "21 and more days left"), (11, "11 to 20"), (4, "4 to 10"), (1, "1 to 3"))
 
 
 class Spend(NamedTuple):
-    """What was spent on each day from the first on, and what had happened to it."""
+    """The spend of each day from the first on, and the change planted in it."""
 
     variant: str
     seed: int
@@ -57,7 +57,7 @@ class Row(NamedTuple):
 
 
 def daily_spend(seed: int) -> Floats:
-    """What the simulated router spends on each day."""
+    """Return the simulated router's spend of each day."""
     spent = np.zeros(DAYS)
     for first in range(0, DAYS, 30):
         start = START + timedelta(days=first)
@@ -87,14 +87,14 @@ def _fallen(spent: Floats, draw: np.random.Generator) -> Floats:
 
 
 def _with_incidents(spent: Floats, draw: np.random.Generator) -> Floats:
-    """Six days with next to nothing, or a multiple."""
+    """Plant six days with nearly no spend, or a multiple of it."""
     factors = np.ones(len(spent))
     factors[draw.choice(np.arange(10, len(spent)), 6, replace=False)] = draw.choice([0.05, 0.3, 2.5, 4.0], 6)
     return spent * factors
 
 
 def _with_holidays(spent: Floats, draw: np.random.Generator) -> Floats:
-    """Twice, four to eight days at a fifth."""
+    """Cut four to eight days to a fifth, twice."""
     factors = np.ones(len(spent))
     for first in draw.choice(np.arange(20, len(spent) - 20), 2, replace=False):
         factors[first : first + draw.integers(4, 9)] = 0.2
@@ -106,7 +106,7 @@ def _wandering(spent: Floats, draw: np.random.Generator) -> Floats:
 
 
 def _sparse(spent: Floats, draw: np.random.Generator) -> Floats:
-    """A few calls a day of very different cost."""
+    """Return the spend of a few calls a day of very different cost."""
     return np.array([draw.lognormal(0, 1, draw.poisson(usd / 25)).sum() for usd in spent])
 
 
@@ -127,7 +127,7 @@ VARIANTS: Mapping[str, Callable[[Floats, np.random.Generator], Floats]] = {
 
 
 def backtest(seed: int, methods: Mapping[str, Method]) -> list[Row]:
-    """Every variant of one seed's spend, from every few days on to the end of the calendar month."""
+    """Project every variant of one seed's spend, from every few days on to the end of the calendar month."""
     spent = daily_spend(seed)
     rows: list[Row] = []
     for number, (variant, change) in enumerate(VARIANTS.items()):
@@ -146,7 +146,7 @@ def backtest(seed: int, methods: Mapping[str, Method]) -> list[Row]:
 
 
 def _asked(methods: Mapping[str, Method], spend: Spend, now: int, month: tuple[int, int]) -> Iterator[Row]:
-    """Each method's projection of one month, of which `now` days since the first are known."""
+    """Yield each method's projection of one month, of which `now` days since the first are known."""
     start, end = month
     total, rest = float(spend.by_day[start:end].sum()), float(spend.by_day[now:end].sum())
     known = spend.by_day[max(0, now - BASIS_DAYS) : now]
@@ -160,7 +160,7 @@ def _asked(methods: Mapping[str, Method], spend: Spend, now: int, month: tuple[i
 
 
 def real_demand() -> dict[str, Floats]:
-    """Two weeks of requests of three models, and what 200,000 of them cost, from Monday on. Empty without the data."""
+    """Return the spend of two weeks of three models, 200,000 requests, from Monday on; empty without the data."""
     counts, traffic = REAL / "servegen_10min_counts.parquet", REAL / "servegen_14d.parquet"
     if not (counts.exists() and traffic.exists()):
         return {}
@@ -176,7 +176,7 @@ def real_demand() -> dict[str, Floats]:
 
 
 def backtest_real(methods: Mapping[str, Method]) -> list[Row]:
-    """The two weeks taken as a month that began with recording, from every day on."""
+    """Project the two weeks as a month in which recording began, from every day on."""
     monday = datetime(2026, 9, 7, tzinfo=UTC)
     return [
         row
@@ -190,7 +190,7 @@ def backtest_real(methods: Mapping[str, Method]) -> list[Row]:
 
 
 def by_time_left(rows: pl.DataFrame) -> str:
-    """Mean error ± its standard deviation over seeds, how often the interval held, and its mean width."""
+    """Format the mean error ± its standard deviation over seeds, the coverage of the interval, and its mean width."""
     lines = [f"| method | {' | '.join(label for _, label in LEFT)} |", "|---" + "|---:" * len(LEFT) + "|"]
     for name, of_method in rows.group_by("method", maintain_order=True):
         cells = []
@@ -204,7 +204,7 @@ def by_time_left(rows: pl.DataFrame) -> str:
 
 
 def by_variant(rows: pl.DataFrame) -> str:
-    """Mean error and how often the interval held, for each method."""
+    """Return mean error and coverage of the interval for each method."""
     methods = rows["method"].unique(maintain_order=True).to_list()
     lines = [f"| spend | {' | '.join(methods)} |", "|---" + "|---:" * len(methods) + "|"]
     for variant, part in rows.group_by("variant", maintain_order=True):
@@ -247,7 +247,7 @@ def main(seeds: int = 10, libraries: bool = False) -> None:
 
 
 def _backtest_of(seed: int, libraries: bool) -> list[Row]:
-    """In a process of its own, which imports the libraries by itself."""
+    """Runs in a process of its own, which imports the libraries itself."""
     warnings.simplefilter("ignore")
     others: Any = importlib.import_module("benchmarks.forecast_libraries") if libraries else None
     return backtest(seed, {**METHODS, **(others.METHODS if others else {})})

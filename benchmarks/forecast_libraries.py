@@ -1,6 +1,7 @@
-"""The same by libraries that are no part of the project: `pip install statsforecast statsmodels` where they are to run.
+"""The same by libraries that are not dependencies: `pip install statsforecast statsmodels` where they are to run.
 
-Each simulates 500 paths, whose sums are what is told; a history that is too short or odd for it gets the mean.
+Each simulates 500 paths and returns the distribution of their sums; a history that is too short or irregular falls back
+to the mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ways of projecting what is still to come of a month from the whole days before, with an 80 % interval each."""
+"""Project the rest of a month from the whole days before, with an 80 % interval each."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tasks.forecasting.daily_model import WEEK, Floats, forecast_days, weekday_f
 from tasks.statistics.intervals import Z_80
 
 SMOOTHING = 0.2
-"""Of simple exponential smoothing: close to what is best here over all variants."""
+"""The constant of simple exponential smoothing: close to the best here over all variants."""
 
 
 class MonthForecast(NamedTuple):
-    """What the rest of the month will come to, and between which bounds."""
+    """The expected spend for the rest of the month, and its bounds."""
 
     estimate: float
     low: float
@@ -24,21 +24,21 @@ class MonthForecast(NamedTuple):
 
 
 Method = Callable[[Floats, int, int, int], MonthForecast]
-"""From the known days, the weekday of the first of them, how many days of the month are over, and how many are left."""
+"""From the known days, the first one's weekday, the number of days of the month that are over, and of those left."""
 
 
 def mean_of_four_weeks(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
-    """What Routewatch did at first."""
+    """The first method of Routewatch."""
     return _carried_on(days[-28:], left)
 
 
 def straight_line(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
-    """The mean of the month so far; before three days of it, of the last four weeks."""
+    """Project the mean of the month so far; before three days of it, of the last four weeks."""
     return _carried_on(days[-over:] if over >= 3 else days[-28:], left)  # noqa: PLR2004
 
 
 def seasonal_naive(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
-    """As each weekday was a week before; its error grows with every week that it is carried on."""
+    """Repeat each weekday of a week before; the error grows with every week that it is projected."""
     week = days[-WEEK:] if len(days) >= WEEK else np.resize(days, WEEK)
     apart = days[WEEK:] - days[:-WEEK] if len(days) > WEEK + 2 else days - days.mean()
     repeats = np.array([len(range(day, left, WEEK)) for day in range(WEEK)])
@@ -47,7 +47,7 @@ def seasonal_naive(days: Floats, weekday: int, over: int, left: int) -> MonthFor
 
 
 def weekday_means(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
-    """The mean of each weekday over four weeks."""
+    """Project the mean of each weekday over four weeks."""
     known = days[-4 * WEEK :]
     if len(known) < 2 * WEEK:
         return _carried_on(known, left)
@@ -59,7 +59,7 @@ def weekday_means(days: Floats, weekday: int, over: int, left: int) -> MonthFore
 
 
 def exponential_smoothing(days: Floats, weekday: int, over: int, left: int) -> MonthForecast:
-    """Of the level, between weekday factors, with one constant for every router (Hyndman et al. 2008, ch. 6)."""
+    """Project the level, between weekday factors, with one constant for every router (Hyndman et al. 2008, ch. 6)."""
     factors = weekday_factors(days, weekday)[(weekday + np.arange(len(days) + left)) % WEEK]
     adjusted = days / np.maximum(factors[: len(days)], 0.05)
     level, errors = adjusted[0], []
@@ -93,7 +93,7 @@ METHODS: Mapping[str, Method] = {
 
 
 def _carried_on(days: Floats, left: int) -> MonthForecast:
-    """The mean of days; the days to come vary by themselves, and their mean is not known exactly either."""
+    """Project the mean of days; the remaining days vary individually, and their mean is uncertain too."""
     variance = float(days.var(ddof=1)) * (left + left**2 / len(days))
     return _month_forecast(float(days.mean()) * left, variance)
 

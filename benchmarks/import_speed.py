@@ -1,4 +1,4 @@
-"""How close an import, which checks every row, comes to the database's own loader on rows that are ready for it."""
+"""Compare an import, which checks every row, with the database's own loader on rows that are ready for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One measurement as it is told: figures of some rounds, what they are held against, and whether that is reached."""
+"""One measurement as printed: the figures of some rounds, the goal they are compared with, and whether it is met."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PLACES_FROM = {100.0: 0, 10.0: 1}
 
 @dataclass(frozen=True)
 class Goal:
-    """A limit of design.md section 8; `at_least` where more is better."""
+    """A goal of design.md section 8; `at_least` where more is better."""
 
     limit: float
     at_least: bool = True
@@ -23,7 +23,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Line:
-    """What was measured. `name` says also against which peer; the goal is held against the median of the values."""
+    """What was measured. `name` includes the peer; the goal is compared with the median of the values."""
 
     name: str
     database: str
@@ -36,7 +36,7 @@ class Line:
 
     @property
     def cells(self) -> tuple[str, str, str, str]:
-        """The median, the range, the goal and whether it is met, as texts."""
+        """Return the median, the range, the goal and whether it is met, as texts."""
         if not self.values:
             return (self.failure or self.note, "", "", "")
         median, some = statistics.median(self.values), len(self.values) > 1
@@ -60,7 +60,7 @@ class Line:
 
 
 def shown(value: float) -> str:
-    """Three figures or more, whole ones in full."""
+    """Format with three figures or more, integers in full."""
     places = next((places for above, places in PLACES_FROM.items() if abs(value) >= above), 2)
     return f"{value:,.{places}f}"
 
@@ -72,13 +72,13 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def in_turns(rounds: int, ours: Callable[[], float], peer: Callable[[], float]) -> tuple[float, ...]:
-    """How many times as fast as the peer we are, by round; both give the seconds that they took.
+    """Return how many times as fast as the peer we are, by round; both return the seconds that they took.
 
-    Each round measures both, one right after the other, so that a slow spell of the machine hits both.
+    Each round measures both, one right after the other, so that a slow spell of the machine affects both.
     """
     ratios = []
     for turn in range(rounds):
-        # Whoever is second finds the disk's cache warm, so they take turns at that too.
+        # The second to run finds the disk's cache warm, so they take turns at that too.
         if turn % 2:
             peer_s, ours_s = peer(), ours()
         else:

@@ -1,4 +1,4 @@
-"""What was measured on and with, for the table."""
+"""Describe the machine and the versions, for the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a whole fold needs of memory, at two sizes."""
+"""Measure the memory of a full rollup update at two sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times reading a database to Arrow, and prints the seconds: `python -m benchmarks.only_read ADDRESS`.
+"""Time reading a database to Arrow, and print the seconds: `python -m benchmarks.only_read ADDRESS`.
 
 A process of its own, because ADBC brings a SQLite of its own, and two of them in one process crash it.
 """

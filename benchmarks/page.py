@@ -1,4 +1,4 @@
-"""How fast the page's server answers over 30 days at 50 requests a second, and whether it loses what comes in."""
+"""Measure how fast the page's server answers over 30 days at 50 requests a second, and whether it loses selections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BATCHES_PER_SECOND, BATCH = 10.0, 200
 LOOKS_PER_SECOND = 0.1
 """An open page asks every ten seconds."""
 TRICKLE_PER_SECOND = 2.0
-"""Batches of one beside those who ask, so that what is asked for changes."""
+"""Batches of one, sent beside the readers so that their answers change."""
 
 ASKED = {
     "GET /summary, 30 days": "/summary?range=30d",
@@ -67,7 +67,7 @@ async def _asked(scene: Scene, engine: Engine, kind: Kind, name: str, path: str)
     answers, sent = Answers(), Answers()
     with page_server(address_of(engine), scene.folder / "home") as server:
         async with client_of(server) as client:
-            # Whoever asks first after a start waits for the first answer to be made; that is told by itself.
+            # The first request after a start waits until its answer is computed; that is measured separately.
             first = Answers()
             await ask_at(1.0, 1.0, lambda _: client.get(path), first)
             async with asyncio.TaskGroup() as both:
@@ -98,7 +98,7 @@ async def _sent(scene: Scene, engine: Engine, kind: Kind) -> Iterator[Line]:
         raise RuntimeError(f"{lost:,} selections that were answered for are not stored")
     note = (
         f"p50 {shown(sent.at(0.5))}, slowest {shown(sent.at(1.0))} ms; {len(sent.took_ms) * BATCH:,} sent, none lost; "
-        f"a page open, its slowest look {shown(looked.at(1.0))} ms; {_failures(sent, looked)}"
+        f"a page open, its slowest answer {shown(looked.at(1.0))} ms; {_failures(sent, looked)}"
     )
     rate = f"{BATCHES_PER_SECOND * BATCH:,.0f} selections/s by HTTP"
     reported = Line(f"{rate}, batches of {BATCH}: p99", kind, scene.rows, (sent.at(0.99),), unit="ms", note=note)

@@ -1,4 +1,4 @@
-"""The page's server in a process of its own, and clients that ask it at a fixed rate, whatever it does."""
+"""The page's server in a process of its own, and clients that send requests at a fixed rate, however slow it is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_TIMEOUT_S = 30.0
 PATIENCE_S = 60.0
 
 LIMITS = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
-"""Connections are given up before the server does it, which a request on its way would take for a failure."""
+"""Connections are closed before the server closes them, which a request under way would report as a failure."""
 
 
 @dataclass
@@ -32,20 +32,20 @@ class Server:
 
     @property
     def resident_mb(self) -> float:
-        """How much memory the process holds."""
+        """Return the memory of the process."""
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 @dataclass
 class Answers:
-    """How long answers took, from when each was due to be asked for, and those that were none."""
+    """Response times, counted from when each request was due, and the failed requests."""
 
     took_ms: list[float] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=dict)
 
     def at(self, share: float) -> float:
-        """The time within which a share of the answers came, the slowest of them."""
+        """Return the time within which a share of the answers came."""
         ordered = sorted(self.took_ms)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -55,7 +55,7 @@ class Answers:
 
 @contextmanager
 def page_server(database_url: str, home: Path) -> Iterator[Server]:
-    """The server on a free port of the loopback, with its monitor. Raises RuntimeError where it does not start."""
+    """Start the server on a free port of the loopback, with its monitor. Raises RuntimeError if it does not start."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -75,10 +75,10 @@ def page_server(database_url: str, home: Path) -> Iterator[Server]:
 async def ask_at(
     per_second: float, seconds: float, ask: Callable[[int], Awaitable[httpx.Response]], answers: Answers
 ) -> None:
-    """Ask as often as that for so long, the next one whether or not the last has been answered.
+    """Send requests at this rate for this long, the next one whether or not the last has been answered.
 
-    Times count from when an answer was due to be asked for, so that a server that holds everybody up is not measured by
-    the few that it let ask.
+    Times count from when a request was due, so that a server that blocks everybody is not measured by the few requests
+    that it lets through.
     """
     began = time.perf_counter()
     async with asyncio.TaskGroup() as asked:
@@ -89,7 +89,7 @@ async def ask_at(
 
 
 def client_of(server: Server) -> httpx.AsyncClient:
-    """A client that keeps as many connections as it needs."""
+    """A client that opens as many connections as it needs."""
     return httpx.AsyncClient(base_url=server.address, timeout=PATIENCE_S, limits=LIMITS)
 
 

@@ -1,4 +1,4 @@
-"""What a report of ten pages with eight charts takes on paper, in a process that has just started."""
+"""Measure a printed report of ten pages with eight charts, in a process that has just started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What others do with the same rows: only read them, or work out the numbers of a 30-day report from them."""
+"""What peers do with the same rows: only read them, or compute the numbers of a 30-day report from them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SUMS = (
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of all the numbers that were worked out, enough to tell whether two ways agree."""
+    """The computed numbers, enough to check that two ways agree."""
 
     count: int
     p95_by_model: dict[str, float]
@@ -42,7 +42,7 @@ class Numbers:
     cells: int
 
     def agrees_with(self, other: Numbers, within: float) -> bool:
-        """Whether counts are equal, and percentiles within a share of each other."""
+        """Return whether counts are equal, and percentiles within a share of each other."""
         return (
             (self.count, self.hours, self.cells) == (other.count, other.hours, other.cells)
             and self.p95_by_model.keys() == other.p95_by_model.keys()
@@ -51,18 +51,18 @@ class Numbers:
 
 
 def read_to_arrow(engine: Engine) -> int:
-    """Only reads, through ADBC, what the fold reads; gives the number of rows."""
+    """Only read, through ADBC, what a rollup update reads; returns the number of rows."""
     with _adbc(engine) as connection, connection.cursor() as cursor:
         if engine.dialect.name == "sqlite":
-            # As large as it is fastest with.
+            # The size that is fastest.
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": "65536"})
         cursor.execute(f"SELECT {', '.join(('id', *SELECTION_SCHEMA))} FROM selection")  # noqa: S608 - names of our own
-        # Batch by batch, as the whole table of 50 million rows would not fit into memory.
+        # Batch by batch, as the full table of 50 million rows would not fit into memory.
         return sum(batch.num_rows for batch in cursor.fetch_record_batch())
 
 
 def from_rollups(engine: Engine, period: Period) -> Numbers:
-    """Ours: the numbers as tasks.reporting.compose works them out."""
+    """Compute the numbers as tasks.reporting.compose does."""
     rollup_slice = query_rollups(engine, period, Filters())
     parts, hours = rollup_slice.parts, rollup_slice.hours
     whole, models = total(parts), model_breakdown(parts, {})
@@ -91,7 +91,7 @@ def by_duckdb(parquet: Path) -> Numbers:
 
 
 def by_sql(engine: Engine) -> Numbers:
-    """In PostgreSQL, from the raw rows, with memory enough to sort in."""
+    """Compute them in PostgreSQL, from the raw rows, with memory enough to sort in."""
     p95 = "percentile_cont(0.95) WITHIN GROUP (ORDER BY response_time_ms)"
     three = f"percentile_cont(ARRAY{list(SHARES)}) WITHIN GROUP (ORDER BY response_time_ms)"
     weekly = "extract(isodow FROM timestamp AT TIME ZONE 'UTC'), extract(hour FROM timestamp AT TIME ZONE 'UTC')"
@@ -121,7 +121,7 @@ def by_pandas(parquet: Path) -> Numbers:
 
 
 def naively(engine: Engine, rows: int) -> Numbers:
-    """From the first `rows` rows, as objects, into dictionaries of lists, in Python alone."""
+    """Compute them from the first `rows` rows, as objects, into dictionaries of lists, in Python alone."""
     models: dict[str, list[Any]] = defaultdict(list)
     hours: dict[datetime, list[float]] = defaultdict(list)
     cells: dict[tuple[int, int], list[float]] = defaultdict(list)
@@ -161,7 +161,7 @@ def _numbers(whole: list[Any], models: list[Any], hours: list[Any], cells: list[
 
 
 def _of_model(selections: list[Any]) -> float:
-    """All numbers of some selections, of which the p95 is given."""
+    """Return all numbers of some selections, given their p95."""
     times = sorted(row.response_time_ms for row in selections if row.response_time_ms is not None)
     hits = [row.cache_hit for row in selections if row.cache_hit is not None]
     _at(times, 0.5), _at(times, 0.99), sum(times) / len(times), sum(hits) / len(hits)
@@ -176,7 +176,7 @@ def _at(ordered: list[float], share: float) -> float:
 
 
 def exact_percentiles(parquet: Path) -> dict[str, tuple[float, ...]]:
-    """p50, p95 and p99 by model, from all rows."""
+    """Return p50, p95 and p99 by model, from all rows."""
     time = pl.col("response_time_ms")
     found = (
         pl.scan_parquet(parquet)

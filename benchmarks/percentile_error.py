@@ -1,4 +1,4 @@
-"""How far the percentiles of rollups are from those of all rows."""
+"""Measure how far the percentiles of rollups are from those of all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a first pull of a LiteLLM proxy's spend takes, against only reading the same columns of its table."""
+"""Compare the first pull of a LiteLLM proxy's spend with only reading the same columns of its table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much faster the numbers of a 30-day report come from rollups than from raw rows."""
+"""Compare computing the numbers of a 30-day report from rollups with computing them from raw rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _5M, _50M = 5_000_000, 50_000_000
 
 @dataclass(frozen=True)
 class _Peer:
-    """Who is measured on `rows` rows, in or beside which database, and what is to be reached at which size."""
+    """A peer measured on `rows` rows, the database that it runs in or beside, and the goal at each size."""
 
     name: str
     kind: Kind
@@ -65,7 +65,7 @@ def _scaled(work: Callable[[], object], factor: float) -> float:
 
 
 def _agree(scene: Scene, peer: _Peer) -> None:
-    """Also warms both up. Raises RuntimeError where the peer's numbers are others than ours on the same rows."""
+    """Also warm both up. Raises RuntimeError if the peer's numbers differ from ours on the same rows."""
     scene.say(f"comparing the numbers with those by {peer.name}")
     ours, theirs = from_rollups(scene.folded(peer.kind, peer.rows), PERIOD), peer.numbers()
     if not ours.agrees_with(theirs, WITHIN):

@@ -1,4 +1,4 @@
-"""How long a writer waits while retention removes four fifths of the raw rows."""
+"""Measure how long a writer waits while retention removes four fifths of the raw rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ALONE_S = 20.0
 
 
 def lines(scene: Scene) -> Iterator[Line]:
-    """One round: it takes the rows away."""
+    """Run one round, which deletes the rows."""
     engine = scene.folded("postgresql")
     try:
         yield _line(scene, engine)
@@ -53,7 +53,7 @@ def _retain(engine: Engine) -> tuple[Retained, float]:
 
 
 def _while_writing(engine: Engine, work: Callable[[], object]) -> Any:
-    """Does the work while another process inserts; what that one tells."""
+    """Do the work while another process inserts; return what that process measured."""
     command = [sys.executable, "-m", "benchmarks.write_on", address_of(engine)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True) as writer:  # noqa: S603 - our own

@@ -1,4 +1,4 @@
-"""What a second Dask worker brings to making the rollups of all days anew."""
+"""Measure the gain of a second Dask worker when the rollups of all days are rebuilt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tasks.rollups.checkpoint import Checkpoint, read_checkpoint
 GOAL = Goal(1.7)
 NAME = "backfill on Dask, 2 workers against 1"
 SUM_TOLERANCE = 1e-9
-"""Relative: what the order of adding floats up may make of a sum."""
+"""Relative: the order of adding floats up may change a sum by this much."""
 
 
 def lines(scene: Scene) -> Iterator[Line]:
@@ -72,9 +72,9 @@ def _backfill(engine: Engine, client: Any) -> float:
 
 @contextmanager
 def _cluster(workers: int) -> Iterator[Any]:
-    """A client of workers that have imported what they need."""
+    """Run a client of workers that have imported what they need."""
     distributed = import_module("distributed")
-    # Prefect's set-up of logging lets through what Dask tells of every connection.
+    # Prefect's set-up of logging lets through what Dask logs about every connection.
     logging.getLogger("distributed").setLevel(logging.ERROR)
     cluster = distributed.LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
@@ -86,13 +86,13 @@ def _cluster(workers: int) -> Iterator[Any]:
 
 
 def _warm_up() -> None:
-    """Imports happen as this is found in a worker; what is left is done by a first bit of work."""
+    """Imports happen when a worker looks this up; a first bit of work does the rest."""
     pl.DataFrame({"a": [1]}).group_by("a").agg(pl.len())
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Workers whose Polars keeps to one core, so that a second worker is a second core."""
+    """Start workers whose Polars keeps to one core, so that a second worker is a second core."""
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""What is measured in: databases and a Parquet file with the same rows, made when they are first asked for."""
+"""What is measured in: databases and a Parquet file with the same rows, created on first use."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tasks.rollups.update import update_rollups
 ROOT = Path(__file__).parents[1]
 ROLLUP_SETTINGS = RollupSettings("UTC", 2000.0)
 NOW = PERIOD.end
-"""The time that the fold acts at: as in production, it keeps minutes of the 48 hours before."""
+"""The time at which rollups are updated: as in production, minutes of the 48 hours before are kept."""
 
 
 @dataclass
 class Scene:
-    """`rows` is the size that is measured now, `say` tells what is going on."""
+    """`rows` is the size that is measured now, `say` prints progress."""
 
     folder: Path
     rounds: int
@@ -43,7 +43,7 @@ class Scene:
         return self._databases[kind]
 
     def filled(self, kind: Kind, rows: int | None = None) -> Engine:
-        """A database with that many raw rows; whoever changes them lets it go afterwards."""
+        """Return a database with that many raw rows; a caller that changes them releases it afterwards."""
         rows = rows or self.rows
         if (kind, rows) not in self._filled:
             self.say(f"storing {rows:,} rows in {kind}")
@@ -54,13 +54,13 @@ class Scene:
         return self._filled[kind, rows]
 
     def folded(self, kind: Kind, rows: int | None = None) -> Engine:
-        """The same, with rollups."""
+        """Return the same database, with rollups."""
         engine = self.filled(kind, rows)
         update_rollups(engine, ROLLUP_SETTINGS, now=NOW)
         return engine
 
     def parquet(self, rows: int | None = None) -> Path:
-        """The same rows; times are UTC without a zone, as DuckDB needs an extension for others."""
+        """Return a file of the same rows; times are UTC without a zone, as DuckDB needs an extension for others."""
         rows = rows or self.rows
         path = self.folder / f"{rows}.parquet"
         if not path.exists():
@@ -73,7 +73,7 @@ class Scene:
             self.databases(kind).drop(engine)
 
     def let_all_go(self) -> None:
-        """Takes away all rows, to make room for another size."""
+        """Delete all rows, to make room for another size."""
         for kind, rows in list(self._filled):
             self.let_go(kind, rows)
         for path in self.folder.glob("*.parquet"):
@@ -90,7 +90,7 @@ def address_of(engine: Engine) -> str:
 
 
 def in_own_process(module: str, *arguments: str) -> Any:
-    """What a module of this folder prints as JSON. Raises RuntimeError with its last words where it fails."""
+    """Return what a module of this folder prints as JSON. Raises RuntimeError with its last output if it fails."""
     command = [sys.executable, "-m", f"benchmarks.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Traffic to measure with: 30 days of selections, day by day, the same rows for the same number."""
+"""Traffic to measure with: 30 days of selections, day by day, reproducible for the same number of rows."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ WEEKEND, LATE_MS_SIGMA = 0.45, 0.55
 
 
 def traffic(rows: int) -> Iterator[pl.DataFrame]:
-    """Frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.SELECTION_COLUMNS, in order of time, `rows` in
-    all.
-    """
+    """Yield frames of up to CHUNK_ROWS with tasks.ingestion.column_mapping.SELECTION_COLUMNS, `rows` in all."""
     made = 0
     for day, count in enumerate(_rows_by_day(rows)):
         frame = _day(day, int(count), made)
@@ -84,7 +82,7 @@ def _day(day: int, count: int, made: int) -> pl.DataFrame:
 
 
 def _seconds(random: Any, count: int) -> Any:
-    """Seconds of the day, in order, most of them in working hours."""
+    """Draw seconds of the day, in order, most of them in working hours."""
     hours = np.arange(24)
     weights = 0.08 + np.exp(-((hours - 14) ** 2) / 22)
     hour = random.choice(hours, count, p=weights / weights.sum())
@@ -92,7 +90,7 @@ def _seconds(random: Any, count: int) -> Any:
 
 
 def _instants(day: int, seconds: Any) -> Any:
-    """Microseconds since 1970."""
+    """Return microseconds since 1970."""
     midnight = PERIOD.start + timedelta(days=day)
     return int(midnight.timestamp()) * 1_000_000 + (seconds * 1_000_000).astype(np.int64)
 

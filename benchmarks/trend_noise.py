@@ -1,8 +1,8 @@
-"""How often a trend is told where nothing has changed: the simulated router's rhythm, drawn twice.
+"""Measure how often a trend is reported where nothing has changed: the simulated router's rhythm, drawn twice.
 
 `python -m benchmarks.trend_noise` prints the table of docs/forecast.md. Growth and the incident are taken out, and the
 two periods are of different seeds. With `--spell 0.6`, response times and costs have slow spells as well: each hour's
-are multiplied by a factor that resembles the last hour's that much.
+are multiplied by a factor that correlates with the last hour's to that degree.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NEVER = (datetime(2030, 1, 1, tzinfo=UTC),) * 2
 
 @dataclass(frozen=True)
 class Case:
-    """Periods of a length, every `step` hours of the week, against those that begin `back` earlier."""
+    """Periods of a length, every `step` hours of the week, with those that begin `back` earlier."""
 
     name: str
     length: timedelta
@@ -63,7 +63,7 @@ class Found(NamedTuple):
 
 
 def drawn(case: Case, draw: int, spell: float) -> list[Found]:
-    """The trends of one pair."""
+    """Return the trends of one pair."""
     start = START + timedelta(hours=case.step * draw % (7 * 24))
     with patch.multiple(simulated_router, _rhythm=_steady, INCIDENT=NEVER):
         now = _gathered(start, case, 2 * draw, spell)
@@ -72,7 +72,7 @@ def drawn(case: Case, draw: int, spell: float) -> list[Found]:
 
 
 def main(spell: float = 0.0) -> None:
-    """Print how often each metric is told to have changed, of the pairs that are judged at all."""
+    """Print how often each metric is reported as changed, out of the pairs with a verdict."""
     with ProcessPoolExecutor(2) as pool:
         reported = [
             found

@@ -1,4 +1,4 @@
-"""Inserts row after row until stdin ends, and prints its longest pause: `python -m benchmarks.write_on ADDRESS`.
+"""Insert row after row until stdin ends, and print the longest pause: `python -m benchmarks.write_on ADDRESS`.
 
 It prints a first line when it begins. A pause is the time from one commit to the next.
 """

@@ -1,1 +1,1 @@
-"""A simulated router and the receivers of its reports: what `routewatch demo` runs on."""
+"""A simulated router and the receivers of its reports, which `routewatch demo` runs on."""

@@ -1,4 +1,4 @@
-"""Pictures for docs/pictures: every page of every template, and each mail in a browser, made from the demo's weeks.
+"""Draw docs/pictures: every page of every template, and each mail in a browser, made from the demo's weeks.
 
 `make demo`, then `python -m examples.pictures`. Needs pdftoppm and chromium.
 """
@@ -39,7 +39,7 @@ MAIL_HEIGHT = 2_400
 
 
 def main() -> None:
-    """Write all pictures anew."""
+    """Write all pictures."""
     FOLDER.mkdir(exist_ok=True)
     for document in _documents():
         name = f"{document.template}-{document.depth}"
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _documents() -> Iterator[Document]:
-    """The demo's fourth week in each template and depth."""
+    """Yield the demo's fourth week in each template and depth."""
     engine = open_database(f"sqlite:///{HOME.absolute()}/routewatch.db")
     settings = load_settings(HOME / "settings.json")
     period = Period(FOURTH_WEEK[0].astimezone(UTC), FOURTH_WEEK[1].astimezone(UTC), ZONE.key)
@@ -73,7 +73,7 @@ def _pages(pdf: bytes) -> list[Image.Image]:
 
 
 def _sheet(pages: list[Image.Image]) -> Image.Image:
-    """Pages side by side, with a thin line around each."""
+    """Put pages side by side, with a thin line around each."""
     width, height = (side + 8 for side in pages[0].size)
     rows = -(-len(pages) // PAGES_A_ROW)
     sheet = Image.new("RGB", (width * min(len(pages), PAGES_A_ROW), height * rows), "#c8ced4")
@@ -83,7 +83,7 @@ def _sheet(pages: list[Image.Image]) -> Image.Image:
 
 
 def _mail_page(document: Document) -> str:
-    """The mail's HTML with its pictures inside, as a mail program would show it."""
+    """Return the mail's HTML with its pictures inline, as a mail program would show it."""
     mail = render_mail(document)
     html = mail.html
     for content_id, png in mail.images:
@@ -92,7 +92,7 @@ def _mail_page(document: Document) -> str:
 
 
 def _browsed(html: str, width: int) -> Image.Image:
-    """A page as a window of that width shows it: in a frame, since the browser's own window has a least width."""
+    """Show a page as in a window of that width: in a frame, since the browser's own window has a least width."""
     with tempfile.TemporaryDirectory() as folder:
         page, frame, picture = (Path(folder) / name for name in ("mail.html", "frame.html", "mail.png"))
         page.write_text(html, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What stands at the other end of a delivery: a mail server and a webhook receiver on this machine, for the demo."""
+"""The receivers of the demo's deliveries: a mail server and a webhook receiver on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Inbox:
-    """A mail server that keeps what it accepts: one .eml a message."""
+    """A mail server that stores what it accepts: one .eml a message."""
 
     port: int
     folder: Path
@@ -32,7 +32,7 @@ class Inbox:
 
 @dataclass
 class Hook:
-    """A webhook receiver that checks every signature and keeps the bodies whose signature is right."""
+    """A webhook receiver that checks every signature and stores the bodies whose signature is right."""
 
     port: int
     folder: Path
@@ -43,7 +43,7 @@ class Hook:
 
 @contextmanager
 def mail_receiver(folder: Path) -> Iterator[Inbox]:
-    """A mail server on a free port, as long as the context lasts."""
+    """Run a mail server on a free port, as long as the context lasts."""
     from aiosmtpd.controller import Controller  # noqa: PLC0415 - only a demo needs it
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def mail_receiver(folder: Path) -> Iterator[Inbox]:
 
 @contextmanager
 def webhook_receiver(folder: Path, secret: str) -> Iterator[Hook]:
-    """A webhook receiver on a free port, as long as the context lasts; it answers 204, or 401 to a wrong signature."""
+    """Run a webhook receiver on a free port, while the context lasts; it answers 204, or 401 to a wrong signature."""
     folder.mkdir(parents=True, exist_ok=True)
     hook = Hook(0, folder)
     server = ThreadingHTTPServer((HOST, 0), _handler(hook, secret))
@@ -107,6 +107,6 @@ def _handler(hook: Hook, secret: str) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: the demo tells what arrived."""
+            """Log nothing: the demo prints what arrived."""
 
     return Handler

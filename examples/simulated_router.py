@@ -1,7 +1,7 @@
 """A simulated AI-model router that obeys the config table, so that an applied optimization changes its later traffic.
 
 Its figures are made up. It has what a real one has: a rhythm over day and week, bursts, an incident, a slow model, a
-costly one, a cache that is set up weakly, and quality that depends on model and complexity.
+costly one, a badly configured cache, and quality that depends on model and complexity.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEFAULT_CONFIG: dict[str, Any] = {
     "routing.complex": "titan-reason",
     "routing.explore_share": 0.3,
 }
-"""What the router starts with: simple requests go to a costly model, and the cache is small and forgetful."""
+"""The router's initial config: simple requests go to a costly model, and the cache is small with a short TTL."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ MODELS = (
 TEAMS = ("support", "search", "billing", "growth", "research")
 TEAM_SHARES = (0.34, 0.28, 0.16, 0.12, 0.10)
 COMPLEXITY_SHARES = ((0.72, 0.24, 0.04), (0.64, 0.29, 0.07), (0.58, 0.34, 0.08), (0.50, 0.36, 0.14), (0.22, 0.40, 0.38))
-"""Per team: how much of what it asks is simple, moderate, complex."""
+"""Per team: the shares of simple, moderate and complex requests."""
 
 PROMPT_TOKENS, COMPLETION_TOKENS = (260, 620, 1_500), (110, 320, 800)
 TOKEN_SPREAD = 0.5
 SLOWER = (0.75, 1.0, 1.7)
-"""Per complexity: times the model's latency."""
+"""Per complexity: the factor on the model's latency."""
 
 HOURLY_REQUESTS = 110.0
 BURST_SHARE, BURST_FACTOR = 0.015, 3.0
 INCIDENT = (datetime(2026, 10, 1, 13, tzinfo=UTC), datetime(2026, 10, 1, 16, tzinfo=UTC))
-"""The provider of a model stumbles, and the cache is away as well."""
+"""The incident: a model's provider fails often, and the cache is unavailable as well."""
 INCIDENT_MODEL, INCIDENT_ERROR_RATE, INCIDENT_SLOWDOWN = "atlas-large", 0.6, 2.5
 
 HIT_MEDIAN_MS, HIT_SPREAD = 38.0, 0.35
@@ -75,7 +75,7 @@ KEY_STRATEGIES = {"exact": 0.66, "normalized": 0.84, "semantic": 1.0}
 EVICTION_POLICIES = {"fifo": 0.92, "lru": 0.97, "lfu": 1.0}
 ENTRIES_SCALE, TTL_SCALE_S = 600.0, 700.0
 REPEATED = (1.0, 0.92, 0.72)
-"""Per complexity: how much of the largest hit rate can be had, because fewer of the questions come again."""
+"""Per complexity: the share of the largest hit rate that is reachable, because fewer questions repeat."""
 
 ANNOYING_MS = 6_000.0
 JUDGED_SHARE, RATED_SHARE, NAMELESS_SHARE = 0.6, 0.12, 0.02
@@ -89,10 +89,10 @@ def simulate(
     seed: int = 7,
     requests_per_hour: float = HOURLY_REQUESTS,
 ) -> pl.DataFrame:
-    """The selections in [start, end) under a config, by time: columns of a selection, with a request id each.
+    """Return the selections in [start, end) under a config, by time: columns of a selection, with a request id each.
 
-    Every hour is drawn by itself, so the same seed and config give the same rows however the time is cut, and another
-    config changes what it touches alone.
+    Every hour is drawn separately, so the same seed and config give the same rows however the time is cut, and another
+    config changes only what it affects.
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     first = start.replace(minute=0, second=0, microsecond=0)
@@ -103,7 +103,7 @@ def simulate(
 
 
 def hit_rate(config: Mapping[str, Any]) -> float:
-    """The share of repeated simple requests that the cache answers under a config; the most it can is 86 %."""
+    """Return the share of repeated simple requests that the cache answers under a config; at most 86 %."""
     entries, ttl_s = float(config["cache.max_entries"]), float(config["cache.ttl_seconds"])
     keys = KEY_STRATEGIES.get(str(config["cache.key_strategy"]), 0.0)
     evicts = EVICTION_POLICIES.get(str(config["cache.eviction_policy"]), 0.0)
@@ -165,7 +165,7 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
 
 
 def _as_selections(prefix: str, columns: Mapping[str, Any]) -> pl.DataFrame:
-    """The drawn columns with what is not known taken out: a failed call has no latency, cost or answer."""
+    """Return the drawn columns without unknown values: a failed call has no latency, cost or answer."""
     texts = dict.fromkeys(("model_id", "complexity", "error_type", "team"), pl.String)
     served = pl.when(pl.col("error").not_())
     return (
@@ -184,7 +184,7 @@ def _as_selections(prefix: str, columns: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _rhythm(hour: datetime) -> float:
-    """Requests in an hour: a long office day on weekdays, a third of it at weekends, and slow growth."""
+    """Return the requests in an hour: a long office day on weekdays, a third of it at weekends, and slow growth."""
     day = np.exp(-(((hour.hour + 0.5 - 14) / 4.5) ** 2))
     weekend = 0.35 if hour.weekday() >= 5 else 1.0  # noqa: PLR2004 - Saturday and Sunday
     weeks = (hour - datetime(2026, 9, 7, tzinfo=UTC)) / timedelta(weeks=1)
@@ -197,7 +197,7 @@ def _pick(draws: Floats, shares: Floats) -> Ints:
 
 
 def _route(draws: Floats, others: Ints, complexity: Ints, config: Mapping[str, Any]) -> Ints:
-    """The class's model from the config; a share goes to any model, which is how the router learns of others."""
+    """Return the class's model from the config; a share goes to any model, for exploration."""
     names = [model.name for model in MODELS]
     chosen = [names.index(config[f"routing.{name}"]) for name in COMPLEXITIES]
     return np.where(draws < float(config["routing.explore_share"]), others, np.array(chosen)[complexity])

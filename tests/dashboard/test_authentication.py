@@ -1,4 +1,4 @@
-"""Who may come in, and from where: the page's server under attack."""
+"""Authentication and origin checks of the page's server, under attack."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def open_client(sqlite_engine: Engine, tmp_path: Path) -> Iterator[httpx.Client]:
-    """Of a server without tokens, which only this machine can reach."""
+    """Run a server without tokens, which only this machine can reach."""
     with serving(app_context(sqlite_engine, tmp_path, tokens=None)) as client:
         yield client
 
@@ -48,7 +48,7 @@ def test_without_tokens_it_listens_to_this_machine_alone(sqlite_engine: Engine, 
 
 
 def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
-    """It is sent to the form, a wrong token is told so; no script can read the cookie, and no other site send it."""
+    """It is sent to the form, and a wrong token is rejected; no script reads the cookie, and no other site sends it."""
     asked = client.get("/", headers={"Accept": "text/html"})
     assert (asked.status_code, asked.headers["location"]) == (303, "/login")
     own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
@@ -65,7 +65,7 @@ def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
 
 
 def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:
-    """Though the browser has a session: neither with a form nor with a script."""
+    """Even with a session in the browser: neither with a form nor with a script."""
     own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
     client.post("/login", data={"token": ADMIN}, headers=own)
     for headers in (
@@ -79,7 +79,7 @@ def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:
 
 
 def test_neither_does_one_where_no_token_is_asked_for(open_client: httpx.Client) -> None:
-    """A page anywhere can reach this machine's ports; a name of its own that leads here does not help it."""
+    """A page anywhere can reach this machine's ports; a host name of its own that resolves here does not help it."""
     evil = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert open_client.post("/live/silences", json=ACTS, headers=evil).status_code == 403
     assert open_client.post("/selections", json={"modelId": "m"}, headers=evil).status_code == 403
@@ -93,14 +93,14 @@ def test_only_an_admin_acts(client: httpx.Client, token: str, status: int) -> No
     assert client.post("/live/silences", json=ACTS, headers=bearing(token)).status_code == status
 
 
-def test_a_word_is_on_record_with_the_token_that_it_came_with(client: httpx.Client, sqlite_engine: Engine) -> None:
-    """So that nobody decides under another's name without a trace."""
+def test_a_decision_is_recorded_with_the_token_that_made_it(client: httpx.Client, sqlite_engine: Engine) -> None:
+    """Deciding under another's name leaves a trace."""
     for by in ("Ada", "chief"):
         client.post("/live/silences", json=ACTS | {"by": by}, headers=bearing(ADMIN))
     assert {row.by for row in list_silences(sqlite_engine, datetime.now(UTC))} == {"Ada (token chief)", "chief"}
 
 
-def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
+def test_an_expired_token_is_reported_as_expired_and_nothing_more(client: httpx.Client) -> None:
     answer = client.get("/summary", headers=bearing(OVER))
     assert answer.status_code == 401
     assert "was good until 2026-01-31" in answer.json()["detail"]
@@ -120,7 +120,7 @@ def test_a_token_that_is_over_says_so_and_no_more(client: httpx.Client) -> None:
         f"Y2hpZWY.{'9' * 5_000}.00",
     ],
 )
-def test_a_made_up_session_is_none(client: httpx.Client, cookie: str) -> None:
+def test_a_forged_session_is_rejected(client: httpx.Client, cookie: str) -> None:
     headers = {"Cookie": f"routewatch_session={cookie}".encode("latin-1")}
     assert client.get("/summary", headers=headers).status_code == 401  # type: ignore[arg-type]
 
@@ -136,8 +136,8 @@ def test_every_answer_forbids_what_no_page_here_needs(client: httpx.Client) -> N
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_persons_word_is_checked(open_client: httpx.Client) -> None:
-    """Without a reason, for ever, or of a rule that is none: told, and nothing is changed."""
+def test_a_persons_decision_is_validated(open_client: httpx.Client) -> None:
+    """A decision without a reason, without an end, or of an unknown rule gets an error, and nothing is changed."""
     for wrong in ({"note": ""}, {"hours": 0}, {"hours": 1e9}, {"rule": "nope"}, {"by": ""}, {"extra": 1}):
         assert open_client.post("/live/silences", json=ACTS | wrong).status_code == 422
     assert open_client.post("/live/silences/1/end", json={"by": "Ada"}).status_code == 422
@@ -149,7 +149,7 @@ def test_a_persons_word_is_checked(open_client: httpx.Client) -> None:
     "text", ["a:read", "a:read:short", "a:fly:0123456789abcdef", ":read:0123456789abcdef",
              "a:read:0123456789abcdef:yesterday", "a:read:0123456789abcdef a:write:0123456789abcdeg"],
 )  # fmt: skip
-def test_faults_of_tokens_are_told_without_the_secret(text: str) -> None:
+def test_token_errors_are_reported_without_the_secret(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
         parse_tokens(text)
     assert "0123456789abcdef" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""The live page in a real browser: drawn, kept up to date, and something that people can act on."""
+"""The live page in a real browser: drawn, kept up to date, and usable for decisions."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def page(ctx: AppContext, browser: Browser) -> Iterator[str]:
         browser.get(f"{address}/?range=6h")
         wait(browser, lambda: tile(browser, "Requests") == "1,600")
         yield address
-        # Before the server ends: a page that cannot reach it complains, and rightly.
+        # Before the server ends: a page that cannot reach it logs an error, correctly.
         browser.get("about:blank")
         logged = browser.get_log("browser")  # type: ignore[no-untyped-call]
         assert [line for line in logged if line["level"] == "SEVERE"] == []
@@ -172,8 +172,8 @@ def test_the_charts_are_really_drawn(page: str, browser: Browser) -> None:
         assert len(np.unique(pixels(browser, figure), axis=0)) > 50
 
 
-def test_a_new_selection_appears_by_itself(page: str, browser: Browser, ctx: AppContext) -> None:
-    """Within the ten seconds that the product's document gives it; the page is not loaded anew."""
+def test_a_new_selection_appears_automatically(page: str, browser: Browser, ctx: AppContext) -> None:
+    """Within the ten seconds that the product document allows, without a reload of the page."""
     browser.execute_script("window.stays = true")
     assert tile(browser, "Requests") == "1,600"
     record(ctx.engine, a_selection(datetime.now(UTC), 1))
@@ -224,7 +224,7 @@ def test_a_proposal_is_approved_under_a_name(page: str, browser: Browser, ctx: A
 
 
 def test_a_firing_alert_is_silenced_with_a_reason(page: str, browser: Browser, ctx: AppContext) -> None:
-    """Which stays on the page until somebody ends it."""
+    """The silence stays on the page until somebody ends it."""
     wait(browser, lambda: "error rate" in text(browser, "alerts"))
     press(browser, "alerts", "Silence")
     agree(browser, by="Ada", note="provider's maintenance")
@@ -237,7 +237,7 @@ def test_a_firing_alert_is_silenced_with_a_reason(page: str, browser: Browser, c
 
 
 def test_it_says_when_its_numbers_are_old(page: str, browser: Browser) -> None:
-    """Where the server gives no newer ones."""
+    """When the server gives no newer ones."""
     browser.execute_script("countedAt = Date.now() - 600000; tellAge()")
     assert "10 min ago" in browser.find_element(By.ID, "stale").text
 

@@ -1,4 +1,4 @@
-"""The page's server says that it is ready where its numbers can be believed, and why not where they cannot."""
+"""The page's server reports ready when its numbers are current, and the reason when they are not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_it_is_ready_while_selections_are_counted(engine: Engine, tmp_path: Path
         assert client.get("/readyz", headers=bearing(READER)).json() == {"status": "ok"}
 
 
-def test_a_database_of_another_revision_is_to_be_brought_up(engine: Engine, tmp_path: Path) -> None:
+def test_a_database_of_another_revision_is_reported_as_to_be_upgraded(engine: Engine, tmp_path: Path) -> None:
     with serving(app_context(engine, tmp_path)) as client:
         client.get("/readyz", headers=bearing(READER))
         with writing(engine) as connection:

@@ -1,4 +1,4 @@
-"""Selections that are sent by HTTP are stored once, each is answered for, and nobody can wear the server out."""
+"""Selections sent by HTTP are stored once, each is answered for, and no client can exhaust the server."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_is_left_out_is_unknown_and_the_time_is_now(engine: Engine, client:
     }  # fmt: skip
 
 
-def test_good_ones_are_stored_and_each_bad_one_is_told_why(engine: Engine, client: httpx.Client) -> None:
+def test_valid_selections_are_stored_and_each_rejected_one_gets_a_reason(engine: Engine, client: httpx.Client) -> None:
     bad = [
         7,
         {},
@@ -139,7 +139,7 @@ def test_ten_thousand_are_taken_at_once_and_one_more_is_not(engine: Engine, clie
         (b"modelId=m", "application/x-www-form-urlencoded", 415),
     ],
 )
-def test_a_body_that_is_no_selections_is_refused(client: httpx.Client, content: bytes, kind: str, status: int) -> None:
+def test_a_body_without_selections_is_refused(client: httpx.Client, content: bytes, kind: str, status: int) -> None:
     answer = client.post("/selections", content=content, headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["status"]) == (status, status)
 
@@ -162,10 +162,10 @@ def test_a_body_without_an_end_is_refused_at_its_limit(sqlite_engine: Engine, tm
 
 
 @pytest.mark.parametrize(("token", "length", "status"), [("wrong", 8, 401), (READER, 8, 403), (WRITER, 20, 413)])
-def test_who_sends_all_before_reading_is_told_why_it_was_refused(
+def test_a_client_that_sends_all_before_reading_gets_the_reason_for_the_refusal(
     sqlite_engine: Engine, tmp_path: Path, token: str, length: int, status: int
 ) -> None:
-    """Although nothing of the body, of so many MB, was wanted: the connection is not reset meanwhile."""
+    """The connection is not reset meanwhile, although the server needs none of the many MB of the body."""
     body = b" " * length * 1024 * 1024
     head = f"POST /selections HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -176,9 +176,7 @@ def test_who_sends_all_before_reading_is_told_why_it_was_refused(
             assert caller.recv(1_000).startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_back(
-    sqlite_engine: Engine, tmp_path: Path
-) -> None:
+def test_a_slow_body_is_cut_off_and_too_many_at_once_get_a_retry_after(sqlite_engine: Engine, tmp_path: Path) -> None:
     with listening(app_context(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 2.0
@@ -186,7 +184,7 @@ def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_
         head += "Content-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as slow:
             slow.sendall(head.encode())
-            # The server asks for the body once it reads it: from then on the one place is taken.
+            # The server asks for the body once it reads it: from then on the only slot is taken.
             assert slow.recv(1_000).startswith(b"HTTP/1.1 100")
             busy = httpx.post(f"{address}/selections", json=FULL, headers=bearing(WRITER))
             assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
@@ -196,10 +194,10 @@ def test_a_body_that_dribbles_is_given_up_and_too_many_at_once_are_told_to_come_
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /healthz HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"])
-def test_a_request_that_does_not_begin_is_given_up(
+def test_a_connection_without_a_request_is_closed(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    """Whether nothing comes at all, half a head, or half a head after a request that was answered."""
+    """Nothing at all, half a head, or half a head after an answered request."""
     monkeypatch.setattr(ImpatientProtocol, "head_timeout_s", 0.5)
     with listening(app_context(sqlite_engine, tmp_path)) as (address, _):
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as idle:
@@ -209,7 +207,7 @@ def test_a_request_that_does_not_begin_is_given_up(
         assert httpx.get(f"{address}/healthz").is_success
 
 
-def test_a_database_that_is_away_is_said_without_its_address(tmp_path: Path, sqlite_engine: Engine) -> None:
+def test_an_unreachable_database_is_reported_without_its_address(tmp_path: Path, sqlite_engine: Engine) -> None:
     ctx = app_context(sqlite_engine, tmp_path)
     with serving(ctx) as client:
         assert client.post("/selections", json=FULL, headers=bearing(WRITER)).status_code == 200

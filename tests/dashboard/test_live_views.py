@@ -1,4 +1,4 @@
-"""What the live page shows is what is counted, worked out once for all who look."""
+"""The live page shows the counted selections, computed once for all viewers."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_a_model_and_a_team_can_be_chosen(ctx: AppContext) -> None:
     assert collect_view(ctx, Chosen("6h"), NOW).known_models == (NAME, "swift")
 
 
-def test_what_is_no_range_is_refused() -> None:
+def test_an_invalid_range_is_refused() -> None:
     with pytest.raises(UsageError, match="'2h' is no range; expected one of 15m, 1h"):
         Chosen("2h")
 
 
 def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -> None:
-    """Nor any that comes from data; without selections there are words for it."""
+    """Neither does text that comes from data; without selections a message is shown."""
     for chosen in (Chosen("6h"), Chosen("6h", models=("nobody",))):
         shown = collect_view(ctx, chosen, NOW)
         sections = render_sections(shown)
@@ -72,12 +72,12 @@ def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -
 
 
 def test_equal_views_are_equal_bytes(ctx: AppContext) -> None:
-    """So that only what has changed is put in place."""
+    """The page replaces only what has changed."""
     first, second = (hashes(render_sections(collect_view(ctx, Chosen("6h"), NOW))) for _ in range(2))
     assert first == second
 
 
-def test_a_crowd_that_looks_at_once_costs_one_look(ctx: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_viewers_at_once_cost_one_query(ctx: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[Chosen] = []
 
     def counting(at: AppContext, chosen: Chosen, now: datetime, **more: Any) -> Any:
@@ -97,7 +97,7 @@ def test_a_crowd_that_looks_at_once_costs_one_look(ctx: AppContext, monkeypatch:
     assert looks == [Chosen("6h"), Chosen("1h"), Chosen("6h")]
 
 
-def test_nobody_waits_for_the_view_that_is_made_anew_for_another(
+def test_no_viewer_waits_for_a_view_that_is_refreshed_for_another(
     ctx: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     views, making, may_go_on = LiveViews(ctx), threading.Event(), threading.Event()

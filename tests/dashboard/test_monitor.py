@@ -1,4 +1,4 @@
-"""The monitor goes on whatever happens, beside others, and ends when it is told to."""
+"""The monitor survives errors, runs beside others, and stops on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def place_of(engine: Engine, home: Path) -> AppContext:
 
 
 def an_incident(engine: Engine, now: datetime) -> None:
-    """Two hundred calls of which every one failed, some minutes ago."""
+    """Two hundred calls, all failed, some minutes ago."""
     at = now - timedelta(minutes=3)
     insert_selections(engine, selections(*({"timestamp": at, "error": True} for _ in range(200))))
 
@@ -52,8 +52,8 @@ def messages(engine: Engine) -> int:
         return int(connection.scalar(select(func.count()).select_from(MESSAGE)) or 0)
 
 
-def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path: Path) -> None:
-    """Each takes its turns as if it were alone."""
+def test_two_monitors_side_by_side_count_and_notify_once(engine: Engine, tmp_path: Path) -> None:
+    """Each runs its cycles independently."""
     now = datetime.now(UTC)
     an_incident(engine, now)
     both = [Monitor(place_of(engine, tmp_path)) for _ in range(2)]
@@ -65,10 +65,10 @@ def test_two_monitors_side_by_side_count_and_tell_once(engine: Engine, tmp_path:
     assert messages(engine) == 1
 
 
-def test_it_goes_on_after_a_turn_that_failed(
+def test_it_continues_after_a_failed_cycle(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The failure is one line in the log, and the next turn does the work."""
+    """The failure is one line in the log, and the next cycle does the work."""
     monitor, looked, tries = Monitor(place_of(sqlite_engine, tmp_path)), Event(), []
     evaluate = Monitor.evaluate
 
@@ -91,8 +91,8 @@ def test_it_goes_on_after_a_turn_that_failed(
     assert reported == "the monitor's turn to evaluate failed and is tried again: OSError: the disk is away"
 
 
-def test_it_ends_when_it_is_told_to(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """Both its threads, and once is enough."""
+def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """Both its threads stop, and a second stop is harmless."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
     assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2

@@ -1,4 +1,4 @@
-"""The interface answers as its OpenAPI document says, whatever schemathesis makes of that document."""
+"""The interface answers as its OpenAPI document states, for whatever requests schemathesis derives from it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PROGRAM = Path(sys.executable).parent / "st"
 def test_no_answer_is_a_servers_error_or_undocumented(
     sqlite_engine: Engine, tmp_path: Path, token: str, phases: str
 ) -> None:
-    """Nor is any given without a token, nor anything refused that is as documented.
+    """Also: nothing is answered without a token, and no documented request is refused.
 
-    What is not as documented is refused selection by selection, with 207 or 413, which the check on that does not know.
+    Selections that are not as documented are refused one by one, with 207 or 413, which that check does not know.
     """
     with listening(filled(sqlite_engine, tmp_path)) as (address, _):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's own exporters send to the page's server is stored column by column, once, or refused cleanly."""
+"""Requests of OpenTelemetry's own exporters are stored column by column, once, or refused cleanly."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ UNKNOWN: dict[str, Any] = {column.name: None for column in SELECTION.columns if 
 
 
 def test_what_arrives_is_what_was_sent_column_by_column(engine: Engine, address: str) -> None:
-    """A call that says everything, a failed one, an embedding, one by OpenInference's names, one that says little."""
+    """A call with every attribute, a failed one, an embedding, one with OpenInference's names, and a minimal one."""
     recorder = Recorder({"service.name": "search"})
     full = recorder.span(
         CHAT | {
@@ -140,7 +140,7 @@ def test_what_arrives_is_what_was_sent_column_by_column(engine: Engine, address:
 
 
 def test_a_batching_sdk_sends_a_nested_trace_and_each_call_counts_once(engine: Engine, address: str) -> None:
-    """As an application has it: spans in each other, sent by the batch processor while they end."""
+    """As in an application: nested spans, sent by the batch processor as they end."""
     provider = TracerProvider(resource=Resource({"service.name": "app"}), shutdown_on_exit=False)
     exporter = OTLPSpanExporter(f"{address}/v1/traces", headers={"authorization": f"Bearer {WRITER}"})
     provider.add_span_processor(BatchSpanProcessor(exporter, max_export_batch_size=3))
@@ -191,10 +191,10 @@ def test_packed_bodies_are_taken(sqlite_engine: Engine, sqlite_address: str, com
     assert len(stored(sqlite_engine)) == 1
 
 
-def test_an_exporter_that_is_told_to_come_back_does(
+def test_an_exporter_retries_after_a_retry_after(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database is away for its first try, and there again for its second."""
+    """The database is unreachable at its first try, and back at its second."""
     monkeypatch.setattr("dashboard.problem_details.RETRY_AFTER_S", 1)
     recorder = Recorder()
     recorder.span(CHAT)
@@ -303,7 +303,7 @@ def test_what_cannot_be_taken_is_refused_with_a_status_that_exporters_read(
     assert post(sqlite_address, body_of(recorder.spans)).status_code == 200
 
 
-def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
+def test_an_exporter_with_a_wrong_token_is_rejected_and_does_not_retry(
     sqlite_address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     recorder = Recorder()
@@ -314,9 +314,7 @@ def test_an_exporter_with_a_wrong_token_is_told_so_and_does_not_try_again(
     assert "401" in caplog.text
 
 
-def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
-    sqlite_engine: Engine, tmp_path: Path
-) -> None:
+def test_a_slow_body_is_cut_off_and_too_many_at_once_get_a_retry_after(sqlite_engine: Engine, tmp_path: Path) -> None:
     with listening(ctx(sqlite_engine, tmp_path)) as (address, server):
         intake = server.config.app.state.span_intake  # type: ignore[union-attr]
         intake.most_at_once, intake.body_timeout_s = 1, 1.0
@@ -324,7 +322,7 @@ def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
         head += "Content-Type: application/x-protobuf\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=30) as slow:
             slow.sendall(head.encode())
-            # The server asks for the body once it reads it: from then on the one place is taken.
+            # The server asks for the body once it reads it: from then on the only slot is taken.
             assert slow.recv(1_000).startswith(b"HTTP/1.1 100")
             busy = post(address, b"")
             assert (busy.status_code, busy.headers["retry-after"]) == (429, "1")
@@ -334,10 +332,10 @@ def test_a_slow_body_is_given_up_and_too_many_at_once_are_told_to_come_back(
         assert post(address, b"").status_code == 200
 
 
-def test_a_database_that_is_away_is_said_without_its_address_and_nothing_is_lost_by_it(
+def test_an_unreachable_database_is_reported_without_its_address_and_loses_nothing(
     sqlite_engine: Engine, sqlite_address: str
 ) -> None:
-    """Nor what the spans that could not be stored had to say of one that was stored before."""
+    """Nor is what the unstored spans would have added to an earlier stored one."""
     recorder = Recorder()
     outer = recorder.span(CHAT | {"app.tier": "gold"})
     recorder.span(CHAT, parent=outer)
@@ -367,7 +365,7 @@ def test_without_tokens_this_machine_alone_may_send(sqlite_engine: Engine, tmp_p
 
 
 def test_evaluations_come_as_log_records_too(sqlite_engine: Engine, sqlite_address: str) -> None:
-    """Of a call that is stored, by its span; and of one that comes later, by its response id."""
+    """Of a stored call, by its span; and of a later one, by its response id."""
     recorder = Recorder()
     first = recorder.span(CHAT)
     later = recorder.span(CHAT | {"gen_ai.response.id": "r1"})
@@ -402,7 +400,7 @@ def test_after_a_restart_a_retry_changes_nothing(engine: Engine, tmp_path: Path)
     assert list(tables[0]) == [request_id(call)]
 
 
-def test_the_settings_of_a_source_of_this_kind_hold_or_none_are_needed() -> None:
+def test_a_source_of_this_kind_uses_its_settings_or_needs_none() -> None:
     assert source_settings(parse_settings({}, "test")).complexity_key is None
     named = {"traces": {"kind": "otel", "location": "x", "complexityKey": "tier"}}
     assert source_settings(parse_settings({"sources": named}, "test")).complexity_key == "tier"

@@ -1,4 +1,4 @@
-"""What a command says leaves it at once, whatever stdout is: under systemd, nohup or a supervisor it is a file."""
+"""A command's output is written at once, whatever stdout is: under systemd, nohup or a supervisor it is a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import a_free_port
 
 
 def lines_while_it_runs(*command: str | Path, count: int, home: Path) -> list[str]:
-    """The first lines on stdout of a process that does not end by itself."""
+    """Return the first lines on stdout of a process that does not end on its own."""
     process = subprocess.Popen(
         command, env=clean_environment(ROUTEWATCH_HOME=str(home)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True,
@@ -48,7 +48,7 @@ def test_each_line_leaves_as_it_is_written(tmp_path: Path) -> None:
         held.kill()
 
 
-def test_what_stands_in_stdouts_place_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replacement_of_stdout_is_left_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     from deployments.console import say, write_by_line  # noqa: PLC0415
 
     write_by_line()

@@ -1,4 +1,4 @@
-"""The files for containers, services and proxies are what their programs take, as far as these are on this machine."""
+"""The files for containers, services and proxies are accepted by their programs, as far as this machine has them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make setup` and its like install: locks that agree, and an installer that shows what goes wrong."""
+"""What `make setup` and similar targets install: locks that agree, and an installer that shows errors."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def test_prefects_own_deploy_names_the_version_that_is_locked() -> None:
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That of an environment of its own, with pip and nothing else."""
+    """The interpreter of an environment of its own, with pip and nothing else."""
     ctx = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", ctx], check=True)
     return ctx / "bin" / "python"
 
 
 def wheel(folder: Path, name: str) -> str:
-    """A package of nothing, 1.0; its hash."""
+    """An empty package, 1.0; its hash."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as file:

@@ -1,4 +1,4 @@
-"""What is logged is a line for people on a terminal and a line of JSON elsewhere, with ids, without secrets."""
+"""Logs are lines for people on a terminal and JSON elsewhere, with ids, without secrets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.support.paths import ROOT
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is set for the processes that are started is taken back."""
+    """Restore what is set for the processes that are started."""
     names = ("PREFECT_LOGGING_SETTINGS_PATH", "PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL",
              "ROUTEWATCH_LOG_FORMAT", "ROUTEWATCH_LOG_LEVEL", "NO_COLOR")  # fmt: skip
     for name in names:
@@ -117,17 +117,17 @@ def test_the_users_own_settings_win(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ["PREFECT_LOGGING_SETTINGS_PATH"] == "/own.yml"
     assert os.environ["PREFECT_LOGGING_LEVEL"] == "ERROR"
     assert os.environ["PREFECT_LOGGING_LOGGERS_ROUTEWATCH_LEVEL"] == "DEBUG"
-    # The processes that are started write into a pipe, and are to do as this one does.
+    # The started processes write into a pipe, and must log as this one does.
     assert os.environ["ROUTEWATCH_LOG_FORMAT"] == "json"
 
 
-def test_a_level_that_there_is_not_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_log_level_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTEWATCH_LOG_LEVEL", "loud")
     with pytest.raises(SettingsError, match="ROUTEWATCH_LOG_LEVEL"):
         load_environment()
 
 
-def test_prefect_logs_what_it_logs_by_itself_and_to_the_same_places() -> None:
+def test_prefect_logs_the_same_records_to_the_same_handlers() -> None:
     from prefect.logging.configuration import DEFAULT_LOGGING_SETTINGS_PATH  # noqa: PLC0415 - takes seconds
 
     ours, theirs = (yaml.safe_load(path.read_text()) for path in (CONFIGURATION, DEFAULT_LOGGING_SETTINGS_PATH))
@@ -192,7 +192,7 @@ def test_the_users_own_file_holds_for_what_imports_no_prefect_too(tmp_path: Path
 
 
 def _said(code: str, environment: Mapping[str, str] | None = None) -> str:
-    """What a process of its own writes to stderr."""
+    """Return what a process of its own writes to stderr."""
     command = [sys.executable, "-c", textwrap.dedent(code)]
     environ = clean_environment(**(environment or {}))
     return subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True).stderr

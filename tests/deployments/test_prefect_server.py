@@ -1,6 +1,6 @@
-"""The versions that are locked work together: Prefect's server starts, runs a flow and schedules.
+"""The locked versions work together: Prefect's server starts, runs a flow and schedules.
 
-`pip check` is clean with sets whose server does not start, or starts and never schedules: only starting it tells.
+`pip check` passes for sets whose server does not start, or starts and never schedules: only a start shows that.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ assert tried(21) == 42
 
 @contextmanager
 def started(home: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A server of its own; the address of its API and what asks it."""
+    """A server of its own; the address of its API and a client."""
     port = a_free_port()
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
     own = clean | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -88,7 +88,7 @@ def test_a_flow_runs(server: tuple[str, dict[str, str]], tmp_path: Path) -> None
     assert run["state"]["type"] == "COMPLETED"
 
 
-def test_what_is_due_by_cron_is_scheduled_by_itself(server: tuple[str, dict[str, str]]) -> None:
+def test_a_cron_schedule_creates_its_runs_automatically(server: tuple[str, dict[str, str]]) -> None:
     api, _ = server
     deployment = deployed(api, "ahead", cron="15 6 * * *", timezone="Europe/Berlin")
     ahead = until(lambda: times_of(api, deployment))

@@ -1,4 +1,4 @@
-"""Each command imports what it needs and no more: what takes long to import is named here, or fails the test."""
+"""Each command imports only what it needs: slow imports are listed here, or fail the test."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HEAVY = frozenset({
     "prefect", "prometheus_client", "pyarrow", "pydantic", "rich", "sqlalchemy", "sqlalchemy.orm", "sqlmodel",
     "structlog", "trio", "uvicorn", "vl_convert", "weasyprint",
 })  # fmt: skip
-"""What takes some hundredths of a second to import, or more."""
+"""Modules that take some hundredths of a second to import, or more."""
 
 ROWS = {"pydantic", "sqlalchemy"}
 """Of whatever reads some rows by the settings."""
@@ -89,7 +89,7 @@ COMMANDS: dict[str, set[str]] = {
     "optimizations resume": DECIDES,
     "optimizations preview": REPORTS | {"rich"},
 }
-"""What each command may hold of HEAVY when it ends, on a database that has rows of everything."""
+"""The modules of HEAVY that each command may hold when it ends, on a database that has rows of everything."""
 
 STATUSES = {
     "doctor": (0, 1),
@@ -98,7 +98,7 @@ STATUSES = {
     "alerts unsilence 1": (2,),
     "optimizations revert 1": (2,),
 }
-"""Where it is not 0: there is nobody to answer, no silence yet, and nothing applied yet."""
+"""Expected exit status where it is not 0: no server to answer, no silence yet, and nothing applied yet."""
 
 SERVING = {"page"}
 """Tried below."""
@@ -118,7 +118,7 @@ main()
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with selections of a day, an alert, an approved and a proposed optimization, and a dead delivery."""
+    """A database with a day's selections, an alert, an approved and a proposed optimization, and a dead letter."""
     folder = tmp_path_factory.mktemp("filled")
     address = f"sqlite:///{folder}/routewatch.db"
     migrate(address)
@@ -182,7 +182,7 @@ def test_every_command_is_tried() -> None:
 
 
 def _heavy(home: Path) -> frozenset[str]:
-    """The modules of HEAVY that a process held when it ended."""
+    """Return the modules of HEAVY that a process held when it ended."""
     return HEAVY & set(json.loads((home / "modules.json").read_text(encoding="utf-8")))
 
 
@@ -207,7 +207,7 @@ def _propose(engine: Engine, key: str) -> None:
 
 
 def _paths(command: Any, before: str = "") -> list[str]:
-    """The words of every command that there is."""
+    """Return the words of every command."""
     if not isinstance(command, TyperGroup):
         return [before]
     return [path for name, inner in command.commands.items() for path in _paths(inner, f"{before} {name}".strip())]

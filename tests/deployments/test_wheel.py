@@ -1,4 +1,4 @@
-"""An installation puts two packages beside others', and its command runs wherever it is called."""
+"""An installation puts two packages beside others', and its command runs in any folder."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def test_a_wheel_puts_two_packages_beside_others(wheel: Path) -> None:
 def test_a_wheel_has_every_file_of_ours(wheel: Path) -> None:
     """Templates, migrations, fonts' styles, scripts of the page, schemas and examples as well as modules."""
     inside = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {
+    expected = {
         f"routewatch_server/{file.relative_to(ROOT)}"
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
-    assert len(wanted) > 300
-    assert wanted <= inside
+    assert len(expected) > 300
+    assert expected <= inside
     for name in ("reports/templates/report.html.j2", "models/migrations/script.py.mako", "dashboard/static/live.js",
                  "deployments/logging.yml", "docs/schemas/cost.schema.json", "examples/settings.json"):  # fmt: skip
         assert f"routewatch_server/{name}" in inside
 
 
 def test_the_command_runs_in_a_folder_of_names_like_ours(wheel_python: Path, tmp_path: Path) -> None:
-    """And with PYTHONPATH on another one."""
+    """And with PYTHONPATH set to another one."""
     others = tmp_path / "others"
     others.mkdir()
     write_modules(tmp_path)
@@ -84,7 +84,7 @@ print(subprocess.run(grandchild, capture_output=True, text=True, check=False).st
     )  # fmt: skip
     [folder] = wheel_python.parents[1].glob("lib/python*/site-packages/routewatch_server")
     assert done.stdout.startswith(f"{folder}/models/__init__.py {folder}/startup {folder} /others\n")
-    # No part was named, which it came to miss: it is ours that ran.
+    # No part was named, which the program reported: ours ran.
     assert "not enough values to unpack" in done.stdout
 
 

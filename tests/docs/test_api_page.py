@@ -1,4 +1,4 @@
-"""The examples of docs/api.md work as they stand."""
+"""The examples of docs/api.md work unchanged."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_the_curl_example_stores_two_and_again_none(sqlite_engine: Engine, tmp_p
 
 
 def test_the_sql_example_stores_one_and_again_none(engine: Engine) -> None:
-    """In SQLite with an instant in the form that is compared with: another is missed at an hour's first second."""
+    """In SQLite with an instant in the compared form: another form is missed at an hour's first second."""
     statement = example("sql")
     if engine.dialect.name == "sqlite":
         [spelled] = re.findall(r"In SQLite with `(.*?)` for `now\(\)`", PAGE, re.IGNORECASE)
         statement = statement.replace("now()", spelled)
     for _ in range(2):
         with writing(engine) as connection:
-            # As it is typed: its colons are none of SQLAlchemy's.
+            # As typed: its colons are not SQLAlchemy parameters.
             connection.exec_driver_sql(statement)
     assert count(engine) == 1
     if engine.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""Every command, setting, mapping and program that the documentation shows is one that works."""
+"""Every command, setting, mapping and program in the documentation works."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ OUR_TABLES = ("docs/router.md", "docs/api.md")
 
 
 def parse(words: tuple[str, ...]) -> None:
-    """Read a command line as the program would, without running it. Raises what a wrong one raises."""
+    """Parse a command line as the program would, without running it. Raises what a wrong one raises."""
     command = typer.main.get_command(app)
     context, name, rest = None, "routewatch", list(words)
     while isinstance(command, TyperGroup):
@@ -105,7 +105,9 @@ def test_python_that_a_page_shows_can_be_read(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", [it for it in blocks("python") if "RouterLog" in it.text], ids=shown)
-def test_python_that_records_a_pick_records_one(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_that_records_a_selection_records_one(
+    block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     address = migrated_sqlite(tmp_path)
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", address)
     names: dict[str, Any] = {}
@@ -136,7 +138,7 @@ def test_the_start_leads_to_a_report(tmp_path: Path) -> None:
     for name, text in named_files(START).items():
         (tmp_path / name).write_text(text)
     lines = [line for block in blocks("sh") if block.page == "docs/start.md" for line in block.text.splitlines()]
-    # Setting up is what has been done for these tests; the demo and the flows have tests of their own.
+    # These tests have done the set-up; the demo and the flows have tests of their own.
     left_out = ("make ", ". .venv", "routewatch run daily", "ls ")
     script = "\n".join(line for line in lines if not line.startswith(left_out))
     done = subprocess.run(
@@ -161,7 +163,7 @@ ALONE = re.compile(
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[tuple[str, ...]], int]]:
-    """The command line within this process, on a database with two days of selections that end now."""
+    """Run the command line within this process, on a database with two days of selections that end now."""
     for name in list(os.environ):
         if name.startswith("ROUTEWATCH_"):
             monkeypatch.delenv(name)

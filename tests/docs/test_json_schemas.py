@@ -1,4 +1,4 @@
-"""What a program is promised of a report's JSON is written down, and kept."""
+"""The promised format of a report's JSON is published, and kept."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def validators() -> dict[str, Draft202012Validator]:
 
 def test_the_published_schemas_are_those_of_the_models(validators: dict[str, Any]) -> None:
     published = {path.name: path.read_text(encoding="utf-8") for path in schema.FOLDER.glob("*.json")}
-    assert published == schema.schema_files(), "python -m deployments.reference.json_schemas writes them anew"
+    assert published == schema.schema_files(), "run `python -m deployments.reference.json_schemas`"
     assert validators.keys() == {kind.model_fields["template"].default for kind in TEMPLATES}
     for validator in validators.values():
         Draft202012Validator.check_schema(validator.schema)

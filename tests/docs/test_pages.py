@@ -73,9 +73,9 @@ def test_the_reference_of_the_commands_is_that_of_the_command_line() -> None:
 
 def test_a_key_without_a_meaning_has_no_reference() -> None:
     class Inner(BaseModel):
-        told: int = 1
+        documented: int = 1
         """What it does."""
-        untold: int = 2
+        undocumented: int = 2
 
         model_config = {"use_attribute_docstrings": True}
 
@@ -127,11 +127,11 @@ def _targets(page: str) -> list[str]:
 
 
 def _leads(page: Path, link: str) -> bool:
-    """Whether a link of a page of the site leads to a file, or to a place within a page."""
+    """Return whether a link of a page of the site leads to a file, or to an anchor within a page."""
     name, _, ctx = unquote(link).partition("#")
     site = next(folder for folder in page.parents if folder.name == "site")
     target = (page.parent / name).resolve() if name else page
     if not target.is_relative_to(site):
-        # The site lies where the folder of the pages does: what is beside that is beside the site too.
+        # The site lies in the place of the pages' folder: what is beside that is beside the site too.
         return (ROOT / target.relative_to(site.parent)).exists()
     return target.exists() and (not ctx or bool(re.search(rf"id=\"?{re.escape(ctx)}\"?[ >]", target.read_text())))

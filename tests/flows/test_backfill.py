@@ -1,4 +1,4 @@
-"""A backfill on a Dask cluster of real processes gives what threads give, also when its workers are killed."""
+"""A backfill on a Dask cluster of real processes equals one on threads, also when its workers are killed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def cluster_in(folder: Path) -> Iterator[Any]:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        # None would still take Dask's usual port, and warn where a cluster beside this one has it.
+        # None would still take Dask's usual port, and warn if a cluster beside this one has it.
         dashboard_address="127.0.0.1:0",
         local_directory=str(folder),
     ) as cluster:
@@ -57,20 +57,20 @@ def cluster_in(folder: Path) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """For the tests that kill nobody."""
+    """For tests that kill no worker."""
     with cluster_in(tmp_path_factory.mktemp("dask")) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def mortal_cluster(tmp_path: Path) -> Iterator[Any]:
-    """One a test: a worker that is killed while it starts is not started again."""
+    """One per test: a worker that is killed while it starts is not restarted."""
     with cluster_in(tmp_path / "dask") as cluster:
         yield cluster
 
 
 def prepare(engine: Engine, raw: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workplace on the engine's database with these selections, counted, and a clock that stands still."""
+    """Set a context on the engine's database with these selections, rolled up, and a fixed clock."""
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", engine.url.render_as_string(hide_password=False))
     monkeypatch.setattr("flows.backfill.time_of_run", lambda _: NOW)
     insert_selections(engine, raw)
@@ -90,16 +90,16 @@ def run() -> int:
 
 
 def has_blocked(engine: Engine, count: int) -> bool:
-    """Whether so many transactions of the database wait for a lock."""
+    """Return whether so many transactions of the database wait for a lock."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with reading(engine) as connection:
         return int(connection.execute(text(waiting)).scalar_one()) >= count
 
 
 def kill_in_the_middle(engine: Engine, cluster: Any, locked: Event, *, workers: int, when_blocked: list[int]) -> None:
-    """Kill workers within the transaction of a day, which a lock holds up, each time that so many of those wait for it.
+    """Kill workers within the transaction of a day, which a lock blocks, each time that so many of those wait for it.
 
-    The transactions of killed workers go on waiting: PostgreSQL sees only later that nobody is there any more.
+    The transactions of killed workers keep waiting: PostgreSQL notices only later that the client has gone.
     """
     with writing(engine) as connection:
         connection.execute(select(ROLLUP.c.bucket).where(ROLLUP.c.level == Level.DAY.value).with_for_update())
@@ -186,7 +186,7 @@ def test_a_backfill_without_any_raw_rows_does_nothing(sqlite_engine: Engine, mon
 
 
 def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
-    """A worker finds the flow by its module, and takes the runner that it has there."""
+    """A worker finds the flow by its module, and uses the task runner that it has there."""
     from flows.backfill import backfill  # noqa: PLC0415 - importing Prefect takes seconds
 
     assert type(backfill.task_runner).__name__ == "ThreadPoolTaskRunner"
@@ -196,7 +196,7 @@ def test_a_deployed_backfill_runs_where_the_environment_says() -> None:
     assert done.stdout.strip() == "DaskTaskRunner"
 
 
-def test_asking_for_dask_where_it_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_for_dask_where_it_is_not_installed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.backfill import task_runner  # noqa: PLC0415 - importing Prefect takes seconds
 
     monkeypatch.setenv("ROUTEWATCH_DASK_ADDRESS", "tcp://127.0.0.1:9")

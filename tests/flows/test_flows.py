@@ -1,4 +1,4 @@
-"""The flows on a real Prefect server: they tell each period once, whatever the period holds."""
+"""The flows on a real Prefect server: they report each period once, whatever the period contains."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [
 
 @pytest.fixture
 def engine(tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """A workplace as the environment describes it, with a router's config; its database."""
+    """A context from the environment, with a router's config; its database."""
     settings = {
         "delivery": {
             "allowPrivateAddresses": True,
@@ -76,7 +76,7 @@ def count(engine: Engine, model: Any) -> int:
         return connection.execute(select(func.count()).select_from(table_of(model))).scalar_one()
 
 
-def test_a_day_is_told_once_however_often_its_flow_runs(engine: Engine, inbox: Mailbox, receiver: Hook) -> None:
+def test_a_day_is_reported_once_however_often_its_flow_runs(engine: Engine, inbox: Mailbox, receiver: Hook) -> None:
     from flows.daily import daily  # noqa: PLC0415
 
     insert_selections(engine, slow_day(MONDAY))
@@ -105,7 +105,7 @@ def test_a_slow_day_raises_the_caches_limits_once_and_says_so(engine: Engine) ->
     assert count(engine, ConfigChange) == 4
 
 
-def test_a_day_without_selections_is_told_plainly(engine: Engine, inbox: Mailbox) -> None:
+def test_a_day_without_selections_is_reported_as_such(engine: Engine, inbox: Mailbox) -> None:
     from flows.daily import daily  # noqa: PLC0415
 
     outcome = daily(as_of=MORNING)
@@ -158,7 +158,7 @@ def test_the_week_goes_to_the_management(engine: Engine, inbox: Mailbox) -> None
     assert [recipient for recipient, _ in inbox.messages] == ["head@example.org"]
 
 
-def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -> None:
+def test_a_custom_report_is_built_from_its_form(engine: Engine, inbox: Mailbox) -> None:
     from flows.custom_report import Depth, custom_report  # noqa: PLC0415
 
     insert_selections(engine, slow_day(MONDAY))
@@ -179,7 +179,7 @@ def test_a_custom_report_is_told_from_its_form(engine: Engine, inbox: Mailbox) -
 
 
 def test_a_custom_report_needs_nothing_filled_in(engine: Engine) -> None:
-    """The form's defaults work; half a period does not, and says so."""
+    """The form's defaults work; half a period is refused with a reason."""
     from flows.custom_report import custom_report  # noqa: PLC0415
 
     outcome = custom_report()
@@ -190,7 +190,7 @@ def test_a_custom_report_needs_nothing_filled_in(engine: Engine) -> None:
         custom_report(start=MONDAY)
 
 
-def test_a_custom_report_that_was_told_is_sent_to_whom_it_was_not_sent_to(engine: Engine, inbox: Mailbox) -> None:
+def test_a_stored_custom_report_is_sent_to_recipients_that_lack_it(engine: Engine, inbox: Mailbox) -> None:
     from flows.custom_report import custom_report  # noqa: PLC0415
 
     end = MONDAY + timedelta(days=1)
@@ -227,7 +227,7 @@ def test_the_report_is_an_artifact_and_every_task_has_a_name(
     assert {"fold", "survey", "apply", "compose", "store report", "write report files", "deliver reports"} <= names
 
 
-def test_a_backfill_makes_whole_days_anew(engine: Engine) -> None:
+def test_a_backfill_rebuilds_whole_days(engine: Engine) -> None:
     from flows.backfill import backfill  # noqa: PLC0415
 
     raw = slow_day(MONDAY, 2_500)

@@ -1,4 +1,4 @@
-"""Migrations make the tables that the models describe, on both databases."""
+"""Migrations create the tables that the models describe, on both databases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROW = {"timestamp": datetime(2026, 9, 7, tzinfo=UTC), "model_id": "m", "error": 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def engine_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
+    """The address of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'routewatch.db'}"
     return str(request.getfixturevalue("postgres_address"))
@@ -34,7 +34,7 @@ def test_migrations_and_models_agree(engine: Engine) -> None:
 
 
 def test_what_is_on_record_outlives_an_upgrade(engine_address: str) -> None:
-    """Deliveries and their attempts are still there, and still belong together, after the table was made anew."""
+    """Deliveries and their attempts are still there, and still belong together, after the table was rebuilt."""
     migrate(engine_address, "0005")
     engine = connect(engine_address)
     report = (
@@ -61,7 +61,7 @@ def test_what_is_on_record_outlives_an_upgrade(engine_address: str) -> None:
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
-    """The second `init` finds the database up to date; its folder is made where it is missing."""
+    """The second `init` finds the database up to date; its folder is created if missing."""
     address = f"sqlite:///{tmp_path}/new/folder/routewatch.db"
     before, after = migrate(address)
     assert before is None
@@ -84,7 +84,7 @@ def test_migrating_twice_changes_nothing(tmp_path: Path) -> None:
     ids=str,
 )
 def test_the_database_refuses_what_cannot_be(engine: Engine, wrong: dict[str, object]) -> None:
-    """Constraints hold whoever writes the row."""
+    """Constraints hold for every writer."""
     with pytest.raises(IntegrityError), writing(engine) as connection:
         connection.execute(insert(SELECTION), ROW | wrong)
 
@@ -112,7 +112,7 @@ def test_instants_come_back_as_utc(engine: Engine) -> None:
 
 
 def test_an_unmigrated_database_says_what_to_do(tmp_path: Path) -> None:
-    """Without tables the error names the command that makes them."""
+    """Without tables the error names the command that creates them."""
     with pytest.raises(SchemaOutdated, match="routewatch init"):
         open_database(f"sqlite:///{tmp_path}/empty.db")
 
@@ -126,8 +126,8 @@ def test_an_unmigrated_database_says_what_to_do(tmp_path: Path) -> None:
     ],
     ids=["refused", "no folder", "unsupported"],
 )
-def test_an_unreachable_database_is_told_without_its_password(address: str) -> None:
-    """What cannot be reached or used is one error, which never shows the password."""
+def test_an_unreachable_database_is_reported_without_its_password(address: str) -> None:
+    """An unreachable or unusable database is one error, which never shows the password."""
     with pytest.raises(DatabaseUnavailable) as caught:
         open_database(address)
     assert "hunter2" not in str(caught.value)

@@ -53,13 +53,13 @@ def test_a_limit_is_crossed_only_beyond_it(name: KpiName, limit: int, within: Kp
 
 @pytest.mark.parametrize("name", KpiName)
 def test_no_value_is_no_data(name: KpiName) -> None:
-    """A KPI that nothing is known of is neither good nor bad."""
+    """A KPI without a value is neither good nor bad."""
     assert assess(None, LIMITS.of(name)) is KpiState.NO_DATA
 
 
 @pytest.mark.parametrize("name", KpiName)
 def test_a_kpi_is_known_wherever_kpis_are_listed(name: KpiName) -> None:
-    """A schedule can ask for it, it is watched and has words; docs/architecture.md says where each list is."""
+    """A schedule can include it, it is watched and has texts; docs/architecture.md lists where each is."""
     assert Schedule(metrics=(name.value,)).metrics == (name,)
     assert AlertRule(name.value).name == name.name
     assert list(KPIS) == list(KpiName)

@@ -1,4 +1,4 @@
-"""The table of metrics knows everything that a document can bear, and nothing guesses."""
+"""The table of metrics contains everything that a document can bear, and unknown metrics are errors."""
 
 from __future__ import annotations
 

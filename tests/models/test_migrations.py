@@ -1,4 +1,4 @@
-"""A database of any earlier revision, with data in it, is brought up whole, whatever happens meanwhile."""
+"""A database of any earlier revision, with data in it, is upgraded in full, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RECOMMENDED = {
     "impact": "high", "effort": "low", "autoApply": True,
     "moves": [{"key": "cache.max_entries", "fromValue": 1000, "toValue": 2000, "version": 1}],
 }  # fmt: skip
-"""As it was written from the first revision on."""
+"""Written like this since the first revision."""
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "selection": RAW.to_dicts(),
@@ -100,7 +100,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
                   "cost_usd": 0.01, "cost_priced_on": date(2026, 9, 1)}],
     "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
 }  # fmt: skip
-"""What a database is filled with, as far as its revision has these tables and columns."""
+"""The content of a database, as far as its revision has these tables and columns."""
 
 TABLES = {"fold_state": "rollup_checkpoint", "alert_watch": "alert_checkpoint"}
 COLUMNS = {
@@ -110,11 +110,11 @@ COLUMNS = {
               "news_since": "pending_since", "told_at": "notified_at"},
     "delivery": {"death_told": "dead_letter_notified"},
 }  # fmt: skip
-"""The present names of tables and columns by those that they had before revision 0008."""
+"""The present names of tables and columns by their names before revision 0008."""
 
 
 def present(table: str, column: str | None = None) -> str:
-    """The present name of a table, or of a column of it."""
+    """Return the present name of a table, or of a column of it."""
     table = TABLES.get(table, table)
     return table if column is None else COLUMNS.get(table, {}).get(column, column)
 
@@ -130,14 +130,14 @@ def connected(address: str) -> Iterator[Engine]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of an empty database."""
+    """The address of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'routewatch.db'}"
     return str(request.getfixturevalue("postgres_address"))
 
 
 def fill(engine: Engine) -> None:
-    """Rows in every table that this revision has."""
+    """Insert rows in every table that this revision has."""
     tables = MetaData()
     tables.reflect(engine)
     totals = [{"level": HOUR_TOTAL, **row} for row in totals_of(ROLLED[Level.HOUR]).to_dicts()]
@@ -158,7 +158,7 @@ def fill(engine: Engine) -> None:
 
 
 def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
-    """Every row of every table as text, with these columns where some are given."""
+    """Return every row of every table as text, restricted to these columns where some are given."""
     tables = MetaData()
     tables.reflect(engine)
     found = {}
@@ -173,7 +173,7 @@ def content(engine: Engine, columns: dict[str, list[str]] | None = None) -> dict
 
 
 def columns_of(engine: Engine) -> dict[str, list[str]]:
-    """The present names of each table's columns, in the order of `content`."""
+    """Return the present names of each table's columns, in the order of `content`."""
     tables = MetaData()
     tables.reflect(engine)
     return {
@@ -189,19 +189,19 @@ def revision_of(engine: Engine) -> str | None:
 
 
 def lost(before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
-    """The rows that are no longer there as they were."""
+    """Return the rows that are missing or changed."""
     return [row for name, rows in before.items() for row in rows if row not in after[present(name)]]
 
 
 def assert_works(engine: Engine) -> None:
-    """A fold counts what is new once, and a report has all of it."""
+    """An update rolls up new rows once, and a report has all of them."""
     new = traffic(50, start=MONDAY + timedelta(minutes=3))
     insert_selections(engine, new)
     assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == len(new)
     expected = roll_up(pl.concat([RAW, new]), "UTC", 2000.0)
     for level in Level:
         assert_frame_equal(stored(engine, level), expected[level].sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
-    # What a migration added up has its histograms behind one another, which is as good.
+    # A migration's aggregates have their histograms concatenated, which is equivalent.
     totals = merge(stored(engine, HOUR_TOTAL)).sort(ROLLUP_KEYS)
     assert_frame_equal(totals, totals_of(expected[Level.HOUR]), check_exact=False, rel_tol=1e-9)
     request = Request("custom", Template.PERFORMANCE, Period(MONDAY, MONDAY + timedelta(days=2), "UTC"))
@@ -218,7 +218,7 @@ def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, re
         columns, before = columns_of(engine), content(engine)
     assert migrate(address) == (revision, HEAD)
     with connected(address) as engine:
-        # The address of a chat has a secret in it, which a later revision takes out.
+        # A chat's address contains a secret, which a later revision removes.
         planted = [row for row in before["delivery"] if "planted" in row] if revision < "0006" else []
         assert lost(before, content(engine, columns)) == planted
         assert not planted or "planted" not in str(content(engine)["delivery"])
@@ -227,7 +227,7 @@ def test_nothing_is_lost_by_an_upgrade_and_all_works_afterwards(address: str, re
 
 
 def test_a_mail_that_was_being_handed_over_during_the_upgrade_still_is(address: str) -> None:
-    """Its state has another name since revision 0008."""
+    """The state has another name since revision 0008."""
     migrate(address, "0007")
     with connected(address) as engine:
         fill(engine)
@@ -252,7 +252,7 @@ def migrator() -> Iterator[subprocess.Popen[str]]:
 
 
 def reported(process: subprocess.Popen[str], *lines: str) -> list[str]:
-    """What comes of the migrations that these lines start."""
+    """Return the results of the migrations that these lines start."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write("".join(f"{line}\n" for line in lines))
@@ -281,7 +281,7 @@ def test_an_upgrade_that_is_killed_at_any_statement_has_changed_nothing_and_can_
 
 @pytest.mark.parametrize("revision", [None, EARLIER[0]])
 def test_several_migrations_at_once_do_no_harm(address: str, revision: str | None) -> None:
-    """Also where there is no database yet."""
+    """Also where the database does not exist yet."""
     if revision is not None:
         migrate(address, revision)
         with connected(address) as engine:
@@ -294,10 +294,10 @@ def test_several_migrations_at_once_do_no_harm(address: str, revision: str | Non
             assert_works(engine)
 
 
-# --- what is told -----------------------------------------------------------------------------------------------------
+# --- migration output -------------------------------------------------------------------------------------------------
 
 
-def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
+def test_init_prints_each_migration_step(tmp_path: Path) -> None:
     migrate(f"sqlite:///{tmp_path}/routewatch.db", "0004")
     first_line, *steps = call(tmp_path, "init").stdout.splitlines()
     assert first_line == f"the database was migrated from revision 0004 to {HEAD}"
@@ -308,7 +308,7 @@ def test_init_tells_each_step_that_it_took(tmp_path: Path) -> None:
     assert len(steps) == len(REVISIONS) - 4
 
 
-def test_a_command_says_which_of_the_two_is_to_be_brought_up(tmp_path: Path) -> None:
+def test_a_command_says_whether_the_database_or_routewatch_is_to_be_upgraded(tmp_path: Path) -> None:
     address = f"sqlite:///{tmp_path}/routewatch.db"
     migrate(address, EARLIER[-1])
     older = f"is at revision {EARLIER[-1]}, revision {HEAD} is needed: run `routewatch init`"
@@ -320,7 +320,7 @@ def test_a_command_says_which_of_the_two_is_to_be_brought_up(tmp_path: Path) -> 
         assert "upgrade Routewatch, as a newer one made these tables" in fault(tmp_path, *arguments, status=1)
 
 
-def test_a_newer_database_is_left_as_it_is(address: str) -> None:
+def test_a_newer_database_is_left_unchanged(address: str) -> None:
     migrate(address)
     with connected(address) as engine:
         with writing(engine) as connection:

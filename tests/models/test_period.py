@@ -73,20 +73,20 @@ def test_the_period_before_a_local_day_is_the_local_day_before() -> None:
 
 
 def test_times_without_offset_are_in_the_reporting_zone() -> None:
-    """The command line's times are told in the zone that reports are."""
+    """The command line reads times in the reports' zone."""
     assert parse_instant("2026-09-07T08:00", "Asia/Shanghai") == datetime(2026, 9, 7, tzinfo=UTC)
     assert parse_instant("2026-09-07T08:00Z", "Asia/Shanghai") == datetime(2026, 9, 7, 8, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "0001-01-01", "2100-01-01", "2026-13-01", ""])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    """Nonsense and years that nobody can mean are told as such."""
+def test_an_invalid_time_is_refused(text: str) -> None:
+    """Nonsense and implausible years are reported as errors."""
     with pytest.raises(InvalidPeriod, match=r"is not an ISO 8601 time|outside the years"):
         parse_instant(text, "UTC")
 
 
 @pytest.mark.parametrize("text", ["0d", "-1h", "7", "d", "1y", "999999d"])
-def test_what_is_no_length_is_refused(text: str) -> None:
+def test_an_invalid_length_is_refused(text: str) -> None:
     """Lengths are a number and one of m, h, d, w."""
     with pytest.raises(InvalidPeriod, match="is not a length"):
         parse_span(text)
@@ -118,7 +118,7 @@ def test_periods_have_names_that_hold_when_the_clocks_change(name: str, start: s
     assert (period.start, period.end) == (datetime.fromisoformat(start), datetime.fromisoformat(end))
 
 
-def test_a_period_that_has_just_begun_is_no_period() -> None:
+def test_a_period_that_has_just_begun_is_refused() -> None:
     with pytest.raises(InvalidPeriod, match="today has only just begun"):
         named_period(PeriodName.TODAY, datetime.fromisoformat("2026-11-02T00:40+00:00"), "UTC")
 

@@ -1,4 +1,4 @@
-"""Settings files: the product document's blocks as they stand, and every fault at once."""
+"""Settings files: the product document's blocks unchanged, and every error at once."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_the_designs_example_is_accepted() -> None:
     assert settings.budget.monthly_usd == 5000
 
 
-def test_all_faults_are_told_at_once_with_their_paths() -> None:
-    """Nobody mends a settings file one run at a time."""
+def test_all_errors_are_reported_at_once_with_their_paths() -> None:
+    """All errors of a settings file are reported in one run."""
     wrong: dict[str, Any] = {
         "timezone": "Mars/Olympus",
         "budget": {"monthlyUsd": -1},
@@ -108,8 +108,8 @@ def test_all_faults_are_told_at_once_with_their_paths() -> None:
     ],
     ids=["broken", "twice", "a list", "not a number"],
 )
-def test_a_broken_file_is_told_in_one_error(tmp_path: Path, content: str, problem: str) -> None:
-    """What is no settings file is refused with its name and what is wrong."""
+def test_a_broken_file_is_reported_in_one_error(tmp_path: Path, content: str, problem: str) -> None:
+    """A file that is not a settings file is refused with its name and the error."""
     path = tmp_path / "settings.json"
     path.write_text(content)
     with pytest.raises(SettingsError, match=problem) as caught:
@@ -117,14 +117,14 @@ def test_a_broken_file_is_told_in_one_error(tmp_path: Path, content: str, proble
     assert str(path) in str(caught.value)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    """A file that is not there is not taken for an empty one."""
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    """A missing file is not read as an empty one."""
     with pytest.raises(SettingsError, match="No such file"):
         load_settings(tmp_path / "none.json")
 
 
 def test_environment_faults_name_the_variable_and_hide_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong variable is told by its name; a database URL, which may hold a password, is not repeated."""
+    """A wrong variable is reported by name; a database URL, which may contain a password, is not repeated."""
     monkeypatch.setenv("ROUTEWATCH_SMTP_PORT", "many")
     with pytest.raises(SettingsError, match="ROUTEWATCH_SMTP_PORT"):
         load_environment()

@@ -1,4 +1,4 @@
-"""Every template is described in one place, and nothing else asks of which type a document is."""
+"""Every template is described in one module, and no other code branches on a document's type."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PACKAGES = ("models", "reports", "tasks", "flows", "dashboard", "deployments", "
 DOCUMENTS = {kind.__name__: kind for kind in get_args(Document)}
 TYPES = {*DOCUMENTS, "Document", "DocumentHeader"}
 LOOK_UP = "models/documents/__init__.py"
-"""Where document_as tells that a document is of the kind that was asked for."""
+"""The line in which document_as checks that a document is of the requested kind."""
 
 
 def branches_in(path: Path) -> list[str]:
-    """Each place of a module that asks for a document's type or its template's name."""
+    """Return each position in a module that branches on a document's type or its template's name."""
     found = []
     for node in ast.walk(ast.parse(path.read_text())):
         is_check = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"

@@ -1,4 +1,4 @@
-"""A router imports the client beside modules of its own that are called as Routewatch's folders."""
+"""A router imports the client beside modules of its own with the names of Routewatch's folders."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_router_beside_names_like_ours_logs(
 def test_a_server_of_applications_that_imports_a_router_logs(
     python: Path, application: Path, sqlite_engine: Engine
 ) -> None:
-    """As gunicorn and uvicorn do it: a program of an environment, which looks for modules where it is started."""
+    """As gunicorn and uvicorn do it: a program of an environment, which imports modules from the current folder."""
     write_modules(application)
     server: list[str | Path] = [python, "-m", "uvicorn", "--lifespan", "on", "router:application"]
     said = run(server, application, address_of(sqlite_engine), status=3)

@@ -1,4 +1,4 @@
-"""A router's picks arrive, whatever the database does, and the router never notices."""
+"""A router's selections arrive, whatever the database does, and the router is never affected."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_column_arrives_and_what_is_left_out_stays_unknown(engine: Engine)
     assert second["error"] is False
 
 
-def test_many_threads_record_at_once_and_each_pick_arrives_once(engine: Engine) -> None:
+def test_many_threads_record_at_once_and_each_selection_arrives_once(engine: Engine) -> None:
     with RouterLog(address(engine), batch_size=100) as log:
         threads = [
             threading.Thread(target=lambda: [log.record_selection(model_id="m") for _ in range(500)]) for _ in range(8)
@@ -76,7 +76,7 @@ def test_a_request_that_is_recorded_twice_counts_once(engine: Engine) -> None:
     assert len(rows(engine)) == 1
 
 
-def test_picks_wait_for_a_database_that_is_away_and_arrive_when_it_is_back(tmp_path: Path) -> None:
+def test_selections_wait_for_an_unreachable_database_and_arrive_when_it_returns(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/later.db"
     with RouterLog(url, flush_every_s=0.01) as log:
         log.record_selection(model_id="early")
@@ -88,7 +88,7 @@ def test_picks_wait_for_a_database_that_is_away_and_arrive_when_it_is_back(tmp_p
     engine.dispose()
 
 
-def test_picks_wait_for_tables_that_are_not_there_yet(postgres_address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_selections_wait_for_missing_tables(postgres_address: str, caplog: pytest.LogCaptureFixture) -> None:
     with RouterLog(postgres_address, flush_every_s=0.01) as log:
         log.record_selection(model_id="early")
         assert not log.flush(0.3)
@@ -98,7 +98,7 @@ def test_picks_wait_for_tables_that_are_not_there_yet(postgres_address: str, cap
         assert log.counts.refused == 0
 
 
-def test_a_server_that_does_not_answer_neither_raises_nor_tells_the_password(
+def test_a_server_that_does_not_answer_neither_raises_nor_reveals_the_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log = RouterLog("postgresql://ops:hunter2@127.0.0.1:9/x", flush_every_s=0.01)
@@ -110,7 +110,7 @@ def test_a_server_that_does_not_answer_neither_raises_nor_tells_the_password(
     assert log.counts.waiting == 1
 
 
-def test_beyond_its_capacity_the_oldest_picks_are_dropped_counted_and_told_once(
+def test_beyond_its_capacity_the_oldest_selections_are_dropped_counted_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = f"sqlite:///{tmp_path}/later.db"
@@ -140,10 +140,10 @@ def test_beyond_its_capacity_the_oldest_picks_are_dropped_counted_and_told_once(
         ("error", None), ("request_id", ""),
     ],
 )  # fmt: skip
-def test_a_pick_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
+def test_a_selection_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
     sqlite_engine: Engine, column: str, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is raised; it is counted each time and told once."""
+    """Nothing is raised; it is counted each time and logged once."""
     with caplog.at_level(logging.WARNING, "routewatch"), RouterLog(address(sqlite_engine)) as log:
         log.record_selection(model_id="before")
         row: dict[str, Any] = {"model_id": "m", column: value}
@@ -164,8 +164,8 @@ VALUES = st.one_of(
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.sampled_from(sorted(FULL)), VALUES), max_size=8))
-def test_every_pick_is_written_or_refused(sqlite_engine: Engine, given_rows: list[dict[str, Any]]) -> None:
-    """Whatever the values are, none is raised for, what was accepted can be stored, and the counts add up."""
+def test_every_selection_is_written_or_refused(sqlite_engine: Engine, given_rows: list[dict[str, Any]]) -> None:
+    """For any values nothing is raised, accepted selections can be stored, and the counts add up."""
     before = len(rows(sqlite_engine))
     with RouterLog(address(sqlite_engine), capacity=50, batch_size=3) as log:
         ids = [log.record_selection(**({"model_id": "m"} | row)) for row in given_rows]
@@ -179,27 +179,31 @@ def test_every_pick_is_written_or_refused(sqlite_engine: Engine, given_rows: lis
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.sampled_from(["pick", "bad pick", "flush"]), max_size=30), st.integers(1, 8), st.integers(1, 8))
+@given(
+    st.lists(st.sampled_from(["selection", "bad selection", "flush"]), max_size=30),
+    st.integers(1, 8),
+    st.integers(1, 8),
+)
 def test_the_counts_add_up_while_the_database_is_away(steps: list[str], capacity: int, batch_size: int) -> None:
     log = RouterLog("sqlite:////nowhere/at/all.db", capacity=capacity, batch_size=batch_size, flush_every_s=60)
     for step in steps:
         if step == "flush":
             log.flush(0)
         else:
-            log.record_selection(model_id="m" if step == "pick" else "")
+            log.record_selection(model_id="m" if step == "selection" else "")
         counts = log.counts
         assert counts.recorded == counts.written + counts.refused + counts.dropped + counts.waiting
     log.close(0)
     counts = log.counts
     assert counts.recorded == len(steps) - steps.count("flush")
-    assert counts.refused == steps.count("bad pick")
+    assert counts.refused == steps.count("bad selection")
     assert counts.written == 0
 
 
 def test_rows_that_the_database_alone_refuses_do_not_take_their_batch_along(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Here the database has a rule that the program does not know of."""
+    """Here the database has a rule that the program does not know."""
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("ALTER TABLE selection ADD CONSTRAINT house CHECK (team <> 'banned')"))
@@ -215,8 +219,8 @@ def test_rows_that_the_database_alone_refuses_do_not_take_their_batch_along(
     assert caplog.text.count("the database refused it") == 1
 
 
-def test_a_flush_waits_for_its_picks_whatever_else_is_recorded(tmp_path: Path) -> None:
-    """Picks that are refused meanwhile do not stand in for one that still waits."""
+def test_a_flush_waits_for_its_selections_whatever_else_is_recorded(tmp_path: Path) -> None:
+    """Selections refused meanwhile do not count as the one that still waits."""
     with RouterLog(f"sqlite:///{tmp_path}/later.db") as log:
         log.record_selection(model_id="waits")
         refusing = threading.Timer(0.05, lambda: [log.record_selection(model_id="") for _ in range(5)])
@@ -229,7 +233,7 @@ def test_a_flush_waits_for_its_picks_whatever_else_is_recorded(tmp_path: Path) -
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A back-off that a test would not survive if anything waited for it."""
+    """A back-off so long that the test would time out if anything waited for it."""
     monkeypatch.setattr(record_module, "back_off_s", lambda failures: 3600.0)
 
 
@@ -255,7 +259,7 @@ def test_the_back_off_grows_to_half_a_minute() -> None:
     assert all(15 <= record_module.back_off_s(failures) <= 30 for failures in range(7, 5_000, 50))
 
 
-def test_a_log_that_is_forgotten_writes_its_picks_and_ends_its_thread(sqlite_engine: Engine) -> None:
+def test_a_garbage_collected_log_writes_its_selections_and_ends_its_thread(sqlite_engine: Engine) -> None:
     before = set(threading.enumerate())
     log = RouterLog(address(sqlite_engine), flush_every_s=3600)
     log.record_selection(model_id="m")
@@ -288,7 +292,7 @@ def run(code: str, url: str) -> str:
     return done.stdout
 
 
-def test_a_process_that_ends_without_closing_still_writes_its_picks(engine: Engine) -> None:
+def test_a_process_that_ends_without_closing_still_writes_its_selections(engine: Engine) -> None:
     code = """
         import sys
         from routewatch import RouterLog

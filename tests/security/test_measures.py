@@ -96,7 +96,7 @@ def test_a_model_that_carries_another_header_adds_none_to_a_report(document: Doc
 
 
 class Tags(HTMLParser):
-    """The elements of a page, and every address that one of them has."""
+    """The elements of a page, and every address in them."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class Tags(HTMLParser):
 # --- names from data --------------------------------------------------------------------------------------------------
 
 DECIDE = "http://127.0.0.1:4200/deployments/"
-"""Where the documents' recommendations are decided on."""
+"""When the documents' recommendations are decided on."""
 
 FILE = "file:///etc/passwd"
 NASTY = f'"><img src="{FILE}"><link rel=stylesheet href="http://169.254.169.254/"><style>@import "{FILE}";</style>'
@@ -141,7 +141,7 @@ def test_no_name_makes_a_page_mail_or_pdf_open_anything(document: Document, name
 
 
 @pytest.mark.parametrize("address", [FILE, "http://169.254.169.254/", "https://example.org/a.png", "ftp://h/x"])
-def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> None:
+def test_page_layout_opens_no_file_and_no_network(address: str) -> None:
     for page in (
         f'<img src="{address}">',
         f'<link rel=stylesheet href="{address}">',
@@ -151,7 +151,7 @@ def test_whoever_lays_out_a_page_opens_no_file_and_no_network(address: str) -> N
             HTML(string=page, url_fetcher=OwnFontsOnly()).write_pdf()
 
 
-def test_the_houses_fonts_are_no_way_to_other_files() -> None:
+def test_the_packaged_fonts_give_no_access_to_other_files() -> None:
     with pytest.raises(OSError, match="passwd"):
         OwnFontsOnly().fetch(f"{FONT_SCHEME}:../../../../etc/passwd")
 
@@ -240,7 +240,7 @@ def test_an_alerts_mail_opens_nothing() -> None:
 
 
 def _with_names(document: Document, *names: str) -> Document:
-    """The document with every model of it called by one of the names, by turns, and a number."""
+    """Return the document with all its models renamed to one of the names, in turn, and a number."""
     text = document.model_dump_json(by_alias=True)
     models = sorted({it["modelId"] for it in _dicts(json.loads(text)) if isinstance(it.get("modelId"), str)})
     for number, model in enumerate(models):

@@ -1,4 +1,4 @@
-"""What goes over a line is encrypted, goes where it may, and ends: whatever the other side is up to."""
+"""Connections are encrypted, go only where they may, and end, whatever the other side does."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 AMPLE_S = 120.0
 """Time for what does end, on a busy machine too."""
 LIMIT_S = 0.6
-"""Time for what never ends by itself."""
+"""Time for what never ends on its own."""
 
 
 def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: float = AMPLE_S) -> str:
@@ -34,7 +34,7 @@ def posted(url: str, body: bytes = b"{}", *, private: bool = True, timeout_s: fl
 
 
 def dribble(line: socket.socket, over: Event) -> None:
-    """A byte every tenth of a second: never late, and never done."""
+    """Sends a byte every tenth of a second: never late, and never done."""
     while not over.wait(0.1):
         line.sendall(b"2")
 
@@ -51,7 +51,7 @@ def endless_body(line: socket.socket, over: Event) -> None:
         line.sendall(b"y" * 10_000)
 
 
-# --- where it may go --------------------------------------------------------------------------------------------------
+# --- allowed destinations ---------------------------------------------------------------------------------------------
 
 PRIVATE = (
     "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1", "198.18.0.1",
@@ -74,7 +74,7 @@ def test_an_address_of_the_open_internet_is_known_as_such(address: str) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "2130706433"]
 )
-def test_an_address_within_is_refused_however_it_is_spelled_and_is_not_even_knocked_at(host: str) -> None:
+def test_an_internal_address_is_refused_however_it_is_spelled_and_is_not_contacted(host: str) -> None:
     knocked = Event()
     with (
         serving(lambda _line, _over: knocked.set()) as port,
@@ -88,7 +88,7 @@ def test_an_address_within_is_refused_however_it_is_spelled_and_is_not_even_knoc
 def test_a_name_of_the_open_internet_that_leads_within_is_refused(
     receiver: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where only one of its addresses does: the next attempt might get that one."""
+    """Also where only one of its addresses does: the next attempt might use that one."""
     real = socket.getaddrinfo
 
     def resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -154,7 +154,7 @@ def test_a_body_that_is_too_large_is_not_sent(receiver: Hook) -> None:
 
 
 @pytest.mark.parametrize("serve", [dribble, endless_head])
-def test_an_answer_without_end_is_given_up_in_time(serve: Callable[[socket.socket, Event], None]) -> None:
+def test_an_endless_response_is_cut_off_in_time(serve: Callable[[socket.socket, Event], None]) -> None:
     began = monotonic()
     with serving(serve) as port, pytest.raises(DeliveryFailed) as caught:
         posted(f"http://{HOST}:{port}/hook", timeout_s=LIMIT_S)
@@ -223,14 +223,14 @@ def test_a_webhook_is_not_posted_to_a_server_that_cannot_prove_who_it_is(unknown
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_mail_server_that_wants_a_login_is_tried_again_once_it_is_set() -> None:
-    wanted = "wants a login: set ROUTEWATCH_SMTP_USERNAME"
-    with mailbox(**LOGIN) as box, pytest.raises(DeliveryFailed, match=wanted) as caught:
+    message = "wants a login: set ROUTEWATCH_SMTP_USERNAME"
+    with mailbox(**LOGIN) as box, pytest.raises(DeliveryFailed, match=message) as caught:
         _mailed(box.port, "none")
     assert not caught.value.permanent
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_login_is_made_and_one_that_is_refused_is_told_without_the_servers_words() -> None:
+def test_a_login_is_made_and_a_refused_one_is_reported_without_the_servers_text() -> None:
     with mailbox(**LOGIN) as box:
         assert _mailed(box.port, "none", password="right") == "250 kept"
         with pytest.raises(DeliveryFailed) as caught:

@@ -1,4 +1,4 @@
-"""A secret that is planted is found in nothing that anybody can read."""
+"""A planted secret appears in nothing that anybody can read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def every_row(engine: Engine) -> str:
 
 
 def every_file(folder: Path) -> str:
-    """All files but databases and settings, as text; PDFs and archives are compressed, which no secret survives."""
+    """Return all files but databases and settings, as text; PDFs and archives are compressed, which hides a secret."""
     kept = (it for it in folder.rglob("*") if it.is_file() and not it.name.startswith(("routewatch.db", "settings")))
     return "\n".join(it.read_bytes().decode(errors="replace") for it in kept)
 
@@ -63,7 +63,7 @@ def planted_in(text: str) -> list[str]:
 def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     tmp_path: Path, inbox: Mailbox, receiver: Hook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All of them are in use, and what they are used for goes wrong: that is when they would be shown."""
+    """All of them are in use, and their uses fail: that is when they would be shown."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
     from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId  # noqa: PLC0415
 
@@ -96,7 +96,7 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     with caplog.at_level("DEBUG"):
         outcome = daily(as_of=MONDAY + timedelta(days=1, hours=6, minutes=15))
     with get_client(sync_client=True) as client:
-        # Of other tests' runs the server keeps what they logged.
+        # The server keeps the logs of other tests' runs.
         of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id for run in client.read_flow_runs()]))
         shown = [
             it.model_dump()
@@ -110,7 +110,7 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
         ]
     assert {receipt.state for receipt in outcome.receipts} >= {"queued", "dead"}
     assert len(receiver.requests) >= 4
-    # What was given up is told of in the run's own log.
+    # The dead letters are logged in the run's own log.
     assert [it.name for it in caplog.records if "given up" in it.getMessage()][:1] == ["prefect.task_runs"]
     assert planted_in(caplog.text) == []
     assert len(shown) > 10
@@ -120,7 +120,7 @@ def test_a_secret_is_in_no_log_artifact_report_error_table_or_outbox(
     assert planted_in(f"{outcome!r} {ctx!r} {ctx.settings.delivery.recipients_of('email')!r}") == []
 
 
-def test_a_wrong_database_address_is_told_without_its_password() -> None:
+def test_a_wrong_database_address_is_reported_without_its_password() -> None:
     with (
         pytest.raises(DatabaseUnavailable) as caught,
         reading(connect("postgresql://ops:planted-database-password@127.0.0.1:9/x")),
@@ -140,7 +140,7 @@ def test_a_wrong_database_address_is_told_without_its_password() -> None:
         {"ops": [["https://hooks.slack.com/services/planted-chat-token"]]},
     ],
 )
-def test_a_fault_in_the_settings_is_told_without_the_secret_in_it(recipients: object) -> None:
+def test_a_settings_error_is_reported_without_the_secret_in_it(recipients: object) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings({"delivery": {"recipients": recipients}}, "settings.json")
     assert planted_in(str(caught.value)) == []

@@ -1,4 +1,4 @@
-"""What happens by chance: how many draws of it a test makes, and how often it may happen in so few."""
+"""Random results: how many draws a test makes, and how often a result may occur in so few."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ CONFIDENCE = 0.99
 
 
 def few_or_all(few: int, count: int) -> pytest.MarkDecorator:
-    """Gives a test `draws`: a few for every change, all of them for a release. The same ones each time."""
+    """Give a test `draws`: a few for every change, all of them for a release. The same ones each time."""
     return pytest.mark.parametrize("draws", [few, pytest.param(count, marks=pytest.mark.slow)])
 
 
 def most_by_chance(rate: float, draws: int) -> int:
-    """How often, at most, something with that chance happens in so many draws, in 99 of 100 cases."""
+    """Return how often, at most, something with that chance happens in so many draws, in 99 of 100 cases."""
     chance, count = (1 - rate) ** draws, 0
     while chance < CONFIDENCE:
         count += 1

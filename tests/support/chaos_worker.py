@@ -1,6 +1,6 @@
-"""A process that starts senders when it is told to, each a copy of itself: loading everything anew takes seconds.
+"""A process that forks senders on request, because importing everything again takes seconds.
 
-Reads "start" from its input and writes the number of the process that it started.
+Reads "start" from its input and writes the id of the process that it started.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.support import messages
 POLICY = RetryPolicy(
     mail_s=0.8, webhook_s=0.8, lease=timedelta(seconds=3), back_off_s=(0.05, 0.1, 0.2, 0.3), run_s=60.0
 )
-"""As in earnest, some hundred times as fast."""
+"""The production timing, some hundred times as fast."""
 
 PAUSE_S = 0.02
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _warm_up(ctx: AppContext) -> None:
-    """Load what is loaded at the first use, so that a copy does not have to; nothing that it opens stays open."""
+    """Import what is loaded at the first use, so that a fork does not have to; nothing that it opens stays open."""
     due_ids(ctx.engine, datetime.now(UTC))
     close_engines()
     build_message_mail(messages.alerts(), message_id=1, sender="a@b.c", recipient="d@e.f", date=messages.AT)

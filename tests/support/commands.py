@@ -1,4 +1,4 @@
-"""The command line, called as a user calls it: within this process, or in one of its own."""
+"""The command line as users call it: within this process, or in one of its own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Done = subprocess.CompletedProcess[str]
 
 
 def call(home: Path, *arguments: str, env: dict[str, str] | None = None) -> Done:
-    """What a call comes to, in the home's folder and within this process: an interpreter takes seconds to start.
+    """Return the result of a call, in the home's folder and within this process: an interpreter takes seconds to start.
 
-    What only a process of its own shows is for `call_process`: what it imports, its signals, its terminal, its runs on
+    What only a process of its own shows is for `call_process`: its imports, its signals, its terminal, its runs on
     a Prefect server.
     """
     with (
@@ -46,7 +46,7 @@ def call(home: Path, *arguments: str, env: dict[str, str] | None = None) -> Done
 
 
 def call_process(home: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> Done:
-    """The same in a process of its own, in `cwd` or in the home's folder."""
+    """Do the same in a process of its own, in `cwd` or in the home's folder."""
     return subprocess.run(
         [str(ROUTEWATCH), *arguments],
         env=clean_environment(ROUTEWATCH_HOME=str(home)) | (env or {}),
@@ -58,12 +58,12 @@ def call_process(home: Path, *arguments: str, env: dict[str, str] | None = None,
 
 
 def fault(home: Path, *arguments: str, status: int, env: dict[str, str] | None = None) -> str:
-    """The one line on stderr of a call that must fail with `status` and say nothing on stdout."""
+    """Return the one line on stderr of a call that must fail with `status` and print nothing on stdout."""
     return the_fault_of(call(home, *arguments, env=env), status)
 
 
 def the_fault_of(done: Done, status: int) -> str:
-    """The one line on stderr of a call that must have failed with `status` and said nothing on stdout."""
+    """Return the one line on stderr of a call that must have failed with `status` and printed nothing on stdout."""
     assert (done.returncode, done.stdout) == (status, ""), done
     (line,) = done.stderr.splitlines()
     assert line.startswith("routewatch: ")

@@ -1,4 +1,4 @@
-"""Workplaces for the tests of sending: real settings, a database, servers on the loopback."""
+"""Contexts for the tests of sending: real settings, a database, servers on the loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECRET = "whsec_cGxhbnRlZC13ZWJob29rLXNlY3JldC0x"
 def context_with_delivery(
     engine: Engine, home: Path, delivery: dict[str, object], *, box: Mailbox | None = None, secret: str = SECRET
 ) -> AppContext:
-    """A workplace that may reach this machine, with a block of settings about delivery."""
+    """Return a context that may reach this machine, with a block of settings about delivery."""
     environment = Environment(
         home=home,
         database_url=SecretStr(engine.url.render_as_string(hide_password=False)),
@@ -39,11 +39,11 @@ def context_with_delivery(
 
 
 def context_of(engine: Engine, home: Path, *entries: str, box: Mailbox | None = None, **delivery: object) -> AppContext:
-    """The same with its recipients behind the name `ops`."""
+    """Return the same with its recipients behind the name `ops`."""
     return context_with_delivery(engine, home, {"recipients": {"ops": list(entries)}} | delivery, box=box)
 
 
 def enqueue_to_ops(ctx: AppContext, message: AlertMessage | None = None) -> None:
-    """A message to everybody behind `ops`."""
+    """Enqueue a message to everybody behind `ops`."""
     with writing(ctx.engine) as connection:
         enqueue_message(connection, message or messages.alerts(), "m", ["ops"], settings=ctx.settings, now=NOW)

@@ -1,6 +1,6 @@
-"""Migrated databases for the tests: made once in a test process, and copied for each test that wants one.
+"""Migrated databases for the tests: created once in a test process, and copied for each test that needs one.
 
-To run all migrations takes 0.12 s of a processor on SQLite; to copy the file takes 0.0004 s.
+Running all migrations takes 0.12 s of CPU time on SQLite; copying the file takes 0.0004 s.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class PostgresServer:
     def __init__(self, server: Any) -> None:
         self._server = server
         self._template: str | None = None
-        # What these tests write is never needed after the machine has lost its power.
+        # The tests' data need not survive a power loss.
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.execute(f"ALTER SYSTEM SET {setting} = off")
         self.execute("SELECT pg_reload_conf()")
 
     def psql(self, script: str) -> str:
-        """What PostgreSQL's own client says of a script, which may change the database."""
+        """Return what PostgreSQL's own client prints for a script, which may change the database."""
         return str(self._server.psql(script))
 
     def address_of(self, database: str) -> str:
@@ -56,7 +56,7 @@ class PostgresServer:
         try:
             yield self.address_of(name)
         finally:
-            # Also where a test left a connection of a process that it killed.
+            # Also if a test left a connection of a process that it killed.
             self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _migrated_template(self) -> str:
@@ -76,6 +76,6 @@ def _sqlite_template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "routewatch.db"
         migrate(f"sqlite:///{path}")
-        # Whatever was written has to be in the one file.
+        # Everything written has to be in the one file.
         assert not path.with_name("routewatch.db-wal").exists()
         return path.read_bytes()

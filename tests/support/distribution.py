@@ -13,13 +13,13 @@ PREFECT = "prefect_server"
 """The fixture, and the group of all files that use it."""
 
 ONE_GROUP_A_CASE = "tests/reports/renderers/test_fuzz.py"
-"""Its tests share what is drawn of a document, and no two documents share anything."""
+"""Its tests share what is rendered of a document, and no two documents share anything."""
 
 LONGEST = (
     PREFECT, "tests/deployments/service/test_serve.py", "tests/dashboard/test_browser.py",
     "tests/system/test_delivery_chaos.py", "tests/deployments/cli/test_app.py", ONE_GROUP_A_CASE,
 )  # fmt: skip
-"""How the names of the groups begin that take longest: they come first, so that nothing of them is left at the end."""
+"""Prefixes of the slowest groups: they run first, so that none of them is left at the end."""
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types
@@ -30,7 +30,7 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no type
 
 
 def group_of(nodeid: str, root: Path) -> str:
-    """The name of the group that a test belongs to."""
+    """Return the name of the group that a test belongs to."""
     path, _, name = nodeid.partition("::")
     if path == ONE_GROUP_A_CASE:
         return path + name[name.find("[") :]
@@ -38,7 +38,7 @@ def group_of(nodeid: str, root: Path) -> str:
 
 
 def place_in_line(item: pytest.Item) -> tuple[int, bool]:
-    """For sorting: by group, and in Prefect's those first that want the server, which ends with the others."""
+    """Sort by group, and in Prefect's group put tests that need the server first, which ends with the others."""
     group = group_of(item.nodeid, item.config.rootpath)
     ctx = next((ctx for ctx, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
     fixtures: Any = getattr(item, "fixturenames", ())

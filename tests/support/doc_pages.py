@@ -30,9 +30,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A command as a page shows it, and its words, with something in the place of each placeholder.
+    """A command as a page shows it, and its words, with a value for each placeholder.
 
-    One that is only named in the text need not be whole.
+    One that is only named in the text need not be complete.
     """
 
     page: str
@@ -42,21 +42,21 @@ class Command:
 
 
 GENERATED = ROOT / "docs" / "commands.md"
-"""It shows every command by its name, and is held against the command line itself."""
+"""It shows every command by its name, and is compared with the command line itself."""
 
 
 def blocks(*languages: str) -> list[Block]:
-    """The blocks of all pages in these languages."""
+    """Return the blocks of all pages in these languages."""
     return [block for page in PAGES for block in _blocks(page) if block.language in languages]
 
 
 def named_files(page: Path) -> dict[str, str]:
-    """The files that a page shows: their names stand before the block, as in: it is the file `log.csv`."""
+    """Return the files that a page shows: their names stand before the block, as in: it is the file `log.csv`."""
     return dict(_NAMED.findall(page.read_text(encoding="utf-8")))
 
 
 def commands(program: str) -> list[Command]:
-    """What all pages show of a program, in blocks, in indented lines and in the text."""
+    """Return what all pages show of a program, in blocks, in indented lines and in the text."""
     pages = [page for page in PAGES if page != GENERATED]
     shown = [(page, line, is_whole) for page in pages for line, is_whole in _lines(page)]
     return [command for page, line, is_whole in shown for command in _commands(page, line, program, is_whole=is_whole)]
@@ -71,7 +71,7 @@ def _blocks(page: Path) -> Iterator[Block]:
 
 
 def _lines(page: Path) -> Iterator[tuple[str, bool]]:
-    """The lines that may hold commands, and whether these are whole."""
+    """Yield the lines that may contain commands, and whether these are complete."""
     shell = [block.text for block in _blocks(page) if block.language == "sh"]
     rest = _FENCE.sub("", page.read_text(encoding="utf-8"))
     yield from ((line, True) for text in (*shell, "\n".join(_INDENTED.findall(rest))) for line in text.splitlines())
@@ -82,7 +82,7 @@ def _commands(page: Path, line: str, program: str, *, is_whole: bool) -> Iterato
     for part in line.split(" && "):
         found = re.match(rf"\s*(?:\.venv/bin/)?{re.escape(program)} (.*)", part)
         if found is not None:
-            # What is optional is shown in brackets.
+            # Options are shown in brackets.
             words = shlex.split(re.sub(r"(?<!\S)\[([^]]+)\]", r"\1", found[1]), comments=True)
             filled = tuple(_PLACEHOLDERS.get(word, word) for word in words)
             yield Command(str(page.relative_to(ROOT)), part.strip(), filled, is_whole)

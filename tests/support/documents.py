@@ -210,9 +210,9 @@ def cost(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US
 def optimization(
     depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US", times: int = 1
 ) -> OptimizationReport:
-    """Fourteen days with one change kept, one taken back, one under observation, and two that wait for a decision.
+    """Fourteen days with one change kept, one reverted, one under observation, and two pending approval.
 
-    Where there is a number of `times`, all that was changed is there so often.
+    Where there is a number of `times`, each change occurs so often.
     """
     full = performance(depth, paper=paper, locale=locale)
     return OptimizationReport(
@@ -279,7 +279,7 @@ def empty_optimization() -> OptimizationReport:
 def usage(depth: Depth = "detailed", *, paper: Paper = "A4", locale: str = "en_US", teams: int = 1) -> UsageReport:
     """Fourteen days against fourteen before: one team grew, one model is new, one is gone, one day stood out.
 
-    Where there is a number of `teams`, each is there so often.
+    Where there is a number of `teams`, each occurs so often.
     """
     full = performance(depth, paper=paper, locale=locale)
     return UsageReport(

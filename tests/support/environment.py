@@ -13,14 +13,14 @@ OWN = frozenset({
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    """The variables for a process that a test starts: the few of a machine, and `more`."""
+    """Return the variables for a process that a test starts: the few of a machine, and `more`."""
     return {name: value for name, value in os.environ.items() if name in KEPT} | more
 
 
 def scrub_environment() -> None:
-    """Take every variable out of this process that could make a test pass here and fail elsewhere.
+    """Remove every variable from this process that could make a test pass here and fail elsewhere.
 
-    PYTHONUNBUFFERED once hid that a command kept back what it said, PREFECT_API_URL would send runs elsewhere.
+    PYTHONUNBUFFERED once hid that a command buffered its output, PREFECT_API_URL would send runs elsewhere.
     """
     for name in os.environ.keys() - KEPT - OWN:
         if not name.startswith("PYTEST_"):

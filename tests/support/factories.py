@@ -19,12 +19,12 @@ DEFAULTS: dict[str, Any] = dict.fromkeys(SELECTION_SCHEMA) | {"timestamp": MONDA
 
 
 def selections(*rows: dict[str, Any]) -> pl.DataFrame:
-    """A frame as the fold reads it, from rows that name only what matters."""
+    """Return a frame as a rollup update reads it, from rows that name only the relevant columns."""
     return pl.DataFrame([DEFAULTS | row for row in rows], schema=SELECTION_SCHEMA, orient="row")
 
 
 def hours(*rows: dict[str, Any], zone: str = "UTC", target_ms: float = 2000.0) -> pl.DataFrame:
-    """Hourly rollups of such rows."""
+    """Return hourly rollups of such rows."""
     return roll_up(selections(*rows), zone, target_ms)[Level.HOUR]
 
 

@@ -1,4 +1,4 @@
-"""Golden files: what a component gives, kept to be compared with."""
+"""Golden files: a component's output, stored for comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.paths import GOLDEN
 
 
 def compared(name: str, text: str) -> None:
-    """Compare with a file below tests/golden; ROUTEWATCH_REGOLD=1 writes it anew."""
+    """Compare with a file below tests/golden; ROUTEWATCH_REGOLD=1 rewrites it."""
     path = GOLDEN / name
     if os.environ.get("ROUTEWATCH_REGOLD"):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the doctor's checks look at, for the tests of each of them."""
+"""What the doctor's checks examine, for the tests of each of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tasks.health.runner import checks_of, run_checks
 from tests.support.contexts import NOW
 
 TIMEOUT_S = 120.0
-"""More than any check takes, on a machine that is busy too."""
+"""More than any check takes, on a busy machine too."""
 
 
 def check_context_of(ctx: AppContext, now: datetime = NOW) -> CheckContext:
@@ -27,13 +27,13 @@ def changed(ctx: AppContext, **environment: Any) -> AppContext:
 
 
 def found(name: str, check_context: CheckContext) -> CheckResult:
-    """What the check of that name finds."""
+    """Return the result of the check of that name."""
     (completed,) = run_checks([it for it in checks_of(check_context) if it.name == name], timeout_s=TIMEOUT_S)
     return completed.result
 
 
 def of(home: Path, settings: dict[str, Any] | None = None, **environment: Any) -> CheckContext:
-    """A context without a database."""
+    """Return a context without a database."""
     return CheckContext(
         Environment(home=home, **environment), parse_settings(settings or {}, "test"), clock=lambda: NOW
     )

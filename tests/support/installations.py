@@ -1,4 +1,4 @@
-"""Routewatch as it is installed, and folders whose modules are called as ours."""
+"""Installed Routewatch, and folders whose modules have the names of ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 OURS = ("models", "tasks", "reports", "flows", "dashboard", "deployments", "examples", "docs", "tests", "benchmarks")
-"""The names of the checkout's folders, none of which an application may meet."""
+"""The names of the checkout's folders, none of which an application may import by accident."""
 INSIDE = ("client", "selection", "database", "errors")
 """The modules of the package that a router imports: an application may have these too."""
 
@@ -26,7 +26,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def install(wheel: Path, folder: Path) -> Path:
-    """The interpreter of a new environment that holds the wheel, and that borrows what it needs from this one.
+    """Return the interpreter of a new environment that has the wheel, and that borrows its dependencies from this one.
 
     Only `.pth` files of an environment's own folder are read, so this one's editable Routewatch is not among it.
     """
@@ -41,19 +41,19 @@ def install(wheel: Path, folder: Path) -> Path:
 
 
 def clean_environment(more: dict[str, str] | None = None) -> dict[str, str]:
-    """This process's variables without those that would tell a program how to run or where to look for modules."""
+    """Return this process's variables without those that control how a program runs or where it finds modules."""
     own = ("ROUTEWATCH_", "PREFECT_", "PYTHON")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | (more or {})
 
 
 def write_modules(folder: Path) -> None:
-    """Modules of an application, which fail where anybody but itself imports them."""
+    """Write modules of an application, which fail if anybody but the application imports them."""
     for name in (*OURS, *INSIDE):
         (folder / f"{name}.py").write_text(f"raise RuntimeError('the application has {name} to itself')\n")
 
 
 def write_packages(folder: Path) -> None:
-    """Packages of an application, which have nothing in them that Routewatch needs."""
+    """Write packages of an application, which contain nothing that Routewatch needs."""
     for name in (*OURS, *INSIDE):
         (folder / name).mkdir()
         (folder / name / "__init__.py").write_text("class Base: ...\n")

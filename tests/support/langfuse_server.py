@@ -1,4 +1,4 @@
-"""A server that answers as Langfuse's public API is documented to, told which rows it has and what goes wrong."""
+"""A server that answers as Langfuse's public API is documented to, with given rows and faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GROUPS = {
 
 @dataclass
 class Langfuse:
-    """`older` is a server that has only the pages by number. Each of `troubles` befalls one request."""
+    """`older` is a server that has only the numbered pages. Each of `troubles` fails one request."""
 
     port: int = 0
     older: bool = False
@@ -44,7 +44,7 @@ class Langfuse:
         return f"http://{PUBLIC}:{SECRET}@{HOST}:{self.port}"
 
     def answer(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
-        """Status and body for a request."""
+        """Return status and body for a request."""
         known = {
             "/api/public/v2/observations": self._observations, "/api/public/observations": self._old_observations,
             "/api/public/v3/scores": self._scores, "/api/public/v2/scores": self._old_scores,
@@ -100,7 +100,7 @@ class Langfuse:
 
 @contextmanager
 def langfuse(**options: Any) -> Iterator[Langfuse]:
-    """A running server."""
+    """Run a server."""
     target = Langfuse(**options)
 
     class Handler(BaseHTTPRequestHandler):
@@ -174,7 +174,7 @@ def _numbered(rows: list[dict[str, Any]], query: dict[str, str]) -> dict[str, An
 
 
 def _with_subject(row: dict[str, Any]) -> dict[str, Any]:
-    """As the newer path has it: one object says what a score is of."""
+    """As in the newer path: one object identifies what a score belongs to."""
     plain = {name: value for name, value in row.items() if name not in ("observationId", "traceId", "sessionId")}
     if row.get("observationId"):
         return plain | {"subject": {"kind": "observation", "id": row["observationId"], "traceId": row.get("traceId")}}

@@ -123,6 +123,6 @@ def sample() -> SampleMessage:
 
 
 def endless(name: str) -> AlertMessage:
-    """200 alerts whose names are as long as a name can be."""
+    """Return 200 alerts with names of the maximum length."""
     long = (name * 200)[:200]
     return alerts(*(alert_notification(alert_id=number, subject=long, detail=long) for number in range(200)))

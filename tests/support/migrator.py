@@ -1,7 +1,7 @@
-"""A process that starts migrations when it is told to, each a copy of itself: loading everything anew takes a second.
+"""A process that forks migrations on request, because importing everything again takes a second.
 
 It reads lines of an address and a number of statements, after which that migration waits to be killed (0: never), and
-writes what comes of each: "waits PID", "done" or "failed".
+writes the result of each: "waits PID", "done" or "failed".
 """
 
 from __future__ import annotations

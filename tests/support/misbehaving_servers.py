@@ -1,4 +1,4 @@
-"""Real servers on the loopback that behave badly: at random, but for the same message in the same way each time."""
+"""Real servers on the loopback that misbehave at random, but the same way for the same message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STALL_S = 2.0
 
 @dataclass
 class Unruly:
-    """What was accepted, by id, each as often as it came; what was done to senders, by its name."""
+    """What was accepted, by id, each as often as it came; the misbehaviours, by name."""
 
     accepted: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class Unruly:
         return f"{dict(self.done)}; accepted {self.accepted.total()} of {len(self.accepted)} ids"
 
     def choice(self, key: str, behaviours: dict[str, int]) -> str:
-        """One of the behaviours by their weights, another at each try."""
+        """Return one of the behaviours by their weights, another at each try."""
         with self._lock:
             self._tries[key] += 1
             rng = random.Random(f"{key}:{self._tries[key]}")  # noqa: S311 - no secret
@@ -46,7 +46,7 @@ class Unruly:
             return chosen
 
     def accept(self, key: str) -> bool:
-        """Count it; whether it is new."""
+        """Count it; return whether it is new."""
         with self._lock:
             self.accepted[key] += 1
             return self.accepted[key] == 1
@@ -130,7 +130,7 @@ def unruly_hook() -> Iterator[Unruly]:
                 case "stall" | "kept, then stall":
                     over.wait(STALL_S)
                 case "hang up":
-                    # A reset instead of a farewell.
+                    # A reset instead of an orderly close.
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.connection.close()
                 case "kept, then cut off":
@@ -154,7 +154,7 @@ def unruly_hook() -> Iterator[Unruly]:
         request_queue_size = 128
 
         def handle_error(self, *_: object) -> None:
-            """A sender that was killed in the middle is what the test is about."""
+            """The test is about a sender that was killed in the middle."""
 
     server = Server((HOST, 0), Handler)
     unruly.port = server.server_address[1]

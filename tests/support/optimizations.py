@@ -1,4 +1,4 @@
-"""Parts of the sample report about optimizations: one kept, one taken back, one under observation, one that waits."""
+"""Parts of the sample report about optimizations: one kept, one reverted, one under observation, one pending."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ WATCHED = Verdict(
 
 
 def applied() -> tuple[AppliedOptimization, ...]:
-    """Three optimizations, by time: one of two keys kept, one taken back with that on record, one under observation."""
+    """Return three optimizations, by time: one of two keys kept, one reverted, which is on record, one observed."""
     cache = {
         "type": "cache_optimization", "applied_at": _at(29, 4, 9), "optimization_id": 9, "state": "kept",
         "reason": "24.1 % of the selections were slower than 2 s", "verdict": KEPT,
@@ -153,7 +153,7 @@ def applied() -> tuple[AppliedOptimization, ...]:
 
 
 def history() -> tuple[ConfigHistoryEntry, ...]:
-    """What `applied` wrote, and what a person did beside it."""
+    """Return what `applied` wrote, and what a person did beside it."""
     by_us = tuple(
         ConfigHistoryEntry(
             key=change.key, from_value=change.from_value, to_value=change.to_value, changed_at=change.applied_at,
@@ -218,7 +218,7 @@ def bottlenecks() -> tuple[Bottleneck, ...]:
 
 
 def recommendations() -> tuple[Recommendation, ...]:
-    """By score: one that waits and may be decided on by a click, one that waits without a link, one deferred."""
+    """Return by score: one pending approval by a click, one pending without a link, one deferred."""
     return (
         Recommendation(
             type="model_selection",
@@ -293,7 +293,7 @@ def recommendations() -> tuple[Recommendation, ...]:
 
 
 def savings(estimated: Savings) -> OptimizationSavings:
-    """Less what was lost while one change was observed."""
+    """Return the savings less what was lost while one change was observed."""
     return OptimizationSavings(
         estimated=estimated,
         measured_usd=_range(68.66, 48.3, 86.2),
@@ -317,7 +317,7 @@ def baselines() -> Baselines:
 
 
 def no_baselines() -> Baselines:
-    """Of a period in which nothing can be told."""
+    """Return the optimizations of a period without data."""
     reason = "no cost is known"
     unknown = {
         name: Baseline(name=name, cost_usd=None, accuracy=None, covered_share=0.0, reason=reason)

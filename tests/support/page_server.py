@@ -1,4 +1,4 @@
-"""The live page's server, really listening on the loopback, for tests that ask it by HTTP."""
+"""The live page's server, really listening on the loopback, for tests that call it by HTTP."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def app_context(engine: Engine, home: Path, *, tokens: str | None = TOKENS) -> A
 
 @contextmanager
 def serving(ctx: AppContext, *, host: str = HOST) -> Iterator[httpx.Client]:
-    """A client of a server of the app, which neither folds nor delivers by itself."""
+    """Run a client of a server of the app, which neither updates rollups nor delivers."""
     with listening(ctx, host=host) as (address, _), httpx.Client(base_url=address, timeout=120) as client:
         yield client
 
@@ -73,8 +73,8 @@ def bearing(token: str) -> dict[str, str]:
 
 
 def filled(engine: Engine, home: Path) -> AppContext:
-    """A workplace with two hundred counted selections, a config key and a report with its files."""
-    # Not a constant of the module: a long run may come here when that is no longer fresh.
+    """Return a context with two hundred counted selections, a config key and a report with its files."""
+    # Not a constant of the module: in a long run it would be outdated by now.
     now = datetime.now(UTC)
     ctx = app_context(engine, home)
     rows = ({"timestamp": now - timedelta(minutes=1 + number), "model_id": ("swift", "atlas")[number % 2],

@@ -1,4 +1,4 @@
-"""Where each text of a PDF stands, read from the finished file: with the widths of the fonts that are inside."""
+"""Where each text of a PDF stands, read from the finished file, with the widths of the embedded fonts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _START: Matrix = (1, 0, 0, 1, 0, 0)
 _PAINTS = {"S", "s", "f", "F", "f*", "B", "B*", "b", "b*"}
 _STRING = re.compile(r"<([0-9A-Fa-f]*)>|(-?\d*\.?\d+)")
 _ASCENT, _DESCENT = 0.7, 0.15
-"""Of a letter's height above and below its line: what most letters really fill."""
+"""Of a character's height above and below its line: what most characters really fill."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Text:
     tag: str
 
     def covers(self, other: Text, *, at_least: float) -> bool:
-        """Whether both stand on one another by more than `at_least` points in both directions."""
+        """Return whether both overlap by more than `at_least` points in both directions."""
         wide = min(self.right, other.right) - max(self.left, other.left)
         high = min(self.bottom, other.bottom) - max(self.top, other.top)
         return min(wide, high) > at_least
@@ -49,7 +49,7 @@ class Sheet:
 
 
 def sheets_of(pdf: bytes) -> list[Sheet]:
-    """Every page with its texts, in the order of drawing."""
+    """Return every page with its texts, in the order of drawing."""
     return [_Pen(number, page).sheet for number, page in enumerate(PdfReader(io.BytesIO(pdf)).pages, start=1)]
 
 
@@ -62,7 +62,7 @@ class _Font:
 
 
 class _Pen:
-    """Draws a page's content as far as texts go."""
+    """Interprets a page's content as far as texts go."""
 
     def __init__(self, number: int, page: Any) -> None:
         box = page.mediabox
@@ -128,7 +128,7 @@ class _Pen:
             )
 
     def write(self, strings: str) -> None:
-        """Adds what one operator shows, as a box around it; the advance of each glyph is its width in the font."""
+        """Add what one operator shows, as a box around it; the advance of each glyph is its width in the font."""
         advance, letters = 0.0, ""
         for found in _STRING.finditer(strings):
             if found[2]:

@@ -1,4 +1,4 @@
-"""Prefect's own server, one for all tests of a process that want one: it takes seconds to start."""
+"""Prefect's own server, one for all tests of a process that need one: it takes seconds to start."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import httpx
 from tests.support.waiting import until
 
 START_TIMEOUT_S = 600
-"""However busy the machine is; the server is there long before."""
+"""However busy the machine is; the server starts long before."""
 KINDS = {"flows": "id", "block_documents": "id", "artifacts": "id", "work_pools": "name"}
-"""What the server keeps, with what tells one from another."""
+"""What the server stores, with what distinguishes the records."""
 
 
 class PrefectServer:
-    """Starts when it is asked for, and ends with the first test that must not find it."""
+    """Starts on request, and ends with the first test that must not find it."""
 
     def __init__(self) -> None:
         self._started: ExitStack | None = None
 
     def start(self) -> None:
-        """Prefect's settings name it from here on."""
+        """Start it; Prefect's settings name it from here on."""
         if self._started is None:
             from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
 
@@ -32,7 +32,7 @@ class PrefectServer:
             self._started.enter_context(prefect_test_harness(server_startup_timeout=START_TIMEOUT_S))
 
     def clear(self) -> None:
-        """Forget every flow with its deployments and runs, and whatever else was made by hand."""
+        """Delete every flow with its deployments and runs, and other records made by hand."""
         from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
 
         with httpx.Client(base_url=str(PREFECT_API_URL.value()), timeout=START_TIMEOUT_S) as client:
@@ -41,7 +41,7 @@ class PrefectServer:
                     until(partial(_is_gone, client, f"{kind}/{found[key]}"))
 
     def end(self) -> None:
-        """Prefect's settings are again what they were."""
+        """Stop it; Prefect's settings are restored."""
         if self._started is not None:
             started, self._started = self._started, None
             started.close()
@@ -49,7 +49,7 @@ class PrefectServer:
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-# While it still writes what was sent to it before, the server answers that it is busy.
+# While it still writes earlier data, the server answers that it is busy.
 
 
 def _listed(client: httpx.Client, kind: str) -> Iterator[dict[str, Any]]:

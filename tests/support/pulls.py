@@ -1,4 +1,4 @@
-"""Pulling from a source into a database, as the tests of the sources do it."""
+"""Pull from a source into a database, for the tests of the sources."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ MINUTE = timedelta(minutes=1)
 
 
 def bring(engine: Engine, kind: str, location: object, since: datetime | None = None, **settings: Any) -> PullStats:
-    """Pull a source of a kind, from where it was left."""
+    """Pull a source of a kind, from where the last pull stopped."""
     given = SourceSettings(location=str(location), **settings)
     return pull(engine, kind, open_source(kind, given), given, START + timedelta(days=1), since=since)
 
 
 def stored(engine: Engine) -> dict[str, dict[str, Any]]:
-    """All selections by their request id, without what is NULL in them."""
+    """Return all selections by their request id, without NULL values."""
     with reading(engine) as connection:
         rows = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).mappings()
         return {

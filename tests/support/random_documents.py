@@ -1,6 +1,6 @@
 """Random report documents of every template, with what is known to break layouts: built from the models' own types.
 
-A template or field that is added to the document is in them from then on.
+A template or field that is added to the document is included automatically.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _SHARES = ("rate", "share", "accuracy", "efficiency", "satisfaction", "used", "c
 
 @dataclass(frozen=True)
 class Dice:
-    """How a document is thrown. `rows` bounds every list, `most` those that have a row a model or a team.
+    """How a document is drawn. `rows` bounds every list, `most` those that have a row a model or a team.
 
-    `unknown` is the share of what may be unknown that is; `powers` are those of ten that numbers lie between.
+    `unknown` is the share of optional values that are unknown; numbers lie between the `powers` of ten.
     """
 
     seed: int = 1
@@ -92,7 +92,7 @@ CASES = {
     ),
     "all unknown": Dice(rows=(1, 3), unknown=1.0, depth="summary", zone="America/St_Johns"),
 }
-"""Of each combination that is known to break something, one: drawing them all takes time.
+"""One of each combination that is known to break something: rendering them all takes time.
 
 Sixty models are more than a table has rows.
 """
@@ -100,16 +100,16 @@ Sixty models are more than a table has rows.
 BIG_CASES = {
     "300 models, tiny and huge numbers": replace(CASES["60 models, tiny and huge numbers"], most=(300, 300)),
 }
-"""What takes longest to draw."""
+"""The slowest to render."""
 
 
 def thrown(template: type[Any], dice: Dice) -> Any:
-    """A document of a template: the same for the same dice."""
+    """Return a document of a template: the same for the same dice."""
     return _Thrower(dice).document(template)
 
 
 def random_dice(seed: int) -> Dice:
-    """Dice that are thrown themselves."""
+    """Return randomly drawn dice."""
     chance = random.Random(seed)  # noqa: S311 - chance must repeat, not surprise
     case = replace(chance.choice(list(CASES.values())), seed=seed)
     return replace(
@@ -144,11 +144,11 @@ class _Thrower:
         }
 
     def document(self, template: type[Any]) -> Any:
-        """Everything as its type allows, of a period that all its parts are about."""
+        """Draws everything as its type allows, of a period that all its parts are about."""
         return self.part(template, kind="custom", metrics=("all",), depth=self.dice.depth, locale=self.dice.locale)
 
     def part(self, model: type[Any], **known: object) -> Any:
-        """One object of a model, field by field; what the model fixes by a default of one value stays."""
+        """Draw one object of a model, field by field; a field fixed by a default of one value stays."""
         if not known and model in self.made:
             return self.made[model]()
         values = self.fields_of(model, known)
@@ -156,7 +156,7 @@ class _Thrower:
             values["count"] += 1
         if {"count", "before"} <= values.keys() and values["change"] is not None:
             change = values["count"] - values["before"]
-            # What stands among the movers has changed beyond chance: its interval leaves 0 out.
+            # A mover has a statistically significant change: its interval excludes 0.
             values["change"] = self.interval(change, most=0.9 * abs(change) if model is Mover else math.inf)
         return model(**values)
 
@@ -200,7 +200,7 @@ class _Thrower:
     # --- texts and numbers --------------------------------------------------------------------------------------------
 
     def count(self, kind: Any) -> int:
-        """How many of them: as many as there are models where each is of one model, team or class."""
+        """Draw how many of them: as many as there are models where each is of one model, team or class."""
         fields = getattr(kind, "model_fields", {}).keys()
         per_group = "model_id" in fields or ("complexity" in fields and "moves" not in fields)
         per_group = per_group or ("name" in fields and "dimension" not in fields)
@@ -217,7 +217,7 @@ class _Thrower:
         return before.get(name, "") + self.name()
 
     def name(self) -> str:
-        """One of the names; of a short one, more until it has the 80 letters of an endless one or stands alone."""
+        """Draw one of the names; repeat a short one up to the 80 characters of an endless one, or use it alone."""
         word = self.chance.choice(self.dice.names)
         if self.dice.names is ENDLESS:
             return (word * 80)[:76] + f"{self.chance.randint(0, 9999):04d}"
@@ -236,7 +236,7 @@ class _Thrower:
         return max(1, round(size)) if kind is int else size
 
     def measured(self, model: type[Any], metric: str) -> Any:
-        """Numbers of one metric, of which a share is one from 0 to 1."""
+        """Draw numbers of one metric, of which a share is one from 0 to 1."""
         shares = any(part in metric.lower() for part in _SHARES)
         thrower = _Thrower(
             replace(self.dice, seed=self.chance.randrange(2**31), powers=(-3, 0) if shares else self.dice.powers)
@@ -244,7 +244,7 @@ class _Thrower:
         return model(**thrower.fields_of(model, {"metric": metric}))
 
     def kpi(self, name: KpiName) -> Kpi:
-        """With the limits of the product; of the response time the value may be anything."""
+        """Draw one with the product's limits; of the response time the value may be anything."""
         limits = PerformanceMetrics().of(name)
         value = (
             None
@@ -266,7 +266,7 @@ class _Thrower:
         return Coverage(known=known, of=of, share=known / of if of else 0.0)
 
     def interval(self, middle: float | None = None, most: float = math.inf) -> Interval:
-        """Around a number, or around any; its bounds no further from it than `most`."""
+        """Draw one around a number, or around any; its bounds no further from it than `most`."""
         middle = self.number(float, "") * self.chance.choice((1, 1, -1)) if middle is None else middle
         half = min(most, self.number(float, ""))
         if self.chance.random() < self.dice.unknown:
@@ -274,7 +274,7 @@ class _Thrower:
         return Interval(estimate=middle, low=middle - half, high=middle + half)
 
     def in_order(self, model: type[Any], **known: object) -> Any:
-        """Percentiles that rise, as percentiles do."""
+        """Draw rising percentiles."""
         made = _Thrower(replace(self.dice, seed=self.chance.randrange(2**31))).fields_of(model, known)
         names = [name for name in ("p50_response_time", "p95_response_time", "p99_response_time") if name in made]
         times = sorted(made[name] for name in names if made[name] is not None)
@@ -288,7 +288,7 @@ class _Thrower:
     # --- charts -------------------------------------------------------------------------------------------------------
 
     def charts(self) -> Charts:
-        """A timeline of every hour, each with its selections or none; bins that follow one another; the whole week."""
+        """Draw a timeline of every hour, each with its selections or none; adjacent bins; the full week."""
         if self.dice.most == (0, 0):
             return Charts(
                 bucket="hour", timeline=tuple(map(self.nothing, range(self.dice.hours))), distribution=(), heatmap=()

@@ -1,4 +1,4 @@
-"""Real servers on the loopback for the tests of delivery: SMTP and HTTP, told what to answer."""
+"""Real servers on the loopback for the tests of delivery: SMTP and HTTP, with configured answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _knows(_server: Any, _session: Any, _envelope: Any, _mechanism: str, login: 
 
 
 LOGIN: dict[str, Any] = {"auth_required": True, "auth_require_tls": False, "authenticator": _knows}
-"""What makes a `mailbox` want a login: of ops, by the password right."""
+"""Makes a `mailbox` require a login: user ops with the right password."""
 
 
 @dataclass
@@ -60,9 +60,9 @@ class Hook:
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     holds_until: Event | None = None
-    """What it waits for before it answers anything."""
-    tells: tuple[int, Event] | None = None
-    """After how many requests it tells whom."""
+    """The event that it waits for before it answers anything."""
+    signals: tuple[int, Event] | None = None
+    """After how many requests it sets which event."""
 
     @property
     def url(self) -> str:
@@ -91,8 +91,8 @@ def hook() -> Iterator[Hook]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             target.requests.append((dict(self.headers.items()), body))
-            if target.tells is not None and len(target.requests) >= target.tells[0]:
-                target.tells[1].set()
+            if target.signals is not None and len(target.requests) >= target.signals[0]:
+                target.signals[1].set()
             if target.holds_until is not None:
                 target.holds_until.wait()
             status, headers = target.answers.pop(0) if len(target.answers) > 1 else target.answers[0]
@@ -118,7 +118,7 @@ def hook() -> Iterator[Hook]:
 
 @contextmanager
 def serving(serve: Callable[[socket.socket, Event], object]) -> Iterator[int]:
-    """A server that does with each connection what it is told; its port."""
+    """Run a server that handles each connection with the given function; return its port."""
     over = Event()
 
     def accept() -> None:

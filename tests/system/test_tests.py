@@ -1,4 +1,4 @@
-"""The tests themselves: each stands beside what it tests, by itself, and knows no more than a user of that does."""
+"""The tests themselves: each stands beside the module that it tests, alone, and uses only public names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.paths import ROOT
 TESTS = ROOT / "tests"
 FILES = sorted(TESTS.rglob("*.py"))
 OF_NO_PACKAGE = {"docs", "golden", "security", "support", "system"}
-"""Folders of what is nobody's alone."""
+"""Folders of shared files."""
 
 FOREIGN = {"_exit", "_parameter_openapi_schema", "_protected_args", "_record"}
 """Private names of other libraries that have no public one for it."""
@@ -24,7 +24,7 @@ PRIVATE_IMPORT = re.compile(r"from (?!typer|__future__)[\w.]+ import [\w, ()]*\b
 
 
 def found_in(tree: ast.AST) -> Iterator[str]:
-    """What a module takes of others that begins with an underscore."""
+    """Yield the names beginning with an underscore that a module imports from others."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and _is_private(node.attr):
             is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")

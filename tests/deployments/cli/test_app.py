@@ -1,4 +1,4 @@
-"""The command line, as a user calls it: exit statuses, one clear line for every fault, and nothing half-written."""
+"""The command line as users call it: exit statuses, one clear line for every error, and nothing half-written."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def test_init_creates_the_database_and_can_be_repeated(tmp_path: Path) -> None:
     assert "up to date" in second.stdout
 
 
-def test_from_a_terminal_nothing_is_told_to_the_makers_of_prefect(home: Path) -> None:
+def test_from_a_terminal_no_telemetry_is_sent_to_prefect(home: Path) -> None:
     outer, inner = pty.openpty()
-    # A machine of one's own: on a build server Prefect tells nothing anyway.
+    # As on a desktop: on a build server Prefect sends no telemetry anyway.
     environment = {name: value for name, value in clean_environment().items() if name != "CI"}
     done = subprocess.run(
         [str(ROUTEWATCH), "optimizations", "list"],
@@ -85,7 +85,7 @@ def test_a_wrong_call_ends_with_status_2_and_one_line(home: Path, arguments: tup
     fault(home, *arguments, status=2)
 
 
-def test_a_former_name_of_a_command_is_told_with_the_new_one(home: Path) -> None:
+def test_a_former_command_name_is_answered_with_the_new_one(home: Path) -> None:
     done = call(home, "deliveries", "sample", "nobody")
     assert (done.returncode, done.stdout) == (2, "")
     former, wrong = done.stderr.splitlines()
@@ -97,14 +97,14 @@ def test_a_process_of_a_wrong_call_ends_so_too(home: Path) -> None:
     the_fault_of(call_process(home, "run", "yearly"), 2)
 
 
-def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -> None:
+def test_every_settings_error_is_reported_at_once_with_its_path(home: Path) -> None:
     path = home / "settings.json"
     path.write_text('{"timezone": "Mars/Base", "budgets": 3, "optimizer": {"mode": "yes"}}')
     line = fault(home, "config", "get", status=2, env={"ROUTEWATCH_SETTINGS": str(path)})
     assert all(part in line for part in ("timezone", "budgets: is no known setting", "optimizer.mode"))
 
 
-def test_a_database_that_is_away_is_told_without_its_password(home: Path) -> None:
+def test_an_unreachable_database_is_reported_without_its_password(home: Path) -> None:
     address = "postgresql://ops:hunter2@127.0.0.1:9/routewatch"
     for arguments in (("init",), ("run", "daily"), ("report", "performance"), ("import", str(home / "x.csv"))):
         line = fault(home, *arguments, status=1, env={"ROUTEWATCH_DATABASE_URL": address})
@@ -116,11 +116,11 @@ def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
     assert "run `routewatch init`" in fault(tmp_path, "config", "get", status=1)
 
 
-def test_a_file_that_is_not_there_is_told(home: Path) -> None:
+def test_a_missing_file_is_reported(home: Path) -> None:
     assert "nowhere.csv" in fault(home, "import", "nowhere.csv", status=1)
 
 
-def test_good_rows_are_kept_and_bad_ones_told(home: Path) -> None:
+def test_valid_rows_are_kept_and_rejected_ones_reported(home: Path) -> None:
     path = home / "log.csv"
     path.write_text("timestamp,model_id,cost_usd\n2026-09-07T08:00:00Z,m,1\n2026-09-07T08:00:00Z,m,-1\n")
     done = call(home, "import", str(path))
@@ -155,7 +155,7 @@ def test_of_several_formats_each_is_a_file_of_that_name(home: Path) -> None:
 
 
 def test_a_report_is_sent_to_the_recipients_that_are_named_and_to_each_once(home: Path) -> None:
-    """In the dry run; whoever is named later gets the report that is stored."""
+    """In the dry run; a recipient named later gets the stored report."""
     addresses = {"head": ["mailto:head@example.org"], "team": ["mailto:team@example.org"]}
     settings = {
         "delivery": {"mode": "files", "recipients": addresses},
@@ -176,7 +176,7 @@ def test_a_report_is_sent_to_the_recipients_that_are_named_and_to_each_once(home
     assert "no address is set for nobody" in fault(home, *asked, "nobody", status=2, env=env)
 
 
-def test_a_sample_is_sent_listed_and_what_was_given_up_sent_again(home: Path) -> None:
+def test_a_test_message_is_sent_and_listed_and_dead_letters_are_requeued(home: Path) -> None:
     settings = {"delivery": {"mode": "files", "recipients": {"ops": ["mailto:ops@example.org"]}}}
     (home / "settings.json").write_text(json.dumps(settings))
     env = {"ROUTEWATCH_SETTINGS": str(home / "settings.json")}

@@ -1,4 +1,4 @@
-"""The timetable on a Prefect server, for workers, with PostgreSQL: applied once however often, and no run lost."""
+"""Schedules on a Prefect server, for workers, with PostgreSQL: applied once however often, and no run lost."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Site:
         return done.stdout + done.stderr
 
     def deploy(self, *arguments: str, status: int = 0) -> str:
-        """`routewatch deploy` within this process, whose Prefect asks the same server."""
+        """Run `routewatch deploy` within this process, whose Prefect uses the same server."""
         done = call(self.home, "deploy", *arguments, env=self.environment)
         assert done.returncode == status, done
         return done.stdout + done.stderr
@@ -110,7 +110,7 @@ class Site:
         return str(self.post(f"deployments/{deployment}/create_flow_run", **asked)["id"])
 
     def shape(self) -> dict[str, Any]:
-        """All that two ways to deploy must agree on."""
+        """Return what two ways to deploy must agree on."""
         names = {flow["id"]: flow["name"] for flow in self.post("flows/filter")}
         return {
             names[it["flow_id"]]: (
@@ -126,7 +126,7 @@ class Site:
 def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, prefect_server: None
 ) -> Iterator[Site]:
-    """With the timetable on the server of all tests."""
+    """Uses the server shared by all tests."""
     from prefect.settings import PREFECT_API_URL  # noqa: PLC0415 - importing Prefect takes seconds
 
     with mailbox() as inbox, postgres_server.database(migrated=True) as address:
@@ -137,7 +137,7 @@ def site(
 
 @pytest.fixture
 def own_site(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Site]:
-    """With a server of its own, started as an operator starts one."""
+    """Starts a server of its own, as an operator starts one."""
     port = a_free_port()
     with mailbox() as inbox, postgres_server.database(migrated=True) as address:
         site = Site(tmp_path, address, inbox, f"http://127.0.0.1:{port}/api")
@@ -149,7 +149,7 @@ def own_site(tmp_path: Path, postgres_server: PostgresServer) -> Iterator[Site]:
 
 @pytest.fixture
 def ctx(own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppContext]:
-    """The site's workplace, in this process, which asks the site's server."""
+    """Open the site's context, in this process, which uses the site's server."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415 - importing Prefect takes seconds
 
     for name, value in own_site.routewatch.items():
@@ -188,7 +188,7 @@ def test_deploying_again_changes_nothing_not_what_a_person_paused_either(site: S
 
 
 def test_prefects_own_deploy_makes_the_same_of_prefect_yaml(site: Site) -> None:
-    """But for what the settings say, which it does not know."""
+    """Except what the settings say, which it does not know."""
     before = site.shape()
     site.command("python", "-m", "prefect", "--no-prompt", "deploy", "--all")
     assert site.shape() == before
@@ -209,7 +209,7 @@ def test_a_pool_of_another_kind_is_refused_and_one_of_images_needs_one(site: Sit
 
 
 def test_without_a_server_it_says_what_to_set(site: Site) -> None:
-    """And nothing of the password in the database's address, where that server is away."""
+    """Nor the password in the database's address, when that server is unreachable."""
     from models.errors import UsageError  # noqa: PLC0415
 
     environment = {name: value for name, value in site.environment.items() if name != "PREFECT_API_URL"}
@@ -219,7 +219,7 @@ def test_without_a_server_it_says_what_to_set(site: Site) -> None:
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site: Site, ctx: AppContext) -> None:
-    """kill -9 of both in the middle of a daily run: it is found and told of, and a later run makes its report, once."""
+    """kill -9 of both in the middle of a daily run: it is found and logged; a later run creates its report, once."""
     from tasks.orchestration.run_monitor import monitor_runs  # noqa: PLC0415
 
     site, now = own_site, datetime.now(UTC)
@@ -232,7 +232,7 @@ def test_a_worker_that_is_killed_with_its_run_loses_and_doubles_nothing(own_site
         made = site.run_daily(before)
         until(lambda: site.state(made) == "COMPLETED")
         assert len(site.inbox.messages) == 1
-        # Holds the run up in its middle.
+        # Blocks the run in its middle.
         lock.execute(text("LOCK TABLE rollup IN ACCESS EXCLUSIVE MODE"))
         killed = site.run_daily(yesterday)
         until(lambda: site.state(killed) == "RUNNING" and _waits_for(ctx))

@@ -27,7 +27,7 @@ from tests.support.servers import HOST, Hook, Mailbox
 
 @pytest.fixture
 def well(tmp_path: Path, inbox: Mailbox, receiver: Hook) -> dict[str, str]:
-    """The environment of a place where all is well, with a secret wherever there can be one."""
+    """Return the environment of a working installation, with a secret wherever there can be one."""
     entries = [f"http://{HOST}:{receiver.port}/hook?key=planted-in-url", "mailto:ops@example.org"]
     named = dict.fromkeys(("email", "webhook", "management"), entries)
     settings = {"delivery": {"allowPrivateAddresses": True, "recipients": named}}
@@ -53,7 +53,7 @@ def test_each_check_is_a_line_without_colour_in_a_pipe_and_nothing_is_sent(
     states = [line.split()[0] for line in lines]
     assert set(states) <= set(CheckState)
     assert summary.startswith(f"{len(lines)} checks: {states.count('ok')} ok")
-    # Prefect's server is away, and told as such; all that was set up is well.
+    # Prefect's server is unreachable, and reported as such; everything that was set up is healthy.
     failures = [line for line in lines if line.startswith("failed")]
     assert len(failures) == 1
     assert "start the server, or correct PREFECT_API_URL" in failures[0]
@@ -73,7 +73,7 @@ def test_programs_get_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert by_name["database"]["state"] == "failed"
     assert by_name["database"]["remedy"].startswith("`routewatch init` makes it")
     assert by_name["PDF"] == by_name["PDF"] | {"state": "ok", "remedy": None}
-    # To ask does not make one.
+    # A check does not create one.
     assert not (tmp_path / "routewatch.db").exists()
 
 

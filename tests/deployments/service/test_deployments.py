@@ -1,4 +1,4 @@
-"""The timetable offers what the settings do."""
+"""Prefect's deployments offer what the settings contain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_without_templates_there_is_no_form() -> None:
 
 
 def test_a_template_that_is_not_offered_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it is asked for beside the form."""
+    """Also when it is requested outside the form."""
     from flows.custom_report import custom_report  # noqa: PLC0415
 
     settings = tmp_path / "settings.json"

@@ -1,4 +1,4 @@
-"""`routewatch serve` keeps the timetable, says where everything is, mends what dies, and ends clean."""
+"""`routewatch serve` runs the schedule, prints every address, restarts what dies, and ends clean."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Served:
         return self.log.read_text()
 
     def parts(self) -> dict[str, int]:
-        """The processes of the parts, by the name that their command lines bear."""
+        """Return the processes of the parts, by the name in their command lines."""
         listed = subprocess.run(
             ["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True
         ).stdout
@@ -92,7 +92,7 @@ def served(home: Path) -> Iterator[Served]:
 
 
 def last_polled(api: str) -> str:
-    """When the timetable asked for runs last."""
+    """Return the last time when the runner polled for scheduled runs."""
     return str(httpx.get(f"{api}/deployments/name/hourly/routewatch").raise_for_status().json()["last_polled"])
 
 
@@ -102,7 +102,7 @@ def scheduled_runs(api: str) -> list[dict[str, Any]]:
 
 
 def test_it_says_where_everything_is_once_everything_is_up(served: Served, home: Path) -> None:
-    """All of it is true by then: the pages answer, and Prefect has the next run of each schedule."""
+    """What it prints is true by then: the pages answer, and Prefect has the next run of each schedule."""
     said = served.said()
     assert f"http://127.0.0.1:{served.ui_port}  no password: this machine only" in said
     assert f"http://127.0.0.1:{served.page_port}  no token: this machine only" in said
@@ -116,7 +116,7 @@ def test_it_says_where_everything_is_once_everything_is_up(served: Served, home:
 
 
 def test_its_ui_asks_the_server_that_served_it_and_no_other_page_may(served: Served) -> None:
-    """Else each page in the user's browser could start runs."""
+    """Otherwise each page in the user's browser could start runs."""
     ui = served.api.removesuffix("/api")
     assert httpx.get(f"{ui}/ui-settings", follow_redirects=True).json()["api_url"] == "/api"
     asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
@@ -177,12 +177,12 @@ def test_it_ends_clean(served: Served) -> None:
 def test_nothing_is_served_to_others_without_passwords(
     home: Path, how: tuple[str, ...], environment: dict[str, str], said: str
 ) -> None:
-    # The page's port is taken, so that nothing is served even where this test fails.
+    # The page's port is taken, so that nothing is served even if this test fails.
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ports = ("--ui-port", str(a_free_port()), "--page-port", str(taken.getsockname()[1]))
-        lines = fault(home, "serve", *ports, *how, status=2, env=environment)
-    assert said in lines
-    assert "horse" not in lines
+        error = fault(home, "serve", *ports, *how, status=2, env=environment)
+    assert said in error
+    assert "horse" not in error
 
 
 @pytest.mark.slow

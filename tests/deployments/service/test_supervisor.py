@@ -1,4 +1,4 @@
-"""The supervisor starts again what dies, gives up what dies again and again, and leaves no process behind."""
+"""The supervisor restarts what dies, stops restarting what dies repeatedly, and leaves no process behind."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def ask_to_end(number: int = signal.SIGTERM) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
 
-def test_a_part_that_dies_is_started_again_and_told_of(tmp_path: Path) -> None:
+def test_a_part_that_dies_is_restarted_and_logged(tmp_path: Path) -> None:
     log, lines = tmp_path / "log", list[str]()
     wait = once(lambda: len(lives(log)) == 2, ask_to_end())
     assert supervise([part("the page", FAIL_ONCE, log)], wait, lines.append, QUICK) == 0
@@ -64,7 +64,7 @@ def test_a_part_that_dies_is_started_again_and_told_of(tmp_path: Path) -> None:
     assert not any(is_alive(pid) for pid in lives(log))
 
 
-def test_a_part_that_is_killed_is_told_of_by_the_signal(tmp_path: Path) -> None:
+def test_a_killed_part_is_logged_with_its_signal(tmp_path: Path) -> None:
     log, lines = tmp_path / "log", list[str]()
 
     async def act() -> None:

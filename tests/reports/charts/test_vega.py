@@ -1,4 +1,4 @@
-"""Charts that another process draws are the same ones, and are drawn whatever becomes of that process."""
+"""Charts that another process draws are the same, and are drawn even if that process dies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BARS = json.dumps(
 
 
 def drawers() -> list[int]:
-    """The processes of ours that draw."""
+    """Return our processes that draw."""
     ours = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return [int(child) for child in ours if b"reports.charts.vega" in Path(f"/proc/{child}/cmdline").read_bytes()]
 

@@ -1,4 +1,4 @@
-"""A message says the same in every channel, within each one's limits, and nothing in a name is taken for markup."""
+"""A message has the same content in every channel, within each one's limits, and names are never markup."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def pretty(body: bytes) -> str:
 
 
 def texts_of(part: Any) -> list[str]:
-    """Every text in a piece of JSON."""
+    """Return every text in a piece of JSON."""
     if isinstance(part, str):
         return [part]
     parts = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
@@ -103,7 +103,7 @@ def test_a_report_comes_to_a_chat_as_its_headline_its_numbers_and_a_link(render:
     compared(f"messages/report.{render.__name__.removeprefix('render_')}.json", pretty(render(notice)))
 
 
-# --- the words --------------------------------------------------------------------------------------------------------
+# --- the texts --------------------------------------------------------------------------------------------------------
 
 
 def test_a_headline_says_what_how_much_against_which_limit_and_since_when() -> None:
@@ -112,12 +112,12 @@ def test_a_headline_says_what_how_much_against_which_limit_and_since_when() -> N
     )
 
 
-def test_what_began_on_another_day_is_told_with_its_date() -> None:
+def test_an_alert_that_began_on_another_day_shows_its_date() -> None:
     (item, *_) = (it for it in notice_of(messages.several()).items if "spend" in it.text)
     assert "since Oct 11, 2026" in item.text
 
 
-def test_every_state_has_a_word_and_a_mark_beside_its_colour() -> None:
+def test_every_state_has_a_label_and_a_mark_beside_its_colour() -> None:
     for message in MESSAGES.values():
         notice = notice_of(message)
         assert notice.mark
@@ -171,7 +171,7 @@ def test_discords_limits_hold(endless: Message) -> None:
     assert "](http" not in embed["description"].replace("\\]", "")
 
 
-def test_a_webhooks_limit_holds_and_it_says_how_many_are_left_out(endless: Message) -> None:
+def test_a_webhooks_limit_holds_and_it_says_how_many_are_omitted(endless: Message) -> None:
     body = render_message_json(endless, message_id=5)
     data = json.loads(body)["data"]
     assert len(body) < MESSAGE_MOST_BYTES

@@ -1,4 +1,4 @@
-"""A mail can be read in every program: plain, narrow, dark, old, and cut where it would grow too long."""
+"""A mail is readable in every program: plain, narrow, dark, old, and shortened where it would grow too long."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def page(request: pytest.FixtureRequest) -> str:
 
 
 def endless(document: Document, length: int) -> Document:
-    """The same with so long a note, so often that no mail has room."""
+    """Return the same document with so long a note, so often that no mail has room."""
     return document.model_copy(update={"notes": tuple(f"{number} " + "x" * length for number in range(60))})
 
 
@@ -78,7 +78,7 @@ def test_it_is_laid_out_with_tables_and_what_cannot_be_inlined_is_two_rules_for_
     assert not re.search(r"display: ?(flex|grid)|position: ?(absolute|fixed)|url\(|var\(", page)
 
 
-def test_every_cell_with_text_has_its_look_with_it(page: str) -> None:
+def test_every_cell_with_text_has_inline_styles(page: str) -> None:
     elements = Elements(page)
     assert all(attrs.get("style") for attrs in elements.named("th") + elements.named("h2"))
     assert all(attrs.get("style") for attrs in elements.named("td") if attrs.get("class"))
@@ -102,7 +102,7 @@ def test_the_character_set_is_known_before_anything_else(mail: MailContent) -> N
     assert mail.html.index('<meta charset="utf-8">') < 200
 
 
-# --- what is seen first -----------------------------------------------------------------------------------------------
+# --- the preview text -------------------------------------------------------------------------------------------------
 
 
 def test_beside_the_subject_a_reader_sees_the_headline_and_nothing_of_what_follows(mail: MailContent) -> None:
@@ -114,7 +114,7 @@ def test_beside_the_subject_a_reader_sees_the_headline_and_nothing_of_what_follo
     assert words.rstrip("\u00a0\u200c\u034f\n ").endswith(".")
 
 
-def test_a_dark_screen_gets_light_letters_on_every_ground(mail: MailContent) -> None:
+def test_a_dark_screen_gets_light_text_on_every_background(mail: MailContent) -> None:
     schemes = [meta["content"] for meta in Elements(mail.html).named("meta") if "color-scheme" in meta.get("name", "")]
     assert schemes == ["light dark", "light dark"]
     (dark,) = re.findall(r"prefers-color-scheme: dark\) \{(.*?)\n\}", mail.html, re.DOTALL)
@@ -200,16 +200,16 @@ def test_only_what_was_chosen_is_written(tmp_path: Path, formats: tuple[FileForm
     assert sorted(paths.values()) == sorted(path for path in tmp_path.rglob("*") if path.is_file())
 
 
-# --- too much ---------------------------------------------------------------------------------------------------------
+# --- limits on size ---------------------------------------------------------------------------------------------------
 
 
-def test_of_too_many_notes_the_first_are_told_and_that_there_are_more() -> None:
+def test_of_too_many_notes_the_first_are_shown_and_the_rest_counted() -> None:
     page = render_mail(endless(documents.performance("summary"), 3_000)).html
     assert len(page.encode()) < EMAIL_MOST_BYTES
     assert "20 of 60 shown; the whole report has all." in page
 
 
-def test_where_not_even_the_first_have_room_the_overview_is_left_and_no_picture_without_its_place() -> None:
+def test_where_not_even_the_first_fit_the_overview_remains_without_images() -> None:
     content = render_mail(endless(documents.performance("summary"), 30_000))
     assert len(content.html.encode()) < EMAIL_MOST_BYTES
     assert "At a glance" in content.html

@@ -1,4 +1,4 @@
-"""Every format tells the same report: safely, plainly where nothing is known, and in the same bytes each time."""
+"""Every format renders the same report: safely, plainly where nothing is known, and in the same bytes each time."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def test_a_page_fetches_nothing_and_runs_nothing(render: object, document: Docum
         value
         for tag, attrs in page.tags
         for name, value in attrs.items()
-        # What somebody may click on is not fetched by itself.
+        # A link that a reader may click is not fetched automatically.
         if name in ("src", "href") and value and not (tag == "a" and value == optimizations.DECIDE_URL)
     ]
     assert all(address.startswith(("#", "data:")) for address in addresses)
@@ -279,7 +279,7 @@ def test_only_an_address_of_the_web_becomes_a_link(address: str | None, link: st
     assert link_to(address) == link
 
 
-def test_without_a_link_the_command_to_decide_is_told() -> None:
+def test_without_a_link_the_command_to_decide_is_shown() -> None:
     content = render_mail(documents.optimization())
     assert "routewatch optimizations approve 13, or reject 13" in content.text
     assert "routewatch optimizations approve 13, or reject 13" in " ".join(Page(content.html).words)
@@ -335,7 +335,7 @@ def test_a_webhook_stays_under_the_standards_limit(document: Document) -> None:
 
 
 @pytest.mark.parametrize("document", [documents.empty(), documents.empty_optimization(), documents.empty_usage()])
-def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document: Document) -> None:
+def test_a_period_without_requests_is_stated_plainly_and_not_as_an_improvement(document: Document) -> None:
     content = render_mail(document)
     page = " ".join(Page(render_html(document)).words)
     reported = (headline(document), content.subject, content.text, render_markdown(document), page)
@@ -345,7 +345,7 @@ def test_a_period_without_requests_is_told_plainly_and_is_no_good_news(document:
     assert content.images == ()
 
 
-def test_a_cost_report_without_requests_is_told_plainly() -> None:
+def test_a_cost_report_without_requests_is_stated_plainly() -> None:
     document = documents.empty_cost()
     assert "no requests" in headline(document).lower()
     assert "no data" in render_markdown(document)
@@ -377,7 +377,7 @@ DIGESTS = """
 
 
 def test_equal_documents_give_equal_bytes_in_another_process(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where words hash in another way, sets and dicts have another order."""
+    """With another hash seed, sets and dicts have another order."""
     code = textwrap.dedent(DIGESTS)
     environment = clean_environment(PYTHONHASHSEED="0" if sys.flags.hash_randomization else "1")
     theirs = subprocess.run(

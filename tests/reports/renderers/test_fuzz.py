@@ -1,6 +1,6 @@
-"""Whatever is in a report, every format of it comes out whole: nothing complained of, cut off, covered or blank.
+"""Every format of any report is complete: no warnings, nothing cut off, covered or blank.
 
-ROUTEWATCH_FUZZ=20 throws twenty random documents of each template beside the named cases.
+ROUTEWATCH_FUZZ=20 adds twenty random documents of each template to the named cases.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ Drawn = TypeVar("Drawn")
 
 MM = 72 / 25.4
 SIDE, TOP, FOOT = 15 * MM - 0.5, 8 * MM, 5 * MM
-"""What no text may reach into: the margins at the sides, and above and below what stands at the head and foot."""
+"""The margins that no text may reach into: at the sides, and above and below the header and footer."""
 
 OVERLAP_PT = 1.2
-"""Lines of text may touch by as much."""
+"""The overlap that lines of text may have."""
 
 LEAST_PX, LEAST_ORANGE = 8, 0.01
 """Px of a chart, words aside, that have a colour of data; the share of orange, which limits have too, but for usage.
 
-The least is one point of a line. Axes, grids, limits and words alone are no chart.
+The minimum is one point of a line. Axes, grids, limits and words alone are not a chart.
 """
 
 SLACK_PX = 3.0
-"""What an estimate of a text's width in a chart may be off."""
+"""The tolerance for an estimate of a text's width in a chart."""
 
 SEEDS = range(int(os.environ.get("ROUTEWATCH_FUZZ", "0")))
 
 
 class Rendered:
-    """A random document in every format, each drawn when it is asked for, with what was complained of meanwhile."""
+    """A random document in every format, each rendered on request, with the warnings logged meanwhile."""
 
     def __init__(self, template: type[Any], dice: Dice) -> None:
         self.document = thrown(template, dice)
@@ -83,7 +83,7 @@ class Rendered:
 
     @cached_property
     def pages(self) -> list[str]:
-        # The dashboard's charts are of a third size, and drawing them takes longer than the rest of it.
+        # The dashboard's charts have a third size, and drawing them takes longer than the rest of it.
         return [self._draw(render) for render in (render_html, render_dashboard)[: 1 + (self.depth == "detailed")]]
 
     @cached_property
@@ -112,7 +112,7 @@ class Rendered:
 
 
 class complaints:  # noqa: N801 - reads as a word
-    """Collects whatever is logged at WARNING or above by anybody; Python's warnings are errors in all tests."""
+    """Collects everything logged at WARNING or above; Python's warnings are errors in all tests."""
 
     def __init__(self) -> None:
         self.reported: list[str] = []
@@ -174,7 +174,7 @@ def test_markup_in_a_name_stays_a_name(rendered: Rendered) -> None:
         assert tags.left_open == []
 
 
-# --- paper ------------------------------------------------------------------------------------------------------------
+# --- print ------------------------------------------------------------------------------------------------------------
 
 
 def test_no_text_leaves_its_page(rendered: Rendered) -> None:
@@ -191,11 +191,11 @@ def test_no_text_stands_on_another(rendered: Rendered) -> None:
     assert [pair for sheet in rendered.sheets for pair in _covered(sheet.texts)] == []
 
 
-def test_no_letter_is_missing_on_paper(rendered: Rendered) -> None:
+def test_no_glyph_is_missing_in_print(rendered: Rendered) -> None:
     assert [text for sheet in rendered.sheets for text in sheet.texts if "\ufffd" in text.words] == []
 
 
-def test_something_is_drawn_in_every_figure_on_paper(rendered: Rendered) -> None:
+def test_no_figure_is_empty_in_print(rendered: Rendered) -> None:
     painted = [count for sheet in rendered.sheets for count in sheet.painted]
     assert all(count > 2 for count in painted), painted
 
@@ -229,7 +229,7 @@ def test_no_text_leaves_its_chart(rendered: Rendered) -> None:
 
 
 def _covered(texts: Iterable[Text]) -> Iterator[tuple[str, str]]:
-    """Pairs of texts that stand on one another; one that is drawn twice for its white edge is one."""
+    """Yield pairs of overlapping texts; a text drawn twice for its white edge counts once."""
     by_top = sorted((text for text in texts if text.words.strip(". ")), key=lambda text: text.top)
     for index, text in enumerate(by_top):
         for below in by_top[index + 1 :]:
@@ -244,10 +244,10 @@ _WORDS = re.compile(r"<text.*?</text>", re.DOTALL)
 
 
 def _inked(chart: Chart) -> tuple[int, float]:
-    """How many px have a colour of data, and which share is orange."""
+    """Return how many px have a colour of data, and which share is orange."""
     bitmap = Image.open(io.BytesIO(png(replace(chart, svg=_WORDS.sub("", chart.svg)), scale=1.0)))
     hue, saturation, value = np.moveaxis(np.asarray(bitmap.convert("HSV")), 2, 0)
-    # What came of a change may be grey: neither better nor worse. Elsewhere grey is no data, and near black is an axis.
+    # A change's result may be grey: neither better nor worse. Elsewhere grey is no data, and near black is an axis.
     coloured = (saturation > (50 if chart.name == CHANGES_CHART else 90)) & (value > 80)
     orange = coloured & (hue >= 24) & (hue <= 34)
     return int((coloured & ~orange).sum()), float(orange.mean())
@@ -270,7 +270,7 @@ def _is_number(cell: str) -> bool:
 
 
 class _Tags(HTMLParser):
-    """The names of a page's tags, and those that were not closed where they should."""
+    """The names of a page's tags, and those that were not closed where they should be."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The report on paper: tagged, named, with its fonts inside, and nothing blank."""
+"""The printed report: tagged, titled, with embedded fonts, and no blank pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MM = 72 / 25.4
 
 @pytest.fixture(scope="module")
 def pdf_warnings() -> Iterator[list[str]]:
-    """What the renderer complained of while the module's PDFs were made."""
+    """The renderer's warnings while the module's PDFs were made."""
     reported: list[str] = []
 
     class Keep(logging.Handler):
@@ -60,7 +60,7 @@ def test_it_is_tagged_and_says_its_language_title_and_standard(pdf: PdfReader) -
     assert re.search(rb"pdfuaid:part[=>\"']+1", root["/Metadata"].get_object().get_data())
 
 
-def test_every_picture_is_told_in_words(pdf: PdfReader) -> None:
+def test_every_picture_has_an_alt_text(pdf: PdfReader) -> None:
     figures = [element for element in _elements(pdf) if element.get("/S") == "/Figure"]
     assert len(figures) == 4
     assert all(len(str(figure.get("/Alt", ""))) > 30 for figure in figures)
@@ -71,7 +71,7 @@ def optimization() -> PdfReader:
     return PdfReader(io.BytesIO(render_pdf(documents.optimization("detailed"))))
 
 
-def test_what_came_of_the_changes_is_drawn_and_told_in_words(optimization: PdfReader) -> None:
+def test_results_of_changes_are_drawn_and_have_an_alt_text(optimization: PdfReader) -> None:
     reported = [str(element.get("/Alt", "")) for element in _elements(optimization) if element.get("/S") == "/Figure"]
     (changes,) = (text for text in reported if text.startswith("Changes of the goals"))
     assert "#9 cache.max_entries: 10,000 → 20,000, kept: Slow responses 24.1% → 18.4%" in changes
@@ -112,7 +112,7 @@ def test_its_fonts_are_inside(pdf: PdfReader) -> None:
 
 
 @pytest.mark.parametrize(("paper", "width", "height"), [("A4", 210, 297), ("Letter", 215.9, 279.4)])
-def test_its_paper_is_the_one_that_was_asked_for(paper: Any, width: float, height: float) -> None:
+def test_its_paper_size_is_the_requested_one(paper: Any, width: float, height: float) -> None:
     box = PdfReader(io.BytesIO(render_pdf(documents.performance("summary", paper=paper)))).pages[0].mediabox
     assert (float(box.width) / MM, float(box.height) / MM) == pytest.approx((width, height), abs=0.5)
 

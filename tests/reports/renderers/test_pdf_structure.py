@@ -1,4 +1,4 @@
-"""A report on paper can be read aloud: its structure says what every part is, in every template (PDF/UA-1)."""
+"""A printed report can be read aloud: its structure names every part, in every template (PDF/UA-1)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BLOCK_KIDS = {
     "/TBody": {"/TR"},
     "/TR": {"/TH", "/TD"},
 }
-"""Of what an element may consist (ISO 32000-1, 14.8.4.3)."""
+"""The elements that an element may contain (ISO 32000-1, 14.8.4.3)."""
 
 
 class Structure:
@@ -104,7 +104,7 @@ def test_whatever_is_on_a_page_is_either_content_or_what_comes_with_paging(struc
     assert not any(text.words.startswith("page 1 of") for text in texts if text.tag == "Text")
 
 
-def test_every_link_says_where_it_leads_and_is_on_paper_too(structure: Structure) -> None:
+def test_every_link_says_where_it_leads_and_is_printed_too(structure: Structure) -> None:
     notes = [note.get_object() for page in structure.reader.pages for note in page.get("/Annots", [])]
     links = [note for note in notes if note["/Subtype"] == "/Link"]
     assert all(link.get("/Contents") and link["/F"] & 4 for link in links)
@@ -131,7 +131,7 @@ def _walked(element: Any) -> Iterator[Any]:
 
 
 def _kids(element: Any) -> list[Any]:
-    """The elements within one; what is no element is content of a page, or a link's place."""
+    """Return the elements within one; anything else is content of a page, or a link's reference."""
     kids = element.get("/K", [])
     each = kids if isinstance(kids, list) else [kids]
     found = [kid.get_object() for kid in each if isinstance(kid, IndirectObject | DictionaryObject)]

@@ -1,4 +1,4 @@
-"""A long period goes into a file piece by piece: memory does not grow with what is written."""
+"""A long period is written to a file in pieces: memory does not grow with the length."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Write = Callable[[Document, BinaryIO], None]
 
 @cache
 def long_report(hours: int) -> CostReport:
-    """A cost report with a timeline of so many hours."""
+    """Return a cost report with a timeline of so many hours."""
     full = documents.cost()
     first = full.charts.timeline[0]
     points = tuple(
@@ -39,7 +39,7 @@ def long_report(hours: int) -> CostReport:
 
 
 def peak_of(write: Write, hours: int, path: Path) -> int:
-    """The most bytes that were taken at once in writing."""
+    """Return the most bytes held at once while writing."""
     document = long_report(hours)
     with path.open("wb") as file:
         tracemalloc.start()
@@ -50,7 +50,7 @@ def peak_of(write: Write, hours: int, path: Path) -> int:
 
 
 def length_of(path: Path) -> int:
-    """The bytes of a file, or of all in it before they were packed."""
+    """Return the bytes of a file, or of all its entries uncompressed."""
     if not zipfile.is_zipfile(path):
         return path.stat().st_size
     with zipfile.ZipFile(path) as archive:
@@ -60,7 +60,7 @@ def length_of(path: Path) -> int:
 @pytest.mark.parametrize("write", [write_json, write_csv])
 def test_a_long_period_takes_no_more_memory_than_a_short_one(write: Write, tmp_path: Path) -> None:
     few, many = tmp_path / "few", tmp_path / "many"
-    peak_of(write, FEW, few)  # What is loaded at the first use is not of the rows.
+    peak_of(write, FEW, few)  # What is loaded at the first use does not belong to the rows.
     taken = peak_of(write, MANY, many) - peak_of(write, FEW, few)
     written = length_of(many) - length_of(few)
     assert written > (MANY - FEW) * 50

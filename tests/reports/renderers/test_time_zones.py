@@ -36,7 +36,7 @@ CASES = {
 
 @pytest.fixture(scope="module", params=list(CASES))
 def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Every template's daily and weekly document at a Monday morning of the zone, over a pick each ten minutes."""
+    """Every template's daily and weekly document at a Monday morning of the zone, over a selection each ten minutes."""
     zone, local, day_hours, week_hours = CASES[request.param]
     now = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     folder: Path = tmp_path_factory.mktemp("zones")
@@ -48,8 +48,8 @@ def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     update_rollups(engine, rollup_settings(settings), now=now)
 
     def documents(kind: Any) -> list[Any]:
-        wanted, _ = scheduled(kind, settings, now)
-        requests = [replace(wanted, template=template) for template in TEMPLATES]
+        request, _ = scheduled(kind, settings, now)
+        requests = [replace(request, template=template) for template in TEMPLATES]
         return [compose(it, collect_material(engine, it, settings, now), settings, now) for it in requests]
 
     yield {"daily": (documents("daily"), day_hours), "weekly": (documents("weekly"), week_hours), "now": now}
@@ -58,7 +58,7 @@ def reported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.mark.parametrize("kind", ["daily", "weekly"])
 def test_days_and_weeks_are_those_of_the_zone(reported: Any, kind: str) -> None:
-    """As long as its clocks make them, with every pick counted once, and each hour in its place."""
+    """They are as long as their clocks make them, with every selection counted once, and each hour at its position."""
     documents, hours = reported[kind]
     zone = ZoneInfo(documents[0].period.zone)
     level = Level.DAY if kind == "daily" else Level.WEEK

@@ -59,7 +59,7 @@ ERRORS: dict[str, Any] = {
     ],
 )  # fmt: skip
 def test_a_trend_makes_a_sentence(differs: dict[str, Any], reported: str) -> None:
-    """From what to what, against which period, how sure; or why not."""
+    """From what to what, against which period, how certain; or the reason for none."""
     assert trend_sentence(Trend(**ERRORS | differs), SHOW) == reported
 
 
@@ -76,8 +76,8 @@ def test_a_detailed_report_has_a_sentence_for_each_trend() -> None:
     assert [type(block) for block in summary.blocks] == [Table]
 
 
-def test_a_mail_tells_of_what_changed_beyond_chance_alone() -> None:
-    """Its text has the sentences of news, and none of what stayed as it was."""
+def test_a_mail_names_only_statistically_significant_changes() -> None:
+    """Its text has the sentences of changes, and none of what stayed the same."""
     text = " ".join(render_mail(documents.performance("detailed")).text.split())
     assert "Spend rose from $1,041.10 to $1,183.42 against the period before" in text
     assert "did not clearly change" not in text

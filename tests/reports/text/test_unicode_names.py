@@ -1,4 +1,4 @@
-"""Names in any script are told without turning, dropping or boxing anything."""
+"""Names in any script are rendered without reordering, losing or boxing any character."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_nothing_is_copied_where_no_name_needs_it() -> None:
     assert printable(document) is document
 
 
-def test_letters_that_steer_a_terminal_are_left_out() -> None:
+def test_terminal_control_characters_are_removed() -> None:
     assert name_in(readable(named("bell\x07 and\x00 nul\tand tab"))) == "bell and nul\tand tab"
 
 
@@ -61,29 +61,29 @@ def test_what_the_layout_engine_has_no_font_for_is_known_beforehand(caplog: pyte
     assert caplog.records == []
 
 
-def test_a_locale_whose_letters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locale_whose_characters_no_font_has_is_printed_in_english(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printable(named("swift-mini", locale="de_DE")).locale == "de_DE"
     monkeypatch.setattr("reports.text.unicode_names.characters_without_font", frozenset)
     assert printable(named("swift-mini", locale="zh_CN")).locale == "en_US"
 
 
-def test_programs_get_names_as_they_are() -> None:
+def test_programs_get_names_unchanged() -> None:
     document = named(f"{HEBREW} {ROCKET}")
     assert "\u2068" not in render_webhook(document, report_id=1).decode()
 
 
-def test_a_chart_with_joined_letters_is_printed_as_a_bitmap_and_others_as_lines() -> None:
+def test_a_chart_with_joined_characters_is_printed_as_a_bitmap_and_others_as_lines() -> None:
     assert needs_shaping("نموذج")
     addresses = {chart.name: chart.address.split(";")[0] for chart in draw(readable(named("نموذج")))}
     assert addresses["comparison"] == "data:image/png"
     assert addresses["timeline"] == "data:image/svg+xml"
 
 
-def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_anchored_text_is_printed_at_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
     document = documents.performance("summary", days=2)
     ours = texts_on_paper(document)
     monkeypatch.setattr("reports.charts.build.for_print", lambda svg: svg)
-    # Another one, if not to the eye: what is drawn of a document is kept for the next who wants it.
+    # Another one, if not to the eye: rendered parts of a document are cached for its next reader.
     later = document.generated_at + timedelta(microseconds=1)
     theirs = texts_on_paper(document.model_copy(update={"generated_at": later}))
     assert ours.keys() == theirs.keys()
@@ -91,6 +91,6 @@ def test_what_is_placed_by_its_end_stands_on_paper_where_it_did(monkeypatch: pyt
 
 
 def texts_on_paper(document: Document) -> dict[tuple[str, int, int], float]:
-    """Where each text of a report begins, by its words, page and height; one that has an edge is there once."""
+    """Return where each text of a report begins, by its words, page and height; a text with an edge occurs once."""
     sheets = sheets_of(render_pdf(document))
     return {(text.words, text.page, round(text.top)): text.left for sheet in sheets for text in sheet.texts}

@@ -1,4 +1,4 @@
-"""What came of the changes is told in words that a manager understands, and what is not known as not known."""
+"""Results of changes are described in plain words, and unknown results as unknown."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_headline_counts_in_words(counts: dict[str, int], reported: str) -> 
     assert reported in headline(with_summary(**counts))
 
 
-def test_a_loss_is_told_as_one() -> None:
+def test_a_loss_is_stated_as_a_loss() -> None:
     full = documents.optimization()
     lost = full.savings.model_copy(update={"measured_usd": Interval(estimate=-3.18)})
     document = full.model_copy(update={"savings": lost})
@@ -54,7 +54,7 @@ def test_a_loss_is_told_as_one() -> None:
     assert (tile.value, tile.state, tile.tone) == ("−$3.18", "a loss", "warning")
 
 
-def test_where_nothing_was_changed_the_headline_says_how_things_stand() -> None:
+def test_without_changes_the_headline_summarizes_the_current_state() -> None:
     full = with_summary(kept=0, reverted=0, observing=0, waiting=0)
     document = full.model_copy(update={"savings": full.savings.model_copy(update={"measured_usd": None})})
     reported = headline(document)
@@ -66,7 +66,7 @@ def test_where_nothing_was_changed_the_headline_says_how_things_stand() -> None:
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_changes_of_one_optimization_are_judged_together_and_its_taking_back_is_told_once() -> None:
+def test_the_changes_of_one_optimization_are_assessed_together_and_its_revert_is_reported_once() -> None:
     trials = trials_of(optimizations.applied())
     assert [trial.number for trial in trials] == ["#9", "#10", "#11"]
     assert trials[0].settings(SHOW) == ("cache.max_entries: 10,000 → 20,000", "cache.ttl_seconds: 3,600 → 7,200")
@@ -78,7 +78,7 @@ def test_changes_of_unknown_optimizations_stand_alone() -> None:
     assert [trial.number for trial in trials_of(changes)] == [""] * len(changes)
 
 
-def test_what_a_guard_lost_is_told_beside_what_the_goal_won() -> None:
+def test_a_guardrail_loss_is_stated_beside_the_primary_metrics_gain() -> None:
     reported = verdict_text(trials_of(optimizations.applied())[1], SHOW)
     assert reported == (
         "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
@@ -115,7 +115,7 @@ NOTHING_KNOWN = NO_GOAL.model_copy(update={"guards": (optimizations.KEPT.guards[
     [(NO_GOAL, True), (NO_BOUNDS, True), (NOTHING_KNOWN, False), (None, False)],
     ids=["no goal", "no bounds", "nothing known", "not judged"],
 )
-def test_what_is_known_of_a_verdict_is_drawn_and_the_rest_is_told_as_unknown(
+def test_known_parts_of_a_verdict_are_drawn_and_the_rest_is_stated_as_unknown(
     verdict: Verdict | None, *, is_drawn: bool
 ) -> None:
     document = with_verdict(verdict)
@@ -127,7 +127,7 @@ def test_what_is_known_of_a_verdict_is_drawn_and_the_rest_is_told_as_unknown(
     assert "0.0%" not in {cell.text for cell in row.rows[0]}
 
 
-def test_no_chart_is_drawn_where_none_is_wanted() -> None:
+def test_no_chart_is_drawn_where_none_is_requested() -> None:
     full = documents.optimization()
     document = full.model_copy(update={"charts": full.charts.model_copy(update={"shown": ()})})
     assert draw(document) == ()
@@ -172,7 +172,7 @@ def test_a_rank_says_what_it_is_made_of(item: int, reported: str) -> None:
     ],
     ids=["better", "worse", "unclear", "unknown"],
 )
-def test_whether_routing_adds_anything_is_told_plainly(gained: Interval | None, reported: str, tone: str) -> None:
+def test_whether_routing_adds_anything_is_stated_plainly(gained: Interval | None, reported: str, tone: str) -> None:
     update = {"accuracy_gained": gained, "reason": None if gained else "no mix of the models costs what it did"}
     text = routing_text(optimizations.baselines().model_copy(update=update), SHOW)
     assert text.text.startswith(reported)

@@ -1,4 +1,4 @@
-"""The watch judges each settled minute once, whoever runs it and however often, and tells what is new once."""
+"""Each final minute is evaluated once, whichever process runs it and however often, and changes are notified once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FIXED = settings()
 
 
 def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20, model: str = "m") -> pl.DataFrame:
-    """So many minutes of selections, of which a part fails."""
+    """Return so many minutes of selections, of which a part fails."""
     return selections(
         *(
             {"timestamp": start + MINUTE * number + timedelta(seconds=ctx * 2), "model_id": model,
@@ -59,13 +59,13 @@ def minutes(start: datetime, count: int, *, failing: float = 0.0, each: int = 20
 
 
 def turn(engine: Engine, now: datetime, given: Settings = FIXED, *, flush: bool = False) -> EvaluationResult:
-    """Fold and watch, as a monitor does."""
+    """Update rollups and evaluate alerts, as a monitor does."""
     update_rollups(engine, rollup_settings(given), now=now)
     return evaluate_alerts(engine, given, now, flush=flush)
 
 
 def every_minute(engine: Engine, start: datetime, count: int, given: Settings = FIXED) -> list[AlertMessage]:
-    """What a watch tells that takes a turn every other minute."""
+    """Return the notifications of an evaluator that runs every other minute."""
     reported = [turn(engine, start + MINUTE * number, given).message for number in range(0, count, 2)]
     return [message for message in reported if message is not None]
 
@@ -79,13 +79,13 @@ def events(messages: list[AlertMessage]) -> list[tuple[str, str, str]]:
 
 
 def an_incident(engine: Engine) -> None:
-    """Twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
+    """Insert twenty calm minutes, thirty in which a third of all calls fail, forty calm ones."""
     for start, count, failing in ((0, 20, 0.0), (20, 30, 0.35), (50, 40, 0.0)):
         insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
 
 
-def test_an_incident_is_told_when_it_fires_and_when_it_is_over(engine: Engine) -> None:
-    """One message each, for the model and for all, with the numbers that say why."""
+def test_an_incident_is_notified_when_it_fires_and_when_it_resolves(engine: Engine) -> None:
+    """One message each, for the model and for all, with the numbers that explain why."""
     an_incident(engine)
     reported = every_minute(engine, NOON + 5 * MINUTE, 84)
     assert events(reported) == [
@@ -100,8 +100,8 @@ def test_an_incident_is_told_when_it_fires_and_when_it_is_over(engine: Engine) -
     assert reported[1].notifications[0].resolved_at is not None
 
 
-def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None:
-    """Begun and over within the hour: one message, that says both."""
+def test_an_hourly_run_notifies_an_incident_between_runs(engine: Engine) -> None:
+    """Fired and resolved within the hour: one message, with both."""
     insert_selections(engine, minutes(NOON - 30 * MINUTE, 31))
     turn(engine, NOON)
     an_incident(engine)
@@ -115,15 +115,15 @@ def test_an_hourly_run_tells_of_an_incident_between_runs(engine: Engine) -> None
     )
 
 
-def test_a_restart_and_a_second_turn_tell_nothing_again(engine: Engine) -> None:
-    """State is in the database: what was judged is not judged again, and what was told is not told again."""
+def test_a_restart_and_a_second_cycle_repeat_no_notification(engine: Engine) -> None:
+    """State is in the database: no evaluation and no notification is repeated."""
     an_incident(engine)
     every_minute(engine, NOON + 5 * MINUTE, 40)
     again = turn(engine, NOON + 43 * MINUTE, flush=True)
     assert (again.minutes, again.message, again.firing) == (0, None, 2)
 
 
-def test_two_that_watch_at_once_tell_once(engine: Engine) -> None:
+def test_two_concurrent_evaluators_notify_once(engine: Engine) -> None:
     an_incident(engine)
     turn(engine, NOON + 20 * MINUTE)
     update_rollups(engine, rollup_settings(FIXED), now=NOON + 45 * MINUTE)
@@ -143,7 +143,7 @@ def test_two_that_watch_at_once_tell_once(engine: Engine) -> None:
     assert list(channels) == ["console", "dashboard", "webhook"]
 
 
-def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
+def test_a_model_has_its_own_alert(engine: Engine) -> None:
     """One of two models fails; all together do not cross the limit."""
     insert_selections(engine, minutes(NOON, 40, each=20, model="calm"))
     insert_selections(engine, minutes(NOON, 40, each=4, failing=0.25, model="sick"))
@@ -152,7 +152,7 @@ def test_a_model_is_told_apart_from_the_others(engine: Engine) -> None:
 
 
 def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
-    """While a value is back a little but not yet well, those of the breach stay; when it is over, those of now."""
+    """A partly recovered value keeps the numbers of the breach; once resolved, the current ones are shown."""
     for start, count, failing in ((0, 20, 0.0), (20, 20, 0.35), (40, 12, 0.05), (52, 30, 0.0)):
         insert_selections(engine, minutes(NOON + start * MINUTE, count, failing=failing))
     every_minute(engine, NOON + 5 * MINUTE, 48)
@@ -166,8 +166,8 @@ def test_the_numbers_of_an_alert_say_why_it_fires(engine: Engine) -> None:
     )
 
 
-def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
-    """A model that is no longer used: nobody can say that it is well again."""
+def test_an_alert_that_ends_without_data_is_notified_as_unknown(engine: Engine) -> None:
+    """A model that is no longer used: its recovery is unknown."""
     insert_selections(engine, minutes(NOON, 30, failing=0.35, model="gone"))
     insert_selections(engine, minutes(NOON + 30 * MINUTE, 400, each=10))
     every_minute(engine, NOON + 5 * MINUTE, 40)
@@ -179,7 +179,7 @@ def test_what_ends_without_data_is_told_as_unknown(engine: Engine) -> None:
 
 
 def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
-    """After an hour without a selection, and over when they come again."""
+    """It fires after an hour without a selection, and resolves when selections return."""
     insert_selections(engine, minutes(NOON, 20))
     insert_selections(engine, minutes(NOON + 110 * MINUTE, 20))
     assert events(every_minute(engine, NOON + 10 * MINUTE, 115)) == [
@@ -188,8 +188,8 @@ def test_silence_in_the_data_is_an_alert_of_its_own(engine: Engine) -> None:
     ]
 
 
-def test_minutes_that_have_not_settled_are_not_judged(engine: Engine) -> None:
-    """The last minute may still be written, and what is not folded is not known."""
+def test_minutes_within_the_late_arrival_grace_are_not_evaluated(engine: Engine) -> None:
+    """The last minute may still be written, and rows not rolled up are not known."""
     insert_selections(engine, minutes(NOON, 10))
     turn(engine, NOON + 5 * MINUTE)
     assert turn(engine, NOON + 5 * MINUTE + timedelta(seconds=59)).minutes == 0
@@ -197,13 +197,13 @@ def test_minutes_that_have_not_settled_are_not_judged(engine: Engine) -> None:
     assert turn(engine, NOON + 9 * MINUTE).minutes == 4
 
 
-def test_switched_off_it_tells_nothing(engine: Engine) -> None:
+def test_switched_off_it_notifies_nothing(engine: Engine) -> None:
     an_incident(engine)
     assert every_minute(engine, NOON + 5 * MINUTE, 40, settings(enabled=False)) == []
 
 
-def test_a_report_tells_what_fired_in_its_period(engine: Engine) -> None:
-    """By when it fired; of other models than those asked for nothing, and of what was only pending neither."""
+def test_a_report_lists_the_alerts_that_fired_in_its_period(engine: Engine) -> None:
+    """By firing time; nothing of models other than those requested, nor alerts that were only pending."""
     an_incident(engine)
     every_minute(engine, NOON + 5 * MINUTE, 84)
     with reading(engine) as connection:
@@ -222,7 +222,7 @@ def silenced(engine: Engine, at: datetime, length: timedelta, rule: AlertRule | 
     return create_silence(engine, SilenceRequest(rule, None, length), Attribution("ops", "planned work", at))
 
 
-def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(engine: Engine) -> None:
+def test_a_silence_sends_nothing_and_alerts_still_firing_are_notified_after_it(engine: Engine) -> None:
     an_incident(engine)
     silenced(engine, NOON + 5 * MINUTE, timedelta(minutes=35), AlertRule(KpiName.ERROR_RATE))
     reported = every_minute(engine, NOON + 5 * MINUTE, 45)
@@ -230,7 +230,7 @@ def test_nobody_is_told_during_a_silence_and_what_still_fires_is_told_after_it(e
     assert reported[0].at >= NOON + 40 * MINUTE
 
 
-def test_what_fires_and_ends_during_a_silence_is_never_told(engine: Engine) -> None:
+def test_an_alert_that_fires_and_resolves_during_a_silence_is_never_notified(engine: Engine) -> None:
     """It stays on record."""
     an_incident(engine)
     silenced(engine, NOON, timedelta(hours=2))
@@ -270,7 +270,7 @@ def fired(at: datetime) -> AlertLifecycle:
     )
 
 
-def test_news_wait_for_others_and_messages_keep_apart() -> None:
+def test_notifications_are_grouped_and_messages_keep_their_interval() -> None:
     grouping = GroupingPolicy(2 * MINUTE, 10 * MINUTE)
     lives = [fired(NOON), fired(NOON + MINUTE)]
     assert not is_time(lives, None, NOON + MINUTE, grouping)
@@ -280,12 +280,12 @@ def test_news_wait_for_others_and_messages_keep_apart() -> None:
     assert not is_time([], None, NOON, grouping)
 
 
-def test_what_was_never_heard_of_is_news_when_no_silence_holds_it() -> None:
+def test_an_unnotified_alert_is_notified_once_no_silence_holds_it() -> None:
     hushed = unnotified(fired(NOON), silenced=True)
     assert hushed.pending_event is None
     assert unnotified(hushed, silenced=False).pending_event is AlertEvent.FIRED
     assert unnotified(fired(NOON).notified(NOON), silenced=False).pending_event is None
 
 
-def test_an_empty_book_has_no_news() -> None:
+def test_an_empty_registry_has_no_notifications() -> None:
     assert AlertRegistry().take_due(NOON, None, [], GroupingPolicy()) == []

@@ -1,4 +1,4 @@
-"""A flow that fails is told at once, once, and told again when it succeeds."""
+"""A failed flow is notified at once, once, and again when it succeeds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def event(message: AlertMessage | None) -> tuple[str, str, str] | None:
     )
 
 
-def test_a_failed_flow_is_told_once_until_it_succeeds(ctx: AppContext) -> None:
+def test_a_failed_flow_is_notified_once_until_it_succeeds(ctx: AppContext) -> None:
     """A day of hourly failures is one message, and the success after it another."""
     fired = record_failure(ctx, "hourly", "the database is away", MONDAY)
     assert event(fired) == ("fired", "failedFlow", "hourly")
@@ -54,7 +54,7 @@ def test_a_failed_flow_is_told_once_until_it_succeeds(ctx: AppContext) -> None:
     assert record_success(ctx, "hourly", MONDAY + timedelta(hours=22)) is None
 
 
-def test_flows_fail_each_by_itself(ctx: AppContext) -> None:
+def test_each_flow_has_its_own_failure_alert(ctx: AppContext) -> None:
     assert event(record_failure(ctx, "hourly", "a", MONDAY)) == ("fired", "failedFlow", "hourly")
     assert event(record_failure(ctx, "daily", "b", MONDAY)) == ("fired", "failedFlow", "daily")
     assert event(record_success(ctx, "daily", MONDAY + MINUTE)) == ("resolved", "failedFlow", "daily")
@@ -70,7 +70,7 @@ def test_a_silenced_failure_stays_on_record(ctx: AppContext) -> None:
 
 
 def test_only_what_is_routewatchs_own_is_shown_of_an_error() -> None:
-    """The text of others may hold anything, a password too."""
+    """Third-party text may contain anything, including a password."""
     assert "hunter2" not in shown_cause(ValueError("password=hunter2"))
     assert "ValueError" in shown_cause(ValueError("password=hunter2"))
     assert "postgresql://somewhere" in shown_cause(DatabaseUnavailable("postgresql://somewhere", "it is away"))
@@ -92,7 +92,7 @@ def app_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect_server:
 
 
 def test_a_run_that_fails_leaves_a_message_behind(app_context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the error's text: the file cannot be told from a secret. It is over with the next run that succeeds."""
+    """Not the error's text: the file may contain a secret. The alert resolves with the next run that succeeds."""
     from flows.weekly import weekly  # noqa: PLC0415 - importing Prefect takes seconds
 
     def fails(*_: object, **_named: object) -> None:

@@ -1,4 +1,4 @@
-"""What is usual is learned from a KPI's own history, by hour of the week, and incidents do not change it."""
+"""Baselines are learned from a KPI's own history, by hour of the week, and incidents do not change them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rate_at(at: datetime) -> float:
 
 
 def history(weeks: float = WEEKS, seed: int = 1, spoiled: timedelta = timedelta()) -> pl.DataFrame:
-    """Hours of about 400 selections with errors, up to NOON; the last `spoiled` of them at thirty times the rate."""
+    """Return hours of about 400 selections with errors, up to NOON; the last `spoiled` at thirty times the rate."""
     draw = np.random.default_rng(seed)
     start = NOON - timedelta(weeks=weeks)
     hours = [start + HOUR * number for number in range(int((NOON - start) / HOUR))]
@@ -44,13 +44,13 @@ def baseline(frame: pl.DataFrame, at: datetime = NOON) -> LearnedBaseline:
     return found
 
 
-def test_each_hour_of_the_week_has_its_own_usual_value() -> None:
+def test_each_hour_of_the_week_has_its_own_baseline() -> None:
     assert baseline(history()).value == pytest.approx(0.02, rel=0.3)
     assert baseline(history(), NOON - timedelta(hours=9)).value == pytest.approx(0.01, rel=0.4)
 
 
-def test_an_incident_does_not_change_what_is_usual() -> None:
-    """Six hours in which most calls fail move neither the value nor the scatter by much."""
+def test_an_incident_does_not_change_the_baseline() -> None:
+    """Six hours in which most calls fail shift neither the value nor the scatter by much."""
     calm, spoiled = baseline(history()), baseline(history(spoiled=timedelta(hours=6)))
     assert spoiled.value == pytest.approx(calm.value, rel=0.25)
     assert spoiled.limit(WARNING, 100) < 0.3
@@ -68,7 +68,7 @@ def test_nothing_known_is_learning_too() -> None:
     assert learn(history().clear(), KpiName.ERROR_RATE, NOON, "UTC") == InsufficientHistory(0)
 
 
-def test_a_small_window_may_stray_further() -> None:
+def test_a_small_window_may_deviate_further() -> None:
     """Of fifty selections one more error is nothing; of five thousand it would be."""
     found = baseline(history())
     assert found.limit(WARNING, 50) > found.limit(WARNING, 5_000) > found.value
@@ -82,7 +82,7 @@ def test_the_worse_side_is_the_kpis_own() -> None:
 
 
 def test_no_limit_lies_where_no_value_can() -> None:
-    """Of twenty selections all may fail without a wonder, where half of them usually do."""
+    """All of twenty selections may fail by chance where half of them do in the baseline."""
     found = LearnedBaseline(KpiName.ERROR_RATE, 0.5, 0.02, 0.5, 28)
     assert found.limit(WARNING, 10) == math.inf
     assert 0.5 < found.limit(WARNING, 40) < 1
@@ -97,7 +97,7 @@ def test_chance_goes_beyond_a_limit_as_seldom_as_it_says(share: float, sample: i
     assert (draw.binomial(sample, share, 100_000) / sample > limit).mean() < 0.004
 
 
-def test_the_more_is_watched_the_further_a_window_must_stray() -> None:
+def test_the_more_series_are_watched_the_further_a_window_must_deviate() -> None:
     """So that chance alone gives about one warning in four weeks, over everything."""
     assert 3.5 < warning_at(5, 96) < warning_at(25, 96) < warning_at(1_500, 96) < 6
 
@@ -112,5 +112,5 @@ def test_normal_windows_are_seldom_unusual() -> None:
 
 
 def test_a_planted_rise_is_unusual() -> None:
-    """Five times the usual rate, in a quarter of an hour of three hundred selections."""
+    """Five times the baseline rate, in a quarter of an hour of three hundred selections."""
     assert baseline(history()).limit(WARNING, 300) < 0.1

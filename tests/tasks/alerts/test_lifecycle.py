@@ -1,4 +1,4 @@
-"""An alert fires once it holds, resolves once it is over, and says each of it once."""
+"""An alert fires once the breach holds, resolves once it is over, and reports each transition once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOOKS = st.lists(st.sampled_from(["critical", "warning", "between", "well", "unk
 
 
 def run(looks: list[str], policy: Policy = POLICY) -> list[tuple[int, Event]]:
-    """One look a minute; the news by minute, told at once."""
+    """Run one evaluation a minute; return the events by minute, notified at once."""
     lifecycle: AlertLifecycle | None = None
     events = []
     for minute, found in enumerate(looks):
@@ -32,23 +32,23 @@ def run(looks: list[str], policy: Policy = POLICY) -> list[tuple[int, Event]]:
 
 
 def test_a_breach_must_hold_before_it_fires() -> None:
-    """Four minutes are nothing; at five it fires, once."""
+    """Four minutes are not enough; at five it fires, once."""
     assert run(["warning"] * 5 + ["well"] * 20) == []
     assert run(["warning"] * 9) == [(5, Event.FIRED)]
 
 
-def test_it_resolves_when_it_has_been_well_for_a_while() -> None:
-    """Ten minutes without a break; a return into the band between begins the wait anew."""
+def test_it_resolves_after_enough_time_within_limits() -> None:
+    """Ten minutes without a break; a return into the band between restarts the wait."""
     assert run(["warning"] * 6 + ["well"] * 11) == [(5, Event.FIRED), (16, Event.RESOLVED)]
     assert run(["warning"] * 6 + ["well"] * 9 + ["between"] + ["well"] * 10) == [(5, Event.FIRED)]
 
 
-def test_a_flapping_value_is_told_once() -> None:
-    """Above and well by turns for three hours: one message, and no end until it is over."""
+def test_a_flapping_value_is_notified_once() -> None:
+    """Above and within limits by turns for three hours: one message, and no resolution until it is over."""
     assert run(["warning"] * 6 + ["well", "warning"] * 90) == [(5, Event.FIRED)]
 
 
-def test_what_gets_critical_is_told_again_and_what_gets_better_is_not() -> None:
+def test_an_escalation_is_notified_again_and_an_improvement_is_not() -> None:
     assert run(["warning"] * 6 + ["critical"] * 3 + ["warning"] * 9) == [(5, Event.FIRED), (6, Event.ESCALATED)]
 
 
@@ -61,15 +61,15 @@ def test_it_rests_after_it_has_resolved_but_not_from_what_is_critical() -> None:
 
 
 def test_a_long_one_is_brought_to_mind() -> None:
-    """Every four hours where that is set, and never where it is not wanted."""
+    """Every four hours where that is set, and never where it is switched off."""
     each = Policy(repeat_after=timedelta(hours=4))
     assert run(["critical"] * 500, each) == [(5, Event.FIRED), (245, Event.REMINDED), (485, Event.REMINDED)]
     assert run(["critical"] * 500, Policy(repeat_after=None)) == [(5, Event.FIRED)]
 
 
 @given(LOOKS)
-def test_events_tell_a_story(looks: list[str]) -> None:
-    """Fired and resolved alternate, and what comes between belongs to one that is firing."""
+def test_events_form_a_history(looks: list[str]) -> None:
+    """Fired and resolved alternate, and events between them belong to a firing alert."""
     firing = False
     for _, event in run(looks):
         assert firing is (event is not Event.FIRED)
@@ -84,19 +84,19 @@ def test_nothing_fires_without_a_breach_that_held(looks: list[str]) -> None:
             assert "well" not in looks[minute - 5 : minute]
 
 
-def test_where_too_little_is_known_it_stays_as_it_is() -> None:
-    """No breach and not well: a firing alert goes on, a pending one waits."""
+def test_with_insufficient_data_the_state_stays_unchanged() -> None:
+    """Neither in breach nor within limits: a firing alert continues, a pending one waits."""
     pending = AlertLifecycle(AlertState.PENDING, "warning", MONDAY)
     assert step(pending, Observation(MONDAY + 9 * MINUTE, None, is_recovered=False), POLICY) == pending
 
 
-def test_one_whose_data_end_waits_and_goes_on() -> None:
-    """Neither well nor ill while nothing is known: it is told once, and resolves when it is well again."""
+def test_an_alert_without_data_waits_and_continues_when_data_return() -> None:
+    """Without data the alert changes nothing: it is notified once, and resolves when it is within limits again."""
     assert run(["warning"] * 6 + ["unknown"] * 60 + ["well"] * 11) == [(5, Event.FIRED), (76, Event.RESOLVED)]
     assert run(["warning"] * 4 + ["unknown"] + ["warning"] * 5) == []
 
 
-def test_one_without_data_for_hours_is_over() -> None:
-    """A model that serves no more can no longer get well."""
+def test_an_alert_without_data_for_hours_resolves() -> None:
+    """A model that serves no more cannot recover."""
     minutes = int(ENDS_WITHOUT_DATA / MINUTE)
     assert run(["critical"] * 6 + ["unknown"] * (minutes + 5)) == [(5, Event.FIRED), (6 + minutes, Event.RESOLVED)]

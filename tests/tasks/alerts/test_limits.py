@@ -1,4 +1,4 @@
-"""A window is beyond a limit where it surely is, and well where it is well back."""
+"""A window exceeds a limit only if that is certain, and is within limits only if clearly back."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def test_one_far_value_in_a_mean_is_not_sure() -> None:
     assert fixed(KpiName.COST_EFFICIENCY, 0.3, relative_error=0.05).observation.breach == "critical"
 
 
-def test_between_crossed_and_well_lies_a_band() -> None:
-    """Just within a limit nothing begins and nothing ends."""
+def test_a_band_lies_between_the_limit_and_recovery() -> None:
+    """Just within a limit no alert begins and none ends."""
     assert not fixed(ERRORS, 0.049).observation.is_recovered
     assert fixed(ERRORS, 0.04).observation.is_recovered
     assert not fixed(HITS, 0.81).observation.is_recovered
@@ -81,13 +81,13 @@ def test_what_is_unusual_warns_long_before_the_fixed_limit() -> None:
 
 
 def test_what_is_unusual_is_critical_only_where_it_is_bad_too() -> None:
-    """Far from usual but within the fixed warning is a warning; beyond both is critical."""
+    """Far from the baseline but within the fixed warning is a warning; beyond both is critical."""
     assert learned(LearnedBaseline(ERRORS, 0.001, 0.0, 0.03, 28), 0.04).observation.breach == "warning"
     assert learned(USUAL_ERRORS, 0.09).observation.breach == "critical"
 
 
-def test_nothing_critical_becomes_usual() -> None:
-    """Where a fifth of all calls usually fails, the fixed limit still holds."""
+def test_critical_values_never_become_the_baseline() -> None:
+    """Where a fifth of all calls fails in the baseline, the fixed limit still holds."""
     found = learned(LearnedBaseline(ERRORS, 0.2, 0.02, 0.4, 28), 0.2)
     assert (found.observation.breach, found.threshold) == ("critical", LIMITS.of(KpiName.ERROR_RATE).critical)
 
@@ -98,7 +98,7 @@ def test_while_it_learns_only_what_is_critical_counts() -> None:
 
 
 def test_a_cache_that_answers_everything_is_unusual_too() -> None:
-    """But not one that was just set up anew."""
+    """But not in a new installation."""
     found = learned(USUAL_HITS, 0.95, kpi=HITS)
     assert found.observation.breach == "warning"
     assert "more than usual" in found.detail
@@ -112,7 +112,7 @@ def test_a_cache_that_answers_everything_is_unusual_too() -> None:
 def budget(
     used: float, projected: tuple[float, float, float] | None = None, **values: Any
 ) -> dict[AlertRule, str | None]:
-    """What is found of a budget of 1,000 USD."""
+    """Return the check result for a budget of 1,000 USD."""
     estimate, low, high = projected or (0.0, 0.0, 0.0)
     projection = BudgetProjection(
         month="2026-09", monthly_usd=1_000.0, used_usd=used, used_share=used / 1_000, method="m", basis_days=40,
@@ -129,7 +129,7 @@ def test_a_budget_warns_at_four_fifths_and_is_critical_when_it_is_spent() -> Non
 
 
 def test_a_projection_warns_where_nine_in_ten_months_would_exceed() -> None:
-    """Not where the estimate alone is above, nor from a projection that is said to be weak."""
+    """Not where only the estimate is above, nor from a weak projection."""
     projected = AlertRule.BUDGET_PROJECTED
     assert budget(500, (1_300, 1_100, 1_500))[projected] == "warning"
     assert budget(500, (1_050, 900, 1_200))[projected] is None

@@ -90,7 +90,7 @@ def test_what_is_unknown_is_no_bottleneck() -> None:
     assert found(hours()) == []
 
 
-def test_a_bottleneck_says_where_it_sits() -> None:
+def test_a_bottleneck_names_its_hotspots() -> None:
     """The model that causes the slowness is named, with its own rate and its share of the slow."""
     quick = [{"model_id": "quick", "response_time_ms": 100.0}] * 300
     slow = [{"model_id": "slow", "response_time_ms": 8000.0, "team": "red"}] * 60
@@ -101,8 +101,8 @@ def test_a_bottleneck_says_where_it_sits() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 1_000_000))
-def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
-    """Of every place: share and rate, with the rate without it, add up to the bottleneck's own figures."""
+def test_a_hotspot_and_the_rest_make_the_total(seed: int) -> None:
+    """For every hotspot: share and rate, with the rate without it, add up to the bottleneck's own figures."""
     for bottleneck in detect_bottlenecks(hours(*uneven(seed)), LIMITS, "Asia/Kolkata"):
         for hotspot in bottleneck.where:
             whole, part, known = figures(bottleneck, hotspot)
@@ -115,7 +115,7 @@ def test_a_place_and_the_rest_make_the_whole(seed: int) -> None:
 
 
 def uneven(seed: int) -> list[dict[str, Any]]:
-    """Selections of which some models, teams and hours are slower, costlier, less cached and more often fail."""
+    """Draw selections of which some models, teams and hours are slower, costlier, less cached and more often fail."""
     draw = np.random.default_rng(seed)
     worse = {name: draw.random(3) for name in ("model", "team", "hour")}
     rows = []
@@ -140,7 +140,7 @@ def uneven(seed: int) -> list[dict[str, Any]]:
 
 
 def rate_of(bottleneck: Bottleneck) -> float:
-    """The bottleneck's own measure, over all of it."""
+    """Return the bottleneck's own measure, over all of it."""
     match bottleneck:
         case SlowResponse():
             return bottleneck.percentage / 100
@@ -154,7 +154,7 @@ def rate_of(bottleneck: Bottleneck) -> float:
 
 
 def figures(bottleneck: Bottleneck, hotspot: Hotspot) -> tuple[float, float, float]:
-    """The rate of what is affected over all of a bottleneck, how much of it a place has, and of how many selections."""
+    """Return a bottleneck's overall rate, a hotspot's share of it, and its number of selections."""
     if isinstance(bottleneck, HighCost):
         return bottleneck.average_cost, hotspot.rate * hotspot.affected, hotspot.affected
     if isinstance(bottleneck, LowCacheHitRate):
@@ -182,8 +182,8 @@ def test_the_hours_of_a_problem_are_one_stretch_past_midnight() -> None:
 
 @few_or_all(20, 100)
 @pytest.mark.parametrize("dimension", ["model", "complexity", "team", "hour"])
-def test_noise_seldom_has_a_place(dimension: Any, draws: int) -> None:
-    """Of 100 problems that are everywhere alike, at most ten are said to sit anywhere in a dimension."""
+def test_noise_seldom_has_a_hotspot(dimension: Any, draws: int) -> None:
+    """Of 100 problems that are evenly distributed, at most ten get a hotspot in a dimension."""
     slow = Measure("slow", "known", "slow")
 
     def strewn(seed: int) -> pl.DataFrame:
@@ -199,7 +199,7 @@ def test_noise_seldom_has_a_place(dimension: Any, draws: int) -> None:
 
 
 def test_an_error_burst_is_found_with_its_hours() -> None:
-    """Two bad hours in two days of few errors are one burst; the usual rate is that of the other hours."""
+    """Two bad hours in two days of few errors are one burst; the baseline rate is that of the other hours."""
     rows = [
         {"timestamp": MONDAY + timedelta(hours=hour), "error": (hour in (20, 21) and i < 15) or i == 0}
         for hour in range(48)
@@ -212,8 +212,8 @@ def test_an_error_burst_is_found_with_its_hours() -> None:
     assert burst.usual_error_rate == pytest.approx(0.02)
 
 
-def test_an_error_burst_says_who_carries_it() -> None:
-    """Its places are of its own hours alone: one model fails then, another fails more often at other times."""
+def test_an_error_burst_names_its_main_contributors() -> None:
+    """Its hotspots cover its own hours alone: one model fails then, another fails more often at other times."""
     rows = [
         {
             "timestamp": MONDAY + timedelta(hours=hour),
@@ -231,7 +231,7 @@ def test_an_error_burst_says_who_carries_it() -> None:
 
 
 def test_the_simulated_incident_is_found() -> None:
-    """The provider of one model stumbled for three hours: the burst has these hours, and this model carries it."""
+    """The provider of one model failed for three hours: the burst has these hours, and this model is its hotspot."""
     start, end = (INCIDENT[0] - timedelta(days=2), INCIDENT[1] + timedelta(days=1))
     rows = simulate(start, end, DEFAULT_CONFIG).select(*SELECTION_SCHEMA)
     found = detect_bottlenecks(roll_up(rows, "UTC", 2000.0)[Level.HOUR], LIMITS, "UTC")
@@ -250,7 +250,7 @@ def test_the_simulated_incident_is_found() -> None:
 
 
 def test_a_few_errors_in_a_quiet_hour_are_no_burst() -> None:
-    """Three failures out of four say little."""
+    """Three failures out of four are weak evidence."""
     rows = [{"timestamp": MONDAY + timedelta(hours=hour)} for hour in range(24) for _ in range(50)]
     few = [{"timestamp": MONDAY + timedelta(hours=30), "error": i < 3} for i in range(4)]
     assert found(hours(*rows, *few)) == []

@@ -1,4 +1,4 @@
-"""What bottlenecks are told by, read from real databases: the same as from the raw rows, and told in the report."""
+"""Inputs of the bottleneck rules, read from real databases, equal the raw rows, and the report has the results."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ def inputs(engine: Engine, period: Period, filters: Filters, earlier: Sequence[P
 
 
 def within(start: datetime, end: datetime, filters: Filters) -> pl.DataFrame:
-    wanted = pl.col("timestamp").is_between(start, end, closed="left")
+    condition = pl.col("timestamp").is_between(start, end, closed="left")
     for column, names in (("model_id", filters.models), ("team", filters.teams)):
-        wanted &= pl.col(column).is_in(names) if names else pl.lit(True)
-    return TRAFFIC.filter(wanted)
+        condition &= pl.col(column).is_in(names) if names else pl.lit(True)
+    return TRAFFIC.filter(condition)
 
 
 def by_hour(rows: pl.DataFrame, keys: Sequence[str], columns: Sequence[str]) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def alike(one: pl.DataFrame, other: pl.DataFrame) -> None:
     "filters", [Filters(), Filters(models=("m1", "m2")), Filters(teams=("red",))], ids=["all", "models", "teams"]
 )
 def test_evidence_is_that_of_the_raw_rows(folded: Engine, filters: Filters) -> None:
-    """Hours by model of both periods, and the hours before, over the models and teams that were asked for."""
+    """Hours by model of both periods, and the hours before, over the requested models and teams."""
     found = inputs(folded, TENTH, filters, [TENTH.before()])
     today, before = within(TENTH.start, TENTH.end, filters), within(TENTH.start - DAY, TENTH.start, filters)
     alike(found.models, by_hour(today, ("model_id", "complexity"), INPUT_COLUMNS))
@@ -132,8 +132,8 @@ def test_an_edge_is_of_its_minutes_alone(folded: Engine) -> None:
     assert set(found.by_dimension.filter(pl.col("bucket") == NOON)["team"]) == {UNKNOWN}
 
 
-def test_an_hour_is_looked_at_by_the_minute(folded: Engine) -> None:
-    """A report of one hour has sixty buckets to judge a model by."""
+def test_an_hour_is_analysed_by_the_minute(folded: Engine) -> None:
+    """A report of one hour has sixty buckets to assess a model by."""
     hour = Period(NOON, NOON + timedelta(hours=1), ZONE)
     found = inputs(folded, hour, Filters(), [hour.before()])
     assert found.models["bucket"].n_unique() == found.models_earlier[0]["bucket"].n_unique() == 60
@@ -152,7 +152,7 @@ def test_hours_that_stand_out_are_read_with_their_teams(folded: Engine) -> None:
 
 
 def test_a_period_that_overlaps_is_not_compared_with(folded: Engine) -> None:
-    """Of a period longer than a week, the same a week before is for the most part itself."""
+    """For a period longer than a week, the same period a week before is mostly itself."""
     eight = Period(TENTH.end - 8 * DAY, TENTH.end, ZONE)
     assert len(inputs(folded, eight, Filters(), [eight.week_before(), eight.before()]).models_earlier) == 1
 

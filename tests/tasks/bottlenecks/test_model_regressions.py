@@ -1,4 +1,4 @@
-"""A model's regression is told when it is there, with what it was and is, and seldom when it is not."""
+"""A model's regression is reported when it exists, with values before and after, and seldom when it does not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def traffic(
     accuracy: float = 0.96,
     mix: tuple[float, float, float] = (20.0, 10.0, 5.0),
 ) -> pl.DataFrame:
-    """Hours of one model by complexity: `mix` selections an hour, whose times are skewed and rise with complexity."""
+    """Return hours of one model by complexity: `mix` selections an hour; times are skewed and rise with complexity."""
     draw = np.random.default_rng(seed)
     shape = (hours, len(CLASSES))
     count = draw.poisson(np.broadcast_to(mix, shape))
@@ -59,7 +59,7 @@ def total(rollups: pl.DataFrame, column: str) -> float:
 
 
 def test_a_slower_model_is_named_and_no_other() -> None:
-    """One of thirteen models takes half as long again; what it took and takes is told with an interval."""
+    """One of thirteen models takes half as long again; its times before and after are stated with an interval."""
     now = pl.concat([several(1), traffic(90, "worse", mean_ms=1500.0)])
     [found] = regressions(now, [pl.concat([several(2), traffic(91, "worse")])], LIMITS)
     assert (found.model_id, found.metric, found.severity) == ("worse", KpiName.RESPONSE_TIME, "low")
@@ -85,20 +85,20 @@ def test_lost_accuracy_is_a_regression() -> None:
 
 
 def test_a_better_model_is_no_regression() -> None:
-    """Faster, more accurate, fewer errors: nothing to tell here."""
+    """Faster, more accurate, fewer errors: nothing to report here."""
     now, before = traffic(1, mean_ms=500.0, errors=0.0, accuracy=1.0), traffic(2, errors=0.1, accuracy=0.8)
     assert regressions(now, [before], LIMITS) == []
 
 
-def test_what_is_certain_but_small_is_not_told() -> None:
-    """5 % slower over so many selections is no chance, but no news either."""
+def test_a_significant_but_small_regression_is_not_reported() -> None:
+    """5 % slower over so many selections is significant, but too small to report."""
     busy = (20_000.0, 10_000.0, 5_000.0)
     assert regressions(traffic(1, mean_ms=1050.0, mix=busy), [traffic(2, mix=busy)], LIMITS) == []
     assert regressions(traffic(1, mean_ms=1150.0, mix=busy), [traffic(2, mix=busy)], LIMITS)
 
 
 def test_harder_requests_do_not_make_a_model_worse() -> None:
-    """The average rises by half because the mix changed, in no class by itself."""
+    """The average rises by half because the mix changed, in no class alone."""
     now, before = traffic(1, mix=(5.0, 10.0, 20.0)), traffic(2, mix=(20.0, 10.0, 5.0))
     after, earlier = (total(frame, "response_time_sum_ms") / total(frame, "count") for frame in (now, before))
     assert after > 1.4 * earlier
@@ -106,13 +106,13 @@ def test_harder_requests_do_not_make_a_model_worse() -> None:
 
 
 def test_a_class_that_is_new_is_not_compared() -> None:
-    """A model that is now given complex requests too is judged by the others alone."""
+    """A model that now gets complex requests too is assessed by the others alone."""
     now, before = traffic(1, mix=(20.0, 10.0, 50.0)), traffic(2).filter(pl.col("complexity") != "complex")
     assert regressions(now, [before], LIMITS) == []
 
 
 def test_the_first_period_with_data_is_compared_with() -> None:
-    """A model is held against the week before where it was there, else against the period before."""
+    """A model is compared with the week before if it served then, else with the period before."""
     now, same, slower = traffic(1, mean_ms=2000.0), traffic(2, mean_ms=2000.0), traffic(3)
     assert regressions(now, [same, slower], LIMITS) == []
     assert len(regressions(now, [same.clear(), slower], LIMITS)) == 1
@@ -121,12 +121,12 @@ def test_the_first_period_with_data_is_compared_with() -> None:
 
 
 def test_a_few_hours_are_too_few() -> None:
-    """Five hours on one side say nothing, however far apart the sides are."""
+    """Five hours on one side are too few, however far apart the sides are."""
     assert regressions(traffic(1, hours=5, mean_ms=9000.0), [traffic(2)], LIMITS) == []
     assert regressions(traffic(1, mean_ms=9000.0), [traffic(2, hours=5)], LIMITS) == []
 
 
-def test_only_the_three_worst_are_told() -> None:
+def test_only_the_three_worst_are_reported() -> None:
     """The gravest first, and of equally grave ones the one that changed most."""
     after = {"a": 1400.0, "b": 9000.0, "c": 2500.0, "d": 1800.0, "e": 4000.0}
     now = pl.concat([traffic(seed, name, mean_ms=ms) for seed, (name, ms) in enumerate(after.items())])

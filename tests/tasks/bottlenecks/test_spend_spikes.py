@@ -1,4 +1,4 @@
-"""A spike of spend is told against what the same hours usually cost, and noise, rhythm and growth are none."""
+"""A spend spike is measured against the baseline of the same hours; noise, rhythm and growth are not spikes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def spending(
     sigma: float = 1.0,
     busy: float = 0.0,
 ) -> pl.DataFrame:
-    """Hours by team: as many requests as chance makes of `rate` on the zone's clock, of skewed costs about `usd`.
+    """Return hours by team: Poisson requests at `rate` on the zone's clock, of skewed costs about `usd`.
 
     `busy` is how much the rate itself varies from hour to hour.
     """
@@ -75,7 +75,7 @@ def split(rollups: pl.DataFrame, start: datetime, length: timedelta = WEEK) -> t
 
 
 def times(rollups: pl.DataFrame, factor: int, start: datetime, hours: int, team: str | None = None) -> pl.DataFrame:
-    """The same with as many times the requests in some hours, of all teams or one."""
+    """Return the same with as many times the requests in some hours, of all teams or one."""
     there = pl.col("bucket").is_between(start, start + timedelta(hours=hours), closed="left")
     there &= pl.lit(True) if team is None else pl.col("team") == team
     columns = ("count", "cost_count", "cost_sum_usd", "cost_sum_sq")
@@ -91,7 +91,7 @@ WEDNESDAY_NOON = FIFTH_WEEK + timedelta(days=2, hours=12)
 
 
 def test_a_spike_is_found_with_its_hours_and_its_team() -> None:
-    """One team asks fifteen times as much for three hours: one spike, its usual cost, and what is left without it."""
+    """One team asks fifteen times as much for three hours: one spike, its baseline cost, and the rest without it."""
     [spike] = reported(times(spending(1), 15, WEDNESDAY_NOON, 3, "green"), FIFTH_WEEK)
     assert (spike.start, spike.end) == (WEDNESDAY_NOON, WEDNESDAY_NOON + timedelta(hours=3))
     assert spike.usual_cost_usd == pytest.approx(3 * 6, rel=0.3)
@@ -111,22 +111,22 @@ def test_a_spike_of_everybody_is_nobodys() -> None:
 
 
 def test_a_team_that_spent_alone_leaves_nothing() -> None:
-    """The only team that spent in those hours, of several that usually do, is named."""
+    """The only team that spent in those hours, of several in the baseline, is named."""
     rollups = times(spending(3), 30, WEDNESDAY_NOON, 1, "blue")
     alone = rollups.filter((pl.col("bucket") != WEDNESDAY_NOON) | (pl.col("team") == "blue"))
     [spike] = reported(alone, FIFTH_WEEK)
     assert [(hotspot.value, hotspot.share, hotspot.rate_without) for hotspot in spike.where] == [("blue", 1.0, 0.0)]
 
 
-def test_the_three_largest_spikes_are_told() -> None:
-    """Of five, the three that cost most beyond usual, the largest first."""
+def test_the_three_largest_spikes_are_reported() -> None:
+    """Of five, the three that cost most above the baseline, the largest first."""
     rollups = spending(4)
     for day, factor in enumerate((5, 9, 6, 8, 7)):
         rollups = times(rollups, factor, FIFTH_WEEK + timedelta(days=day, hours=12), 1)
     assert [spike.start.day - FIFTH_WEEK.day for spike in reported(rollups, FIFTH_WEEK)] == [1, 3, 4]
 
 
-def test_an_hour_is_judged_by_itself_too() -> None:
+def test_a_single_hour_is_assessed_too() -> None:
     """A report of one hour finds the spike in it."""
     rollups = times(spending(5), 5, WEDNESDAY_NOON, 1)
     assert len(reported(rollups, WEDNESDAY_NOON, timedelta(hours=1))) == 1
@@ -149,21 +149,21 @@ def test_the_same_hour_is_that_of_the_clock() -> None:
 
 
 def test_days_stand_in_for_weeks_that_are_missing() -> None:
-    """With ten days of history a spike is found by the hour of the day; with four nothing is said."""
+    """With ten days of history a spike is found by the hour of the day; with four nothing is reported."""
     rollups = times(spending(8, days=20), 5, MONDAY + timedelta(days=10, hours=12), 2)
     assert len(reported(rollups, MONDAY + timedelta(days=10))) == 1
     late = rollups.filter(pl.col("bucket") >= MONDAY + timedelta(days=6))
     assert reported(late, MONDAY + timedelta(days=10), timedelta(days=1)) == []
 
 
-def test_small_change_is_no_news() -> None:
-    """Ten times the usual cost is told only where it is worth some USD."""
+def test_a_small_spike_is_not_reported() -> None:
+    """Ten times the baseline cost is reported only where the excess is at least some USD."""
     cents = spending(9).with_columns(pl.col("cost_sum_usd") / 100, pl.col("cost_sum_sq") / 10_000)
     assert reported(times(cents, 10, WEDNESDAY_NOON, 2), FIFTH_WEEK) == []
 
 
 def test_costs_that_begin_to_be_recorded_are_no_spike() -> None:
-    """While a tenth of the costs was known, nobody can say what an hour usually cost."""
+    """While a tenth of the costs was known, an hour's baseline cost is unknown."""
     rollups = spending(10)
     before = pl.col("bucket") < FIFTH_WEEK
     known = rollups.with_columns(
@@ -174,7 +174,7 @@ def test_costs_that_begin_to_be_recorded_are_no_spike() -> None:
 
 
 def test_hours_without_a_known_cost_are_not_free() -> None:
-    """Unknown costs make neither a spike nor a usual cost of nothing."""
+    """Unknown costs make neither a spike nor a baseline of zero."""
     unknown = {"cost_count": 0, "cost_sum_usd": 0.0, "cost_sum_sq": 0.0}
     rollups = spending(11).with_columns(
         pl.when(pl.col("bucket") < FIFTH_WEEK).then(value).otherwise(name).alias(name)

@@ -1,4 +1,4 @@
-"""Why spend changed is told where one thing made most of it beyond chance, and is no guess."""
+"""The driver of a change in spend is named only if one cause made most of it significantly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Flow:
-    """What one team asks of one class in an hour of the day's height, and how it is answered.
+    """One team's requests of one class in an hour of the day's height, and how they are answered.
 
     `shares` are by model; costs are in USD, a cache hit's is a hundredth.
     """
@@ -55,7 +55,7 @@ USUAL = (
 def side(
     start: datetime, days: int, flows: tuple[Flow, ...] = USUAL, seed: int = 1, costs: dict[str, float] = COSTS_USD
 ) -> Side:
-    """So many days of hours with a rhythm and bursts."""
+    """Return so many days of hours with a rhythm and bursts."""
     chance = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for hour in range(24 * days):
@@ -89,14 +89,14 @@ def trend_of(now: Side, before: Side) -> Trend:
 def cause_of(
     flows: tuple[Flow, ...], days: int = 7, seed: int = 1, costs: dict[str, float] = COSTS_USD
 ) -> SpendCause | None:
-    """Of a period against a usual one a week before."""
+    """Return the change of a period against a baseline week before."""
     before = side(MONDAY - 7 * DAY, days, seed=seed + 1000)
     now = side(MONDAY, days, flows, seed, costs)
     return spend_cause(now, before, trend_of(now, before))
 
 
 def changed(complexity: str, **fields: Any) -> tuple[Flow, ...]:
-    """The usual with some fields of a class changed."""
+    """Return the baseline with some fields of a class changed."""
     return tuple(replace(flow, **fields) if flow.complexity == complexity else flow for flow in USUAL)
 
 
@@ -166,7 +166,7 @@ def test_a_class_that_is_new_is_more_volume() -> None:
     assert (cause.kind, cause.complexity, cause.team) == ("volume", "extreme", "search")
 
 
-# --- no news ----------------------------------------------------------------------------------------------------------
+# --- no cause ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_change_that_is_noise_has_no_cause() -> None:
@@ -197,8 +197,8 @@ def test_a_cause_is_of_the_period_that_the_trend_is_against() -> None:
     assert Spending(now, {"previousPeriod": before}).cause(trend) is None
 
 
-def test_a_few_hours_are_too_short_to_tell_a_cause() -> None:
-    """Of twelve stretches five have data: the jackknife would guess."""
+def test_a_few_hours_are_too_short_for_a_cause() -> None:
+    """Of twelve intervals five have data: the jackknife would guess."""
     early = pl.col("bucket").dt.hour() < 10
     now, before = side(MONDAY, 1, changed("complex", hourly=400)), side(MONDAY - 7 * DAY, 1)
     trend = trend_of(now, before)
@@ -236,7 +236,7 @@ def test_the_headline_says_why() -> None:
     assert reported.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
 
 
-def test_most_of_a_change_is_told_as_most() -> None:
+def test_a_cause_of_most_of_a_change_is_stated_as_most() -> None:
     assert TOOK_OVER is not None
     assert because(TOOK_OVER.model_copy(update={"share": 0.6})).startswith("mostly because ")
 
@@ -247,7 +247,7 @@ def test_without_a_cause_the_headline_names_the_change_alone() -> None:
     )
 
 
-def test_how_much_of_the_change_it_is_is_told_with_its_interval() -> None:
+def test_the_share_of_the_change_is_stated_with_its_interval() -> None:
     assert TOOK_OVER is not None
     text = cause_text(TOOK_OVER, Formats("en_US", "UTC"))
     assert "That is +$120.00 (95% interval +$90.00 to +$150.00), 84.3% of it." in text

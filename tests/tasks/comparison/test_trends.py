@@ -1,4 +1,4 @@
-"""Trends tell a change from noise, hour by hour."""
+"""Trends distinguish a change from noise, hour by hour."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def noise(seed: int, mean: float) -> list[float]:
 
 
 def test_a_clear_rise_in_response_time_is_worse() -> None:
-    """A doubled average is news, with an interval around the change."""
+    """A doubled average is a change, with an interval around it."""
     trend = trend_of("responseTime", day_of(1, noise(1, 2000)), day_of(0, noise(2, 1000)))
     assert trend.direction is Direction.WORSE
     assert trend.change is not None
@@ -65,7 +65,7 @@ def test_a_clear_fall_in_response_time_is_better() -> None:
 
 
 @few_or_all(20, 100)
-def test_noise_is_seldom_news(draws: int) -> None:
+def test_noise_is_seldom_a_change(draws: int) -> None:
     """Of many equal days, about one in twenty looks different, as a 95 % interval promises."""
     verdicts = [
         trend_of("responseTime", day_of(1, noise(2 * i, 1000)), day_of(0, noise(2 * i + 1, 1000))).direction
@@ -90,7 +90,7 @@ def test_without_data_there_is_no_verdict() -> None:
     assert trend_of("cacheHitRate", day_of(1, [1.0]), day_of(0, [1.0])).reason == "no data in this period"
 
 
-def test_a_few_hours_are_too_short_to_tell() -> None:
+def test_a_few_hours_are_too_short_for_a_verdict() -> None:
     """With data in fewer than six hours there is a change but no verdict."""
     trend = trend_of("responseTime", day_of(1, [1000.0] * 3), day_of(0, [2000.0] * 3))
     assert trend.direction is Direction.UNKNOWN
@@ -99,7 +99,7 @@ def test_a_few_hours_are_too_short_to_tell() -> None:
     assert trend.reason == "too short to tell a change from chance"
 
 
-# --- like with like ---------------------------------------------------------------------------------------------------
+# --- comparable periods -----------------------------------------------------------------------------------------------
 
 
 def by_hour(
@@ -143,16 +143,16 @@ def test_a_monday_against_its_sunday_is_rhythm() -> None:
         assert found["totalSelections"].change is not None
 
 
-def test_a_monday_is_held_against_the_monday_before() -> None:
-    """A fifth more is news there, as it is of a Tuesday against its Monday."""
+def test_a_monday_is_compared_with_the_monday_before() -> None:
+    """A fifth more is a change there, as it is of a Tuesday against its Monday."""
     more = by_hour(days(7, 1), factor=1.2)
     assert reported(more, by_hour(days(0, 1)))["totalSelections"].direction is Direction.MORE
     assert reported(by_hour(days(1, 1), factor=0.8), by_hour(days(0, 1)))["totalSelections"].direction is Direction.LESS
     assert reported(by_hour(days(7, 1)), by_hour(days(0, 1)))["totalSelections"].direction is Direction.SAME
 
 
-def test_other_hours_of_a_day_are_no_like() -> None:
-    """A morning is not held against the night before it, but against the same morning a week before."""
+def test_other_hours_of_a_day_are_not_comparable() -> None:
+    """A morning is compared not with the night before it, but with the same morning a week before."""
     morning, night = (Period(MONDAY + (7 * 24 + hour) * HOUR, MONDAY + (7 * 24 + hour + 8) * HOUR) for hour in (8, 0))
     assert reported(by_hour(morning), by_hour(night))["responseTime"].reason == NOT_COMPARABLE
     week_before = Period(morning.start - 7 * DAY, morning.end - 7 * DAY)
@@ -160,7 +160,7 @@ def test_other_hours_of_a_day_are_no_like() -> None:
 
 
 def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
-    """Where their mix of weekdays differs, totals are told beyond what that makes."""
+    """Where their mix of weekdays differs, only changes of totals beyond that difference are reported."""
     now, before = days(30 + 5, 30), days(5, 30)
     found = reported(by_hour(now), by_hour(before))["totalSelections"]
     assert found.direction is Direction.SAME or found.reason == OF_PATTERN
@@ -169,7 +169,7 @@ def test_one_weekend_more_is_no_change_of_thirty_days() -> None:
 
 
 def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> None:
-    """The week in which the clocks go back is as like the one before as any other."""
+    """The week in which the clocks go back is as comparable with the one before as any other."""
     start = datetime(2026, 10, 18, 22, tzinfo=UTC)
     week = Period(start, start + 7 * DAY + HOUR, "Europe/Berlin")
     before = Period(start - 7 * DAY, start, "Europe/Berlin")
@@ -179,7 +179,7 @@ def test_weeks_around_a_change_of_the_clocks_face_each_other_by_the_clock() -> N
 
 
 def test_a_period_in_which_recording_began_has_no_total_to_compare_with() -> None:
-    """Half a week of requests against a whole one is no growth; the average response time is known all the same."""
+    """Half a week of requests against a full one is not growth; the average response time is known all the same."""
     whole, half = by_hour(days(7, 7)), by_hour(days(0, 7))
     began = MONDAY + 3 * DAY
     half = replace(half, hours=half.hours.filter(pl.col("bucket") >= began))
@@ -190,7 +190,7 @@ def test_a_period_in_which_recording_began_has_no_total_to_compare_with() -> Non
 
 
 def news_of(draws: int, spell: float) -> Counter[str]:
-    """How often each metric is told to have changed, of days that are equal but for chance and slow spells."""
+    """Return how often each metric is reported as changed, of days that differ only by chance and slow spells."""
     news: Counter[str] = Counter()
     for seed in range(draws):
         sides = []
@@ -207,7 +207,7 @@ def news_of(draws: int, spell: float) -> Counter[str]:
 
 
 @few_or_all(40, 200)
-def test_chance_makes_news_as_seldom_as_promised(draws: int) -> None:
+def test_chance_makes_changes_as_seldom_as_promised(draws: int) -> None:
     """Of days with their rhythm against the same days a week before, about one in twenty of each metric."""
     news = news_of(draws, 0.0)
     most = draws / 12 if draws == 200 else most_by_chance(0.05, draws)
@@ -215,13 +215,13 @@ def test_chance_makes_news_as_seldom_as_promised(draws: int) -> None:
 
 
 @few_or_all(100, 200)
-def test_hours_that_resemble_their_neighbours_make_no_news_by_themselves(draws: int) -> None:
-    """A slow spell of some hours is one thing that happened; were each of its hours one, a third would be news."""
+def test_autocorrelated_hours_alone_make_no_change(draws: int) -> None:
+    """A slow spell of some hours is one event; with its hours taken as independent, a third would be a change."""
     most = 0.17 * draws if draws == 200 else most_by_chance(0.14, draws)
     assert news_of(draws, 0.6)["responseTime"] <= most
 
 
-def test_growth_is_news_by_day_and_by_week() -> None:
+def test_growth_is_a_change_by_day_and_by_week() -> None:
     """A tenth more of everything is found in a week, a fifth in most days."""
     days_found = [
         reported(by_hour(days(7, 1), seed, factor=1.2), by_hour(days(0, 1), seed))["totalSelections"].direction
@@ -231,10 +231,10 @@ def test_growth_is_news_by_day_and_by_week() -> None:
     assert reported(by_hour(days(7, 7), factor=1.1), by_hour(days(0, 7)))["totalSelections"].direction is Direction.MORE
 
 
-# --- what is over -----------------------------------------------------------------------------------------------------
+# --- finished periods -------------------------------------------------------------------------------------------------
 
 
-def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> None:
+def test_an_unfinished_day_is_compared_with_the_same_part_of_the_other() -> None:
     """At half past two in the afternoon, both are compared up to two o'clock."""
     now = MONDAY + 8 * DAY + 14.5 * HOUR
     today = by_hour(days(8, 1))
@@ -248,7 +248,7 @@ def test_a_day_that_is_not_over_is_held_against_the_same_part_of_the_other() -> 
     assert "compared up to 2026-09-15 14:28 UTC at most" in " ".join(data_notes(so_far, total(so_far.parts), now))
 
 
-def test_the_last_minutes_settle_before_they_are_compared() -> None:
+def test_the_last_minutes_are_compared_only_once_final() -> None:
     """A minute after midnight the last hour of the day is left out of it; soon after, nothing is."""
     day, earlier = by_hour(days(8, 1)), {"samePeriodLastWeek": by_hour(days(1, 1))}
     early = against(day, earlier, day.period.end + timedelta(minutes=1), None)  # type: ignore[arg-type]
@@ -260,7 +260,7 @@ def test_the_last_minutes_settle_before_they_are_compared() -> None:
 
 
 def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
-    """Within its first hour nothing is over; within its first six, too little."""
+    """Within its first hour there is no full one; within its first six, too few."""
     day, earlier = by_hour(days(8, 1)), by_hour(days(1, 1))
     none = reported(day, earlier, final_at=day.period.start + 0.5 * HOUR)["responseTime"]
     few = reported(day, earlier, final_at=day.period.start + 4 * HOUR)["responseTime"]
@@ -269,7 +269,7 @@ def test_a_period_that_has_hardly_begun_is_not_compared() -> None:
 
 
 def test_a_week_before_that_overlaps_is_left_out() -> None:
-    """Thirty days are no period to hold against most of themselves."""
+    """Thirty days are not compared with a period that is mostly themselves."""
     month, before, overlapping = days(30, 30), days(0, 30), days(23, 30)
     sides = {"previousPeriod": by_hour(before), "samePeriodLastWeek": by_hour(overlapping)}
     found = against(by_hour(month), sides, month.end + DAY, None)  # type: ignore[arg-type]
@@ -290,8 +290,8 @@ def test_what_was_rounded_outward_is_compared_over_whole_hours() -> None:
     assert requests.current == hours_now.hours["count"][1:-1].sum()
 
 
-def test_of_an_hour_no_total_is_judged() -> None:
-    """Its minutes do not show how hours differ; its averages can be held against those of the hour before."""
+def test_totals_of_a_single_hour_are_not_assessed() -> None:
+    """Its minutes do not show how hours differ; its averages can be compared with those of the hour before."""
     noon, eleven = (Period(MONDAY + hour * HOUR, MONDAY + (hour + 1) * HOUR) for hour in (12, 11))
     sides = []
     for period in (noon, eleven):

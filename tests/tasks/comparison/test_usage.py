@@ -1,4 +1,4 @@
-"""Usage tells who asks how much, and no change that chance would make."""
+"""Usage shows who asks how much, and no change that chance would make."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def within(rollups: pl.DataFrame, period: Period) -> RollupSlice:
 
 
 def compared(rollups: pl.DataFrame, days: int = 7, weeks: int = 5) -> tuple[RollupSlice, Before]:
-    """So many days, after so many weeks, and what they are compared with."""
+    """Return so many days, after so many weeks, and what they are compared with."""
     period = Period(FIRST + weeks * WEEK, FIRST + weeks * WEEK + days * DAY, ZONE)
     before = Before(within(rollups, period.same_weekdays_before()), within(rollups, weeks_before(period)))
     return within(rollups, period), before
@@ -92,10 +92,10 @@ def group(groups: Groups, name: str) -> Any:
 LAST_WEEK = date(2026, 10, 5)
 
 
-# --- what is news -----------------------------------------------------------------------------------------------------
+# --- changes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_team_that_asks_more_is_told_with_what_it_asks_and_the_others_are_not() -> None:
+def test_a_team_that_asks_more_is_reported_with_its_volume_and_the_others_are_not() -> None:
     more = with_more(("atlas", "complex", "research"), 4, LAST_WEEK)
     groups = group_usage(*compared(simulated(more, 42, seed=1)))
     moved = {it.name: it for it in groups.movers}
@@ -107,7 +107,7 @@ def test_a_team_that_asks_more_is_told_with_what_it_asks_and_the_others_are_not(
     assert group(groups, "research").share == pytest.approx(160 / 740, rel=0.1)
 
 
-def test_a_team_that_asks_less_is_told_with_its_sign() -> None:
+def test_a_team_that_asks_less_is_reported_with_its_sign() -> None:
     groups = group_usage(*compared(simulated(with_more(("swift", "simple", "support"), 0.4, LAST_WEEK), 42, seed=1)))
     assert groups.movers[0].name in ("support", "simple", "swift")
     assert all(mover.direction is Direction.LESS for mover in groups.movers)
@@ -117,19 +117,19 @@ def test_a_team_that_asks_less_is_told_with_its_sign() -> None:
 
 
 @pytest.mark.parametrize("days", [1, 7])
-def test_chance_is_seldom_news_for_any_of_all_groups(days: int) -> None:
+def test_chance_is_seldom_a_change_of_any_group(days: int) -> None:
     """The bounds hold for all groups at once, also where whole days are busy or quiet: about one report in twenty."""
     reported = [bool(group_usage(*compared(simulated(lambda _: USUAL, 42, seed), days)).movers) for seed in range(60)]
     assert sum(reported) <= 6
 
 
 @pytest.mark.parametrize("days", [1, 7])
-def test_chance_is_seldom_news_of_all_requests(days: int) -> None:
+def test_chance_is_seldom_a_change_of_all_requests(days: int) -> None:
     found = [volume_trend(*compared(simulated(lambda _: USUAL, 42, seed), days)).direction for seed in range(60)]
     assert sum(direction is not Direction.SAME for direction in found) <= 8
 
 
-def test_a_monday_is_no_news_after_a_sunday_but_a_doubled_monday_is() -> None:
+def test_a_monday_is_no_change_from_a_sunday_but_a_doubled_monday_is() -> None:
     quiet = simulated(lambda _: USUAL, 42, seed=3)
     doubled = simulated(
         lambda day: {key: 2 * it for key, it in USUAL.items()} if day == LAST_WEEK else USUAL, 42, seed=3
@@ -140,8 +140,8 @@ def test_a_monday_is_no_news_after_a_sunday_but_a_doubled_monday_is() -> None:
     assert trend.change_share == pytest.approx(1, abs=0.5)
 
 
-def test_what_was_looked_at_widens_the_bounds() -> None:
-    """Of fifty teams without a change none is told, though each by itself would be in one of twenty reports."""
+def test_more_compared_groups_widen_the_bounds() -> None:
+    """Of fifty teams without a change none is reported, though each alone would be in one of twenty reports."""
     teams = {("swift", "simple", f"team-{index}"): 30.0 for index in range(50)}
     reported = [
         bool(group_usage(*compared(simulated(lambda _: teams, 42, seed, day_effect=0.0))).movers) for seed in range(20)
@@ -163,7 +163,7 @@ def test_what_was_looked_at_widens_the_bounds() -> None:
     ],
     ids=["no before", "partly known", "too few days", "with its own days", "enough"],
 )
-def test_what_cannot_be_told_says_why(known_since: int, days: int, reason: str | None) -> None:
+def test_an_unknown_trend_gives_its_reason(known_since: int, days: int, reason: str | None) -> None:
     """The day on which data begins may have begun before it, so it is not known in full."""
     since = FIRST + 5 * WEEK - known_since * DAY
     current, before = compared(simulated(lambda _: USUAL, known_since + 7, seed=5, first=since), days=days)
@@ -186,7 +186,7 @@ def test_a_period_that_is_not_over_is_not_compared() -> None:
     assert (group_usage(current, still_open).movers, group_usage(current, still_open).vanished) == ((), ())
 
 
-def test_a_handful_of_requests_is_not_judged() -> None:
+def test_a_handful_of_requests_is_not_assessed() -> None:
     few = {**USUAL, ("swift", "simple", "intern"): 1.0}
     intern = group(group_usage(*compared(simulated(lambda _: few, 42, seed=2))), "intern")
     assert (intern.direction, intern.reason) == (Direction.UNKNOWN, "fewer than 30 selections")
@@ -235,7 +235,7 @@ def test_a_model_that_served_weeks_ago_is_not_new() -> None:
 
 
 def test_a_model_that_serves_in_bursts_is_not_gone_in_a_quiet_week() -> None:
-    """A batch on some days shows in how its days scatter; so does its being away."""
+    """A batch on some days shows in how its days scatter; so does its absence."""
 
     def volumes(day: date) -> Volumes:
         batch = day in {LAST_WEEK - step * DAY for step in (28, 19, 5)}
@@ -248,11 +248,11 @@ def test_in_the_first_week_no_model_is_new() -> None:
     assert group_usage(*compared(simulated(lambda _: USUAL, 42, seed=4), weeks=0)).new == ()
 
 
-# --- what is usual ----------------------------------------------------------------------------------------------------
+# --- baselines --------------------------------------------------------------------------------------------------------
 
 
 def by_hour(seed: int, spike: datetime | None = None) -> pl.DataFrame:
-    """Six weeks of hours with a rhythm over the day, an hour of them perhaps tripled."""
+    """Return six weeks of hours with a rhythm over the day, one hour of them tripled where requested."""
     chance = np.random.default_rng(seed)
     rows: list[dict[str, Any]] = []
     for hour in range(6 * 168):
@@ -265,7 +265,7 @@ def by_hour(seed: int, spike: datetime | None = None) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("days", [1, 7])
-def test_what_is_usual_is_seldom_left_by_chance(days: int) -> None:
+def test_chance_seldom_leaves_the_baseline(days: int) -> None:
     """In one of twenty periods, wherever in them; quiet hours with a few requests are no exception."""
     left = 0
     for seed in range(60):
@@ -275,7 +275,7 @@ def test_what_is_usual_is_seldom_left_by_chance(days: int) -> None:
     assert left <= 8
 
 
-def test_an_hour_out_of_the_ordinary_is_outside_of_what_is_usual() -> None:
+def test_an_unusual_hour_is_outside_the_baseline() -> None:
     spike = FIRST + 5 * WEEK + timedelta(hours=13)
     current, before = compared(by_hour(1, spike), days=1)
     points = {it.start: it for it in volume(current, before, "hour")}
@@ -283,7 +283,7 @@ def test_an_hour_out_of_the_ordinary_is_outside_of_what_is_usual() -> None:
     assert usage_summary(current, period_part(current.period)).peak_hour is not None
 
 
-def test_a_single_week_shows_nothing_usual() -> None:
+def test_a_single_week_has_no_baseline() -> None:
     current, before = compared(by_hour(1), weeks=1)
     assert {it.usual for it in volume(current, before, "day")} == {None}
 
@@ -298,7 +298,7 @@ def test_hours_of_the_week_are_averages_over_their_days() -> None:
     assert (found[0, 0], found[0, 1], found[0, 2], found[1, 0]) == (1.5, 1.5, 0, 0)
 
 
-def test_a_part_of_an_hour_has_a_part_of_what_is_usual() -> None:
+def test_a_part_of_an_hour_has_a_part_of_its_baseline() -> None:
     rollups = by_hour(1)
     period = Period(FIRST + 5 * WEEK + timedelta(hours=13, minutes=30), FIRST + 5 * WEEK + timedelta(hours=15), ZONE)
     before = Before(within(rollups, period.same_weekdays_before()), within(rollups, weeks_before(period)))
@@ -313,7 +313,7 @@ def test_a_part_of_an_hour_has_a_part_of_what_is_usual() -> None:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Three weeks of picks by two teams, the third with a model of its own."""
+    """Return three weeks of selections by two teams, the third with a model of its own."""
     opened = open_database(migrated_sqlite(tmp_path_factory.mktemp("usage")))
     rows = [
         {
@@ -389,7 +389,7 @@ def test_the_largest_movers_come_first() -> None:
     changes = [abs(mover.count - mover.before) for mover in movers]
     assert len(movers) == 8
     assert changes == sorted(changes, reverse=True)
-    # A single model and a single class change as all requests do, which is told already.
+    # A single model and a single class change as all requests do, which is reported already.
     assert {mover.dimension for mover in movers} == {"team"}
 
 

@@ -1,4 +1,4 @@
-"""Messages are stored once and travel like reports; what is given up is told of; nobody waits for a slow receiver."""
+"""Messages are stored once and delivered like reports; dead letters are notified; a slow receiver delays no other."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def last_answers(engine: Engine) -> list[str]:
         return list(connection.execute(select(ATTEMPT.c.answer).order_by(ATTEMPT.c.id)).scalars())
 
 
-# --- posting ----------------------------------------------------------------------------------------------------------
+# --- enqueueing -------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_reaches_every_channel_once_however_often_it_is_posted(
+def test_a_message_reaches_every_channel_once_however_often_it_is_enqueued(
     engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     ctx = context_of(
@@ -80,7 +80,7 @@ def test_a_message_reaches_every_channel_once_however_often_it_is_posted(
     assert sorted(json.loads(body).get("type", "blocks") for _, body in receiver.requests) == ["alert.fired", "blocks"]
 
 
-def test_a_message_is_posted_with_what_it_tells_of_or_not_at_all(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_a_message_is_committed_with_its_cause_or_not_at_all(sqlite_engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(sqlite_engine, tmp_path)
     with writing(ctx.engine) as connection, connection.begin_nested() as undone:
         enqueue_message(connection, messages.alerts(), "k", ["console"], settings=ctx.settings, now=NOW)
@@ -88,7 +88,7 @@ def test_a_message_is_posted_with_what_it_tells_of_or_not_at_all(sqlite_engine: 
     assert deliver_due(ctx, now=NOW) == []
 
 
-def test_a_name_without_an_address_is_complained_of_once(
+def test_a_name_without_an_address_is_warned_about_once(
     sqlite_engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ctx = context_of(sqlite_engine, tmp_path)
@@ -115,10 +115,10 @@ def test_messages_and_reports_are_listed_alike(sqlite_engine: Engine, tmp_path: 
     assert (listed.what, listed.channel, listed.state) == ("alerts", "console", "queued")
 
 
-# --- what is given up -------------------------------------------------------------------------------------------------
+# --- dead letters -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_given_up_is_told_once_and_not_where_it_died(
+def test_a_dead_letter_is_notified_once_and_not_on_its_own_channel(
     engine: Engine, tmp_path: Path, inbox: Mailbox, receiver: Hook, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.answers = [(410, {})]
@@ -132,7 +132,7 @@ def test_what_is_given_up_is_told_once_and_not_where_it_died(
     assert len(receiver.requests) == 1
 
 
-def test_a_notice_that_dies_is_no_reason_for_another(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+def test_a_dead_lettered_notice_causes_no_other(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
     receiver.answers = [(410, {})]
     ctx = context_of(sqlite_engine, tmp_path, webhook=[receiver.url], other=[receiver.url.replace("hook", "other")])
     posted(ctx, "other")
@@ -143,7 +143,9 @@ def test_a_notice_that_dies_is_no_reason_for_another(sqlite_engine: Engine, tmp_
     assert kinds == ["alerts", "deadDeliveries"]
 
 
-def test_who_dies_again_after_a_retry_is_told_of_again(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
+def test_a_delivery_dead_lettered_again_after_a_retry_is_notified_again(
+    sqlite_engine: Engine, tmp_path: Path, receiver: Hook
+) -> None:
     receiver.answers = [(410, {})]
     ctx = context_of(sqlite_engine, tmp_path, webhook=[receiver.url])
     posted(ctx, "webhook")
@@ -155,9 +157,7 @@ def test_who_dies_again_after_a_retry_is_told_of_again(sqlite_engine: Engine, tm
         assert len(connection.execute(select(MESSAGE.c.id)).all()) == 3
 
 
-def test_all_that_were_given_up_can_be_sent_again_at_once(
-    sqlite_engine: Engine, tmp_path: Path, receiver: Hook
-) -> None:
+def test_all_dead_letters_can_be_requeued_at_once(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
     receiver.answers = [(410, {}), (410, {}), (204, {})]
     ctx = context_of(sqlite_engine, tmp_path, webhook=[receiver.url])
     for key in ("a", "b"):
@@ -199,7 +199,7 @@ def test_a_sender_that_lost_its_claim_hands_nothing_over(engine: Engine, tmp_pat
     assert record_committing(engine, quick)
 
 
-def test_what_brings_its_sender_down_time_after_time_is_given_up(engine: Engine, tmp_path: Path) -> None:
+def test_a_delivery_that_repeatedly_crashes_its_sender_is_dead_lettered(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path, ops=["mailto:a@example.org"])
     posted(ctx, "ops")
     for times in range(2):
@@ -220,7 +220,7 @@ def test_an_attempt_ends_long_before_its_claim_does() -> None:
 
 
 def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_path: Path, receiver: Hook) -> None:
-    """The stalled one answers only once the other has had all of its own."""
+    """The stalled one answers only once the other has received all of its own."""
     with hook() as stalled:
         ctx = context_of(sqlite_engine, tmp_path, stalled=[stalled.url], quick=[receiver.url])
         for number in range(3):
@@ -228,7 +228,7 @@ def test_a_receiver_that_stalls_holds_up_nobody_else(sqlite_engine: Engine, tmp_
         for number in range(5):
             posted(ctx, "quick", key=f"q{number}")
         served = Event()
-        stalled.holds_until, receiver.tells = served, (5, served)
+        stalled.holds_until, receiver.signals = served, (5, served)
         receipts: list[Receipt] = []
         sender = Thread(target=lambda: receipts.extend(deliver_due(ctx, now=NOW)))
         sender.start()

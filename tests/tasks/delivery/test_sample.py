@@ -1,4 +1,4 @@
-"""`routewatch deliveries test`: a marked sample really goes where it is told to, and what was answered is told."""
+"""`routewatch deliveries test` sends a marked test message to the given address and prints the response."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.servers import HOST, LOGIN, Hook, Mailbox, mailbox
 
 @pytest.fixture(autouse=True)
 def _ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that name nobody, and no database."""
+    """Settings that name no recipient, and no database."""
     for name, value in environment(tmp_path).items():
         monkeypatch.setenv(name, value)
 
@@ -38,14 +38,14 @@ def environment(home: Path, port: int = 9, **delivery: Any) -> dict[str, str]:
 
 
 def tried(target: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """The exit status and the line that is told."""
+    """Return the exit status and the printed line."""
     with pytest.raises(typer.Exit) as caught:
         deliveries_test([target])
     (line,) = capsys.readouterr().out.splitlines()
     return caught.value.exit_code, line
 
 
-def test_a_mail_arrives_marked_as_a_sample_without_a_database(tmp_path: Path, inbox: Mailbox) -> None:
+def test_a_mail_arrives_marked_as_a_test_message_without_a_database(tmp_path: Path, inbox: Mailbox) -> None:
     done = call(tmp_path, "deliveries", "test", "ops@example.org", env=environment(tmp_path, inbox.port))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "email to ops@example.org: sent (250 kept)\n"
@@ -68,7 +68,7 @@ def test_a_webhook_arrives_signed_each_time_with_another_id(receiver: Hook, caps
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 2
 
 
-def test_a_chat_gets_its_own_format_and_its_address_is_not_told(
+def test_a_chat_gets_its_own_format_and_its_address_is_not_printed(
     receiver: Hook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = f"http://{HOST}:{receiver.port}/services/planted-token"
@@ -80,7 +80,7 @@ def test_a_chat_gets_its_own_format_and_its_address_is_not_told(
     assert all("blocks" in json.loads(body) for _, body in receiver.requests)
 
 
-def test_what_was_answered_is_told_where_it_does_not_arrive(
+def test_the_response_is_printed_where_the_message_does_not_arrive(
     tmp_path: Path, inbox: Mailbox, receiver: Hook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ROUTEWATCH_SMTP_PORT", str(inbox.port))
@@ -109,7 +109,7 @@ def test_a_server_that_cannot_be_trusted_or_wants_a_login_gets_nothing(
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
-def test_a_refused_login_is_told_without_the_password(
+def test_a_refused_login_is_reported_without_the_password(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with mailbox(**LOGIN) as box:
@@ -130,7 +130,7 @@ def test_the_rules_for_addresses_and_signing_hold(
     assert receiver.requests == []
 
 
-def test_in_the_dry_run_it_is_written_and_told_to_be(
+def test_in_the_dry_run_it_is_written_to_a_file_and_the_output_says_so(
     tmp_path: Path, inbox: Mailbox, capsys: pytest.CaptureFixture[str]
 ) -> None:
     environment(tmp_path, inbox.port, mode="files")

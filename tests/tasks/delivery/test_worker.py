@@ -1,4 +1,4 @@
-"""Every report reaches every recipient, once, and what happened on the way is on record."""
+"""Every report reaches every recipient, once, and every attempt is recorded."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_shown_recipient_keeps_its_secrets() -> None:
     assert parse_recipient("mailto:a@example.org").reference == "a@example.org"
 
 
-# --- the ledger -------------------------------------------------------------------------------------------------------
+# --- the queue --------------------------------------------------------------------------------------------------------
 
 
 def test_each_recipient_gets_the_report_once_however_often_it_is_delivered(
@@ -149,7 +149,7 @@ def test_what_fails_for_now_is_tried_again_later_and_not_before(
     assert attempts(sqlite_engine) == ["failed", "sent"]
 
 
-def test_after_the_last_attempt_a_delivery_is_dead_until_a_person_retries_it(
+def test_after_the_last_attempt_a_delivery_is_dead_lettered_until_a_person_retries_it(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     ctx = context_of(sqlite_engine, tmp_path, maximumAttempts=2)
@@ -163,7 +163,7 @@ def test_after_the_last_attempt_a_delivery_is_dead_until_a_person_retries_it(
     assert (listed.id, ("email", "a@example.org")) in due_ids(sqlite_engine, NOW + timedelta(days=2))
 
 
-def test_only_a_delivery_that_was_given_up_can_be_retried(sqlite_engine: Engine) -> None:
+def test_only_a_dead_letter_can_be_retried(sqlite_engine: Engine) -> None:
     stored(sqlite_engine, ("email", "a@example.org"))
     with pytest.raises(UnknownDelivery, match="is queued"):
         retry(sqlite_engine, 1, NOW)
@@ -171,7 +171,7 @@ def test_only_a_delivery_that_was_given_up_can_be_retried(sqlite_engine: Engine)
         retry(sqlite_engine, 99, NOW)
 
 
-def test_a_mail_whose_answer_was_lost_is_not_sent_again_by_itself(
+def test_a_mail_whose_answer_was_lost_is_not_sent_again_automatically(
     sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox
 ) -> None:
     inbox.answers = ["hang up"]

@@ -30,7 +30,7 @@ def spend(start: datetime, days: int, usd_per_day: float) -> pl.DataFrame:
 
 
 def by_day(usd: list[float | None], end: datetime, zone: str = "UTC") -> pl.DataFrame:
-    """Hours with SPENT: each day's spend at the zone's noon, the last on the day before `end`; None: cost unknown.
+    """Return hours with SPENT: each day's spend at the zone's noon, the last before `end`; None: cost unknown.
 
     A day of 1 USD goes before, as the first known day counts as the one in which recording began.
     """
@@ -57,7 +57,7 @@ def test_a_steady_spend_is_carried_on() -> None:
     assert budget.runs_out_on == pytest.approx(datetime(2026, 9, 21, tzinfo=UTC), abs=timedelta(minutes=1))
 
 
-def test_weekends_are_told_apart() -> None:
+def test_weekends_are_modelled_separately() -> None:
     """From Friday evening on, a month's end on Sunday is two weekend days away, not two average days."""
     friday = datetime(2026, 5, 30, tzinfo=UTC)
     days: list[float | None] = [*([90.0] * 5 + [30.0] * 2) * 6, *[90.0] * 5]
@@ -125,7 +125,7 @@ def _high(budget: BudgetProjection) -> float:
 
 
 def test_too_few_days_are_not_projected() -> None:
-    """Two whole days make no projection, and it is said why."""
+    """Two whole days make no projection, and the reason is given."""
     budget = project_budget(spend(END - timedelta(days=3), 3, 100.0), END, "UTC", 2000.0)
     assert budget.projected_usd is None
     assert (budget.runs_out_on, budget.runs_out_earliest, budget.runs_out_latest) == (None, None, None)
@@ -134,7 +134,7 @@ def test_too_few_days_are_not_projected() -> None:
 
 
 def test_less_than_two_weeks_make_a_weak_projection() -> None:
-    """It is there, wide, and says what it does not know."""
+    """It exists, is wide, and states what it does not know."""
     budget = project_budget(spend(END - timedelta(days=6), 6, 100.0), END, "UTC", 2000.0)
     assert budget.reason == "weekdays can hardly be told apart before two weeks are known"
     assert _high(budget) - _low(budget) > 0.2 * _estimate(budget)
@@ -166,7 +166,7 @@ def test_a_month_that_is_over_is_known() -> None:
 
 
 def test_a_spend_within_budget_never_runs_out() -> None:
-    """Where even the interval's upper end stays under the budget there is no run-out day."""
+    """If even the interval's upper end stays under the budget there is no run-out day."""
     budget = project_budget(spend(START, 27, 100.0), END, "UTC", 5000.0)
     assert (budget.runs_out_on, budget.runs_out_earliest, budget.runs_out_latest) == (None, None, None)
     assert "run out" not in budget_text(budget, SHOW).text
@@ -181,7 +181,7 @@ def test_an_exhausted_budget_names_the_hour_in_which_it_ran_out() -> None:
 
 
 def test_a_budget_that_is_spent_exactly_at_the_end_of_the_month_lasts() -> None:
-    """It may run out earlier, which is told; that it does is less likely than not."""
+    """An earlier run-out is possible, which is stated; it is less likely than not."""
     rows = by_day([80.0 + 40 * (day % 2) for day in range(40)], END)
     projected = _estimate(project_budget(rows, END, "UTC", None))
     budget = project_budget(rows, END, "UTC", projected)
@@ -192,7 +192,7 @@ def test_a_budget_that_is_spent_exactly_at_the_end_of_the_month_lasts() -> None:
 
 
 def test_the_day_has_a_range() -> None:
-    """Early and late bounds lie around the day; where the late one lies beyond the month, that is told."""
+    """Early and late bounds lie around the day; a late bound beyond the month is stated."""
     rows = by_day([60.0 + 80 * (day % 2) for day in range(40)], END)
     soon, later = (project_budget(rows, END, "UTC", usd) for usd in (2000.0, 2900.0))
     assert soon.runs_out_earliest is not None
@@ -215,7 +215,7 @@ def test_without_a_budget_the_spend_is_still_projected() -> None:
 
 
 def test_months_and_bases_are_the_zones() -> None:
-    """At midnight in Shanghai the month that has just ended is the one told of; a basis begins at a midnight too."""
+    """At midnight in Shanghai the month that has just ended is reported; rollup settings begin at a midnight too."""
     end = datetime(2026, 8, 31, 16, tzinfo=UTC)
     month = month_of(end, "Asia/Shanghai")
     assert (month.start, month.end) == (datetime(2026, 7, 31, 16, tzinfo=UTC), end)
@@ -283,7 +283,7 @@ def test_any_history_can_be_carried_on(usd: list[float | None], weekday: int, ah
 
 
 def test_the_interval_holds_the_truth_in_four_of_five_draws() -> None:
-    """Of routers with rhythm, noise, a level that wanders and, in every other one, has jumped or grown at some time."""
+    """Draw routers with rhythm, noise, a wandering level and, for every other one, a jump or growth at some time."""
     draw = np.random.default_rng(11)
     inside = 0
     for turn in range(400):

@@ -1,4 +1,4 @@
-"""Time enough for every check: a machine that is busy is no fault of what they look at."""
+"""Time enough for every check: a busy machine must not fail what they examine."""
 
 from __future__ import annotations
 

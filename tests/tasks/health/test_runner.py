@@ -1,4 +1,4 @@
-"""The checks run beside one another: none stops another, and none tells a secret."""
+"""The checks run concurrently: none stops another, and none reveals a secret."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_check_that_raises_or_does_not_end_stops_no_other() -> None:
     assert "not done within 3 s" in checked[1].result.found
 
 
-def test_no_secret_of_the_environment_is_told_even_where_a_server_repeats_it(
+def test_no_secret_of_the_environment_is_shown_even_where_a_server_repeats_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     planted = {

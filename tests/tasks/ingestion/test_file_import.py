@@ -1,4 +1,4 @@
-"""Files of selections: good rows are kept, bad ones listed, and importing again adds nothing."""
+"""Files of selections: valid rows are stored, rejected ones listed, and importing again adds nothing."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_mapping_names_columns_scales_units_and_flags(sqlite_engine: Engine, t
     assert (row["complexity"], row["timestamp"]) == ("simple", datetime(2026, 9, 7, 8, tzinfo=UTC))
 
 
-def test_all_faults_of_a_mapping_are_told_at_once(tmp_path: Path) -> None:
+def test_all_errors_of_a_mapping_are_reported_at_once(tmp_path: Path) -> None:
     text = '[columns]\nnothing = "x"\naccuracy = { minimum = 1 }\n[csvv]\n'
     with pytest.raises(InvalidMapping) as caught:
         load_mapping(write(tmp_path / "map.toml", text))
@@ -264,7 +264,7 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
         ("log.csv.gz", b"\x1f\x8bnot really", ""),
     ],
 )
-def test_a_file_that_is_not_what_it_claims_to_be_is_told_and_leaves_nothing(
+def test_a_file_of_another_format_than_its_name_is_reported_and_leaves_nothing(
     sqlite_engine: Engine, tmp_path: Path, name: str, content: bytes, reported: str
 ) -> None:
     path = tmp_path / name

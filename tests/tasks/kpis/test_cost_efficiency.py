@@ -84,7 +84,7 @@ def test_cache_hits_count_at_their_own_cost() -> None:
     assert efficiency.value == pytest.approx(1.0)
 
 
-def test_classes_without_an_adequate_model_are_left_out_and_counted() -> None:
+def test_classes_without_an_adequate_model_are_skipped_and_counted() -> None:
     """The efficiency is over the covered class; the coverage says how much that is."""
     hard = calls("m", 100, 0.03, complexity="complex", accuracy=0.5)
     efficiency = measure_efficiency(hours(*calls("m", 100, 0.01), *hard), LIMITS)
@@ -150,7 +150,7 @@ def test_savings_are_observational_unless_split_at_random(
 
 
 def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
-    """Verdicts add up, a loss too, their errors in quadrature; the router's own cost comes off the estimate."""
+    """Verdicts add up, a loss too, their errors in quadrature; router overhead is subtracted from the estimate."""
     estimated = measure_efficiency(hours(*VARIED), LIMITS).savings
     assert estimated.savings_usd is not None
     verdicts = [Interval(estimate=5.0, low=2.0, high=8.0), Interval(estimate=-1.0, low=-5.0, high=3.0)]
@@ -161,8 +161,8 @@ def test_measured_savings_stand_beside_the_estimate_net_of_the_router() -> None:
     assert found.net_usd.estimate == pytest.approx(estimated.savings_usd.estimate - 5.0)
 
 
-def test_what_the_router_costs_is_unknown_unless_told() -> None:
-    """Nor is anything measured before a change was judged."""
+def test_router_overhead_is_unknown_unless_given() -> None:
+    """Nor is anything measured before a change was assessed."""
     found = optimization_savings(measure_efficiency(hours(*VARIED), LIMITS).savings, [], 500, Optimizer())
     assert (found.measured_usd, found.measured_count, found.router_cost_usd, found.net_usd) == (None, 0, None, None)
     unbounded = optimization_savings(found.estimated, [Interval(estimate=1.0)], 500, Optimizer())

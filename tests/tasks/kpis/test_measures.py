@@ -1,4 +1,4 @@
-"""The numbers of a report equal those worked out from the raw rows of its period."""
+"""The numbers of a report equal those computed from the raw rows of its period."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def within(period: Period) -> pl.DataFrame:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 15_000), st.integers(1, 15_000))
 def test_any_period_of_whole_minutes_is_exact(folded: Engine, start: int, length: int) -> None:
-    """Edges within an hour are covered by minutes, so that nothing is counted twice or left out."""
+    """Edges within an hour are covered by minutes, so that nothing is counted twice or missed."""
     first = MONDAY + timedelta(minutes=start)
     period = Period(first, first + timedelta(minutes=length), "Asia/Kolkata")
     rollup_slice, raw = query_rollups(folded, period, Filters()), within(period)
@@ -66,7 +66,7 @@ def test_any_period_of_whole_minutes_is_exact(folded: Engine, start: int, length
 
 
 def test_a_period_with_teams_is_rounded_outward_to_hours(folded: Engine) -> None:
-    """Minutes do not know teams: the hours around the period are taken, and the result says so."""
+    """Minutes have no teams: the hours around the period are used, and the result says so."""
     asked = Period(MONDAY + timedelta(minutes=50), MONDAY + timedelta(hours=5, minutes=10), "Asia/Kolkata")
     rollup_slice = query_rollups(folded, asked, Filters(teams=("t1",)))
     assert (rollup_slice.requested_period, rollup_slice.period.start) == (asked, MONDAY + timedelta(minutes=30))

@@ -70,7 +70,7 @@ def test_a_shuffle_is_mixed_until_it_costs_the_same() -> None:
     assert accuracy_of(shuffled) == pytest.approx(8 / 11 + 3 / 11 * 0.5)
 
 
-def test_what_cannot_be_told_stays_as_it_was() -> None:
+def test_requests_without_a_comparison_keep_their_routing() -> None:
     """Cache hits keep their cost, and a class that the cheap model never served its models."""
     hits = calls("dear", "simple", 100, 0.001, cache_hit=True)
     other = calls("dear", "unseen", 100, 0.04, accuracy=0.9)
@@ -99,13 +99,13 @@ def test_what_cannot_be_told_stays_as_it_was() -> None:
     ],
     ids=["nothing", "no cost", "no accuracy", "one model", "one class", "dearer than any mix"],
 )  # fmt: skip
-def test_where_it_cannot_be_told_it_says_why(rows: list[dict[str, Any]], reason: str) -> None:
+def test_an_unknown_gain_gives_its_reason(rows: list[dict[str, Any]], reason: str) -> None:
     found = baselines(hours(*rows))
     assert (found.accuracy_gained, found.shuffled.accuracy, found.reason) == (None, None, reason)
 
 
-def test_the_cost_of_the_cheapest_is_told_without_its_accuracy() -> None:
-    """Accuracy that is known of one class only is no accuracy of everything."""
+def test_the_cost_of_the_cheapest_is_stated_without_its_accuracy() -> None:
+    """Accuracy that is known for one class only does not stand for all."""
     rows = [row | ({} if row["complexity"] == "simple" else {"accuracy": None}) for row in ROUTED]
     found = baselines(hours(*rows)).all_cheapest
     assert cost_of(found) == pytest.approx(4.0)
@@ -166,7 +166,7 @@ def test_equal_runs_give_equal_results(drawn: list[tuple[int, float]], order: li
 
 @pytest.mark.parametrize("chances", [(0.3, 0.3), (0.2, 0.6)], ids=["at random", "dear for complex"])
 def test_the_interval_of_the_gain_holds_the_truth(chances: tuple[float, float]) -> None:
-    """At least as often as its level says; the truth of a router that picks at random is 0."""
+    """At least as often as its level says; the truth of a router that selects at random is 0."""
     random = np.random.default_rng(7)
     usd, right = np.array([[0.01, 0.04], [0.03, 0.2]]), np.array([[0.9, 0.95], [0.5, 0.9]])
     held = []
@@ -189,7 +189,7 @@ def test_the_interval_of_the_gain_holds_the_truth(chances: tuple[float, float]) 
 
 
 def gain_of(chances: Numbers, sizes: Numbers, usd: Numbers, right: Numbers) -> float:
-    """Of a router that picks the second model with such a chance in each class, over a shuffle of equal cost."""
+    """Return the gain over a shuffle of equal cost of a router that selects model two with such a chance per class."""
 
     def averaged(values: Numbers, share: Any) -> float:
         return float((sizes * ((1 - share) * values[:, 0] + share * values[:, 1])).sum())

@@ -1,4 +1,4 @@
-"""Recommendations become bounded, audited changes of the router's config, or say why not."""
+"""Recommendations become bounded, audited changes of the router's config, or give the reason why not."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def recommended(
 
 
 def keep(router: Engine, optimization_id: int) -> None:
-    """As verifying does once a change has proved itself."""
+    """As the verification does once a change has proved itself."""
     with writing(router) as connection:
         advance(connection, optimization_id, OptimizationState.KEPT, Step("routewatch", "better", NOW))
 
 
 @pytest.fixture
 def router(engine: Engine) -> Engine:
-    """A config, and a week under it that what comes can be compared with."""
+    """A config, and a week under it as a baseline."""
     for key, value in CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
     insert_selections(engine, selections(*({"timestamp": NOW - timedelta(hours=hour)} for hour in range(168))))
@@ -100,8 +100,8 @@ def test_cache_size_and_ttl_are_raised_by_a_bounded_step() -> None:
     }
 
 
-def test_the_cache_strategy_moves_one_place() -> None:
-    """Key strategy and eviction policy go one place along their lists."""
+def test_the_cache_strategy_moves_one_step() -> None:
+    """Key strategy and eviction policy go one step along their lists."""
     [item] = recommended(UNCACHED)
     assert {move.key: move.to_value for move in item.moves} == {
         "cache.key_strategy": "normalized",
@@ -119,7 +119,7 @@ def test_the_cache_strategy_moves_one_place() -> None:
     ids=["no key", "at the end", "unknown value"],
 )
 def test_what_cannot_be_moved_is_said(config: dict[str, Any], note: str) -> None:
-    """A recommendation without a possible move says why, and what would make it possible."""
+    """A recommendation without a possible change gives the reason, and what would make it possible."""
     [item] = recommended(UNCACHED, config)
     assert item.status == "impossible"
     assert item.note is not None
@@ -127,7 +127,7 @@ def test_what_cannot_be_moved_is_said(config: dict[str, Any], note: str) -> None
 
 
 def test_a_number_is_never_lowered() -> None:
-    """A value beyond the bound, or one that is no number, is left alone."""
+    """A value beyond the bound, or one that is not a number, is left unchanged."""
     [item] = recommended(SLOW, {"cache.max_entries": 5_000_000, "cache.ttl_seconds": "long"})
     assert item.status == "impossible"
 
@@ -141,7 +141,7 @@ def test_a_number_is_never_lowered() -> None:
     ids=["few", "unclear"],
 )
 def test_thin_evidence_waits(rows: list[dict[str, Any]], why: str) -> None:
-    """A bottleneck over few rows, or too near to its limit, is told but not acted on."""
+    """A bottleneck over few rows, or too near to its limit, is reported but not acted on."""
     [item] = recommended(rows)
     assert item.status == "deferred"
     assert item.note is not None
@@ -149,7 +149,7 @@ def test_thin_evidence_waits(rows: list[dict[str, Any]], why: str) -> None:
 
 
 def test_model_selection_names_models_savings_and_sample() -> None:
-    """Per complexity class: from, to, what it saves with an interval, and the accuracy afterwards."""
+    """Per complexity class: from, to, the savings with an interval, and the accuracy afterwards."""
     rows = [
         {"model_id": m, "complexity": "simple", "cost_usd": usd, "accuracy": 1.0, "response_time_ms": 100.0}
         for m, usd in (("cheap", 0.01), ("costly", 0.2))
@@ -174,7 +174,7 @@ def test_without_an_adequate_model_nobody_is_sent_to_a_cheaper_one() -> None:
 
 
 def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
-    """Value, version, audit row and transitions are written together, and the change can be told."""
+    """Value, version, audit row and transitions are written together, and the report can describe the change."""
     [item] = apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     assert item.status == "applied"
     assert values(router)["cache.max_entries"] == 2000
@@ -195,7 +195,7 @@ def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:
 
 
 def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
-    """The same keys are left alone for a day, then moved another step."""
+    """The same keys are left alone for a day, then changed by another step."""
     apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
     ready = recommended(SLOW, read_config(router))
@@ -210,8 +210,8 @@ def test_nothing_is_applied_during_the_cool_down(router: Engine) -> None:
     assert values(router)["cache.max_entries"] == 4000
 
 
-def test_a_change_is_judged_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
-    """What was slow before a change is no evidence against it."""
+def test_a_change_is_assessed_only_by_a_period_that_lies_wholly_after_it(router: Engine) -> None:
+    """Slowness before a change is not evidence against it."""
     apply(router, recommended(SLOW), SETTINGS, CONTEXT)
     keep(router, 1)
     mixed = DecisionContext(Period(NOW - timedelta(hours=1), NOW + DAY), NOW + DAY, NOW + 2 * DAY)
@@ -244,10 +244,10 @@ def test_a_router_that_edited_the_key_meanwhile_wins(router: Engine) -> None:
     ],
     ids=["propose", "off", "stale"],
 )
-def test_what_may_not_be_applied_is_only_told(
+def test_a_change_that_may_not_be_applied_is_only_reported(
     router: Engine, optimizer: Optimizer, evidence: DecisionContext, why: str
 ) -> None:
-    """By mode, or because the period is history, the config stays as it is."""
+    """By mode, or because the period is history, the config stays unchanged."""
     [item] = apply(router, recommended(SLOW), Settings(optimizer=optimizer), evidence)
     assert item.note is not None
     assert why in item.note
@@ -255,7 +255,7 @@ def test_what_may_not_be_applied_is_only_told(
 
 
 def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
-    """Runs that find the same again bring the open proposal up to date."""
+    """Runs that find the same again update the open proposal."""
     optimizer = Optimizer(mode="propose")
     for hour in range(3):
         apply(

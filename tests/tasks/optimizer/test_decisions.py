@@ -1,4 +1,4 @@
-"""A person decides in the Prefect UI's form or on the command line, and the reports lead there."""
+"""A person decides in the Prefect UI's form or on the command line, and the reports link there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LABEL = "#1 model_selection simple: costly → cheap"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A router with two weeks of traffic, and a proposal that waits."""
+    """A router with two weeks of traffic, and a pending proposal."""
     monkeypatch.setenv("ROUTEWATCH_HOME", str(tmp_path))
     migrated_sqlite(tmp_path)
     ctx = load_context()
@@ -86,8 +86,8 @@ def test_the_form_has_what_waits_as_choices_and_its_flow_decides(engine: Engine)
         decide(NOTHING_PENDING, Decision.APPROVE, "Anna")
 
 
-def test_links_keep_what_is_chosen_whole() -> None:
-    """Names with marks of an address in them arrive as they are."""
+def test_links_keep_the_full_choice() -> None:
+    """Names with URL characters in them arrive unchanged."""
     link = link_to("http://prefect.example/", "d", "#1 a&b → c?d")
     assert link.startswith("http://prefect.example/deployments/deployment/d/run?parameters=%7B")
     assert json.loads(unquote(link.partition("parameters=")[2])) == {"optimization": "#1 a&b → c?d"}

@@ -1,4 +1,4 @@
-"""Hours after a change are held against matched hours before it, and chance is taken over hours."""
+"""Hours after a change are compared with matched hours before it, and the error is estimated over hours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
 
 
 def hours_of(start: datetime, length: timedelta, seed: int = 1, **rates: float) -> pl.DataFrame:
-    """Hours of about 200 selections in the daytime and 40 at night, with rates that vary from hour to hour."""
+    """Return hours of about 200 selections in the daytime and 40 at night, with rates that vary from hour to hour."""
     draw = np.random.default_rng(seed)
     rows = []
     for number in range(int(length / timedelta(hours=1))):
@@ -36,8 +36,8 @@ def hours_of(start: datetime, length: timedelta, seed: int = 1, **rates: float) 
     return pl.DataFrame(rows, schema_overrides={"bucket": pl.Datetime("us", "UTC"), "cost_sum_usd": pl.Float64})
 
 
-def test_a_day_is_held_against_the_same_day_of_weeks_before() -> None:
-    """With three weeks before, each hour of the week has its like."""
+def test_a_day_is_compared_with_the_same_day_of_earlier_weeks() -> None:
+    """With three weeks before, each hour of the week has a match."""
     before, after = hours_of(MONDAY - 3 * WEEK, 3 * WEEK), hours_of(MONDAY, DAY, seed=2)
     matched = match(before, after, "UTC")
     assert (matched.by, matched.hours) == ("hour of the week", 24)
@@ -45,7 +45,7 @@ def test_a_day_is_held_against_the_same_day_of_weeks_before() -> None:
 
 
 def test_a_working_day_stands_in_for_another_but_not_for_a_weekend() -> None:
-    """Where no week lies before, hours of the day are matched, working days and weekends apart."""
+    """Where no week lies before, hours of the day are matched, working days and weekends separately."""
     monday = hours_of(MONDAY, DAY)
     tuesday, saturday = hours_of(MONDAY + DAY, DAY), hours_of(MONDAY + 5 * DAY, DAY)
     assert match(monday, tuesday, "UTC").by == "hour of the day"
@@ -53,7 +53,7 @@ def test_a_working_day_stands_in_for_another_but_not_for_a_weekend() -> None:
 
 
 def test_busier_hours_are_no_change() -> None:
-    """Errors that are always more frequent at night do not look worse because a night is judged."""
+    """Errors that are always more frequent at night do not look worse because a night is assessed."""
     before = hours_of(MONDAY, WEEK, errors=0.0).with_columns(
         error_count=pl.when(pl.col("bucket").dt.hour() < 6).then(pl.col("count") // 4).otherwise(0)
     )
@@ -75,7 +75,7 @@ def test_busier_hours_are_no_change() -> None:
         ({"hits": 0.5}, HITS, "unclear"),
     ],
 )
-def test_clear_changes_are_told_by_direction(rates: dict[str, float], metric: JudgedMetric, judged: str) -> None:
+def test_clear_changes_are_reported_by_direction(rates: dict[str, float], metric: JudgedMetric, judged: str) -> None:
     before, after = hours_of(MONDAY - 2 * WEEK, 2 * WEEK), hours_of(MONDAY, DAY, seed=5, **rates)
     assert compare(match(before, after, "UTC"), metric, seed=1).judgement == judged
 
@@ -89,7 +89,7 @@ def test_what_is_worse_but_on_its_good_side_harms_nobody() -> None:
 
 @few_or_all(25, 100)
 def test_noise_is_seldom_called_a_change(draws: int) -> None:
-    """Of a hundred days like those before, the interval at 95 % misses no change about as often as it says."""
+    """Of a hundred days like those before, the interval at 95 % misses no change about as often as stated."""
     missed = 0
     for seed in range(draws):
         before, after = hours_of(MONDAY - WEEK, WEEK, seed=seed), hours_of(MONDAY, DAY, seed=1_000 + seed)
@@ -99,7 +99,7 @@ def test_noise_is_seldom_called_a_change(draws: int) -> None:
     assert missed <= (12 if draws == 100 else most_by_chance(0.05, draws))
 
 
-def test_too_few_hours_are_not_judged() -> None:
+def test_too_few_hours_are_not_assessed() -> None:
     before, after = hours_of(MONDAY - WEEK, WEEK), hours_of(MONDAY, timedelta(hours=6), seed=3)
     change = compare(match(before, after, "UTC"), ERRORS, seed=1)
     assert (change.judgement, change.change) == ("unknown", None)

@@ -1,4 +1,4 @@
-"""Recommendations come ranked by what they are worth, how sure that is, and what effort they take."""
+"""Recommendations are ranked by expected gain, confidence and effort."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNCACHED = [{"cache_hit": False}] * 100 + [{"cache_hit": True}] * 300
 COSTLY = [*calls("cheap", 100, 0.01), *calls("costly", 100, 0.2)]
 
 
-def test_worth_is_a_share_and_the_best_comes_first() -> None:
+def test_expected_gain_is_a_share_and_the_best_comes_first() -> None:
     """19 of 21 USD could be saved; slow are 20 % of 400 too many by 5; hits fall short by 15, at twice the effort."""
     found = recommended(*SLOW, *UNCACHED, *COSTLY)
     assert [item.type for item in found] == ["model_selection", "cache_strategy", "cache_optimization"]
@@ -59,7 +59,7 @@ def test_what_may_be_chance_counts_for_less() -> None:
 
 
 def test_what_cannot_be_done_comes_last_and_has_no_score() -> None:
-    """Though the cache would be worth more, its keys are not in the router's config."""
+    """Though the cache has the larger expected gain, its keys are not in the router's config."""
     slow = {key: value for key, value in CONFIG.items() if key in ("cache.max_entries", "cache.ttl_seconds")}
     found = recommended(*SLOW, *UNCACHED, config=slow)
     assert [(item.type, item.score is None) for item in found] == [
@@ -69,8 +69,8 @@ def test_what_cannot_be_done_comes_last_and_has_no_score() -> None:
     assert found[1].expected_gain == pytest.approx(0.15)
 
 
-def test_what_is_not_known_is_worth_nothing_known() -> None:
-    """High cost of unknown accuracy: neither worth nor confidence nor score."""
+def test_an_unknown_effect_has_an_unknown_expected_gain() -> None:
+    """High cost of unknown accuracy: neither expected gain nor confidence nor score."""
     [item] = recommended(*[{"cost_usd": 0.2}] * 100)
     assert (item.status, item.expected_gain, item.confidence, item.score) == ("impossible", None, None, None)
 
@@ -93,7 +93,7 @@ def test_a_model_is_named_per_class_the_larger_saving_first() -> None:
     ids=["not declared", "at random", "contradicted"],
 )
 def test_whether_the_saving_is_observational(split: Split, observational: bool, said: bool) -> None:
-    """A declaration that the data contradict is told in the note."""
+    """A declaration that the data contradict is reported in the note."""
     [item] = recommended(*COSTLY, split=split)
     assert item.observational == observational
     assert item.note is not None

@@ -1,4 +1,4 @@
-"""A change of the config proves itself on the traffic that follows it, or is taken back."""
+"""A config change proves itself on the traffic that follows it, or is reverted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ANNA = Attribution("anna", "saves money", APPLIED_AT)
 
 
 def traffic(start: datetime, length: timedelta, seed: int = 1, **given: float) -> pl.DataFrame:
-    """Simple and complex requests, 30 an hour each, with rates as given."""
+    """Return simple and complex requests, 30 an hour each, with rates as given."""
     draw = np.random.default_rng(seed)
     count = int(length / timedelta(hours=1)) * 60
     errors = draw.random(count) < given.get("errors", 0.02)
@@ -65,7 +65,7 @@ def traffic(start: datetime, length: timedelta, seed: int = 1, **given: float) -
 
 @pytest.fixture
 def router(engine: Engine) -> Engine:
-    """Two weeks of traffic under a config that nobody has touched."""
+    """Two weeks of traffic under an unchanged config."""
     for key, value in CONFIG.items():
         set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
     insert_selections(engine, traffic(MONDAY, 2 * WEEK))
@@ -92,7 +92,7 @@ def state_of(engine: Engine, optimization_id: int) -> str:
     return str(history_of(engine, optimization_id)[0].state)
 
 
-# --- keep or take back ------------------------------------------------------------------------------------------------
+# --- keep or revert ---------------------------------------------------------------------------------------------------
 
 
 def test_what_helped_is_kept(router: Engine) -> None:
@@ -118,10 +118,10 @@ def test_what_helped_is_kept(router: Engine) -> None:
     ],
     ids=["slower", "more errors", "cheaper but wrong", "dearer"],
 )
-def test_what_harms_is_taken_back_with_an_alert(
+def test_a_harmful_change_is_reverted_with_an_alert(
     router: Engine, key: str, to_value: Any, rates: dict[str, float], metric: str
 ) -> None:
-    """The goal or a guard is clearly worse: the key has its old value again, and somebody is told."""
+    """The primary or a guardrail metric is clearly worse: the key gets its old value back, with a notification."""
     number = applied(router, key, to_value)
     verdict = judged(router, **rates)
     assert verdict.state == "reverted"
@@ -143,14 +143,14 @@ def test_what_harms_is_taken_back_with_an_alert(
 
 
 def test_a_day_is_waited_for(router: Engine) -> None:
-    """Before the time of observation is over, nothing is kept."""
+    """Before the observation time is over, nothing is kept."""
     number = applied(router)
     assert judged(router, timedelta(hours=16), slow=0.1).state == "observing"
     assert state_of(router, number) == "observing"
 
 
-def test_sure_harm_is_taken_back_early(router: Engine) -> None:
-    """The hourly look does not wait for a day where there is no doubt, and says nothing otherwise."""
+def test_certain_harm_is_reverted_early(router: Engine) -> None:
+    """The hourly evaluation does not wait for a day if the harm is certain, and reports nothing otherwise."""
     number = applied(router)
     now = APPLIED_AT + timedelta(hours=15)
     insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
@@ -160,15 +160,15 @@ def test_sure_harm_is_taken_back_early(router: Engine) -> None:
     assert state_of(router, number) == "reverted"
 
 
-def test_an_early_look_leaves_alone_what_is_not_sure(router: Engine) -> None:
+def test_an_early_evaluation_leaves_uncertain_changes_alone(router: Engine) -> None:
     applied(router)
     insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2))
     update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
     assert verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True) == ()
 
 
-def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
-    """Without selections there is no verdict: in the end the change stays, and is told to be unproven."""
+def test_too_little_traffic_is_waited_for_and_then_reported(router: Engine) -> None:
+    """Without selections there is no verdict: in the end the change stays, and is reported as unproven."""
     number = applied(router)
     update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT)
     assert [verdict.state for verdict in verify(router, SETTINGS, APPLIED_AT + 2 * DAY)] == ["observing"]
@@ -181,7 +181,7 @@ def test_too_little_traffic_is_waited_for_and_then_told(router: Engine) -> None:
 
 
 def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> None:
-    """Three hours in which most calls failed are left out, and told."""
+    """Three hours in which most calls failed are excluded, and reported."""
     applied(router)
     length = DAY + timedelta(hours=2)
     start = APPLIED_AT + timedelta(hours=9)
@@ -193,8 +193,8 @@ def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> Non
     assert (verdict.state, verdict.incident_hours, verdict.hours) == ("kept", 3, 22)
 
 
-def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
-    """The model of simple requests was changed: what becomes of complex ones does not count."""
+def test_a_class_of_requests_is_assessed_separately(router: Engine) -> None:
+    """The model of simple requests was changed: effects on complex ones do not count."""
     number = applied(router, "routing.simple", "cheap")
     rows = traffic(APPLIED_AT, DAY + timedelta(hours=2), seed=2, usd=0.01)
     harmed = rows.with_columns(
@@ -209,8 +209,8 @@ def test_a_class_of_requests_is_judged_by_itself(router: Engine) -> None:
     assert state_of(router, number) == "kept"
 
 
-def test_a_key_that_was_changed_since_is_theirs(router: Engine) -> None:
-    """The router edits the key while it is observed: it is not taken back from it, whatever the numbers say."""
+def test_a_key_that_the_router_changed_since_is_not_reverted(router: Engine) -> None:
+    """The router edits the key while it is observed: its value is not reverted, whatever the numbers say."""
     number = applied(router)
     set_by_hand(router, "cache.max_entries", 1500, by="router", reason="memory", now=APPLIED_AT + timedelta(hours=3))
     verdict = judged(router, slow=0.9)
@@ -219,7 +219,7 @@ def test_a_key_that_was_changed_since_is_theirs(router: Engine) -> None:
 
 
 def test_hours_under_an_older_config_are_no_baseline(router: Engine) -> None:
-    """What was changed by hand on Thursday cuts the hours before: Monday is held against Thursday and Friday alone."""
+    """A manual change on Thursday cuts the hours before: Monday is compared with Thursday and Friday alone."""
     set_by_hand(router, "routing.complex", "other", by="router", reason="trial", now=APPLIED_AT - 4 * DAY)
     applied(router)
     verdict = judged(router, slow=0.1)
@@ -228,7 +228,7 @@ def test_hours_under_an_older_config_are_no_baseline(router: Engine) -> None:
     assert verdict.goal.sample_before <= 60 * 48
 
 
-def test_nothing_is_changed_that_could_not_be_judged(router: Engine) -> None:
+def test_a_change_that_could_not_be_assessed_is_not_applied(router: Engine) -> None:
     """After a change on Sunday no working day is known under the present config, so Monday's would prove nothing."""
     set_by_hand(router, "routing.complex", "other", by="router", reason="trial", now=APPLIED_AT - DAY)
     [item] = propose(router, proposal("cache.max_entries", 2000, router))
@@ -241,7 +241,7 @@ def test_nothing_is_changed_that_could_not_be_judged(router: Engine) -> None:
 # --- life and limits --------------------------------------------------------------------------------------------------
 
 
-def test_the_wait_doubles_with_each_time_that_it_was_taken_back(router: Engine) -> None:
+def test_the_wait_doubles_with_each_revert(router: Engine) -> None:
     """A day, then two, then four: no key oscillates."""
     now = APPLIED_AT
     for days in (2, 4, 8):
@@ -259,7 +259,7 @@ def test_the_wait_doubles_with_each_time_that_it_was_taken_back(router: Engine) 
 
 
 def test_one_change_at_a_time_on_the_same_requests(router: Engine) -> None:
-    """While the cache is observed no model is changed; classes of requests do not stand in each other's way."""
+    """While the cache is observed no model is changed; classes of requests do not block each other."""
     applied(router)
     [item] = propose(router, proposal("routing.simple", "cheap", router))
     said = approve(router, item.optimization_id or 0, SETTINGS, ANNA)
@@ -270,7 +270,7 @@ def test_one_change_at_a_time_on_the_same_requests(router: Engine) -> None:
 
 
 def test_what_was_approved_is_applied_when_it_can_be(router: Engine) -> None:
-    """The next run carries it out in the name of the person who approved it."""
+    """The next run applies it in the name of the person who approved it."""
     number = applied(router)
     [item] = propose(router, proposal("routing.simple", "cheap", router))
     approve(router, item.optimization_id or 0, SETTINGS, ANNA)
@@ -294,7 +294,7 @@ def test_a_decision_has_a_name_and_a_note_on_record(router: Engine) -> None:
 
 
 def test_what_is_rejected_is_not_proposed_again_for_a_while(router: Engine) -> None:
-    """The same proposal is quiet for 30 days; another one is not."""
+    """The same proposal is not repeated for 30 days; another one is made."""
     [item] = propose(router, proposal("routing.simple", "cheap", router))
     reject(router, item.optimization_id or 0, ANNA)
     [again] = propose(router, proposal("routing.simple", "cheap", router), now=APPLIED_AT + DAY)
@@ -313,7 +313,7 @@ def test_a_proposal_that_nobody_decides_on_expires(router: Engine) -> None:
 
 
 def test_the_kill_switch_stops_everything_until_it_is_undone(router: Engine) -> None:
-    """Nothing is proposed, applied, approved or taken back while it is pulled."""
+    """Nothing is proposed, applied, approved or reverted while it is on."""
     applied(router)
     stop(router, ANNA)
     [item] = propose(router, proposal("routing.simple", "cheap", router))
@@ -326,7 +326,7 @@ def test_the_kill_switch_stops_everything_until_it_is_undone(router: Engine) -> 
     assert item.status == "waiting"
 
 
-def test_a_dry_run_tells_and_changes_nothing(router: Engine) -> None:
+def test_a_dry_run_logs_and_changes_nothing(router: Engine) -> None:
     from models.period import Period  # noqa: PLC0415
 
     evidence = DecisionContext(Period(APPLIED_AT - DAY, APPLIED_AT), APPLIED_AT, APPLIED_AT)
@@ -353,7 +353,7 @@ def test_only_what_may_follow_a_state_follows_it(router: Engine) -> None:
 
 
 def test_two_runs_at_once_apply_once(router: Engine) -> None:
-    """Whoever comes second finds the key changed."""
+    """The second run finds the key changed."""
     items = (proposal("cache.max_entries", 2000, router),)
     with ThreadPoolExecutor(4) as pool:
         reported = [run.result()[0].status for run in [pool.submit(propose, router, *items) for _ in range(4)]]
@@ -362,7 +362,7 @@ def test_two_runs_at_once_apply_once(router: Engine) -> None:
 
 
 def test_a_router_that_edits_the_key_in_the_same_second_wins(router: Engine) -> None:
-    """Both start from version 1; whichever order the database takes them in, no edit of the router's is lost."""
+    """Both start from version 1; whichever order the database runs them in, no edit of the router's is lost."""
     items = (proposal("cache.max_entries", 2000, router),)
 
     def edit() -> None:
@@ -397,7 +397,7 @@ CRASH = """
 
 
 def test_a_crash_between_config_and_audit_leaves_neither(router: Engine) -> None:
-    """Killed right after the config was written, before its audit row: the database forgets the write."""
+    """Killed right after the config was written, before its audit row: the database rolls the write back."""
     address = router.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", textwrap.dedent(CRASH), address]
     done = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": "."})

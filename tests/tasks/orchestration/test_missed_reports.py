@@ -1,4 +1,4 @@
-"""After a pause each daily and weekly report is made once, over a change of the clocks too; hourly ones are not."""
+"""After an outage each daily and weekly report is created once, over a clock change too; hourly ones are not."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def settings(**reporting: Any) -> Settings:
 def notify(
     engine: Engine, kind: MissableKind, *firsts: date, days: int = 1, zone: ZoneInfo = BERLIN, hash_: str = "a"
 ) -> None:
-    """Reports of a kind that begin with these days, as though they were told."""
+    """Store reports of a kind that begin with these days, as though they were sent."""
     rows: list[dict[str, Any]] = []
     for first in firsts:
         start, end = (datetime.combine(day, datetime.min.time(), zone) for day in (first, first + timedelta(days)))
@@ -79,15 +79,15 @@ def test_each_day_of_any_zone_is_due_once_at_the_same_time_of_its_clock(zone: st
     assert len(weekly) >= days // 7 - 1
 
 
-def test_the_days_that_nobody_told_are_missing_oldest_first(engine: Engine) -> None:
-    """A hole between told days too; not the day whose own run has an hour yet."""
+def test_days_without_a_report_are_missing_oldest_first(engine: Engine) -> None:
+    """A gap between reported days too; not the day whose own run has an hour yet."""
     notify(engine, "daily", date(2026, 3, 23), date(2026, 3, 25))
     now = berlin(2026, 3, 28, 7, 0)
     assert missed(engine, "daily", settings(), now) == [berlin(2026, 3, 25, 6, 15), berlin(2026, 3, 27, 6, 15)]
     assert missed(engine, "daily", settings(), now + HOUR)[-1] == berlin(2026, 3, 28, 6, 15)
 
 
-def test_weeks_are_missed_by_themselves(engine: Engine) -> None:
+def test_missed_weeks_are_found_separately(engine: Engine) -> None:
     notify(engine, "weekly", date(2026, 3, 9), days=7)
     now = berlin(2026, 3, 30, 12, 0)
     assert missed(engine, "weekly", settings(), now) == [berlin(2026, 3, 23, 6, 30), berlin(2026, 3, 30, 6, 30)]
@@ -112,8 +112,8 @@ def test_a_schedule_that_is_switched_off_misses_nothing(engine: Engine) -> None:
     assert missed(engine, "daily", off, berlin(2026, 3, 28, 12, 0)) == []
 
 
-def test_a_day_that_was_told_in_another_zone_or_form_is_not_missing(engine: Engine) -> None:
-    """Changed settings make no second report of days that are over."""
+def test_a_day_reported_in_another_zone_or_format_is_not_missing(engine: Engine) -> None:
+    """Changed settings create no second report of past days."""
     notify(
         engine, "daily", *(date(2026, 3, day) for day in range(20, 28)), zone=ZoneInfo("America/New_York"), hash_="b"
     )
@@ -134,7 +134,7 @@ on_prefect = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pyte
 
 @pytest.fixture
 def ctx(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[AppContext]:
-    """Two weeks of selections in Berlin, and the timetable on a Prefect server."""
+    """Two weeks of selections in Berlin, and the schedule on a Prefect server."""
     path = tmp_path / "settings.json"
     addresses = {"email": ["mailto:ops@example.org"], "management": ["mailto:head@example.org"]}
     schedules = {"daily": {"recipients": ["email"]}}
@@ -162,7 +162,7 @@ def ctx(tmp_path: Path, inbox: Mailbox, monkeypatch: pytest.MonkeyPatch, prefect
 
 
 def was_due(kind: str, at: datetime) -> None:
-    """A run that Prefect has scheduled ahead, and that nobody has started."""
+    """Create a run that Prefect has scheduled ahead, and that nobody has started."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415
     from prefect.states import Scheduled  # noqa: PLC0415
 
@@ -172,7 +172,7 @@ def was_due(kind: str, at: datetime) -> None:
 
 
 def run_what_is_due() -> list[tuple[str, str]]:
-    """Every run that waits, the oldest first, as a runner does; the flows' names and the states that they end in."""
+    """Run every pending run, the oldest first, as a runner does; return the flows' names and their final states."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415
     from prefect.client.schemas.objects import StateType  # noqa: PLC0415
     from prefect.flow_engine import run_flow  # noqa: PLC0415
@@ -202,7 +202,7 @@ def reported(engine: Engine) -> list[tuple[str, datetime, datetime]]:
 
 @on_prefect
 def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(ctx: AppContext, inbox: Mailbox) -> None:
-    """Stopped on Friday; Prefect had Saturday's run ahead, and never made the others. On Sunday the clocks changed."""
+    """Stopped on Friday; Prefect had scheduled Saturday's run, but not the others. On Sunday the clocks changed."""
     from flows.daily import daily  # noqa: PLC0415
     from flows.weekly import weekly  # noqa: PLC0415
     from tasks.orchestration.run_monitor import monitor_runs  # noqa: PLC0415
@@ -226,7 +226,7 @@ def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(c
     assert days[-1][2] - days[-1][1] == 23 * HOUR
     recipients = [recipient for recipient, _ in inbox.messages]
     assert (recipients.count("ops@example.org"), recipients.count("head@example.org")) == (4, 2)
-    # Whatever is done again, nothing is told again.
+    # Whatever runs again, nothing is sent again.
     was_due("daily", berlin(2026, 3, 29, 6, 15))
     assert monitor_runs(ctx, returned + DAY / 2).requested == ()
     assert run_what_is_due() == [("daily", "Completed")]
@@ -236,7 +236,7 @@ def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(c
 
 @on_prefect
 def test_of_hourly_runs_that_were_missed_the_newest_alone_is_made(ctx: AppContext) -> None:
-    """What is skipped says nothing of whether the flow works: an alert stays."""
+    """A skipped run says nothing about the flow: an alert stays."""
     now = datetime.now(UTC)
     record_failure(ctx, "hourly", "the database is away", now - DAY)
     for hours in (3, 2):

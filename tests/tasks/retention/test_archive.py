@@ -1,4 +1,4 @@
-"""What retention moved to the archive can be counted again, once, and never to less than was known."""
+"""Rows that retention moved to the archive can be rolled up again, once, and never to less than was known."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def retained(engine: Engine, folder: Path, rollup_settings: RollupSettings = UTC_SETTINGS) -> dict[Level, pl.DataFrame]:
-    """Nearly ten days, counted, of which the first five are archived; gives what is known then."""
+    """Nearly ten days, rolled up, of which the first five are archived; returns what is known then."""
     insert_selections(engine, RAW)
     update_rollups(engine, rollup_settings, now=NOW)
     retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
@@ -66,7 +66,7 @@ def files_of(folder: Path, day: date) -> list[Path]:
 
 
 def archived_twice(folder: Path, days: Iterable[date]) -> int:
-    """How many rows stand in more than one file."""
+    """Return how many rows occur in more than one file."""
     ids = pl.concat([pl.read_parquet(path)["id"] for day in days for path in files_of(folder, day)])
     return len(ids) - ids.n_unique()
 
@@ -86,7 +86,7 @@ def test_lost_rollups_come_back_exactly_from_the_archive_and_the_table(
     assert_same(known(engine), before)
 
 
-def test_rollups_that_are_there_stay_as_they_were(engine: Engine, folder: Path) -> None:
+def test_existing_rollups_stay_unchanged(engine: Engine, folder: Path) -> None:
     before = retained(engine, folder)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
     assert_same(known(engine), before)
@@ -102,7 +102,7 @@ def test_days_are_those_of_a_zone_that_changed_after_archiving(engine: Engine, f
     assert_same(known(engine), roll_up(RAW, kolkata.zone, kolkata.target_ms))
 
 
-def test_a_day_that_lacks_a_file_is_left_and_told(
+def test_a_day_with_a_missing_file_is_skipped_and_reported(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retain_module, "CHUNK_ROWS", 100)
@@ -113,7 +113,7 @@ def test_a_day_that_lacks_a_file_is_left_and_told(
     assert_same(known(engine), before)
 
 
-def test_a_day_whose_only_file_is_gone_is_left_and_told(engine: Engine, folder: Path) -> None:
+def test_a_day_whose_only_file_is_gone_is_skipped_and_reported(engine: Engine, folder: Path) -> None:
     before = retained(engine, folder)
     for path in files_of(folder, date(2026, 9, 9)):
         path.unlink()
@@ -154,7 +154,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
     with pytest.raises(KeyboardInterrupt):
         retain(engine, raw_kept=7 * DAY, now=LATER, archive=folder)
     monkeypatch.undo()
-    # Those that are archived and still in the table count once, too.
+    # Rows both archived and still in the table count once, too.
     lose(engine, ROLLUP.c.bucket < RAW_FROM)
     rebuild_from_archive(engine, folder)
     assert_same(known(engine), before)
@@ -169,7 +169,7 @@ def test_a_day_archived_in_part_before_a_crash_counts_once(
 def test_archiving_again_what_a_crash_left_takes_nothing_out_of_the_archive(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that come late have the ids of no file, also where they are the oldest."""
+    """Late rows have ids of no file, also where they are the oldest."""
     retained(engine, folder)
     late = traffic(20, start=MONDAY, step=timedelta(minutes=1))
     for rows in (late.head(10), late.tail(10)):
@@ -179,7 +179,7 @@ def test_archiving_again_what_a_crash_left_takes_nothing_out_of_the_archive(
     assert read_archived(folder, MONDAY, RAW_FROM).height == ARCHIVED + 20
 
 
-def test_late_rows_in_the_table_count_once_they_are_folded(engine: Engine, folder: Path) -> None:
+def test_late_rows_in_the_table_count_once_they_are_rolled_up(engine: Engine, folder: Path) -> None:
     retained(engine, folder)
     insert_selections(engine, traffic(20))
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
@@ -191,7 +191,7 @@ def test_late_rows_in_the_table_count_once_they_are_folded(engine: Engine, folde
         assert connection.scalar(select(func.count()).where(SELECTION.c.timestamp < RAW_FROM)) == 20
 
 
-def test_rows_that_are_folded_while_a_day_is_read_count_too(
+def test_rows_rolled_up_while_a_day_is_read_count_too(
     engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retained(engine, folder)
@@ -209,7 +209,7 @@ def test_rows_that_are_folded_while_a_day_is_read_count_too(
     assert_same(known(engine), roll_up(pl.concat([RAW, traffic(20)]), "UTC", UTC_SETTINGS.target_ms))
 
 
-def test_only_the_days_that_the_period_touches_are_made_anew(engine: Engine, folder: Path) -> None:
+def test_only_the_days_that_the_period_touches_are_rebuilt(engine: Engine, folder: Path) -> None:
     retained(engine, folder)
     lose(engine, ROLLUP.c.level == Level.HOUR.value)
     noon = MONDAY + DAY + timedelta(hours=12)

@@ -1,4 +1,4 @@
-"""Old raw rows go, and what was counted of them stays."""
+"""Old raw rows are deleted, and their rollups stay."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_percentiles_are_within_one_percent(values: list[float], share: float) -
     assert found == pytest.approx(exact, rel=RELATIVE_ERROR * 1.0001)
 
 
-def test_packing_is_undone_by_tallying() -> None:
+def test_packing_is_reversed_by_the_histogram_table() -> None:
     """Histograms come back from their bytes bin by bin, whatever the order of their durations; none is none."""
     frame = pl.DataFrame(
         {"k": ["a", "b", "c"], "bins": [[3, -2, 3], [], [0, ZERO_BIN]]}, schema_overrides={"bins": pl.List(pl.Int32)}
@@ -152,5 +152,5 @@ def test_a_slow_failure_is_neither_fast_nor_slow() -> None:
 
 
 def test_selections_without_rows_have_no_rollups() -> None:
-    """An empty frame folds to empty frames at every level."""
+    """An empty frame rolls up to empty frames at every level."""
     assert all(rollups.is_empty() for rollups in roll_up(selections(), "UTC", 2000.0).values())

@@ -1,4 +1,4 @@
-"""What a router spends on itself is told beside the spend of the selections, and what was filled by rule is said."""
+"""Router overhead is reported beside the spend of the selections, and imputed values are stated."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def counted(engine: Engine) -> Engine:
     return engine
 
 
-def test_a_reader_is_told_what_the_routers_own_calls_cost(counted: Engine) -> None:
+def test_a_report_states_the_router_overhead(counted: Engine) -> None:
     own(counted)
     own(counted, request_id="c2", cost_usd=1.5, timestamp=MONDAY + timedelta(hours=23))
     own(counted, request_id="b1", kind="aretrieve_batch", cost_usd=None)
@@ -52,25 +52,25 @@ def test_a_reader_is_told_what_the_routers_own_calls_cost(counted: Engine) -> No
     ) in reported(counted)
 
 
-def test_of_some_models_alone_nothing_is_told_of_them(counted: Engine) -> None:
+def test_a_report_on_some_models_states_no_overhead(counted: Engine) -> None:
     own(counted)
     assert "answered no request" not in reported(counted, Filters(models=("a",)))
 
 
-def test_nothing_is_told_where_there_is_nothing_to_tell(counted: Engine) -> None:
+def test_a_report_without_overhead_or_imputed_values_states_neither(counted: Engine) -> None:
     text = reported(counted)
     assert "answered no request" not in text
     assert "list prices" not in text
     assert "complexity, it is told" not in text
 
 
-def test_a_reader_is_told_that_costs_are_of_list_prices(counted: Engine) -> None:
+def test_a_report_states_that_costs_are_list_prices(counted: Engine) -> None:
     with writing(counted) as connection:
         connection.execute(table_of(Selection).update().values(cost_priced_on=date(2026, 9, 7)))
     assert "Some costs are worked out from list prices of their day, because none was recorded." in reported(counted)
 
 
-def test_a_reader_is_told_whose_complexity_is_told_from_tokens(counted: Engine) -> None:
+def test_a_report_names_sources_whose_complexity_is_derived_from_tokens(counted: Engine) -> None:
     state = {"source": "openrouter", "kind": "openrouter", "last": {"complexityDerived": 12}}
     with writing(counted) as connection:
         connection.execute(table_of(PullState).insert(), state)

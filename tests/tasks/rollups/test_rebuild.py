@@ -1,4 +1,4 @@
-"""Rows that change after they were counted, and rollups that went wrong, are put right; nothing else is touched."""
+"""Rows that change after they were counted, and wrong rollups, are corrected; nothing else is touched."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_cost_that_arrives_after_the_fact_is_counted(engine: Engine) -> None:
     assert update_rollups(engine, UTC_SETTINGS, now=NOW).rebuilt_hours == 0
 
 
-def test_writing_a_row_again_as_it_was_mends_nothing(postgres_engine: Engine) -> None:
+def test_writing_a_row_again_unchanged_rebuilds_nothing(postgres_engine: Engine) -> None:
     insert_selections(postgres_engine, traffic(10))
     update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)
     with writing(postgres_engine) as connection:
@@ -87,7 +87,7 @@ def test_an_hour_whose_raw_rows_retention_removed_is_never_touched(engine: Engin
 def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: Engine) -> None:
     """Without the raw rows of the first days, days and weeks of the new zone come from the hours that are kept.
 
-    Also those rows count once that arrive late, for a time whose rows are gone, before the zone is changed.
+    Late rows, for a time whose rows are gone, count once too if they arrive before the zone changes.
     """
     insert_selections(engine, traffic(1200))
     update_rollups(engine, UTC_SETTINGS, now=NOW)
@@ -105,7 +105,7 @@ def test_a_new_zone_rebuilds_what_has_raw_rows_and_counts_the_rest_once(engine: 
         assert reconcile(engine) == 0, zone
 
 
-def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Engine) -> None:
+def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_rebuilt(engine: Engine) -> None:
     insert_selections(engine, traffic(2_000))
     update_rollups(engine, UTC_SETTINGS, now=NOW)
     with writing(engine) as connection:
@@ -119,7 +119,7 @@ def test_a_day_or_week_that_is_not_the_sum_of_its_hours_is_made_anew(engine: Eng
     assert reconcile(engine) == 0
 
 
-def test_a_database_of_before_gets_its_hours_added_up(engine: Engine) -> None:
+def test_an_older_database_gets_its_hours_aggregated(engine: Engine) -> None:
     """The migration joins histograms byte by byte, and yet they read as their sum."""
     insert_selections(engine, traffic(400))
     update_rollups(engine, UTC_SETTINGS, now=NOW)

@@ -1,4 +1,4 @@
-"""The fold counts every selection once, on SQLite and PostgreSQL."""
+"""An update rolls up every selection once, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.support.rollups import NOW, ROLLUP, UTC_SETTINGS, assert_rollups_are_
 from tests.support.waiting import until
 
 
-def test_a_fold_counts_everything_once(engine: Engine) -> None:
-    """Folding again adds nothing."""
+def test_an_update_counts_every_row_once(engine: Engine) -> None:
+    """A second update adds nothing."""
     insert_selections(engine, traffic(500))
     assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 500
     assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 0
@@ -34,7 +34,7 @@ def test_a_fold_counts_everything_once(engine: Engine) -> None:
 
 
 def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
-    """Rows of a time that was folded before are added to its rollups."""
+    """Rows of a time that was rolled up before are added to its rollups."""
     insert_selections(engine, traffic(300))
     update_rollups(engine, UTC_SETTINGS, now=NOW)
     late = traffic(50, start=MONDAY + timedelta(minutes=3))
@@ -43,7 +43,7 @@ def test_late_rows_reach_their_old_buckets(engine: Engine) -> None:
     assert_rollups_are_of(engine, pl.concat([traffic(300), late]))
 
 
-def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chunk_size_does_not_change_the_result(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small chunks give the rollups of one large one."""
     monkeypatch.setattr(scan, "RANGE_ROWS", 37)
     monkeypatch.setattr(update_module, "COMMIT_ROWS", 100)
@@ -53,7 +53,7 @@ def test_chunks_do_not_show(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a fold dies after rollups were written but before it ended, the next one counts those rows once."""
+    """When an update dies after rollups were written but before it ended, the next one counts those rows once."""
     insert_selections(engine, traffic(200))
 
     def dying(connection: Connection, level: Level, rollups: pl.DataFrame) -> None:
@@ -70,8 +70,8 @@ def test_a_failed_chunk_leaves_nothing_half_counted(engine: Engine, monkeypatch:
     assert_rollups_are_of(engine, traffic(200))
 
 
-def test_two_folds_at_once_count_once(engine: Engine) -> None:
-    """Concurrent folds share the work and never a row."""
+def test_two_concurrent_updates_count_each_row_once(engine: Engine) -> None:
+    """Concurrent updates share the work and never a row."""
     insert_selections(engine, traffic(600))
     gate, counted = threading.Barrier(4), []
 
@@ -89,7 +89,7 @@ def test_two_folds_at_once_count_once(engine: Engine) -> None:
 
 
 def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> None:
-    """A writer that took its id first and commits last is waited for: the fold never steps over it."""
+    """A writer that took its id first and commits last is waited for: an update never steps over it."""
     table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "slow writer", "error": False}
     started, result = threading.Event(), []
 
@@ -111,10 +111,10 @@ def test_ids_committed_out_of_order_are_not_lost(postgres_engine: Engine) -> Non
     assert stored(postgres_engine, Level.HOUR)["model_id"].to_list() == ["quick writer", "slow writer"]
 
 
-def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
+def test_an_update_that_waits_for_another_blocks_no_writer(
     postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one writer keeps its transaction open, others write on; the fold says whom it waits for."""
+    """While one writer keeps its transaction open, others keep writing; the update says whom it waits for."""
     table, row = table_of(Selection), {"timestamp": MONDAY, "model_id": "m", "error": False}
     waits = threading.Event()
 
@@ -144,7 +144,7 @@ def test_a_writer_is_never_held_up_by_a_fold_that_waits_for_another(
     "rollup_settings", [RollupSettings("Asia/Kolkata", 2000.0), RollupSettings("UTC", 500.0)], ids=["zone", "target"]
 )
 def test_a_new_basis_rebuilds_everything(engine: Engine, rollup_settings: RollupSettings) -> None:
-    """When the reporting zone or the target changes, all rollups are made anew."""
+    """When the reporting zone or the target changes, all rollups are rebuilt."""
     insert_selections(engine, traffic(300))
     update_rollups(engine, UTC_SETTINGS, now=NOW)
     result = update_rollups(engine, rollup_settings, now=NOW)
@@ -155,8 +155,8 @@ def test_a_new_basis_rebuilds_everything(engine: Engine, rollup_settings: Rollup
 @pytest.mark.parametrize(
     "period", [None, Period(MONDAY + timedelta(days=8), MONDAY + timedelta(days=9))], ids=["all", "one week"]
 )
-def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) -> None:
-    """Rollups that went missing are back after a rebuild, and the others are as they were."""
+def test_a_rebuild_restores_lost_rollups(engine: Engine, period: Period | None) -> None:
+    """Missing rollups are back after a rebuild, and the others are unchanged."""
     raw = traffic(3_000)
     insert_selections(engine, raw)
     update_rollups(engine, UTC_SETTINGS, now=NOW)
@@ -166,8 +166,8 @@ def test_a_rebuild_mends_what_was_lost(engine: Engine, period: Period | None) ->
     assert_rollups_are_of(engine, raw)
 
 
-def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
-    """Freshness is the newest timestamp folded, also when the last rows to arrive are late ones."""
+def test_the_checkpoint_stores_the_newest_selection(engine: Engine) -> None:
+    """Freshness is the newest timestamp rolled up, also when the last rows to arrive are late ones."""
     insert_selections(engine, traffic(100))
     update_rollups(engine, UTC_SETTINGS, now=NOW)
     insert_selections(engine, traffic(1))
@@ -177,10 +177,10 @@ def test_the_fold_remembers_the_newest_selection(engine: Engine) -> None:
         assert connection.scalar(select(table_of(RollupCheckpoint).c.rollups_updated_at)) == NOW
 
 
-def test_a_change_that_another_process_mends_while_a_fold_is_at_work_is_counted(
+def test_a_change_rebuilt_by_another_process_during_an_update_is_counted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fold has read the row as it was; the note of the change is gone; yet the row counts as it is."""
+    """The update has read the old row, and the change log entry is gone; yet the new row counts."""
     insert_selections(engine, traffic(50))
     write, table = update_module.write_rollups, table_of(Selection)
     changes = iter([9.0])

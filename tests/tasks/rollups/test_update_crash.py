@@ -1,4 +1,4 @@
-"""Real processes: writers that commit out of order, and folds that are killed at any instant."""
+"""Real processes: writers that commit out of order, and updates that are killed at any instant."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def kill_after(process: subprocess.Popen[str], seconds: float) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
-def test_folds_that_are_killed_at_any_instant_count_every_row_once(
-    database: str, request: pytest.FixtureRequest
-) -> None:
+def test_updates_killed_at_any_instant_count_every_row_once(database: str, request: pytest.FixtureRequest) -> None:
     engine: Engine = request.getfixturevalue(f"{database}_engine")
     address = engine.url.render_as_string(hide_password=False)
     chance = random.Random(7)  # noqa: S311 - no secret

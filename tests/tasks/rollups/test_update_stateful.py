@@ -1,4 +1,4 @@
-"""Whatever writers, folds, changes and crashes do in whatever order, the rollups are the group-by of what is there."""
+"""For any order of writers, updates, changes and crashes, the rollups are the group-by of the rows."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ ROW = st.fixed_dictionaries(
 
 
 class Killed(BaseException):
-    """Stands for a process that ends in the middle of a fold."""
+    """Stands for a process that ends in the middle of an update."""
 
 
 class Folding(RuleBasedStateMachine):
@@ -89,7 +89,7 @@ class Folding(RuleBasedStateMachine):
         self.early: tuple[Connection, Any] | None = None
         self.is_settled = False
         self.removed = pl.DataFrame(schema=SELECTION_SCHEMA)
-        """Rows that were committed and counted, and that retention has removed."""
+        """Rows that were committed and rolled up, and that retention has removed."""
 
     @rule(rows=st.lists(ROW, min_size=1, max_size=8))
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -125,7 +125,7 @@ class Folding(RuleBasedStateMachine):
             return
         chosen = data.draw(st.lists(st.sampled_from(ids), min_size=1, max_size=3, unique=True))
         values = data.draw(ROW)
-        # What is moved to a time whose rows are gone cannot be counted there; the fold says so.
+        # A row moved to a time whose rows are gone cannot be counted there; the update says so.
         if raw_from is not None and values["timestamp"] < raw_from:
             values["timestamp"] = raw_from
         changed = {name: values[name] for name in data.draw(st.sets(st.sampled_from(sorted(values)), min_size=1))}
@@ -135,7 +135,7 @@ class Folding(RuleBasedStateMachine):
 
     @rule(rollup_settings=st.sampled_from(BASES))
     def fold(self, rollup_settings: RollupSettings) -> None:
-        """Once rows are gone, what they were counted on can no longer be had on another basis: it stays."""
+        """Once rows are gone, their rollups cannot be rebuilt under other settings: they stay."""
         self.rollup_settings = rollup_settings if self.removed.is_empty() else self.rollup_settings
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(update_module, "find_watermark", partial(find_watermark, patience_s=0.0))

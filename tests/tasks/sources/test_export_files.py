@@ -1,4 +1,4 @@
-"""Files that a source writes: each row is given once, however they grow, are cut, replaced or broken off."""
+"""Files that a source writes: each row is given once, however they grow, are cut, replaced or interrupted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.sources.export_files import NOT_FINISHED, Exports, ParsedRow, json_ob
 
 
 class Reader:
-    """Reads a location again and again, as a timetable does."""
+    """Reads a location repeatedly, as a schedule does."""
 
     def __init__(self, location: object, **options: Any) -> None:
         self.exports = Exports(str(location), **options)
@@ -90,7 +90,7 @@ def test_a_file_that_grows_by_any_pieces_gives_the_rows_of_the_whole_once(data: 
         assert reason == dict(once.rejected)
 
 
-def test_an_unfinished_last_line_waits_and_is_told_once_where_its_end_does_not_come(tmp_path: Path) -> None:
+def test_an_unfinished_last_line_waits_and_is_reported_once_where_its_end_does_not_come(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(lines([1]) + b'{"n": 2')
     reader = Reader(path)
@@ -114,7 +114,7 @@ def test_a_last_line_that_only_lacks_its_line_break_is_a_row(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [lines([7]), lines([7, 8, 9, 10])])
-def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_replaced_file_is_read_from_the_start(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(lines([1, 2]))
     reader = Reader(path)
@@ -135,7 +135,7 @@ def test_after_a_rotation_the_rest_of_the_old_file_is_not_lost(tmp_path: Path) -
     assert reader.numbers() == []
 
 
-def test_a_pull_that_is_broken_off_goes_on_at_the_last_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_pull_continues_at_the_last_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "CHUNK_ROWS", 2)
     monkeypatch.setattr(exports, "PART_ROWS", 2)
     (tmp_path / "a.jsonl").write_bytes(lines(range(5)))
@@ -201,7 +201,7 @@ def test_a_pattern_and_a_file_address_name_files(tmp_path: Path, monkeypatch: py
     assert Reader("deep/*.jsonl").numbers() == [2]
 
 
-def test_what_is_not_there_is_said_and_what_was_cleared_away_is_not(tmp_path: Path) -> None:
+def test_a_missing_path_is_reported_and_a_deleted_old_file_is_not(tmp_path: Path) -> None:
     with pytest.raises(SourceUnavailable, match="no such file or folder"):
         Reader(tmp_path / "gone.jsonl").rows()
     with pytest.raises(SourceUnavailable, match="no file matches"):
@@ -220,7 +220,7 @@ def test_one_file_of_an_unknown_kind_is_refused(tmp_path: Path) -> None:
         Reader(tmp_path / "a.xlsx").rows()
 
 
-def test_only_the_wanted_keys_are_kept(tmp_path: Path) -> None:
+def test_only_the_required_keys_are_kept(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"n": 1, "prompt": "long"}\n')
     (tmp_path / "b.csv").write_text("n,prompt\n2,long\n")
     (tmp_path / "c.json").write_text('[{"prompt": "long", "n": 3}]')
@@ -228,7 +228,7 @@ def test_only_the_wanted_keys_are_kept(tmp_path: Path) -> None:
     assert [row.value for row in rows] == [{"n": 1}, {"n": "2"}, {"n": 3}]
 
 
-def test_other_formats_are_read_by_whoever_knows_them(tmp_path: Path) -> None:
+def test_other_formats_are_read_by_the_sources_own_reader(tmp_path: Path) -> None:
     (tmp_path / "a.pb").write_bytes(b"abc")
     reader = Reader(tmp_path, file_parsers={".pb": lambda path: [*path.read_bytes(), Reject(0, "is no span")]})
     assert [row.value for row in reader.rows()] == [97, 98, 99]

@@ -1,4 +1,4 @@
-"""Helicone's exported requests become selections, each field for what it means there."""
+"""Helicone's exported requests become selections, each field with its meaning there."""
 
 from __future__ import annotations
 
@@ -140,13 +140,13 @@ def test_a_number_is_a_score_only_with_a_scale(sqlite_engine: Engine, tmp_path: 
     assert {name: row.get("accuracy") for name, row in stored(sqlite_engine).items()} == {"r": 0.8, "s": None}
 
 
-def test_what_is_no_answer_of_a_model_is_left_out(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_a_request_without_a_models_answer_is_skipped(sqlite_engine: Engine, tmp_path: Path) -> None:
     write_jsonl(
         tmp_path / "a.jsonl", request("tool", model="tool:search"), request("vector", model="vector_db"),
-        request("embedded", request_path="/v1/embeddings"), request("pick"),
+        request("embedded", request_path="/v1/embeddings"), request("selection"),
     )  # fmt: skip
     stats = bring(sqlite_engine, "helicone", tmp_path)
-    assert list(stored(sqlite_engine)) == ["pick"]
+    assert list(stored(sqlite_engine)) == ["selection"]
     assert stats.skipped == {
         "is a logged event, no answer of a model": 2, "is a call of /embeddings, no answer of a model": 1,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Langfuse's generations become selections, and its scores what they are worth, by its API and from its files."""
+"""Langfuse's generations become selections with their scores, by its API and from its files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def stamp(instant: datetime) -> str:
 
 
 def generation(name: str, start: datetime = START, took_ms: float = 1_250.0, **values: Any) -> dict[str, Any]:
-    """An observation as the newer API gives it."""
+    """Return an observation as the newer API gives it."""
     usual = {
         "id": name, "traceId": f"trace-{name}", "projectId": "p", "parentObservationId": "span", "type": "GENERATION",
         "startTime": stamp(start), "endTime": stamp(start + timedelta(milliseconds=took_ms)), "name": "answer",
@@ -139,7 +139,7 @@ def test_however_rows_lie_in_time_each_is_read_once_and_oldest_first(seconds: li
     assert begin == at(3_000_001)
 
 
-def test_a_pull_that_is_broken_off_goes_on_after_the_last_window(sqlite_engine: Engine, server: Server) -> None:
+def test_an_interrupted_pull_continues_after_the_last_window(sqlite_engine: Engine, server: Server) -> None:
     server.observations = [generation("early", START - timedelta(days=300)), generation("g1")]
     given = SourceSettings(location=server.address, overlap_minutes=0)
     batches = Langfuse(server.address, given).batches(None, None)
@@ -256,7 +256,7 @@ def test_a_time_to_wait_may_be_a_date() -> None:
         ((200, {}), "something else than a page of rows"),
     ],
 )
-def test_trouble_that_stays_is_told_without_the_keys(
+def test_persistent_errors_are_reported_without_the_keys(
     sqlite_engine: Engine, server: Server, trouble: Any, reported: str
 ) -> None:
     server.troubles = [trouble]
@@ -265,7 +265,7 @@ def test_trouble_that_stays_is_told_without_the_keys(
     assert "sk-lf" not in str(caught.value)
 
 
-def test_wrong_keys_and_no_server_are_told(sqlite_engine: Engine, server: Server) -> None:
+def test_wrong_keys_and_an_unreachable_server_are_reported(sqlite_engine: Engine, server: Server) -> None:
     with pytest.raises(SourceUnavailable, match="401"):
         bring(sqlite_engine, "langfuse", server.address.replace("sk-lf-1", "wrong"))
     with langfuse() as gone:

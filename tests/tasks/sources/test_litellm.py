@@ -33,7 +33,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(scope="module")
 def proxy_template(postgres_server: PostgresServer) -> str:
-    """A database that the proxy's own migrations have made."""
+    """A database created by the proxy's own migrations."""
     postgres_server.execute("CREATE DATABASE litellm_template")
     address = postgres_server.address_of("litellm_template")
     spend_logs.migrate(address)
@@ -201,7 +201,7 @@ def test_a_late_row_arrives_with_the_next_pull(engine: Engine, proxy: str) -> No
     assert stored(engine, "late")["timestamp"] == START + 20 * MINUTE
 
 
-def test_a_row_that_comes_nearly_too_late_is_told(
+def test_a_row_that_arrives_nearly_too_late_is_reported(
     sqlite_engine: Engine, proxy: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     insert(proxy, [row("newest", START + 60 * MINUTE)])
@@ -242,9 +242,7 @@ def test_a_row_that_the_proxy_changes_is_changed_and_what_others_added_stays(eng
     assert (one["cost_usd"], one["accuracy"]) == (0.5, 0.9)
 
 
-def test_a_recorded_cost_takes_the_place_of_a_derived_one_and_never_the_other_way_round(
-    engine: Engine, proxy: str
-) -> None:
+def test_a_recorded_cost_replaces_a_derived_one_and_never_the_other_way_round(engine: Engine, proxy: str) -> None:
     insert(proxy, [row("one", spend=0.0)])
     bring(engine, proxy)
     assert stored(engine, "one")["cost_priced_on"] == date(2026, 9, 7)
@@ -268,7 +266,7 @@ def test_a_pull_in_many_batches_gives_what_one_gives(
     assert (stats.read, stats.added) == (95, 95)
 
 
-def test_a_pull_that_dies_in_the_middle_goes_on_where_it_was(
+def test_a_pull_that_dies_in_the_middle_continues_where_it_stopped(
     engine: Engine, proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert(proxy, (row(f"r{n:03}", START + n * timedelta(hours=2)) for n in range(60)))
@@ -339,7 +337,7 @@ def test_values_that_a_selection_cannot_have_are_counted_by_reason(engine: Engin
     )  # fmt: skip
 
 
-def test_a_look_writes_nothing(engine: Engine, proxy: str) -> None:
+def test_a_preview_writes_nothing(engine: Engine, proxy: str) -> None:
     insert(proxy, EVERY_KIND)
     settings = SourceSettings(location=proxy)
     seen = preview("litellm", LiteLLM(proxy, settings), settings)
@@ -349,7 +347,7 @@ def test_a_look_writes_nothing(engine: Engine, proxy: str) -> None:
         assert connection.execute(select(STATE)).all() == []
 
 
-def test_an_address_that_cannot_be_reached_is_told_without_its_password(sqlite_engine: Engine) -> None:
+def test_an_unreachable_address_is_reported_without_its_password(sqlite_engine: Engine) -> None:
     with pytest.raises(
         SourceUnavailable, match=r"cannot pull from postgresql://me:\*\*\*@127.0.0.1:9/litellm"
     ) as reported:
@@ -357,7 +355,7 @@ def test_an_address_that_cannot_be_reached_is_told_without_its_password(sqlite_e
     assert "hidden" not in str(reported.value)
 
 
-def test_a_database_without_the_table_is_told(sqlite_engine: Engine, postgres_address: str) -> None:
+def test_a_database_without_the_table_is_reported(sqlite_engine: Engine, postgres_address: str) -> None:
     with pytest.raises(SourceUnavailable, match="LiteLLM_SpendLogs"):
         bring(sqlite_engine, postgres_address)
 
@@ -380,7 +378,7 @@ def test_two_pulls_at_once_store_each_row_once(postgres_engine: Engine, proxy: s
     assert sum(stats.added for stats in tallies) == len(rows_of(postgres_engine)) == 2_000
 
 
-def test_the_record_of_a_pull_tells_what_it_found(engine: Engine, proxy: str) -> None:
+def test_the_record_of_a_pull_states_what_it_found(engine: Engine, proxy: str) -> None:
     insert(proxy, EVERY_KIND)
     bring(engine, proxy)
     with reading(engine) as connection:
@@ -391,7 +389,7 @@ def test_the_record_of_a_pull_tells_what_it_found(engine: Engine, proxy: str) ->
 
 
 def test_the_source_is_never_written_to(engine: Engine, proxy: str) -> None:
-    """The connection itself refuses: nobody has to trust that no statement writes."""
+    """The connection itself refuses: no statement has to be trusted not to write."""
     source = LiteLLM(proxy, SourceSettings(location=proxy))
     with (
         source.connected() as connection,

@@ -47,7 +47,7 @@ SELECTION, OVERHEAD, ROLLUP = table_of(Selection), table_of(Overhead), table_of(
 
 
 class Shelf:
-    """What would be stored, kept as the database does: NULL leaves what is there, and what is withdrawn is gone."""
+    """What would be stored, as in the database: NULL leaves the old value, and a retracted selection is gone."""
 
     def __init__(self, source: SourceSettings = SETTINGS, **limits: int) -> None:
         self.reader, self.traces = SpanReader(source), Traces(**limits)
@@ -160,7 +160,7 @@ def test_a_cost_of_zero_is_one_where_the_settings_say_so() -> None:
         ({}, "no call of a model"),
     ],
 )
-def test_what_is_no_call_of_a_model_is_left_out_by_reason(attributes: dict[str, Any], reason: str) -> None:
+def test_spans_that_are_no_model_call_are_skipped_by_reason(attributes: dict[str, Any], reason: str) -> None:
     recorder, shelf = Recorder(), Shelf()
     recorder.span(attributes)
     batch = shelf.take(recorder.spans)
@@ -337,7 +337,7 @@ def test_of_several_evaluations_the_newest_holds_and_a_label_can_stand_for_a_sco
     assert (only(recorder.spans)["accuracy"], only(recorder.spans)["user_satisfaction"]) == (0.2, 1.0)
 
 
-def test_a_score_of_another_scale_is_told_by_a_mapping_and_one_outside_of_it_is_refused(
+def test_a_scores_scale_is_given_by_a_mapping_and_a_score_outside_it_is_refused(
     sqlite_engine: Engine, tmp_path: Path
 ) -> None:
     (tmp_path / "map.toml").write_text('[columns]\naccuracy = { from = "Correct", minimum = 1, maximum = 5 }\n')
@@ -430,7 +430,7 @@ def test_any_order_parts_and_repetition_of_spans_make_the_same_selections(
 
 
 def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> None:
-    """Nothing was confirmed: neither what it added, nor what it had to say of earlier spans."""
+    """Nothing was confirmed: neither the added selections, nor additions to earlier spans."""
     recorder, reader, traces = Recorder(), SpanReader(SETTINGS), Traces()
     outer = recorder.span({"routewatch.complexity": "complex"})
     recorder.span(CHAT, parent=outer)
@@ -446,7 +446,7 @@ def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> No
 
 
 def test_what_is_remembered_has_a_bound() -> None:
-    """A call that comes later than so many others is taken for one by itself; nothing is lost by it."""
+    """A call that comes after too many others is counted separately; nothing is lost."""
     recorder, shelf = Recorder(), Shelf(most_spans=10, most_of_trace=5)
     outer = recorder.span(CHAT)
     for _ in range(40):
@@ -468,8 +468,8 @@ def test_evaluations_without_end_are_not_all_remembered() -> None:
     assert 0 < shelf.traces.most_scores <= MOST_SCORES_OF_CALL
 
 
-def test_what_was_counted_and_is_none_after_all_is_taken_out_of_the_rollups(engine: Engine) -> None:
-    """The wrapping call came first: it was stored, folded, and then the call in it arrived."""
+def test_a_retracted_selection_is_removed_from_the_rollups(engine: Engine) -> None:
+    """The wrapping call came first: it was stored, rolled up, and then the inner call arrived."""
     recorder, shelf = Recorder(), Shelf()
     outer = recorder.span(CHAT | {"llm.cost.total": 5.0})
     inner = recorder.span(CHAT | {"llm.cost.total": 4.0}, parent=outer, at_ms=3_600_000)
@@ -561,7 +561,7 @@ def test_files_of_every_form_are_pulled_once(sqlite_engine: Engine, tmp_path: Pa
 
 
 def test_a_call_that_wraps_one_of_the_pull_before_counts_once(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """The file had grown between the two: the inner call ended first, and was pulled by itself."""
+    """The file had grown between the two: the inner call ended first, and was pulled alone."""
     recorder, path = Recorder(), tmp_path / "traces.jsonl"
     outer = recorder.span(CHAT | {"routewatch.complexity": "complex"})
     inner = recorder.span(CHAT, parent=outer)
@@ -609,7 +609,7 @@ def test_evaluations_among_log_records_are_read(sqlite_engine: Engine, tmp_path:
         assert connection.scalars(select(SELECTION.c.accuracy)).all() == [0.625]
 
 
-def test_since_reads_anew_what_began_from_then_on(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_since_reads_spans_again_that_began_from_then_on(sqlite_engine: Engine, tmp_path: Path) -> None:
     recorder = Recorder()
     for hour in range(3):
         recorder.span(CHAT, at_ms=hour * 3_600_000)

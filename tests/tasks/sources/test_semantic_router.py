@@ -232,8 +232,8 @@ def test_late_records_and_late_outcomes_are_taken_within_the_overlap(engine: Eng
     assert (again.added, again.changed, again.unchanged) == (0, 0, 1)
     router.insert(record("late", timestamp=(START - 30 * MINUTE).isoformat()))
     with router.engine.begin() as connection:
-        connection.execute(text("UPDATE router_replay_records SET outcomes = :told WHERE id = 'r1'"),
-                           {"told": json.dumps([outcome("good_fit")])})  # fmt: skip
+        connection.execute(text("UPDATE router_replay_records SET outcomes = :outcomes WHERE id = 'r1'"),
+                           {"outcomes": json.dumps([outcome("good_fit")])})  # fmt: skip
     third = bring(engine, "semantic-router", router.address)
     assert (third.added, third.changed, third.late) == (1, 1, 1)
     assert stored(engine)["r1"]["accuracy"] == 1.0

@@ -1,4 +1,4 @@
-"""Any table, query or file becomes selections by what a mapping file says of it."""
+"""Any table, query or file becomes selections as its mapping file states."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_whatever_the_size_of_a_page_each_row_is_read_once_in_order(minutes: lis
         ("timestamptz", ["2026-09-07 07:00Z", "2026-09-07 08:00Z", "2026-09-07 08:00:00.000001Z"]),
     ],
 )
-def test_a_cursor_of_any_kind_is_gone_on_from(postgres_position: Place, kind: str, values: list[str]) -> None:
+def test_a_pull_continues_from_a_cursor_of_any_kind(postgres_position: Place, kind: str, values: list[str]) -> None:
     postgres_position.run(f"CREATE TABLE t (id int, at {kind})")
     for number, value in enumerate(values):
         postgres_position.run(f"INSERT INTO t VALUES (:id, '{value}')", id=number)  # noqa: S608
@@ -248,7 +248,7 @@ def test_a_clock_that_is_ahead_does_not_hide_the_rows_that_follow(
     assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
 
 
-def test_rows_without_a_place_and_with_wrong_values_are_counted(
+def test_rows_without_a_cursor_and_with_wrong_values_are_counted(
     sqlite_engine: Engine, ctx: Place, tmp_path: Path
 ) -> None:
     ctx.insert("p1", stamp(START))
@@ -292,7 +292,7 @@ def test_the_role_that_the_docs_create_is_enough(
         postgres_position.run("DROP ROLE routewatch_reader")
 
 
-def test_what_cannot_be_reached_is_told_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_an_unreachable_source_is_reported_without_the_password(sqlite_engine: Engine, tmp_path: Path) -> None:
     mapping = tmp_path / "map.toml"
     mapping.write_text(TOML.format(table="t"))
     for address, reported in (

@@ -1,4 +1,4 @@
-"""A split that is declared random is believed only as far as the data look like one."""
+"""A declared random split is accepted only as far as the data support it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def hourly(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def given_to(model_id: str, where: pl.Expr, share: float, frame: pl.DataFrame) -> pl.DataFrame:
-    """The same traffic, with that share of some selections sent to one model for what they are."""
+    """Return the same traffic, with that share of some selections sent to one model for their content."""
     picked = where & (pl.int_range(pl.len()) % 100 < share * 100)
     return frame.with_columns(model_id=pl.when(picked).then(pl.lit(model_id)).otherwise("model_id"))
 
@@ -66,7 +66,7 @@ def test_a_random_split_is_seldom_doubted(draws: int) -> None:
     ],
     ids=["a team", "the night", "a day", "long prompts"],
 )
-def test_a_preference_is_found_and_told(where: pl.Expr, respect: str) -> None:
+def test_a_preference_is_found_and_reported(where: pl.Expr, respect: str) -> None:
     """A router that sends a third more of something to one model does not split at random."""
     split = split_of(hourly(given_to("b", where, 0.35, traffic(1))), DECLARED)
     assert split.is_observational(["simple"])
@@ -120,8 +120,8 @@ def test_the_chance_of_a_student_t(statistic: float, freedom: int, chance: float
 @pytest.mark.parametrize(
     ("preference", "observational"), [(0.0, False), (0.5, True)], ids=["at random", "the night goes to b"]
 )
-def test_a_report_looks_at_the_hours(engine: Engine, preference: float, observational: bool) -> None:
-    """A week is read by the day; the split is held against its hours all the same."""
+def test_a_report_checks_the_split_by_hour(engine: Engine, preference: float, observational: bool) -> None:
+    """A week is read by the day; the split is still tested by hour."""
     settings = Settings(optimizer=DECLARED)
     insert_selections(engine, given_to("b", pl.col("timestamp").dt.hour() < 8, preference, traffic(1)))
     now = MONDAY + timedelta(days=7)

@@ -1,4 +1,4 @@
-"""A clock that is off, and zone data that are old or wrong, are told with what to do."""
+"""A wrong clock, and old or wrong zone data, are reported with what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _source_of(name: str) -> Path:
     return Path(str(files("tzdata") / "zoneinfo" / name))
 
 
-def test_zone_data_without_changes_of_the_clocks_are_told(zone_data: Path, tmp_path: Path) -> None:
+def test_zone_data_without_clock_changes_are_reported(zone_data: Path, tmp_path: Path) -> None:
     shutil.copy(_source_of("UTC"), zone_data / "Europe" / "Berlin")
     result = found("time zone", of(tmp_path))
     assert result.state is CheckState.FAILED
@@ -42,7 +42,7 @@ def test_zone_data_without_changes_of_the_clocks_are_told(zone_data: Path, tmp_p
     assert "PYTHONTZPATH" in result.remedy
 
 
-def test_old_zone_data_are_told(zone_data: Path, tmp_path: Path) -> None:
+def test_old_zone_data_are_reported(zone_data: Path, tmp_path: Path) -> None:
     shutil.copy(_source_of("Europe/Berlin"), zone_data / "Europe" / "Berlin")
     (zone_data / "tzdata.zi").write_text("# version 2019a\n")
     result = found("time zone", of(tmp_path, {"timezone": "Europe/Berlin"}))
@@ -53,7 +53,7 @@ def test_old_zone_data_are_told(zone_data: Path, tmp_path: Path) -> None:
     assert "next changes on 2026-10-25" in good.found
 
 
-def test_a_clock_that_is_off_is_told(postgres_engine: Engine, tmp_path: Path) -> None:
+def test_a_wrong_clock_is_reported(postgres_engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(postgres_engine, tmp_path)
     assert found("clock", check_context_of(ctx, datetime.now(UTC))).state is CheckState.OK
     off = found("clock", check_context_of(ctx, datetime.now(UTC) - timedelta(seconds=20)))

@@ -1,4 +1,4 @@
-"""Each fault of the database, provoked for real, is told with what to do."""
+"""Each database fault, provoked for real, is reported with what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.contexts import context_of
 from tests.support.health import changed, check_context_of, found, of
 
 
-def test_a_database_that_is_well_is_told_with_its_version_and_size(engine: Engine, tmp_path: Path) -> None:
+def test_a_working_database_is_reported_with_its_version_and_size(engine: Engine, tmp_path: Path) -> None:
     context = check_context_of(context_of(engine, tmp_path))
     named = {"sqlite": "SQLite 3.", "postgresql": "PostgreSQL 1"}[engine.dialect.name]
     assert found("database", context).found.startswith(named)
@@ -32,7 +32,7 @@ def test_a_database_that_is_well_is_told_with_its_version_and_size(engine: Engin
         ("sqlite:////no/such/folder/routewatch.db", "no such file", "routewatch init"),
     ],
 )
-def test_a_database_that_is_away_is_told(tmp_path: Path, address: str, cause: str, remedy: str) -> None:
+def test_an_unreachable_database_is_reported(tmp_path: Path, address: str, cause: str, remedy: str) -> None:
     context = of(tmp_path, database_url=SecretStr(address))
     result = found("database", context)
     assert (result.state, cause in result.found, remedy in result.remedy) == (CheckState.FAILED, True, True)
@@ -40,7 +40,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Path, address: str, cause: st
     assert found("deliveries", context) == CheckResult(CheckState.SKIPPED, "the database cannot be used")
 
 
-def test_a_database_of_another_revision_is_told_with_which_of_the_two_is_to_be_brought_up(
+def test_a_database_of_another_revision_is_reported_with_which_of_the_two_to_upgrade(
     engine: Engine, tmp_path: Path
 ) -> None:
     context = check_context_of(context_of(engine, tmp_path))
@@ -54,14 +54,14 @@ def test_a_database_of_another_revision_is_told_with_which_of_the_two_is_to_be_b
     assert "no tables" in found("database revision", context).found
 
 
-def test_a_database_that_only_reads_is_told(postgres_engine: Engine, postgres_server: Any, tmp_path: Path) -> None:
+def test_a_read_only_database_is_reported(postgres_engine: Engine, postgres_server: Any, tmp_path: Path) -> None:
     name = postgres_engine.url.database
     postgres_server.psql(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     result = found("database writable", check_context_of(context_of(postgres_engine, tmp_path)))
     assert (result.state, "default_transaction_read_only" in result.remedy) == (CheckState.FAILED, True)
 
 
-def test_a_user_who_may_not_write_is_told_with_the_grant_that_is_missing(
+def test_a_user_without_write_access_is_reported_with_the_missing_grant(
     postgres_engine: Engine, postgres_server: Any, tmp_path: Path
 ) -> None:
     role = f"eye_{postgres_engine.url.database}"
@@ -78,7 +78,7 @@ def test_a_user_who_may_not_write_is_told_with_the_grant_that_is_missing(
     assert " alert," not in result.remedy
 
 
-def test_a_file_that_only_reads_and_one_that_somebody_holds_are_told(
+def test_a_read_only_file_and_a_locked_one_are_reported(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_MS", 50)

@@ -1,4 +1,4 @@
-"""Deliveries that wait or were given up are told with what to do."""
+"""Pending deliveries and dead letters are reported with what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.health import check_context_of, found
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 
 
-def test_what_waits_and_what_was_given_up_is_told(engine: Engine, tmp_path: Path) -> None:
+def test_pending_deliveries_and_dead_letters_are_reported(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path, "mailto:a@example.org", "mailto:b@example.org", "mailto:c@example.org")
     assert found("deliveries", check_context_of(ctx)) == CheckResult(CheckState.OK, "none yet")
     enqueue_to_ops(ctx)

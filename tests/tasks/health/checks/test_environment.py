@@ -1,4 +1,4 @@
-"""Faults of the environment and of the settings, provoked for real, are told with what to do."""
+"""Faults of the environment and of the settings, provoked for real, are reported with what to do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.health import found, of
 from tests.support.page_server import TOKENS
 
 
-def test_faults_of_the_environment_are_told_and_what_needs_it_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_errors_are_reported_and_dependent_checks_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROUTEWATCH_SMTP_PORT", "smtp")
     monkeypatch.setenv("ROUTEWATCH_TOKENS", "ada:everything:planted-token-secret")
     by_name = {it.name: it.result for it in run_checks(checks_of(current_context()))}
@@ -32,7 +32,7 @@ def test_faults_of_the_environment_are_told_and_what_needs_it_is_skipped(monkeyp
     assert "planted" not in str(by_name)
 
 
-def test_a_variable_that_nobody_reads_is_told_with_the_one_that_is_perhaps_meant(
+def test_an_unknown_variable_is_reported_with_the_one_that_is_perhaps_meant(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ROUTEWATCH_SMTP_HOTS", "mail.example.org")
@@ -44,7 +44,7 @@ def test_a_variable_that_nobody_reads_is_told_with_the_one_that_is_perhaps_meant
     assert "OPS_CHAT" not in result.found
 
 
-def test_faults_of_the_settings_are_told(tmp_path: Path) -> None:
+def test_settings_errors_are_reported(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_settings({"timezone": "Mars/Base"}, "settings.json")
     context = CheckContext(Environment(home=tmp_path), caught.value)
@@ -54,21 +54,21 @@ def test_faults_of_the_settings_are_told(tmp_path: Path) -> None:
     assert found("time zone", context) == CheckResult(CheckState.SKIPPED, "the settings have faults")
 
 
-def test_names_without_an_address_are_told_with_what_they_would_get(tmp_path: Path) -> None:
+def test_names_without_an_address_are_reported_with_the_messages_they_would_get(tmp_path: Path) -> None:
     result = found("recipients", of(tmp_path, {"monitoring": {"alerting": {"channels": ["email"]}}}))
     assert result.state is CheckState.WARNING
     assert "email (daily reports, alerts)" in result.found
     assert "delivery.recipients.management" in result.remedy
 
 
-def test_that_nothing_is_sent_in_the_dry_run_is_told(tmp_path: Path) -> None:
+def test_the_dry_run_is_reported_as_sending_nothing(tmp_path: Path) -> None:
     recipients = {name: ["mailto:a@example.org"] for name in ("email", "webhook", "management")}
     context = of(tmp_path, {"delivery": {"mode": "files", "recipients": recipients}})
     assert "nothing is sent" in found("recipients", context).found
     assert found("mail server", context).state is CheckState.SKIPPED
 
 
-def test_tokens_that_are_over_or_soon_will_be_are_told_by_name(tmp_path: Path) -> None:
+def test_expired_and_expiring_tokens_are_reported_by_name(tmp_path: Path) -> None:
     soon = NOW.date() + timedelta(days=5)
     assert found("page tokens", of(tmp_path)).found.startswith("none")
     over = found("page tokens", of(tmp_path, tokens=SecretStr(TOKENS)))

@@ -1,4 +1,4 @@
-"""Selections that nobody counts, reports that did not come and flows that fail are told with what to do."""
+"""Selections that are not rolled up, missed reports and failing flows are reported with what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.health import check_context_of, found
 DELIVERY, REPORT = table_of(Delivery), table_of(Report)
 
 
-def test_selections_that_nobody_counts_any_more_are_told(engine: Engine, tmp_path: Path) -> None:
+def test_selections_that_are_no_longer_rolled_up_are_reported(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path)
     assert "nothing has been counted" in found("selections counted", check_context_of(ctx)).found
     insert_selections(engine, selections({"timestamp": NOW - timedelta(minutes=1)}))
@@ -35,7 +35,7 @@ def test_selections_that_nobody_counts_any_more_are_told(engine: Engine, tmp_pat
     assert "routewatch serve" in stale.remedy
 
 
-def test_a_router_whose_clock_is_ahead_is_told(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_a_router_whose_clock_is_ahead_is_reported(sqlite_engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(sqlite_engine, tmp_path)
     insert_selections(sqlite_engine, selections({"timestamp": NOW + timedelta(hours=3)}))
     update_rollups(sqlite_engine, rollup_settings(ctx.settings), now=NOW)
@@ -44,7 +44,7 @@ def test_a_router_whose_clock_is_ahead_is_told(sqlite_engine: Engine, tmp_path: 
     assert "the router's machine" in result.remedy
 
 
-def test_reports_that_did_not_come_are_told(engine: Engine, tmp_path: Path) -> None:
+def test_missed_reports_are_reported(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path)
     missing = found("reports on time", check_context_of(ctx))
     assert missing.found == "no hourly report yet; no daily report yet; no weekly report yet"
@@ -65,7 +65,7 @@ def test_reports_that_did_not_come_are_told(engine: Engine, tmp_path: Path) -> N
     assert "daily report" in found("reports on time", check_context_of(ctx, NOW + timedelta(hours=3))).found
 
 
-def test_flows_that_fail_are_told_with_why(engine: Engine, tmp_path: Path) -> None:
+def test_failing_flows_are_reported_with_the_reason(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path)
     assert found("failed runs", check_context_of(ctx)).state is CheckState.OK
     record_failure(ctx, "daily", "the disk is full", NOW)
@@ -74,7 +74,7 @@ def test_flows_that_fail_are_told_with_why(engine: Engine, tmp_path: Path) -> No
     assert "routewatch run daily" in result.remedy
 
 
-def test_a_pull_that_failed_is_told_with_the_command_that_tries_it(engine: Engine, tmp_path: Path) -> None:
+def test_a_failed_pull_is_reported_with_the_command_that_retries_it(engine: Engine, tmp_path: Path) -> None:
     ctx = context_of(engine, tmp_path)
     record_failure(ctx, "pull litellm", "it is away", NOW)
     assert "`routewatch pull litellm`" in found("failed runs", check_context_of(ctx)).remedy

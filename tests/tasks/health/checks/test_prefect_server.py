@@ -1,4 +1,4 @@
-"""Each fault of Prefect's server and of the timetable on it is told with what to do."""
+"""Each fault of Prefect's server and of its schedules is reported with what to do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 @contextmanager
 def answering(status: int, body: bytes) -> Iterator[str]:
-    """The address of a server that answers everything alike."""
+    """The address of a server that answers every request alike."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -63,7 +63,7 @@ def prefect_at(address: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Che
         (500, b"{}", "start the server"),
     ],
 )
-def test_a_server_that_refuses_or_does_not_fit_is_told(
+def test_a_server_that_refuses_or_is_incompatible_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, remedy: str
 ) -> None:
     with answering(status, body) as address:
@@ -78,7 +78,7 @@ def test_without_a_server_nothing_is_asked_of_it(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path: Path) -> None:
+def test_a_schedule_that_is_missing_paused_or_without_a_runner_is_reported(tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes seconds
 
     from deployments.service.deployments import scheduled_deployments  # noqa: PLC0415
@@ -96,7 +96,7 @@ def test_a_timetable_that_is_missing_paused_or_that_nobody_runs_is_told(tmp_path
     assert "routewatch serve" in idle.remedy
     with get_client(sync_client=True) as client:
         client.request("POST", "/deployments/get_scheduled_flow_runs", json={"deployment_ids": ids})
-        # The server notes who asked once it has answered.
+        # The server records the request once it has answered.
         until(lambda: found("timetable", context).state is CheckState.OK)
         assert found("timetable", context).found == "deployed and taken care of: hourly, daily, weekly"
         client.pause_deployment(ids[1])

@@ -1,4 +1,4 @@
-"""What reports are drawn with and is not there is told with how to install it."""
+"""A missing font or rendering library is reported with how to install it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.health.check import CheckState
 from tests.support.health import found, of
 
 
-def test_a_font_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_font_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "DIRECTORY", tmp_path)
     result = found("fonts", of(tmp_path))
     monkeypatch.undo()
@@ -22,7 +22,7 @@ def test_a_font_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found("fonts", of(tmp_path)).state is CheckState.OK
 
 
-def test_a_library_that_is_missing_is_told_with_how_to_install_it() -> None:
+def test_a_missing_library_is_reported_with_how_to_install_it() -> None:
     code = """
         import cffi
         load = cffi.FFI.dlopen

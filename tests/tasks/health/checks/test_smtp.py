@@ -1,4 +1,4 @@
-"""Each fault of the mail server, by a real one that has it, is told with what to do."""
+"""Each fault of the mail server, by a real one that has it, is reported with what to do."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_mail_server_that_would_take_mail_gets_none(sqlite_engine: Engine, tmp
         (lambda line, _over: line.sendall(b"554 go away\r\n"), "none", ("554 go away", "ask whoever runs")),
     ],
 )  # fmt: skip
-def test_a_mail_server_that_does_not_answer_as_one_is_told(
+def test_a_mail_server_that_does_not_speak_smtp_is_reported(
     sqlite_engine: Engine, tmp_path: Path, serve: Any, security: str, told_as: tuple[str, str]
 ) -> None:
     cause, remedy = told_as
@@ -48,7 +48,7 @@ def test_a_mail_server_that_does_not_answer_as_one_is_told(
     assert (result.state, cause in result.found, remedy in result.remedy) == (CheckState.FAILED, True, True), result
 
 
-def test_a_mail_server_that_says_nothing_is_told(
+def test_a_silent_mail_server_is_reported(
     sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(smtp, "TIMEOUT_S", 1.0)
@@ -59,13 +59,13 @@ def test_a_mail_server_that_says_nothing_is_told(
     assert "465 is mostly tls" in result.remedy
 
 
-def test_a_mail_server_without_starttls_is_told(sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox) -> None:
+def test_a_mail_server_without_starttls_is_reported(sqlite_engine: Engine, tmp_path: Path, inbox: Mailbox) -> None:
     result = mail_of(sqlite_engine, tmp_path, inbox, smtp_security="starttls")
     assert (result.state, "STARTTLS" in result.found) == (CheckState.FAILED, True)
     assert "ROUTEWATCH_SMTP_SECURITY to tls" in result.remedy
 
 
-def test_a_mail_server_with_a_certificate_of_its_own_is_told(
+def test_a_mail_server_with_a_self_signed_certificate_is_reported(
     sqlite_engine: Engine, tmp_path: Path, unknown_issuer: Any
 ) -> None:
     with mailbox(tls_context=unknown_issuer) as box:
@@ -84,7 +84,7 @@ def test_a_mail_server_with_a_certificate_of_its_own_is_told(
         ("ops", "right", ""),
     ],
 )
-def test_a_login_is_made_and_told_where_it_is_refused(
+def test_a_login_is_made_and_its_refusal_reported(
     sqlite_engine: Engine, tmp_path: Path, username: str | None, password: str | None, remedy: str
 ) -> None:
     with mailbox(**LOGIN) as box:

@@ -1,4 +1,4 @@
-"""A source that cannot be opened, or that nobody pulls, is told with what to do."""
+"""A source that cannot be opened, or that is not pulled, is reported with what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.contexts import NOW, context_of
 from tests.support.health import found
 
 
-def test_a_source_that_cannot_be_opened_or_was_not_pulled_is_told(engine: Engine, tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_opened_or_was_not_pulled_is_reported(engine: Engine, tmp_path: Path) -> None:
     def context(**sources: Any) -> CheckContext:
         ctx = context_of(engine, tmp_path)
         settings = parse_settings({"sources": sources}, "test")

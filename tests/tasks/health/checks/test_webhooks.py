@@ -1,4 +1,4 @@
-"""Each fault of a webhook's receiver, by a real one that has it, is told with what to do."""
+"""Each fault of a webhook's receiver, by a real one that has it, is reported with what to do."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def test_a_private_address_is_refused_as_it_is_when_sending(tmp_path: Path, rece
         ("secret:NOBODY_SET_THIS", "set the variable"),
     ],
 )
-def test_a_receiver_that_cannot_be_reached_is_told(tmp_path: Path, url: str, remedy: str) -> None:
+def test_an_unreachable_receiver_is_reported(tmp_path: Path, url: str, remedy: str) -> None:
     result = hook_of(tmp_path, url)
     assert (result.state, remedy in result.remedy) == (CheckState.FAILED, True), result
 
 
-def test_what_is_secret_in_an_address_is_not_told(tmp_path: Path) -> None:
+def test_the_secret_part_of_an_address_is_not_shown(tmp_path: Path) -> None:
     result = hook_of(tmp_path, f"https://ops:planted@{HOST}:9/hook?key=planted")
     assert "planted" not in str(result)
 
 
-def test_a_certificate_is_checked_and_its_end_told(
+def test_a_certificate_is_checked_and_its_expiry_reported(
     tmp_path: Path, unknown_issuer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def shake_hands(line: socket.socket, over: Event) -> None:
@@ -74,7 +74,7 @@ def test_a_certificate_is_checked_and_its_end_told(
 
 
 def _certificate_of(context: Any) -> bytes:
-    """What a server with this context shows, to trust it."""
+    """Return what a client needs to trust a server with this context."""
     import ssl  # noqa: PLC0415
 
     ours, theirs = socket.socketpair()
@@ -91,7 +91,7 @@ def _certificate_of(context: Any) -> bytes:
 
 
 @pytest.mark.parametrize("secret", [None, "whsec_!"])
-def test_that_nothing_can_be_signed_is_told(tmp_path: Path, secret: str | None) -> None:
+def test_a_missing_signing_secret_is_reported(tmp_path: Path, secret: str | None) -> None:
     settings = {"delivery": {"recipients": {"ops": ["https://example.org/hook"]}}}
     result = found("webhook secret", of(tmp_path, settings, webhook_secret=secret and SecretStr(secret)))
     assert (result.state, "ROUTEWATCH_WEBHOOK_SECRET" in result.remedy) == (CheckState.FAILED, True)
