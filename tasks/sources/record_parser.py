@@ -67,7 +67,7 @@ class Sorted:
     def _at(self, timestamp: object) -> datetime | None:
         at = instant(timestamp)
         if at is None:
-            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is no time"] += 1
+            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is not a time"] += 1
         elif self.since is not None and at < self.since:
             self.skipped[BEFORE] += 1
             return None
@@ -124,7 +124,7 @@ class Scale:
     def fault(self) -> str:
         """The reason under which a score outside this scale is counted."""
         asked = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
-        return f"score {self.name} is outside {asked}, or no number"
+        return f"score {self.name} is outside {asked}, or not a number"
 
 
 def scales_of(settings: SourceSettings) -> dict[str, Scale]:

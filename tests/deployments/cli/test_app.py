@@ -101,7 +101,7 @@ def test_every_fault_of_the_settings_is_told_at_once_with_its_path(home: Path) -
     path = home / "settings.json"
     path.write_text('{"timezone": "Mars/Base", "budgets": 3, "optimizer": {"mode": "yes"}}')
     line = fault(home, "config", "get", status=2, env={"ROUTEWATCH_SETTINGS": str(path)})
-    assert all(part in line for part in ("timezone", "budgets: is no known setting", "optimizer.mode"))
+    assert all(part in line for part in ("timezone", "budgets: is not a known setting", "optimizer.mode"))
 
 
 def test_a_database_that_is_away_is_told_without_its_password(home: Path) -> None:
