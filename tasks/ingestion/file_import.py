@@ -133,7 +133,7 @@ def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> Non
     if missing:
         shown = ", ".join(sorted(found)[:SHOWN_COLUMNS]) or "none"
         raise UnreadableInput(
-            str(path), f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})",
+            str(path), f"no column is mapped to {' and '.join(missing)} (its columns: {shown})",
             "these names, or a mapping file (--map) that gives them",
         )  # fmt: skip
 

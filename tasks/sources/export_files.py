@@ -60,9 +60,9 @@ def json_object(line: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise ValueError("is no valid JSON") from None
+        raise ValueError("is not valid JSON") from None
     if not isinstance(value, dict):
-        raise ValueError("is no JSON object")  # noqa: TRY004 - the line is wrong, not the call
+        raise ValueError("is not a JSON object")  # noqa: TRY004 - the line is wrong, not the call
     return value
 
 
@@ -436,6 +436,6 @@ def _documents(path: Path) -> Iterator[Any]:
         stream.seek(0)
         try:
             for value in ijson.items(stream, "item" if is_array else "", use_float=True, multiple_values=not is_array):
-                yield value if isinstance(value, dict) else Reject(0, "is no JSON object")
+                yield value if isinstance(value, dict) else Reject(0, "is not a JSON object")
         except ijson.JSONError:
-            raise UnreadableInput(str(path), "it is no valid JSON or is cut off", "a whole JSON file") from None
+            raise UnreadableInput(str(path), "it is not valid JSON or is truncated", "a whole JSON file") from None

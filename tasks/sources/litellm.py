@@ -147,7 +147,9 @@ def _checked(location: str) -> URL:
         url = make_url(location)
     except ArgumentError:
         # Not shown: it may hold a password.
-        raise UsageError("the location of LiteLLM is no address such as postgresql://reader:…@host/litellm") from None
+        raise UsageError(
+            "the location of LiteLLM is not an address such as postgresql://reader:…@host/litellm"
+        ) from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise UsageError(f"LiteLLM keeps its spend in PostgreSQL, and this is an address of {url.get_backend_name()}")
     options = f"{url.query.get('options', '')} -c default_transaction_read_only=on".strip()
@@ -184,7 +186,7 @@ def _columns(connection: Any) -> set[str]:
 def _query(found: set[str], settings: SourceSettings) -> str:
     absent = [name for name in _NEEDED if name not in found]
     if absent:
-        raise SourceUnavailable(TABLE, f"the table has no column {', '.join(absent)}", _CHECK)
+        raise SourceUnavailable(TABLE, f"the table lacks the column {', '.join(absent)}", _CHECK)
     metadata = dict(_FROM_METADATA)
     if settings.complexity_key:
         metadata["tier"] = f"COALESCE(metadata ->> {_quoted(settings.complexity_key)}, {metadata['tier']})"

@@ -67,7 +67,7 @@ class Sorted:
     def _at(self, timestamp: object) -> datetime | None:
         at = instant(timestamp)
         if at is None:
-            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is no time"] += 1
+            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is not a time"] += 1
         elif self.since is not None and at < self.since:
             self.skipped[BEFORE] += 1
             return None

@@ -32,9 +32,9 @@ def settings_of(settings: Settings, name: str, location: str | None) -> SourceSe
     kinds = [kind.value for kind in SourceKind]
     if name not in kinds:
         named = ", ".join(sorted({*settings.sources, *kinds}))
-        raise UsageError(f"{name} is no source: there are {named}")
+        raise UsageError(f"{name} is not a source: there are {named}")
     if location is None:
-        raise UsageError(f"nothing says where {name} is: name it with --from, or in the settings as sources.{name}")
+        raise UsageError(f"{name} has no location: name it with --from, or in the settings as sources.{name}")
     return SourceSettings(location=location)
 
 

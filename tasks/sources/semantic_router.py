@@ -93,12 +93,12 @@ class SemanticRouter(FileSource):
             if isinstance(record, Mapping):
                 self._take(record, rows)
             else:
-                rows.rejected["is no record"] += 1
+                rows.rejected["is not a record"] += 1
 
     def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
         currency = known(record.get("currency"))
         if currency is not None and str(currency).upper() != "USD" and number(record.get("actual_cost")) is not None:
-            rows.rejected[f"currency {currency}: costs are understood in USD alone"] += 1
+            rows.rejected[f"currency {currency}: only costs in USD are supported"] += 1
             return
         failure = _failure(record)
         tokens = number(record.get("completion_tokens"))

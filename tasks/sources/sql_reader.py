@@ -146,7 +146,7 @@ class SqlRows:
         connection.rollback()
         absent = [name for name in dict.fromkeys((self._order.name, self._key.name)) if name not in names]
         if absent:
-            cause = f"it has no column {', '.join(absent)} (its columns: {', '.join(names)})"
+            cause = f"it lacks the column {', '.join(absent)} (its columns: {', '.join(names)})"
             raise SourceUnavailable(_shown(self._url), cause, CONNECTION_CHECK)
         return names
 
@@ -188,7 +188,7 @@ def _url(address: str) -> URL:
         url = make_url(address)
     except ArgumentError:
         # The address is not shown: it may hold a password.
-        raise SourceUnavailable("the address that was given", "it is no database URL", CONNECTION_CHECK) from None
+        raise SourceUnavailable("the address that was given", "it is not a database URL", CONNECTION_CHECK) from None
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return url

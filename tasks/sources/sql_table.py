@@ -110,7 +110,7 @@ class SqlTable:
             found = f"it lacks the column {', '.join(absent)} (its columns: {shown})"
             raise UnreadableInput(ctx, found, "the columns that the mapping names")
         if missing:
-            found = f"nothing says which column is {' and which is '.join(missing)} (its columns: {shown})"
+            found = f"no column is mapped to {' and '.join(missing)} (its columns: {shown})"
             raise UnreadableInput(ctx, found, "these names, or a mapping file (mapping) that gives them")
 
     def _sources(self, raw: pl.DataFrame) -> dict[str, ColumnSource]:

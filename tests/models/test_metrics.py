@@ -42,13 +42,13 @@ def test_a_document_bears_no_trend_of_an_unknown_metric() -> None:
     known: dict[str, Any] = {"compared_with": "previousPeriod", "current": 1.0, "before": 1.0, "change": None,
                              "change_share": None, "direction": Direction.SAME}  # fmt: skip
     assert Trend(metric="totalCost", **known).metric == "totalCost"
-    with pytest.raises(ValidationError, match="'somethingNew' is no metric"):
+    with pytest.raises(ValidationError, match="'somethingNew' is not a metric"):
         Trend(metric="somethingNew", **known)
 
 
 @pytest.mark.parametrize("show", [lambda: metric_label("x"), lambda: metric_value("x", 1.0, SHOW)])
 def test_an_unknown_metric_is_an_error_wherever_it_is_shown(show: Any) -> None:
-    with pytest.raises(ValueError, match="'x' is no metric"):
+    with pytest.raises(ValueError, match="'x' is not a metric"):
         show()
 
 

@@ -101,8 +101,8 @@ def test_all_errors_are_reported_at_once_with_their_paths() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "is no valid JSON"),
-        ('{"timezone": "UTC", "timezone": "UTC"}', "stands twice"),
+        ("{", "is not valid JSON"),
+        ('{"timezone": "UTC", "timezone": "UTC"}', "occurs twice"),
         ("[]", "valid dictionary"),
         ('{"budget": {"monthlyUsd": NaN}}', "finite"),
     ],

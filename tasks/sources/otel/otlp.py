@@ -55,7 +55,7 @@ def from_protobuf(signal: Signal, body: bytes, most: int | None = None) -> Itera
             resources = [_parsed(resource_of, it) for it in _payloads(of_resource, _OUTER)]
             yield (resources[-1] if resources else resource_of()), items(of_resource)
     except DecodeError:
-        raise ValueError("is no OTLP message in protobuf") from None
+        raise ValueError("is not an OTLP message in protobuf") from None
 
 
 def from_json(signal: Signal, body: bytes, wants: Callable[[str], bool], most: int | None = None) -> Iterator[Group]:
@@ -66,7 +66,7 @@ def from_json(signal: Signal, body: bytes, wants: Callable[[str], bool], most: i
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise ValueError("is no valid JSON") from None
+        raise ValueError("is not valid JSON") from None
     return from_object(signal, content, wants, most)
 
 
@@ -75,7 +75,7 @@ def from_object(signal: Signal, content: Any, wants: Callable[[str], bool], most
     from google.protobuf.json_format import ParseDict, ParseError  # noqa: PLC0415
 
     if not isinstance(content, dict):
-        raise ValueError("is no JSON object")  # noqa: TRY004 - the body is wrong, not the call
+        raise ValueError("is not a JSON object")  # noqa: TRY004 - the body is wrong, not the call
     count = 0
     kept = _kept(content, (signal.value[0],))
     for of_resource in _each(kept, signal.value[0], ("resource", signal.value[1])):
@@ -91,7 +91,7 @@ def from_object(signal: Signal, content: Any, wants: Callable[[str], bool], most
     try:
         request = ParseDict(kept, _request(signal), ignore_unknown_fields=True)
     except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"is no OTLP message in JSON: {str(error)[:_SHOWN]}") from None
+        raise ValueError(f"is not an OTLP message in JSON: {str(error)[:_SHOWN]}") from None
     return _groups(signal, request)
 
 
@@ -173,7 +173,7 @@ def _payloads(message: memoryview, field: int) -> Iterator[memoryview]:
         elif kind in _SIZES and position + _SIZES[kind] <= end:
             position += _SIZES[kind]
         else:
-            raise ValueError("is no OTLP message in protobuf")
+            raise ValueError("is not an OTLP message in protobuf")
 
 
 def _number(message: memoryview, position: int) -> tuple[int, int]:

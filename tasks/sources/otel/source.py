@@ -98,7 +98,7 @@ class OTel:
     def _messages(self, path: Path) -> Iterable[Any]:
         for message in _delimited(path):
             if message is None:
-                yield Reject(0, "the file breaks off within a message")
+                yield Reject(0, "the file is truncated within a message")
                 return
             try:
                 yield _Found(list(self._reader.spans(from_protobuf(Signal.TRACES, message))), [])

@@ -21,7 +21,7 @@ Attributes = Mapping[str, Value]
 Key = tuple[str, str]
 """A span's trace and its own id, in hex."""
 
-UNIDENTIFIED = "its trace id or span id is none"
+UNIDENTIFIED = "its trace id or span id is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ def _role(attributes: Attributes) -> tuple[Role, str | None]:
     if _text(attributes, names.MODEL) is not None and _text(attributes, names.PROVIDER) is not None:
         # Some instrumentations do not name an operation.
         return (Role.EMBEDDING if "embedding.model_name" in attributes else Role.GENERATION), None
-    return Role.PLAIN, "no call of a model"
+    return Role.PLAIN, "not a model call"
 
 
 def _fault(span: Any, attributes: Attributes) -> str | None:

@@ -101,7 +101,7 @@ def test_every_settings_error_is_reported_at_once_with_its_path(home: Path) -> N
     path = home / "settings.json"
     path.write_text('{"timezone": "Mars/Base", "budgets": 3, "optimizer": {"mode": "yes"}}')
     line = fault(home, "config", "get", status=2, env={"ROUTEWATCH_SETTINGS": str(path)})
-    assert all(part in line for part in ("timezone", "budgets: is no known setting", "optimizer.mode"))
+    assert all(part in line for part in ("timezone", "budgets: is not a known setting", "optimizer.mode"))
 
 
 def test_an_unreachable_database_is_reported_without_its_password(home: Path) -> None:

@@ -175,12 +175,12 @@ BAD_VALUES = [
     ("response_time_ms", "1e13", "response_time_ms is above 1e+12"),
     ("accuracy", "1.2", "accuracy is outside 0 to 1"),
     ("timestamp", "0001-01-01T00:00:00Z", "timestamp lies outside the years"),
-    ("timestamp", "yesterday", "timestamp is no ISO 8601 time"),
+    ("timestamp", "yesterday", "timestamp is not an ISO 8601 time"),
     ("timestamp", "", "timestamp is missing"),
     ("model_id", "", "model_id is missing"),
     ("model_id", "m" * 201, "model_id is longer than 200 characters"),
     ("cache_hit", "maybe", "cache_hit is neither true nor false"),
-    ("prompt_tokens", "1.5", "prompt_tokens is no whole number"),
+    ("prompt_tokens", "1.5", "prompt_tokens is not a whole number"),
     ("team", "a\x00b", "team contains control characters"),
 ]
 
@@ -257,10 +257,10 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
     ("name", "content", "reported"),
     [
         ("log.txt", b"", "the name ends in '.txt'"),
-        ("log.parquet", b"PAR1 cut off", "it is no Parquet file or is cut off"),
-        ("log.csv", b"a,b\n1,2\n", "nothing says which column is timestamp and which is model_id"),
+        ("log.parquet", b"PAR1 cut off", "it is not a Parquet file or is truncated"),
+        ("log.csv", b"a,b\n1,2\n", "no column is mapped to timestamp and model_id"),
         ("log.csv", b"", "it is empty"),
-        ("log.jsonl", b"", "nothing says which column is timestamp"),
+        ("log.jsonl", b"", "no column is mapped to timestamp"),
         ("log.csv.gz", b"\x1f\x8bnot really", ""),
     ],
 )

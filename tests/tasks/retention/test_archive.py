@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_read_is_named(sqlite_engine: Engine, folder: Path
     before = retained(sqlite_engine, folder)
     broken = files_of(folder, date(2026, 9, 7))[0]
     broken.write_bytes(broken.read_bytes()[: int(broken.stat().st_size * share)])
-    with pytest.raises(UnreadableArchive, match="Put a copy of it in its place") as caught:
+    with pytest.raises(UnreadableArchive, match="Replace it with a copy") as caught:
         rebuild_from_archive(sqlite_engine, folder)
     assert caught.value.path == str(broken)
     assert_same(known(sqlite_engine), before)

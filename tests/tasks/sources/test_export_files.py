@@ -253,7 +253,7 @@ def test_lines_that_are_no_rows_are_counted_by_reason(tmp_path: Path, monkeypatc
     reader = Reader(tmp_path)
     assert reader.numbers() == [1, 2, 1, 2]
     assert reader.rejected == {
-        "is no valid JSON": 4, "is no JSON object": 2, "the line is longer than 30 bytes": 2,
+        "is not valid JSON": 4, "is not a JSON object": 2, "the line is longer than 30 bytes": 2,
     }  # fmt: skip
 
 

@@ -136,7 +136,7 @@ def test_a_number_is_a_score_only_with_a_scale(sqlite_engine: Engine, tmp_path: 
     mapping = tmp_path / "map.toml"
     mapping.write_text('[columns]\naccuracy = { from = "quality", minimum = 0, maximum = 100 }\n')
     stats = bring(sqlite_engine, "helicone", tmp_path, since=START, mapping=mapping)
-    assert (stats.changed, stats.rejected) == (1, {"score quality is outside 0 to 100, or no number": 1})
+    assert (stats.changed, stats.rejected) == (1, {"score quality is outside 0 to 100, or not a number": 1})
     assert {name: row.get("accuracy") for name, row in stored(sqlite_engine).items()} == {"r": 0.8, "s": None}
 
 

@@ -214,7 +214,7 @@ def test_scores_on_another_scale_are_counted_unless_a_mapping_file_says_the_scal
     server.observations = [generation("g1"), generation("g2")]
     server.scores = [score("g1", value=4.0), score("g2", value="good", dataType="CATEGORICAL")]
     stats = bring(sqlite_engine, "langfuse", server.address, **SCORES)
-    assert stats.rejected == {"score right is outside 0 to 1, or no number": 2}
+    assert stats.rejected == {"score right is outside 0 to 1, or not a number": 2}
     mapping = tmp_path / "map.toml"
     mapping.write_text('[columns]\naccuracy = { from = "right", minimum = 1, maximum = 5 }\n')
     bring(sqlite_engine, "langfuse", server.address, since=START, mapping=mapping)
@@ -250,7 +250,7 @@ def test_a_time_to_wait_may_be_a_date() -> None:
 @pytest.mark.parametrize(
     ("trouble", "reported"),
     [
-        ((429, {"retry-after": "3600"}), "asks to wait 3600 s.*next pull goes on"),
+        ((429, {"retry-after": "3600"}), "asks to wait 3600 s.*next pull continues"),
         ((403, {}), "403 Forbidden.*keys"),
         ("garbage", "something else than JSON"),
         ((200, {}), "something else than a page of rows"),

@@ -156,8 +156,8 @@ def test_a_cost_of_zero_is_one_where_the_settings_say_so() -> None:
         ({"openinference.span.kind": "CHAIN"}, "a chain's span"),
         ({"openinference.span.kind": "RERANKER"}, "a reranking"),
         ({"traceloop.span.kind": "workflow"}, "a workflow's span"),
-        ({"http.request.method": "GET"}, "no call of a model"),
-        ({}, "no call of a model"),
+        ({"http.request.method": "GET"}, "not a model call"),
+        ({}, "not a model call"),
     ],
 )
 def test_spans_that_are_no_model_call_are_skipped_by_reason(attributes: dict[str, Any], reason: str) -> None:
@@ -233,7 +233,7 @@ def test_odd_spans_are_counted_by_reason() -> None:
     batch = shelf.take_request(request.SerializeToString())
     assert dict(batch.rejected) == {
         "it ends before it starts": 1, "it names no model": 1, "it has no start or no end": 2,
-        "its trace id or span id is none": 2,
+        "its trace id or span id is empty": 2,
     }  # fmt: skip
     assert sorted(selection["response_time_ms"] for selection in shelf.selections.values()) == ["0.0", "5.0"]
 
@@ -550,7 +550,7 @@ def test_files_of_every_form_are_pulled_once(sqlite_engine: Engine, tmp_path: Pa
     path = written(tmp_path, style, recorded())
     source = SETTINGS.model_copy(update={"location": str(path)})
     first = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW)
-    assert (first.added, first.rejected.total(), dict(first.skipped)) == (2, 0, {WRAPS: 1, "no call of a model": 1})
+    assert (first.added, first.rejected.total(), dict(first.skipped)) == (2, 0, {WRAPS: 1, "not a model call": 1})
     second = pull(sqlite_engine, "otel", OTel(str(path), source), source, NOW)
     assert (second.read, second.added) == (0, 0)
     with reading(sqlite_engine) as connection:

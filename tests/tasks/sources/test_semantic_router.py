@@ -59,7 +59,7 @@ def test_a_record_becomes_a_selection_field_by_field(engine: Engine, tmp_path: P
 def test_a_list_of_records_in_one_document_is_read(sqlite_engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"object": "list", "data": [record("r1"), record("r2"), 7]}, indent=1))
     stats = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert (stats.added, stats.rejected) == (2, {"is no record": 1})
+    assert (stats.added, stats.rejected) == (2, {"is not a record": 1})
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_costs_in_another_currency_are_rejected_and_counted(sqlite_engine: Engin
         record("hit", actual_cost=0, from_cache=True),
     )  # fmt: skip
     stats = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert stats.rejected == {"currency EUR: costs are understood in USD alone": 1}
+    assert stats.rejected == {"currency EUR: only costs in USD are supported": 1}
     costs = {name: row.get("cost_usd") for name, row in stored(sqlite_engine).items()}
     assert costs == {"dollar": 0.0123, "unsaid": 0.0123, "none": None, "zero": None, "hit": 0.0}
 

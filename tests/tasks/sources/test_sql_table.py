@@ -315,7 +315,7 @@ def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
         bring(sqlite_engine, "table", address)
     cases = {
         '[source]\ncursor = "x"\n': "either a table or a query",
-        '[source]\ntable = "Route log"\ncursor = "changed at"\n': "tells the rows apart",
+        '[source]\ntable = "Route log"\ncursor = "changed at"\n': "identifies rows",
     }
     for toml, reported in cases.items():
         (tmp_path / "map.toml").write_text(toml)
@@ -325,7 +325,7 @@ def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
     wrong = {
         ('cursor = "changed at"', 'cursor = "nowhere"'): r"no column nowhere \(its columns: Pick, changed at",
         ('"model"', '"modle"'): "no column modle",
-        ('model_id = "model"', ""): "nothing says which column is model_id",
+        ('model_id = "model"', ""): "no column is mapped to model_id",
     }
     for (right, instead), reported in wrong.items():
         mapping = sqlite_position.mapping(tmp_path, TOML.replace(right, instead))
@@ -354,6 +354,6 @@ def test_files_of_any_shape_are_read_by_a_mapping(engine: Engine, tmp_path: Path
 
 def test_files_in_our_own_names_need_no_mapping_but_an_id(sqlite_engine: Engine, tmp_path: Path) -> None:
     row = {"timestamp": stamp(START), "model_id": "m"}
-    with pytest.raises(UnreadableInput, match="which column is request_id"):
+    with pytest.raises(UnreadableInput, match="no column is mapped to request_id"):
         bring(sqlite_engine, "table", write_jsonl(tmp_path / "a.jsonl", row))
     assert bring(sqlite_engine, "table", write_jsonl(tmp_path / "b.jsonl", row | {"request_id": "p1"})).added == 1
