@@ -91,5 +91,5 @@ def test_a_file_that_only_reads_and_one_that_somebody_holds_are_told(
     other.execute("BEGIN IMMEDIATE")
     held = found("database writable", check_context_of(ctx))
     other.close()
-    assert (held.state, "somebody else has been writing" in held.found) == (CheckState.WARNING, True)
+    assert (held.state, "another process has been writing" in held.found) == (CheckState.WARNING, True)
     assert found("database writable", check_context_of(ctx)).state is CheckState.OK
