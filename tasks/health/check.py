@@ -1,4 +1,4 @@
-"""A check and what it finds: the one interface of everything that is looked at."""
+"""A check and its result: the interface of all checks."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from enum import StrEnum
 class CheckState(StrEnum):
     OK = "ok"
     WARNING = "warning"
-    """It works, but not as somebody would want it, or not for long."""
+    """Works, but needs attention."""
     FAILED = "failed"
     SKIPPED = "skipped"
-    """It was not looked at; what was found says why."""
+    """Not checked; `found` says why."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found, in a sentence without a full stop; `remedy` is what to do, empty where there is nothing."""
+    """Result as a sentence without a full stop; `remedy` is what to do, empty if nothing."""
 
     state: CheckState
     found: str
@@ -27,9 +27,9 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is looked at. `name` stays the same, for programs that read it.
+    """One check. `name` is stable, for programs that read it.
 
-    `run` may raise: NotLooked where it cannot be done, anything else where it failed.
+    `run` may raise CheckSkipped if it cannot be done; any other exception is a failure.
     """
 
     name: str
@@ -38,38 +38,38 @@ class Check:
 
 @dataclass(frozen=True)
 class CompletedCheck:
-    """A check that was done."""
+    """A completed check."""
 
     name: str
     result: CheckResult
 
 
 class CheckSkipped(Exception):
-    """Raised by a check that is not for here: it is skipped, with this as the reason."""
+    """Raised by a check that does not apply: it is skipped, with this as the reason."""
 
 
 def ok(found: str) -> CheckResult:
-    """It is as it should be."""
+    """Return a passed result."""
     return CheckResult(CheckState.OK, found)
 
 
 def warning(found: str, remedy: str) -> CheckResult:
-    """It works, but something should be done."""
+    """Return a result that needs attention."""
     return CheckResult(CheckState.WARNING, found, remedy)
 
 
 def failed(found: str, remedy: str) -> CheckResult:
-    """It does not work."""
+    """Return a failed result."""
     return CheckResult(CheckState.FAILED, found, remedy)
 
 
 def skipped(reason: str) -> CheckResult:
-    """It was not looked at, for a reason."""
+    """Return a skipped result with its reason."""
     return CheckResult(CheckState.SKIPPED, reason)
 
 
 def amount(count: float) -> str:
-    """Bytes as people read them."""
+    """Format bytes for people."""
     for unit in ("B", "kB", "MB"):
         if count < 1_000:  # noqa: PLR2004 - to the next unit
             return f"{count:.0f} {unit}"

@@ -1,4 +1,4 @@
-"""The scene: what the checks look at, each part of it as far as it could be read."""
+"""Check context: the inputs of the checks, as far as they could be read."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def _clock() -> datetime:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """Environment and settings as they were read, or why they could not be."""
+    """Environment and settings, or the errors of reading them."""
 
     read_environment: Environment | SettingsError
     read_settings: Settings | SettingsError | None
-    """None where the environment does not say where they are."""
+    """None if the environment does not say where they are."""
     clock: Callable[[], datetime] = field(default=_clock)
 
     @property
     def environment(self) -> Environment:
-        """Raises NotLooked where it has faults."""
+        """Return the environment. Raises CheckSkipped if it has faults."""
         if isinstance(self.read_environment, SettingsError):
             raise CheckSkipped("the environment has faults")
         return self.read_environment
 
     @property
     def settings(self) -> Settings:
-        """Raises NotLooked where they have faults."""
+        """Return the settings. Raises CheckSkipped if they have faults."""
         if not isinstance(self.read_settings, Settings):
             raise CheckSkipped(f"the {'environment has' if self.read_settings is None else 'settings have'} faults")
         return self.read_settings
@@ -51,14 +51,14 @@ class CheckContext:
         return AppContext(self.environment, self.settings)
 
     def recipients(self) -> tuple[Recipient, ...]:
-        """Everybody that the settings name an address of, each once."""
+        """Return all recipients in the settings, each once."""
         delivery = self.settings.delivery
         every = (it for name in delivery.recipients for it in delivery.recipients_of(name))
         return tuple(dict.fromkeys(every))
 
     @contextmanager
     def database(self) -> Iterator[Engine]:
-        """A database that is there: asking does not make one. Raises DatabaseUnavailable."""
+        """Return the existing database; never creates one. Raises DatabaseUnavailable."""
         engine = connect(self.environment.database_address)
         path = engine.url.database or ""
         if engine.dialect.name == "sqlite" and not path.startswith("file:") and not Path(path).exists():
@@ -70,7 +70,7 @@ class CheckContext:
 
     @contextmanager
     def tables(self) -> Iterator[Engine]:
-        """A database at this program's revision. Raises NotLooked where it is not."""
+        """Return the database if it is at this program's revision. Raises CheckSkipped if not."""
         try:
             with self.database() as engine:
                 check_revision(engine)
@@ -85,7 +85,7 @@ NO_FILE = "there is no such file"
 
 
 def current_context() -> CheckContext:
-    """The scene that this process's environment describes."""
+    """Return the context of this process's environment."""
     try:
         environment = load_environment()
     except SettingsError as error:

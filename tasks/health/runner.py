@@ -1,4 +1,4 @@
-"""Examine: every check at once, each by itself, within a bound of time."""
+"""Check runner: run all checks concurrently and independently, with a time limit."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ SUBJECTS = (
 )  # fmt: skip
 
 TIMEOUT_S = 12.0
-"""For all of them together: more than a database is waited for."""
+"""Time limit of all checks together: longer than the database time-out."""
 
 
 def checks_of(context: CheckContext) -> list[Check]:
-    """All that is looked at, in the order in which it is told."""
+    """All checks, in the order of output."""
     return [check for subject in SUBJECTS for check in subject.checks(context)]
 
 
 def run_checks(checks: Sequence[Check], timeout_s: float = TIMEOUT_S) -> list[CompletedCheck]:
-    """What every check found, in their order; one that raises or does not end is a failed one, and stops no other."""
+    """Run all checks and return their results in order; one that raises or does not end fails alone."""
     done: SimpleQueue[tuple[int, CheckResult]] = SimpleQueue()
     found: dict[int, CheckResult] = {}
     for number, check in enumerate(checks):
-        # Threads that do not keep the program from ending.
+        # Daemon threads, which do not keep the program from ending.
         Thread(target=_run_check, args=(number, check, done), name=check.name, daemon=True).start()
     until_s = time.monotonic() + timeout_s
     while len(found) < len(checks):
@@ -47,7 +47,7 @@ def run_checks(checks: Sequence[Check], timeout_s: float = TIMEOUT_S) -> list[Co
         except Empty:
             break
         found[number] = result
-    late = failed(f"it was not done within {timeout_s:g} s", "see whether what it asks is overloaded or out of reach")
+    late = failed(f"not done within {timeout_s:g} s", "see whether its target is overloaded or unreachable")
     return [CompletedCheck(check.name, _safe(found.get(number, late))) for number, check in enumerate(checks)]
 
 
@@ -61,8 +61,8 @@ def _run_check(number: int, check: Check, done: SimpleQueue[tuple[int, CheckResu
         result = skipped(str(reason))
     except (RoutewatchError, OSError) as error:
         result = failed(str(error) or type(error).__name__, "")
-    except Exception as error:  # noqa: BLE001 - the other checks are done all the same
-        # Its text may hold anything.
+    except Exception as error:  # noqa: BLE001 - the other checks continue
+        # Its text may contain secrets.
         result = failed(f"the check ended with a {type(error).__name__}", "ROUTEWATCH_DEBUG=1 shows where")
         if "ROUTEWATCH_DEBUG" in os.environ:
             result = failed(f"the check ended with {error!r}", "")
@@ -70,7 +70,7 @@ def _run_check(number: int, check: Check, done: SimpleQueue[tuple[int, CheckResu
 
 
 def _safe(result: CheckResult) -> CheckResult:
-    """Without any secret of the environment, should somebody have repeated it; in one line."""
+    """Redact the environment's secrets in a result, and make it one line."""
     secrets = secrets_of(os.environ)
     found, remedy = (" ".join(redact(text, secrets).split()) for text in (result.found, result.remedy))
     return CheckResult(result.state, found, remedy)

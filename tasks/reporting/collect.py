@@ -1,4 +1,4 @@
-"""Survey: everything that a report document is made of, read from the database and worked out."""
+"""Collect: read the inputs of a report document from the database and compute them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tasks.statistics.randomization import OBSERVATIONAL, SPLIT_COLUMNS, SPLIT_K
 
 
 def collect_material(engine: Engine, request: Request, settings: Settings, now: datetime) -> ReportMaterial:
-    """Gathers the period and those it is compared with, and says what was found and could be done about it."""
+    """Query the period and those it is compared with, and find bottlenecks and recommendations."""
     period, filters = request.period, request.filters
     limits = settings.performance_metrics
     with reading(engine) as connection:
@@ -38,7 +38,7 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         last_week = query_rollups_in(connection, period.week_before(), filters)
         weeks = query_rollups_in(connection, _four_weeks(current.period), Filters())
         spent = total_hours(connection, basis(known_end(current, now), period.zone), SPENT)
-        # A day of the week before is the same weekday.
+        # The day a week before is the same weekday.
         rule_inputs = read_rule_inputs(connection, current, (last_week, previous), limits)
         split = _split(connection, current, settings.optimizer)
         read_own = COMPOSERS[request.template].read_own
@@ -66,21 +66,21 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
 
 
 def _known_of_models(current: RollupSlice, weeks: RollupSlice) -> pl.DataFrame:
-    """What tells which models are adequate: four weeks, as a day has too few judged selections of a rarely used one.
+    """Return the basis for adequate models: four weeks, as a day has too few rated selections of a rarely used one.
 
-    Where only some models or teams were asked for, it is told from those; a longer period tells for itself.
+    If only some models or teams were requested, it covers only those; a longer period is its own basis.
     """
     filters = current.filters
     return current.parts if filters.leaves_out or current.period.hours > weeks.period.hours else weeks.parts
 
 
 def _four_weeks(period: Period) -> Period:
-    """The four weeks up to a period's end, from the beginning of a day on, as whole days are read quickly."""
+    """Return the four weeks up to a period's end, from the start of a day, as full days are read quickly."""
     return Period(floor_to(Level.DAY, period.end - timedelta(weeks=4), period.zone), period.end, period.zone)
 
 
 def _spending(rule_inputs: RuleInputs, current: RollupSlice, previous: RollupSlice, last_week: RollupSlice) -> Spending:
-    """The evidence's periods by name; that of a week before comes first, where it does not overlap."""
+    """Return the evidence's periods by name; that of a week before comes first, if it does not overlap."""
     earlier = {"previousPeriod": Side(previous, rule_inputs.models_earlier[-1])}
     if len(rule_inputs.models_earlier) > 1:
         earlier["samePeriodLastWeek"] = Side(last_week, rule_inputs.models_earlier[0])
@@ -88,7 +88,7 @@ def _spending(rule_inputs: RuleInputs, current: RollupSlice, previous: RollupSli
 
 
 def _split(connection: Connection, current: RollupSlice, optimizer: Optimizer) -> Split:
-    """The declared split held against the period's hours, which are read for nothing else."""
+    """Compare the declared split with the period's hours, which are only read for this."""
     if not optimizer.random_split:
         return OBSERVATIONAL
     return split_of(hours_by(connection, current, SPLIT_KEYS, SPLIT_COLUMNS), optimizer)

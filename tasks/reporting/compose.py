@@ -1,4 +1,4 @@
-"""Compose: a report document from what was gathered, measured and recommended. Pure but for the clock it is given."""
+"""Build a report document from the collected material. Pure; the caller passes the clock."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tasks.reporting.request import Request
 COMPOSERS: Mapping[Template, Composer] = {
     module.COMPOSER.template: module.COMPOSER for module in (performance, cost, usage, optimization)
 }
-"""How the document of each template is composed."""
+"""Builder of each template's document."""
 
 
 def compose(request: Request, material: ReportMaterial, settings: Settings, now: datetime) -> Document:
-    """The document of a report; `now` becomes its generatedAt."""
+    """Build the document of a report; `now` becomes its generatedAt."""
     return COMPOSERS[request.template].compose(Composition(request, material, settings, now))
 
 

@@ -1,4 +1,4 @@
-"""What a document is composed of: the material, what is measured of it, and what every document has."""
+"""Inputs of a document: the material, its measures, and the fields of every document."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import Totals, total
 
 HOURLY_TIMELINE_HOURS = 24.0 * 8
-"""Up to this length a period's timeline is by the hour, beyond it by the day."""
+"""Longest period with an hourly timeline; longer ones have a daily timeline."""
 
 LARGEST_TEAMS_SHOWN = 50
 
 
 @dataclass(frozen=True)
 class Composition:
-    """All that a document is made of; what several templates need is worked out once, when it is needed first.
+    """All inputs of a document; values that several templates need are computed once, on first use.
 
     `now` is the document's generatedAt.
     """
@@ -80,7 +80,7 @@ class Composition:
 
     @property
     def header(self) -> dict[str, Any]:
-        """The fields of every document (models.documents.DocumentHeader) by their names."""
+        """Return the fields of every document (models.documents.DocumentHeader) by name."""
         current, request, reporting = self.material.current, self.request, self.settings.reporting
         return {
             "generated_at": self.now,
@@ -102,7 +102,7 @@ class Composition:
         }
 
     def trends(self) -> tuple[Trend, ...]:
-        """The headline numbers against the period before and that of a week before."""
+        """Compare the headline numbers with the period before and that of a week before."""
         material, current = self.material, self.material.current
         earlier: dict[ComparedWith, RollupSlice] = {
             "previousPeriod": material.previous,
@@ -112,13 +112,13 @@ class Composition:
         return against(current, earlier, self.now, began)
 
     def cause(self, trends: tuple[Trend, ...]) -> SpendCause | None:
-        """Why spend changed as its trend, which the headline tells, says; None where that cannot be told."""
+        """Return the drivers of the spend trend in the headline; None if they cannot be determined."""
         trend = leading_trend(trends, SPEND_METRICS, self.period)
         spending = self.material.spending
         return None if trend is None or spending is None else spending.cause(trend)
 
     def budget(self) -> BudgetProjection:
-        """The month's projected spend against its budget."""
+        """Return the month's projected spend and its budget."""
         current = self.material.current
         end, zone = known_end(current, self.now), current.period.zone
         return project_budget(self.material.spent, end, zone, self.settings.budget.monthly_usd)
@@ -126,7 +126,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class Composer:
-    """How a template's document is composed. What `read_own` reads for it alone is its Material.own."""
+    """Builder of a template's document. `read_own` reads its own inputs, ReportMaterial.own."""
 
     template: Template
     compose: Callable[[Composition], Document]

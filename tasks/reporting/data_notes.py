@@ -1,4 +1,4 @@
-"""Notes: what a reader must know before believing a report's numbers."""
+"""Data notes: limitations of a report's numbers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLUMN_WORDS = {
 
 
 def data_notes(current: RollupSlice, measured: Totals, now: datetime) -> tuple[str, ...]:
-    """What a reader must know before believing the numbers, which were gathered at `now`."""
+    """Return the limitations of the numbers, which were collected at `now`."""
     if not measured.count:
         return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
     notes: list[str] = []
@@ -52,7 +52,7 @@ def data_notes(current: RollupSlice, measured: Totals, now: datetime) -> tuple[s
 
 
 def _on_sources(current: RollupSlice) -> list[str]:
-    """What was pulled, but is no selection, and what was filled where a source says nothing."""
+    """Return notes on router overhead and on imputed values."""
     notes = []
     if calls := current.overhead_costs:
         cost, priced = sum(it.cost_usd for it in calls), sum(it.priced for it in calls)

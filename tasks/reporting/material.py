@@ -22,7 +22,7 @@ from tasks.statistics.randomization import OBSERVATIONAL, Split
 
 @dataclass(frozen=True)
 class ReportMaterial:
-    """Everything that a document is composed of.
+    """Everything that a document is built from.
 
     `spent` are hours with tasks.forecasting.budget.SPENT over its basis at
     tasks.comparison.periods.known_end, and `own` is what the template's own module read (tasks.reporting.documents).

@@ -1,4 +1,4 @@
-"""Apply what may be applied, and say so in the report's material."""
+"""Apply permitted recommendations, and record the results in the report's material."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tasks.reporting.material import ReportMaterial
 
 
 def apply_recommendations(ctx: AppContext, material: ReportMaterial, now: datetime) -> ReportMaterial:
-    """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
+    """Apply permitted recommendations; return the material with their statuses and the config changes."""
     current = material.current
     rule_inputs = DecisionContext(current.period, current.last_selection_at, now)
     decided = apply(ctx.engine, material.recommendations, ctx.settings, rule_inputs)
@@ -20,7 +20,7 @@ def apply_recommendations(ctx: AppContext, material: ReportMaterial, now: dateti
 
 
 def with_links(material: ReportMaterial, links: dict[int, str]) -> ReportMaterial:
-    """The same with the links on the recommendations that wait."""
+    """Return the material with links on pending recommendations."""
     linked = (
         item.model_copy(update={"decide_url": links.get(item.optimization_id or 0)})
         if item.status == "waiting"

@@ -1,4 +1,4 @@
-"""The steps of a report as tasks of Prefect; only flows import this."""
+"""The steps of a report as Prefect tasks; only flows import this."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tasks.reporting.request import Request
 
 @task(name="survey", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def collect_report_material(ctx: AppContext, request: Request, now: datetime) -> ReportMaterial:
-    """Measure the period, find its bottlenecks and what could be done about them."""
+    """Measure the period, find its bottlenecks and recommendations."""
     return collect_material(ctx.engine, request, ctx.settings, now)
 
 
 @task(name="apply", cache_policy=NO_CACHE)
 def apply_optimizations(ctx: AppContext, material: ReportMaterial, now: datetime) -> ReportMaterial:
-    """Carry out what may be; the same material, saying what became of each recommendation and what was changed."""
+    """Apply permitted recommendations; return the material with their statuses and the config changes."""
     return apply_recommendations(ctx, material, now)
 
 
 @task(name="compose", cache_policy=NO_CACHE)
 def compose_report(ctx: AppContext, request: Request, material: ReportMaterial, now: datetime) -> Document:
-    """The report's document."""
+    """Build the report's document."""
     return compose(request, material, ctx.settings, now)
 
 
 @task(name="find report", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def find_reported(ctx: AppContext, request: Request) -> StoredReport | None:
-    """The report, where an earlier run has stored it."""
+    """Return the report if an earlier run has stored it."""
     return find_report(ctx.engine, request, ctx.settings)
 
 
@@ -60,12 +60,12 @@ def store(
 
 @task(name="write report files", cache_policy=NO_CACHE)
 def write_report(ctx: AppContext, report: StoredReport) -> dict[str, Path]:
-    """Write the report in its formats; paths by suffix."""
+    """Write the report in its formats; return paths by suffix."""
     return write_files(report, ctx.environment.reports_folder)
 
 
 @task(name="show report in Prefect", cache_policy=NO_CACHE)
 def show_report(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -> None:
-    """Keep the report as an artifact, so that the Prefect UI shows it, with where its files are."""
+    """Store the report as an artifact for the Prefect UI, with the paths of its files."""
     artifact = artifact_of(ctx, report, files)
     create_markdown_artifact(key=artifact.key, markdown=artifact.markdown, description=artifact.description)

@@ -1,4 +1,4 @@
-"""Publish: a report stored once, its deliveries queued with it, its files written, its artifact for Prefect made."""
+"""Publish: store a report once and queue its deliveries, write its files, and create its Prefect artifact."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tasks.delivery.recipients import recipients_for
 from tasks.reporting.request import Request
 
 _LABELS = {"zip": "CSV, zipped"}
-"""What a suffix does not say."""
+"""Labels of formats other than their suffix."""
 
 _DOCUMENT: TypeAdapter[Document] = TypeAdapter(ReportDocument)
 
 
 @dataclass(frozen=True)
 class StoredReport:
-    """A report as stored. `without_address` are the recipient names of its schedule that no address is set for."""
+    """A stored report. `without_address` are its schedule's recipient names without an address."""
 
     id: int
     document: Document
@@ -44,7 +44,7 @@ class StoredReport:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What the Prefect UI shows of a report. Reports of the same key are versions of one artifact there."""
+    """A report's artifact in the Prefect UI. Reports with the same key are versions of one artifact."""
 
     key: str
     markdown: str
@@ -52,7 +52,7 @@ class Artifact:
 
 
 def find_report(engine: Engine, request: Request, settings: Settings) -> StoredReport | None:
-    """The stored report of the same kind, period and parameters; None where there is none."""
+    """Return the stored report of the same kind, period and parameters; None if there is none."""
     same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
     with reading(engine) as connection:
         row = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one_or_none()
@@ -91,7 +91,7 @@ def store_report(
 
 
 def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
-    """The report in its formats under `folder`, named by its kind and period; paths by suffix."""
+    """Write the report in its formats to `folder`, named by kind and period; return paths by suffix."""
     document = report.document
     stem = file_stem(document, report.id)
     paths = {}
@@ -102,7 +102,7 @@ def write_files(report: StoredReport, folder: Path) -> dict[str, Path]:
 
 
 def artifact_of(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -> Artifact:
-    """The report as an artifact, with where its files (paths by suffix) are."""
+    """Create the report's artifact with its files (paths by suffix)."""
     document = report.document
     where = "\n".join(
         f"- {_LABELS.get(suffix, suffix.upper())}: {_link(ctx, document, path)}" for suffix, path in files.items()
@@ -118,7 +118,7 @@ def artifact_of(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -
 
 
 def _link(ctx: AppContext, document: Document, path: Path) -> str:
-    """A link to a file where it can be opened, and its path: no browser opens a file from a page of the web."""
+    """Return a link to a file if available, and its path: browsers open no local file from a web page."""
     address = ctx.environment.address_of_report(document.kind, path.name)
     return f"[{path.name}](<{link_to(address)}>)" if link_to(address) else f"`{path.absolute()}`"
 

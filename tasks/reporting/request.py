@@ -1,4 +1,4 @@
-"""Request: what a report is to be about, as a schedule, a form or a command asks for it."""
+"""Report request from a schedule, a form or a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["hourly", "daily", "weekly", "custom"]
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be reported, and how."""
+    """Content and form of a report."""
 
     kind: Kind
     template: Template
@@ -28,7 +28,7 @@ class Request:
     formats: tuple[FileFormat, ...] = tuple(FileFormat)
 
     def parameters(self, settings: Settings) -> dict[str, Any]:
-        """All that, beside kind and period, makes two reports different ones."""
+        """Parameters that, beside kind and period, distinguish reports."""
         return {
             "template": self.template,
             "depth": self.depth,
@@ -49,12 +49,12 @@ _LEVELS: dict[Kind, Level] = {"hourly": Level.HOUR, "daily": Level.DAY, "weekly"
 def scheduled(
     kind: Literal["hourly", "daily", "weekly"], settings: Settings, now: datetime
 ) -> tuple[Request, tuple[str, ...]]:
-    """What a schedule's report at `now` is about, its last complete period, and the names of its recipients."""
+    """Return the request of a schedule's report at `now`, for its last complete period, and the recipient names."""
     schedule: Schedule = getattr(settings.reporting.schedules, kind)
     period = last_complete(_LEVELS[kind], now, settings.timezone)
     return Request(kind, Template.PERFORMANCE, period, schedule.format, schedule.metrics), schedule.recipients
 
 
 def default_formats(settings: Settings) -> tuple[FileFormat, ...]:
-    """What a custom report is written as where nobody says: a page, and what the settings export."""
+    """Default formats of a custom report: html, and the settings' export formats."""
     return in_order((FileFormat.HTML, *settings.reporting.custom_reports.export_formats))

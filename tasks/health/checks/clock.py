@@ -1,4 +1,4 @@
-"""Whether the reporting zone and its changes are known, and the clocks agree."""
+"""Check that the reporting zone and its changes are known, and that clocks agree."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, war
 from tasks.health.context import CheckContext
 
 WITNESS = "Europe/Berlin"
-"""A zone that is known to change its clocks."""
+"""A zone that changes its clocks."""
 
 OFF_S, FAR_OFF_S = 2.0, 60.0
-"""Seconds between two clocks: what synchronised ones never reach, and what puts rows into other minutes."""
+"""Seconds between two clocks: never reached if synchronised, and enough to put rows into other minutes."""
 
 OLDEST = 2
-"""Years after which zone data lack changes that have been decided since."""
+"""Years after which zone data lack later changes."""
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """The reporting zone with its data, and this machine's clock."""
+    """Return the checks of the reporting zone with its data, and of this machine's clock."""
     return [Check("time zone", partial(_zone, context)), Check("clock", partial(_clock, context))]
 
 
@@ -53,7 +53,7 @@ def _zone(context: CheckContext) -> CheckResult:
 
 
 def _source() -> tuple[str, int | None]:
-    """The zone data that Python reads, the system's before the package's; and their year, where they tell it."""
+    """Return the zone data that Python reads, the system's before the package's, and their year, if known."""
     for folder in map(Path, zoneinfo.TZPATH):
         if (folder / WITNESS).exists():
             release = _release(folder)
@@ -67,7 +67,7 @@ def _source() -> tuple[str, int | None]:
 
 
 def _release(folder: Path) -> str:
-    """Such as 2026b; empty where the folder does not say."""
+    """Return the release, for example 2026b; empty if the folder does not say."""
     for name in ("tzdata.zi", "+VERSION"):
         path = folder / name
         if path.exists():
@@ -94,7 +94,7 @@ def _clock(context: CheckContext) -> CheckResult:
                 after = context.clock()
     except DatabaseUnavailable:
         raise CheckSkipped("the database cannot be used") from None
-    # Somewhere between asking and hearing.
+    # Between query and response.
     ahead_s = (before + (after - before) / 2 - there.astimezone(UTC)).total_seconds()
     found = f"this machine's is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the database server's"
     remedy = "synchronise both machines' clocks (`timedatectl set-ntp true`, or chrony)"

@@ -1,4 +1,4 @@
-"""Whether the database is there, at this program's revision, can be written to, and has room."""
+"""Check that the database exists, is at this program's revision, can be written to, and has room."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BUSY_MS = 2_000
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """The database from reaching it to the room that it has."""
+    """Return the checks of the database, from reaching it to its room."""
     return [
         Check("database", partial(_reachable, context)),
         Check("database revision", partial(_revision, context)),
@@ -83,7 +83,7 @@ def _writable(context: CheckContext) -> CheckResult:
 
 
 def _sqlite_writable(connection: Connection, engine: Engine) -> CheckResult:
-    """By a table that is made and, with the transaction, forgotten."""
+    """Create a table in a transaction that is rolled back."""
     connection = connection.execution_options(routewatch_writes=True)
     driver = connection.connection.driver_connection
     driver.execute(f"PRAGMA busy_timeout = {BUSY_MS}")  # type: ignore[union-attr]
@@ -93,11 +93,11 @@ def _sqlite_writable(connection: Connection, engine: Engine) -> CheckResult:
     except DBAPIError as error:
         if "locked" in str(error.orig):
             busy_s = BUSY_MS / 1_000
-            remedy = "see which process holds it (`fuser` on the file); a fold of many rows may take a while"
-            return warning(f"somebody else has been writing for {busy_s:g} s", remedy)
+            remedy = "see which process holds it (`fuser` on the file); rolling up many rows may take a while"
+            return warning(f"another process has been writing for {busy_s:g} s", remedy)
         remedy = "give the user that Routewatch runs as the right to write the file and its folder"
         return failed(f"{engine.url.database}: {error.orig}", remedy)
-    return ok("a transaction that writes was begun, and taken back")
+    return ok("a writing transaction was started and rolled back")
 
 
 def _postgresql_writable(connection: Connection) -> CheckResult:

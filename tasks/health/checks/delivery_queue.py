@@ -1,4 +1,4 @@
-"""Whether what is queued goes out."""
+"""Check that queued deliveries are sent."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tasks.health.check import Check, CheckResult, ok, warning
 from tasks.health.context import CheckContext
 
 OVERDUE = timedelta(minutes=75)
-"""Since something could have been sent: whatever delivers does so once an hour at least."""
+"""Time after which a due delivery is overdue: every sender runs at least once an hour."""
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """What is queued, and what became of it."""
+    """Return the check of the delivery queue."""
     return [Check("deliveries", partial(_deliveries, context))]
 
 
@@ -42,7 +42,7 @@ def _deliveries(context: CheckContext) -> CheckResult:
     elif failing:
         found += f"; {failing} failed and will be tried again"
     if states[DeliveryState.DEAD.value]:
-        remedies.append("`routewatch deliveries list` says why some were given up; once that is mended, "
+        remedies.append("`routewatch deliveries list` shows why some are dead-lettered; once that is fixed, "
                         "`routewatch deliveries retry --all-dead`")  # fmt: skip
     if states[DeliveryState.UNCERTAIN.value]:
         remedies.append("ask whether the uncertain ones arrived: `routewatch deliveries retry ID` sends one again")

@@ -1,4 +1,4 @@
-"""Whether the variables and the settings are right, reports reach somebody, and tokens are still good."""
+"""Check that variables and settings are valid, reports have recipients, and tokens have not expired."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOON = timedelta(days=14)
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """What the environment and the settings say."""
+    """Return the checks of the environment and the settings."""
     return [
         Check("program", _program),
         Check("environment", partial(_environment, context, os.environ)),

@@ -1,4 +1,4 @@
-"""Whether selections are counted, reports come when they are due, and flows succeed."""
+"""Check that selections are rolled up, reports are on time, and flows succeed."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tasks.health.context import CheckContext
 from tasks.rollups.checkpoint import read_known_checkpoint
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
-"""Since the last fold: longer than from one hourly run to the next, and than from one daily run to the next."""
+"""Age of the last rollup update: longer than between hourly runs, and longer than between daily runs."""
 
 AHEAD = timedelta(minutes=1)
-"""How far in the future a selection may be before a router's clock is to blame."""
+"""How far in the future a selection may be before the router's clock is considered wrong."""
 
 _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, timedelta(hours=8)),
         "weekly": (Level.WEEK, timedelta(hours=8))}  # fmt: skip
-"""What a schedule's reports are about, and how long after its end one is there: due, with room for a slow run."""
+"""Level of a schedule's reports, and time after a period's end until its report exists, with room for a slow run."""
 
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """How far counting, reports and flows have come."""
+    """Return the checks of rollups, reports and flows."""
     return [
         Check("selections counted", partial(_counted, context)),
         Check("reports on time", partial(_on_time, context)),
@@ -69,6 +69,7 @@ def _on_time(context: CheckContext) -> CheckResult:
     late: dict[str, str] = {}
     for kind in kinds:
         level, room = _DUE[kind]
+<<<<<<< HEAD
         required_end = last_complete(level, now - room, settings.timezone).end
         if kind not in newest:
             late[kind] = f"no {kind} report yet"
@@ -76,6 +77,13 @@ def _on_time(context: CheckContext) -> CheckResult:
             late[kind] = (
                 f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(required_end)} is due"
             )
+=======
+        due = last_complete(level, now - room, settings.timezone).end
+        if kind not in newest:
+            late[kind] = f"no {kind} report yet"
+        elif newest[kind] < due:
+            late[kind] = f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(due)} is due"
+>>>>>>> proseB
     if late:
         remedy = f"{_REMEDY}; `routewatch run {next(iter(late))}` makes the newest now"
         return warning("; ".join(late.values()), remedy)
@@ -90,9 +98,9 @@ def _failed_runs(context: CheckContext) -> CheckResult:
     if not rows:
         return ok("every flow's last run succeeded")
     found = "; ".join(f"{row.subject} since {_shown(row.started_at)}: {row.detail}" for row in rows)
-    # What failed may be a flow or, as "pull litellm", what an hourly run does first.
+    # The subject is a flow or, such as "pull litellm", the first step of an hourly run.
     command = rows[0].subject if rows[0].subject.startswith("pull ") else f"run {rows[0].subject}"
-    return warning(found, f"mend what is told there, then `routewatch {command}`, or wait for the next run")
+    return warning(found, f"fix the reported error, then `routewatch {command}`, or wait for the next run")
 
 
 def _shown(instant: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Whether ROUTEWATCH_HOME can be written to, and has room."""
+"""Check that ROUTEWATCH_HOME can be written to, and has room."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tasks.health.check import Check, CheckResult, amount, failed, ok, warning
 from tasks.health.context import CheckContext
 
 LEAST_BYTES = 100_000_000
-"""Below, a day's reports and a database that grows may no longer find room."""
+"""Free space below which a day's reports and a growing database may no longer fit."""
 FEW_BYTES = 1_000_000_000
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """The folder, and the disk that it is on."""
+    """Return the checks of the folder and its disk."""
     return [Check("home", partial(_home, context)), Check("disk space", partial(_space, context))]
 
 
 def nearest(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that is there."""
+    """Return the path itself, or its nearest existing parent."""
     return next(it for it in (path.absolute(), *path.absolute().parents) if it.exists())
 
 

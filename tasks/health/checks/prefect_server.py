@@ -1,4 +1,4 @@
-"""Whether Prefect's server answers, goes with this program, and has the timetable with somebody who runs it."""
+"""Check that the Prefect server responds, is compatible, and has the deployments with a worker that runs them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TIMEOUT_S = 5.0
 USUAL_PORT = "4200"
 
 TIMED = ("hourly", "daily", "weekly")
-"""The flows that run by themselves, where the settings enable them."""
+"""Flows that run on a schedule, if the settings enable them."""
 
 _AUTHENTICATE = "set PREFECT_API_AUTH_STRING to the user:password that the server was started with"
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """The server, and the timetable on it."""
+    """Return the checks of the server and the deployments on it."""
     return [Check("Prefect API", _api), Check("timetable", partial(_schedules, context))]
 
 
@@ -36,7 +36,7 @@ def checks(context: CheckContext) -> list[Check]:
 
 
 class _AccessRefused(Exception):
-    """The server wants somebody to say who they are."""
+    """The server requires authentication."""
 
 
 def _api() -> CheckResult:
@@ -47,12 +47,12 @@ def _api() -> CheckResult:
             there, here, address = client.api_version(), client.client_version(), str(client.api_url)
         is_older, is_other = parse(there) < parse(here), parse(there).major != parse(here).major
     except _AccessRefused:
-        return failed("the server refuses who asks", _AUTHENTICATE)
+        return failed("the server refused the request", _AUTHENTICATE)
     except httpx.HTTPError as error:
         cause = str(error).splitlines()[0] if str(error) else type(error).__name__
         return failed(f"{_shown_address()} does not answer: {cause}", "start the server, or correct PREFECT_API_URL")
     except (ValueError, TypeError):
-        return failed(f"what answers at {_shown_address()} is no Prefect server", "correct PREFECT_API_URL")
+        return failed(f"the server at {_shown_address()} is not a Prefect server", "correct PREFECT_API_URL")
     found = f"Prefect {there} at {address.rstrip('/')}"
     if is_other:
         return failed(f"{found}, and Routewatch runs with {here}", f"use Prefect {here} for the server too")
@@ -86,7 +86,7 @@ def _schedules(context: CheckContext) -> CheckResult:
 
 
 def _deployed(client: SyncPrefectClient) -> dict[str, Any]:
-    """The deployment of each flow; of several one that is taken care of."""
+    """Return the deployment of each flow; of several one that is ready."""
     with PREFECT_IMPORTS:
         from prefect.client.schemas.filters import FlowFilter  # noqa: PLC0415
 
@@ -106,9 +106,9 @@ def _has_schedule(deployment: Any) -> bool:
 
 @contextmanager
 def _client() -> Iterator[SyncPrefectClient]:
-    """A client of the server that is configured, else of the one that `routewatch serve` starts here.
+    """Return a client of the configured server, else of the one that `routewatch serve` starts here.
 
-    Raises NotLooked where there is neither, _Refused, or httpx.HTTPError.
+    Raises CheckSkipped if there is neither, _Refused, or httpx.HTTPError.
     """
     with PREFECT_IMPORTS:
         from prefect.client.orchestration import get_client  # noqa: PLC0415 - importing Prefect takes a second and more

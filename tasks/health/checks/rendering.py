@@ -1,4 +1,4 @@
-"""Whether reports can be drawn: the house's font, and the libraries that lay out a PDF."""
+"""Check that reports can be rendered: the reports' font, and the libraries that lay out a PDF."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AGAIN = "install Routewatch's dependencies again (`make setup`)"
 
 
 def checks(_context: CheckContext) -> list[Check]:
-    """The house's font, and a line on paper."""
+    """Return the checks of the font, and of rendering a line as PDF."""
     return [Check("fonts", _fonts), Check("PDF", _pdf)]
 
 

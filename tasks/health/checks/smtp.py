@@ -1,4 +1,4 @@
-"""Whether the mail server would take a mail: connected, encrypted, greeted and logged in; none is sent."""
+"""Check that the mail server would accept a mail: connect, encrypt, greet and log in, without sending one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REMEDIES = (
     ("not trusted", "set ROUTEWATCH_SMTP_HOST to the certificate's name; SSL_CERT_FILE names one's own authority"),
     ("STARTTLS", "set ROUTEWATCH_SMTP_SECURITY to tls (mostly port 465), or to none within one's own network"),
-    ("refused the login", "check ROUTEWATCH_SMTP_USERNAME and _PASSWORD with whoever runs the server"),
+    ("refused the login", "check ROUTEWATCH_SMTP_USERNAME and _PASSWORD with the server's administrator"),
     ("wants a login", "set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"),
     ("not done within", "see that the port speaks what ROUTEWATCH_SMTP_SECURITY says: 465 is mostly tls, 587 starttls"),
     ("WRONG_VERSION", "set ROUTEWATCH_SMTP_SECURITY to starttls (mostly port 587): the server does not begin with TLS"),
     ("cannot reach", "start the server, or set ROUTEWATCH_SMTP_HOST and _PORT to where it listens"),
 )  # fmt: skip
-"""What to do, by what is in the answer; the first that fits."""
+"""Remedies by text in the response; the first match wins."""
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """The mail server."""
+    """Return the check of the mail server."""
     return [Check("mail server", partial(_mail_server, context))]
 
 
@@ -61,4 +61,4 @@ def _assessed(found: str, environment: Environment) -> CheckResult:
 
 def _remedy(answer: str) -> str:
     fits = (remedy for word, remedy in _REMEDIES if word in answer)
-    return next(fits, "ask whoever runs the mail server; ROUTEWATCH_MAIL_FROM must be a sender that it takes")
+    return next(fits, "ask the mail server's administrator; ROUTEWATCH_MAIL_FROM must be a sender that it accepts")

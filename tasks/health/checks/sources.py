@@ -1,4 +1,4 @@
-"""Whether the sources of the settings can be opened, and were pulled when it was time."""
+"""Check that the sources in the settings can be opened, and were pulled on time."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, war
 from tasks.health.context import CheckContext
 
 LATE_PULL = timedelta(minutes=75)
-"""Since the last pull: longer than from one hourly run to the next."""
+"""Age of the last pull: longer than between hourly runs."""
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """One for all sources."""
+    """Return one check for all sources."""
     return [Check("sources", partial(_sources, context))]
 
 

@@ -1,4 +1,4 @@
-"""Whether webhooks and chats can be reached by the rules that hold for sending; nothing is posted."""
+"""Check that webhooks and chats can be reached by the rules of sending; posts nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _UNREACHABLE = "see that the receiver listens there, and that no firewall is in 
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """One for each address, and one for what is signed with."""
+    """Return one check per address, and one for the signing secret."""
     try:
         found = [it for it in context.recipients() if it.channel != EMAIL]
     except CheckSkipped:

@@ -1,1 +1,1 @@
-"""The documents of the report templates, one module each: how it is composed of the material."""
+"""The documents of the report templates, one module each, which builds it from the material."""

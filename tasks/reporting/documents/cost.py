@@ -9,7 +9,7 @@ from tasks.reporting.composition import LARGEST_TEAMS_SHOWN, Composer, Compositi
 
 
 def compose_cost(composition: Composition) -> CostReport:
-    """What was spent, on what, and against which budget."""
+    """Build the document: spend, its breakdown, and budget."""
     material, measured = composition.material, composition.measured
     budget = composition.budget()
     trends = tuple(trend for trend in composition.trends() if trend.metric in ("totalCost", "averageCost"))

@@ -12,7 +12,7 @@ from tasks.reporting.composition import Composer, Composition
 
 
 def compose_optimization(composition: Composition) -> OptimizationReport:
-    """What waits, what was changed, and what came of it."""
+    """Build the document: pending optimizations, config changes and results."""
     material, measured = composition.material, composition.measured
     period = material.current.period
     # Of several config changes of one optimization, each bears its verdict: it counts once.

@@ -13,7 +13,7 @@ from tasks.rollups.totals import percentiles_by
 
 
 def compose_performance(composition: Composition) -> PerformanceReport:
-    """How the router did: KPIs, models, trends, what was found and done."""
+    """Build the document: KPIs, models, trends, bottlenecks and actions."""
     material, measured, trends = composition.material, composition.measured, composition.trends()
     summary = PerformanceSummary(
         period=composition.period,
@@ -43,7 +43,7 @@ def compose_performance(composition: Composition) -> PerformanceReport:
 
 
 def _alerts(measured: Sequence[Kpi]) -> tuple[ReportAlert, ...]:
-    """The KPIs beyond warning or critical, over the whole period."""
+    """Return the KPIs beyond warning or critical over the full period."""
     return tuple(
         ReportAlert(
             rule=kpi.name.value,

@@ -1,4 +1,4 @@
-"""The usage report's document, and what is read for it alone."""
+"""The usage report's document, and its own inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.rollups.query import RollupSlice, query_rollups_in
 
 
 def compose_usage(composition: Composition) -> UsageReport:
-    """How much is asked, by whom and when, against the same weekdays before."""
+    """Build the document: requests by team and time, compared with the same weekdays before."""
     current, before = composition.material.current, composition.material.own
     if not isinstance(before, Before):
         raise TypeError("usage is compared with what was before, which was not gathered")
@@ -48,7 +48,7 @@ def compose_usage(composition: Composition) -> UsageReport:
 
 
 def read_before(connection: Connection, current: RollupSlice, now: datetime) -> Before:
-    """What usage is compared with, over the same models, teams and complexities."""
+    """Return the comparison periods of usage, over the same models, teams and complexities."""
     period, filters = current.period, current.filters
     same_weekdays = query_rollups_in(connection, period.same_weekdays_before(), filters)
     known_until = min(now, current.rollups_updated_at or now)

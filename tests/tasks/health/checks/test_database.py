@@ -91,5 +91,5 @@ def test_a_read_only_file_and_a_locked_one_are_reported(
     other.execute("BEGIN IMMEDIATE")
     held = found("database writable", check_context_of(ctx))
     other.close()
-    assert (held.state, "somebody else has been writing" in held.found) == (CheckState.WARNING, True)
+    assert (held.state, "another process has been writing" in held.found) == (CheckState.WARNING, True)
     assert found("database writable", check_context_of(ctx)).state is CheckState.OK
