@@ -135,7 +135,9 @@ def by_uv(lock: Path, scratch: Path, total: int) -> bool:
     )  # fmt: skip
     progress = Progress(total, lambda: sum(1 for _ in cache.glob("archive-v0/*")))
     # A temporary cache to hard-link from; short timeouts, as pip is the fallback.
-    if watched(command, log, progress, UV_CACHE_DIR=str(cache), UV_HTTP_RETRIES="1", UV_NO_PROGRESS="1"):
+    if watched(
+        command, log, progress, UV_CACHE_DIR=str(cache), UV_HTTP_RETRIES="1", UV_NO_PROGRESS="1", UV_SYSTEM_CERTS="1"
+    ):
         return True
     why = " ".join(log.read_text(errors="replace").split())[:200]
     say(f"uv failed, trying pip: {why}")

@@ -69,7 +69,6 @@ def _on_time(context: CheckContext) -> CheckResult:
     late: dict[str, str] = {}
     for kind in kinds:
         level, room = _DUE[kind]
-<<<<<<< HEAD
         required_end = last_complete(level, now - room, settings.timezone).end
         if kind not in newest:
             late[kind] = f"no {kind} report yet"
@@ -77,13 +76,6 @@ def _on_time(context: CheckContext) -> CheckResult:
             late[kind] = (
                 f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(required_end)} is due"
             )
-=======
-        due = last_complete(level, now - room, settings.timezone).end
-        if kind not in newest:
-            late[kind] = f"no {kind} report yet"
-        elif newest[kind] < due:
-            late[kind] = f"the newest {kind} report ends at {_shown(newest[kind])}, one up to {_shown(due)} is due"
->>>>>>> proseB
     if late:
         remedy = f"{_REMEDY}; `routewatch run {next(iter(late))}` makes the newest now"
         return warning("; ".join(late.values()), remedy)
