@@ -14,7 +14,10 @@ from tests.support.page_server import ADMIN, READER, filled, listening
 PROGRAM = Path(sys.executable).parent / "st"
 
 
-@pytest.mark.parametrize(("token", "phases"), [(ADMIN, "coverage,fuzzing"), (READER, "fuzzing")])
+@pytest.mark.parametrize(
+    ("token", "phases"),
+    [(ADMIN, "coverage,fuzzing"), pytest.param(READER, "fuzzing", marks=pytest.mark.slow)],
+)
 def test_no_answer_is_a_servers_error_or_undocumented(
     sqlite_engine: Engine, tmp_path: Path, token: str, phases: str
 ) -> None:

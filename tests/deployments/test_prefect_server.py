@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,11 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 
-from tests.support.waiting import a_free_port, until
+from tests.support.environment import clean_environment
+from tests.support.waiting import a_free_port, status_of, until
+
+# That it starts and schedules is seen of `routewatch serve` too.
+pytestmark = pytest.mark.slow
 
 PREFECT = Path(sys.executable).with_name("prefect")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -41,8 +44,7 @@ assert tried(21) == 42
 def started(home: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A server of its own; the address of its API and a client."""
     port = a_free_port()
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ROUTEWATCH_", "PREFECT_"))}
-    own = clean | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    own = clean_environment(PREFECT_HOME=str(home), PREFECT_SERVER_ANALYTICS_ENABLED="false")
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [str(PREFECT), "server", "start", "--port", str(port)], env=own, stdout=log, stderr=log
@@ -53,7 +55,7 @@ def started(home: Path) -> Iterator[tuple[str, dict[str, str]]]:
         yield api, own | {"PREFECT_API_URL": api}
     finally:
         process.terminate()
-        process.wait(60)
+        status_of(process)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
 
 
 def post(api: str, path: str, **asked: Any) -> Any:
-    return httpx.post(f"{api}/{path}", json=asked, timeout=30).raise_for_status().json()
+    return httpx.post(f"{api}/{path}", json=asked, timeout=120).raise_for_status().json()
 
 
 def deployed(api: str, flow: str, **schedule: str) -> str:
@@ -113,6 +115,6 @@ def test_runs_are_at_the_same_hour_over_a_change_of_the_clocks(
     deployment = deployed(api, f"clocks {cron} {first:%B}", cron=cron, timezone="Europe/Berlin")
     until(lambda: times_of(api, deployment))
     asked = {"start_time": first.isoformat(), "min_runs": 4, "max_runs": 4}
-    httpx.post(f"{api}/deployments/{deployment}/schedule", json=asked, timeout=30).raise_for_status()
+    httpx.post(f"{api}/deployments/{deployment}/schedule", json=asked, timeout=120).raise_for_status()
     there = [at.astimezone(UTC) for at in times_of(api, deployment) if at >= first]
     assert [f"{at:%d %H:%M}" for at in there] == utc

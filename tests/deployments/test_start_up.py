@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from deployments.cli.app import app
 from models.attribution import Attribution
-from models.database import connect, migrate, writing
+from models.database import connect, writing
 from models.documents import ConfigChangeProposal, Recommendation
 from models.notifications import SampleMessage
 from models.schema import ALERT, DELIVERY, MESSAGE, DeliveryState
@@ -26,10 +26,11 @@ from models.settings import Settings
 from tasks.optimizer.decisions import approve
 from tasks.optimizer.lifecycle import Step, propose
 from tasks.optimizer.router_config import read_config, set_by_hand
+from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.paths import ROOT
-from tests.support.waiting import PATIENCE_S, a_free_port
+from tests.support.waiting import a_free_port
 
 HEAVY = frozenset({
     "PIL", "adbc_driver_postgresql", "adbc_driver_sqlite", "aiosmtpd", "alembic", "altair", "babel", "css_inline",
@@ -120,9 +121,7 @@ main()
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with a day's selections, an alert, an approved and a proposed optimization, and a dead letter."""
     folder = tmp_path_factory.mktemp("filled")
-    address = f"sqlite:///{folder}/routewatch.db"
-    migrate(address)
-    engine = connect(address)
+    engine = connect(migrated_sqlite(folder))
     every = [MONDAY + timedelta(minutes=minute) for minute in range(0, 24 * 60, 5)]
     rows = [{"timestamp": at, "model_id": model, "response_time_ms": 900.0, "cost_usd": 0.01, "complexity": "simple"}
             for at in every for model in ("small", "large")]  # fmt: skip
@@ -154,19 +153,19 @@ def home(filled: Path, tmp_path: Path) -> Path:
 def test_a_command_imports_nothing_heavy_that_it_does_not_need(command: str, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RECORDED, str(home / "modules.json"), *command.split()],
-        env=_environment(home), cwd=home, capture_output=True, timeout=PATIENCE_S, check=False,
+        env=_environment(home), cwd=home, capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode in STATUSES.get(command, (0,)), done.stderr
     assert _heavy(home) <= COMMANDS[command]
 
 
 def test_the_page_serves_without_prefect(home: Path) -> None:
-    command = [sys.executable, "-u", "-c", RECORDED, str(home / "modules.json"), "page", "--port", str(a_free_port())]
+    command = [sys.executable, "-c", RECORDED, str(home / "modules.json"), "page", "--port", str(a_free_port())]
     with subprocess.Popen(command, env=_environment(home), cwd=home, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("Live page: ")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE_S)
+        process.communicate()
     assert not _heavy(home) & {"alembic", "prefect", "sqlalchemy.orm", "sqlmodel", "weasyprint"}
 
 
