@@ -323,8 +323,8 @@ def test_a_mapping_that_says_too_little_is_refused_with_what_is_missing(
             bring(sqlite_engine, "table", address, mapping=tmp_path / "map.toml")
     sqlite_position.insert("p1", stamp(START))
     wrong = {
-        ('cursor = "changed at"', 'cursor = "nowhere"'): r"no column nowhere \(its columns: Pick, changed at",
-        ('"model"', '"modle"'): "no column modle",
+        ('cursor = "changed at"', 'cursor = "nowhere"'): r"lacks the column nowhere \(its columns: Pick, changed at",
+        ('"model"', '"modle"'): "lacks the column modle",
         ('model_id = "model"', ""): "no column is mapped to model_id",
     }
     for (right, instead), reported in wrong.items():
