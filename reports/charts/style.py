@@ -1,4 +1,4 @@
-"""What all charts share: colours that colour-blind readers tell apart, the font, sizes, and small layers."""
+"""Shared chart style: colours that colour-blind readers can distinguish, the font, sizes, and small layers."""
 
 from __future__ import annotations
 
@@ -152,9 +152,9 @@ def _spec(chart: Layer) -> Spec:
     return {name: part for name, part in whole.items() if name not in ("$schema", "config")}
 
 
-def ticks_to(largest: float, wanted: int = 4) -> list[float]:
+def ticks_to(largest: float, intervals: int = 4) -> list[float]:
     """Even round ticks from 0; the last is the first at or above the largest value."""
-    rough = (largest if largest > 0 else 1.0) / wanted
+    rough = (largest if largest > 0 else 1.0) / intervals
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
     return [step * index for index in range(math.ceil(largest / step - 1e-9) + 1)] if largest > 0 else [0.0, step]

@@ -64,11 +64,11 @@ def _laid_out(block: Block) -> Block:
 def _shared(least: list[float], whole: list[float], page_em: float) -> tuple[float, ...]:
     """Each gets its least and its part of what is left; where there is more than enough, all of it in proportion."""
     whole = [max(pair) for pair in zip(least, whole, strict=True)]
-    wanted, left = sum(whole) - sum(least), page_em - sum(least)
-    if left >= wanted or left <= 0:
+    needed, left = sum(whole) - sum(least), page_em - sum(least)
+    if left >= needed or left <= 0:
         widths = whole if left > 0 else least
     else:
-        widths = [low + (high - low) * left / wanted for low, high in zip(least, whole, strict=True)]
+        widths = [low + (high - low) * left / needed for low, high in zip(least, whole, strict=True)]
     return tuple(100 * width / sum(widths) for width in widths)
 
 
