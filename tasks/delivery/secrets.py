@@ -50,8 +50,8 @@ class Secrets:
         value = os.environ.get(name)
         found = SecretStr(value) if value else _block(name)
         if found is None:
-            wanted = f"{name} is neither a variable of the environment nor a Secret block in Prefect"
-            raise DeliveryFailed(recipient.reference, wanted, permanent=False)
+            problem = f"{name} is neither a variable of the environment nor a Secret block in Prefect"
+            raise DeliveryFailed(recipient.reference, problem, permanent=False)
         chat = recipient.channel if recipient.reference.startswith(f"{recipient.channel}+") else ""
         try:
             resolved = parse_url(found.get_secret_value().strip(), chat)

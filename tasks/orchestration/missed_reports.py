@@ -36,12 +36,12 @@ def missed(engine: Engine, kind: MissableKind, settings: Settings, now: datetime
     if not getattr(settings.reporting.schedules, kind).enabled:
         return []
     dues = due_times(kind, now - FURTHEST[kind], now - GRACE, settings.timezone)
-    wanted = [(due, scheduled(kind, settings, due)[0].period) for due in dues]
+    required = [(due, scheduled(kind, settings, due)[0].period) for due in dues]
     reported = _reported(engine, kind)
     if not reported:
         return []
     first = min(start for start, _ in reported)
-    return [due for due, period in wanted if period.start > first and not _is_reported(period, reported)]
+    return [due for due, period in required if period.start > first and not _is_reported(period, reported)]
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -108,8 +108,8 @@ def _is_crashed(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
 def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> datetime | None:
     """Return the latest heartbeat of a run, or of any: runs send one at start and, by default, every three minutes."""
     of_run = {} if run_id is None else {"resource": {"id": [f"prefect.flow-run.{run_id}"]}}
-    wanted = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
-    answer = client.request("POST", "/events/filter", json=wanted)
+    query = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "order": "DESC"} | of_run, "limit": 1}
+    answer = client.request("POST", "/events/filter", json=query)
     events = answer.raise_for_status().json()["events"]
     return datetime.fromisoformat(events[0]["occurred"]) if events else None
 

@@ -30,8 +30,8 @@ def signed_headers(message: WebhookMessage, shown: str, secrets: SecretStr | Non
     try:
         signatures = [Webhook(secret).sign(message.id, at, message.body.decode()) for secret in names]
     except (EmptyWebhookSecretError, binascii.Error) as error:
-        wanted = "set ROUTEWATCH_WEBHOOK_SECRET to whsec_ and base64 of 24 to 64 random bytes"
-        raise DeliveryFailed(shown, f"nothing is sent unsigned: {wanted}", permanent=True) from error
+        remedy = "set ROUTEWATCH_WEBHOOK_SECRET to whsec_ and base64 of 24 to 64 random bytes"
+        raise DeliveryFailed(shown, f"nothing is sent unsigned: {remedy}", permanent=True) from error
     return {
         "content-type": "application/json",
         "webhook-id": message.id,
