@@ -1,1 +1,1 @@
-"""The live page: what the router does right now, and the HTTP interface beside it."""
+"""The live page of the router's current state, and the HTTP API."""

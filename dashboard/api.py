@@ -1,4 +1,4 @@
-"""The config that the router obeys, and the reports, for programs."""
+"""HTTP API of the router's config and the reports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LARGEST_ID = 2**63 - 1
 _FILE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox; frame-ancestors 'none'"
 )
-"""A stored page brings its style with it, and nothing else; it is no page of this server's."""
+"""A stored page contains its own style and loads nothing; it does not get this server's origin."""
 
 _TYPES = {
     "html": "text/html",
@@ -40,7 +40,7 @@ _TYPES = {
 
 
 def _schema(kind: str) -> dict[str, str]:
-    """What a file of a media type is made of, for the OpenAPI document."""
+    """Return the schema of a media type's files for the OpenAPI document."""
     return {"type": "object"} if kind == "application/json" else {"type": "string"}
 
 
@@ -51,7 +51,7 @@ ReportId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
 class ConfigValues(ResponseModel):
-    """The router's settings; a version rises with every change of its key."""
+    """The router's config; a key's version rises with every change."""
 
     values: dict[str, Any]
     versions: dict[str, int]
@@ -65,15 +65,15 @@ class ListedReport(ResponseModel):
     period_end: datetime
     created_at: datetime
     document: str
-    """Where all of its numbers are."""
+    """URL of the report's JSON document."""
     files: dict[str, str]
-    """Where its files are, by their suffix; only those that are there."""
+    """URLs of the existing files by suffix."""
 
 
 class Reports(ResponseModel):
     reports: list[ListedReport]
     next: str | None
-    """Where older ones are; null where there are none."""
+    """URL of the next page with older reports; null if there is none."""
 
 
 router = APIRouter()
@@ -83,10 +83,10 @@ router = APIRouter()
     "/config",
     response_model=ConfigValues,
     tags=["config"],
-    responses={304: {"description": "It is as the ETag of If-None-Match says"}, **problems()},
+    responses={304: {"description": "Unchanged since the ETag in If-None-Match"}, **problems()},
 )
 def get_config(request: Request, _name: Reader) -> Response:
-    """All of the router's settings. Ask with the last answer's ETag in If-None-Match: 304 is "as before"."""
+    """Return the router's config. Send the last response's ETag in If-None-Match: 304 means unchanged."""
     ctx: AppContext = request.app.state.ctx
     settings = read_config(ctx.engine)
     said = ConfigValues(
@@ -108,7 +108,7 @@ def get_reports(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="Only reports with smaller ids")] = None,
 ) -> Reports:
-    """The stored reports, the newest first."""
+    """List the stored reports, newest first."""
     ctx: AppContext = request.app.state.ctx
     query = select(REPORT).order_by(REPORT.c.id.desc()).limit(limit + 1)
     with reading(ctx.engine) as connection:
@@ -120,7 +120,7 @@ def get_reports(
 
 @router.get("/reports/{report_id}", tags=["reports"], response_model=ReportDocument, responses=problems(404, 422))
 def get_report(request: Request, _name: Reader, report_id: ReportId) -> Response:
-    """A report's document: every number of it."""
+    """Return a report's document with all its numbers."""
     return Response(orjson.dumps(_row(request, report_id).document), media_type="application/json")
 
 
@@ -136,11 +136,11 @@ def get_report(request: Request, _name: Reader, report_id: ReportId) -> Response
 def get_report_file(
     request: Request, _name: Reader, report_id: ReportId, suffix: Literal["html", "pdf", "csv", "zip", "json"]
 ) -> Response:
-    """A report as it was written to a file."""
+    """Return a report's file."""
     ctx: AppContext = request.app.state.ctx
     path = _paths(ctx, _row(request, report_id)).get(suffix)
     if path is None:
-        detail = f"report {report_id} has no file {suffix} that is still there: GET /reports lists those that are"
+        detail = f"report {report_id} has no file {suffix}: GET /reports lists the existing ones"
         raise ApiError(HTTPStatus.NOT_FOUND, detail)
     headers = {"Content-Security-Policy": _FILE_POLICY, "Cache-Control": "private, no-cache"}
     return FileResponse(
@@ -152,7 +152,7 @@ def get_report_file(
 
 
 def _names(given: str, tag: str) -> bool:
-    """Whether an If-None-Match names a tag."""
+    """Return whether an If-None-Match header contains a tag."""
     return given.strip() == "*" or tag in (name.strip().removeprefix("W/") for name in given.split(","))
 
 
@@ -161,7 +161,7 @@ def _row(request: Request, report_id: int) -> Any:
     with reading(ctx.engine) as connection:
         row = connection.execute(select(REPORT).where(REPORT.c.id == report_id)).one_or_none()
     if row is None:
-        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no report {report_id}: GET /reports lists those that are there")
+        raise ApiError(HTTPStatus.NOT_FOUND, f"there is no report {report_id}: GET /reports lists the existing ones")
     return row
 
 
@@ -179,7 +179,7 @@ def _listed(ctx: AppContext, row: Any) -> ListedReport:
 
 
 def _paths(ctx: AppContext, row: Any) -> dict[str, Any]:
-    """A report's files that are there, by suffix. Their names are made of its kind and period, never of a request."""
+    """Return a report's existing files by suffix. Their names come from its kind and period, never from a request."""
     document = _DOCUMENT.validate_python(row.document)
     stem, folder = file_stem(document, row.id), ctx.environment.reports_folder / document.kind
     paths = {suffix: folder / f"{stem}.{suffix}" for suffix in _TYPES}

@@ -1,4 +1,4 @@
-"""The app: every route of the live page's server in one place."""
+"""The app: all routes of the live page's server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STATIC = Path(__file__).parent / "static"
 
 
 def create_app(ctx: AppContext, *, watches: bool = True, host: str = "127.0.0.1") -> FastAPI:
-    """The app for a workplace; `watches`: whether it also folds, judges and delivers while it runs.
+    """Return the app for a context; `watches`: also update rollups, evaluate alerts and deliver while it runs.
 
-    `host` is the address that the server is going to listen on. Raises TokensNeeded for one that others can reach where
+    `host` is the address that the server will listen on. Raises TokensNeeded if other machines can reach it and
     no tokens are set.
     """
 

@@ -1,4 +1,4 @@
-"""The gate: who a request is from, and whether it may come in. It stands before every route, known or not."""
+"""Authentication of every request, before any route, known or not."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ COOKIE = "routewatch_session"
 SESSION_LENGTH = timedelta(hours=12)
 
 LONGEST_TIME = 12
-"""Digits of a time in seconds since 1970 that can be meant."""
+"""Maximum digits of a valid time in seconds since 1970."""
 
 OPEN_PATHS = frozenset({"/healthz", "/login"})
-"""What needs no token."""
+"""Paths that need no token."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -35,20 +35,20 @@ READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True)
 class Person:
-    """Who a request is from: the token's name, or whoever runs the server where no tokens are set."""
+    """Sender of a request: the token's name, or the server's user if no tokens are set."""
 
     name: str
     scopes: frozenset[Scope]
 
 
 class Authenticator:
-    """Knows the tokens, and whether the server can be reached from this machine alone.
+    """Authenticates requests by tokens, or by reachability from this machine only.
 
-    Without tokens everybody on this machine may do everything, which is why it then listens on the loopback only.
+    Without tokens every user of this machine may do everything, so the server then only listens on the loopback.
     """
 
     def __init__(self, tokens: Sequence[Token], host: str) -> None:
-        """Raises TokensNeeded for an address that others can reach, without tokens."""
+        """Raise TokensNeeded if others can reach the address and no tokens are set."""
         self._tokens = tuple(tokens)
         self._on_loopback = is_loopback(host)
         if not tokens and not self._on_loopback:
@@ -56,14 +56,14 @@ class Authenticator:
 
     @property
     def is_open(self) -> bool:
-        """Whether no token is asked for."""
+        """Return whether no token is required."""
         return not self._tokens
 
     def authenticate(self, method: str, path: str, headers: Headers, scheme: str, now: datetime) -> Person | None:
-        """Who a request is from; None on the paths that are open to all. Raises Refused."""
+        """Return the sender of a request; None on public paths. Raises ApiError."""
         host = headers.get("host", "")
         if self._on_loopback and _name_of(host) not in LOOPBACK_NAMES:
-            # Another name leads here: a page of that name would be of our origin (DNS rebinding).
+            # Another name resolves to this server: a page of that name would share our origin (DNS rebinding).
             detail = f"this server is localhost or 127.0.0.1, and was asked for as {host!r}: use one of its own names"
             raise ApiError(HTTPStatus.MISDIRECTED_REQUEST, detail, closes=True)
         bearer = headers.get("authorization")
@@ -74,7 +74,7 @@ class Authenticator:
         return self._person(bearer, headers, now)
 
     def session_for(self, secret: str, now: datetime) -> str:
-        """The value of a browser's cookie, for a token's secret. Raises Refused."""
+        """Return the value of a browser's cookie for a token's secret. Raises ApiError."""
         token = self._of_secret(secret, now)
         ends = int((now + SESSION_LENGTH).timestamp())
         return f"{_encoded(token.name)}.{ends}.{_signature(token, ends)}"
@@ -103,7 +103,7 @@ class Authenticator:
 
     def _of_session(self, session: str, now: datetime) -> Token:
         name, ends, signature = [*session.split("."), "", "", ""][:3]
-        # As bytes: of texts only ASCII can be compared, and a header may hold anything.
+        # As bytes: only ASCII texts can be compared, and a header may contain anything.
         token = next(
             (it for it in self._tokens if hmac.compare_digest(_encoded(it.name).encode(), name.encode())), None
         )
@@ -116,7 +116,7 @@ class Authenticator:
         return _good(token, now)
 
     def _check_origin(self, headers: Headers, own: str, *, needed: bool) -> None:
-        """What changes something must come from a page of this server; programs, which have no cookie, name none."""
+        """Require that changes come from a page of this server; programs have no cookie and send no origin."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if origin is not None and not self.is_same(origin, own):
             raise _from_elsewhere(f"the page at {origin!r}")
@@ -127,12 +127,12 @@ class Authenticator:
 
     @staticmethod
     def is_same(origin: str, own: str) -> bool:
-        """Whether an origin is a page of this server; the scheme may differ behind a proxy that ends TLS."""
+        """Return whether an origin is this server's; the scheme may differ behind a proxy that terminates TLS."""
         return urlsplit(origin).scheme in ("http", "https") and urlsplit(origin).netloc == urlsplit(own).netloc
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine alone."""
+    """Return whether only this machine can reach an address to listen on."""
     if host == "localhost":
         return True
     try:
@@ -160,7 +160,7 @@ def _from_elsewhere(where: str) -> ApiError:
 
 
 def _signature(token: Token, ends: int) -> str:
-    """It changes with the token's secret, so that a session ends with its token."""
+    """Sign with the token's secret, so that a session ends with its token."""
     said = f"routewatch session {_encoded(token.name)} {ends}".encode()
     return hmac.new(token.secret.encode(), said, sha256).hexdigest()
 
@@ -174,7 +174,7 @@ def _cookies(headers: Headers) -> dict[str, str]:
 
 
 def _name_of(host: str) -> str:
-    """The name in a Host header, without its port."""
+    """Return the name in a Host header, without its port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

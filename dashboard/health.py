@@ -1,4 +1,4 @@
-"""Health: whether the server lives, and whether its numbers can be believed."""
+"""Health: liveness of the server, and freshness of its numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.rollups.checkpoint import read_known_checkpoint
 
 OLDEST_UPDATE = timedelta(minutes=10)
 WINDOW = timedelta(minutes=15)
-"""Over how much of what was counted last the KPIs are told."""
+"""Length of the latest window that the KPIs cover."""
 MOST_MODELS = 200
 
 router = APIRouter(tags=["health"])
@@ -33,13 +33,13 @@ class Alive(BaseModel):
 
 @router.get("/healthz", responses={421: problems()[421]})
 async def healthz() -> Alive:
-    """The server lives. This alone needs no token, and it asks nothing of the database."""
+    """Report that the server is alive. Needs no token and no database."""
     return Alive()
 
 
 @router.get("/readyz", responses=problems())
 def readyz(request: Request, _name: Reader) -> Alive:
-    """The database is there, at this program's revision, and was counted within ten minutes; else 503 says why not."""
+    """Report that the database is available, at this program's revision, and rolled up within ten minutes; else 503."""
     ctx: AppContext = request.app.state.ctx
     now = datetime.now(UTC)
     try:
@@ -58,7 +58,7 @@ def readyz(request: Request, _name: Reader) -> Alive:
 
 
 def lag_s(connection: Connection, now: datetime) -> float | None:
-    """How long ago the fold came by last; None where it never did."""
+    """Return the time since the last rollup update; None if there was none."""
     state = read_known_checkpoint(connection)
     if state is None or state.rollups_updated_at is None:
         return None
@@ -67,7 +67,7 @@ def lag_s(connection: Connection, now: datetime) -> float | None:
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_COUNTING = "let the monitor run (`monitoring.enabled`), or see in the server's log why it does not count"
+_COUNTING = "let the monitor run (`monitoring.enabled`), or see in the server's log why it does not update rollups"
 
 
 def _not_ready(detail: str) -> ApiError:

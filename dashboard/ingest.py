@@ -1,4 +1,4 @@
-"""Ingest: selections that routers send by HTTP, one or many at once, each answered for by itself."""
+"""Ingest: selections that routers send by HTTP, one or many at once, each with its own result."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
 BODY_TIMEOUT_S = 20.0
 MOST_BATCHES_AT_ONCE = 8
-"""Being received, waiting or being written; one more is told to come back, so that memory has a bound."""
+"""Maximum batches being received, waiting or being written; further ones get 429, so that memory is bounded."""
 WRITERS = 2
 RETRY_AFTER_S = 1
 
 _DOCUMENT_NAMES = {"responseTime": "response_time_ms", "cost": "cost_usd"}
-"""The product document's names that are not just the columns' in camelCase."""
+"""The product document's names that differ from the columns' in camelCase."""
 
 NAMES: dict[str, str] = {
     **{name: name for name in SelectionInput.model_fields},
     **{to_camel(name): name for name in SelectionInput.model_fields},
     **_DOCUMENT_NAMES,
 }
-"""Every name that a selection's field may have, and its column."""
+"""Every accepted name of a selection's field, and its column."""
 
 _UNKNOWN: dict[str, Any] = dict.fromkeys(SelectionInput.model_fields) | {"error": False}
 
 
 class SelectionResult(BaseModel):
-    """What became of one selection; a duplicate's request id was known before, and nothing was changed."""
+    """Result of one selection; a duplicate's request id is already known, and nothing was changed."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
@@ -59,7 +59,7 @@ class SelectionResult(BaseModel):
 
 
 class SelectionResults(BaseModel):
-    """One result a selection, in the order in which they were sent."""
+    """One result per selection, in the order sent."""
 
     results: list[SelectionResult]
     created: int
@@ -69,7 +69,7 @@ class SelectionResults(BaseModel):
 
 @dataclass
 class Intake:
-    """How much is being taken in at once, and what has become of all of it since the server started."""
+    """Batches in progress, and totals since the server started."""
 
     ctx: AppContext
     most_at_once: int = MOST_BATCHES_AT_ONCE
@@ -81,16 +81,16 @@ class Intake:
         self.totals = {"created": 0, "duplicate": 0, "refused": 0}
 
     async def take(self, request: Request) -> SelectionResults:
-        """Take a request's selections in. Raises Refused."""
+        """Ingest a request's selections. Raises ApiError."""
         if self._batches >= self.most_at_once:
-            detail = f"{self._batches} batches are being taken in already: send this one again after a moment"
+            detail = f"{self._batches} batches are already in progress: send this one again after a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
         self._batches += 1
         try:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s)
             loop = asyncio.get_running_loop()
-            # A caller that hangs up does not end the writing: the batch counts until it is written.
+            # A caller that disconnects does not stop the write: the batch counts until it is written.
             results = await asyncio.shield(loop.run_in_executor(self._threads, self._take, body))
         finally:
             self._batches -= 1
@@ -133,16 +133,16 @@ _BODY = {
     "/selections",
     response_model=SelectionResults,
     responses={
-        207: {"model": SelectionResults, "description": "Some or all were refused; the others are stored"},
+        207: {"model": SelectionResults, "description": "Some or all were rejected; the others are stored"},
         **problems(400, 408, 413, 415, 422, 429),
     },
     openapi_extra=_BODY,
 )
 async def post_selections(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
-    """Hand in one selection, or a list of up to 10,000.
+    """Send one selection, or a list of up to 10,000.
 
-    Sent again with the same request ids, they count once. One without a request id gets a new one, without a
-    timestamp it is of now.
+    Selections sent again with the same request ids count once. A missing request id is generated, a
+    missing timestamp is now.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -156,24 +156,24 @@ async def post_selections(request: Request, _name: Annotated[str, Depends(requir
 
 
 def selections_in(body: bytes) -> list[Any]:
-    """A body's selections, unchecked. Raises Refused."""
+    """Return a body's selections, unchecked. Raises ApiError."""
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is no JSON: {error}") from None
+        raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if isinstance(content, dict):
         return [content]
     if not isinstance(content, list):
         detail = "the body is neither a selection, which is an object, nor a list of them"
         raise ApiError(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
     if len(content) > MOST_SELECTIONS:
-        detail = f"there are {len(content)} selections, at most {MOST_SELECTIONS} are taken at once: send them in parts"
+        detail = f"there are {len(content)} selections, at most {MOST_SELECTIONS} per request: send them in parts"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     return content
 
 
 def record(engine: Engine, sent: Sequence[Any], now: datetime) -> SelectionResults:
-    """Check selections and write the good ones, all in one transaction."""
+    """Check selections and write the valid ones in one transaction."""
     checked = [_checked(item, now) for item in sent]
     rows = [row for row in checked if isinstance(row, dict)]
     refused: dict[int, str] = {}
@@ -190,7 +190,7 @@ def record(engine: Engine, sent: Sequence[Any], now: datetime) -> SelectionResul
             results.append(SelectionResult(index=index, status="refused", request_id=row["request_id"], error=error))
         else:
             status: Literal["created", "duplicate"] = "created" if row["request_id"] in created else "duplicate"
-            # Of the same id twice in a batch, the first was created.
+            # If a batch contains an id twice, the first was created.
             created.discard(row["request_id"])
             results.append(SelectionResult(index=index, status=status, request_id=row["request_id"]))
     count = {status: sum(result.status == status for result in results) for status in ("created", "duplicate")}
@@ -206,7 +206,7 @@ def record(engine: Engine, sent: Sequence[Any], now: datetime) -> SelectionResul
 
 
 class SentSelection(BaseModel):
-    """A selection as it is sent. What is left out or null is unknown; the columns' names are taken as well.
+    """A selection as sent. Missing or null fields are unknown; the columns' names are accepted too.
 
     `responseTime` is in ms, `cost` in USD; `timestamp` is ISO 8601 with an offset, or ms since 1970.
     """
@@ -230,7 +230,7 @@ class SentSelection(BaseModel):
 
 
 def _checked(item: Any, now: datetime) -> dict[str, Any] | str:
-    """A row for the table, or why it is none."""
+    """Return a row for the table, or why the selection is rejected."""
     if not isinstance(item, dict):
         return f"it is {type(item).__name__}, not an object with modelId and what else is known"
     row, spelled = dict(_UNKNOWN), dict[str, str]()
@@ -271,7 +271,7 @@ def _instant(value: Any) -> Any:
 
 
 def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> tuple[set[str], dict[int, str]]:
-    """Write rows; gives the request ids that are new, and why rows, by their identity, were refused after all."""
+    """Write rows; return the new request ids, and why the database rejected rows, by their identity."""
     insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
     try:
         with connection.begin_nested():

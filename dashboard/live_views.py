@@ -1,4 +1,4 @@
-"""What the live page shows, read and worked out once for everybody who looks at the same."""
+"""Views of the live page, computed once for all viewers of the same selection."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from tasks.delivery.queries import list_deliveries
 from tasks.optimizer.queries import label, list_optimizations
 
 KEPT_VIEWS = 64
-"""Of ranges, models and teams that somebody looks at."""
+"""Maximum cached views of ranges, models and teams."""
 
 MOST_OPTIMIZATIONS, MOST_DELIVERIES = 12, 20
 MOST_CHOICES = 300
-"""Models or teams in a list to choose from."""
+"""Maximum models or teams in a filter list."""
 
 ACTIONS = {"proposed": ("approve", "reject"), "applied": ("revert",), "observing": ("revert",), "kept": ("revert",)}
 
@@ -52,7 +52,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class _KeptView:
-    """A view, and when working it out began, by the monotonic clock: it cannot know of what came later."""
+    """A view, and the start of its computation by the monotonic clock: it does not contain later data."""
 
     shown: Shown
     began_at: float
@@ -60,17 +60,17 @@ class _KeptView:
 
 @dataclass
 class _Slot:
-    """One view; whoever holds the lock works it out, for all who wait."""
+    """One view; the holder of the lock computes it for all who wait."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     kept: _KeptView | None = None
 
 
 class LiveViews:
-    """The views that somebody looks at, each worked out at most twice per refresh however many look.
+    """Cached views, each computed at most twice per refresh for any number of viewers.
 
-    Who asks first once a view is no longer fresh waits for the new one; who asks meanwhile is given the one that is
-    there, unless that is older than a whole refresh.
+    The first request for a stale view waits for the new one; concurrent requests get the cached one,
+    unless that is older than a full refresh.
     """
 
     def __init__(self, ctx: AppContext) -> None:
@@ -80,7 +80,7 @@ class LiveViews:
         self._keeping = threading.Lock()
 
     def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
-        """The view as of a moment ago, or of right now where it is asked for `anew`."""
+        """Return the cached view, or a new one if requested `anew`."""
         slot = self._slot(chosen)
         requested_at = time.monotonic()
         kept = None if anew else slot.kept
@@ -97,7 +97,7 @@ class LiveViews:
             return slot.kept.shown
 
     def page(self, chosen: Chosen) -> str:
-        """The whole page."""
+        """Return the complete page."""
         shown = self.shown(chosen)
         return render_page(shown.live, shown.sections)
 
@@ -111,7 +111,7 @@ class LiveViews:
 
 
 def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
-    """Everything that the page shows of a range up to `now`, the running minute included."""
+    """Collect the page's data of a range up to `now`, including the current minute."""
     _, document = measured(ctx, chosen, now)
     with reading(ctx.engine) as connection:
         counted_at = connection.scalar(select(ROLLUP_CHECKPOINT.c.rollups_updated_at))
@@ -137,7 +137,7 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
 
 
 def _known(connection: Connection, column: str, now: datetime) -> tuple[str, ...]:
-    """The models or teams of the last month, by name."""
+    """Return the models or teams of the last month, by name."""
     name = ROLLUP.c[column]
     days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= now - timedelta(days=31), name != UNKNOWN
     return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
@@ -159,7 +159,7 @@ def _silences(ctx: AppContext, now: datetime) -> tuple[LiveSilence, ...]:
 
 
 def _optimizations(ctx: AppContext) -> tuple[LiveOptimization, ...]:
-    """What waits for a person first, then the newest."""
+    """Return the optimizations: pending ones first, then the newest."""
     rows = sorted(list_optimizations(ctx.engine), key=lambda row: row.state != "proposed")
     return tuple(
         LiveOptimization(
@@ -170,7 +170,7 @@ def _optimizations(ctx: AppContext) -> tuple[LiveOptimization, ...]:
 
 
 def _deliveries(ctx: AppContext) -> tuple[LiveDelivery, ...]:
-    """The newest, those in trouble first."""
+    """Return the newest deliveries, failing ones first."""
     rows = list_deliveries(ctx.engine)
     rows.sort(key=lambda row: row.state not in ("dead", "uncertain"))
     return tuple(

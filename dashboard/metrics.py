@@ -43,7 +43,7 @@ from tasks.rollups.query import query_rollups_in
 from tasks.rollups.totals import total
 
 WINDOW = timedelta(minutes=15)
-"""Over how much of what was counted last the KPIs are told."""
+"""Length of the latest window that the KPIs cover."""
 MOST_MODELS = 200
 
 router = APIRouter(tags=["health"])
@@ -55,13 +55,13 @@ router = APIRouter(tags=["health"])
     responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}, **problems()},
 )
 def metrics(request: Request, _name: Annotated[str, Depends(requires("read"))]) -> Response:
-    """The numbers for Prometheus. What is unknown is left out."""
+    """Return the metrics for Prometheus. Omits unknown values."""
     registry: CollectorRegistry = request.app.state.metrics
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def measure(app: FastAPI, ctx: AppContext) -> None:
-    """Count the app's requests, and have a registry of its own for /metrics."""
+    """Count the app's requests, and create its own registry for /metrics."""
     registry = app.state.metrics = CollectorRegistry()
     answered = Counter(
         "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
@@ -74,7 +74,7 @@ def measure(app: FastAPI, ctx: AppContext) -> None:
 
 
 class _Numbers(Collector):
-    """What is read from the database when Prometheus asks."""
+    """Metrics that are read from the database on each scrape."""
 
     def __init__(self, ctx: AppContext, intake: Intake, spans: SpanIntake) -> None:
         self._ctx = ctx
@@ -82,11 +82,11 @@ class _Numbers(Collector):
         self._spans = spans
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand: registering asks nothing of the database."""
+        """Return nothing, so that registering does not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The families, from one snapshot."""
+        """Yield the metric families from one snapshot."""
         now = datetime.now(UTC)
         yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
         yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
@@ -123,7 +123,7 @@ class _Numbers(Collector):
 
 
 def _of_models(connection: Connection) -> Metric:
-    """The models that served most; whatever names a router writes, there are no more series than that."""
+    """Return the models with most selections; bounds the number of series, whatever names a router writes."""
     counted = func.sum(ROLLUP.c.count)
     by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
     rows = connection.execute(
@@ -146,7 +146,7 @@ def _of_alerts(connection: Connection) -> Iterator[Metric]:
 
 
 def _by_state(connection: Connection, name: str, description: str, state: Column[Any], states: type[StrEnum]) -> Metric:
-    """How many rows are in each state, those that none is in too."""
+    """Return the number of rows per state, including empty states."""
     rows = connection.execute(select(state, func.count()).group_by(state))
     counts = Counts({row[0]: row[1] for row in rows})
     family = GaugeMetricFamily(f"routewatch_{name}", description, labels=("state",))
@@ -184,7 +184,7 @@ def _counter(name: str, description: str, by_status: dict[str, int]) -> Metric:
 
 
 class _Counting:
-    """The middleware that counts answers by route: the path as it is declared, so that names make no new series."""
+    """Middleware that counts responses by declared route path, so that names create no new series."""
 
     def __init__(self, app: ASGIApp, answered: Counter) -> None:
         self._app = app

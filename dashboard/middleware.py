@@ -1,4 +1,4 @@
-"""Security: the gate before every route, headers on every answer, scopes of routes, and logging in by browser."""
+"""Security: authentication of every route, response headers, scopes of routes, and browser login."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ router = APIRouter(include_in_schema=False)
 
 
 def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
-    """Put the gate before the app, which is going to listen on `host`. Raises TokensNeeded."""
+    """Add authentication to the app, which will listen on `host`. Raises TokensNeeded."""
     tokens = ctx.environment.tokens
     app.state.authenticator = Authenticator(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
     app.add_middleware(_Guard, authenticator=app.state.authenticator)
@@ -41,7 +41,7 @@ def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
 
 
 def requires(scope: str) -> Callable[..., str]:
-    """A dependency: the request's token must be for `scope` (write, read or admin). It gives the person's name."""
+    """Dependency that requires a token with `scope` (write, read or admin) and returns the person's name."""
     needed = TokenScope(scope)
 
     def who(request: Request, _bearer: Annotated[Any, Security(_BEARER)]) -> str:
@@ -57,7 +57,7 @@ def requires(scope: str) -> Callable[..., str]:
 
 @router.get("/login")
 def login_form(request: Request) -> Response:
-    """Where a browser's user enters a token."""
+    """Return the login form."""
     if request.app.state.authenticator.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
     return HTMLResponse(_FORM.format(said=""))
@@ -65,7 +65,7 @@ def login_form(request: Request) -> Response:
 
 @router.post("/login")
 async def log_in(request: Request) -> Response:
-    """Give the browser a session for a token."""
+    """Create a browser session for a token."""
     own: Authenticator = request.app.state.authenticator
     if own.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -89,7 +89,7 @@ async def log_in(request: Request) -> Response:
 
 @router.post("/logout")
 def log_out() -> Response:
-    """Take the browser's session away."""
+    """End the browser's session."""
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
@@ -106,7 +106,7 @@ autocomplete=current-password></label> <button>Log in</button></form></main></ht
 
 
 class _Guard:
-    """The middleware: lets in whom the gate admits, and puts the headers on whatever is answered."""
+    """Middleware that authenticates requests and adds headers to every response."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
@@ -137,7 +137,7 @@ class _Guard:
 
 
 def _refusal(refused: ApiError, scope: Scope, headers: Headers) -> Response:
-    """A person who opens a page without a token is shown where to log in."""
+    """Redirect a browser that opens a page without a token to the login form."""
     opens_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if refused.status is HTTPStatus.UNAUTHORIZED and opens_page and "authorization" not in headers:
         return RedirectResponse("/login", HTTPStatus.SEE_OTHER)

@@ -1,4 +1,4 @@
-"""The monitor: folds, judges and delivers again and again while the page's server runs."""
+"""Monitor: periodically updates rollups, evaluates alerts and delivers while the page's server runs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tasks.rollups.update import update_rollups
 logger = logging.getLogger("routewatch")
 
 SLOWEST_S = 60.0
-"""However often a turn fails, it is tried again after this time."""
+"""Maximum wait before a failed turn is retried."""
 
 STOP_TIMEOUT_S = 10.0
 
 
 class Monitor:
-    """A turn every `monitoring.updateInterval`: fold and watch in one thread, deliver in another that may wait.
+    """Runs every `monitoring.updateInterval`: rollups and alerts in one thread, delivery in another that may wait.
 
-    Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run beside it:
-    what one has done the others find done. After a sleep of the machine the next turn catches up.
+    Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run
+    concurrently without repeating work. After a sleep of the machine the next turn catches up.
     """
 
     def __init__(self, ctx: AppContext) -> None:
@@ -35,25 +35,25 @@ class Monitor:
         self._threads: list[Thread] = []
 
     def start(self) -> None:
-        """Begin, in threads that end with the process."""
+        """Start, in threads that end with the process."""
         for turn in (self.evaluate, self.deliver):
             thread = Thread(target=self._repeat, args=(turn,), name=f"monitor {turn.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def stop(self) -> None:
-        """End after the turns that are under way, or without them where they take too long."""
+        """Stop after the current turns, or without waiting if they take too long."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(STOP_TIMEOUT_S)
 
     def evaluate(self, now: datetime) -> None:
-        """Count what is new, judge what has settled, and queue what is to be told."""
+        """Roll up new selections, evaluate final minutes, and queue notifications."""
         update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
         evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
 
     def deliver(self, now: datetime) -> None:
-        """Send what is due."""
+        """Send due deliveries."""
         log_receipts(deliver_due(self._ctx, now=now))
 
     def _repeat(self, turn: Callable[[datetime], None]) -> None:
@@ -62,8 +62,8 @@ class Monitor:
             try:
                 turn(datetime.now(UTC))
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - a database that is away comes back; the page must not end
+            except Exception as error:  # noqa: BLE001 - an unavailable database comes back; the page must not stop
                 failures += 1
                 log_args = turn.__name__, type(error).__name__, error
-                logger.warning("the monitor's turn to %s failed and is tried again: %s: %s", *log_args)
+                logger.warning("the monitor failed to %s, will retry: %s: %s", *log_args)
             self._stopping.wait(min(SLOWEST_S, self._interval_s * 2 ** min(failures, 10)))

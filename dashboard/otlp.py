@@ -1,4 +1,4 @@
-"""OTLP: spans that OpenTelemetry's exporters send by HTTP become selections."""
+"""OTLP: convert spans that OpenTelemetry exporters send by HTTP to selections."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ LARGEST_UNPACKED_BYTES = 64 * 1024 * 1024
 MOST_SPANS = 20_000
 BODY_TIMEOUT_S = 20.0
 MOST_REQUESTS_AT_ONCE = 8
-"""Being received, waiting or being written; one more is told to come back, so that memory has a bound."""
+"""Maximum requests being received, waiting or being written; further ones get 429, so that memory is bounded."""
 RETRY_AFTER_S = 1
 
 PACKINGS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""Ways of packing a body that are understood, and zlib's number for them."""
+"""Supported content encodings, and zlib's window bits for them."""
 
 
 @dataclass
 class SpanIntake:
-    """What is being taken in, what is remembered of it, and what has become of all of it since the server started."""
+    """Requests in progress, known traces, and totals since the server started."""
 
     ctx: AppContext
     most_at_once: int = MOST_REQUESTS_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
 
     def __post_init__(self) -> None:
-        # One thread, which alone knows the traces: what belongs together may come in any two requests.
+        # A single thread owns the traces: spans of a trace may arrive in different requests.
         self._thread = ThreadPoolExecutor(1, "spans")
         self._requests = 0
         self._settings = source_settings(self.ctx.settings)
@@ -62,13 +62,13 @@ class SpanIntake:
         self.totals: Counter[str] = Counter(dict.fromkeys(("stored", "overhead", "left out", "rejected"), 0))
 
     async def take(self, request: Request, signal: Signal) -> Response:
-        """Take a request's spans or log records in. Raises Refused."""
+        """Ingest a request's spans or log records. Raises ApiError."""
         kind = kind_of(request.headers)
         if kind not in (PROTOBUF, JSON):
             detail = f"the body is of type {kind or 'nothing'!r}: send {PROTOBUF} or {JSON}"
             raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
         if self._requests >= self.most_at_once:
-            detail = f"{self._requests} requests are being taken in already: send this one again after a moment"
+            detail = f"{self._requests} requests are already in progress: send this one again after a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
         self._requests += 1
@@ -76,7 +76,7 @@ class SpanIntake:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s, PACKINGS)
             packing = request.headers.get("content-encoding", "identity")
             loop = asyncio.get_running_loop()
-            # A caller that hangs up does not end the writing: the request counts until it is written.
+            # A caller that disconnects does not stop the write: the request counts until it is written.
             done = loop.run_in_executor(self._thread, self._take, signal, kind, body, packing)
             rejected, message = await asyncio.shield(done)
         finally:
@@ -84,7 +84,7 @@ class SpanIntake:
         return success(request.headers, signal, rejected, message)
 
     def _take(self, signal: Signal, kind: str, body: bytes, packing: str) -> tuple[int, str]:
-        """How many spans were rejected, and why."""
+        """Store spans; return the number rejected, and why."""
         try:
             plain = unpacked(body, packing, LARGEST_UNPACKED_BYTES)
             if kind == PROTOBUF:
@@ -112,20 +112,20 @@ class SpanIntake:
 
 
 def source_settings(settings: Settings) -> SourceSettings:
-    """What the settings say of a source of this kind, the one of its name before others, or nothing."""
+    """Return the settings of a source of this kind, preferring the one named like it, or the defaults."""
     known = [it for it in settings.sources.values() if it.kind is SourceKind.OTEL]
     default = known[0] if known else SourceSettings(kind=SourceKind.OTEL, location="by HTTP")
     return settings.sources.get(NAME, default)
 
 
 def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
-    """A body as it was before it was packed. Raises ValueError, and TooLarge as soon as it is known to be."""
+    """Decompress a body. Raises ValueError, and TooLarge as soon as the limit is exceeded."""
     if packing == "identity":
         return body
     parts: list[bytes] = []
     length = 0
     while body:
-        # What follows a part is copied each time: many small ones would take for ever.
+        # The remaining bytes are copied for each part: many small parts would take forever.
         if len(parts) == _MOST_PARTS:
             raise TooLarge(f"is packed in more than {_MOST_PARTS} parts")
         unpacking = zlib.decompressobj(PACKINGS[packing])
@@ -138,7 +138,7 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
             raise TooLarge(f"has more than {largest_bytes} bytes when it is unpacked")
         if not unpacking.eof:
             raise ValueError(f"is packed with {packing} and breaks off")
-        # gzip may have several parts.
+        # gzip data may have several members.
         body = unpacking.unused_data
     return b"".join(parts)
 
@@ -147,11 +147,11 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
 
 _MOST_REASONS = 5
 _MOST_PARTS = 16
-"""Of gzip; exporters make one."""
+"""Maximum gzip members; exporters send one."""
 
 
 class _Route(APIRoute):
-    """Answers errors as exporters read them."""
+    """Returns errors in the format of exporters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -183,7 +183,7 @@ class Status(BaseModel):
 
 
 class PartialSuccess(BaseModel):
-    """How many spans or log records were rejected for good, as a text of digits, and why."""
+    """Number of permanently rejected spans or log records, as a string of digits, and why."""
 
     rejectedSpans: str | None = None  # noqa: N815 - the protocol's names
     rejectedLogRecords: str | None = None  # noqa: N815
@@ -191,7 +191,7 @@ class PartialSuccess(BaseModel):
 
 
 class Exported(BaseModel):
-    """Everything was taken, but for what `partialSuccess` tells of."""
+    """Everything was accepted, except for what `partialSuccess` reports."""
 
     partialSuccess: PartialSuccess | None = None  # noqa: N815
 
@@ -209,7 +209,7 @@ _EXAMPLE = {
 
 
 def _body(signal: Signal, example: dict[str, Any]) -> dict[str, Any]:
-    """Of the protocol's own messages only the outermost level is described here."""
+    """Schema of only the outermost level of the protocol's messages."""
     outer, inner, items = signal.value
     schema = {"type": "object", "properties": {outer: {"type": "array", "items": {"type": "object"}}}}
     said = {"schema": schema, "example": {outer: [{inner: [{items: [example]}]}]}}
@@ -225,9 +225,9 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 @router.post("/v1/traces", response_model=Exported, responses=_ERRORS, openapi_extra=_body(Signal.TRACES, _EXAMPLE))
 async def post_traces(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
-    """Hand in spans, as OTLP/HTTP: application/x-protobuf or JSON, packed with gzip or not. The answer is in kind.
+    """Send spans as OTLP/HTTP: application/x-protobuf or JSON, optionally compressed. The response has the same type.
 
-    Calls of models become selections, once each however often they are sent; other spans are left out.
+    Model calls become selections, counted once even if sent again; other spans are skipped.
     """
     intake: SpanIntake = request.app.state.span_intake
     return await intake.take(request, Signal.TRACES)
@@ -235,6 +235,6 @@ async def post_traces(request: Request, _name: Annotated[str, Depends(requires("
 
 @router.post("/v1/logs", response_model=Exported, responses=_ERRORS, openapi_extra=_body(Signal.LOGS, {}))
 async def post_logs(request: Request, _name: Annotated[str, Depends(requires("write"))]) -> Response:
-    """Hand in log records, as OTLP/HTTP: of these only evaluations of answers are read."""
+    """Send log records as OTLP/HTTP; only evaluations of answers are read."""
     intake: SpanIntake = request.app.state.span_intake
     return await intake.take(request, Signal.LOGS)

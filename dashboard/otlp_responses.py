@@ -1,4 +1,4 @@
-"""Answers to exporters of OpenTelemetry: in the encoding in which they ask, errors as google.rpc.Status."""
+"""Responses to OpenTelemetry exporters: in the request's encoding, errors as google.rpc.Status."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ PROTOBUF, JSON = "application/x-protobuf", "application/json"
 
 
 def kind_of(headers: Headers) -> str:
-    """The body's media type, without its parameters."""
+    """Return the body's media type without parameters."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def refusal(headers: Headers, status: int, detail: str, more: Mapping[str, str]) -> Response:
-    """An error. Exporters try again after 429, 502, 503 and 504 alone, and wait as Retry-After says."""
+    """Return an error. Exporters retry only after 429, 502, 503 and 504, and respect Retry-After."""
     from google.rpc.status_pb2 import Status  # noqa: PLC0415
 
     return _answer(headers, Status(code=_CODES.get(status, _UNKNOWN), message=detail), status, more)
 
 
 def success(headers: Headers, signal: Signal, rejected: int, message: str) -> Response:
-    """What became of a request: how many spans or log records were rejected, and will not be taken later either."""
+    """Return the result of a request with the number of permanently rejected spans or log records."""
     from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs  # noqa: PLC0415
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as traces  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The page's own routes: the page, its sections anew, and what a person does there."""
+"""Routes of the page: the page, updates of its sections, and its actions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tasks.alerts.silences import SilenceRequest, create_silence, end_silence
 from tasks.optimizer import decisions as decide
 
 LONGEST_BY = 80
-"""What is typed and the name of a token that may stand beside it are together no longer than a name on record."""
+"""Maximum length of a typed name: with a token's name beside it, it still fits the stored column."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -30,7 +30,7 @@ Names = Annotated[list[str], Query()]
 
 
 class _ActionBody(BaseModel):
-    """A person's word."""
+    """A decision."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class _ActionBody(BaseModel):
     note: Annotated[str, Field(max_length=500)] = ""
 
     def attribution(self, request: Request, token: str) -> Attribution:
-        """The word for the record: where tokens are asked for, the name that was typed is of one token's bearer."""
+        """Return the attribution to record: with tokens, it also names the token beside the typed name."""
         is_known = request.app.state.authenticator.is_open or self.by.strip() == token
         return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
 
@@ -50,7 +50,7 @@ class _SilenceBody(_ActionBody):
 
 
 def chosen(range: str = USUAL_RANGE, model: Names = [], team: Names = []) -> Chosen:  # noqa: A002, B006 - the address's own words
-    """What the address says that somebody looks at."""
+    """Return the filter in the URL."""
     return Chosen(range, names(model), names(team))
 
 
@@ -59,13 +59,13 @@ Choice = Annotated[Chosen, Depends(chosen)]
 
 @router.get("/", response_class=HTMLResponse)
 def page(request: Request, choice: Choice, _who: Reader) -> str:
-    """The live page."""
+    """Return the live page."""
     return _views(request).page(choice)
 
 
 @router.get("/live/sections")
 def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = False) -> dict[str, Any]:
-    """Each section with what tells whether it has changed."""
+    """Return each section with its change tag."""
     shown = _views(request).shown(choice, anew=anew)
     return {
         "now": shown.live.now,
@@ -76,7 +76,7 @@ def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = Fal
 
 @router.get("/live.css")
 def live_css(_who: Reader) -> Response:
-    """The style sheet, with its fonts."""
+    """Return the style sheet with its fonts."""
     return Response(live_style(), media_type="text/css", headers={"Cache-Control": "private, max-age=3600"})
 
 
@@ -88,7 +88,7 @@ def decide_on(
     body: _ActionBody,
     who: Admin,
 ) -> dict[str, str]:
-    """Approve or reject a proposal, or take an applied one back."""
+    """Approve or reject a proposal, or revert an applied optimization."""
     ctx: AppContext = request.app.state.ctx
     attribution = body.attribution(request, who)
     match action:
@@ -119,7 +119,7 @@ def end(request: Request, silence_id: int, _body: _ActionBody, who: Admin) -> di
 
 
 def _answer(message: str) -> dict[str, str]:
-    """The message, also under the field's former name until the next release."""
+    """Return the message, also under the field's former name until the next release."""
     return {"message": message, "told": message}
 
 

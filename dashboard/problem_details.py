@@ -1,4 +1,4 @@
-"""Problems: every error answer, as application/problem+json (RFC 9457)."""
+"""Problem details: every error response, as application/problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RETRY_AFTER_S = 5
 
 
 class Problem(BaseModel):
-    """What went wrong. `detail` says what was found, what was expected and what to do."""
+    """An error. `detail` says what was found, what was expected and what to do."""
 
     type: str = "about:blank"
     title: str
@@ -33,7 +33,7 @@ class Problem(BaseModel):
 
 
 class ApiError(RoutewatchError):
-    """A request that is answered with an error status; `closes` the connection where its body was not read."""
+    """A request that gets an error status; `closes` the connection if its body was not read."""
 
     def __init__(
         self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None, *, closes: bool = False
@@ -44,23 +44,23 @@ class ApiError(RoutewatchError):
 
 
 _MEANINGS: dict[int, str] = {
-    400: "The body is no JSON",
+    400: "The body is not JSON",
     401: "No valid token",
-    403: "The token is not for this, or the request comes from another site",
-    404: "It is not there",
+    403: "The token lacks the scope, or the request comes from another site",
+    404: "Not found",
     408: "The body took too long",
-    409: "It is in no state for this",
+    409: "Its state does not allow this",
     413: "The body is too large",
-    415: "The body is of another type",
-    421: "The server is asked for by a name that it does not have",
+    415: "The body has an unsupported type",
+    421: "The request's host name is not the server's",
     422: "A parameter or the body is not as documented",
-    429: "Too much at once; Retry-After says when to try again",
-    503: "The database cannot be used for now, or has nothing yet",
+    429: "Too many requests at once; Retry-After says when to retry",
+    503: "The database is unavailable, or has no data yet",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What a route may answer besides success, for its `responses`; what every route may is among it."""
+    """Return the error responses of a route, for its `responses`, including those of every route."""
     return {
         status: {
             "description": _MEANINGS[status],
@@ -71,15 +71,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """One answer."""
+    """Return one response."""
     said = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
     return Response(orjson.dumps(said.model_dump()), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def respond_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
-    """Have every error of the app answered as a problem, and Problem known to its OpenAPI document.
+    """Return every error of the app as a problem, and add Problem to its OpenAPI document.
 
-    `named`: what that refers to beside, and no route declares.
+    `named`: further models that the document refers to and no route declares.
     """
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(RoutewatchError, of_the_family)
@@ -102,9 +102,9 @@ def respond_with_problems(app: FastAPI, *named: type[BaseModel]) -> None:
 
 
 def of_the_family(_request: Request, error: Exception) -> Response:
-    """The answer to an error of the family: what is for the keeper of the server goes to its log alone."""
+    """Return the response to a RoutewatchError; details for the administrator only go to the log."""
     if isinstance(error, (DatabaseUnavailable, SchemaOutdated)):
-        # Where the database is, is for its keeper; whoever asks is told that it is away.
+        # Only the administrator may see the database's address; the response says that it is unavailable.
         logger.warning("a request could not be answered: %s", error)
         headers = {"Retry-After": str(RETRY_AFTER_S)}
         return problem(503, "the database cannot be used for now: the server's log says why; try again later", headers)
@@ -137,5 +137,5 @@ def _http(_request: Request, error: Exception) -> Response:
 
 def _unforeseen(_request: Request, error: Exception) -> Response:
     logger.error("a request failed", exc_info=error)
-    # It is answered outside of the guard, which gives every other answer its headers.
+    # This response bypasses the middleware that adds headers to all others.
     return problem(500, "the server failed: its log says why", HEADERS)

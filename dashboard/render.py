@@ -1,4 +1,4 @@
-"""The live page: what a view of right now shows, as sections of HTML that the browser takes one by one."""
+"""Render the live page as HTML sections that the browser updates one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RANGES: Mapping[str, tuple[str, timedelta]] = {
     "7d": ("7 days", timedelta(days=7)),
     "30d": ("30 days", timedelta(days=30)),
 }
-"""What can be looked at: by its name in the address, what people read and how long it is."""
+"""Ranges: label and length by name in the URL."""
 
 SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "deliveries")
 SECTION_MOST_ROWS = 50
@@ -40,12 +40,12 @@ _SPARKS = {
     "Requests": "count",
     "Spend": "cost_usd",
 }
-"""Which number of the timeline is drawn in the tile of which label."""
+"""Number of the timeline in each tile's sparkline, by tile label."""
 
 
 @dataclass(frozen=True)
 class LiveAlert:
-    """An alert that is not over."""
+    """An open alert."""
 
     id: int
     rule: AlertRule
@@ -60,7 +60,7 @@ class LiveAlert:
 
 @dataclass(frozen=True)
 class LiveSilence:
-    """A silence that is not over; NULL rule or subject: every one."""
+    """A current silence; NULL rule or subject: every one."""
 
     id: int
     rule: str | None
@@ -72,7 +72,7 @@ class LiveSilence:
 
 @dataclass(frozen=True)
 class LiveOptimization:
-    """An optimization, with what a person can do about it: any of approve, reject, revert."""
+    """An optimization with the possible actions: any of approve, reject, revert."""
 
     id: int
     label: str
@@ -93,7 +93,7 @@ class LiveDelivery:
 
 @dataclass(frozen=True)
 class Live:
-    """All that the page shows: a report of the range up to now, and what is open beside it."""
+    """Data of the page: a report of the range up to now, and the open alerts, silences and optimizations."""
 
     document: PerformanceReport
     now: datetime
@@ -111,7 +111,7 @@ class Live:
 
 
 def render_sections(live: Live) -> dict[str, str]:
-    """The inside of each of SECTIONS, as HTML."""
+    """Render the content of each of SECTIONS as HTML."""
     document = readable(live.document)
     show = Formats(document.locale, document.period.zone)
     view = capped(view_of(document), SECTION_MOST_ROWS)
@@ -124,17 +124,17 @@ def render_sections(live: Live) -> dict[str, str]:
 
 
 def render_page(live: Live, sections: Mapping[str, str]) -> str:
-    """The whole page with its sections filled in."""
+    """Render the complete page with its sections."""
     return fill("live.html.j2", live=live, sections=sections, ranges=RANGES, hashes=hashes(sections))
 
 
 def live_style() -> str:
-    """The page's style sheet, fonts and all."""
+    """Return the page's style sheet including fonts."""
     return web_faces() + style("look.css", "dashboard.css", "live.css")
 
 
 def hashes(sections: Mapping[str, str]) -> dict[str, str]:
-    """What tells whether a section has changed."""
+    """Return a section's change tag."""
     return {name: hashlib.sha256(html.encode()).hexdigest()[:16] for name, html in sections.items()}
 
 
@@ -146,7 +146,7 @@ def _section_of(view: View) -> Mapping[str, Section | None]:
 
 
 def _sparks(document: PerformanceReport) -> dict[str, str]:
-    """The points of a small line by tile label; nothing where fewer than two are known."""
+    """Return a sparkline's points by tile label; omits tiles with fewer than two known values."""
     lines = {
         label: _line([getattr(point, name) for point in document.charts.timeline]) for label, name in _SPARKS.items()
     }

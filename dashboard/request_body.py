@@ -1,6 +1,6 @@
-"""Bodies: read whole, but never more than there may be of them, nor for longer than they may take.
+"""Request bodies: read completely, within limits on size and time.
 
-Where one is refused, its sender may still be sending: see Lingering.
+The sender of a refused body may still be sending: see Lingering.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LINGERS_BYTES = 32 * 1024 * 1024
 
 
 async def read_body(request: Request, largest_bytes: int, timeout_s: float, packings: Collection[str] = ()) -> bytes:
-    """The body, still packed. Raises Refused (408, 413, 415) as soon as it is known to be too slow or too large.
+    """Return the body, still compressed. Raises ApiError (408, 413, 415) as soon as it is too slow or too large.
 
-    Or packed in another way than one of `packings`.
+    Also if its encoding is none of `packings`.
     """
     packed = request.headers.get("content-encoding", "identity")
     if packed != "identity" and packed not in packings:
@@ -46,9 +46,9 @@ async def read_body(request: Request, largest_bytes: int, timeout_s: float, pack
 
 
 class Lingering:
-    """A request's `receive` and `send` that read and forget what is left of the body after an answer that closes.
+    """A request's `receive` and `send` that discard the rest of the body after a response that closes.
 
-    A connection that is closed while its caller is sending is reset, and the answer lost with it.
+    Closing a connection while its caller is sending resets it and loses the response.
     """
 
     def __init__(self, receive: Receive, send: Send) -> None:

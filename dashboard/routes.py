@@ -15,13 +15,13 @@ from models.context import AppContext
 
 
 def add_to(app: FastAPI, ctx: AppContext, host: str) -> None:
-    """Add the routes, the gate before all of the app's routes, and what they need. Raises TokensNeeded."""
+    """Add the routes, authentication of all the app's routes, and their dependencies. Raises TokensNeeded."""
     app.state.intake = Intake(ctx)
     app.state.span_intake = SpanIntake(ctx)
     app.state.summaries = Summaries(ctx)
     for routes in (ingest.router, otlp.router, summary.router, api.router, health.router, metrics.router):
         app.include_router(routes)
     security.protect(app, ctx, host)
-    # Added last, it is the outermost, and counts what the gate refuses too.
+    # Added last, it is the outermost, and counts rejected requests too.
     metrics.measure(app, ctx)
     respond_with_problems(app, SentSelection, Status)

@@ -1,4 +1,4 @@
-"""Headers: what every answer bears, so that a browser does nothing with it that is not meant."""
+"""Security headers of every response, which restrict what a browser does with it."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""What an answer bears, unless its route says otherwise."""
+"""Headers of a response, unless its route overrides them."""

@@ -1,4 +1,4 @@
-"""Connections: how the page's server listens, and for how long it waits for a request to begin."""
+"""Server configuration: how the page's server listens, and how long it waits for a request's head."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5
-"""How long answers that are under way may still take when the server is told to end."""
+"""How long current responses may take after the server is asked to stop."""
 
 
 def config_of(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Config:
-    """What a server of the app runs with."""
+    """Return the configuration of a server of the app."""
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         http=ImpatientProtocol,
-        # It logs as everything else does, instead of in a way of its own.
+        # It uses our log configuration instead of its own.
         log_config=None,
         log_level="warning",
         server_header=False,
@@ -29,10 +29,10 @@ def config_of(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> uvicorn.C
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection whose next request's head is not there in time.
+    """Closes a connection whose next request's head does not arrive in time.
 
-    uvicorn gives up a connection that rests between requests, but waits for ever for the first request, or for the rest
-    of a head: as many connections as there may be could be held by somebody who sends a letter now and then.
+    uvicorn closes a connection that is idle between requests, but waits forever for the first request, or for the rest
+    of a head: a client that sends a byte now and then could hold all connections.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Summary: the product document's generateSummary over a range up to now, kept ready for whoever asks."""
+"""Summary: the product document's generateSummary over a range up to now, cached."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.totals import Totals, totals_by
 
 CHECKED_EVERY_S = 1.0
-"""How often it is looked whether a kept answer is still what would be answered."""
+"""How often a cached response is checked for changes."""
 RESTS_FOR = 10.0
-"""An answer is made anew at most so many times as seldom as making it takes: a tenth of a processor at most."""
+"""Minimum time between computations, in multiples of their duration: at most a tenth of a processor."""
 STALEST_S = 15.0
-"""An older answer is not given while a new one is made; whoever asks waits."""
+"""Maximum age of a cached response; older ones are not served, and requests wait for the new one."""
 MOST_KEPT = 64
 MOST_AWAITED = 16
 RETRY_AFTER_S = 2
@@ -70,7 +70,7 @@ class ModelSummary(ResponseModel):
 
 
 class Summary(ResponseModel):
-    """The product document's summary, with what tells how far it can be believed."""
+    """The product document's summary, with its coverage and freshness."""
 
     overview: Overview
     model_performance: dict[str, ModelSummary]
@@ -83,12 +83,12 @@ class Summary(ResponseModel):
     freshness: Freshness
     notes: tuple[str, ...]
     generated_at: datetime
-    """An answer may be some seconds old: a new one is made while it is given."""
+    """Time of computation. A response may be some seconds old: it is served while a new one is computed."""
 
 
 @dataclass
 class _KeptSummary:
-    """An answer as bytes, and what the rollups were when it was made."""
+    """A response as bytes, and the rollups' state when it was computed."""
 
     content: bytes
     data_state: tuple[Any, ...]
@@ -98,7 +98,7 @@ class _KeptSummary:
 
 
 class Summaries:
-    """The answers that were asked for lately; of each, one is made at a time, and all in one thread."""
+    """Recently requested responses; each is computed once at a time, and all in one thread."""
 
     def __init__(self, ctx: AppContext) -> None:
         self._ctx = ctx
@@ -107,7 +107,7 @@ class Summaries:
         self._being_made: dict[Chosen, asyncio.Task[_KeptSummary]] = {}
 
     async def content(self, requested: Chosen) -> bytes:
-        """The summary as JSON. Raises Refused where too many others are waited for, or what making it raises."""
+        """Return the summary as JSON. Raises ApiError if too many are being computed, or the error of computing it."""
         kept, now_s = self._kept.get(requested), time.monotonic()
         if kept is not None:
             self._kept.move_to_end(requested)
@@ -116,13 +116,13 @@ class Summaries:
         task = self._being_made.get(requested)
         if task is None:
             if len(self._being_made) >= MOST_AWAITED:
-                detail = f"{len(self._being_made)} other summaries are being made: ask again after a moment"
+                detail = f"{len(self._being_made)} other summaries are being computed: try again after a moment"
                 raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
             task = self._being_made[requested] = asyncio.create_task(self._make(requested, kept))
             task.add_done_callback(_log_failure)
         if kept is not None and now_s - kept.checked_at_s < STALEST_S:
             return kept.content
-        # Whoever hangs up does not end the making for the others.
+        # A caller that disconnects does not stop the computation for others.
         return (await asyncio.shield(task)).content
 
     async def _make(self, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
@@ -153,14 +153,14 @@ async def get_summary(
     model: Annotated[list[Name], Query(max_length=MOST_NAMES, description="These models only")] = _NONE,
     team: Annotated[list[Name], Query(max_length=MOST_NAMES, description="These teams only")] = _NONE,
 ) -> Response:
-    """What the router did over a range up to now: overview, models, trends, recommendations."""
+    """Return a summary of a range up to now: overview, models, trends, recommendations."""
     summaries: Summaries = request.app.state.summaries
     requested = Chosen(range, names(model), names(team))
     return Response(await summaries.content(requested), media_type="application/json")
 
 
 def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
-    """The kept answer where it still holds or was made a moment ago, else a new one."""
+    """Return the cached response if it is current or recent, else compute a new one."""
     began_s, now = time.monotonic(), datetime.now(UTC)
     data_state = _data_state(ctx, now)
     if kept is not None and (kept.data_state == data_state or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
@@ -172,7 +172,7 @@ def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _K
 
 
 def summarize(ctx: AppContext, requested: Chosen, now: datetime) -> Summary:
-    """The summary up to `now`, the running minute included."""
+    """Compute the summary up to `now`, including the current minute."""
     material, document = measured(ctx, requested, now)
     summary = document.summary
     return Summary(
@@ -225,7 +225,7 @@ def _known(totals: Totals, added: str, over: str) -> float | None:
 
 
 def _data_state(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
-    """What an answer follows from: as long as it is the same, so is the answer."""
+    """Return the state that a response depends on: while it is the same, so is the response."""
     with reading(ctx.engine) as connection:
         state = read_known_checkpoint(connection)
     minute = floor_to(Level.MINUTE, now, "UTC")
@@ -236,6 +236,6 @@ def _data_state(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
 
 
 def _log_failure(task: asyncio.Task[_KeptSummary]) -> None:
-    """Nobody may be waiting for what was made; why it was not is told all the same."""
+    """Log the error of a computation, even if no request waits for it."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("a summary could not be made: %s: %s", type(error).__name__, error)
+        logger.warning("could not compute a summary: %s: %s", type(error).__name__, error)

@@ -1,4 +1,4 @@
-"""What somebody looks at, and what the router did there."""
+"""Filter of a view, and the report material of its selections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ USUAL_RANGE = "24h"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A range up to now, and the models and teams; none is all. Raises UsageError for what is no range."""
+    """A range up to now, and models and teams; empty is all. Raises UsageError for an unknown range."""
 
     range: str = USUAL_RANGE
     models: tuple[str, ...] = ()
@@ -31,16 +31,16 @@ class Chosen:
 
     def __post_init__(self) -> None:
         if self.range not in RANGES:
-            raise UsageError(f"{self.range!r} is no range; expected one of {', '.join(RANGES)}")
+            raise UsageError(f"unknown range {self.range!r}; expected one of {', '.join(RANGES)}")
 
 
 def names(given: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, without the empty one that means all."""
+    """Return each name once, without the empty one that means all."""
     return tuple(sorted({name for name in given if name}))
 
 
 def measured(ctx: AppContext, chosen: Chosen, now: datetime) -> tuple[ReportMaterial, PerformanceReport]:
-    """The performance report of what is chosen up to `now`, the running minute included, and what it is made of."""
+    """Build the performance report of the filter up to `now`, including the current minute, and its material."""
     end = floor_to(Level.MINUTE, now, "UTC") + timedelta(minutes=1)
     period = Period(end - RANGES[chosen.range][1], end, ctx.settings.timezone)
     filters = Filters(models=chosen.models, teams=chosen.teams)

@@ -8,7 +8,7 @@ from models.documents import Document
 
 
 def file_stem(document: Document, report_id: int | None = None) -> str:
-    """A file name that tells a report by its kind, template and period alone: nothing in it comes from data."""
+    """Return a report's file name from its kind, template and period: nothing in it comes from data."""
     start = document.period.start.astimezone(ZoneInfo(document.period.zone))
     stamp = f"{start:%Y-%m-%dT%H%M}" if document.kind in ("hourly", "custom") else f"{start:%Y-%m-%d}"
     unique = f"-{report_id}" if report_id is not None and document.kind == "custom" else ""

@@ -23,7 +23,7 @@ from reports.charts.style import (
 
 
 class Bar(NamedTuple):
-    """A horizontal bar; of what is unknown there is no bar, and the text says so."""
+    """A horizontal bar; an unknown value has no bar, and the text says so."""
 
     name: str
     value: float | None

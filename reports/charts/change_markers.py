@@ -37,7 +37,7 @@ def change_marks(document: Document, x: Any, at_px: int, width: int) -> list[Lay
 
 
 def marks_of(document: Document) -> list[Mark]:
-    """By time, when in the period each optimization changed the config, and when it was taken back."""
+    """Return by time when in the period each optimization changed the config, and when it was reverted."""
     marks: list[Mark] = []
     for trial in trials_of(document.config_changes):
         times = sorted({change.applied_at for change in trial.changes})
@@ -67,7 +67,7 @@ class _Name:
 
     @property
     def text(self) -> str:
-        """The changes' names, or how many they are where there is no room on either side of the mark."""
+        """Return the changes' names, or their number if neither side of the mark has room."""
         names = ", ".join(text for _, text in self.marks)
         room = max(self.first_px, self.plot_px - self.first_px)
         if len(self.marks) <= _MOST_NAMES and _width_px(names) < room:
@@ -76,7 +76,7 @@ class _Name:
 
     @property
     def before(self) -> bool:
-        """Whether there is no room for it behind its mark: beyond the plot are the names of the lines."""
+        """Return whether the label does not fit behind its mark: the lines' names are beyond the plot."""
         return self.first_px + _width_px(self.text) > self.plot_px
 
     @property

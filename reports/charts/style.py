@@ -1,4 +1,4 @@
-"""What all charts share: colours that colour-blind readers tell apart, the font, sizes, and small layers."""
+"""Shared chart style: colours that colour-blind readers can distinguish, the font, sizes, and small layers."""
 
 from __future__ import annotations
 

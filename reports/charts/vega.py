@@ -77,7 +77,7 @@ class _Process:
     def _pipes(self) -> tuple[IO[str], IO[str]]:
         if self._process is None:
             command, pipe = [sys.executable, "-m", "reports.charts.vega"], subprocess.PIPE
-            # In a session of its own: Ctrl-C is for whoever started it, and its input ends with them.
+            # In its own session: Ctrl-C is for its parent, and its input ends with the parent.
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)  # noqa: S603 - our own
         assert self._process.stdin is not None  # noqa: S101 - they are pipes
         assert self._process.stdout is not None  # noqa: S101

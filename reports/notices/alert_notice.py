@@ -44,7 +44,7 @@ def alert_sentence(alert: AlertNotification, message: AlertMessage) -> str:
 
 
 def dead_sentence(delivery: DeadLetter) -> str:
-    """What was given up, to whom, after how many attempts, and what was answered last."""
+    """Return a dead letter's content, recipient, number of attempts, and last response."""
     attempts = f"{delivery.attempts:,} {'attempt' if delivery.attempts == 1 else 'attempts'}"
     what, answer = _name(delivery.what), kept_to_itself(delivery.answer) or "no answer"
     return (

@@ -9,7 +9,7 @@ from reports.text.labels import MARKS
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that is told. `word` is its state; colour and mark follow from `tone`."""
+    """One item of a notice. `word` is its state; colour and mark follow from `tone`."""
 
     tone: str
     word: str

@@ -14,7 +14,7 @@ DASHBOARD_MOST_ROWS = 50
 
 
 def render_dashboard(document: Document, *, refresh_s: int = 60) -> str:
-    """A complete page in light and dark; the browser loads it anew every `refresh_s` seconds."""
+    """Render a complete page in light and dark; the browser reloads it every `refresh_s` seconds."""
     document = readable(document)
     return fill(
         "dashboard.html.j2",

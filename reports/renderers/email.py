@@ -133,7 +133,7 @@ def _attached_text(document: Document) -> str:
 
 
 def _shortened(view: View, rows: int) -> View:
-    """The view with at most `rows` of everything that comes in any number; what is left out is told."""
+    """Return the view with at most `rows` entries of every table and list; notes say what is omitted."""
 
     def shorten(block: Block) -> tuple[Block, ...]:
         match block:
@@ -192,7 +192,7 @@ _SECTIONS = (
     "overview", "changed", "found", "done", "applied", "charts", "models", "groups", "savings", "baselines", "budget",
     "money", "alerts", "notes",
 )  # fmt: skip
-"""A mail leaves the trends' tables to the PDF, for the tiles tell of the changes, and the config's history."""
+"""Sections of a mail. Only the PDF has the trends' tables, as the tiles show the changes, and the config's history."""
 
 
 def _kept(table: Table) -> list[int]:

@@ -65,7 +65,7 @@ def _is_large(value: object) -> bool:
 
 
 def _loaded(part: BaseModel, names: set[str] | None = None) -> Any:
-    """Plain values, with null for what is no number."""
+    """Return plain values, with null for NaN and infinities."""
     return json.loads(part.model_dump_json(by_alias=True, include=names))
 
 

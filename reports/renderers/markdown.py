@@ -1,4 +1,4 @@
-"""The report in Markdown: short, for whoever looks at a run."""
+"""The report in Markdown: short, for the page of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the PDF's structure lacks as it comes from the renderer, for whoever has it read aloud (PDF/UA-1).
+"""Complete the PDF's structure from the renderer, for screen readers (PDF/UA-1).
 
 The renderer leaves out which cells a table's heads are of, takes what stands at the head and foot of each page for
 content, and keeps elements for what is decoration.
@@ -47,7 +47,7 @@ def _is_in_head(cell: Any, pdf: pydyf.PDF) -> bool:
 
 
 def _kids(element: Any) -> list[bytes]:
-    """The elements within one; what is no reference is content of the page."""
+    """Return an element's children; anything but a reference is page content."""
     return [kid for kid in element.get("K", ()) if isinstance(kid, bytes)]
 
 

@@ -90,7 +90,7 @@ def _recommendations(document: Document, show: Formats) -> list[dict[str, Any]]:
 
 
 def _decide(shown_text: Action) -> str:
-    """For whoever shows the text alone."""
+    """Return the text for receivers that show only text."""
     return (
         f" {shown_text.decide}: {shown_text.link}"
         if shown_text.link

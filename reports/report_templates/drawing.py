@@ -25,7 +25,7 @@ WIDE_CHARTS = frozenset({ChartName.TIMELINE, ChartName.HEATMAP})
 _ORDER = (ChartName.TIMELINE, ChartName.DISTRIBUTION, ChartName.COMPARISON, ChartName.HEATMAP)
 
 _drawing = Lock()
-"""Altair keeps what it is told in the process, not in the thread: of two that draw at once one would fail."""
+"""Altair's options are per process, not per thread: of two concurrent renderings one would fail."""
 
 
 def draw(document: Document, layout: Layout = "page") -> tuple[Chart, ...]:

@@ -1,4 +1,4 @@
-"""Which templates there are: the one place that tells a document's template by its type."""
+"""Registry of the templates: the only place that maps a document's type to its template."""
 
 from __future__ import annotations
 

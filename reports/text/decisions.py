@@ -35,7 +35,7 @@ def link_to(address: str | None) -> str:
 
 
 def decide_text(item: Recommendation) -> str:
-    """What to click on, or where there is no address, what to type; empty where nothing is to be decided."""
+    """Return the link to decide with, or without an address the command; empty if there is nothing to decide."""
     number = number_of(item.optimization_id)
     if link_to(item.decide_url):
         return f"Decide on {number}" if number else "Decide"

@@ -169,7 +169,7 @@ class Formats:
         return f"known for {self._percent(share, 0)}"
 
     def interval(self, interval: Interval | None, show: str) -> str:
-        """The bounds as "low to high" by the named method of this class, or empty where they cannot be told."""
+        """Return the bounds as "low to high" by the named method of this class, or empty if unknown."""
         if interval is None or interval.low is None or interval.high is None:
             return ""
         one: Any = getattr(self, show)

@@ -16,7 +16,7 @@ _WORST_FIRST = (KpiState.CRITICAL, KpiState.WARNING, KpiState.OFF_TARGET)
 
 
 def spend_clause(document: PerformanceReport | CostReport, show: Formats) -> str:
-    """What was spent; where that changed beyond chance by how much, and why as far as it can be told."""
+    """Return the spend; if it changed significantly, also the change, and its cause if known."""
     count = document.selection_count
     requests = f"{show.count(count)} {'request' if count == 1 else 'requests'}"
     spent, coverage = document.spent_usd, document.coverage.cost
@@ -94,7 +94,7 @@ def waiting_clause(document: Document, waiting: int, show: Formats) -> str:
 
 
 def _per_time(usd: float, document: Document, show: Formats) -> str:
-    """An amount over the period as one a month or a day; a part of a week is no month."""
+    """Return an amount over the period as one per month or day; part of a week does not give a month."""
     days = (document.period.end - document.period.start) / timedelta(days=1)
     if days >= 6.9:  # noqa: PLR2004 - a week whose clocks were put forward is an hour short
         return f"{show.rough_money(usd * DAYS_PER_MONTH / days)} a month"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 KPI_LABELS = {name: kpi.label for name, kpi in KPIS.items()}
 
 METRICS_OF_KPI = {name: kpi.metric_names for name, kpi in KPIS.items()}
-"""Under which names a trend tells of a KPI: the summary's name first."""
+"""Names of a KPI's trend: the summary's name first."""
 
 SPEND_METRICS = ("totalCost", "totalSpent")
 
@@ -35,7 +35,7 @@ TONES = {
 DIRECTION_TONES = {Direction.BETTER: "good", Direction.WORSE: "critical"}
 
 MARKS = {"good": "✓", "off": "◆", "warning": "▲", "critical": "■", "unknown": "–", "plain": ""}
-"""A shape for each tone, so that no state is told by colour alone."""
+"""A shape for each tone, so that colour is never the only sign of a state."""
 
 
 _NUMBER_WORDS = (
@@ -67,7 +67,7 @@ def metric_change(metric: str, change: float, show: Formats) -> str:
 
 
 def bounds_text(metric: str, change: Interval | None, show: Formats) -> str:
-    """A difference's bounds as "low to high", in the metric's unit; empty where they cannot be told."""
+    """Return a difference's bounds as "low to high", in the metric's unit; empty if unknown."""
     if change is None or change.low is None or change.high is None:
         return ""
     return f"{metric_change(metric, change.low, show)} to {metric_change(metric, change.high, show)}"

@@ -8,7 +8,7 @@ from reports.text.formatting import Formats
 from reports.text.labels import COMPARED
 
 _ALL_BUT_ALONE = 0.8
-"""From this part of a change on, a cause is told as its cause and not as most of it."""
+"""Minimum part of a change for a cause to be reported as its cause, not as most of it."""
 
 
 def because(cause: SpendCause) -> str:

@@ -25,5 +25,5 @@ def trend_sentence(trend: Trend, show: Formats) -> str:
 
 
 def is_noteworthy(trend: Trend) -> bool:
-    """Whether it tells of a change beyond chance."""
+    """Return whether the trend is statistically significant."""
     return trend.direction not in (Direction.SAME, Direction.UNKNOWN)

@@ -58,7 +58,7 @@ class Trial:
         return self.changes[0].estimated_savings_usd
 
     def settings(self, show: Formats) -> tuple[str, ...]:
-        """Each key with the value before and after; taking back is not told of again."""
+        """Return each key with the value before and after; omits reverts."""
         firsts = {change.key: change for change in reversed(self.changes)}
         return tuple(config_change_text(change, show) for change in reversed(firsts.values()))
 
@@ -73,7 +73,7 @@ def trials_of(applied: Iterable[AppliedOptimization]) -> tuple[Trial, ...]:
 
 
 def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
-    """The optimizations of which a change can be drawn; none where no chart is wanted or nothing was served.
+    """Return the optimizations whose change can be plotted; none without charts or selections.
 
     A summary draws no guards.
     """

@@ -53,7 +53,7 @@ class Table:
     """`total` is how many rows there are to show, of which `rows` may be the first few.
 
     `as_text` are the rows as sentences, for a channel that has no columns. `shares` are the columns' widths in percent,
-    where a channel must be told them.
+    for channels that need them.
     """
 
     name: str

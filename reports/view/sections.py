@@ -134,7 +134,7 @@ def action_blocks(document: Document, show: Formats) -> tuple[Block, ...]:
 def trend_blocks(document: Document, trends: tuple[Trend, ...], show: Formats) -> tuple[Block, ...]:
     """A table for each earlier period, in detail with a sentence for each number.
 
-    The summary keeps to the one that the tiles tell of, and a week to the period before: both are one.
+    The summary only has the one in the tiles, and a week only the period before: both are the same.
     """
     if not trends:
         return (Text("There is no earlier period to compare with.", "unknown"),)
@@ -218,7 +218,7 @@ def chart_blocks(document: Document) -> tuple[Block, ...]:
 
 
 def trends_table(trends: Iterable[Trend], compared_with: str, show: Formats) -> Table:
-    """Every headline number against one earlier period; told are those that changed beyond chance."""
+    """Compare every headline number with one earlier period; the text lists the significant changes."""
     against = [trend for trend in trends if trend.compared_with == compared_with]
     rows = [
         (

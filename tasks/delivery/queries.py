@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Row, Select, func, select
 from models.database import reading
 from models.schema import DELIVERY, DELIVERY_ATTEMPT, MESSAGE, REPORT
 
-_MESSAGES = {"alerts": "alerts", "deadDeliveries": "notice of deliveries given up", "sample": "sample"}
+_MESSAGES = {"alerts": "alerts", "deadDeliveries": "notice of dead letters", "sample": "sample"}
 
 
 def with_contents() -> Select[Any]:

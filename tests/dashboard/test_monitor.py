@@ -88,7 +88,7 @@ def test_it_continues_after_a_failed_cycle(
         monitor.stop()
     assert counted(sqlite_engine) == 200
     [reported] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
-    assert reported == "the monitor's turn to evaluate failed and is tried again: OSError: the disk is away"
+    assert reported == "the monitor failed to evaluate, will retry: OSError: the disk is away"
 
 
 def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:

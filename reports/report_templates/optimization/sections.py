@@ -127,7 +127,7 @@ def _baselines(document: OptimizationReport, show: Formats) -> tuple[Block, ...]
 
 
 def routing_text(baselines: Baselines, show: Formats) -> Text:
-    """Whether the router beats chance, or that it cannot be told and why."""
+    """Return whether the router beats random routing, or why that cannot be determined."""
     gained = baselines.accuracy_gained
     if gained is None or gained.low is None or gained.high is None:
         reason = baselines.reason or "too little is known of the models' accuracy"
@@ -149,7 +149,7 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
 
 
 def clauses(document: OptimizationReport, show: Formats) -> list[str]:
-    """What was kept and taken back, what that saved, and what waits; of nothing the worst KPI."""
+    """Return the kept and reverted changes, their savings, and pending ones; without any, the worst KPI."""
     parts = [_judged(document), _measured(document, show), waiting_clause(document, document.summary.waiting, show)]
     if any(parts):
         return parts
@@ -157,7 +157,7 @@ def clauses(document: OptimizationReport, show: Formats) -> list[str]:
 
 
 def _judged(document: OptimizationReport) -> str:
-    """How many changes were kept, taken back, or are still under observation."""
+    """Return how many changes were kept, reverted, or are still under observation."""
     summary = document.summary
     parts: list[str] = []
     for count, one, many in (

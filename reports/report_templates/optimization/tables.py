@@ -124,7 +124,7 @@ def _money(interval: Interval | None, show: Formats) -> str:
 
 
 def history_table(entries: tuple[ConfigHistoryEntry, ...], show: Formats) -> Table:
-    """Every change of the router's config by anybody; what was taken back says so."""
+    """Return every change of the router's config by anyone; reverted ones are marked."""
     rows = [
         (
             Cell(show.instant(entry.changed_at)),

@@ -52,7 +52,7 @@ _WHOLE_FROM = 10
 
 
 def is_unusual(point: VolumePoint) -> bool:
-    """Whether a count lies outside of what is usual, beyond chance."""
+    """Return whether a count deviates significantly from the baseline."""
     expected = point.usual
     if expected is None or expected.low is None or expected.high is None:
         return False
@@ -265,7 +265,7 @@ def _has_movers(document: UsageReport) -> bool:
 
 
 def _has_week(document: UsageReport) -> bool:
-    """Of a single day the timeline tells as much."""
+    """Return whether the hours span several days; the timeline shows a single day."""
     return len({hour.weekday for hour in document.hours_of_week}) > 1
 
 

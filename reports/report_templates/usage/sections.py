@@ -37,7 +37,7 @@ def sections(document: UsageReport, show: Formats) -> list[Section]:
 
 
 def _charts(document: UsageReport) -> tuple[Block, ...]:
-    """Two pages leave out who asked, which the tables beside tell with bars of their own."""
+    """Omit the requesters' charts in the summary, whose tables have their own bars."""
     blocks = chart_blocks(document)
     if document.depth == "detailed":
         return blocks

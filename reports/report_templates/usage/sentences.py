@@ -9,7 +9,7 @@ from reports.text.formatting import Formats, sign
 from reports.text.labels import number_text
 
 _CARRIES = 0.5
-"""What makes at least so much of a change is told as where it comes from."""
+"""Minimum part of a change for a contributor to be reported as its source."""
 
 
 def compared_text(document: UsageReport) -> str:

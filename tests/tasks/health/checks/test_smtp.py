@@ -35,7 +35,7 @@ def test_a_mail_server_that_would_take_mail_gets_none(sqlite_engine: Engine, tmp
     [
         (None, "none", ("cannot reach", "start the server")),
         (lambda line, _over: line.sendall(b"220 here\r\n"), "tls", ("WRONG_VERSION", "SMTP_SECURITY to starttls")),
-        (lambda line, _over: line.sendall(b"554 go away\r\n"), "none", ("554 go away", "ask whoever runs")),
+        (lambda line, _over: line.sendall(b"554 go away\r\n"), "none", ("554 go away", "administrator")),
     ],
 )  # fmt: skip
 def test_a_mail_server_that_does_not_speak_smtp_is_reported(
