@@ -60,7 +60,7 @@ class Place:
 
     def insert(self, selection: Any, at: Any, **values: Any) -> None:
         usual = {"model": "m", "seconds": 1.25, "cents": 0.5, "stars": 4, "state": "ok", "team": "search"} | values
-        marks = ":pick, :at, :model, :seconds, :cents, :stars, :state, :team"
+        marks = ":selection, :at, :model, :seconds, :cents, :stars, :state, :team"
         self.run(f"INSERT INTO {self.quoted} VALUES ({marks})", selection=selection, at=at, **usual)  # noqa: S608
 
     def mapping(self, folder: Path, toml: str = TOML) -> Path:
