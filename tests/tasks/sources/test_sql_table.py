@@ -91,7 +91,7 @@ def postgres_position(postgres_server: PostgresServer) -> Iterator[Place]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ctx(request: pytest.FixtureRequest) -> Place:
-    found: Place = request.getfixturevalue(f"{request.param}_place")
+    found: Place = request.getfixturevalue(f"{request.param}_position")
     return found
 
 

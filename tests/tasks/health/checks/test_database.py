@@ -74,7 +74,7 @@ def test_a_user_without_write_access_is_reported_with_the_missing_grant(
     result = found("database writable", check_context_of(changed(ctx, database_url=SecretStr(url))))
     postgres_server.psql(f"\\connect {postgres_engine.url.database}\nDROP OWNED BY {role}; DROP ROLE {role}")
     assert result.state is CheckState.FAILED
-    assert result.remedy.startswith("GRANT SELECT, INSERT, UPDATE, DELETE ON alert_silence")
+    assert result.remedy.startswith("GRANT SELECT, INSERT, UPDATE, DELETE ON alert_checkpoint")
     assert " alert," not in result.remedy
 
 

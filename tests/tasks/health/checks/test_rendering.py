@@ -32,7 +32,7 @@ def test_a_missing_library_is_reported_with_how_to_install_it() -> None:
             return load(self, name, flags)
         cffi.FFI.dlopen = dlopen
         from tasks.health.checks.rendering import checks
-        print([check.look() for check in checks(None) if check.name == "PDF"])
+        print([check.run() for check in checks(None) if check.name == "PDF"])
     """
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
