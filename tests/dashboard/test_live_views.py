@@ -54,7 +54,7 @@ def test_a_model_and_a_team_can_be_chosen(ctx: AppContext) -> None:
 
 
 def test_an_invalid_range_is_refused() -> None:
-    with pytest.raises(UsageError, match="'2h' is no range; expected one of 15m, 1h"):
+    with pytest.raises(UsageError, match="unknown range '2h'; expected one of 15m, 1h"):
         Chosen("2h")
 
 

@@ -87,7 +87,7 @@ def test_it_continues_after_a_failed_cycle(
         until(looked.is_set)
         monitor.stop()
     assert counted(sqlite_engine) == 200
-    [reported] = [it.getMessage() for it in caplog.records if "is tried again" in it.getMessage()]
+    [reported] = [it.getMessage() for it in caplog.records if "will retry" in it.getMessage()]
     assert reported == "the monitor failed to evaluate, will retry: OSError: the disk is away"
 
 
