@@ -85,4 +85,4 @@ def test_the_schemas_say_what_their_parts_mean(validators: dict[str, Any]) -> No
     for validator in validators.values():
         parts = validator.schema["$defs"]
         assert parts["Interval"]["description"].startswith("An estimate with its bounds")
-        assert "a reader must know" in validator.schema["properties"]["notes"]["description"]
+        assert "Caveats about the numbers" in validator.schema["properties"]["notes"]["description"]

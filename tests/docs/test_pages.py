@@ -85,7 +85,7 @@ def test_a_key_without_a_meaning_has_no_reference() -> None:
 
         model_config = {"use_attribute_docstrings": True}
 
-    with pytest.raises(ValueError, match=r"inner\.untold has no description"):
+    with pytest.raises(ValueError, match=r"inner\.undocumented has no description"):
         configuration.settings_blocks(Outer)
 
 

@@ -303,7 +303,7 @@ def test_init_prints_each_migration_step(tmp_path: Path) -> None:
     assert first_line == f"the database was migrated from revision 0004 to {HEAD}"
     assert steps[:2] == [
         "  0005 Add when an optimization was applied, and what was found of it since.",
-        "  0006 Add the rest of an alert's life, silences, and messages that are delivered like reports.",
+        "  0006 Add the remaining alert lifecycle, silences, and messages that are delivered like reports.",
     ]
     assert len(steps) == len(REVISIONS) - 4
 
