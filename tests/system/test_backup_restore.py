@@ -18,7 +18,7 @@ from sqlalchemy import Engine, func, select
 
 from models.context import AppContext, close_engines
 from models.database import connect, migrate, reading
-from models.environment import Environment
+from models.environment import load_environment
 from models.file_format import FileFormat
 from models.period import Period
 from models.report_template import Template
@@ -98,7 +98,7 @@ def place_in(folder: Path, address: str, box: Mailbox, monkeypatch: pytest.Monke
     for name, value in variables(folder, address, box).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ROUTEWATCH_DATABASE_URL", address)
-    environment = Environment(home=folder / "var")
+    environment = load_environment().model_copy(update={"home": folder / "var"})
     return AppContext(environment, load_settings(environment.settings))
 
 
