@@ -124,7 +124,7 @@ class Scale:
     def fault(self) -> str:
         """The reason under which a score outside this scale is counted."""
         valid_range = "0 to 1" if self.minimum is None else f"{self.minimum:g} to {self.maximum:g}"
-        return f"score {self.name} is outside {valid_range}, or no number"
+        return f"score {self.name} is outside {valid_range}, or not a number"
 
 
 def scales_of(settings: SourceSettings) -> dict[str, Scale]:

@@ -46,12 +46,12 @@ WRITER = """
 FOLDER = """
     import sys
     from models.database import connect
-    from tasks.rollups.update import fold
-    from tests.support.rollups import NOW, UTC_BASIS
+    from tasks.rollups.update import update_rollups
+    from tests.support.rollups import NOW, UTC_SETTINGS
     engine = connect(sys.argv[1])
     print("ready", flush=True)
     while True:
-        fold(engine, UTC_BASIS, now=NOW)
+        update_rollups(engine, UTC_SETTINGS, now=NOW)
 """
 
 
