@@ -29,7 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, select
 
 from dashboard import otlp
 from dashboard.otlp import LARGEST_BODY_BYTES, LARGEST_UNPACKED_BYTES, source_settings
@@ -41,6 +41,7 @@ from tasks.sources.otel.conventions import ATTRIBUTES
 from tests.support.page_server import READER, WRITER, app_context, bearing, listening
 from tests.support.paths import ROOT
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
+from tests.support.waiting import until
 
 PAGE = (ROOT / "docs" / "sources" / "otel.md").read_text(encoding="utf-8")
 SELECTION, OVERHEAD = table_of(Selection), table_of(Overhead)
@@ -192,25 +193,22 @@ def test_packed_bodies_are_taken(sqlite_engine: Engine, sqlite_address: str, com
 
 
 def test_an_exporter_retries_after_a_retry_after(
-    sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The database is unreachable at its first try, and back at its second."""
+    """The database is unreachable at its first try, and back at a later one."""
     monkeypatch.setattr("dashboard.problem_details.RETRY_AFTER_S", 1)
     recorder = Recorder()
     recorder.span(CHAT)
-    tries = threading.Semaphore(0)
 
-    def failed(_context: Any) -> None:
-        tries.release()
+    def has_failed() -> bool:
+        return any("could not be answered" in record.getMessage() for record in caplog.records)
 
     with listening(ctx(sqlite_engine, tmp_path)) as (address, _):
         hide(sqlite_engine, "selection", "hidden")
         results: list[SpanExportResult] = []
         sender = threading.Thread(target=lambda: results.append(send(address, recorder.spans, timeout=30)))
-        event.listen(Engine, "handle_error", failed)
         sender.start()
-        tries.acquire()
-        event.remove(Engine, "handle_error", failed)
+        until(has_failed)
         hide(sqlite_engine, "hidden", "selection")
         sender.join()
     assert results == [SpanExportResult.SUCCESS]
