@@ -191,7 +191,7 @@ def test_served_to_others_it_asks_who_they_are_and_ends_with_whoever_started_it(
     secrets = {"ROUTEWATCH_TOKENS": f"eye:read:{TOKEN}", "PREFECT_SERVER_API_AUTH_STRING": PASSWORD}
     with serving(home, "--host", EVERYWHERE, **secrets) as served:
         until(lambda: "weekly" in served.said())
-        assert "password of admin needed" in served.said()
+        assert "password of admin required" in served.said()
         assert "token required: eye" in served.said()
         assert not any(secret in served.said() for secret in (TOKEN, PASSWORD.partition(":")[2]))
         asked = {"limit": 1}
