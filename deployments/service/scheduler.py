@@ -8,6 +8,7 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event, Thread
 
 from deployments.embedded_prefect import use_embedded_prefect
@@ -33,13 +34,19 @@ def run_scheduler(ctx: AppContext) -> None:
     import tasks.orchestration.run_monitor  # noqa: F401 - before its thread does: two that import at once can lock each other
 
     stopping = Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGTERM, partial(_stop, stopping))
     # In a separate thread: in the main one the runner installs a SIGTERM handler that fails half-way.
     with ThreadPoolExecutor(1, "scheduler") as pool:
         pool.submit(asyncio.run, _run(ctx, stopping)).result()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _stop(stopping: Event, *_: object) -> None:
+    """Stop at SIGTERM. A second one inside `set` would wait for the event's lock forever, so it is ignored."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stopping.set()
 
 
 async def _run(ctx: AppContext, stopping: Event) -> None:
