@@ -23,11 +23,11 @@ def ask(method: str, address: str, **options: Any) -> Any:
     While another writes to its SQLite file the server answers 503, which Prefect's own client retries too.
     """
 
-    def answer() -> httpx.Response | None:
+    def answers() -> list[httpx.Response]:
         found = httpx.request(method, address, timeout=START_TIMEOUT_S, **options)
-        return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+        return [] if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else [found]
 
-    return until(answer).raise_for_status().json()
+    return until(answers)[0].raise_for_status().json()
 
 
 class PrefectServer:
