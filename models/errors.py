@@ -97,11 +97,13 @@ class InvalidPeriod(UsageError):
 class ConfigConflict(RoutewatchError):
     """Another writer changed a config key between reading and writing; nothing was written."""
 
-    def __init__(self, key: str, expected_version: int, found_version: int | None) -> None:
+    def __init__(
+        self, key: str, expected_version: int, found_version: int | None, found_value: str | None = None
+    ) -> None:
         self.key = key
         self.expected_version = expected_version
         self.found_version = found_version
-        found = "gone" if found_version is None else f"at version {found_version}"
+        found = found_value or ("gone" if found_version is None else f"at version {found_version}")
         super().__init__(f"config key {key} is {found}, version {expected_version} was expected: nothing was changed")
 
 

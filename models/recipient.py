@@ -30,6 +30,11 @@ _LONGEST_PLAIN, _LONGEST_PLAIN_WITH_DIGITS = 23, 15
 
 _FINGERPRINT = 6
 
+LONGEST_REFERENCE = 250
+"""Characters of a reference, which is part of a unique key; a longer URL is stored and shown by its host."""
+
+_LONGEST_HOST, _LONGEST_SECRET_NAME = 253, 200
+
 
 @dataclass(frozen=True)
 class Recipient:
@@ -59,6 +64,8 @@ def parse_recipient(text: str) -> Recipient:
         name = rest.removeprefix(_SECRET)
         if not _SECRET_NAME.fullmatch(name):
             raise ValueError("the name after secret: has other characters than letters, digits, - and _")
+        if len(name) > _LONGEST_SECRET_NAME:
+            raise ValueError(f"the name after secret: has more than {_LONGEST_SECRET_NAME} characters")
         return Recipient(chat or WEBHOOK, text, secret_name=name)
     return parse_url(rest, chat)
 
@@ -74,8 +81,10 @@ def parse_url(url: str, chat: str = "") -> Recipient:
         raise ValueError(f"expected {', '.join(('mailto:', 'https:', 'http:', _SECRET))} or one of {_prefixes()}")
     if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         raise ValueError("it is not a URL with a host and without spaces")
+    if len(parts.hostname) > _LONGEST_HOST:
+        raise ValueError(f"its host has more than {_LONGEST_HOST} characters")
     channel = chat or _chat_of(parts)
-    if not channel and not _holds_secret(parts):
+    if not channel and not _holds_secret(parts) and len(url) <= LONGEST_REFERENCE:
         return Recipient(WEBHOOK, url, url)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}/…#{_fingerprint(url)}"

@@ -16,7 +16,7 @@ from models.errors import DeliveryFailed, DeliveryUncertain
 from models.recipient import Recipient
 from models.schema import DeliveryState
 from reports.notices.chat import render_discord, render_slack, render_teams
-from reports.notices.notice import Notice
+from reports.notices.notice import Notice, more_text
 from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of
@@ -150,6 +150,8 @@ def log_notice(notice: Notice) -> str:
     log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
     for item in notice.remaining_items:
         log.log(_LOUDNESS.get(item.tone, logging.INFO), "%s", item.line)
+    if left_out := more_text(notice.not_listed):
+        log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", left_out)
     if notice.hint:
         log.info("%s", notice.hint)
     return "written to the log"
