@@ -35,13 +35,13 @@ def config_get(key: Annotated[str | None, typer.Argument(help="Only this key. De
     say(json.dumps(values if key is None else values[key], indent=2, ensure_ascii=False))
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})
 def config_set(
     key: str,
     value: Annotated[str, typer.Argument(help="JSON, or plain text.")],
     reason: Annotated[str, typer.Option(help="Reason, for the history.")] = "set by hand",
 ) -> None:
-    """Set a key to a value."""
+    """Set a key to a value, also one that cannot be read. A negative number needs no quotes."""
     from models.context import load_context
     from tasks.optimizer.router_config import set_by_hand
 
@@ -140,7 +140,7 @@ def deliveries_sample(names: Annotated[list[str], typer.Argument(metavar="NAME")
 def _json_or_text(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -19,6 +19,7 @@ from models.database import insert_into, reading, writing
 from models.errors import ConfigConflict, UsageError
 from models.schema import CONFIG, CONFIG_CHANGE
 from tasks.optimizer.router_values import (
+    LARGEST_VERSION,
     ConfigContent,
     Setting,
     Unreadable,
@@ -202,7 +203,8 @@ def _write(connection: Connection, key: str, value: Any, before: ConfigContent |
     """
     newest = connection.scalar(select(func.max(CONFIG_CHANGE.c.version)).where(CONFIG_CHANGE.c.key == key)) or 0
     known = before.version if isinstance(before, Setting) else 0
-    version = int(max(newest, known)) + 1
+    highest = max(newest, known)
+    version = (highest if highest < LARGEST_VERSION else min(newest, known)) + 1
     written = {"value": value, "version": version, "updated_at": change.at, "updated_by": change.by}
     if before is None:
         made = insert_into(connection, CONFIG).values(key=key, **written).on_conflict_do_nothing()
