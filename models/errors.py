@@ -14,6 +14,7 @@ __all__ = [
     "Fault",
     "InvalidMapping",
     "InvalidPeriod",
+    "MailTooLarge",
     "OptimizerStopped",
     "PasswordNeeded",
     "RollupsBusy",
@@ -120,6 +121,13 @@ class DeliveryFailed(RoutewatchError):
         self.retry_after_s = retry_after_s
         kind = "refused" if permanent else "not accepted for now"
         super().__init__(f"{recipient}: {kind}: {answer}")
+
+
+class MailTooLarge(DeliveryFailed):
+    """A mail that is larger than the server takes; a smaller one may be accepted."""
+
+    def __init__(self, recipient: str, answer: str) -> None:
+        super().__init__(recipient, answer, permanent=True)
 
 
 class DeliveryUncertain(RoutewatchError):

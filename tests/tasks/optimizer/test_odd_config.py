@@ -213,9 +213,10 @@ def test_one_unreadable_key_keeps_no_other_from_being_changed(sqlite_engine: Eng
 def test_a_class_whose_key_names_no_model_is_told(engine: Engine, value: str) -> None:
     written(engine, ROUTING, value)
     rows = [
-        {"model_id": model, "complexity": "simple", "cost_usd": usd, "accuracy": 1.0, "cache_hit": False}
-        for model, usd in (("dear", 0.5), ("cheap", 0.01))
-    ] * 200
+        {"model_id": model, "complexity": "simple", "cost_usd": usd, "accuracy": 1.0, "response_time_ms": 500.0}
+        for model, usd in (("costly", 0.2), ("cheap", 0.01))
+        for _ in range(100)
+    ]
     rollups, limits = hours(*rows), PerformanceMetrics()
     bottlenecks = detect_bottlenecks(rollups, limits, "UTC")
     found = recommend(bottlenecks, rollups, cheapest_adequate(rollups, limits), read_whole_config(engine), AUTO)
