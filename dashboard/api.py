@@ -21,7 +21,8 @@ from models.database import reading
 from models.documents import ReportDocument
 from models.schema import REPORT
 from reports.file_names import file_stem
-from tasks.optimizer.router_config import read_config
+from tasks.optimizer.router_config import read_whole_config
+from tasks.optimizer.router_values import Setting, UnreadableSetting
 
 LARGEST_ID = 2**63 - 1
 
@@ -55,6 +56,8 @@ class ConfigValues(ResponseModel):
 
     values: dict[str, Any]
     versions: dict[str, int]
+    unreadable: dict[str, str]
+    """Keys that are not in `values`, as what the table holds for them cannot be read, each with the reason."""
 
 
 class ListedReport(ResponseModel):
@@ -88,10 +91,12 @@ router = APIRouter()
 def get_config(request: Request, _name: Reader) -> Response:
     """Return the router's config. Send the last response's ETag in If-None-Match: 304 means unchanged."""
     ctx: AppContext = request.app.state.ctx
-    settings = read_config(ctx.engine)
+    found = read_whole_config(ctx.engine)
+    settings = {key: it for key, it in found.items() if isinstance(it, Setting)}
     said = ConfigValues(
         values={key: setting.value for key, setting in settings.items()},
         versions={key: setting.version for key, setting in settings.items()},
+        unreadable={key: str(it) for key, it in found.items() if isinstance(it, UnreadableSetting)},
     )
     content = orjson.dumps(said.model_dump(by_alias=True))
     tag = f'"{sha256(content).hexdigest()[:32]}"'

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_valida
 from models.access_token import parse_tokens
 from models.base import DescribedModel
 from models.errors import Fault, SettingsError
+from models.recipient import normal_mailbox
 from models.settings import Settings, faults_of, load_settings
 from routewatch.database import DEFAULT_HOME, checked_address, default_address
 
@@ -78,7 +79,8 @@ class Environment(DescribedModel):
             address = Address()
         if not (address.username and address.domain and text.isprintable()):
             raise ValueError(f"{text!r} is not a sender such as Routewatch <routewatch@example.org>")
-        return text
+        spec = parseaddr(text)[1]
+        return text if spec.isascii() else text.replace(spec, normal_mailbox(spec))
 
     @field_validator("log_format", "log_level", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ __all__ = [
     "Fault",
     "InvalidMapping",
     "InvalidPeriod",
+    "MailTooLarge",
     "OptimizerStopped",
     "PasswordNeeded",
     "RollupsBusy",
@@ -97,11 +98,13 @@ class InvalidPeriod(UsageError):
 class ConfigConflict(RoutewatchError):
     """Another writer changed a config key between reading and writing; nothing was written."""
 
-    def __init__(self, key: str, expected_version: int, found_version: int | None) -> None:
+    def __init__(
+        self, key: str, expected_version: int, found_version: int | None, found_value: str | None = None
+    ) -> None:
         self.key = key
         self.expected_version = expected_version
         self.found_version = found_version
-        found = "gone" if found_version is None else f"at version {found_version}"
+        found = found_value or ("gone" if found_version is None else f"at version {found_version}")
         super().__init__(f"config key {key} is {found}, version {expected_version} was expected: nothing was changed")
 
 
@@ -118,6 +121,13 @@ class DeliveryFailed(RoutewatchError):
         self.retry_after_s = retry_after_s
         kind = "refused" if permanent else "not accepted for now"
         super().__init__(f"{recipient}: {kind}: {answer}")
+
+
+class MailTooLarge(DeliveryFailed):
+    """A mail that is larger than the server takes; a smaller one may be accepted."""
+
+    def __init__(self, recipient: str, answer: str) -> None:
+        super().__init__(recipient, answer, permanent=True)
 
 
 class DeliveryUncertain(RoutewatchError):

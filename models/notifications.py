@@ -74,8 +74,29 @@ class AlertNotification(_MessagePart):
     """A sentence with information beyond the numbers, or empty."""
 
 
+MOST_NOTIFICATIONS = 100
+"""Longest list of a message: whatever is at the bottom of a longer one, nobody reads."""
+
+MOST_UNGROUPED = 20
+"""From how many events on a message also says what they add up to."""
+
+MOST_EXAMPLES = 3
+
+
+class AlertGroup(_MessagePart):
+    """Events of a message that are alike, counted."""
+
+    rule: AlertRule
+    event: AlertEvent
+    severity: Severity
+    count: int
+    """All of them, whether the message lists them or not."""
+    examples: tuple[str, ...]
+    """Subjects of the first few."""
+
+
 class AlertMessage(RenamedFields, _MessagePart):
-    """All new alert events of one time, the most severe first."""
+    """The new alert events of one time, the most severe first. Of a storm it lists the first and counts all."""
 
     FORMER_NAMES: ClassVar = {"news": "notifications"}
 
@@ -85,6 +106,10 @@ class AlertMessage(RenamedFields, _MessagePart):
     locale: str
     window_minutes: int
     notifications: Annotated[tuple[AlertNotification, ...], Field(min_length=1)]
+    not_listed: int = 0
+    """Number of further events of the same time, for which `notifications` has no room."""
+    groups: tuple[AlertGroup, ...] = ()
+    """What all events add up to, listed or not, the most severe first; empty for a message of a few."""
     still_firing: int
     """Number of other alerts that are already firing."""
 

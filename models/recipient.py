@@ -30,6 +30,11 @@ _LONGEST_PLAIN, _LONGEST_PLAIN_WITH_DIGITS = 23, 15
 
 _FINGERPRINT = 6
 
+LONGEST_REFERENCE = 250
+"""Characters of a reference, which is part of a unique key; a longer URL is stored and shown by its host."""
+
+_LONGEST_HOST, _LONGEST_LABEL, _LONGEST_SECRET_NAME = 253, 63, 200
+
 
 @dataclass(frozen=True)
 class Recipient:
@@ -59,8 +64,15 @@ def parse_recipient(text: str) -> Recipient:
         name = rest.removeprefix(_SECRET)
         if not _SECRET_NAME.fullmatch(name):
             raise ValueError("the name after secret: has other characters than letters, digits, - and _")
+        if len(name) > _LONGEST_SECRET_NAME:
+            raise ValueError(f"the name after secret: has more than {_LONGEST_SECRET_NAME} characters")
         return Recipient(chat or WEBHOOK, text, secret_name=name)
     return parse_url(rest, chat)
+
+
+def normal_mailbox(address: str) -> str:
+    """Return a mail address as mail servers know it: the domain in ASCII. Raises ValueError for anything else."""
+    return _mailbox(address).address
 
 
 def parse_url(url: str, chat: str = "") -> Recipient:
@@ -74,8 +86,10 @@ def parse_url(url: str, chat: str = "") -> Recipient:
         raise ValueError(f"expected {', '.join(('mailto:', 'https:', 'http:', _SECRET))} or one of {_prefixes()}")
     if not parts.hostname or re.search(r"[\s\x00-\x1f\x7f\\]", url):
         raise ValueError("it is not a URL with a host and without spaces")
+    if fault := _host_fault(parts.hostname):
+        raise ValueError(fault)
     channel = chat or _chat_of(parts)
-    if not channel and not _holds_secret(parts):
+    if not channel and not _holds_secret(parts) and len(url) <= LONGEST_REFERENCE:
         return Recipient(WEBHOOK, url, url)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}/…#{_fingerprint(url)}"
@@ -102,10 +116,28 @@ def _mailbox(address: str) -> Recipient:
     from email_validator import EmailNotValidError, validate_email  # noqa: PLC0415 - its patterns take long to compile
 
     try:
-        validate_email(address, check_deliverability=False, test_environment=True)
+        found = validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
         raise ValueError(f"{address!r} is not a mail address ({str(error).splitlines()[0]})") from None
-    return Recipient(EMAIL, address, address)
+    # One that is ASCII stays as it was stored before.
+    normal = address if address.isascii() else f"{found.local_part}@{found.ascii_domain}"
+    return Recipient(EMAIL, normal, normal)
+
+
+def _host_fault(host: str) -> str | None:
+    """Return why a host cannot be looked up; None if it can, whether or not it exists."""
+    if len(host) > _LONGEST_HOST:
+        return f"its host has more than {_LONGEST_HOST} characters"
+    if not host.isascii():
+        import idna  # noqa: PLC0415 - its tables take long to read, and few hosts need them
+
+        try:
+            idna.encode(host, uts46=True)
+        except UnicodeError as error:
+            return f"its host is no international domain ({error})"
+    elif ":" not in host and not all(0 < len(it) <= _LONGEST_LABEL for it in host.removesuffix(".").split(".")):
+        return f"its host has a part between dots that is empty or longer than {_LONGEST_LABEL} characters"
+    return None
 
 
 def _chat_of(parts: SplitResult) -> str:

@@ -31,7 +31,7 @@ def list_(
     from tasks.alerts.queries import baseline_progress, list_alerts
 
     ctx, now = load_context(), datetime.now(UTC)
-    found = list_alerts(ctx.engine, everything=everything)
+    found = list_alerts(ctx.engine, everything=everything, limit=200 if everything else None)
     headings = ("id", "state", "severity", "rule", "subject", "value", "limit", "limit is", "since", "over at")
     rows = _alert_rows(found, ctx.settings) if found else []
     table(headings, rows, "no alerts recorded" if everything else "no active alerts")

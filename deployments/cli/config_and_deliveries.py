@@ -17,25 +17,31 @@ deliveries = typer.Typer(help="Deliveries of reports and notifications.", no_arg
 
 @config.command("get")
 def config_get(key: Annotated[str | None, typer.Argument(help="Only this key. Default: all keys.")] = None) -> None:
-    """Print the config as JSON."""
+    """Print the config as JSON. Keys that cannot be read are named on stderr."""
     from models.context import load_context
     from models.errors import UsageError
-    from tasks.optimizer.router_config import read_config
+    from tasks.optimizer.router_config import read_whole_config
+    from tasks.optimizer.router_values import Setting, UnreadableSetting
 
-    settings = read_config(load_context().engine)
+    settings = read_whole_config(load_context().engine)
     if key is not None and key not in settings:
         raise UsageError(f"the config has no key {key!r}; it has {', '.join(settings) or 'no keys yet'}")
-    values = {name: setting.value for name, setting in settings.items()}
+    unreadable = [it for it in settings.values() if isinstance(it, UnreadableSetting) and key in (None, it.key)]
+    if key is not None and unreadable:
+        raise UsageError(str(unreadable[0]))
+    for setting in unreadable:
+        note(str(setting))
+    values = {name: setting.value for name, setting in settings.items() if isinstance(setting, Setting)}
     say(json.dumps(values if key is None else values[key], indent=2, ensure_ascii=False))
 
 
-@config.command("set")
+@config.command("set", context_settings={"ignore_unknown_options": True})
 def config_set(
     key: str,
     value: Annotated[str, typer.Argument(help="JSON, or plain text.")],
     reason: Annotated[str, typer.Option(help="Reason, for the history.")] = "set by hand",
 ) -> None:
-    """Set a key to a value."""
+    """Set a key to a value, also one that cannot be read. A negative number needs no quotes."""
     from models.context import load_context
     from tasks.optimizer.router_config import set_by_hand
 
@@ -134,7 +140,7 @@ def deliveries_sample(names: Annotated[list[str], typer.Argument(metavar="NAME")
 def _json_or_text(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from models.recipient import BUILT_IN, Recipient, is_in_the_clear, is_literally_public, parse_recipient
+from models.recipient import (
+    BUILT_IN,
+    EMAIL,
+    Recipient,
+    is_in_the_clear,
+    is_literally_public,
+    normal_mailbox,
+    parse_recipient,
+)
 from models.settings.block import SettingsBlock
 
 
@@ -47,6 +56,10 @@ class DeliverySettings(SettingsBlock):
 
     def recipient(self, channel: str, reference: str) -> Recipient | None:
         """The recipient of a stored delivery; None if the settings no longer have it."""
+        if channel == EMAIL and not reference.isascii():
+            # Stored before addresses had a normal form.
+            with suppress(ValueError):
+                reference = normal_mailbox(reference)
         every = (it for name in (*BUILT_IN, *self.recipients) for it in self.recipients_of(name))
         return next((it for it in every if (it.channel, it.reference) == (channel, reference)), None)
 

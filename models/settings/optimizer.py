@@ -10,12 +10,12 @@ from models.settings.block import SettingsBlock
 
 
 class NumericKnob(SettingsBlock):
-    """Bounds of a number that Routewatch may change."""
+    """Bounds of a number that Routewatch may change. A number outside of them stays as it is."""
 
     minimum: Annotated[float, Field(gt=0)]
-    """Lowest value that is set."""
+    """Lowest value that is changed: a lower one, such as -1 or 0, may be a setting of its own."""
     maximum: Annotated[float, Field(gt=0)]
-    """Highest value that is set."""
+    """Highest value that is set; a higher one stays as it is."""
     factor: Annotated[float, Field(gt=1)] = 2.0
     """Largest factor of one change."""
 

@@ -16,7 +16,7 @@ from models.settings.delivery import DeliverySettings
 from models.settings.monitoring import Monitoring, PerformanceMetrics
 from models.settings.optimizer import Optimizer
 from models.settings.reporting import Budget, Reporting
-from models.settings.sources import SourceKind, SourceSettings
+from models.settings.sources import LONGEST_SOURCE_NAME, SourceKind, SourceSettings
 
 
 class Settings(SettingsBlock):
@@ -45,6 +45,8 @@ class Settings(SettingsBlock):
         kinds = [kind.value for kind in SourceKind]
         faults = [f"{name}: names no kind, and is none of {', '.join(kinds)} itself"
                   for name, source in sources.items() if source.kind is None and name not in kinds]  # fmt: skip
+        faults += [f"{name[:40]}…: has {len(name):,} characters; a name has at most {LONGEST_SOURCE_NAME}"
+                   for name in sources if len(name) > LONGEST_SOURCE_NAME]  # fmt: skip
         if faults:
             raise ValueError("; ".join(faults))
         return sources

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 
 from models.settings.block import SettingsBlock
 
+LONGEST_SOURCE_NAME = 100
+
 
 class SourceKind(StrEnum):
     LITELLM = "litellm"

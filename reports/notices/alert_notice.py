@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from models.notifications import (
     AlertEvent,
+    AlertGroup,
     AlertMessage,
     AlertNotification,
     AlertRule,
@@ -14,7 +15,7 @@ from models.notifications import (
     Message,
 )
 from reports.notices.notice import Item, Notice, cut
-from reports.text.alerts import KPI_RULE_LABELS, amount
+from reports.text.alerts import KPI_RULE_LABELS, amount, rule_label
 from reports.text.formatting import Formats
 from reports.text.unicode_names import kept_to_itself
 
@@ -57,14 +58,35 @@ def dead_sentence(delivery: DeadLetter) -> str:
 
 def _alerts(message: AlertMessage, show: Formats, footer: str) -> Notice:
     items = tuple(_item(alert, message) for alert in message.notifications)
-    others = len(items) - 1
+    others = len(items) - 1 + message.not_listed
     headline = items[0].text + (f", and {others:,} more {'alert' if others == 1 else 'alerts'}" if others else "")
-    hint = ""
+    hints = []
+    if message.not_listed:
+        hints.append("`routewatch alerts list` shows those that are open.")
     if message.still_firing:
         verb = "alert is" if message.still_firing == 1 else "alerts are"
-        hint = f"{show.count(message.still_firing)} {'other ' if items else ''}{verb} still firing."
-    title = "Resolved" if all(item.word == "resolved" for item in items) else "Alert"
-    return Notice(title, items[0].tone, items[0].word, headline, items, hint, footer)
+        hints.append(f"{show.count(message.still_firing)} {'other ' if items else ''}{verb} still firing.")
+    is_resolved = all(item.word == "resolved" for item in items) and not message.not_listed
+    groups = tuple(_group(group, show) for group in message.groups)
+    first, title = items[0], "Resolved" if is_resolved else "Alert"
+    if groups:
+        # The headline has the first one.
+        items = groups + (items if first.note else items[1:])
+    hint = " ".join(hints)
+    return Notice(title, first.tone, first.word, headline, items, hint, footer, not_listed=message.not_listed)
+
+
+def _group(group: AlertGroup, show: Formats) -> Item:
+    """How many alerts are alike, and of which models or flows the first of them are."""
+    is_resolved = group.event is AlertEvent.RESOLVED
+    tone, word = ("good", "resolved") if is_resolved else (group.severity, str(group.severity))
+    opening = "resolved: " if is_resolved else f"{_OPENINGS[group.event].format(group.severity)}: "
+    count = f"{show.count(group.count)} {'alert' if group.count == 1 else 'alerts'} of {rule_label(group.rule)}"
+    names = [_name(subject) for subject in group.examples]
+    if names and group.count > len(names):
+        names.append(f"{show.count(group.count - len(names))} more")
+    sentence = opening + count + (f": {', '.join(names)}" if names else "")
+    return Item(tone, word, sentence[0].upper() + sentence[1:])
 
 
 def _item(alert: AlertNotification, message: AlertMessage) -> Item:

@@ -25,7 +25,7 @@ _TEAMS_ROOM = 1_000
 def render_slack(notice: Notice) -> bytes:
     """Blocks, and as their fallback the whole as text, which is all that services compatible with Slack show."""
     sections = [_section(cut(item.line, SLACK_SECTION // 5)) for item in notice.remaining_items[:MOST_ITEMS]]
-    left_out = more_text(len(notice.remaining_items) - len(sections))
+    left_out = more_text(notice.left_out(len(sections)))
     link = [_section_of(f"<{notice.link}|{LINK_TEXT}>")] if notice.link else []
     small = " · ".join(part for part in (left_out, notice.hint, notice.footer) if part)
     blocks: list[dict[str, Any]] = [
@@ -59,7 +59,8 @@ def render_discord(notice: Notice) -> bytes:
     footer = cut(notice.footer, DISCORD_TITLE)
     room = DISCORD_DESCRIPTION - len(headline) - sum(len(line) + 1 for line in tail) - 1
     lines = [_discord(item.line, DISCORD_CONTENT // 5) for item in notice.remaining_items]
-    kept, left_out = fitting(lines, min(room, DISCORD_EMBED - DISCORD_DESCRIPTION // 2))
+    kept = fitting(lines, min(room, DISCORD_EMBED - DISCORD_DESCRIPTION // 2), notice.not_listed)
+    left_out = notice.left_out(len(kept))
     description = "\n".join([headline, *kept, *([more_text(left_out)] if left_out else []), *tail])
     embed = {
         "title": title,
@@ -116,8 +117,8 @@ def _slack_text(notice: Notice) -> str:
     tail = ([f"<{notice.link}|{LINK_TEXT}>"] if notice.link else []) + tail
     lines = [_slack(item.line, SLACK_TEXT // 8) for item in notice.remaining_items[:MOST_ITEMS]]
     room = SLACK_TEXT - sum(len(line) + 1 for line in (*head, *tail)) - 1
-    kept, _ = fitting(lines, room)
-    left_out = len(notice.remaining_items) - len(kept)
+    kept = fitting(lines, room, notice.left_out(len(lines)))
+    left_out = notice.left_out(len(kept))
     return "\n".join([*head, *kept, *([more_text(left_out)] if left_out else []), *tail])
 
 
@@ -129,7 +130,7 @@ def _run(text: str, **style: Any) -> dict[str, Any]:
 
 
 def _teams(notice: Notice, items: list[Any]) -> dict[str, Any]:
-    left_out = more_text(len(notice.remaining_items) - len(items))
+    left_out = more_text(notice.left_out(len(items)))
     colour = _TEAMS_COLOURS.get(notice.tone, "Default")
     small = [
         _run(cut(text, 1_000), size="Small", isSubtle=True) for text in (left_out, notice.hint, notice.footer) if text

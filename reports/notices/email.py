@@ -18,7 +18,7 @@ def render_notice_mail(notice: Notice) -> MailContent:
     """What the mail is made of; it has neither pictures nor attachments."""
     subject = cut(" ".join(f"{notice.mark} {notice.headline}".split()), LONGEST_SUBJECT)
     items = notice.remaining_items[:MOST_ITEMS]
-    left_out = more_text(len(notice.remaining_items) - len(items))
+    left_out = more_text(notice.left_out(len(items)))
     rules = style("mail_narrow.css", "mail_dark.css")
     page = fill("notice_mail.html.j2", notice=notice, subject=subject, items=items, left_out=left_out, rules=rules)
     lines = [notice.headline, *(f"- {item.line}" for item in items), left_out, notice.hint, notice.link]

@@ -38,6 +38,8 @@ class Notice:
     hint: str
     footer: str
     link: str = ""
+    not_listed: int = 0
+    """Number of further items of which only this count is known."""
 
     @property
     def mark(self) -> str:
@@ -48,6 +50,10 @@ class Notice:
         """What the headline does not say already."""
         shown_text = self.items and self.headline.startswith(self.items[0].text) and not self.items[0].note
         return self.items[1:] if shown_text else self.items
+
+    def left_out(self, shown: int) -> int:
+        """How many items are missing where so many of the remaining ones are shown."""
+        return len(self.remaining_items) - shown + self.not_listed
 
 
 LINK_TEXT = "Open the whole report"
@@ -66,12 +72,12 @@ def more_text(left_out: int) -> str:
     return f"… and {left_out:,} more" if left_out else ""
 
 
-def fitting(lines: list[str], most: int) -> tuple[list[str], int]:
-    """As many lines as have room in `most` characters, with what stands for the rest; and how many have not."""
-    room, kept = most - len(more_text(len(lines))) - 1, 0
+def fitting(lines: list[str], most: int, not_listed: int = 0) -> list[str]:
+    """As many lines as have room in `most` characters, with what stands for the rest and for those not listed."""
+    room, kept = most - len(more_text(len(lines) + not_listed)) - 1, 0
     for line in lines:
         room -= len(line) + 1
         if room < 0:
             break
         kept += 1
-    return lines[:kept], len(lines) - kept
+    return lines[:kept]

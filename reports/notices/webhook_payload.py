@@ -29,6 +29,7 @@ def render_message_json(message: Message, *, message_id: int) -> bytes:
 def type_of(message: Message) -> str:
     """The event's type: alert.fired and the like for one alert, alerts.changed for several."""
     if isinstance(message, AlertMessage):
+        # A list of one is never cut.
         return f"alert.{message.notifications[0].event}" if len(message.notifications) == 1 else "alerts.changed"
     return "deliveries.dead" if isinstance(message, DeadLetters) else "sample"
 
@@ -53,7 +54,8 @@ def _body(message: Message, message_id: int, name: str, entries: list[dict[str, 
     data = message.model_dump(mode="json", by_alias=True) | {"messageId": message_id}
     data["text"] = cut(notice_of(message).headline, _LONGEST_TEXT)
     if name:
-        data |= {name: entries, "leftOut": left_out}
+        not_listed = message.not_listed if isinstance(message, AlertMessage) else 0
+        data |= {name: entries, "leftOut": left_out + not_listed}
     if name == "notifications":
         # The field's former name, until the next release.
         data["news"] = entries

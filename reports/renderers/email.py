@@ -58,21 +58,24 @@ class MailContent:
     attachments: tuple[tuple[FileFormat, str], ...]
 
 
-def render_mail(document: Document, *, link: str = "") -> MailContent:
+def render_mail(document: Document, *, link: str = "", files_at: str | None = None) -> MailContent:
     """The mail of a report, with the address `link` where the whole of it can be opened, if there is one.
+
+    `files_at` is for a mail without the attachments: the folder on the server where the files are.
 
     Its HTML is under 100 KB, with fewer rows where it must be, and says so.
     """
     view = view_of(readable(document))
     rendered = view.charts(draw(printable(document)))
-    full_report = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", _attached_text(document))
+    attached = _attached_text(document) if files_at is None else _left_out_text(document, files_at)
+    full_report = _Elsewhere(link_to(link) if FileFormat.HTML in document.formats else "", attached)
     html = _short_enough(view, rendered, full_report)
     return MailContent(
         subject=_subject(document, view),
         text=_text(capped(view, EMAIL_MOST_ROWS[0]), full_report),
         html=html,
         images=tuple((_cid(chart), png(chart)) for chart in rendered if f"cid:{_cid(chart)}" in html),
-        attachments=_attachments(document),
+        attachments=_attachments(document) if files_at is None else (),
     )
 
 
@@ -121,6 +124,13 @@ def _attached(document: Document) -> tuple[FileFormat, ...]:
 def _attachments(document: Document) -> tuple[tuple[FileFormat, str], ...]:
     stem = file_stem(document)
     return tuple((form, f"{stem}.{as_file(document, form).suffix}") for form in _attached(document))
+
+
+def _left_out_text(document: Document, files_at: str) -> str:
+    names = " and ".join(name for _, name in _attachments(document))
+    if not names:
+        return ""
+    return f"The mail server takes no mail as large as this one with its attachments: they are in {files_at}."
 
 
 def _attached_text(document: Document) -> str:

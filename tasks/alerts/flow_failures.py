@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from models.bounded_key import bounded_key
 from models.context import AppContext
 from models.database import writing
 from models.errors import RoutewatchError
@@ -35,7 +36,7 @@ def shown_cause(error: BaseException | None) -> str:
 
 
 def _record(ctx: AppContext, flow_name: str, observation: Observation, cause: str) -> AlertMessage | None:
-    found = Evaluation(AlertRule.FAILED_FLOW, flow_name, observation, detail=cause)
+    found = Evaluation(AlertRule.FAILED_FLOW, bounded_key(flow_name), observation, detail=cause)
     with writing(ctx.engine) as connection:
         registry = update_alerts(
             connection, [(observation.at, [found])], ctx.settings.monitoring.alerting, observation.at, at_all=False

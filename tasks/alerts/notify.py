@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from models.notifications import AlertMessage
+from models.notifications import (
+    MOST_EXAMPLES,
+    MOST_NOTIFICATIONS,
+    MOST_UNGROUPED,
+    AlertGroup,
+    AlertMessage,
+)
 from models.settings import Alerting, Settings
 from tasks.alerts.grouping import GroupingPolicy
 from tasks.alerts.limits import Evaluation
-from tasks.alerts.registry import AlertRegistry, notification_of, read_registry, write_registry
+from tasks.alerts.registry import AlertRegistry, TrackedAlert, notification_of, read_registry, write_registry
 from tasks.alerts.silences import read_silences
 from tasks.delivery.outbox import enqueue_message
 
@@ -55,16 +62,18 @@ def enqueue_notification(
     write_registry(connection, registry)
     if not due:
         return None
-    notified = {tracked.id for tracked in due}
+    notified, events = {tracked.id for tracked in due}, [tracked.lifecycle.pending_event for tracked in due]
     message = AlertMessage(
         at=at,
         zone=settings.timezone,
         locale=settings.reporting.locale,
         window_minutes=alerting.window_minutes,
-        notifications=tuple(notification_of(tracked, alerting.window_minutes) for tracked in due),
+        notifications=tuple(notification_of(tracked, alerting.window_minutes) for tracked in due[:MOST_NOTIFICATIONS]),
+        not_listed=max(0, len(due) - MOST_NOTIFICATIONS),
+        groups=_groups(due) if len(due) > MOST_UNGROUPED else (),
         still_firing=sum(tracked.id not in notified for tracked in registry.firing()),
     )
-    which = "+".join(f"{item.alert_id}:{item.event}" for item in message.notifications)
+    which = "+".join(f"{tracked.id}:{event}" for tracked, event in zip(due, events, strict=True))
     enqueue_message(
         connection,
         message,
@@ -74,3 +83,21 @@ def enqueue_notification(
         now=datetime.now(UTC),
     )
     return message
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _groups(due: Sequence[TrackedAlert]) -> tuple[AlertGroup, ...]:
+    """Count the events by rule, event and severity, in the order in which each first occurs."""
+    subjects: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for tracked in due:
+        kind = tracked.evaluation.rule, tracked.lifecycle.pending_event, tracked.lifecycle.severity
+        subjects[kind].append(tracked.evaluation.subject)
+    return tuple(
+        AlertGroup(
+            rule=rule, event=event, severity=severity, count=len(found),
+            examples=tuple(subject for subject in found if subject)[:MOST_EXAMPLES],
+        )
+        for (rule, event, severity), found in subjects.items()
+    )  # fmt: skip

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from models.documents import Filters, FiredAlert
 
 
-def list_alerts(engine: Engine, *, everything: bool = False, limit: int = 200) -> Sequence[Row[Any]]:
+def list_alerts(engine: Engine, *, everything: bool = False, limit: int | None = 200) -> Sequence[Row[Any]]:
     """Return the open alerts, critical ones first; with `everything` also resolved ones, by start time."""
     query = select(ALERT).order_by(ALERT.c.started_at.desc(), ALERT.c.id.desc())
     if not everything:

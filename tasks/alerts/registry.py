@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, update
 
 from models.kpis import KPIS
 from models.notifications import AlertEvent, AlertNotification, AlertRule
@@ -220,12 +220,13 @@ def read_registry(connection: Connection, since: datetime) -> AlertRegistry:
 def write_registry(connection: Connection, registry: AlertRegistry) -> None:
     """Store what changed since the registry was read or written; all its alerts have ids then."""
     if registry.forgotten:
-        connection.execute(delete(ALERT).where(ALERT.c.id.in_(registry.forgotten)))
+        connection.execute(
+            delete(ALERT).where(ALERT.c.id == bindparam("of")), [{"of": it} for it in registry.forgotten]
+        )
         registry.forgotten.clear()
-    registry.ended = [_stored(connection, tracked, registry.stored) for tracked in registry.ended]
-    registry.tracked_alerts = {
-        key: _stored(connection, tracked, registry.stored) for key, tracked in registry.tracked_alerts.items()
-    }
+    written = _written(connection, [*registry.ended, *registry.tracked_alerts.values()], registry.stored)
+    registry.ended = written[: len(registry.ended)]
+    registry.tracked_alerts = {tracked.key: tracked for tracked in written[len(registry.ended) :]}
     registry.stored = {
         tracked.id: tracked
         for tracked in (*registry.ended, *registry.tracked_alerts.values())
@@ -233,13 +234,22 @@ def write_registry(connection: Connection, registry: AlertRegistry) -> None:
     }
 
 
-def _stored(connection: Connection, tracked: TrackedAlert, stored: Mapping[int, TrackedAlert]) -> TrackedAlert:
-    if tracked.id is None:
-        new = connection.execute(ALERT.insert().values(_row(tracked)).returning(ALERT.c.id)).scalar_one()
-        return replace(tracked, id=new)
-    if stored.get(tracked.id) != tracked:
-        connection.execute(update(ALERT).where(ALERT.c.id == tracked.id).values(_row(tracked)))
-    return tracked
+def _written(
+    connection: Connection, alerts: Sequence[TrackedAlert], stored: Mapping[int, TrackedAlert]
+) -> list[TrackedAlert]:
+    """Write what differs from the stored rows, and return all alerts with their ids, in order.
+
+    Rows that are there already come first: a new lifecycle begins only where the one before it has ended. Each kind is
+    one statement for all, since a storm has thousands.
+    """
+    changed = [tracked for tracked in alerts if tracked.id is not None and stored.get(tracked.id) != tracked]
+    if changed:
+        change = update(ALERT).where(ALERT.c.id == bindparam("of"))
+        connection.execute(change, [{"of": tracked.id} | _row(tracked) for tracked in changed])
+    new = [_row(tracked) for tracked in alerts if tracked.id is None]
+    insertion = insert(ALERT).returning(ALERT.c.id, sort_by_parameter_order=True)
+    ids = iter(connection.execute(insertion, new).scalars().all() if new else ())
+    return [replace(tracked, id=next(ids)) if tracked.id is None else tracked for tracked in alerts]
 
 
 def _row(tracked: TrackedAlert) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from models.bounded_key import bounded_key
 from models.database import insert_into
 from models.notifications import Message
 from models.schema import MESSAGE
@@ -23,7 +24,8 @@ def enqueue_message(
 ) -> int | None:
     """Store a message in the caller's transaction, queue it for all recipients of `names`, and return its id.
 
-    Returns None without any change if a message with the same key exists. Logs a name without an address once.
+    Returns None without any change if a message with the same key exists. The key may be of any length: a long one is
+    stored by its digest. Logs a name without an address once.
     """
     recipients, without = recipients_for(names, settings)
     for name in without:
@@ -37,7 +39,8 @@ def enqueue_message_to(
     connection: Connection, message: Message, key: str, recipients: list[RecipientAddress], now: datetime
 ) -> int | None:
     """Store and queue a message for known recipients."""
-    row = {"key": key, "content": message.model_dump(mode="json", by_alias=True), "created_at": now}
+    content = message.model_dump(mode="json", by_alias=True)
+    row = {"key": bounded_key(key), "content": content, "created_at": now}
     insert = insert_into(connection, MESSAGE).values(row).on_conflict_do_nothing().returning(MESSAGE.c.id)
     message_id: int | None = connection.execute(insert).scalar_one_or_none()
     if message_id is not None:

@@ -5,6 +5,7 @@ Chart and mail renderers are imported only where needed: most deliveries do not 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from models.recipient import DASHBOARD
 from models.schema import DELIVERY, REPORT, DeliveryState
 from reports.file_names import file_stem
 from reports.notices.alert_notice import notice_of
+from reports.notices.mail_size import MailSize
 from reports.notices.notice import Notice
 from reports.notices.report_notice import notice_of_report
 from reports.notices.webhook_payload import render_message_json
@@ -30,12 +32,20 @@ _MESSAGE: TypeAdapter[Message] = TypeAdapter(AnyMessage)
 
 
 class Payload(Protocol):
-    """Content of a delivery. `name` is unique, and the same for all recipients."""
+    """Content of a delivery. `name` is unique, and the same for all recipients.
+
+    `mail_sizes` are those that a mail of it can have, the largest first.
+    """
 
     name: str
 
+    @property
+    def mail_sizes(self) -> Sequence[MailSize]: ...
+
     def json(self) -> bytes: ...
-    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes: ...
+    def mail(
+        self, environment: Environment, recipient: str, date: datetime, size: MailSize = MailSize.WHOLE
+    ) -> bytes: ...
     def notice(self, environment: Environment) -> Notice: ...
     def show_on_dashboard(self, ctx: AppContext) -> str: ...
 
@@ -58,6 +68,8 @@ def payload_of_message(message_id: int, message: Message) -> Payload:
 
 
 class _ReportPayload:
+    mail_sizes = tuple(MailSize)
+
     def __init__(self, row: Row[Any]) -> None:
         self.name = f"report-{row.report_id}"
         self._id: int = row.report_id
@@ -78,12 +90,12 @@ class _ReportPayload:
             self._json = render_webhook(self._document, report_id=self._id)
         return self._json
 
-    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+    def mail(self, environment: Environment, recipient: str, date: datetime, size: MailSize = MailSize.WHOLE) -> bytes:
         from reports.notices.mime import build_mail  # noqa: PLC0415
 
         return build_mail(
             self._document, report_id=self._id, sender=environment.mail_from, recipient=recipient, date=date,
-            link=self._link(environment),
+            link=self._link(environment), size=size,
         )  # fmt: skip
 
     def notice(self, environment: Environment) -> Notice:
@@ -108,6 +120,8 @@ class _ReportPayload:
 
 
 class _MessagePayload:
+    mail_sizes = (MailSize.WHOLE,)
+
     def __init__(self, message_id: int, message: Message) -> None:
         self.name = f"message-{message_id}"
         self._id, self._message = message_id, message
@@ -115,7 +129,7 @@ class _MessagePayload:
     def json(self) -> bytes:
         return render_message_json(self._message, message_id=self._id)
 
-    def mail(self, environment: Environment, recipient: str, date: datetime) -> bytes:
+    def mail(self, environment: Environment, recipient: str, date: datetime, _size: MailSize = MailSize.WHOLE) -> bytes:
         from reports.notices.mime import build_message_mail  # noqa: PLC0415
 
         return build_message_mail(

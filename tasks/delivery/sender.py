@@ -9,14 +9,16 @@ from datetime import datetime
 from threading import Lock
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Row
 
 from models.context import AppContext
-from models.errors import DeliveryFailed, DeliveryUncertain
+from models.errors import DeliveryFailed, DeliveryUncertain, MailTooLarge
 from models.recipient import Recipient
 from models.schema import DeliveryState
 from reports.notices.chat import render_discord, render_slack, render_teams
-from reports.notices.notice import Notice
+from reports.notices.mail_size import MailSize
+from reports.notices.notice import Notice, more_text
 from tasks.atomic_files import write_atomically
 from tasks.delivery.channels.http import post_body
 from tasks.delivery.channels.smtp import send_mail, server_of
@@ -27,6 +29,12 @@ from tasks.delivery.secrets import Secrets
 from tasks.run_logger import logger
 
 CHATS = {"slack": render_slack, "teams": render_teams, "discord": render_discord}
+
+_LEFT_OUT = {MailSize.WITHOUT_FILES: "without its attachments", MailSize.TEXT_ALONE: "its text alone"}
+
+_DEFECTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, UnicodeError,
+            ValidationError)  # fmt: skip
+"""Errors that the same content with the same settings causes again, however often it is tried."""
 
 _making_ready = Lock()
 """Lock: only one thread at a time uses the layout and chart libraries."""
@@ -74,6 +82,10 @@ class Sender:
         except DeliveryFailed as failure:
             state = DeliveryState.DEAD if failure.permanent else DeliveryState.QUEUED
             return AttemptResult(state, self._redacted(failure.answer, recipient), failure.retry_after_s)
+        except _DEFECTS as error:
+            what = f"{type(error).__name__}: {error}"
+            answer = f"cannot be made, whenever it is tried: {what}. After an update: routewatch deliveries retry ID"
+            return AttemptResult(DeliveryState.DEAD, self._redacted(answer, recipient))
         except Exception as error:  # noqa: BLE001 - an error with one recipient must not affect the others
             return AttemptResult(DeliveryState.QUEUED, self._redacted(f"{type(error).__name__}: {error}", recipient))
 
@@ -113,7 +125,20 @@ class Sender:
         environment = self._ctx.environment
         server = server_of(environment, self._secrets.smtp_password, self._policy.mail_s)
         to, before = recipient.reference, outgoing.before_commit
-        return send_mail(mail, environment.mail_from, to, server, before_commit=before)
+        *_, smallest = sizes = outgoing.payload.mail_sizes
+        for size in sizes:
+            if size is not MailSize.WHOLE:
+                with _making_ready:
+                    mail = outgoing.payload.mail(environment, to, outgoing.queued_at, size)
+            try:
+                answer = send_mail(mail, environment.mail_from, to, server, before_commit=before)
+            except MailTooLarge as error:
+                if size is smallest:
+                    raise
+                logger().info("the mail to %s is sent smaller: %s", to, error.answer)
+            else:
+                return answer if size is MailSize.WHOLE else f"{answer} ({_LEFT_OUT[size]}, for the server's limit)"
+        raise AssertionError("a payload has at least one size")
 
     def _signed(self, outgoing: OutgoingMessage, recipient: Recipient, body: bytes) -> str:
         message = WebhookMessage(outgoing.message_id, body)
@@ -150,6 +175,8 @@ def log_notice(notice: Notice) -> str:
     log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", f"{notice.mark} {notice.headline}".strip())
     for item in notice.remaining_items:
         log.log(_LOUDNESS.get(item.tone, logging.INFO), "%s", item.line)
+    if left_out := more_text(notice.not_listed):
+        log.log(_LOUDNESS.get(notice.tone, logging.INFO), "%s", left_out)
     if notice.hint:
         log.info("%s", notice.hint)
     return "written to the log"

@@ -11,7 +11,7 @@ from threading import Thread
 from models.errors import RoutewatchError
 from models.redaction import redact, secrets_of
 from tasks.health.check import Check, CheckResult, CheckSkipped, CompletedCheck, failed, skipped
-from tasks.health.checks import clock, database, environment, freshness, webhooks
+from tasks.health.checks import clock, database, environment, freshness, router_config, webhooks
 from tasks.health.checks import delivery_queue as deliveries
 from tasks.health.checks import home_directory as home
 from tasks.health.checks import prefect_server as orchestration
@@ -21,7 +21,8 @@ from tasks.health.checks import sources as pulling
 from tasks.health.context import CheckContext
 
 SUBJECTS = (
-    environment, home, database, clock, pulling, freshness, deliveries, mail, webhooks, drawing, orchestration,
+    environment, home, database, clock, pulling, freshness, router_config, deliveries, mail, webhooks, drawing,
+    orchestration,
 )  # fmt: skip
 
 TIMEOUT_S = 12.0

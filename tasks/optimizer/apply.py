@@ -12,11 +12,12 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, func, or_, select, update
 
+from models.bounded_key import bounded_key
 from models.database import reading, writing
 from models.documents import AppliedOptimization, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.period import EARLIEST, Period
-from models.schema import CONFIG, CONFIG_CHANGE, OPTIMIZATION, OPTIMIZATION_TRANSITION, OptimizationState
+from models.schema import CONFIG_CHANGE, OPTIMIZATION, OPTIMIZATION_TRANSITION, OptimizationState
 from models.settings import Optimizer, Settings
 from tasks.optimizer.lifecycle import (
     ACTOR,
@@ -30,6 +31,7 @@ from tasks.optimizer.lifecycle import (
     stop_reason,
 )
 from tasks.optimizer.queries import list_by_state
+from tasks.optimizer.router_config import conflict, read_key
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -162,8 +164,8 @@ def _apply_approved(connection: Connection, settings: Settings, now: datetime) -
         by = approval.by if approval else ACTOR
         try:
             apply_config(connection, row.id, item, Step(by, f"{item.type} because of {item.bottleneck}, approved", now))
-        except ConfigConflict as conflict:
-            advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {conflict}", now))
+        except ConfigConflict as changed:
+            advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {changed}", now))
 
 
 def _decide(
@@ -188,8 +190,8 @@ def _decide(
             alone_decided = context.step("may be done without a person's word")
             advance(connection, optimization_id, State.AUTO_APPLIED, alone_decided)
             apply_config(connection, optimization_id, item, context.step(reason))
-    except ConfigConflict as conflict:
-        return _noted(item, "deferred", f"left alone: {conflict}")
+    except ConfigConflict as changed:
+        return _noted(item, "deferred", f"left alone: {changed}")
     return _noted(item, "applied", item.note)
 
 
@@ -224,9 +226,9 @@ def _too_early_reason(connection: Connection, keys: Sequence[str], context: Deci
 def _outdated(connection: Connection, item: Recommendation) -> str | None:
     """Return in words which key changed since the recommendation was computed; None if none did."""
     for move in item.moves:
-        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == move.key))
-        if version != move.version:
-            return f"left alone: {ConfigConflict(move.key, move.version, version)}"
+        row = read_key(connection, move.key)
+        if found := conflict(row.content if row else None, move.key, move.version, move.from_value):
+            return f"left alone: {found}"
     return None
 
 
@@ -263,7 +265,7 @@ def _approved(connection: Connection, item: Recommendation) -> str | None:
 
 
 def _subject(item: Recommendation) -> str:
-    return item.complexity or ",".join(move.key for move in item.moves)
+    return bounded_key(item.complexity or ",".join(move.key for move in item.moves))
 
 
 def _record(connection: Connection, item: Recommendation, context: DecisionContext) -> int:

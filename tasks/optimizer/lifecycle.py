@@ -19,7 +19,6 @@ from models.documents import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
 from models.period import EARLIEST
 from models.schema import (
-    CONFIG,
     CONFIG_CHANGE,
     HOUR_TOTAL,
     OPTIMIZATION,
@@ -30,7 +29,8 @@ from models.schema import (
 from models.settings import Optimizer, Settings
 from tasks.optimizer.matched_hours import will_match
 from tasks.optimizer.queries import get_optimization, list_by_state
-from tasks.optimizer.router_config import ChangeOrigin, set_value
+from tasks.optimizer.router_config import ChangeOrigin, conflict, read_key, set_value
+from tasks.optimizer.router_values import Setting, UnreadableSetting
 
 State = OptimizationState
 
@@ -77,10 +77,15 @@ def stop_reason(connection: Connection, optimizer: Optimizer) -> str | None:
     """Return why the settings or the kill switch forbid all changes; None if they allow them."""
     if optimizer.mode == "off":
         return "the optimizer is off (optimizer.mode in the settings)"
-    switch = connection.execute(select(CONFIG).where(CONFIG.c.key == STOPPED_KEY)).one_or_none()
-    if switch is None or switch.value is False:
+    switch = read_key(connection, STOPPED_KEY)
+    if switch is None or (isinstance(switch.content, Setting) and switch.content.value is False):
         return None
-    return f"the optimizer was stopped by {switch.updated_by} (`routewatch optimizations resume` lets it go on)"
+    resume = "`routewatch optimizations resume` lets it go on"
+    if isinstance(switch.content, UnreadableSetting):
+        # A person may have meant to stop it.
+        found = f"{switch.content.found} {switch.content.reason}"
+        return f"{STOPPED_KEY} in the router's config is unreadable: {found} ({resume})"
+    return f"the optimizer was stopped by {switch.updated_by} ({resume})"
 
 
 def refuse_if_stopped(connection: Connection, optimizer: Optimizer) -> None:
@@ -122,7 +127,7 @@ def apply_config(connection: Connection, optimization_id: int, item: Recommendat
     change = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
     with connection.begin_nested():
         for move in item.moves:
-            set_value(connection, move.key, move.to_value, move.version, change)
+            set_value(connection, move.key, move.to_value, move.version, change, expected_value=move.from_value)
         advance(connection, optimization_id, State.APPLIED, step, applied_at=step.at)
 
 
@@ -133,7 +138,9 @@ def revert_config(connection: Connection, optimization_id: int, step: Step, **va
     with connection.begin_nested():
         for change in changes:
             back = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
-            version = set_value(connection, change.key, change.from_value, change.version, back)
+            version = set_value(
+                connection, change.key, change.from_value, change.version, back, expected_value=change.to_value
+            )
             same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
             new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
             # The revert itself cannot be reverted.
@@ -146,9 +153,9 @@ def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict 
     """Return the conflict if someone changed a key of an applied optimization since; None if unchanged."""
     made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
     for change in connection.execute(select(CONFIG_CHANGE).where(*made)).fetchall():
-        version = connection.scalar(select(CONFIG.c.version).where(CONFIG.c.key == change.key))
-        if version != change.version:
-            return ConfigConflict(change.key, change.version, version)
+        row = read_key(connection, change.key)
+        if found := conflict(row.content if row else None, change.key, change.version, change.to_value):
+            return found
     return None
 
 

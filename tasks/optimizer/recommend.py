@@ -31,7 +31,7 @@ from models.documents import (
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
 from tasks.bottlenecks.detect import SLOW_SHARE
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
-from tasks.optimizer.router_config import Setting
+from tasks.optimizer.router_values import ConfigContent, Setting, UnreadableSetting, shown
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of
@@ -56,7 +56,7 @@ def recommend(
     bottlenecks: Sequence[Bottleneck],
     rollups: pl.DataFrame,
     cheapest: Mapping[str, Candidate],
-    config: Mapping[str, Setting],
+    config: Mapping[str, ConfigContent],
     optimizer: Optimizer,
     *,
     split: Split | None = None,
@@ -100,7 +100,7 @@ def _limit_error(limit: float, sample: int) -> float:
 
 
 def _cache_optimization(
-    bottleneck: SlowResponse, config: Mapping[str, Setting], optimizer: Optimizer
+    bottleneck: SlowResponse, config: Mapping[str, ConfigContent], optimizer: Optimizer
 ) -> Recommendation:
     moves, notes = _config_changes(
         {
@@ -130,7 +130,9 @@ def _cache_optimization(
     )
 
 
-def _cache_strategy(bottleneck: LowCacheHitRate, config: Mapping[str, Setting], optimizer: Optimizer) -> Recommendation:
+def _cache_strategy(
+    bottleneck: LowCacheHitRate, config: Mapping[str, ConfigContent], optimizer: Optimizer
+) -> Recommendation:
     moves, notes = _config_changes(
         {
             "cache.key_strategy": optimizer.cache_key_strategy,
@@ -174,19 +176,22 @@ def _of_cache(recommendation: Recommendation, notes: list[str], optimizer: Optim
 
 
 def _config_changes(
-    knobs: Mapping[str, NumericKnob | ChoiceKnob], config: Mapping[str, Setting]
+    knobs: Mapping[str, NumericKnob | ChoiceKnob], config: Mapping[str, ConfigContent]
 ) -> tuple[tuple[ConfigChangeProposal, ...], list[str]]:
     """Return one config change per changeable key, and why the others cannot change."""
     moves: list[ConfigChangeProposal] = []
     notes: list[str] = []
     for key, knob in knobs.items():
-        if key not in config:
+        current = config.get(key)
+        if current is None:
             notes.append(f"the router's config has no {key} (`routewatch config set {key} VALUE` names the one in use)")
             continue
-        current = config[key]
+        if isinstance(current, UnreadableSetting):
+            notes.append(str(current))
+            continue
         target = _step(current.value, knob)
         if target is None:
-            notes.append(f"{key} stays at {current.value!r}, which {_stuck_reason(current.value, knob)}")
+            notes.append(f"{key} stays at {shown(current.value)}, which {_stuck_reason(current.value, knob)}")
         else:
             moves.append(
                 ConfigChangeProposal(key=key, from_value=current.value, to_value=target, version=current.version)
@@ -195,13 +200,16 @@ def _config_changes(
 
 
 def _step(value: Any, knob: NumericKnob | ChoiceKnob) -> Any:
-    """Return the next value within the bounds; None if there is none."""
+    """Return the next value within the bounds; None if there is none.
+
+    A value outside the bounds has none: to many routers -1 or 0 means for ever, without a limit, or off.
+    """
     if isinstance(knob, ChoiceKnob):
         position = knob.choices.index(value) if value in knob.choices else len(knob.choices)
         return knob.choices[position + 1] if position + 1 < len(knob.choices) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value) or not knob.minimum <= value <= knob.maximum:
         return None
-    raised = min(max(value * knob.factor, knob.minimum), knob.maximum)
+    raised = min(value * knob.factor, knob.maximum)
     stepped = int(raised) if isinstance(value, int) else raised
     return stepped if stepped > value else None
 
@@ -210,13 +218,23 @@ def _stuck_reason(value: Any, knob: NumericKnob | ChoiceKnob) -> str:
     if isinstance(knob, ChoiceKnob):
         known = ", ".join(knob.choices)
         return "is the strongest of the known choices" if value == knob.choices[-1] else f"is none of {known}"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not _is_number(value):
         return "is no number"
-    return f"is at or above the upper bound {knob.maximum:g}"
+    if value < knob.minimum or value > knob.maximum:
+        side = "below the lower" if value < knob.minimum else "above the upper"
+        bound = knob.minimum if value < knob.minimum else knob.maximum
+        return f"is {side} bound {bound:,g} and is left alone: it may be a setting of its own, such as off or for ever"
+    if value * knob.factor < knob.maximum:
+        return f"the factor {knob.factor:g} raises by less than a whole number"
+    return f"is at the upper bound {knob.maximum:,g}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _model_selection(
-    bottleneck: HighCost, basis: _SelectionCosts, config: Mapping[str, Setting]
+    bottleneck: HighCost, basis: _SelectionCosts, config: Mapping[str, ConfigContent]
 ) -> list[Recommendation]:
     cells = {(key[0], key[1]): totals for key, totals in totals_by(basis.rollups, "complexity", "model_id").items()}
     spent = total(basis.rollups).sums["cost_sum_usd"]
@@ -237,7 +255,10 @@ def _model_selection(
 
 
 def _cheaper_model(
-    complexity: str, basis: _SelectionCosts, cells: Mapping[tuple[str, str], Totals], config: Mapping[str, Setting]
+    complexity: str,
+    basis: _SelectionCosts,
+    cells: Mapping[tuple[str, str], Totals],
+    config: Mapping[str, ConfigContent],
 ) -> Recommendation | None:
     """Replace the class's configured model by the candidate, else its costliest other one; None unless that saves.
 
@@ -255,16 +276,16 @@ def _cheaper_model(
         return None
     key = ROUTING_PREFIX + complexity
     setting = config.get(key)
-    configured = str(setting.value) if setting else ""
+    configured = setting.value if isinstance(setting, Setting) and isinstance(setting.value, str) else ""
     if configured == candidate.model_id:
         return None
     from_model, saving = max(sure.items(), key=lambda item: (item[0] == configured, item[1].estimate, item[0]))
     move: tuple[ConfigChangeProposal, ...] = ()
-    if setting is not None and configured == from_model:
+    if isinstance(setting, Setting) and configured == from_model:
         move = (
             ConfigChangeProposal(key=key, from_value=from_model, to_value=candidate.model_id, version=setting.version),
         )
-    notes = ("waits for a person to decide", basis.split.why([complexity]))
+    notes = ("waits for a person to decide", _unusable(key, setting), basis.split.why([complexity]))
     return _of_models(candidate.sample).model_copy(
         update={
             "complexity": shown_class(complexity),
@@ -279,6 +300,15 @@ def _cheaper_model(
             "observational": basis.split.is_observational([complexity]),
         }
     )
+
+
+def _unusable(key: str, setting: ConfigContent | None) -> str | None:
+    """Return why a class's key in the config names no model; None if it names one or is not there."""
+    if isinstance(setting, UnreadableSetting):
+        return str(setting)
+    if setting is None or isinstance(setting.value, str):
+        return None
+    return f"{key} is {shown(setting.value)}, which names no model (`routewatch config set {key} MODEL`)"
 
 
 def _saving(totals: Totals, candidate: Candidate, level: float) -> Interval:

@@ -20,11 +20,13 @@ from tasks.forecasting.budget import SPENT, basis
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import applied_in, with_optimization_ids
 from tasks.optimizer.recommend import recommend
-from tasks.optimizer.router_config import config_history, read_config
+from tasks.optimizer.router_config import config_history, read_whole_config
+from tasks.optimizer.router_values import UnreadableSetting
 from tasks.reporting.compose import COMPOSERS, compose
 from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
 from tasks.rollups.query import RollupSlice, hours_by, query_rollups_in, total_hours
+from tasks.run_logger import logger
 from tasks.statistics.randomization import OBSERVATIONAL, SPLIT_COLUMNS, SPLIT_KEYS, Split, split_of
 
 
@@ -46,7 +48,10 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         fired = list_fired(connection, current.period, filters)
     bottlenecks = detect_bottlenecks(current.parts, limits, period.zone, current.hours, rule_inputs)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
-    config = read_config(engine)
+    config = read_whole_config(engine)
+    for setting in config.values():
+        if isinstance(setting, UnreadableSetting):
+            logger().warning("the router's config: %s", setting)
     recommended = recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split)
     return ReportMaterial(
         current=current,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from dashboard.app import create_app
 from models.database import open_database, writing
@@ -73,6 +73,15 @@ def test_the_config_is_sent_once_and_then_only_when_it_has_changed(client: httpx
     assert client.get("/config", headers=same).status_code == 304
     set_by_hand(engine, "cache.ttl_seconds", 1_800, by="ops", reason="longer", now=datetime.now(UTC))
     assert client.get("/config", headers=same).json()["versions"] == {"cache.ttl_seconds": 2}
+
+
+def test_a_value_that_cannot_be_read_is_named_beside_the_others(client: httpx.Client, engine: Engine) -> None:
+    set_by_hand(engine, "cache.max_entries", 10**15, by="ops", reason="longer", now=datetime.now(UTC))
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE config SET value = '-1e999' WHERE key = 'cache.ttl_seconds'"))
+    told = client.get("/config").json()
+    assert told["values"] == {"cache.max_entries": 10**15}
+    assert "routewatch config set cache.ttl_seconds" in told["unreadable"]["cache.ttl_seconds"]
 
 
 def test_reports_are_listed_with_the_files_that_are_there(reader: httpx.Client) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, delete, func, select, text
 
 from models.context import load_context
 from models.database import reading, writing
@@ -16,7 +16,8 @@ from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
-from tasks.optimizer.router_config import set_by_hand
+from tasks.optimizer.router_config import read_config, set_by_hand
+from tasks.optimizer.router_values import Setting
 from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.update import update_rollups
 from tests.support import spend_logs
@@ -103,6 +104,24 @@ def test_a_slow_day_raises_the_caches_limits_once_and_says_so(engine: Engine) ->
     assert {item["key"] for item in document["appliedOptimizations"]} == set(config)
     daily(as_of=MORNING + timedelta(hours=1))
     assert count(engine, ConfigChange) == 4
+
+
+def test_a_day_is_reported_and_the_readable_keys_are_moved_whatever_the_router_wrote(engine: Engine) -> None:
+    from flows.daily import daily  # noqa: PLC0415
+
+    insert_selections(engine, slow_day(MONDAY))
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE config SET value = 'for ever' WHERE key = 'cache.ttl_seconds'"))
+        for number, value in enumerate(("lru", "Infinity", "[", b"\xff")):
+            row = {"k": f"own.{number}", "v": value}
+            connection.execute(text("INSERT INTO config VALUES (:k, :v, 1, 'yesterday', 'router')"), row)
+    outcome = daily(as_of=MORNING)
+    assert read_config(engine).items() == {"cache.max_entries": Setting(2000, 2)}.items()
+    document = outcome.report.document.model_dump(mode="json", by_alias=True)
+    (reported,) = document["recommendations"]
+    assert reported["status"] == "applied"
+    assert "cache.ttl_seconds is unreadable: for ever is not JSON" in reported["note"]
+    assert sorted(outcome.files) == ["html", "json", "pdf", "zip"]
 
 
 def test_a_day_without_selections_is_reported_as_such(engine: Engine, inbox: Mailbox) -> None:

@@ -26,18 +26,30 @@ LOGIN: dict[str, Any] = {"auth_required": True, "auth_require_tls": False, "auth
 
 @dataclass
 class Mailbox:
-    """Answers each message with the next of `answers`, the last one again and again."""
+    """Answers each message with the next of `answers`, the last one again and again.
+
+    `says` has the answers to the commands before it: MAIL and RCPT.
+    """
 
     port: int = 0
+    says: dict[str, str] = field(default_factory=dict)
     answers: list[str] = field(default_factory=lambda: ["250 kept"])
     refuses: set[str] = field(default_factory=set)
     messages: list[tuple[str, bytes]] = field(default_factory=list)
 
-    async def handle_RCPT(  # noqa: N802 - the server's name
+    async def handle_MAIL(  # noqa: N802 - the server's name
+        self, _server: Any, _session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        envelope.mail_from, envelope.mail_options = address, options
+        return self.says.get("MAIL", "250 OK")
+
+    async def handle_RCPT(  # noqa: N802
         self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
     ) -> str:
         if address in self.refuses:
             return "550 no such mailbox"
+        if "RCPT" in self.says:
+            return self.says["RCPT"]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

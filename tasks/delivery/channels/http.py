@@ -34,7 +34,8 @@ LARGEST_RESPONSE_BYTES = 256_000
 """Largest body: far above all formats of Routewatch, and no receiver must accept more."""
 
 _TEMPORARY = {
-    httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS,
+    httpx.codes.REQUEST_TIMEOUT, httpx.codes.CONFLICT, httpx.codes.MISDIRECTED_REQUEST, httpx.codes.LOCKED,
+    httpx.codes.TOO_EARLY, httpx.codes.TOO_MANY_REQUESTS,
 }  # fmt: skip
 """Client error statuses after which the same request may succeed."""
 
@@ -121,21 +122,21 @@ def _port(url: httpx.URL) -> int:
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[str]:
     """Return the addresses of a name, in the order to try. Resolving has no time-out, hence the thread."""
-    found: SimpleQueue[list[str] | OSError] = SimpleQueue()
+    found: SimpleQueue[list[str] | OSError | UnicodeError] = SimpleQueue()
 
     def resolve() -> None:
         try:
             answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found.put(list(dict.fromkeys(str(address[0]) for *_, address in answers)))
         except (OSError, UnicodeError) as error:
-            found.put(error if isinstance(error, OSError) else OSError(str(error)))
+            found.put(error)
 
     Thread(target=resolve, name=f"resolve {host}", daemon=True).start()
     try:
         answer = found.get(timeout=timeout_s)
     except Empty:
         raise TimeoutError from None
-    if isinstance(answer, OSError):
+    if isinstance(answer, Exception):
         raise answer
     return answer
 
@@ -229,7 +230,11 @@ def _failures_raised(shown: str, timeout_s: float) -> Iterator[None]:
         raise DeliveryFailed(shown, f"its address {error.ip_addr} is not public", permanent=True) from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise DeliveryFailed(shown, f"no answer within {timeout_s:g} s", permanent=False) from error
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:
+        # No request can be made of it: waiting changes neither the URL nor what was to be sent.
+        answer = f"no request can be made: {error or type(error).__name__}; correct its URL in delivery.recipients"
+        raise DeliveryFailed(shown, answer, permanent=True) from error
+    except (httpx.HTTPError, OSError) as error:
         answer = f"cannot be reached: {error or type(error).__name__}"
         raise DeliveryFailed(shown, answer, permanent=False) from error
 

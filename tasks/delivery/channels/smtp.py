@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -15,11 +16,16 @@ from typing import Literal
 from pydantic import SecretStr
 
 from models.environment import Environment
-from models.errors import DeliveryFailed, DeliveryUncertain
+from models.errors import DeliveryFailed, DeliveryUncertain, MailTooLarge
 
-READY, LOGIN_NEEDED = 220, 530
+READY, TOO_MUCH, NOT_YET, WEAK_LOGIN, CLEAR_LOGIN = 220, 552, 530, 534, 538
 PERMANENT = 500
 """First SMTP reply code for permanent errors (RFC 5321, 4.2.1)."""
+
+_ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
+"""The enhanced status code at the start of a reply, without its class (RFC 3463)."""
+
+_TOO_LARGE = ("3.4", "2.3")
 
 
 @dataclass(frozen=True)
@@ -42,11 +48,16 @@ def server_of(environment: Environment, password: SecretStr | None, timeout_s: f
     )  # fmt: skip
 
 
-def greet(sender: str, server: MailServer) -> str:
-    """Do all steps before a mail without sending one; return the session's properties. Raises DeliveryFailed."""
+def greet(sender: str, server: MailServer, recipients: Iterable[str] = ()) -> str:
+    """Do all steps before a mail without sending one; return the session's properties.
+
+    Raises DeliveryFailed, also for a recipient whose kind of address the server does not take.
+    """
     where = f"{server.host}:{server.port}"
-    with _failures_raised(where, where), _session(server) as session:
-        _taken_from(sender, where, where, session)
+    with _failures_raised(where, where, server), _session(server) as session:
+        for recipient in recipients:
+            _options(session, recipient, b"", sender)
+        _accepted(where, session.mail(parseaddr(sender)[1], _options(session, where, b"", sender)), server)
         session.rset()
         cipher = session.sock.version() if isinstance(session.sock, ssl.SSLSocket) else None
     agreed = [cipher or "not encrypted", "logged in" if server.password is not None else "without a login"]
@@ -61,12 +72,14 @@ def send_mail(
     `before_commit` is called right before the message's content: if the response is lost after that,
     it is unknown whether the message arrived. Its exceptions stop the sending.
 
-    Raises DeliveryFailed if the message was not accepted, DeliveryUncertain if the final response was lost.
+    Raises MailTooLarge if it is larger than the server takes, DeliveryFailed if it was not accepted for another reason,
+    DeliveryUncertain if the final response was lost.
     """
     where = f"{server.host}:{server.port}"
-    with _failures_raised(recipient, where), _session(server) as session:
-        _taken_from(sender, where, recipient, session)
-        _accepted(recipient, session.rcpt(recipient))
+    with _failures_raised(recipient, where, server), _session(server) as session:
+        options = _options(session, recipient, message, sender)
+        _accepted(recipient, session.mail(parseaddr(sender)[1], options), server, of_size=True)
+        _accepted(recipient, session.rcpt(recipient), server)
         before_commit()
         return _committed(session, message, recipient)
 
@@ -154,35 +167,71 @@ def _ignored(*errors: type[Exception]) -> Iterator[None]:
         return
 
 
-def _taken_from(sender: str, where: str, recipient: str, session: smtplib.SMTP) -> None:
-    reply = session.mail(parseaddr(sender)[1])
-    if reply[0] == LOGIN_NEEDED:
-        # Like a refused login: someone has to correct it.
-        answer = f"{where} wants a login: set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
-        raise DeliveryFailed(recipient, answer, permanent=False)
-    _accepted(recipient, reply)
+def _options(session: _Session, recipient: str, message: bytes, sender: str) -> list[str]:
+    """Return what to say of a mail before it is sent. Raises DeliveryFailed for what the server does not offer."""
+    where = f"{session.server.host}:{session.server.port}"
+    options = []
+    if not f"{parseaddr(sender)[1]}{recipient}".isascii():
+        if not session.has_extn("smtputf8"):
+            # Like an unknown mailbox: waiting does not change what the server can do.
+            answer = (f"{where} takes only ASCII before the @ of an address (it does not offer SMTPUTF8): "
+                      "name another in delivery.recipients or ROUTEWATCH_MAIL_FROM")  # fmt: skip
+            raise DeliveryFailed(recipient, answer, permanent=True)
+        options.append("SMTPUTF8")
+    if not message.isascii() and session.has_extn("8bitmime"):
+        options.append("BODY=8BITMIME")
+    if message and session.has_extn("size"):
+        most = _number(session.esmtp_features["size"])
+        if most and len(message) > most:
+            raise MailTooLarge(recipient, f"{where} takes {most:,} bytes, and the mail has {len(message):,}")
+        options.append(f"SIZE={len(message)}")
+    return options
 
 
-def _accepted(recipient: str, reply: tuple[int, bytes]) -> str:
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _accepted(recipient: str, reply: tuple[int, bytes], server: MailServer, *, of_size: bool = False) -> str:
+    """Return a positive reply as text. Raises for any other; `of_size` is for one that depends on the mail's size.
+
+    A refusal that a setting of this side causes is retried, so that nothing is lost once a person has changed it.
+    """
     code, text = reply
     answer = f"{code} {text.decode(errors='replace')}"
-    if not 200 <= code < 300:  # noqa: PLR2004 - the class of positive replies
-        raise DeliveryFailed(recipient, answer, permanent=code >= PERMANENT)
-    return answer
+    if 200 <= code < 300:  # noqa: PLR2004 - the class of positive replies
+        return answer
+    enhanced = match[1] if (match := _ENHANCED.match(answer.partition(" ")[2])) else ""
+    if of_size and (enhanced in _TOO_LARGE or (code == TOO_MUCH and not enhanced)):
+        raise MailTooLarge(recipient, answer)
+    if code == NOT_YET:
+        raise DeliveryFailed(recipient, f"{answer}: {_not_yet_remedy(answer, server)}", permanent=False)
+    raise DeliveryFailed(recipient, answer, permanent=code >= PERMANENT)
+
+
+def _not_yet_remedy(answer: str, server: MailServer) -> str:
+    """Return what a server wants first that refuses everything: encryption, by its words, or else a login."""
+    wants_tls = re.search(r"TLS|SSL|encrypt", answer, re.IGNORECASE) is not None
+    if wants_tls and server.security == "none":
+        return "set ROUTEWATCH_SMTP_SECURITY to starttls, or to tls (mostly port 465)"
+    if server.username is None:
+        return "set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
+    return "ask the mail server's administrator what it wants"
 
 
 def _committed(session: _Session, message: bytes, recipient: str) -> str:
     try:
-        return _accepted(recipient, session.data(message))
+        return _accepted(recipient, session.data(message), session.server, of_size=True)
     except smtplib.SMTPDataError as error:
-        return _accepted(recipient, (error.smtp_code, _as_bytes(error.smtp_error)))
+        reply = error.smtp_code, _as_bytes(error.smtp_error)
+        return _accepted(recipient, reply, session.server, of_size=True)
     except (smtplib.SMTPServerDisconnected, OSError) as error:
         late = f"no answer within {session.server.timeout_s:g} s" if session.is_cut_off else str(error)
         raise DeliveryUncertain(recipient, late or type(error).__name__) from error
 
 
 @contextmanager
-def _failures_raised(recipient: str, where: str) -> Iterator[None]:
+def _failures_raised(recipient: str, where: str, server: MailServer) -> Iterator[None]:
     try:
         yield
     except ssl.SSLCertVerificationError as error:
@@ -191,7 +240,10 @@ def _failures_raised(recipient: str, where: str) -> Iterator[None]:
     except smtplib.SMTPAuthenticationError as error:
         # Temporary, whatever the code: the mail is correct, and someone can correct the login.
         # The server's text may contain the user name.
-        answer = f"{where} refused the login ({error.smtp_code}): check ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
+        remedy = "check ROUTEWATCH_SMTP_USERNAME and _PASSWORD"
+        if server.security == "none" and error.smtp_code in (NOT_YET, WEAK_LOGIN, CLEAR_LOGIN):
+            remedy = "set ROUTEWATCH_SMTP_SECURITY to starttls or tls: it takes no password in the clear"
+        answer = f"{where} refused the login ({error.smtp_code}): {remedy}"
         raise DeliveryFailed(recipient, answer, permanent=False) from None
     except smtplib.SMTPNotSupportedError as error:
         answer = f"{where}: {error}: check ROUTEWATCH_SMTP_SECURITY"

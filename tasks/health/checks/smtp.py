@@ -18,9 +18,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _REMEDIES = (
     ("not trusted", "set ROUTEWATCH_SMTP_HOST to the certificate's name; SSL_CERT_FILE names one's own authority"),
+    ("SMTPUTF8", "name mailboxes in ASCII: only their domains may have other letters on this server"),
+    ("SECURITY to starttls", "set ROUTEWATCH_SMTP_SECURITY to starttls, or to tls (mostly port 465)"),
     ("STARTTLS", "set ROUTEWATCH_SMTP_SECURITY to tls (mostly port 465), or to none within one's own network"),
     ("refused the login", "check ROUTEWATCH_SMTP_USERNAME and _PASSWORD with the server's administrator"),
-    ("wants a login", "set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"),
+    ("set ROUTEWATCH_SMTP_USERNAME", "set ROUTEWATCH_SMTP_USERNAME and _PASSWORD"),
     ("not done within", "see that the port speaks what ROUTEWATCH_SMTP_SECURITY says: 465 is mostly tls, 587 starttls"),
     ("WRONG_VERSION", "set ROUTEWATCH_SMTP_SECURITY to starttls (mostly port 587): the server does not begin with TLS"),
     ("cannot reach", "start the server, or set ROUTEWATCH_SMTP_HOST and _PORT to where it listens"),
@@ -38,7 +40,8 @@ def checks(context: CheckContext) -> list[Check]:
 
 def _mail_server(context: CheckContext) -> CheckResult:
     environment = context.environment
-    if not any(it.channel == EMAIL for it in context.recipients()):
+    mailboxes = [it.reference for it in context.recipients() if it.channel == EMAIL]
+    if not mailboxes:
         raise CheckSkipped("no recipient in the settings is a mail address")
     if context.settings.delivery.mode == "files":
         raise CheckSkipped("delivery.mode is files: no mail is sent")
@@ -47,7 +50,7 @@ def _mail_server(context: CheckContext) -> CheckResult:
         remedy_text = f"set ROUTEWATCH_SMTP_PASSWORD, or the Prefect Secret block {SMTP_BLOCK}"
         return failed("ROUTEWATCH_SMTP_USERNAME is set, but there is no password", remedy_text)
     try:
-        found = greet(environment.mail_from, server_of(environment, password, TIMEOUT_S))
+        found = greet(environment.mail_from, server_of(environment, password, TIMEOUT_S), mailboxes)
     except DeliveryFailed as error:
         return failed(error.answer, _remedy(error.answer))
     return _assessed(found, environment)

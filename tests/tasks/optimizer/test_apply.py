@@ -21,7 +21,8 @@ from tasks.optimizer.apply import DecisionContext, applied_in, apply
 from tasks.optimizer.lifecycle import Step, advance
 from tasks.optimizer.queries import list_optimizations
 from tasks.optimizer.recommend import recommend
-from tasks.optimizer.router_config import Setting, history, read_config, set_by_hand
+from tasks.optimizer.router_config import history, read_config, set_by_hand
+from tasks.optimizer.router_values import Setting
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, hours, insert_selections, selections

@@ -11,7 +11,7 @@ from models.settings import Optimizer, PerformanceMetrics
 from tasks.bottlenecks.detect import detect_bottlenecks
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.recommend import recommend
-from tasks.optimizer.router_config import Setting
+from tasks.optimizer.router_values import Setting
 from tasks.statistics.randomization import Split
 from tests.support.factories import hours
 
