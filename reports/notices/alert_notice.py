@@ -79,7 +79,7 @@ def _sentence(alert: AlertNotification, message: AlertMessage, show: Formats) ->
     if alert.event is AlertEvent.RESOLVED:
         return f"resolved: {_well_again(alert, show)}, after {_duration(alert)}"
     opening = _OPENINGS[alert.event].format(alert.severity)
-    if alert.rule is AlertRule.OPTIMIZATION_REVERTED:
+    if alert.rule in (AlertRule.OPTIMIZATION_REVERTED, AlertRule.TIMES_AHEAD):
         return f"{opening}: {_state(alert, show)}"
     return f"{opening}: {_state(alert, show)}{_over(alert, message, show)}, since {_since(alert, message, show)}"
 
@@ -96,6 +96,10 @@ def _state(alert: AlertNotification, show: Formats) -> str:
             return f"the flow {name} failed"
         case AlertRule.OPTIMIZATION_REVERTED:
             return f"optimization {name} was taken back"
+        case AlertRule.COUNTING_STALLED:
+            return "selections are not counted, and KPIs are not judged"
+        case AlertRule.TIMES_AHEAD:
+            return "stored times lay ahead of the clock, and were set back"
     return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"
 
 
@@ -111,6 +115,10 @@ def _well_again(alert: AlertNotification, show: Formats) -> str:
             return f"the flow {name} succeeded again"
         case AlertRule.OPTIMIZATION_REVERTED:
             return f"optimization {name} is taken back"
+        case AlertRule.COUNTING_STALLED:
+            return "selections are counted again"
+        case AlertRule.TIMES_AHEAD:
+            return "stored times are no longer ahead of the clock"
     if alert.value is None:
         return f"nothing more is known of {_what(alert)}{limit}"
     return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from models.database import reading
 from routewatch.selection import SELECTION
@@ -32,6 +32,15 @@ class Watermark:
     held_by: tuple[int, ...] = ()
 
 
+def newest_id(connection: Connection) -> int:
+    """The largest id that a selection has or had: no mark of counting can rightly be beyond it."""
+    largest = int(connection.scalar(select(func.coalesce(func.max(SELECTION.c.id), 0))) or 0)
+    if connection.dialect.name == "sqlite":
+        issued = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'selection'"))
+        return max(largest, int(issued or 0))
+    return max(largest, _last_issued_id(connection))
+
+
 def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:
     """SQLite has one writer at a time, so its ids are committed in order.
 
@@ -44,7 +53,7 @@ def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Wat
             return Watermark(int(connection.scalar(newest) or 0))
     deadline = time.monotonic() + patience_s
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        last_id = max(int(connection.scalar(newest) or 0), _last_issued_id(connection))
+        last_id = newest_id(connection)
         writers = _writers(connection)
         while writers:
             if time.monotonic() >= deadline:
