@@ -18,7 +18,7 @@ Severity = Literal["warning", "critical"]
 
 
 class AlertRule(StrEnum):
-    """Alert rules: the five KPIs by window, single selections, the budget, the data itself, the flows, and the counting."""
+    """Alert rules: the five KPIs by window, single selections, the budget, the data, the flows, and the counting."""
 
     _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum removes it
     members = vars()

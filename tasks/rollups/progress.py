@@ -36,7 +36,7 @@ class Backlog:
     since: datetime | None
 
     def stalled_for(self, now: datetime) -> timedelta:
-        """Return how long selections have waited while none was counted; zero if none waits, or nothing is known."""
+        """Return how long selections have waited while none was counted; zero if none waits or nothing is known."""
         if self.rows == 0 or self.since is None:
             return timedelta()
         return max(timedelta(), now - self.since)

@@ -124,6 +124,7 @@ class _Rollups:
     newest: datetime | None = None
     """The time of the newest row that is not ahead of the clock: one that is says nothing of how fresh the rows are."""
     clock: datetime = field(default_factory=true_now)
+    is_progress: bool = True
 
     def take(self, selections: pl.DataFrame, state: Checkpoint) -> None:
         """Aggregate rows with the checkpoint's settings."""
@@ -174,25 +175,18 @@ def _add_rows_until(
                 return total, False
             total, rows = total + rows, pending.rows
             # None is left to count, or some were counted: else open transactions hold it up.
-            is_progress = ends_at > state.last_id or watermark.last_id is not None
-            written = writer.submit(write_rollups, engine, pending, state, ends_at, now, is_progress)
+            pending.is_progress = ends_at > state.last_id or watermark.last_id is not None
+            written = writer.submit(write_rollups, engine, pending, state, ends_at, now)
             pending, state = _Rollups(), replace(state, last_id=ends_at)
             progress(ends_at, bound)
     is_done = written is None or written.result()
     return total + (rows if is_done else 0), is_done
 
 
-def write_rollups(
-    engine: Engine,
-    pending: _Rollups,
-    expected: Checkpoint,
-    last_id: int,
-    now: datetime,
-    is_progress: bool = True,  # noqa: FBT001, FBT002 - handed to a thread by position
-) -> bool:
+def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_id: int, now: datetime) -> bool:
     """Add rollups and move the checkpoint to `last_id`; False, with nothing written, if it is not as expected.
 
-    `is_progress`: rows were counted, or none was left to count. The checkpoint keeps no time ahead of the clock.
+    The checkpoint keeps no time ahead of the clock.
     """
     with writing(engine) as connection:
         state = lock_checkpoint(connection)
@@ -203,7 +197,7 @@ def write_rollups(
                 add_rollups(connection, level, pending.at(level))
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
         moved: dict[str, Any] = {"last_id": last_id, "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
-        if is_progress:
+        if pending.is_progress:
             moved["progressed_at"] = true_now()
         connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
     return True

@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import func, select
 
+from models.clock import is_ahead
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level, last_complete
@@ -14,6 +15,7 @@ from models.schema import ALERT, REPORT
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.rollups.checkpoint import read_known_checkpoint
+from tasks.rollups.progress import read_backlog, stalled_after
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
 """Age of the last rollup update: longer than between hourly runs, and longer than between daily runs."""
@@ -25,6 +27,9 @@ _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, time
         "weekly": (Level.WEEK, timedelta(hours=8))}  # fmt: skip
 """Level of a schedule's reports, and time after a period's end until its report exists, with room for a slow run."""
 
+_STALLED_REMEDY = (
+    "see in the log of `routewatch serve` or `routewatch page` why; `routewatch run hourly` counts now, or says why not"
+)
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
@@ -43,12 +48,18 @@ def checks(context: CheckContext) -> list[Check]:
 def _counted(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         state = read_known_checkpoint(connection)
+        backlog = read_backlog(connection)
     now = context.clock()
     if state is None or state.rollups_updated_at is None:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
     age, newest = now - state.rollups_updated_at, state.last_selection_at
     cause = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
+    if is_ahead(state.rollups_updated_at, now):
+        found = f"last counted at {_shown(state.rollups_updated_at)}, ahead of the clock"
+        return warning(found, f"{_REMEDY}: the next turn sets it back")
     found = f"last counted {_length(age)} ago; {cause}"
+    if (stalled := backlog.stalled_for(now)) >= stalled_after(context.settings):
+        return failed(f"{backlog.shown}, and none was counted for {_length(stalled)}; {cause}", _STALLED_REMEDY)
     if age > LOST:
         return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
     if age > LATE_PULL:
@@ -64,7 +75,8 @@ def _on_time(context: CheckContext) -> CheckResult:
     if not kinds:
         raise CheckSkipped("the settings enable no schedule")
     with context.tables() as engine, reading(engine) as connection:
-        query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).group_by(REPORT.c.kind)
+        over = REPORT.c.period_end <= now + AHEAD
+        query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).where(over).group_by(REPORT.c.kind)
         newest: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(query)}
     late: dict[str, str] = {}
     for kind in kinds:
