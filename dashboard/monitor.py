@@ -30,9 +30,9 @@ STOP_TIMEOUT_S = 10.0
 class Monitor:
     """Runs every `monitoring.updateInterval`: rollups and alerts in one thread, delivery in another that may wait.
 
-    Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run concurrently
-    without repeating work. A third thread takes no part in it, and watches that it is done. After a sleep of the machine
-    the next turn catches up.
+    Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run
+    concurrently without repeating work. A third thread takes no part in it, and watches that it is done. After a sleep
+    of the machine the next turn catches up.
     """
 
     def __init__(self, ctx: AppContext) -> None:

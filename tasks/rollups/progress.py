@@ -27,7 +27,7 @@ LOCK_TIMEOUT_MS = 5_000
 
 @dataclass(frozen=True)
 class Backlog:
-    """Selections that are not counted yet (up to MOST_COUNTED; None: could not be read), and when counting last went on.
+    """Selections that are not counted yet (up to MOST_COUNTED; None: unreadable), and when counting last went on.
 
     `since` is None if it never did.
     """

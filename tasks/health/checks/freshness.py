@@ -7,15 +7,15 @@ from functools import partial
 
 from sqlalchemy import func, select
 
-from models.clock import is_ahead
 from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
+from models.settings import Settings
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.rollups.checkpoint import read_known_checkpoint
-from tasks.rollups.progress import read_backlog, stalled_after
+from tasks.rollups.progress import STALLED_AFTER, read_backlog, stalled_after
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
 """Age of the last rollup update: longer than between hourly runs, and longer than between daily runs."""
@@ -54,11 +54,10 @@ def _counted(context: CheckContext) -> CheckResult:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
     age, newest = now - state.rollups_updated_at, state.last_selection_at
     cause = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
-    if is_ahead(state.rollups_updated_at, now):
-        found = f"last counted at {_shown(state.rollups_updated_at)}, ahead of the clock"
-        return warning(found, f"{_REMEDY}: the next turn sets it back")
     found = f"last counted {_length(age)} ago; {cause}"
-    if (stalled := backlog.stalled_for(now)) >= stalled_after(context.settings):
+    settings = context.read_settings
+    longest = stalled_after(settings) if isinstance(settings, Settings) else STALLED_AFTER
+    if (stalled := backlog.stalled_for(now)) >= longest:
         return failed(f"{backlog.shown}, and none was counted for {_length(stalled)}; {cause}", _STALLED_REMEDY)
     if age > LOST:
         return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
