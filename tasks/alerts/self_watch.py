@@ -25,6 +25,9 @@ from tasks.run_logger import logger
 TOLD_EVERY = timedelta(hours=1)
 """Times ahead are an alert at most this often: a second machine with a wrong clock may set them again and again."""
 
+LONGEST_GAP = timedelta(minutes=1)
+"""Time between two looks beyond which the machine slept, or its clock was set: what happened meanwhile is unknown."""
+
 LISTED = 5
 
 
@@ -54,27 +57,30 @@ def reset_times_ahead(ctx: AppContext, now: datetime) -> tuple[MarkAhead, ...]:
 class CountingWatch:
     """Compares how far counting is with the selections that are there, and alerts where it stands still.
 
-    It needs nothing of the update itself, so that it tells of one that fails, hangs, or is run by nobody.
+    It needs nothing of the update itself, so that it tells of one that fails, hangs, or is run by nobody. What waited
+    when the watch began, as after a stop of the page, is given as long as everything else.
     """
 
     def __init__(self, ctx: AppContext, started_at: datetime) -> None:
         self._ctx = ctx
-        self._readable_at = self._started_at = started_at
+        self._readable_at = self._since = self._looked_at = started_at
 
     def watch(self, now: datetime, cause: str = "") -> AlertMessage | None:
         """Raise the alert or resolve it, and return its message; None if there is no news. `cause` is shown in it."""
+        if not timedelta() <= now - self._looked_at <= LONGEST_GAP:
+            self._readable_at = self._since = now
+        self._looked_at = now
         backlog = self._read(now)
-        since = backlog.since
-        if backlog.rows and since is None:
-            backlog = Backlog(backlog.rows, self._started_at)
+        last_counted = backlog.since
+        backlog = Backlog(backlog.rows, max(last_counted or self._since, self._since))
         is_stalled = backlog.stalled_for(now) >= stalled_after(self._ctx.settings)
         if not is_stalled and not self._is_open():
             return None
         # It resolves once the count goes on, not once it is a little less late.
         detail = ""
         if is_stalled:
-            start = backlog.since or self._started_at
-            detail = f"{backlog.shown}; the last was counted at {start:%Y-%m-%d %H:%M:%S} UTC"
+            at = "ever" if last_counted is None else f"since {last_counted:%Y-%m-%d %H:%M:%S} UTC"
+            detail = f"{backlog.shown}; none was counted {at}"
             detail += f" ({cause})" if cause else ""
         observation = Observation(now, "critical" if is_stalled else None, is_recovered=not is_stalled)
         found = Evaluation(AlertRule.COUNTING_STALLED, "", observation, detail=detail)

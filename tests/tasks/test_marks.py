@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, insert, select, text, update
 
 from dashboard.monitor import Monitor
-from models.clock import true_now
+from models.clock import not_ahead, true_now
 from models.context import AppContext
 from models.database import reading, writing
 from models.documents import Filters
@@ -41,11 +41,15 @@ from tasks.alerts.self_watch import reset_times_ahead
 from tasks.delivery.queue import DEFAULT_RETRY_POLICY, JITTER, MOST_WAIT_ASKED_S, due_ids
 from tasks.marks import LONGEST_LEASE, LONGEST_WAIT, MARKS, NO_MARKS, find_marks_ahead, reset_marks
 from tasks.optimizer.apply import DecisionContext
+from tasks.orchestration.missed_reports import missed
+from tasks.reporting.publish import StoredReport, find_report, store_report
+from tasks.reporting.request import scheduled
 from tasks.retention.purge import retain
 from tasks.rollups.checkpoint import MINUTES_KEPT, RollupSettings, rollup_settings
 from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead, reset_checkpoint
 from tasks.rollups.query import query_rollups
 from tasks.rollups.update import update_rollups
+from tests.support import documents
 from tests.support.clocks import Clock
 from tests.support.factories import insert_selections, selections
 from tests.support.rollups import UTC_SETTINGS
@@ -357,3 +361,42 @@ def test_a_right_checkpoint_is_left_as_it_is(engine: Engine) -> None:
     before = checkpoint(engine)
     assert reset_checkpoint(engine, now) == ()
     assert checkpoint(engine) == before
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_that_was_made_before_its_day_was_over_does_not_stand_for_it(
+    engine: Engine, tmp_path: Path, clock: Clock
+) -> None:
+    """By a run as of tomorrow, or a clock ahead: the right one is made and sent, and the first stays on record."""
+    ctx = context(engine, tmp_path)
+    due = datetime(2026, 9, 8, 6, 15, tzinfo=UTC)
+    request, _ = scheduled("daily", ctx.settings, due)
+    clock.off = request.period.start + 12 * HOUR - datetime.now(UTC)
+    document = documents.empty()
+
+    def made(at: datetime) -> int:
+        return store_report(ctx, request, document, ("console",), not_ahead(at), queued_at=true_now()).id
+
+    first = made(due)
+    assert (made(due), find_report(engine, request, ctx.settings)) == (first, StoredReport(first, document))
+    clock.off += DAY
+    assert find_report(engine, request, ctx.settings) is None
+    second = made(due)
+    assert second != first
+    assert (made(due), find_report(engine, request, ctx.settings)) == (second, StoredReport(second, document))
+    with reading(engine) as connection:
+        assert connection.scalars(select(REPORT.c.id).order_by(REPORT.c.id)).all() == [first, second]
+
+
+def test_a_day_that_only_a_premature_report_tells_of_is_missing(engine: Engine, tmp_path: Path) -> None:
+    ctx, due = context(engine, tmp_path), datetime(2026, 9, 11, 6, 15, tzinfo=UTC)
+    with writing(engine) as connection:
+        for days in range(3):
+            period = scheduled("daily", ctx.settings, due - days * DAY)[0].period
+            made_at = period.end - (HOUR if days == 1 else -HOUR)
+            row = {"kind": "daily", "template": "usage", "period_start": period.start, "period_end": period.end}
+            rest = {"parameters_hash": "a", "parameters": {}, "document": {}, "created_at": made_at}
+            connection.execute(insert(REPORT).values(row | rest))
+    assert missed(engine, "daily", ctx.settings, due + 2 * HOUR) == [due - DAY]
