@@ -68,8 +68,10 @@ class Monitor:
 
     def watch(self, now: datetime) -> None:
         """Set back what lies ahead of the clock, and alert where selections wait and none is counted."""
-        reset_times_ahead(self._ctx, now)
-        self._counting.watch(now, self._cause)
+        try:
+            reset_times_ahead(self._ctx, now)
+        finally:
+            self._counting.watch(now, self._cause)
 
     def deliver(self, now: datetime) -> None:
         """Send due deliveries."""

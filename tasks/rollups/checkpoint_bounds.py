@@ -14,7 +14,7 @@ from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from routewatch.selection import SELECTION
 from tasks.marks import MarkAhead
 from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint, read_known_checkpoint
-from tasks.rollups.watermark import newest_id
+from tasks.rollups.watermark import largest_id, newest_id, pass_written_ids
 
 HOUR = timedelta(hours=1)
 _TABLE = ROLLUP_CHECKPOINT.name
@@ -47,6 +47,8 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
         rebuilt_from: datetime | None = None
         if "minutes_from" in names:
             rebuilt_from = moved["minutes_from"] = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
+        if f"{SELECTION.name}.id" in names:
+            pass_written_ids(connection)
         if "last_id" in names:
             # Whatever was counted up to the former id: hours that still have rows are made of them again.
             moved["last_id"] = newest_id(connection)
@@ -70,8 +72,12 @@ def _ahead(connection: Connection, state: Checkpoint, now: datetime) -> tuple[Ma
         found.append(MarkAhead(f"{_TABLE}.minutes_from", 1, state.minutes_from))
     if is_ahead(state.raw_from, now, HOUR):
         found.append(MarkAhead(f"{_TABLE}.raw_from", 1, state.raw_from))
-    if state.last_id > newest_id(connection):
+    issued = newest_id(connection)
+    if state.last_id > issued:
         found.append(MarkAhead(f"{_TABLE}.last_id", 1, None))
+    # Else ids that are issued later lie before those that were counted.
+    if connection.dialect.name == "postgresql" and largest_id(connection) > issued:
+        found.append(MarkAhead(f"{SELECTION.name}.id", 1, None))
     return tuple(found)
 
 

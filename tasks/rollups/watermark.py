@@ -16,6 +16,9 @@ WRITERS_TIMEOUT_S = 5.0
 
 POLL_S = 0.02
 
+LARGEST_PASSED = 2**62
+"""Ids beyond are not passed: few would be left."""
+
 # An insert takes this lock before it draws an id, and keeps it until its rows are visible or rolled back.
 _WRITERS = text(
     "SELECT virtualtransaction, pid FROM pg_locks WHERE locktype = 'relation' AND granted "
@@ -33,12 +36,30 @@ class Watermark:
 
 
 def newest_id(connection: Connection) -> int:
-    """The largest id that a selection has or had: no mark of counting can rightly be beyond it."""
-    largest = int(connection.scalar(select(func.coalesce(func.max(SELECTION.c.id), 0))) or 0)
+    """The id that was issued last: no mark of counting can rightly be beyond it, and larger ones are still to come.
+
+    PostgreSQL also takes ids that somebody writes himself; they count once the sequence has passed them.
+    """
     if connection.dialect.name == "sqlite":
         issued = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'selection'"))
-        return max(largest, int(issued or 0))
-    return max(largest, _last_issued_id(connection))
+        return max(int(issued or 0), largest_id(connection))
+    return _last_issued_id(connection)
+
+
+def largest_id(connection: Connection) -> int:
+    """The largest id that a selection has."""
+    return int(connection.scalar(select(func.coalesce(func.max(SELECTION.c.id), 0))) or 0)
+
+
+def pass_written_ids(connection: Connection) -> None:
+    """Let the next ids come after those that were written by hand; writers wait meanwhile, some milliseconds."""
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(WRITERS_TIMEOUT_S * 1_000)}"))
+    connection.execute(text("LOCK TABLE selection IN SHARE ROW EXCLUSIVE MODE"))
+    passable = select(func.max(SELECTION.c.id)).where(SELECTION.c.id <= LARGEST_PASSED)
+    largest = int(connection.scalar(passable) or 0)
+    if newest_id(connection) < largest:
+        passed = text("SELECT setval(pg_get_serial_sequence('selection', 'id'), :largest)")
+        connection.execute(passed, {"largest": largest})
 
 
 def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:
@@ -47,10 +68,9 @@ def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Wat
     PostgreSQL assigns ids before the commit: this waits for every transaction that was writing when the newest id was
     read, while others continue to write.
     """
-    newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
     if engine.dialect.name == "sqlite":
         with reading(engine) as connection:
-            return Watermark(int(connection.scalar(newest) or 0))
+            return Watermark(largest_id(connection))
     deadline = time.monotonic() + patience_s
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         last_id = newest_id(connection)

@@ -12,6 +12,7 @@ from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
 from models.settings import Settings
+from routewatch.selection import SELECTION
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.rollups.checkpoint import read_known_checkpoint
@@ -49,6 +50,7 @@ def _counted(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         state = read_known_checkpoint(connection)
         backlog = read_backlog(connection)
+        furthest: datetime | None = connection.scalar(select(func.max(SELECTION.c.timestamp)))
     now = context.clock()
     if state is None or state.rollups_updated_at is None:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
@@ -63,8 +65,9 @@ def _counted(context: CheckContext) -> CheckResult:
         return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
     if age > LATE_PULL:
         return warning(found, f"{_REMEDY}; `routewatch run hourly` counts now")
-    if newest is not None and newest > now + AHEAD:
-        return warning(f"{found}, {_length(newest - now)} in the future", "set the clock of the router's machine right")
+    if furthest is not None and furthest > now + AHEAD:
+        ahead = f"a selection is of {_shown(furthest)}, {_length(furthest - now)} in the future"
+        return warning(f"{found}; {ahead}", "set the clock of the router's machine right")
     return ok(found)
 
 
