@@ -22,7 +22,7 @@ from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead, reset_checkpo
 from tasks.rollups.progress import Backlog, read_backlog, stalled_after
 from tasks.run_logger import logger
 
-TOLD_EVERY = timedelta(hours=1)
+NOTIFIED_EVERY = timedelta(hours=1)
 """Times ahead are an alert at most this often: a second machine with a wrong clock may set them again and again."""
 
 LONGEST_GAP = timedelta(minutes=1)
@@ -32,7 +32,7 @@ LISTED = 5
 
 
 def reset_times_ahead(ctx: AppContext, now: datetime) -> tuple[MarkAhead, ...]:
-    """Set every stored time that lies ahead of the true clock `now` back to its bound, and tell of it; return them."""
+    """Set every stored time that lies ahead of the true clock `now` back to its bound, and alert; return them."""
     with reading(ctx.engine) as connection:
         found = (*find_marks_ahead(connection, now), *find_checkpoint_ahead(connection, now))
     if not found:
@@ -41,13 +41,13 @@ def reset_times_ahead(ctx: AppContext, now: datetime) -> tuple[MarkAhead, ...]:
     if len(found) > LISTED:
         detail += f"; and {len(found) - LISTED} more"
     logger().warning("set back what was remembered from ahead of the clock: %s", "; ".join(map(str, found)))
-    # Told before: a process that dies in between leaves them to the next one.
+    # Recorded before: a process that dies in between leaves them to the next one.
     with writing(ctx.engine) as connection:
         lock_alert_checkpoint(connection)
-        told = (ALERT.c.rule == AlertRule.TIMES_AHEAD.value) & ALERT.c.fired_at.between(
-            now - TOLD_EVERY, now + TOLERANCE
+        recorded = (ALERT.c.rule == AlertRule.TIMES_AHEAD.value) & ALERT.c.fired_at.between(
+            now - NOTIFIED_EVERY, now + TOLERANCE
         )
-        if connection.execute(select(ALERT.c.id).where(told).limit(1)).first() is None:
+        if connection.execute(select(ALERT.c.id).where(recorded).limit(1)).first() is None:
             record_event(connection, AlertRule.TIMES_AHEAD, "", detail, sample=None, started_at=now, at=now)
     reset_marks(ctx.engine, now, timedelta(minutes=ctx.settings.monitoring.alerting.cool_down_minutes))
     reset_checkpoint(ctx.engine, now)

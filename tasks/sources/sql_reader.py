@@ -169,12 +169,12 @@ class SqlRows:
         return self._times.as_in(since, connection.execute(sample).scalar())
 
     def _check_is_there(self, connection: Connection, value: Any) -> None:
-        """Warn of a position that is beyond every row, where it is no time: rows of a new table may stay unread."""
-        if value is None or self._times.is_time(value):
+        """Warn of a number that is beyond every row: those of a new table may stay unread."""
+        if not isinstance(value, int | float) or self._times.is_time(value):
             return
         query = select(func.max(self._order)).select_from(self._from)
         largest = connection.execute(query).scalar()
-        if isinstance(largest, type(value)) and largest < value:
+        if isinstance(largest, int | float | Decimal) and largest < value:
             text = "its largest %s is %s, but it was read up to %s: if its rows were replaced, read them by `--since`"
             logger().warning(text, self._order.name, largest, value)
 

@@ -270,6 +270,23 @@ def test_a_position_that_a_clock_a_year_ahead_left_hides_no_row(
     assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
 
 
+def test_a_number_that_is_beyond_every_row_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The table was replaced, and its numbers begin anew: nobody but a person can tell what to read again."""
+    path = tmp_path / "numbers.db"
+    theirs = create_engine(f"sqlite:///{path}")
+    for numbers in ((7, 8), (1, 2)):
+        with theirs.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS t"))
+            connection.execute(text("CREATE TABLE t (n INTEGER)"))
+            connection.execute(text("INSERT INTO t VALUES (:n)"), [{"n": number} for number in numbers])
+        rows = SqlRows(f"sqlite:///{path}", table="t", cursor="n", key="n", overlap_minutes=0)
+        found = [page.rows for page in rows.pages('{"value": 8}', None)]
+        assert found == ([[{"n": 8}]] if 8 in numbers else [])
+    theirs.dispose()
+    [warned] = [record.getMessage() for record in caplog.records]
+    assert warned.startswith("its largest n is 2, but it was read up to 8")
+
+
 def test_rows_without_a_cursor_and_with_wrong_values_are_counted(
     sqlite_engine: Engine, ctx: Place, tmp_path: Path
 ) -> None:
