@@ -63,8 +63,11 @@ class Monitor:
         except Exception as error:
             self._cause = shown_cause(error)
             raise
-        self._cause = ""
-        evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
+        else:
+            self._cause = ""
+        finally:
+            # What was counted is judged, also where something else cannot be.
+            evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
 
     def watch(self, now: datetime) -> None:
         """Set back what lies ahead of the clock, and alert where selections wait and none is counted."""

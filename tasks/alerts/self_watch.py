@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import select
@@ -64,23 +65,30 @@ class CountingWatch:
     def __init__(self, ctx: AppContext, started_at: datetime) -> None:
         self._ctx = ctx
         self._readable_at = self._since = self._looked_at = started_at
+        self._failing_since: datetime | None = None
 
     def watch(self, now: datetime, cause: str = "") -> AlertMessage | None:
-        """Raise the alert or resolve it, and return its message; None if there is no news. `cause` is shown in it."""
+        """Raise the alert or resolve it, and return its message; None if there is no news.
+
+        `cause` is what the last update ended with, if it failed.
+        """
         if not timedelta() <= now - self._looked_at <= LONGEST_GAP:
             self._readable_at = self._since = now
         self._looked_at = now
         backlog = self._read(now)
         last_counted = backlog.since
-        backlog = Backlog(backlog.rows, max(last_counted or self._since, self._since))
-        is_stalled = backlog.stalled_for(now) >= stalled_after(self._ctx.settings)
+        self._failing_since = (self._failing_since or now) if cause else None
+        stalled_for = replace(backlog, since=max(last_counted or self._since, self._since)).stalled_for(now)
+        if self._failing_since is not None and backlog.has_changes:
+            # New selections may be counted meanwhile.
+            stalled_for = max(stalled_for, now - max(self._failing_since, self._since))
+        is_stalled = stalled_for >= stalled_after(self._ctx.settings)
         if not is_stalled and not self._is_open():
             return None
         # It resolves once the count goes on, not once it is a little less late.
         detail = ""
         if is_stalled:
-            at = "ever" if last_counted is None else f"since {last_counted:%Y-%m-%d %H:%M:%S} UTC"
-            detail = f"{backlog.shown}; none was counted {at}"
+            detail = f"{backlog.shown}; none was counted for {stalled_for.total_seconds():.0f} s"
             detail += f" ({cause})" if cause else ""
         observation = Observation(now, "critical" if is_stalled else None, is_recovered=not is_stalled)
         found = Evaluation(AlertRule.COUNTING_STALLED, "", observation, detail=detail)

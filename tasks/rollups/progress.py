@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
+from models.schema import SELECTION_CHANGE
 from models.settings import Settings
 from routewatch.selection import SELECTION
 from tasks.rollups.checkpoint import read_known_checkpoint
@@ -29,11 +30,12 @@ LOCK_TIMEOUT_MS = 5_000
 class Backlog:
     """Selections that are not counted yet (up to MOST_COUNTED; None: unreadable), and when counting last went on.
 
-    `since` is None if it never did.
+    `since` is None if it never did. `has_changes`: selections that were counted before have changed.
     """
 
     rows: int | None
     since: datetime | None
+    has_changes: bool = False
 
     def stalled_for(self, now: datetime) -> timedelta:
         """Return how long selections have waited while none was counted; zero if none waits or nothing is known."""
@@ -45,6 +47,8 @@ class Backlog:
     def shown(self) -> str:
         if self.rows is None:
             return "the selections cannot be read"
+        if not self.rows and self.has_changes:
+            return "changed selections wait to be counted again"
         more = "at least " if self.rows >= MOST_COUNTED else ""
         return f"{more}{self.rows:,} {'selection waits' if self.rows == 1 else 'selections wait'}"
 
@@ -57,7 +61,8 @@ def read_backlog(connection: Connection) -> Backlog:
     last_id = 0 if state is None else state.last_id
     waiting = select(SELECTION.c.id).where(SELECTION.c.id > last_id).limit(MOST_COUNTED).subquery()
     rows = int(connection.scalar(select(func.count()).select_from(waiting)) or 0)
-    return Backlog(rows, None if state is None else state.progressed_at or state.rollups_updated_at)
+    has_changes = connection.execute(select(SELECTION_CHANGE.c.id).limit(1)).first() is not None
+    return Backlog(rows, None if state is None else state.progressed_at or state.rollups_updated_at, has_changes)
 
 
 def stalled_after(settings: Settings) -> timedelta:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select, text
+from sqlalchemy import Engine, insert, select, text, update
 
 from dashboard.monitor import WATCHED_EVERY_S, Monitor
 from models.clock import true_now
@@ -73,19 +73,19 @@ def look_on(watch: CountingWatch | Monitor, clock: Clock, time: timedelta = SEEN
 
 
 @contextmanager
-def unwritable_rollups(engine: Engine) -> Iterator[None]:
-    """Let every rollup be refused, as one row that cannot be counted would have it."""
+def refusing(engine: Engine, what: str, table: str) -> Iterator[None]:
+    """Let the database refuse an INSERT or DELETE, as one row that cannot be counted would have it."""
     with writing(engine) as connection:
         if engine.dialect.name == "sqlite":
-            refuse = "CREATE TRIGGER refused BEFORE INSERT ON rollup BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            refuse = f"CREATE TRIGGER refused BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, 'refused'); END"
             connection.execute(text(refuse))
         else:
             body = "$$BEGIN RAISE EXCEPTION 'refused'; END$$"
             connection.execute(text(f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS {body}"))
-            connection.execute(text("CREATE TRIGGER refused BEFORE INSERT ON rollup EXECUTE FUNCTION refuse()"))
+            connection.execute(text(f"CREATE TRIGGER refused BEFORE {what} ON {table} EXECUTE FUNCTION refuse()"))
     yield
     with writing(engine) as connection:
-        connection.execute(text("DROP TRIGGER refused" + (" ON rollup" if engine.dialect.name != "sqlite" else "")))
+        connection.execute(text("DROP TRIGGER refused" + (f" ON {table}" if engine.dialect.name != "sqlite" else "")))
 
 
 def test_a_count_that_fails_is_an_alert_within_two_minutes_and_resolves_once_it_goes_on(
@@ -97,7 +97,7 @@ def test_a_count_that_fails_is_an_alert_within_two_minutes_and_resolves_once_it_
     record(engine)
     monitor.evaluate(true_now())
     record(engine, 3)
-    with unwritable_rollups(engine):
+    with refusing(engine, "INSERT", "rollup"):
         looks = int(SEEN_WITHIN.total_seconds() / WATCHED_EVERY_S)
         for look in range(looks + 1):
             clock.off = look * WATCHED_EVERY_S * SECOND
@@ -107,12 +107,39 @@ def test_a_count_that_fails_is_an_alert_within_two_minutes_and_resolves_once_it_
             assert bool(stalled(engine)) == (clock.off >= STALLED_AFTER)
         [(state, detail)] = stalled(engine)
         assert (state, told(engine)) == ("firing", ["fired"])
-        assert detail.startswith("3 selections wait; none was counted since 20")
+        assert detail.startswith("3 selections wait; none was counted for ")
         assert detail.endswith("; the run's log has it)")
     monitor.evaluate(true_now())
     monitor.watch(true_now())
     assert [state for state, _ in stalled(engine)] == ["resolved"]
     assert told(engine) == ["fired", "resolved"]
+
+
+def test_changed_selections_that_cannot_be_counted_again_are_an_alert_and_the_others_are_judged(
+    engine: Engine, tmp_path: Path, clock: Clock
+) -> None:
+    """New selections are counted meanwhile, and what they show is notified."""
+    alerting = {"thresholds": "fixed", "holdMinutes": 0}
+    monitor = Monitor(context(engine, tmp_path, alerting=alerting))
+    record(engine)
+    monitor.evaluate(true_now())
+    with writing(engine) as connection:
+        connection.execute(update(SELECTION).values(cost_usd=1.0))
+    at = true_now() - timedelta(minutes=3)
+    insert_selections(engine, selections(*({"timestamp": at, "error": True} for _ in range(200))))
+    with refusing(engine, "DELETE", "selection_change"):
+        while clock.off <= SEEN_WITHIN:
+            with pytest.raises(Exception, match="refused"):
+                monitor.evaluate(true_now())
+            monitor.watch(true_now())
+            clock.off += WATCHED_EVERY_S * SECOND
+    [(state, detail)] = stalled(engine)
+    assert (state, detail.startswith("changed selections wait to be counted again")) == ("firing", True)
+    with reading(engine) as connection:
+        assert "errorRate" in connection.scalars(select(ALERT.c.rule)).all()
+    monitor.evaluate(true_now())
+    monitor.watch(true_now())
+    assert [state for state, _ in stalled(engine)] == ["resolved"]
 
 
 def test_a_count_that_nobody_runs_is_an_alert_whether_it_ever_ran_or_not(
