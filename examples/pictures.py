@@ -23,8 +23,7 @@ from models.report_template import Template
 from models.settings import load_settings
 from reports.renderers.email import render_mail
 from reports.renderers.pdf import render_pdf
-from tasks.reporting.collect import collect_material
-from tasks.reporting.compose import compose
+from tasks.reporting.collect import document_of
 from tasks.reporting.request import Request
 
 HOME = Path("var/demo")
@@ -62,7 +61,7 @@ def _documents() -> Iterator[Document]:
         request = Request("weekly", template, period)
         for depth in ("summary", "detailed"):
             asked = replace(request, depth=depth)
-            yield compose(asked, collect_material(engine, asked, settings, now), settings, now)
+            yield document_of(engine, asked, settings, now)
     engine.dispose()
 
 

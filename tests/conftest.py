@@ -17,7 +17,7 @@ from models.database import open_database
 from routewatch_server import use_own_folders
 from tests.support.certificates import server_context_nobody_trusts
 from tests.support.databases import PostgresServer, migrated_sqlite
-from tests.support.distribution import PREFECT, Groups, place_in_line
+from tests.support.distribution import PREFECT, Groups, is_for_a_release, place_in_line
 from tests.support.environment import scrub_environment
 from tests.support.installations import build_wheel, install
 from tests.support.prefect_server import PrefectServer
@@ -30,8 +30,11 @@ def pytest_configure() -> None:
     use_own_folders()
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place_in_line)
+    for item in filter(is_for_a_release, items):
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,8 +15,7 @@ from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to,
 from models.schema import DeliveryState
 from reports.renderers.report_file import ReportFile, as_file
 from tasks.atomic_files import write_in_pieces
-from tasks.reporting.collect import collect_material
-from tasks.reporting.compose import compose
+from tasks.reporting.collect import document_of
 from tasks.reporting.request import Request, default_formats
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
@@ -112,7 +111,7 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
 def _composed(ctx: AppContext, request: Request, now: datetime) -> Document:
     with progress("rolling up new selections") as bar:
         update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, progress=bar)
-    return compose(request, collect_material(ctx.engine, request, ctx.settings, now), ctx.settings, now)
+    return document_of(ctx.engine, request, ctx.settings, now)
 
 
 def _write_files(document: Document, request: Request, output: Path | None) -> None:

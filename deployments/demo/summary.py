@@ -45,14 +45,11 @@ def write_optimization_report(ctx: AppContext, home: Path, period: Period) -> No
     from models.file_format import FileFormat
     from reports.renderers.report_file import as_file
     from tasks.atomic_files import write_in_pieces
-    from tasks.reporting.collect import collect_material
-    from tasks.reporting.compose import compose
+    from tasks.reporting.collect import document_of
     from tasks.reporting.request import Request
 
     request = Request("custom", Template.OPTIMIZATION, period, "detailed", formats=(FileFormat.PDF,))
-    document = compose(
-        request, collect_material(ctx.engine, request, ctx.settings, period.end), ctx.settings, period.end
-    )
+    document = document_of(ctx.engine, request, ctx.settings, period.end)
     write_in_pieces(home / OPTIMIZATION_PDF, as_file(document, FileFormat.PDF).write)
     say(str(home / OPTIMIZATION_PDF))
 
@@ -81,14 +78,11 @@ def print_locations(home: Path, outcomes: Sequence[Outcome], inbox: Inbox, hook:
 
 
 def _measured(ctx: AppContext, period: Period) -> PerformanceReport:
-    from tasks.reporting.collect import collect_material
-    from tasks.reporting.composition import Composition
-    from tasks.reporting.documents.performance import compose_performance
+    from tasks.reporting.collect import document_of
     from tasks.reporting.request import Request
 
     request = Request("custom", Template.PERFORMANCE, period)
-    material = collect_material(ctx.engine, request, ctx.settings, period.end)
-    return compose_performance(Composition(request, material, ctx.settings, period.end))
+    return document_as(document_of(ctx.engine, request, ctx.settings, period.end), PerformanceReport)
 
 
 def _fired(ctx: AppContext, period: Period) -> Iterable[FiredAlert]:

@@ -8,7 +8,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from models.database import reading
-from models.documents import Filters
+from models.documents import Document, Filters
 from models.period import Level, Period, floor_to
 from models.settings import Optimizer, Settings
 from tasks.alerts.queries import list_fired
@@ -21,7 +21,7 @@ from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import applied_in, with_optimization_ids
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import config_history, read_config
-from tasks.reporting.compose import COMPOSERS
+from tasks.reporting.compose import COMPOSERS, compose
 from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
 from tasks.rollups.query import RollupSlice, hours_by, query_rollups_in, total_hours
@@ -63,6 +63,11 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         spending=_spending(rule_inputs, current, previous, last_week),
         fired_alerts=fired,
     )
+
+
+def document_of(engine: Engine, request: Request, settings: Settings, now: datetime) -> Document:
+    """Collect what a report needs from the database, and build its document; `now` becomes its generatedAt."""
+    return compose(request, collect_material(engine, request, settings, now), settings, now)
 
 
 def _known_of_models(current: RollupSlice, weeks: RollupSlice) -> pl.DataFrame:

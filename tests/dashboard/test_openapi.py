@@ -14,10 +14,8 @@ from tests.support.page_server import ADMIN, READER, filled, listening
 PROGRAM = Path(sys.executable).parent / "st"
 
 
-@pytest.mark.parametrize(
-    ("token", "phases"),
-    [(ADMIN, "coverage,fuzzing"), pytest.param(READER, "fuzzing", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow  # At every change, `test_api.py` tries each operation.
+@pytest.mark.parametrize(("token", "phases"), [(ADMIN, "coverage,fuzzing"), (READER, "fuzzing")])
 def test_no_answer_is_a_servers_error_or_undocumented(
     sqlite_engine: Engine, tmp_path: Path, token: str, phases: str
 ) -> None:

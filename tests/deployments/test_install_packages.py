@@ -91,6 +91,7 @@ def said(python: Path, lock: Path, wheels: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_it_says_how_many_it_installs_and_that_they_are_there(python: Path, tmp_path: Path) -> None:
     digest = wheel(tmp_path / "wheels", "tiny")
     lock = tmp_path / "tiny.lock"
@@ -105,6 +106,7 @@ def test_it_says_how_many_it_installs_and_that_they_are_there(python: Path, tmp_
     assert said(python, lock, tmp_path / "wheels") == (0, "Already installed for tiny.lock: 1 package.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pin", "complaint"),
     [("changed==1.0", "DO NOT MATCH THE HASHES"), ("gone==1.0", "No matching distribution")],

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.support.environment import clean_environment
+from tests.support.prefect_server import ask
 from tests.support.waiting import a_free_port, status_of, until
 
 # That it starts and schedules is seen of `routewatch serve` too.
@@ -66,7 +67,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
 
 
 def post(api: str, path: str, **asked: Any) -> Any:
-    return httpx.post(f"{api}/{path}", json=asked, timeout=120).raise_for_status().json()
+    return ask("POST", f"{api}/{path}", json=asked)
 
 
 def deployed(api: str, flow: str, **schedule: str) -> str:
@@ -115,6 +116,6 @@ def test_runs_are_at_the_same_hour_over_a_change_of_the_clocks(
     deployment = deployed(api, f"clocks {cron} {first:%B}", cron=cron, timezone="Europe/Berlin")
     until(lambda: times_of(api, deployment))
     asked = {"start_time": first.isoformat(), "min_runs": 4, "max_runs": 4}
-    httpx.post(f"{api}/deployments/{deployment}/schedule", json=asked, timeout=120).raise_for_status()
+    ask("POST", f"{api}/deployments/{deployment}/schedule", json=asked)
     there = [at.astimezone(UTC) for at in times_of(api, deployment) if at >= first]
     assert [f"{at:%d %H:%M}" for at in there] == utc

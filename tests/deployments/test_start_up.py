@@ -30,6 +30,7 @@ from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.paths import ROOT
+from tests.support.release import mostly_slow
 from tests.support.waiting import a_free_port
 
 HEAVY = frozenset({
@@ -92,6 +93,12 @@ COMMANDS: dict[str, set[str]] = {
 }
 """The modules of HEAVY that each command may hold when it ends, on a database that has rows of everything."""
 
+OFTEN = {
+    "--help", f"report performance {PERIOD} --format json", f"report performance {PERIOD} --format pdf -o out.pdf",
+    "doctor", "deliveries list", "config get", "optimizations list",
+}  # fmt: skip
+"""The commands that are tried at every change: one of each set of imports, and those that people wait for."""
+
 STATUSES = {
     "doctor": (0, 1),
     "deliveries test http://127.0.0.1:9/": (1,),
@@ -149,7 +156,7 @@ def home(filled: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", mostly_slow(COMMANDS, OFTEN.__contains__))
 def test_a_command_imports_nothing_heavy_that_it_does_not_need(command: str, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RECORDED, str(home / "modules.json"), *command.split()],

@@ -8,6 +8,8 @@ import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from deployments.build_hook import FOLDERS
 from tests.support.installations import clean_environment, write_modules, write_packages
 from tests.support.paths import ROOT
@@ -35,6 +37,7 @@ def test_a_wheel_has_every_file_of_ours(wheel: Path) -> None:
         assert f"routewatch_server/{name}" in inside
 
 
+@pytest.mark.slow
 def test_the_command_runs_in_a_folder_of_names_like_ours(wheel_python: Path, tmp_path: Path) -> None:
     """And with PYTHONPATH set to another one."""
     others = tmp_path / "others"
@@ -62,6 +65,7 @@ def test_the_command_runs_in_a_folder_of_names_like_ours(wheel_python: Path, tmp
     assert json.loads(call("report", "performance", "--last", "24h", "--format", "json"))["template"] == "performance"
 
 
+@pytest.mark.slow
 def test_its_processes_find_our_modules_before_any_of_their_names(wheel_python: Path, tmp_path: Path) -> None:
     write_modules(tmp_path)
     code = """
@@ -88,6 +92,7 @@ print(subprocess.run(grandchild, capture_output=True, text=True, check=False).st
     assert "not enough values to unpack" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_process_of_ours_runs_what_its_environment_starts_with_too(wheel_python: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import builtins; builtins.customized = True")
     code = "import sys; from routewatch_server import use_own_folders; use_own_folders()\n"
@@ -100,6 +105,7 @@ def test_a_process_of_ours_runs_what_its_environment_starts_with_too(wheel_pytho
     assert done.stdout == f"True {tmp_path}/sitecustomize.py\n"
 
 
+@pytest.mark.slow
 def test_a_command_without_its_dependencies_says_so(wheel_python: Path, tmp_path: Path) -> None:
     code = "import sys; sys.modules['typer'] = None; from routewatch_server import main; main()"
     done = subprocess.run(

@@ -124,6 +124,7 @@ def pids(cluster: Any) -> list[int]:
     return [nanny.pid for nanny in cluster.workers.values() if nanny.pid]
 
 
+@pytest.mark.slow
 def test_dask_gives_the_rollups_that_threads_give(
     engine: Engine, cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

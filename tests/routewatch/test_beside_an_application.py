@@ -41,7 +41,7 @@ NEEDED = ("sqlalchemy", "pydantic", "pydantic_core", "annotated_types", "typing_
           "typing_inspection")  # fmt: skip
 
 
-@pytest.fixture(params=["editable", "wheel"])
+@pytest.fixture(params=["editable", pytest.param("wheel", marks=pytest.mark.slow)])
 def python(request: pytest.FixtureRequest) -> Path:
     """An interpreter that Routewatch is installed for."""
     if request.param == "editable":

@@ -19,7 +19,7 @@ from weasyprint import HTML
 from weasyprint.urls import FatalURLFetchingError
 
 from models.database import reading, writing
-from models.documents import Document, Filters
+from models.documents import Document, Filters, OptimizationReport
 from models.environment import load_environment
 from models.errors import SettingsError
 from models.period import Period
@@ -49,10 +49,16 @@ from tasks.rollups.update import update_rollups
 from tests.support import documents, messages
 from tests.support.contexts import NOW, context_of, enqueue_to_ops
 from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.release import mostly_slow
 from tests.support.servers import Mailbox
 
 DELIVERY = table_of(Delivery)
 TEMPLATES = (documents.performance(), documents.cost(), documents.optimization(), documents.usage())
+
+a_template_at_every_change = pytest.mark.parametrize(
+    "document", mostly_slow(TEMPLATES, lambda it: isinstance(it, OptimizationReport), lambda it: type(it).__name__)
+)
+"""The one that has names of models in most places."""
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------
@@ -85,7 +91,7 @@ def test_a_model_that_carries_another_header_adds_none_to_an_alert(
     assert mail.get_content_type() == "multipart/alternative"
 
 
-@pytest.mark.parametrize("document", TEMPLATES, ids=lambda it: it.template)
+@a_template_at_every_change
 def test_a_model_that_carries_another_header_adds_none_to_a_report(document: Document) -> None:
     filtered = _with_names(document, INJECTED).model_copy(update={"filters": Filters(models=(INJECTED,))})
     mail = message_from_bytes(
@@ -121,7 +127,7 @@ NASTY = f'"><img src="{FILE}"><link rel=stylesheet href="http://169.254.169.254/
 JINJA = "{{ 7*7 }}{% include '/etc/passwd' %}"
 
 
-@pytest.mark.parametrize("document", TEMPLATES, ids=lambda it: it.template)
+@a_template_at_every_change
 @pytest.mark.parametrize(
     "names",
     [

@@ -22,6 +22,15 @@ LONGEST = (
 """Prefixes of the slowest groups: they run first, so that none of them is left at the end."""
 
 
+ON_SQLITE_AT_EVERY_CHANGE = tuple(
+    f"tests/{folder}/" for folder in ("dashboard", "flows", "security", "system", "tasks/alerts", "tasks/optimizer")
+)
+"""Folders whose subjects' statements SQLAlchemy writes alike for both databases: on PostgreSQL too for a release.
+
+The statements that differ, and their tests, stand in models/, routewatch/ and the other folders of tasks/.
+"""
+
+
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist brings no types
     """The tests of a file share servers and browsers, and those of all files Prefect's server: each in one process."""
 
@@ -43,6 +52,17 @@ def place_in_line(item: pytest.Item) -> tuple[int, bool]:
     ctx = next((ctx for ctx, start in enumerate(LONGEST) if group.startswith(start)), len(LONGEST))
     fixtures: Any = getattr(item, "fixturenames", ())
     return ctx, group == PREFECT and PREFECT not in fixtures
+
+
+def is_for_a_release(item: pytest.Item) -> bool:
+    """Return whether a test repeats on PostgreSQL what it shows on SQLite, and both would be alike."""
+    callspec: Any = getattr(item, "callspec", None)
+    return (
+        item.nodeid.startswith(ON_SQLITE_AT_EVERY_CHANGE)
+        and callspec is not None
+        and "postgres"
+        in (callspec.params.get("engine"), callspec.params.get("reader"), callspec.params.get("database"))
+    )
 
 
 @cache

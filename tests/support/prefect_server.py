@@ -17,6 +17,19 @@ KINDS = {"flows": "id", "block_documents": "id", "artifacts": "id", "work_pools"
 """What the server stores, with what distinguishes the records."""
 
 
+def ask(method: str, address: str, **options: Any) -> Any:
+    """Return what Prefect's API answers to a request, asked again while it says that it is busy.
+
+    While another writes to its SQLite file the server answers 503, which Prefect's own client retries too.
+    """
+
+    def answers() -> list[httpx.Response]:
+        found = httpx.request(method, address, timeout=START_TIMEOUT_S, **options)
+        return [] if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else [found]
+
+    return until(answers)[0].raise_for_status().json()
+
+
 class PrefectServer:
     """Starts on request, and ends with the first test that must not find it."""
 

@@ -29,7 +29,7 @@ from tests.support.misbehaving_servers import Unruly, unruly_hook, unruly_mailbo
 from tests.support.paths import ROOT
 from tests.support.waiting import slowness
 
-FEW_DELIVERIES, DELIVERIES = 60, int(os.environ.get("ROUTEWATCH_CHAOS", "300"))
+FEW_DELIVERIES, DELIVERIES = 20, int(os.environ.get("ROUTEWATCH_CHAOS", "300"))
 HOOKS, MAILBOXES = 10, 10
 WORKERS = 2
 KILL_EVERY_S = 1.0

@@ -25,6 +25,7 @@ from tests.support.commands import call
 from tests.support.databases import PostgresServer
 from tests.support.environment import clean_environment
 from tests.support.paths import ROOT
+from tests.support.prefect_server import ask
 from tests.support.servers import Mailbox, mailbox
 from tests.support.waiting import a_free_port, status_of, until
 
@@ -94,15 +95,14 @@ class Site:
             status_of(process)
 
     def post(self, path: str, **asked: Any) -> Any:
-        return httpx.post(f"{self.api}/{path}", json=asked, timeout=30).raise_for_status().json()
+        return ask("POST", f"{self.api}/{path}", json=asked)
 
     def deployment(self, flow: str) -> dict[str, Any]:
-        answer = httpx.get(f"{self.api}/deployments/name/{flow}/routewatch", timeout=30)
-        found: dict[str, Any] = answer.raise_for_status().json()
+        found: dict[str, Any] = ask("GET", f"{self.api}/deployments/name/{flow}/routewatch")
         return found
 
     def state(self, run_id: str) -> str:
-        return str(httpx.get(f"{self.api}/flow_runs/{run_id}").raise_for_status().json()["state"]["type"])
+        return str(ask("GET", f"{self.api}/flow_runs/{run_id}")["state"]["type"])
 
     def run_daily(self, as_of: datetime) -> str:
         deployment = self.deployment("daily")["id"]

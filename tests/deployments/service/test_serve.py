@@ -21,6 +21,7 @@ import pytest
 from tests.support.commands import fault
 from tests.support.databases import migrated_sqlite
 from tests.support.environment import clean_environment
+from tests.support.prefect_server import ask
 from tests.support.waiting import a_free_port, status_of, until
 
 ROUTEWATCH = Path(sys.executable).with_name("routewatch")
@@ -93,11 +94,11 @@ def served(home: Path) -> Iterator[Served]:
 
 def last_polled(api: str) -> str:
     """Return the last time when the runner polled for scheduled runs."""
-    return str(httpx.get(f"{api}/deployments/name/hourly/routewatch").raise_for_status().json()["last_polled"])
+    return str(ask("GET", f"{api}/deployments/name/hourly/routewatch")["last_polled"])
 
 
 def scheduled_runs(api: str) -> list[dict[str, Any]]:
-    runs: list[dict[str, Any]] = httpx.post(f"{api}/flow_runs/filter", json={"limit": 200}).raise_for_status().json()
+    runs: list[dict[str, Any]] = ask("POST", f"{api}/flow_runs/filter", json={"limit": 200})
     return runs
 
 

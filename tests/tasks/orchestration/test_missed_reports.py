@@ -209,6 +209,7 @@ def reported(engine: Engine) -> list[tuple[str, datetime, datetime]]:
         return sorted((row.kind, row.period_start, row.period_end) for row in rows)
 
 
+@pytest.mark.slow
 @on_prefect
 def test_after_three_days_over_a_change_of_the_clocks_each_report_is_made_once(ctx: AppContext, inbox: Mailbox) -> None:
     """Stopped on Friday; Prefect had scheduled Saturday's run, but not the others. On Sunday the clocks changed."""
