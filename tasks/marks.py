@@ -32,8 +32,8 @@ from models.schema import (
 )
 from routewatch.selection import UtcDateTime
 
-LONGEST_LEASE = timedelta(minutes=15)
-"""Longer than any lease of a delivery."""
+LONGEST_LEASE = timedelta(hours=24)
+"""Far longer than any lease of a delivery: a machine whose clock is behind must not take one that is still sent."""
 
 LONGEST_WAIT = timedelta(hours=29)
 """Longer than any wait between two attempts of a delivery."""
