@@ -18,6 +18,7 @@ from starlette.requests import cookie_parser
 
 from dashboard.problem_details import ApiError
 from models.access_token import Scope, Token, token_of
+from models.clock import TOLERANCE
 from models.errors import TokensNeeded
 
 COOKIE = "routewatch_session"
@@ -111,7 +112,8 @@ class Authenticator:
             raise _unknown("the session is not known: log in again at /login")
         if not hmac.compare_digest(_signature(token, int(ends)).encode(), signature.encode()):
             raise _unknown("the session is not known: log in again at /login")
-        if now.timestamp() > int(ends):
+        # One that lasts longer than any may was made by a clock that ran ahead.
+        if not now.timestamp() <= int(ends) <= (now + SESSION_LENGTH + TOLERANCE).timestamp():
             raise _unknown("the session is over: log in again at /login")
         return _good(token, now)
 

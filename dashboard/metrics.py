@@ -39,6 +39,7 @@ from models.schema import (
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_checkpoint
+from tasks.rollups.progress import MOST_COUNTED, read_backlog
 from tasks.rollups.query import query_rollups_in
 from tasks.rollups.totals import total
 
@@ -96,6 +97,7 @@ class _Numbers(Collector):
             behind_s = lag_s(connection, now)
             if behind_s is not None:
                 yield _gauge("fold_lag_seconds", "Since selections were counted last", behind_s)
+            yield from _of_backlog(connection, now)
             yield from _of_alerts(connection)
             yield _by_state(connection, "deliveries", "Deliveries", DELIVERY.c.state, DeliveryState)
             yield _by_state(connection, "optimizations", "Optimizations", OPTIMIZATION.c.state, OptimizationState)
@@ -120,6 +122,14 @@ class _Numbers(Collector):
                 value.add_metric((kpi.name.value, kpi.unit), kpi.value)
         yield value
         yield share
+
+
+def _of_backlog(connection: Connection, now: datetime) -> Iterator[Metric]:
+    backlog = read_backlog(connection)
+    if backlog.rows is not None:
+        yield _gauge("selections_waiting", f"Selections that are not counted yet, up to {MOST_COUNTED:,}", backlog.rows)
+    stalled_s = backlog.stalled_for(now).total_seconds()
+    yield _gauge("counting_stalled_seconds", "Since selections wait and none was counted", stalled_s)
 
 
 def _of_models(connection: Connection) -> Metric:

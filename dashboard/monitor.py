@@ -1,19 +1,25 @@
-"""Monitor: periodically updates rollups, evaluates alerts and delivers while the page's server runs."""
+"""Monitor: periodically updates rollups, evaluates alerts, delivers, and watches that counting goes on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from threading import Event, Thread
 
+from models.clock import true_now
 from models.context import AppContext
 from tasks.alerts.evaluate import evaluate_alerts
+from tasks.alerts.flow_failures import shown_cause
+from tasks.alerts.self_watch import CountingWatch, reset_times_ahead
 from tasks.delivery.worker import deliver_due, log_receipts
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 
 logger = logging.getLogger("routewatch")
+
+WATCHED_EVERY_S = 15.0
+"""Wait between two looks at how far counting is, and at times that lie ahead of the clock; also after a failure."""
 
 SLOWEST_S = 60.0
 """Maximum wait before a failed turn is retried."""
@@ -25,7 +31,8 @@ class Monitor:
     """Runs every `monitoring.updateInterval`: rollups and alerts in one thread, delivery in another that may wait.
 
     Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run
-    concurrently without repeating work. After a sleep of the machine the next turn catches up.
+    concurrently without repeating work. A third thread takes no part in it, and watches that it is done. After a sleep
+    of the machine the next turn catches up.
     """
 
     def __init__(self, ctx: AppContext) -> None:
@@ -33,10 +40,12 @@ class Monitor:
         self._interval_s = ctx.settings.monitoring.update_interval / 1_000
         self._stopping = Event()
         self._threads: list[Thread] = []
+        self._counting = CountingWatch(ctx, true_now())
+        self._cause = ""
 
     def start(self) -> None:
         """Start, in threads that end with the process."""
-        for turn in (self.evaluate, self.deliver):
+        for turn in (self.evaluate, self.deliver, self.watch):
             thread = Thread(target=self._repeat, args=(turn,), name=f"monitor {turn.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -49,8 +58,23 @@ class Monitor:
 
     def evaluate(self, now: datetime) -> None:
         """Roll up new selections, evaluate final minutes, and queue notifications."""
-        update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
-        evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
+        try:
+            update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
+        except Exception as error:
+            self._cause = shown_cause(error)
+            raise
+        else:
+            self._cause = ""
+        finally:
+            # What was counted is judged, also where something else cannot be.
+            evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
+
+    def watch(self, now: datetime) -> None:
+        """Set back what lies ahead of the clock, and alert where selections wait and none is counted."""
+        try:
+            reset_times_ahead(self._ctx, now)
+        finally:
+            self._counting.watch(now, self._cause)
 
     def deliver(self, now: datetime) -> None:
         """Send due deliveries."""
@@ -58,12 +82,14 @@ class Monitor:
 
     def _repeat(self, turn: Callable[[datetime], None]) -> None:
         failures = 0
+        interval_s = WATCHED_EVERY_S if turn == self.watch else self._interval_s
         while not self._stopping.is_set():
             try:
-                turn(datetime.now(UTC))
+                turn(true_now())
                 failures = 0
             except Exception as error:  # noqa: BLE001 - an unavailable database comes back; the page must not stop
                 failures += 1
                 log_args = turn.__name__, type(error).__name__, error
                 logger.warning("the monitor failed to %s, will retry: %s: %s", *log_args)
-            self._stopping.wait(min(SLOWEST_S, self._interval_s * 2 ** min(failures, 10)))
+            slowest_s = WATCHED_EVERY_S if turn == self.watch else SLOWEST_S
+            self._stopping.wait(min(slowest_s, interval_s * 2 ** min(failures, 10)))

@@ -11,6 +11,7 @@ from flows.hooks import notify_failure, notify_recovery
 from flows.report_pipeline import Outcome, run_pipeline
 from flows.run_time import skipped_where_late, time_of_run
 from models.context import load_context
+from tasks.alerts.prefect_tasks import bound_times
 from tasks.optimizer.prefect_tasks import verify_optimizations
 from tasks.orchestration.prefect_tasks import monitor_flow_runs
 from tasks.reporting.request import scheduled
@@ -36,6 +37,7 @@ def hourly(as_of: datetime | None = None) -> Outcome:
     if (skipped := skipped_where_late(as_of, now)) is not None:
         # Prefect accepts this as a result, but its type hints do not declare it.
         return cast("Outcome", skipped)
+    bound_times(ctx)
     if any(source.enabled for source in ctx.settings.sources.values()):
         pull_sources(ctx, now)
     request, recipients = scheduled("hourly", ctx.settings, now)

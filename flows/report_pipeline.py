@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.context import AppContext
-from tasks.alerts.prefect_tasks import evaluate_alerts_once
+from tasks.alerts.prefect_tasks import bound_times, evaluate_alerts_once
 from tasks.delivery.prefect_tasks import deliver_reports
 from tasks.delivery.worker import Receipt
 from tasks.optimizer.prefect_tasks import update_decision_form, verify_optimizations
@@ -45,6 +45,7 @@ def run_pipeline(
     optimize: bool = False,
 ) -> Outcome:
     """Create a report once: a run that finds it stored already only sends due deliveries, including alerts."""
+    bound_times(ctx)
     roll_up_selections(ctx, now)
     if watch:
         evaluate_alerts_once(ctx, now)

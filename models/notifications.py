@@ -18,7 +18,7 @@ Severity = Literal["warning", "critical"]
 
 
 class AlertRule(StrEnum):
-    """Alert rules: the five KPIs by window, single selections, the budget, the data itself, and the flows."""
+    """Alert rules: the five KPIs by window, single selections, the budget, the data, the flows, and the counting."""
 
     _ignore_ = ["members", "kpi"]  # noqa: RUF012 - Enum removes it
     members = vars()
@@ -32,6 +32,10 @@ class AlertRule(StrEnum):
     FAILED_FLOW = "failedFlow"
     OPTIMIZATION_REVERTED = "optimizationReverted"
     """A harmful config change was reverted; resolved as soon as it is notified."""
+    COUNTING_STALLED = "countingStalled"
+    """Selections wait, and the rollups do not advance."""
+    TIMES_AHEAD = "timesAhead"
+    """Stored times lay ahead of the clock and were set back; resolved as soon as it is notified."""
 
 
 class AlertEvent(StrEnum):

@@ -124,13 +124,15 @@ ROLLUP_CHECKPOINT = Table(
     Column("minutes_from", UtcDateTime),
     Column("raw_from", UtcDateTime),
     Column("change_batches_processed", BigInteger, nullable=False, server_default=text("0")),
+    Column("progressed_at", UtcDateTime),
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: the rollup checkpoint and the rollup settings.
 
 `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
 NULL is "from the beginning". `change_batches_processed` counts the processed batches of the change log: raw rows read
-before the latest batch may be out of date."""
+before the latest batch may be out of date. `progressed_at` is when, by the true clock, the last row was counted or
+none was left to count."""
 
 CONFIG = Table(
     "config",

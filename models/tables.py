@@ -122,6 +122,7 @@ class RollupCheckpoint(_StoredModel, table=True):
     minutes_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.minutes_from)
     raw_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.raw_from)
     change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
+    progressed_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.progressed_at)
 
 
 class Config(_StoredModel, table=True):

@@ -101,9 +101,20 @@ def _sentence(alert: AlertNotification, message: AlertMessage, show: Formats) ->
     if alert.event is AlertEvent.RESOLVED:
         return f"resolved: {_well_again(alert, show)}, after {_duration(alert)}"
     opening = _OPENINGS[alert.event].format(alert.severity)
-    if alert.rule is AlertRule.OPTIMIZATION_REVERTED:
+    if alert.rule in (AlertRule.OPTIMIZATION_REVERTED, AlertRule.TIMES_AHEAD):
         return f"{opening}: {_state(alert, show)}"
     return f"{opening}: {_state(alert, show)}{_over(alert, message, show)}, since {_since(alert, message, show)}"
+
+
+_OWN_WORDS = {
+    AlertRule.FAILED_FLOW: ("the flow {} failed", "the flow {} succeeded again"),
+    AlertRule.OPTIMIZATION_REVERTED: ("optimization {} was taken back", "optimization {} is taken back"),
+    AlertRule.COUNTING_STALLED: ("selections are not counted, and KPIs are not judged", "selections are counted again"),
+    AlertRule.TIMES_AHEAD: (
+        "stored times lay ahead of the clock, and were set back", "stored times are no longer ahead of the clock",
+    ),
+}  # fmt: skip
+"""Of rules without a value: when an alert begins, and when it is over. The name is of its subject."""
 
 
 def _state(alert: AlertNotification, show: Formats) -> str:
@@ -114,10 +125,8 @@ def _state(alert: AlertNotification, show: Formats) -> str:
             return f"a selection{f' of {name}' if name else ''} took {amount(alert.rule, alert.value, show)}{limit}"
         case AlertRule.NO_DATA:
             return f"no selections{f' of {name}' if name else ''} for {amount(alert.rule, alert.value, show)}{limit}"
-        case AlertRule.FAILED_FLOW:
-            return f"the flow {name} failed"
-        case AlertRule.OPTIMIZATION_REVERTED:
-            return f"optimization {name} was taken back"
+    if alert.rule in _OWN_WORDS:
+        return _OWN_WORDS[alert.rule][0].format(name)
     return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"
 
 
@@ -129,10 +138,8 @@ def _well_again(alert: AlertNotification, show: Formats) -> str:
             return f"selections{of} are within the limit again{limit}"
         case AlertRule.NO_DATA:
             return f"selections{of} are recorded again"
-        case AlertRule.FAILED_FLOW:
-            return f"the flow {name} succeeded again"
-        case AlertRule.OPTIMIZATION_REVERTED:
-            return f"optimization {name} is taken back"
+    if alert.rule in _OWN_WORDS:
+        return _OWN_WORDS[alert.rule][1].format(name)
     if alert.value is None:
         return f"nothing more is known of {_what(alert)}{limit}"
     return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"

@@ -17,6 +17,8 @@ _OTHER_LABELS = {
     AlertRule.NO_DATA: "no data",
     AlertRule.FAILED_FLOW: "failed flow",
     AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
+    AlertRule.COUNTING_STALLED: "counting stands still",
+    AlertRule.TIMES_AHEAD: "times ahead of the clock",
 }
 
 
@@ -36,4 +38,6 @@ def amount(rule: AlertRule, value: float | None, show: Formats) -> str:
             return show.money(value)
         case AlertRule.NO_DATA:
             return show.count(value) if value is None else f"{show.count(value)} min"
+        case AlertRule.COUNTING_STALLED | AlertRule.TIMES_AHEAD:
+            return show.count(value)
     return show.percent(value)

@@ -54,7 +54,7 @@ def evaluate_alerts(engine: Engine, settings: Settings, now: datetime, *, flush:
         span = _span(connection, evaluated_until, now)
         found = list(_evaluations(connection, settings, *span)) if span else []
     with writing(engine) as connection:
-        before_until, notified_at = _locked(connection)
+        before_until, notified_at = lock_alert_checkpoint(connection)
         if before_until != evaluated_until:
             return EvaluationResult(0, None, len(read_registry(connection, now).firing()))
         at = span[1] if span else evaluated_until or now
@@ -68,20 +68,21 @@ def evaluate_alerts(engine: Engine, settings: Settings, now: datetime, *, flush:
     return EvaluationResult(len(found), message, len(registry.firing()))
 
 
+def lock_alert_checkpoint(connection: Connection) -> tuple[datetime | None, datetime | None]:
+    """Lock alerts until the transaction ends; return the end of the evaluated windows, and the last notification."""
+    connection.execute(insert_into(connection, ALERT_CHECKPOINT).values(id=1).on_conflict_do_nothing())
+    row = connection.execute(
+        select(ALERT_CHECKPOINT.c.evaluated_until, ALERT_CHECKPOINT.c.notified_at).with_for_update()
+    ).one()
+    return row.evaluated_until, row.notified_at
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _state(connection: Connection) -> tuple[datetime | None, datetime | None]:
     row = connection.execute(select(ALERT_CHECKPOINT.c.evaluated_until, ALERT_CHECKPOINT.c.notified_at)).one_or_none()
     return (None, None) if row is None else (row.evaluated_until, row.notified_at)
-
-
-def _locked(connection: Connection) -> tuple[datetime | None, datetime | None]:
-    connection.execute(insert_into(connection, ALERT_CHECKPOINT).values(id=1).on_conflict_do_nothing())
-    row = connection.execute(
-        select(ALERT_CHECKPOINT.c.evaluated_until, ALERT_CHECKPOINT.c.notified_at).with_for_update()
-    ).one()
-    return row.evaluated_until, row.notified_at
 
 
 def _span(connection: Connection, evaluated_until: datetime | None, now: datetime) -> tuple[datetime, datetime] | None:

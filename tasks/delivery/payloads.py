@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from pydantic import TypeAdapter
 from sqlalchemy import Row, func, select
 
+from models.clock import TOLERANCE, true_now
 from models.context import AppContext
 from models.database import reading
 from models.documents import Document, ReportDocument
@@ -105,6 +106,8 @@ class _ReportPayload:
         from reports.renderers.dashboard_page import render_dashboard  # noqa: PLC0415
 
         sent = (DELIVERY.c.channel == DASHBOARD) & (DELIVERY.c.state == DeliveryState.SENT.value)
+        # One of a time still to come keeps nothing back.
+        sent &= REPORT.c.period_end <= true_now() + TOLERANCE
         newest = select(func.max(REPORT.c.period_end)).join(DELIVERY, DELIVERY.c.report_id == REPORT.c.id).where(sent)
         with reading(ctx.engine) as connection:
             shown_until = connection.execute(newest).scalar()

@@ -14,6 +14,7 @@ from typing import Any, cast
 import polars as pl
 from sqlalchemy import Connection, Engine, Row, select
 
+from models.clock import is_ahead, not_ahead, true_now
 from models.database import insert_into, reading, writing
 from models.schema import PULL_STATE
 from models.settings import SourceSettings
@@ -108,7 +109,9 @@ def _state(engine: Engine, name: str) -> Any:
 
 def _newest(state: Any) -> datetime | None:
     text = None if state is None or state.last is None else state.last.get("newest")
-    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    newest = None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+    # Ahead of the clock, it would make every row a late one.
+    return None if is_ahead(newest, true_now()) else newest
 
 
 def _ahead(
@@ -144,7 +147,7 @@ def _lock(connection: Connection, name: str, kind: str) -> None:
 
 def _save(connection: Connection, name: str, cursor: str | None, now: datetime, stats: PullStats) -> None:
     """None keeps the cursor."""
-    values: dict[str, Any] = {"pulled_at": now, "last": stats.as_json()}
+    values: dict[str, Any] = {"pulled_at": not_ahead(now), "last": stats.as_json()}
     if cursor is not None:
         values["cursor"] = cursor
     connection.execute(PULL_STATE.update().where(PULL_STATE.c.source == name).values(values))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import polars as pl
+
+from models.clock import is_ahead, true_now
+from tasks.run_logger import logger
 
 PRICING = ("provider", "cache_read_tokens", "cache_write_tokens")
 """Optional columns beside those of a selection, for computing a missing cost."""
@@ -38,6 +41,24 @@ class Batch:
     rejected: Mapping[str, int] = field(default_factory=dict)
     retracted: Sequence[str] = ()
     done: int = 0
+
+
+READ_AGAIN = timedelta(hours=48)
+"""How far back a source is read again whose position lay ahead of the clock."""
+
+
+def bounded_position(reached: datetime) -> datetime:
+    """Return how far a source was read: never ahead of the clock, as a clock that ran ahead may have stored it.
+
+    Where reading really was is lost then: the last two days are read again, and rows that are stored already are not
+    counted again.
+    """
+    now = true_now()
+    if not is_ahead(reached, now):
+        return reached
+    text = "the position of a pull, %s, is ahead of the clock: reading the last %.0f hours again; `--since` reads more"
+    logger().warning(text, reached.isoformat(), READ_AGAIN.total_seconds() / 3_600)
+    return now - READ_AGAIN
 
 
 class Source(Protocol):

@@ -10,6 +10,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy import Connection
 
+from models.clock import true_now
 from models.database import insert_into
 from models.schema import OVERHEAD as OVERHEAD_TABLE
 from models.settings import ComplexityRule
@@ -85,7 +86,8 @@ def _selections(selections: pl.DataFrame, rule: ComplexityRule | None, stats: Pu
     stats.unknown_models = Counter(priced.unknown_models)
     derived = derive_complexity(priced.rows, rule)
     stats.complexity_derived = int(derived["complexity_derived"].count())
-    newest = derived["timestamp"].max()
+    times = derived["timestamp"]
+    newest = times.filter(times <= true_now()).max()
     stats.newest = newest if isinstance(newest, datetime) else None
     return derived.select(STORED)
 

@@ -8,6 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.attribution import Attribution
+from models.clock import not_ahead
 from models.context import AppContext
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
@@ -19,7 +20,7 @@ from tasks.optimizer.verify import verify
 @task(name="verify", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
     """Assess applied changes, and revert those that are clearly harmful."""
-    return verify(ctx.engine, ctx.settings, now, early=early)
+    return verify(ctx.engine, ctx.settings, not_ahead(now), early=early)
 
 
 @task(name="offer decisions", cache_policy=NO_CACHE)

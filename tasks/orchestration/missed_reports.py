@@ -48,7 +48,9 @@ def missed(engine: Engine, kind: MissableKind, settings: Settings, now: datetime
 
 
 def _reported(engine: Engine, kind: MissableKind) -> list[tuple[datetime, datetime]]:
-    query = select(REPORT.c.period_start, REPORT.c.period_end).where(REPORT.c.kind == kind)
+    # One that was made before its period was over does not tell of it.
+    is_whole = REPORT.c.created_at >= REPORT.c.period_end
+    query = select(REPORT.c.period_start, REPORT.c.period_end).where(REPORT.c.kind == kind, is_whole)
     with reading(engine) as connection:
         return [(row.period_start, row.period_end) for row in connection.execute(query)]
 

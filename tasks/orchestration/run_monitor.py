@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from models.clock import is_ahead, true_now
 from models.context import AppContext
 from tasks.alerts.flow_failures import record_failure
 from tasks.delivery.worker import deliver_due
@@ -55,7 +56,9 @@ def monitor_runs(ctx: AppContext, now: datetime) -> MonitorResult:
     if not PREFECT_API_URL.value():
         return MonitorResult()
     with get_client(sync_client=True) as client:
-        crashed = [run for run in _under_way(client) if _is_crashed(client, run, now)]
+        # By the true clock: a run that acts as of last week says nothing of those that are under way.
+        clock = max(now, true_now())
+        crashed = [run for run in _under_way(client) if _is_crashed(client, run, clock)]
         for run in crashed:
             _mark_crashed(client, run)
         failed = {client.read_flow(run.flow_id).name for run in crashed}
@@ -65,6 +68,14 @@ def monitor_runs(ctx: AppContext, now: datetime) -> MonitorResult:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def age(at: datetime, now: datetime) -> timedelta:
+    """Return how long ago something was; longer than anything if a clock that ran ahead says that it is still to come.
+
+    Else a dead run would be waited for until then, and no other of its schedule could start.
+    """
+    return timedelta.max if is_ahead(at, now) else now - at
 
 
 def _under_way(client: SyncPrefectClient) -> list[FlowRun]:
@@ -95,14 +106,14 @@ def _is_crashed(client: SyncPrefectClient, run: FlowRun, now: datetime) -> bool:
         return False
     since = _instant(run.state.timestamp)
     if run.state.is_pending():
-        return now - since > LONGEST_START
+        return age(since, now) > LONGEST_START
     quiet = BEATS_MISSED * timedelta(seconds=every_s)
-    if now - since <= quiet:
+    if age(since, now) <= quiet:
         return False
     heard = _last_heartbeat(client, run.id)
     if heard is None and _last_heartbeat(client) is None:
-        return now - since > NO_HEARTBEAT
-    return heard is None or now - heard > quiet
+        return age(since, now) > NO_HEARTBEAT
+    return heard is None or age(heard, now) > quiet
 
 
 def _last_heartbeat(client: SyncPrefectClient, run_id: UUID | None = None) -> datetime | None:

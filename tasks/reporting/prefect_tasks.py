@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from models.clock import not_ahead, true_now
 from models.context import AppContext
 from models.documents import Document
 from tasks.reporting.collect import collect_material
@@ -28,7 +29,7 @@ def collect_report_material(ctx: AppContext, request: Request, now: datetime) ->
 @task(name="apply", cache_policy=NO_CACHE)
 def apply_optimizations(ctx: AppContext, material: ReportMaterial, now: datetime) -> ReportMaterial:
     """Apply permitted recommendations; return the material with their statuses and the config changes."""
-    return apply_recommendations(ctx, material, now)
+    return apply_recommendations(ctx, material, not_ahead(now))
 
 
 @task(name="compose", cache_policy=NO_CACHE)
@@ -48,7 +49,7 @@ def store(
     ctx: AppContext, request: Request, document: Document, recipients: tuple[str, ...], now: datetime
 ) -> StoredReport:
     """Store a report and queue its deliveries."""
-    report = store_report(ctx, request, document, recipients, now=now, queued_at=datetime.now(UTC))
+    report = store_report(ctx, request, document, recipients, now=not_ahead(now), queued_at=true_now())
     logged = {"report_id": report.id}
     log_args = request.kind, request.template, request.period.start.isoformat()
     get_run_logger().info("stored the %s %s report of %s", *log_args, extra=logged)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, Text, cast, select, update
 
+from models.clock import true_now
 from models.context import AppContext
 from models.database import insert_into, reading, writing
 from models.documents import Document, ReportDocument
@@ -52,10 +53,14 @@ class Artifact:
 
 
 def find_report(engine: Engine, request: Request, settings: Settings) -> StoredReport | None:
-    """Return the stored report of the same kind, period and parameters; None if there is none."""
+    """Return the stored report of the same kind, period and parameters; None if there is none.
+
+    A schedule's report that was made before its period was over, by a clock or an `--as-of` ahead, is none once it is.
+    """
     same = (REPORT.c[name] == value for name, value in _identity(request, settings).items())
     with reading(engine) as connection:
-        row = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one_or_none()
+        stored = select(REPORT.c.id, REPORT.c.document).where(*same, ~_is_premature(true_now()))
+        row = connection.execute(stored).one_or_none()
     return None if row is None else StoredReport(row.id, _DOCUMENT.validate_python(row.document))
 
 
@@ -72,7 +77,8 @@ def store_report(
 
     `now` is the time that the run acts as, `queued_at` the clock's: recipients are reached when they are reached.
 
-    A report of the same kind, period and parameters that is there already stays as it is, and is what comes back.
+    A report of the same kind, period and parameters that is there already stays as it is, and is what comes back; one
+    that was made before its period was over makes room for it, and stays on record.
     """
     addresses, without = recipients_for(recipients, ctx.settings)
     identity = _identity(request, ctx.settings)
@@ -83,8 +89,10 @@ def store_report(
         "created_at": now,
     }
     with writing(ctx.engine) as connection:
+        same = [REPORT.c[name] == value for name, value in identity.items()]
+        aside = REPORT.c.parameters_hash + "@" + cast(REPORT.c.id, Text)
+        connection.execute(update(REPORT).where(*same, _is_premature(true_now())).values(parameters_hash=aside))
         connection.execute(insert_into(connection, REPORT).values(row).on_conflict_do_nothing())
-        same = (REPORT.c[name] == value for name, value in identity.items())
         stored = connection.execute(select(REPORT.c.id, REPORT.c.document).where(*same)).one()
         enqueue(connection, stored.id, addresses, queued_at)
     return StoredReport(stored.id, _DOCUMENT.validate_python(stored.document), tuple(without))
@@ -115,6 +123,12 @@ def artifact_of(ctx: AppContext, report: StoredReport, files: dict[str, Path]) -
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _is_premature(now: datetime) -> ColumnElement[bool]:
+    """Whether a schedule's report of a period that is over was made before that."""
+    is_over = REPORT.c.period_end <= now
+    return (REPORT.c.kind != "custom") & is_over & (REPORT.c.created_at < REPORT.c.period_end)
 
 
 def _link(ctx: AppContext, document: Document, path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, select, update
 
+from models.clock import not_ahead
 from models.context import AppContext
 from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to
@@ -51,7 +52,8 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
     state = _mark(engine, raw_kept, now)
     if state is None:
         return Retained(0, 0, None)
-    removed = _remove_raw(engine, state, archive)
+    # Of what was marked as gone, only what is old: the mark may have been set by a clock that ran ahead.
+    removed = _remove_raw(engine, state, floor_to(Level.DAY, now - raw_kept, state.zone), archive)
     with writing(engine) as connection:
         state = lock_checkpoint(connection)
         minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
@@ -69,7 +71,7 @@ def retain_by_settings(ctx: AppContext, now: datetime) -> Retained:
     kept = timedelta(milliseconds=ctx.settings.monitoring.retention_period)
     archive = ctx.environment.archive_folder if ctx.settings.monitoring.archive else None
     # A run with a simulated later time must not delete what is kept today.
-    return retain(ctx.engine, raw_kept=kept, now=min(now, datetime.now(UTC)), archive=archive)
+    return retain(ctx.engine, raw_kept=kept, now=not_ahead(now), archive=archive)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -93,11 +95,11 @@ def _mark(engine: Engine, raw_kept: timedelta, now: datetime) -> Checkpoint | No
         return lock_checkpoint(connection)
 
 
-def _remove_raw(engine: Engine, state: Checkpoint, archive: Path | None) -> int:
-    """Delete the aggregated rows before `raw_from`, the oldest first."""
+def _remove_raw(engine: Engine, state: Checkpoint, kept_from: datetime, archive: Path | None) -> int:
+    """Delete the aggregated rows before both `raw_from` and `kept_from`, the oldest first."""
     if state.raw_from is None:
         return 0
-    gone = (SELECTION.c.timestamp < state.raw_from) & (SELECTION.c.id <= state.last_id)
+    gone = (SELECTION.c.timestamp < min(state.raw_from, kept_from)) & (SELECTION.c.id <= state.last_id)
     names = ("id", "timestamp") if archive is None else tuple(ARCHIVE_SCHEMA)
     removed, oldest = 0, datetime.min.replace(tzinfo=UTC)
     while not (rows := _oldest_rows(engine, gone & (SELECTION.c.timestamp >= oldest), names)).is_empty():

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select
 
+from models.clock import not_ahead, true_now
 from models.database import insert_into, reading, writing
 from models.kpis import KpiName
 from models.period import Level, floor_to
@@ -36,6 +37,7 @@ class Checkpoint:
     minutes_from: datetime | None
     raw_from: datetime | None
     change_batches_processed: int
+    progressed_at: datetime | None
 
     @property
     def settings(self) -> RollupSettings:
@@ -50,8 +52,8 @@ def is_as_read(locked: Checkpoint, before: Checkpoint) -> bool:
 
     They do if nothing but freshness changed: no rows aggregated, rebuilt or removed, no other rollup settings.
     """
-    fresh = replace(before, last_selection_at=locked.last_selection_at, rollups_updated_at=locked.rollups_updated_at)
-    return locked == fresh
+    freshness = ("last_selection_at", "rollups_updated_at", "progressed_at")
+    return locked == replace(before, **{name: getattr(locked, name) for name in freshness})
 
 
 def rollup_settings(settings: Settings) -> RollupSettings:
@@ -65,13 +67,14 @@ def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> 
         known = read_known_checkpoint(connection)
     if known is not None:
         return known
-    minutes_from = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
+    minutes_from = floor_to(Level.HOUR, not_ahead(now) - MINUTES_KEPT, "UTC")
     start = {
         "id": 1,
         "last_id": 0,
         "zone": settings.zone,
         "target_ms": settings.target_ms,
         "minutes_from": minutes_from,
+        "progressed_at": true_now(),
     }
     with writing(engine) as connection:
         connection.execute(insert_into(connection, ROLLUP_CHECKPOINT).values(start).on_conflict_do_nothing())

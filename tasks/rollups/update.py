@@ -19,6 +19,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
+from models.clock import not_ahead, true_now
 from models.database import reading, writing
 from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
@@ -29,7 +30,7 @@ from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, loc
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
 from tasks.rollups.selection_reader import scan_ids
 from tasks.rollups.store import add_rollups, between, insert_rollups, read_rollups, remove_rollups
-from tasks.rollups.watermark import find_watermark
+from tasks.rollups.watermark import Watermark, find_watermark
 
 COMMIT_ROWS = 500_000
 """Rows aggregated in memory before their rollups are written."""
@@ -121,6 +122,9 @@ class _Rollups:
     parts: dict[Level, list[pl.DataFrame]] = field(default_factory=lambda: {level: [] for level in Level})
     rows: int = 0
     newest: datetime | None = None
+    """The time of the newest row that is not ahead of the clock: one that is says nothing of how fresh the rows are."""
+    clock: datetime = field(default_factory=true_now)
+    is_progress: bool = True
 
     def take(self, selections: pl.DataFrame, state: Checkpoint) -> None:
         """Aggregate rows with the checkpoint's settings."""
@@ -130,8 +134,9 @@ class _Rollups:
         for level, part in fresh.items():
             self.parts[level].append(part)
         self.rows += selections.height
-        latest: Any = selections["timestamp"].max()
-        self.newest = max(filter(None, (self.newest, latest)))
+        times = selections["timestamp"]
+        latest: Any = times.filter(times <= self.clock).max()
+        self.newest = max(filter(None, (self.newest, latest)), default=None)
 
     def at(self, level: Level) -> pl.DataFrame:
         """All rollups of one level, summed."""
@@ -147,19 +152,19 @@ def _add_new_rows(
     watermark, rows, is_done = find_watermark(engine), 0, False
     while not is_done:
         state = read_checkpoint(engine, settings, now)
-        added, is_done = _add_rows_until(engine, watermark.last_id or 0, state, now, progress)
+        added, is_done = _add_rows_until(engine, watermark, state, now, progress)
         rows += added
     return rows, watermark.held_by
 
 
 def _add_rows_until(
-    engine: Engine, bound: int, state: Checkpoint, now: datetime, progress: ProgressBar
+    engine: Engine, watermark: Watermark, state: Checkpoint, now: datetime, progress: ProgressBar
 ) -> tuple[int, bool]:
-    """Aggregate the rows between the checkpoint and `bound`; how many, and whether all. False: another update won.
+    """Aggregate the rows from the checkpoint to the watermark; how many, and whether all. False: another update won.
 
     While rollups are written, the rows after them are read and aggregated.
     """
-    bound, total, rows, pending = max(bound, state.last_id), 0, 0, _Rollups()
+    bound, total, rows, pending = max(watermark.last_id or 0, state.last_id), 0, 0, _Rollups()
     written: Future[bool] | None = None
     with ThreadPoolExecutor(max_workers=1) as writer, closing(scan_ids(engine, state.last_id, bound)) as parts:
         for ends_at, selections in parts:
@@ -169,6 +174,8 @@ def _add_rows_until(
             if written is not None and not written.result():
                 return total, False
             total, rows = total + rows, pending.rows
+            # None is left to count, or some were counted: else open transactions hold it up.
+            pending.is_progress = ends_at > state.last_id or watermark.last_id is not None
             written = writer.submit(write_rollups, engine, pending, state, ends_at, now)
             pending, state = _Rollups(), replace(state, last_id=ends_at)
             progress(ends_at, bound)
@@ -177,7 +184,10 @@ def _add_rows_until(
 
 
 def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_id: int, now: datetime) -> bool:
-    """Add rollups and move the checkpoint to `last_id`; False, with nothing written, if it is not as expected."""
+    """Add rollups and move the checkpoint to `last_id`; False, with nothing written, if it is not as expected.
+
+    The checkpoint keeps no time ahead of the clock.
+    """
     with writing(engine) as connection:
         state = lock_checkpoint(connection)
         if not is_as_read(state, expected):
@@ -186,9 +196,10 @@ def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_
             for level in Level:
                 add_rollups(connection, level, pending.at(level))
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        connection.execute(
-            update(ROLLUP_CHECKPOINT).values(last_id=last_id, last_selection_at=newest, rollups_updated_at=now)
-        )
+        moved: dict[str, Any] = {"last_id": last_id, "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
+        if pending.is_progress:
+            moved["progressed_at"] = true_now()
+        connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
     return True
 
 
@@ -208,7 +219,7 @@ def _rebuild_all(engine: Engine, settings: RollupSettings, now: datetime, progre
             for _ends_at, selections in scan_ids(engine, before.last_id, locked.last_id):
                 fresh.take(_still_counted(selections, state), state)
             _replace_all(connection, fresh, before, settings.zone)
-            moved = {"zone": settings.zone, "target_ms": settings.target_ms, "rollups_updated_at": now}
+            moved = {"zone": settings.zone, "target_ms": settings.target_ms, "rollups_updated_at": not_ahead(now)}
             connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
         return fresh.rows
     raise RollupsBusy(REBUILD_TRIES)

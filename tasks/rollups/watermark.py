@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from models.database import reading
 from routewatch.selection import SELECTION
@@ -15,6 +15,9 @@ WRITERS_TIMEOUT_S = 5.0
 """How long an update waits for writers' open transactions before it leaves their rows to the next update."""
 
 POLL_S = 0.02
+
+LARGEST_PASSED = 2**62
+"""Ids beyond are not passed: few would be left."""
 
 # An insert takes this lock before it draws an id, and keeps it until its rows are visible or rolled back.
 _WRITERS = text(
@@ -32,19 +35,45 @@ class Watermark:
     held_by: tuple[int, ...] = ()
 
 
+def newest_id(connection: Connection) -> int:
+    """The id that was issued last: no mark of counting can rightly be beyond it, and larger ones are still to come.
+
+    PostgreSQL also takes ids that somebody writes himself; they count once the sequence has passed them.
+    """
+    if connection.dialect.name == "sqlite":
+        issued = connection.scalar(text("SELECT seq FROM sqlite_sequence WHERE name = 'selection'"))
+        return max(int(issued or 0), largest_id(connection))
+    return _last_issued_id(connection)
+
+
+def largest_id(connection: Connection) -> int:
+    """The largest id that a selection has."""
+    return int(connection.scalar(select(func.coalesce(func.max(SELECTION.c.id), 0))) or 0)
+
+
+def pass_written_ids(connection: Connection) -> None:
+    """Let the next ids come after those that were written by hand; writers wait meanwhile, some milliseconds."""
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(WRITERS_TIMEOUT_S * 1_000)}"))
+    connection.execute(text("LOCK TABLE selection IN SHARE ROW EXCLUSIVE MODE"))
+    passable = select(func.max(SELECTION.c.id)).where(SELECTION.c.id <= LARGEST_PASSED)
+    largest = int(connection.scalar(passable) or 0)
+    if newest_id(connection) < largest:
+        passed = text("SELECT setval(pg_get_serial_sequence('selection', 'id'), :largest)")
+        connection.execute(passed, {"largest": largest})
+
+
 def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:
     """SQLite has one writer at a time, so its ids are committed in order.
 
     PostgreSQL assigns ids before the commit: this waits for every transaction that was writing when the newest id was
     read, while others continue to write.
     """
-    newest = select(func.coalesce(func.max(SELECTION.c.id), 0))
     if engine.dialect.name == "sqlite":
         with reading(engine) as connection:
-            return Watermark(int(connection.scalar(newest) or 0))
+            return Watermark(largest_id(connection))
     deadline = time.monotonic() + patience_s
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        last_id = max(int(connection.scalar(newest) or 0), _last_issued_id(connection))
+        last_id = newest_id(connection)
         writers = _writers(connection)
         while writers:
             if time.monotonic() >= deadline:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceKind, SourceSettings
-from tasks.ingestion.source import Batch
+from tasks.ingestion.source import Batch, bounded_position
 
 TABLE = '"LiteLLM_SpendLogs"'
 BATCH_ROWS = 50_000
@@ -210,7 +210,7 @@ def _floor(cursor: str | None, since: datetime | None, overlap: timedelta) -> da
 
 
 def _newest(cursor: str | None) -> datetime | None:
-    return None if cursor is None else datetime.fromisoformat(json.loads(cursor)["startTime"])
+    return None if cursor is None else bounded_position(datetime.fromisoformat(json.loads(cursor)["startTime"]))
 
 
 def _from(after: datetime | None) -> str:

@@ -37,7 +37,9 @@ from sqlalchemy.sql.expression import FromClause, TextClause
 
 from models.errors import SourceUnavailable
 from tasks.ingestion.column_mapping import Unit
+from tasks.ingestion.source import bounded_position
 from tasks.ingestion.validation import PER_SECOND
+from tasks.run_logger import logger
 
 PAGE_ROWS = 20_000
 CONNECT_TIMEOUT_S = 10
@@ -119,7 +121,7 @@ class SqlRows:
             query = select(*(_column(name) for name in selected)).select_from(self._from)
             query = query.order_by(self._order, self._key).limit(PAGE_ROWS)
             floor = self._floor(connection, cursor, since)
-            where, newest, done = self._after(floor), _decoded(cursor), 0
+            where, newest, done = self._after(floor), self._times.bounded(_decoded(cursor)), 0
             follows = newest is None or floor is None or floor <= newest
             unplaced = self._unplaced(connection) if cursor is None and since is None else 0
             while rows := self._rows(connection, query.where(where)):
@@ -160,9 +162,21 @@ class SqlRows:
 
     def _floor(self, connection: Connection, cursor: str | None, since: datetime | None) -> Any:
         if since is None:
-            return self._times.before(_decoded(cursor), self._overlap)
+            value = self._times.bounded(_decoded(cursor))
+            self._check_is_there(connection, value)
+            return self._times.before(value, self._overlap)
         sample = select(self._order).select_from(self._from).where(self._order.is_not(None)).limit(1)
         return self._times.as_in(since, connection.execute(sample).scalar())
+
+    def _check_is_there(self, connection: Connection, value: Any) -> None:
+        """Warn of a number that is beyond every row: those of a new table may stay unread."""
+        if not isinstance(value, int | float) or self._times.is_time(value):
+            return
+        query = select(func.max(self._order)).select_from(self._from)
+        largest = connection.execute(query).scalar()
+        if isinstance(largest, int | float | Decimal) and largest < value:
+            text = "its largest %s is %s, but it was read up to %s: if its rows were replaced, read them by `--since`"
+            logger().warning(text, self._order.name, largest, value)
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -278,6 +292,17 @@ class _Times:
         """A value earlier by the overlap; unchanged if it is not a time."""
         at = self._instant(value)
         return value if at is None else self.as_in(at - overlap, value)
+
+    def is_time(self, value: Any) -> bool:
+        return self._instant(value) is not None
+
+    def bounded(self, value: Any) -> Any:
+        """A position that was reached, bounded by the clock (tasks.ingestion.source.bounded_position)."""
+        at = self._instant(value)
+        if at is None:
+            return value
+        bounded = bounded_position(at)
+        return value if bounded == at else self.as_in(bounded, value)
 
     def newer(self, one: Any, other: Any) -> Any:
         """The later value, except future ones: a clock that runs ahead must not move the cursor past rows."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
+from starlette.datastructures import Headers
 
 from dashboard.app import create_app
+from dashboard.authentication import COOKIE, Authenticator
+from dashboard.problem_details import ApiError
 from dashboard.security_headers import HEADERS
 from models.access_token import parse_tokens
 from models.errors import TokensNeeded
 from tasks.alerts.silences import list_silences
-from tests.support.page_server import ADMIN, OVER, READER, WRITER, app_context, bearing, serving
+from tests.support.page_server import ADMIN, OVER, READER, TOKENS, WRITER, app_context, bearing, serving
+from tests.support.servers import HOST
 
 ACTS = {"by": "Ada", "note": "why", "hours": 1, "rule": "noData"}
 
@@ -123,6 +127,20 @@ def test_an_expired_token_is_reported_as_expired_and_nothing_more(client: httpx.
 def test_a_forged_session_is_rejected(client: httpx.Client, cookie: str) -> None:
     headers = {"Cookie": f"routewatch_session={cookie}".encode("latin-1")}
     assert client.get("/summary", headers=headers).status_code == 401  # type: ignore[arg-type]
+
+
+def test_a_session_that_a_clock_a_year_ahead_began_is_over_once_it_is_right() -> None:
+    authenticator, now = Authenticator(parse_tokens(TOKENS), HOST), datetime.now(UTC)
+
+    def is_known(began: datetime) -> bool:
+        headers = Headers({"Host": HOST, "Cookie": f"{COOKIE}={authenticator.session_for(READER, began)}"})
+        try:
+            return authenticator.authenticate("GET", "/summary", headers, "http", now) is not None
+        except ApiError:
+            return False
+
+    ages = (timedelta(days=-365), timedelta(), timedelta(hours=11), timedelta(hours=13))
+    assert [is_known(now - age) for age in ages] == [False, True, True, False]
 
 
 def test_every_answer_forbids_what_no_page_here_needs(client: httpx.Client) -> None:

@@ -92,10 +92,10 @@ def test_it_continues_after_a_failed_cycle(
 
 
 def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:
-    """Both its threads stop, and a second stop is harmless."""
+    """All its threads stop, and a second stop is harmless."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
-    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 2
+    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 3
     monitor.stop()
     assert not any(thread.name.startswith("monitor ") for thread in threading.enumerate())
     monitor.stop()

@@ -16,9 +16,11 @@ from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
+from tasks.marks import find_marks_ahead
 from tasks.optimizer.router_config import read_config, set_by_hand
 from tasks.optimizer.router_values import Setting
 from tasks.rollups.checkpoint import RollupSettings
+from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead
 from tasks.rollups.update import update_rollups
 from tests.support import spend_logs
 from tests.support.databases import migrated_sqlite
@@ -146,6 +148,28 @@ def test_the_hour_goes_to_the_dashboard_alone(engine: Engine, tmp_path: Path, in
     assert "30 requests" in (tmp_path / "dashboard.html").read_text()
     assert inbox.messages == []
     assert count(engine, ConfigChange) == 2
+
+
+@pytest.mark.slow
+def test_an_hour_as_of_next_year_leaves_no_mark_ahead_and_the_hour_of_now_follows(engine: Engine) -> None:
+    """The incident of now fires, and the optimizer, the page and the next report wait for nothing."""
+    from flows.hourly import hourly  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    incident = ({"timestamp": now - timedelta(seconds=600 - number), "error": True} for number in range(400))
+    insert_selections(engine, selections(*incident))
+    hourly(as_of=now + timedelta(days=365))
+    with reading(engine) as connection:
+        assert (*find_marks_ahead(connection, now), *find_checkpoint_ahead(connection, now)) == ()
+    outcome = hourly(as_of=now)
+    newest = outcome.report.document.freshness.last_selection_at
+    assert newest is not None
+    assert newest <= now
+    assert [(receipt.channel, receipt.answer.split()[0]) for receipt in outcome.receipts] == [("dashboard", "written")]
+    alert = table_of(Alert)
+    with reading(engine) as connection:
+        rules = connection.scalars(select(alert.c.rule).where(alert.c.started_at <= now)).all()
+        assert "errorRate" in rules
 
 
 def test_the_hour_begins_with_what_its_sources_have(engine: Engine, tmp_path: Path, postgres_address: str) -> None:

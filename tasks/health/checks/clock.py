@@ -1,4 +1,4 @@
-"""Check that the reporting zone and its changes are known, and that clocks agree."""
+"""Check that the reporting zone and its changes are known, that clocks agree, and that nothing stored is ahead."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
-from models.database import reaching
+from models.database import reaching, reading
 from models.errors import DatabaseUnavailable
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
+from tasks.marks import find_marks_ahead
+from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead
 
 WITNESS = "Europe/Berlin"
 """A zone that changes its clocks."""
@@ -27,11 +29,25 @@ OLDEST = 2
 
 
 def checks(context: CheckContext) -> list[Check]:
-    """Return the checks of the reporting zone with its data, and of this machine's clock."""
-    return [Check("time zone", partial(_zone, context)), Check("clock", partial(_clock, context))]
+    """Return the checks of the reporting zone with its data, of this machine's clock, and of what is stored by it."""
+    return [
+        Check("time zone", partial(_zone, context)),
+        Check("clock", partial(_clock, context)),
+        Check("stored times", partial(_stored_times, context)),
+    ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _stored_times(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, reading(engine) as connection:
+        now = context.clock()
+        found = (*find_marks_ahead(connection, now), *find_checkpoint_ahead(connection, now))
+    if not found:
+        return ok("none that work waits for is ahead of the clock")
+    remedy = "see that this machine's clock is right; `routewatch serve`, or the next run, sets them back"
+    return warning(f"ahead of the clock: {'; '.join(map(str, found))}", remedy)
 
 
 def _zone(context: CheckContext) -> CheckResult:

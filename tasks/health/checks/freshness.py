@@ -11,9 +11,12 @@ from models.database import reading
 from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
+from models.settings import Settings
+from routewatch.selection import SELECTION
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.rollups.checkpoint import read_known_checkpoint
+from tasks.rollups.progress import STALLED_AFTER, read_backlog, stalled_after
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
 """Age of the last rollup update: longer than between hourly runs, and longer than between daily runs."""
@@ -25,6 +28,9 @@ _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, time
         "weekly": (Level.WEEK, timedelta(hours=8))}  # fmt: skip
 """Level of a schedule's reports, and time after a period's end until its report exists, with room for a slow run."""
 
+_STALLED_REMEDY = (
+    "see in the log of `routewatch serve` or `routewatch page` why; `routewatch run hourly` counts now, or says why not"
+)
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
@@ -43,18 +49,25 @@ def checks(context: CheckContext) -> list[Check]:
 def _counted(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         state = read_known_checkpoint(connection)
+        backlog = read_backlog(connection)
+        furthest: datetime | None = connection.scalar(select(func.max(SELECTION.c.timestamp)))
     now = context.clock()
     if state is None or state.rollups_updated_at is None:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
     age, newest = now - state.rollups_updated_at, state.last_selection_at
     cause = "no selection yet" if newest is None else f"the newest selection is of {_shown(newest)}"
     found = f"last counted {_length(age)} ago; {cause}"
+    settings = context.read_settings
+    longest = stalled_after(settings) if isinstance(settings, Settings) else STALLED_AFTER
+    if (stalled := backlog.stalled_for(now)) >= longest:
+        return failed(f"{backlog.shown}, and none was counted for {_length(stalled)}; {cause}", _STALLED_REMEDY)
     if age > LOST:
         return failed(found, f"{_REMEDY}; `routewatch run hourly` counts now")
     if age > LATE_PULL:
         return warning(found, f"{_REMEDY}; `routewatch run hourly` counts now")
-    if newest is not None and newest > now + AHEAD:
-        return warning(f"{found}, {_length(newest - now)} in the future", "set the clock of the router's machine right")
+    if furthest is not None and furthest > now + AHEAD:
+        ahead = f"a selection is of {_shown(furthest)}, {_length(furthest - now)} in the future"
+        return warning(f"{found}; {ahead}", "set the clock of the router's machine right")
     return ok(found)
 
 
@@ -64,7 +77,8 @@ def _on_time(context: CheckContext) -> CheckResult:
     if not kinds:
         raise CheckSkipped("the settings enable no schedule")
     with context.tables() as engine, reading(engine) as connection:
-        query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).group_by(REPORT.c.kind)
+        over = REPORT.c.period_end <= now + AHEAD
+        query = select(REPORT.c.kind, func.max(REPORT.c.period_end)).where(over).group_by(REPORT.c.kind)
         newest: dict[str, datetime] = {row[0]: row[1] for row in connection.execute(query)}
     late: dict[str, str] = {}
     for kind in kinds:

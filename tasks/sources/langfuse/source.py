@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
-from tasks.ingestion.source import Batch
+from tasks.ingestion.source import Batch, bounded_position
 from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.langfuse.api import FIRST, Api
 from tasks.sources.record_parser import (
@@ -278,4 +278,7 @@ def _cursor(cursor: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     times = [state.get(name) for name in ("observations", "scores")] if isinstance(state, dict) else [""]
-    return state if all(time is None or instant(time) is not None for time in times) else {}
+    if not all(time is None or instant(time) is not None for time in times):
+        return {}
+    names = [name for name in ("observations", "scores") if state.get(name) is not None]
+    return {**state} | {name: bounded_position(datetime.fromisoformat(state[name])).isoformat() for name in names}

@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from models.attribution import Attribution
-from models.database import reading
+from models.database import reading, writing
 from models.documents import Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
+from models.schema import CONFIG_CHANGE, OPTIMIZATION
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.alerts.evaluate import evaluate_alerts
+from tasks.marks import reset_marks
 from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.decisions import approve, reject, resume, revert, stop
 from tasks.optimizer.lifecycle import blocking_reason, overlap
@@ -106,6 +108,26 @@ def test_what_helped_is_kept(router: Engine) -> None:
     assert [step.to_state for step in steps] == ["proposed", "autoApplied", "applied", "kept"]
     assert steps[-1].evidence == row.verdict == verdict.model_dump(mode="json", by_alias=True)
     assert read_config(router)["cache.max_entries"].value == 2000
+
+
+def test_what_was_applied_by_a_clock_a_year_ahead_is_judged_once_it_is_right(router: Engine) -> None:
+    """Else every change of the same selections would wait for a year, and the next for another one."""
+    number, year = applied(router), timedelta(days=365)
+    with writing(router) as connection:
+        ahead = {"applied_at": APPLIED_AT + year, "updated_at": APPLIED_AT + year}
+        connection.execute(update(OPTIMIZATION).values(ahead))
+        connection.execute(update(CONFIG_CHANGE).where(CONFIG_CHANGE.c.optimization_id == number).values(
+            changed_at=APPLIED_AT + year
+        ))  # fmt: skip
+    reset_marks(router, APPLIED_AT, timedelta())
+    assert judged(router, slow=0.1).state == "kept"
+    later = APPLIED_AT + DAY + timedelta(hours=SETTINGS.optimizer.cool_down_hours)
+    assert blocking_reason_of(router, later) is None
+
+
+def blocking_reason_of(engine: Engine, now: datetime) -> str | None:
+    with reading(engine) as connection:
+        return blocking_reason(connection, ["cache.max_entries"], SETTINGS, now)
 
 
 @pytest.mark.parametrize(

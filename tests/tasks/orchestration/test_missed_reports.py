@@ -23,6 +23,7 @@ from models.settings import Settings, parse_settings
 from models.tables import Alert, Report, table_of
 from tasks.alerts.flow_failures import record_failure
 from tasks.orchestration.missed_reports import FURTHEST, MissableKind, missed
+from tasks.orchestration.run_monitor import NO_HEARTBEAT, age
 from tasks.orchestration.schedules import SKIPPED, due_times, is_overdue
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
@@ -58,6 +59,14 @@ def notify(
         })  # fmt: skip
     with writing(engine) as connection:
         connection.execute(insert(REPORT), rows)
+
+
+def test_a_run_whose_start_or_heartbeat_is_still_to_come_is_not_waited_for() -> None:
+    """A clock that is a year ahead left it; those of two machines may differ by some seconds."""
+    now = berlin(2026, 3, 28, 12, 0)
+    assert age(now + 365 * DAY, now) > NO_HEARTBEAT
+    assert age(now + timedelta(seconds=20), now) < timedelta()
+    assert age(now - HOUR, now) == HOUR
 
 
 # --- what is missing --------------------------------------------------------------------------------------------------

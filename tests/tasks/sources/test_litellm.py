@@ -15,6 +15,7 @@ from sqlalchemy import Engine, create_engine, select, text
 
 from models.database import reading, writing
 from models.errors import SourceUnavailable, UsageError
+from models.schema import PULL_STATE
 from models.settings import SourceSettings
 from models.tables import Overhead, PullState, Selection, table_of
 from tasks.ingestion.pull import preview, pull
@@ -224,6 +225,20 @@ def test_a_row_from_a_clock_that_is_ahead_does_not_hide_those_that_follow(sqlite
     insert(proxy, [row("ahead", ahead)])
     bring(sqlite_engine, proxy)
     insert(proxy, [row("now", datetime.now(UTC) - 5 * MINUTE)])
+    assert bring(sqlite_engine, proxy).added == 1
+
+
+def test_a_position_that_a_clock_a_year_ahead_left_hides_no_row(sqlite_engine: Engine, proxy: str) -> None:
+    now = datetime.now(UTC)
+    insert(proxy, [row("one", now - 60 * MINUTE)])
+    bring(sqlite_engine, proxy)
+    with writing(sqlite_engine) as connection:
+        ahead = (now + timedelta(days=365)).isoformat()
+        connection.execute(PULL_STATE.update().values(cursor=json.dumps({"startTime": ahead})))
+    insert(proxy, [row("two", now - 90 * MINUTE)])
+    pulled = bring(sqlite_engine, proxy)
+    assert (pulled.added, pulled.changed) == (1, 0)
+    insert(proxy, [row("three", now - 5 * MINUTE)])
     assert bring(sqlite_engine, proxy).added == 1
 
 

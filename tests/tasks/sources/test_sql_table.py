@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, select, text, update
 
+from models.database import writing
 from models.errors import InvalidMapping, SourceUnavailable, UnreadableInput
+from models.schema import PULL_STATE
 from tasks.sources import sql_reader as sql
 from tasks.sources.sql_reader import WITHOUT_CURSOR, SqlRows
 from tests.support.databases import PostgresServer
@@ -246,6 +248,43 @@ def test_a_clock_that_is_ahead_does_not_hide_the_rows_that_follow(
     bring(sqlite_engine, "table", ctx.address, mapping=mapping)
     ctx.insert("p1", stamp(datetime.now(UTC)))
     assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
+
+
+def test_a_position_that_a_clock_a_year_ahead_left_hides_no_row(
+    sqlite_engine: Engine, ctx: Place, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What came while nothing was read is read, and what is stored is not counted again."""
+    mapping, now = ctx.mapping(tmp_path), datetime.now(UTC)
+    ctx.insert("p1", stamp(now - timedelta(hours=3)))
+    bring(sqlite_engine, "table", ctx.address, mapping=mapping)
+    with writing(sqlite_engine) as connection:
+        position = connection.scalar(select(PULL_STATE.c.cursor))
+        ahead = str(position).replace(f"{now.year}-", f"{now.year + 1}-")
+        connection.execute(update(PULL_STATE).values(cursor=ahead))
+    assert ahead != position
+    ctx.insert("p2", stamp(now - timedelta(hours=2)))
+    pulled = bring(sqlite_engine, "table", ctx.address, mapping=mapping)
+    assert (pulled.added, pulled.changed) == (1, 0)
+    assert any("is ahead of the clock" in record.getMessage() for record in caplog.records)
+    ctx.insert("p3", stamp(now))
+    assert bring(sqlite_engine, "table", ctx.address, mapping=mapping).added == 1
+
+
+def test_a_number_that_is_beyond_every_row_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The table was replaced, and its numbers begin anew: nobody but a person can tell what to read again."""
+    path = tmp_path / "numbers.db"
+    theirs = create_engine(f"sqlite:///{path}")
+    for numbers in ((7, 8), (1, 2)):
+        with theirs.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS t"))
+            connection.execute(text("CREATE TABLE t (n INTEGER)"))
+            connection.execute(text("INSERT INTO t VALUES (:n)"), [{"n": number} for number in numbers])
+        rows = SqlRows(f"sqlite:///{path}", table="t", cursor="n", key="n", overlap_minutes=0)
+        found = [page.rows for page in rows.pages('{"value": 8}', None)]
+        assert found == ([[{"n": 8}]] if 8 in numbers else [])
+    theirs.dispose()
+    [warned] = [record.getMessage() for record in caplog.records]
+    assert warned.startswith("its largest n is 2, but it was read up to 8")
 
 
 def test_rows_without_a_cursor_and_with_wrong_values_are_counted(

@@ -10,8 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 
+from models.database import writing
+from models.schema import ALERT_CHECKPOINT
 from tasks.health.check import CheckState
 from tests.support.contexts import context_of
 from tests.support.health import check_context_of, found, of
@@ -32,6 +34,19 @@ def zone_data(tmp_path: Path) -> Iterator[Path]:
 
 def _source_of(name: str) -> Path:
     return Path(str(files("tzdata") / "zoneinfo" / name))
+
+
+def test_stored_times_ahead_of_the_clock_are_reported(engine: Engine, tmp_path: Path) -> None:
+    """The doctor changes nothing: they are still there when it looks again."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    context = check_context_of(context_of(engine, tmp_path), now)
+    assert found("stored times", context).state is CheckState.OK
+    with writing(engine) as connection:
+        connection.execute(insert(ALERT_CHECKPOINT).values(id=1, evaluated_until=now + timedelta(days=365)))
+    for _ in range(2):
+        result = found("stored times", context)
+        assert result.state is CheckState.WARNING
+        assert f"alert_checkpoint.evaluated_until was {now + timedelta(days=365):%Y-%m-%d %H:%M} UTC" in result.found
 
 
 def test_zone_data_without_clock_changes_are_reported(zone_data: Path, tmp_path: Path) -> None:

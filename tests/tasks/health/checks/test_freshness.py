@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert
 
+from models.clock import true_now
 from models.database import writing
 from models.tables import Delivery, Report, table_of
 from tasks.alerts.flow_failures import record_failure
@@ -33,6 +34,19 @@ def test_selections_that_are_no_longer_rolled_up_are_reported(engine: Engine, tm
     stale = found("selections counted", check_context_of(ctx, NOW + timedelta(days=3)))
     assert stale.found.startswith("last counted 3 days ago; the newest selection is of 2026-09-08 05:59 UTC")
     assert "routewatch serve" in stale.remedy
+
+
+def test_a_count_that_stands_still_is_a_failure(engine: Engine, tmp_path: Path) -> None:
+    """However lately somebody tried."""
+    ctx, now = context_of(engine, tmp_path), true_now()
+    update_rollups(engine, rollup_settings(ctx.settings), now=now)
+    insert_selections(engine, selections({"timestamp": NOW}, {"timestamp": NOW}))
+    assert found("selections counted", check_context_of(ctx, now + timedelta(minutes=1))).state is CheckState.OK
+    result = found("selections counted", check_context_of(ctx, now + timedelta(minutes=4)))
+    assert (result.state, result.found) == (
+        CheckState.FAILED, "2 selections wait, and none was counted for 4 min; no selection yet",
+    )  # fmt: skip
+    assert "routewatch run hourly" in result.remedy
 
 
 def test_a_router_whose_clock_is_ahead_is_reported(sqlite_engine: Engine, tmp_path: Path) -> None:

@@ -1,0 +1,183 @@
+"""High-water marks: stored times that later work waits for, each with its upper bound.
+
+A clock that ran ahead, or a row by hand, may leave one beyond the true now: whoever waits for it would then stand still
+until that time comes. `reset_marks` moves such a mark back. Every column with an instant is here or in NO_MARKS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Engine, case, func, literal, null, select, union_all, update
+
+from models.clock import TOLERANCE
+from models.database import reading, writing
+from models.schema import (
+    ALERT,
+    ALERT_CHECKPOINT,
+    ALERT_SILENCE,
+    CONFIG,
+    CONFIG_CHANGE,
+    DELIVERY,
+    DELIVERY_ATTEMPT,
+    MESSAGE,
+    OPTIMIZATION,
+    OPTIMIZATION_TRANSITION,
+    PULL_STATE,
+    REPORT,
+    ROLLUP_CHECKPOINT,
+)
+from routewatch.selection import UtcDateTime
+
+LONGEST_LEASE = timedelta(hours=24)
+"""Far longer than any lease of a delivery: a machine whose clock is behind must not take one that is still sent."""
+
+LONGEST_WAIT = timedelta(hours=29)
+"""Longer than any wait between two attempts of a delivery."""
+
+LONGEST_PLAN = timedelta(days=31)
+"""How long before its start somebody may have written a silence."""
+
+
+@dataclass(frozen=True)
+class MarkAhead:
+    """A mark that was found ahead of the clock: its name, in how many rows, and the furthest value (None: an id)."""
+
+    name: str
+    rows: int
+    furthest: datetime | None
+
+    def __str__(self) -> str:
+        where = "" if self.furthest is None else f" was {self.furthest:%Y-%m-%d %H:%M} UTC"
+        return f"{self.name}{where}{f' (in {self.rows:,} rows)' if self.rows > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The true now, and the time before which a resolved alert no longer keeps new ones back."""
+
+    now: datetime
+    rested: datetime
+
+
+Reset = Callable[[Clock], Any]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A column whose values may lie at most `room` ahead of the clock, and what replaces one that lies further ahead.
+
+    `tested` is the column that is compared, if it is another one; `among` limits the rows.
+    """
+
+    column: ColumnElement[Any]
+    reset: Reset
+    room: timedelta = timedelta()
+    tested: ColumnElement[Any] | None = None
+    among: ColumnElement[bool] | None = None
+
+    @property
+    def name(self) -> str:
+        column: Any = self.column
+        return f"{column.table.name}.{column.name}"
+
+    def is_ahead(self, now: datetime) -> ColumnElement[bool]:
+        tested: Any = self.column if self.tested is None else self.tested
+        ahead: ColumnElement[bool] = tested > now + self.room + TOLERANCE
+        return ahead if self.among is None else ahead & self.among
+
+
+def _now(clock: Clock) -> Any:
+    return clock.now
+
+
+def _unknown(_clock: Clock) -> Any:
+    return null()
+
+
+def _rested(clock: Clock) -> Any:
+    return clock.rested
+
+
+def _no_later_than_its_end(clock: Clock) -> Any:
+    """Of an alert that was resolved ahead of the clock, the time of its end; else now."""
+    now, rested = (literal(at, UtcDateTime()) for at in (clock.now, clock.rested))
+    return case((ALERT.c.resolved_at > clock.now + TOLERANCE, rested), else_=now)
+
+
+_ALERT_TIMES = ("started_at", "fired_at", "recovering_since", "no_data_since", "pending_since", "notified_at")
+
+MARKS: tuple[Mark, ...] = (
+    Mark(PULL_STATE.c.pulled_at, _unknown),
+    Mark(ROLLUP_CHECKPOINT.c.rollups_updated_at, _unknown),
+    Mark(ROLLUP_CHECKPOINT.c.progressed_at, _now),
+    Mark(CONFIG.c.updated_at, _now),
+    Mark(CONFIG_CHANGE.c.changed_at, _now),
+    Mark(OPTIMIZATION.c.created_at, _now),
+    Mark(OPTIMIZATION.c.updated_at, _now),
+    Mark(OPTIMIZATION.c.applied_at, _now),
+    Mark(OPTIMIZATION_TRANSITION.c.at, _now),
+    *(Mark(ALERT.c[name], _no_later_than_its_end) for name in _ALERT_TIMES),
+    # After the others, which ask for it. A warning is not to be kept back by an end that is still to come.
+    Mark(ALERT.c.resolved_at, _rested),
+    Mark(ALERT_CHECKPOINT.c.evaluated_until, _unknown),
+    Mark(ALERT_CHECKPOINT.c.notified_at, _unknown),
+    # It ends: alerting goes on. The start comes after the end, which asks for it.
+    Mark(ALERT_SILENCE.c.ends_at, _now, LONGEST_PLAN, tested=ALERT_SILENCE.c.starts_at),
+    Mark(ALERT_SILENCE.c.starts_at, _now, LONGEST_PLAN),
+    Mark(MESSAGE.c.created_at, _now),
+    Mark(REPORT.c.created_at, _now),
+    Mark(DELIVERY.c.queued_at, _now),
+    # One that was never tried is due as soon as it is queued.
+    Mark(DELIVERY.c.next_attempt_at, _now, among=DELIVERY.c.attempts == 0),
+    Mark(DELIVERY.c.next_attempt_at, _now, LONGEST_WAIT),
+    Mark(DELIVERY.c.lease_until, _now, LONGEST_LEASE),
+    Mark(DELIVERY.c.sent_at, _now),
+    Mark(DELIVERY_ATTEMPT.c.at, _now),
+)
+
+NO_MARKS: dict[str, str] = {
+    "selection.timestamp": "what a router says; bounded where rows come in",
+    "overhead.timestamp": "what a source says",
+    "rollup.bucket": "the time of selections; what asks for the newest one asks for it up to the clock",
+    "selection_change.at": "the time of a selection; whatever it is, the next update takes it",
+    "rollup_checkpoint.last_selection_at": "bounded by tasks.rollups.checkpoint_bounds",
+    "rollup_checkpoint.minutes_from": "bounded by tasks.rollups.checkpoint_bounds",
+    "rollup_checkpoint.raw_from": "bounded by tasks.rollups.checkpoint_bounds",
+    "optimization.period_start": "the evidence of a recommendation; nothing waits for it",
+    "optimization.period_end": "the evidence of a recommendation; nothing waits for it",
+    "report.period_start": "what a report is about",
+    "report.period_end": "what a report is about; one that was made before its period was over does not stand for it",
+}
+"""Columns with instants that are no marks, or that have a bound of their own elsewhere, with the reason."""
+
+
+def find_marks_ahead(connection: Connection, now: datetime) -> tuple[MarkAhead, ...]:
+    """Return the marks that lie ahead of the true clock `now`, in the order of MARKS; one query."""
+    parts = [
+        select(literal(number).label("number"), func.count(), func.max(mark.column)).where(mark.is_ahead(now))
+        for number, mark in enumerate(MARKS)
+    ]
+    rows = sorted(tuple(row) for row in connection.execute(union_all(*parts)) if row[1])
+    return tuple(MarkAhead(MARKS[number].name, rows, furthest) for number, rows, furthest in rows)
+
+
+def reset_marks(engine: Engine, now: datetime, cool_down: timedelta) -> tuple[MarkAhead, ...]:
+    """Move every mark that lies ahead of the true clock `now` back to its bound; return what was found.
+
+    `cool_down` is how long a resolved alert keeps new ones back.
+    """
+    with reading(engine) as connection:
+        if not find_marks_ahead(connection, now):
+            return ()
+    clock = Clock(now, now - cool_down)
+    with writing(engine) as connection:
+        found = find_marks_ahead(connection, now)
+        for mark in MARKS:
+            column: Any = mark.column
+            change = update(column.table).where(mark.is_ahead(now)).values({column.name: mark.reset(clock)})
+            connection.execute(change)
+    return found
