@@ -10,19 +10,38 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 
 from models.errors import SchemaOutdated
-from routewatch.database import BUSY_TIMEOUT_MS, CONNECT_TIMEOUT_S, connect, insert_into, reaching, shown, writing
+from routewatch.database import (
+    BUSY_TIMEOUT_MS,
+    CONNECT_TIMEOUT_S,
+    SESSION,
+    check_session,
+    connect,
+    first_line,
+    insert_into,
+    libpq_address,
+    reaching,
+    session_statement,
+    shown,
+    writing,
+)
 
 __all__ = [
     "BUSY_TIMEOUT_MS",
     "CONNECT_TIMEOUT_S",
     "MIGRATIONS",
+    "SESSION",
     "check_revision",
+    "check_session",
     "connect",
+    "first_line",
     "insert_into",
+    "libpq_address",
     "migrate",
     "open_database",
     "reaching",
     "reading",
+    "session_statement",
+    "shown",
     "steps_between",
     "writing",
 ]
