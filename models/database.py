@@ -54,6 +54,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATING = 7_036_874_417
 """The advisory lock held while migrating a PostgreSQL database: any number that others do not use."""
 
+_BESIDE_THE_OTHERS = text(
+    "SELECT set_config('search_path', quote_ident(n.nspname) || ', ' || current_setting('search_path'), true) "
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('alembic_version')"
+)
+"""New tables go to the schema of those that are there: search_path may lead to another one first since."""
+
 
 def open_database(address: str) -> Engine:
     """Open an engine on a reachable database at this program's revision.
@@ -61,7 +67,11 @@ def open_database(address: str) -> Engine:
     Raises DatabaseUnavailable or SchemaOutdated.
     """
     engine = connect(address)
-    check_revision(engine)
+    try:
+        check_revision(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -98,6 +108,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
         with writing(engine) as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+                connection.execute(_BESIDE_THE_OTHERS)
             before, head = _revision_of(connection), _newest_revision()
             if before is not None and before > head:
                 raise SchemaOutdated(shown(engine.url), before, head)

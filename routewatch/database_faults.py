@@ -13,6 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 HIDDEN = "***"
 
+SHORTEST_SECRET = 4
+"""Characters of a secret that is hidden in other texts: a shorter one would match in every text."""
+
 _DRIVERS = ("sqlalchemy", "sqlite3", "psycopg", "adbc_driver_manager")
 _SECRET_OPTION = re.compile(r"(?i)pass|pwd|secret|token|key")
 _PLAIN_OPTIONS = frozenset({"sslkey", "passfile"})
@@ -41,7 +44,11 @@ def explain(error: Exception, url: URL) -> DatabaseFault | None:
     line = first_line(str(cause), url)
     if url.get_backend_name() == "sqlite":
         return DatabaseFault(line, _sqlite_advice(cause, line, url))
-    return DatabaseFault(line, _postgresql_advice(state or _state_in(line), line, _privileges_of(error), url))
+    if is_adbc:
+        # It reads only, and tells first what it was about to do.
+        line = line.rpartition("ERROR: ")[2].strip()
+    verbs = ("", "SELECT") if is_adbc else error.__dict__.get(_NEEDS, ())
+    return DatabaseFault(line, _postgresql_advice(state or _state_in(line), line, verbs, url))
 
 
 def keep_values_out(context: ExceptionContext) -> None:
@@ -65,7 +72,7 @@ def keep_values_out(context: ExceptionContext) -> None:
 def first_line(text: str, url: URL | None = None) -> str:
     """The first line of an error, without the password in the address."""
     line = text.strip().partition("\n")[0].strip()
-    for secret in () if url is None else _spellings(secrets_in(url)):
+    for secret in () if url is None else sorted(set(_spellings(secrets_in(url))), key=len, reverse=True):
         line = line.replace(secret, HIDDEN)
     return line
 
@@ -76,10 +83,10 @@ def shown(url: URL) -> str:
 
 
 def secrets_in(url: URL) -> tuple[str, ...]:
-    """The password and the secret options of an address."""
+    """The password and the secret options of an address, but for very short ones."""
     options = (url.query[name] for name in _secret_options(url))
     values = (value for option in options for value in ((option,) if isinstance(option, str) else option))
-    return tuple(secret for secret in (str(url.password or ""), *values) if secret)
+    return tuple(secret for secret in (str(url.password or ""), *values) if len(secret) >= SHORTEST_SECRET)
 
 
 def role_of(url: URL) -> str:
@@ -115,7 +122,8 @@ _WORDS_OF_SQLITE = {
 
 _SQLITE_ADVICE = {
     "FULL": "Make room on the disk of {folder}, or raise its quota; the next try continues",
-    "READONLY": "Let the user that Routewatch runs as write {path} and its folder; the file system must not be read-only",
+    "READONLY": "Let the user that Routewatch runs as write {path} and its folder, on a file system that is not "
+                "read-only",
     "CORRUPT": "Stop Routewatch, keep a copy of {path}, see whether the disk is sound, and restore a backup "
                "(docs/backup.md)",
     "BUSY": "Another process has been writing for long: `fuser {path}` names it; the next try continues",
@@ -152,7 +160,7 @@ _WORDS_OF_POSTGRESQL = {
     "no space left": "53100", "statement timeout": "57014", "read-only transaction": "25006",
     "resolve host": "host", "translate host name": "host", "name or service not known": "host",
     "connection refused": "down", "no such file or directory": "down", "timeout expired": "down",
-    "connection timeout": "down", "timed out": "down", "network is unreachable": "down", "no route to host": "down",
+    "timeout": "down", "timed out": "down", "network is unreachable": "down", "no route to host": "down",
     "ssl": "ssl", "certificate": "ssl", "invalid connection option": "address", "invalid dsn": "address",
     "invalid percent-encoded": "address", "invalid uri": "address",
 }  # fmt: skip
@@ -187,7 +195,7 @@ _NO_TABLE = "See that search_path of {role} leads to Routewatch's tables, and ru
 _BROKEN = "See whether the server's disk is sound, and restore a backup (docs/backup.md)"
 
 _POSTGRESQL_ADVICE = {
-    "28P01": "Check the user and the password in ROUTEWATCH_DATABASE_URL; `ALTER ROLE {role} PASSWORD …` sets a new one",
+    "28P01": "Check user and password in ROUTEWATCH_DATABASE_URL; `ALTER ROLE {role} PASSWORD …` sets a new one",
     "28000": _SEE_LOGIN,
     "3D000": "Create it with `CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0`, or correct its name in "
              "ROUTEWATCH_DATABASE_URL",
@@ -237,13 +245,8 @@ def _grant(line: str, verbs: tuple[str, ...], role: str) -> str:
     if advice := _GRANTS.get(kind):
         return advice.format(name=name, role=role)
     # A trigger writes to other tables than the statement.
-    wanted = ", ".join(verbs[1:]) if name in verbs[:1] else _ALL
+    wanted = ", ".join(verbs[1:]) if verbs[:1] in ((name,), ("",)) else _ALL
     return f"`GRANT {wanted} ON {name} TO {role}`"
-
-
-def _privileges_of(error: Exception) -> tuple[str, ...]:
-    found: tuple[str, ...] = error.__dict__.get(_NEEDS, ())
-    return found
 
 
 def _verbs_of(statement: str) -> tuple[str, ...]:
