@@ -196,9 +196,10 @@ def _postgresql(url: URL) -> Engine:
         try:
             # A transaction that is rolled back would take the settings with it.
             connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(session_statement(url))
-                check_session(url, cursor.fetchone())
+            cursor = connection.cursor()
+            cursor.execute(session_statement(url))
+            check_session(url, cursor.fetchone() or ())
+            cursor.close()
             connection.autocommit = False
         except BaseException:
             connection.close()
