@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 
 from models.errors import SchemaOutdated
+from models.file_modes import open_file_once
 from routewatch.database import (
     BUSY_TIMEOUT_MS,
     CONNECT_TIMEOUT_S,
@@ -99,8 +100,10 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     from alembic import command  # noqa: PLC0415 - takes as long to import as the database to be read
 
     engine = connect(address)
-    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    if engine.url.get_backend_name() == "sqlite" and _is_file(engine.url.database):
+        with reaching(engine.url):
+            # SQLite gives the files beside it, -wal and -shm, the mode of this one.
+            open_file_once(Path(str(engine.url.database)))
     if engine.dialect.name == "sqlite":
         # SQLite changes a table by replacing it, which must not trigger its foreign keys.
         event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
@@ -138,6 +141,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _is_file(database: str | None) -> bool:
+    return bool(database) and not str(database).startswith((":memory:", "file:"))
 
 
 def _revision_of(connection: Connection) -> str | None:
