@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from models.redaction import hide
+from models.text_direction import without_controls
 from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
@@ -126,8 +127,8 @@ def _line(_logger: Any, _name: str, event: EventDict) -> EventDict:
 
 
 def _without_secrets(_logger: Any, _name: str, event: EventDict) -> EventDict:
-    """Redact the secrets in a line, even in a library's error."""
-    return {key: hide(str(value)) if _is_text(value) else value for key, value in event.items()}
+    """Redact the secrets in a line, even in a library's error, and what would control the terminal."""
+    return {key: without_controls(hide(str(value))) if _is_text(value) else value for key, value in event.items()}
 
 
 _make_record = logging.getLogRecordFactory()

@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
 
 
 def open_file_once(path: Path) -> None:
-    """Create an empty file in a new or existing folder, or take an empty one over; one with a content stays as it is."""
+    """Create an empty file, with its folder, or take an empty one over; one with a content stays as it is."""
     make_folder(path.parent)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))

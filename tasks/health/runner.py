@@ -10,6 +10,7 @@ from threading import Thread
 
 from models.errors import RoutewatchError
 from models.redaction import hide
+from models.text_direction import without_controls
 from tasks.health.check import Check, CheckResult, CheckSkipped, CompletedCheck, failed, skipped
 from tasks.health.checks import clock, database, environment, freshness, webhooks
 from tasks.health.checks import delivery_queue as deliveries
@@ -71,5 +72,5 @@ def _run_check(number: int, check: Check, done: SimpleQueue[tuple[int, CheckResu
 
 def _safe(result: CheckResult) -> CheckResult:
     """Redact secrets in a result, and make it one line."""
-    found, remedy = (" ".join(hide(text).split()) for text in (result.found, result.remedy))
+    found, remedy = (" ".join(without_controls(hide(text)).split()) for text in (result.found, result.remedy))
     return CheckResult(result.state, found, remedy)
