@@ -6,6 +6,7 @@ import base64
 import getpass
 import hmac
 import ipaddress
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,9 @@ from models.errors import TokensNeeded
 
 COOKIE = "routewatch_session"
 SESSION_LENGTH = timedelta(hours=12)
+
+MOST_ENDED = 10_000
+"""Sessions that were logged out and would not be over yet; with more of them, all sessions end."""
 
 LONGEST_TIME = 12
 """Maximum digits of a valid time in seconds since 1970."""
@@ -52,6 +56,9 @@ class Authenticator:
         """Raise TokensNeeded if others can reach the address and no tokens are set."""
         self._tokens = tuple(tokens)
         self._on_loopback = is_loopback(host)
+        # Ended sessions are known to this process alone, so that none outlives it.
+        self._key = secrets.token_bytes(32)
+        self._ended: dict[str, int] = {}
         if not tokens and not self._on_loopback:
             raise TokensNeeded(host)
 
@@ -77,8 +84,21 @@ class Authenticator:
     def session_for(self, secret: str, now: datetime) -> str:
         """Return the value of a browser's cookie for a token's secret. Raises ApiError."""
         token = self._of_secret(secret, now)
-        ends = int((now + SESSION_LENGTH).timestamp())
-        return f"{_encoded(token.name)}.{ends}.{_signature(token, ends)}"
+        ends, number = int((now + SESSION_LENGTH).timestamp()), secrets.token_hex(8)
+        return f"{_encoded(token.name)}.{ends}.{number}.{self._signature(token, ends, number)}"
+
+    def end_session(self, session: str, now: datetime) -> None:
+        """End a session, wherever its cookie was copied to. One that is unknown or over needs no end."""
+        try:
+            self._of_session(session, now)
+        except ApiError:
+            return
+        _, ends, number, _ = session.split(".")
+        self._ended = {it: until for it, until in self._ended.items() if until >= now.timestamp()}
+        self._ended[number] = int(ends)
+        if len(self._ended) > MOST_ENDED:
+            # Another key ends all sessions: none that was ended may come to life because it was forgotten.
+            self._key, self._ended = secrets.token_bytes(32), {}
 
     # ------------------------------------------------------------------------------------------------------------------
 
@@ -103,19 +123,26 @@ class Authenticator:
         return _good(token, now)
 
     def _of_session(self, session: str, now: datetime) -> Token:
-        name, ends, signature = [*session.split("."), "", "", ""][:3]
+        name, ends, number, signature = [*session.split("."), "", "", "", ""][:4]
         # As bytes: only ASCII texts can be compared, and a header may contain anything.
         token = next(
             (it for it in self._tokens if hmac.compare_digest(_encoded(it.name).encode(), name.encode())), None
         )
         if token is None or not (ends.isascii() and ends.isdecimal()) or len(ends) > LONGEST_TIME:
             raise _unknown("the session is not known: log in again at /login")
-        if not hmac.compare_digest(_signature(token, int(ends)).encode(), signature.encode()):
+        if not hmac.compare_digest(self._signature(token, int(ends), number).encode(), signature.encode()):
             raise _unknown("the session is not known: log in again at /login")
+        if number in self._ended:
+            raise _unknown("the session was logged out: log in again at /login")
         # One that lasts longer than any may was made by a clock that ran ahead.
         if not now.timestamp() <= int(ends) <= (now + SESSION_LENGTH + TOLERANCE).timestamp():
             raise _unknown("the session is over: log in again at /login")
         return _good(token, now)
+
+    def _signature(self, token: Token, ends: int, number: str) -> str:
+        """Sign with the token's secret, so that a session ends with its token, and with this process's key."""
+        said = f"routewatch session {_encoded(token.name)} {ends} {number}".encode()
+        return hmac.new(self._key + token.secret.encode(), said, sha256).hexdigest()
 
     def _check_origin(self, headers: Headers, own: str, *, needed: bool) -> None:
         """Require that changes come from a page of this server; programs have no cookie and send no origin."""
@@ -131,6 +158,11 @@ class Authenticator:
     def is_same(origin: str, own: str) -> bool:
         """Return whether an origin is this server's; the scheme may differ behind a proxy that terminates TLS."""
         return urlsplit(origin).scheme in ("http", "https") and urlsplit(origin).netloc == urlsplit(own).netloc
+
+
+def session_in(headers: Headers) -> str:
+    """Return the session that a browser sends; empty without one."""
+    return _cookies(headers).get(COOKIE, "")
 
 
 def is_loopback(host: str) -> bool:
@@ -159,12 +191,6 @@ def _unknown(detail: str) -> ApiError:
 def _from_elsewhere(where: str) -> ApiError:
     detail = f"the request comes from {where}, and only this server's own pages may change something"
     return ApiError(HTTPStatus.FORBIDDEN, detail, closes=True)
-
-
-def _signature(token: Token, ends: int) -> str:
-    """Sign with the token's secret, so that a session ends with its token."""
-    said = f"routewatch session {_encoded(token.name)} {ends}".encode()
-    return hmac.new(token.secret.encode(), said, sha256).hexdigest()
 
 
 def _encoded(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import authentication as authenticator
 from dashboard import otlp_responses as otlp_answers
-from dashboard.authentication import COOKIE, SESSION_LENGTH, Authenticator, Person
+from dashboard.authentication import COOKIE, SESSION_LENGTH, Authenticator, Person, session_in
+from dashboard.login_limit import LoginLimit
 from dashboard.problem_details import ApiError, problem
 from dashboard.request_body import Lingering, read_body
 from dashboard.security_headers import HEADERS
@@ -36,6 +38,7 @@ def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
     """Add authentication to the app, which will listen on `host`. Raises TokensNeeded."""
     tokens = ctx.environment.tokens
     app.state.authenticator = Authenticator(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
+    app.state.login_limit = LoginLimit()
     app.add_middleware(_Guard, authenticator=app.state.authenticator)
     app.include_router(router)
 
@@ -69,10 +72,15 @@ async def log_in(request: Request) -> Response:
     own: Authenticator = request.app.state.authenticator
     if own.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
+    limit, address = request.app.state.login_limit, "" if request.client is None else request.client.host
+    limit.check(address, time.monotonic())
     form = parse_qs((await read_body(request, LARGEST_FORM_BYTES, FORM_TIMEOUT_S)).decode(errors="replace"))
+    # Others may have guessed while this body came.
+    limit.check(address, time.monotonic())
     try:
         session = own.session_for(form.get("token", [""])[0].strip(), datetime.now(UTC))
     except ApiError as refused:
+        limit.count_wrong(address, time.monotonic())
         said = "<p role=alert>This is no token that is known, or it is over.</p>"
         return HTMLResponse(_FORM.format(said=said), refused.status)
     answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
@@ -88,8 +96,10 @@ async def log_in(request: Request) -> Response:
 
 
 @router.post("/logout")
-def log_out() -> Response:
-    """End the browser's session."""
+def log_out(request: Request) -> Response:
+    """End the browser's session, and each copy of it."""
+    own: Authenticator = request.app.state.authenticator
+    own.end_session(session_in(request.headers), datetime.now(UTC))
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from dashboard.security_headers import HEADERS
 from models.errors import ConfigConflict, DatabaseUnavailable, RoutewatchError, SchemaOutdated, UsageError
+from models.redaction import hide
 
 logger = logging.getLogger("routewatch")
 
@@ -72,7 +73,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return one response."""
-    said = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
+    said = Problem(title=HTTPStatus(status).phrase, status=status, detail=hide(detail))
     return Response(orjson.dumps(said.model_dump()), status, dict(headers or {}), media_type=MEDIA_TYPE)
 
 

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from models.redaction import hide
+from models.text_direction import kept_to_itself, without_controls
+
 UNCUT = 400
 """Characters in a table's line when stdout is not a terminal."""
 
@@ -28,13 +31,13 @@ def write_by_line() -> None:
 
 
 def say(text: str) -> None:
-    """Print one line of result."""
-    sys.stdout.write(text + "\n")
+    """Print one line of result, without secrets."""
+    sys.stdout.write(without_controls(hide(text)) + "\n")
 
 
 def note(text: str) -> None:
-    """Print one line on stderr, beside the result."""
-    sys.stderr.write(text + "\n")
+    """Print one line on stderr, beside the result, without secrets."""
+    sys.stderr.write(without_controls(hide(text)) + "\n")
 
 
 def complain(text: str) -> None:
@@ -54,7 +57,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str) ->
     rendered = Table(*headings, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         # As Text, a value from data is never read as markup.
-        rendered.add_row(*(Text(value) for value in row))
+        rendered.add_row(*(Text(kept_to_itself(hide(value))) for value in row))
     # Cut to a terminal's width, but complete for programs.
     Console(width=None if sys.stdout.isatty() else UNCUT).print(rendered)
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import traceback
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from models.redaction import redact, secrets_of
+from models.redaction import hide
+from models.text_direction import without_controls
 from tasks.run_logger import PREFECT_IMPORTS
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ def use_logs(level: str | None = None) -> None:
 
     `level` is the log level of Prefect and Routewatch if ROUTEWATCH_LOG_LEVEL is not set.
     """
+    hide_secrets()
     # Child processes write into a pipe, but the same user reads it.
     os.environ["ROUTEWATCH_LOG_FORMAT"] = "json" if _is_json() else "text"
     os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(CONFIGURATION))
@@ -53,7 +58,9 @@ def formatter() -> logging.Formatter:
     """Handler that writes the lines of all libraries; its name is in logging.yml."""
     import structlog
 
-    processors: list[Processor] = [_line, structlog.processors.format_exc_info, _Hiding(secrets_of(os.environ))]
+    # Prefect calls it in each process of a run.
+    hide_secrets()
+    processors: list[Processor] = [_line, structlog.processors.format_exc_info, _without_secrets]
     if _is_json():
         processors.append(structlog.processors.JSONRenderer(serializer=_as_json))
     else:
@@ -119,14 +126,47 @@ def _line(_logger: Any, _name: str, event: EventDict) -> EventDict:
     return line
 
 
-class _Hiding:
-    """Redact the secrets of the environment in a line, even in a library's error."""
+def _without_secrets(_logger: Any, _name: str, event: EventDict) -> EventDict:
+    """Redact the secrets in a line, even in a library's error, and what would control the terminal."""
+    return {key: without_controls(hide(str(value))) if _is_text(value) else value for key, value in event.items()}
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
-        self._secrets = secrets
 
-    def __call__(self, _logger: Any, _name: str, event: EventDict) -> EventDict:
-        return {key: redact(str(value), self._secrets) if _is_text(value) else value for key, value in event.items()}
+_make_record = logging.getLogRecordFactory()
+
+
+def _record_without_secrets(*args: Any, **kwargs: Any) -> logging.LogRecord:
+    """A record for handlers of others, such as the one that sends a run's log to Prefect's server."""
+    record = _make_record(*args, **kwargs)
+    try:
+        message = record.getMessage()
+        if (hidden := hide(message)) != message:
+            record.msg, record.args = hidden, ()
+        if record.exc_info and record.exc_info[1] is not None:
+            trace = "".join(traceback.format_exception(record.exc_info[1])).rstrip("\n")
+            if (hidden := hide(trace)) != trace:
+                record.exc_text = hidden
+    except Exception:  # noqa: BLE001 - the handler reports a record that cannot be written
+        return record
+    return record
+
+
+def _print_without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(hide("".join(traceback.format_exception(kind, error, trace))))
+
+
+def _print_of_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and args.exc_type is not SystemExit:
+        sys.stderr.write(f"Exception in thread {args.thread.name if args.thread else '?'}:\n")
+        _print_without_secrets(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def hide_secrets() -> None:
+    """Redact secrets in every log record and traceback of this process from now on."""
+    logging.setLogRecordFactory(_record_without_secrets)
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _print_without_secrets
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _print_of_thread
 
 
 def _is_text(value: object) -> bool:

@@ -10,19 +10,39 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, event, func, inspect, select, text
 
 from models.errors import SchemaOutdated
-from routewatch.database import BUSY_TIMEOUT_MS, CONNECT_TIMEOUT_S, connect, insert_into, reaching, shown, writing
+from models.file_modes import open_file_once
+from routewatch.database import (
+    BUSY_TIMEOUT_MS,
+    CONNECT_TIMEOUT_S,
+    SESSION,
+    check_session,
+    connect,
+    first_line,
+    insert_into,
+    libpq_address,
+    reaching,
+    session_statement,
+    shown,
+    writing,
+)
 
 __all__ = [
     "BUSY_TIMEOUT_MS",
     "CONNECT_TIMEOUT_S",
     "MIGRATIONS",
+    "SESSION",
     "check_revision",
+    "check_session",
     "connect",
+    "first_line",
     "insert_into",
+    "libpq_address",
     "migrate",
     "open_database",
     "reaching",
     "reading",
+    "session_statement",
+    "shown",
     "steps_between",
     "writing",
 ]
@@ -35,6 +55,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATING = 7_036_874_417
 """The advisory lock held while migrating a PostgreSQL database: any number that others do not use."""
 
+_BESIDE_THE_OTHERS = text(
+    "SELECT set_config('search_path', quote_ident(n.nspname) || ', ' || current_setting('search_path'), true) "
+    "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass('alembic_version')"
+)
+"""New tables go to the schema of those that are there: search_path may lead to another one first since."""
+
 
 def open_database(address: str) -> Engine:
     """Open an engine on a reachable database at this program's revision.
@@ -42,7 +68,11 @@ def open_database(address: str) -> Engine:
     Raises DatabaseUnavailable or SchemaOutdated.
     """
     engine = connect(address)
-    check_revision(engine)
+    try:
+        check_revision(engine)
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
 
 
@@ -70,8 +100,10 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     from alembic import command  # noqa: PLC0415 - takes as long to import as the database to be read
 
     engine = connect(address)
-    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    if engine.url.get_backend_name() == "sqlite" and _is_file(engine.url.database):
+        with reaching(engine.url):
+            # SQLite gives the files beside it, -wal and -shm, the mode of this one.
+            open_file_once(Path(str(engine.url.database)))
     if engine.dialect.name == "sqlite":
         # SQLite changes a table by replacing it, which must not trigger its foreign keys.
         event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys = OFF"))
@@ -79,6 +111,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
         with writing(engine) as connection:
             if engine.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+                connection.execute(_BESIDE_THE_OTHERS)
             before, head = _revision_of(connection), _newest_revision()
             if before is not None and before > head:
                 raise SchemaOutdated(shown(engine.url), before, head)
@@ -108,6 +141,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _is_file(database: str | None) -> bool:
+    return bool(database) and not str(database).startswith((":memory:", "file:"))
 
 
 def _revision_of(connection: Connection) -> str | None:

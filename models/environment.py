@@ -67,6 +67,8 @@ class Environment(DescribedModel):
     """The log format: readable lines on a terminal and JSON elsewhere, or one format everywhere."""
     log_level: Literal["debug", "info", "warning", "error", "critical"] | None = None
     """The lowest logged level. Default: depends on the command."""
+    umask: str = Field(default="077", pattern=r"^0?[0-7]{3}$")
+    """The rights that new files and folders lack, in octal. `077`: this user alone; `027`: its group may read."""
     reports_url: str | None = Field(default=None, pattern=r"^https?://[^\s/]")
     """The URL that serves `reports/` in `ROUTEWATCH_HOME`. Mails and chats then link to the report."""
 

@@ -9,6 +9,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
+from models.redaction import remember, remember_variable, secrets_of_webhook
+
 CONSOLE, DASHBOARD, EMAIL, WEBHOOK = "console", "dashboard", "email", "webhook"
 
 BUILT_IN = (CONSOLE, DASHBOARD)
@@ -66,6 +68,7 @@ def parse_recipient(text: str) -> Recipient:
             raise ValueError("the name after secret: has other characters than letters, digits, - and _")
         if len(name) > _LONGEST_SECRET_NAME:
             raise ValueError(f"the name after secret: has more than {_LONGEST_SECRET_NAME} characters")
+        remember_variable(name)
         return Recipient(chat or WEBHOOK, text, secret_name=name)
     return parse_url(rest, chat)
 
@@ -92,6 +95,7 @@ def parse_url(url: str, chat: str = "") -> Recipient:
     if not channel and not _holds_secret(parts) and len(url) <= LONGEST_REFERENCE:
         return Recipient(WEBHOOK, url, url)
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    remember(*secrets_of_webhook(url))
     shown = f"{parts.scheme}://{host}{f':{port}' if port else ''}/…#{_fingerprint(url)}"
     return Recipient(channel or WEBHOOK, shown, url)
 

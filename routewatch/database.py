@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.engine import URL, Dialect, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from routewatch.database_faults import explain, first_line, identifier, keep_values_out, role_of, shown
 from routewatch.errors import DatabaseUnavailable, Fault, SettingsError
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10
 BUSY_TIMEOUT_MS = 30_000
+
+__all__ = [
+    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "SESSION", "check_session", "checked_address", "connect",
+    "database_address_of", "default_address", "first_line", "insert_into", "libpq_address", "reaching",
+    "session_statement", "shown", "writing",
+]  # fmt: skip
 
 DEFAULT_HOME = Path("var")
 
@@ -61,11 +68,12 @@ def connect(address: str) -> Engine:
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise DatabaseUnavailable(shown(url), f"{url.get_backend_name()} is not supported, only SQLite and PostgreSQL")
     try:
-        if url.get_backend_name() == "sqlite":
-            return _sqlite(url)
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}, pool_pre_ping=True)
+        engine = _sqlite(url) if url.get_backend_name() == "sqlite" else _postgresql(url)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise DatabaseUnavailable(shown(url), str(error)) from error
+        advice = "Name no driver in ROUTEWATCH_DATABASE_URL, or install the one that it names"
+        raise DatabaseUnavailable(shown(url), str(error), advice) from error
+    event.listen(engine, "handle_error", keep_values_out)
+    return engine
 
 
 @contextmanager
@@ -96,25 +104,113 @@ def reaching(url: URL) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_unavailability(error):
+        fault = explain(error, url)
+        if fault is None:
             raise
-        cause = error.orig if isinstance(error, DBAPIError) else None
-        raise DatabaseUnavailable(shown(url), str(cause or error).strip().partition("\n")[0]) from error
+        raise DatabaseUnavailable(shown(url), fault.cause, fault.advice) from error
+
+
+SESSION = {
+    # What changes values and their texts on the way to us and back.
+    "client_encoding": "UTF8", "DateStyle": "ISO, MDY", "IntervalStyle": "postgres", "TimeZone": "UTC",
+    "extra_float_digits": "1", "bytea_output": "hex", "standard_conforming_strings": "on",
+    "transform_null_equals": "off", "default_transaction_isolation": "read committed",
+}  # fmt: skip
+"""Settings of each connection to PostgreSQL, whatever server, database and role have as theirs."""
+
+TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+"""Time-outs that would end a long update halfway each time. Those in the address's `options` stay."""
+
+
+def libpq_address(url: URL) -> str:
+    """The address with its password as libpq takes it, for drivers that know nothing of SQLAlchemy."""
+    plain = url.set(drivername="postgresql").update_query_dict(
+        {"client_encoding": "UTF8", "connect_timeout": str(url.query.get("connect_timeout", CONNECT_TIMEOUT_S))}
+    )
+    address, mark, query = plain.render_as_string(hide_password=False).partition("?")
+    # libpq does not decode + as a space.
+    return address + mark + query.replace("+", "%20")
+
+
+def session_statement(url: URL) -> str:
+    """One statement that sets up a connection to PostgreSQL and returns what `check_session` needs.
+
+    A statement and not the start-up packet: poolers between refuse unknown options there.
+    """
+    options = str(url.query.get("options", ""))
+    wanted = SESSION | {name: "0" for name in TIMEOUTS if name not in options}
+    values = ", ".join(f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in wanted.items())
+    return (
+        "SELECT pg_catalog.current_setting('server_encoding'), pg_catalog.current_schema()::text, "  # noqa: S608
+        "pg_catalog.to_regclass('alembic_version') IS NOT NULL, tables.schema, tables.is_open, "
+        f"{values} FROM (SELECT) one LEFT JOIN ("
+        "SELECT n.nspname::text AS schema, pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS is_open "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relname = 'rollup_checkpoint' AND c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_class v "
+        "WHERE v.relname = 'alembic_version' AND v.relnamespace = c.relnamespace) "
+        "ORDER BY pg_catalog.pg_table_is_visible(c.oid) DESC LIMIT 1) tables ON true"
+    )
+
+
+def check_session(url: URL, row: Sequence[object]) -> None:
+    """Raise DatabaseUnavailable if what `session_statement` returned says that the database cannot be used."""
+    encoding, schema, is_visible, tables_in, is_open = row[:5]
+    name, role = identifier(url.database or ""), role_of(url)
+    if encoding != "UTF8":
+        advice = (
+            f"Create another with `CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`, and copy what {name} has "
+            "with pg_dump and pg_restore"
+        )
+        raise DatabaseUnavailable(shown(url), f"its encoding is {encoding}, and must be UTF8", advice)
+    if tables_in is not None and not is_open:
+        wanted = identifier(str(tables_in))
+        raise DatabaseUnavailable(
+            shown(url), f"permission denied for schema {wanted}", f"`GRANT USAGE ON SCHEMA {wanted} TO {role}`"
+        )
+    # Who names a schema in the address may want tables of their own there.
+    if tables_in is not None and not is_visible and "search_path" not in str(url.query.get("options", "")):
+        wanted = identifier(str(tables_in))
+        advice = f"`ALTER ROLE {role} IN DATABASE {name} SET search_path = {wanted}` has them found"
+        raise DatabaseUnavailable(
+            shown(url), f"search_path does not lead to Routewatch's tables, which are in schema {wanted}", advice
+        )
+    if schema is None:
+        advice = (
+            f"`ALTER ROLE {role} IN DATABASE {name} SET search_path = public` and `GRANT USAGE, CREATE ON SCHEMA "
+            f"public TO {role}`"
+        )
+        raise DatabaseUnavailable(shown(url), f"search_path leads to no schema that {role} may use", advice)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _is_unavailability(error: Exception) -> bool:
-    kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
-    return type(error).__name__ in kinds & {"DatabaseError"} or bool(kinds & {"OperationalError", "InterfaceError"})
+def _postgresql(url: URL) -> Engine:
+    arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
+    engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
 
+    @event.listens_for(engine, "do_connect")
+    def _connect(dialect: Dialect, _record: object, args: list[object], options: dict[str, object]) -> object:
+        # Before SQLAlchemy asks the server how it is set up.
+        connection = dialect.connect(*args, **options)
+        try:
+            # A transaction that is rolled back would take the settings with it.
+            connection.autocommit = True
+            cursor = connection.cursor()
+            cursor.execute(session_statement(url))
+            check_session(url, cursor.fetchone() or ())
+            cursor.close()
+            connection.autocommit = False
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
-_DRIVERS = ("sqlalchemy", "sqlite3", "psycopg")
+    return engine
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:
@@ -133,8 +229,3 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def shown(url: URL) -> str:
-    """The address without its password."""
-    return url.render_as_string(hide_password=True)

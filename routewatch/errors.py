@@ -40,11 +40,13 @@ class SettingsError(UsageError):
 
 
 class DatabaseUnavailable(RoutewatchError):
-    """The database could not be reached or used. The address is shown without its password."""
+    """The database could not be reached or used. The address is shown without its password.
 
-    def __init__(self, address: str, cause: str) -> None:
+    `advice` is what to do about this cause, a sentence without its full stop.
+    """
+
+    def __init__(self, address: str, cause: str, advice: str = "Check ROUTEWATCH_DATABASE_URL") -> None:
         self.address = address
         self.cause = cause
-        super().__init__(
-            f"cannot use the database {address}: {cause}. Check ROUTEWATCH_DATABASE_URL and that the server is up"
-        )
+        self.advice = advice
+        super().__init__(f"cannot use the database {address}: {cause}. {advice}")

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from models.file_modes import file_mode, make_folder
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader finds the old content or the new, never a part."""
@@ -16,12 +18,12 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_in_pieces(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """The same of a content that is written little by little."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
-        Path(name).chmod(0o644)
+        Path(name).chmod(file_mode())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from deployments.log_config import use_logs
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
 from models.errors import RoutewatchError, UsageError
 from models.file_format import FileFormat, in_order
+from models.file_modes import use_umask
 from models.period import PeriodName
 from models.report_template import Template
 
@@ -51,6 +52,7 @@ def main() -> None:
     """Run the command line; exits with 0 on success, 1 on failure, 2 on wrong use. Errors are one line on stderr."""
     # A command keeps nearly all objects that its imports create: collecting garbage that often finds none.
     gc.set_threshold(20_000, 20, 20)
+    use_umask()
     write_by_line()
     use_logs()
     # In a terminal Prefect reports usage to its vendor when any command first imports it, unless this is set before.

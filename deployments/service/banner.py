@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from models.access_token import parse_tokens
 from models.context import AppContext
+from models.database import shown
 from tasks.orchestration.schedules import SCHEDULES, Kind
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _summary(ctx: AppContext, greeting: Greeting, runs: Mapping[Kind, str]) -> l
     if greeting.page_url is not None:
         rows.append(("live page", greeting.page_url, _who_may_use_page(ctx)))
     rows += [
-        ("database", make_url(ctx.environment.database_address).render_as_string(hide_password=True), ""),
+        ("database", shown(make_url(ctx.environment.database_address)), ""),
         ("home", str(ctx.environment.home.absolute()), ""),
         ("time zone", ctx.settings.timezone, ""),
         *((kind, runs.get(kind, "not enabled"), "") for kind in SCHEDULES),

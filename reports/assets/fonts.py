@@ -10,6 +10,8 @@ from io import BytesIO
 from itertools import accumulate
 from pathlib import Path
 
+from models.text_direction import cut_off
+
 FAMILY = "Source Sans Pro"
 DIRECTORY = Path(str(files("font_source_sans_pro") / "files"))
 _FACES = {400: "SourceSansPro-Regular.ttf", 600: "SourceSansPro-Semibold.ttf", 700: "SourceSansPro-Bold.ttf"}
@@ -47,7 +49,7 @@ def shortened(text: str, em: float, *, bold: bool = False) -> str:
         return text
     ends = accumulate(_character_em(character, 600 if bold else 400) for character in text)
     kept = sum(end <= em - _character_em("…", 400) for end in ends)
-    return f"{text[:kept]}…"
+    return cut_off(text, kept + 1)
 
 
 def _character_em(character: str, weight: int) -> float:

@@ -11,6 +11,8 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from models.text_direction import kept_to_itself
+
 _SIGN_OF_MONEY = re.compile(r"([+−])(?=\$)")
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -19,7 +21,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 @cache
 def make_environment() -> ImmutableSandboxedEnvironment:
     """Jinja's, in which a template reaches its values and nothing else."""
-    return ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -27,6 +29,9 @@ def make_environment() -> ImmutableSandboxedEnvironment:
         lstrip_blocks=True,
         finalize=_kept_together,
     )
+    # For what is no part of a document, whose names are kept to themselves all at once.
+    environment.filters["isolated"] = kept_to_itself
+    return environment
 
 
 def fill(template: str, **values: Any) -> str:

@@ -14,10 +14,10 @@ from models.notifications import (
     DeadLetters,
     Message,
 )
+from models.text_direction import kept_to_itself
 from reports.notices.notice import Item, Notice, cut
 from reports.text.alerts import KPI_RULE_LABELS, amount, rule_label
 from reports.text.formatting import Formats
-from reports.text.unicode_names import kept_to_itself
 
 _OPENINGS = {AlertEvent.FIRED: "{}", AlertEvent.ESCALATED: "now {}", AlertEvent.REMINDED: "still {}"}
 

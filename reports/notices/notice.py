@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.text_direction import cut_off
 from reports.text.labels import MARKS
 
 
@@ -64,7 +65,7 @@ COLOURS = {"good": "#009e73", "off": "#d6b400", "warning": "#e69f00", "critical"
 
 def cut(text: str, most: int) -> str:
     """At most so many characters; what is cut off shows as an ellipsis."""
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+    return cut_off(text, most)
 
 
 def more_text(left_out: int) -> str:

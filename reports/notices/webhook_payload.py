@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from models.notifications import AlertMessage, AlertNotification, DeadLetter, DeadLetters, Message
+from models.text_direction import with_directions_escaped
 from reports.notices.alert_notice import alert_sentence, dead_sentence, notice_of
 from reports.notices.notice import cut
 
@@ -60,4 +61,5 @@ def _body(message: Message, message_id: int, name: str, entries: list[dict[str, 
         # The field's former name, until the next release.
         data["news"] = entries
     payload = {"type": type_of(message), "timestamp": message.at.isoformat(), "data": data}
-    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return with_directions_escaped(text).encode()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO, cast
 
 from models.documents import Document
+from models.text_direction import without_controls
 from reports.report_templates.registry import template_of
 from reports.report_templates.rows import Row, Rows
 
-_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n")
+"""Full-width signs too: spreadsheets with East Asian settings take them for the others."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 """The earliest that a zip can hold: a fixed time keeps the bytes the same."""
 
@@ -48,8 +51,15 @@ def write_csv(document: Document, out: BinaryIO) -> None:
 
 
 def safe_text(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_STARTS_A_FORMULA) else text
+    """A text that no spreadsheet takes for a formula, and that turns none of its row around."""
+    text = without_controls(text)
+    # Some programs take spaces and invisible characters away before they look for a formula.
+    is_formula = text.startswith(_STARTS_A_FORMULA) or _INVISIBLE.sub("", text, count=1).startswith(_STARTS_A_FORMULA)
+    return f"'{text}" if is_formula else text
+
+
+_INVISIBLE = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff\x00-\x1f\x7f]+")
+"""What stands invisibly before the first character that shows."""
 
 
 def _with_rows(document: Document) -> dict[str, Rows]:

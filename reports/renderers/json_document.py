@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel
 
 from models.documents import Document
+from models.text_direction import with_directions_escaped
 
 _STEP = "  "
 
@@ -70,4 +71,5 @@ def _loaded(part: BaseModel, names: set[str] | None = None) -> Any:
 
 
 def _text(value: Any, pad: str) -> str:
-    return json.dumps(value, indent=len(_STEP), ensure_ascii=False, allow_nan=False).replace("\n", f"\n{pad}")
+    text = json.dumps(value, indent=len(_STEP), ensure_ascii=False, allow_nan=False).replace("\n", f"\n{pad}")
+    return with_directions_escaped(text)

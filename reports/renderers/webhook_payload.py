@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from models.documents import Document
+from models.text_direction import cut_off, with_directions_escaped
 from reports.report_templates.view import headline, view_of
 from reports.text.formatting import Formats
 from reports.text.verdicts import trial_text, trials_of
@@ -37,7 +38,9 @@ def render_webhook(document: Document, *, report_id: int) -> bytes:
 
 def _body(document: Document, data: dict[str, Any]) -> bytes:
     payload = {"type": f"report.{document.kind}", "timestamp": document.generated_at.isoformat(), "data": data}
-    return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return with_directions_escaped(
+        json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    ).encode()
 
 
 def _data(document: Document, report_id: int) -> dict[str, Any]:
@@ -112,4 +115,4 @@ def _applied(document: Document, show: Formats) -> list[dict[str, Any]]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"
+    return cut_off(text, _MOST_CHARACTERS)

@@ -13,6 +13,7 @@ from babel.dates import format_date, format_time
 from babel.numbers import format_currency, format_percent
 
 from models.documents import DocumentHeader
+from models.text_direction import kept_to_itself
 from reports.assets.fonts import FAMILY, is_in_font
 
 if TYPE_CHECKING:
@@ -25,11 +26,9 @@ NOTE = (
 
 DRAWABLE_LOCALE = "en_US"
 
-_FROM_RIGHT = ("R", "AL", "AN", "RLE", "RLO", "RLI", "LRE", "LRO", "LRI", "FSI")
 _DEPENDS_ON_NEIGHBOURS = re.compile("[\u0590-\u08ff\u0900-\u109f\u1780-\u17ff\u200d\ufb1d-\ufdff\ufe70-\ufeff]")
 """Scripts whose letters change places or shapes by what stands beside them."""
 
-_SPACES = "\t\n\r"
 _FLAG_CHARACTERS = range(0x1F1E6, 0x1F200)
 _ADDRESSES = ("decideUrl",)
 
@@ -55,13 +54,6 @@ def printable(document: D) -> D:
     if characters_without_font(_characters_of(document.locale)):
         rendered = rendered.model_copy(update={"locale": DRAWABLE_LOCALE})
     return rendered if rendered is document else rendered.model_copy(update={"notes": (*rendered.notes, NOTE)})
-
-
-def kept_to_itself(text: str) -> str:
-    """A text that turns nothing beside it around, without letters that control a device."""
-    text = "".join(character for character in text if unicodedata.category(character) != "Cc" or character in _SPACES)
-    turns = any(unicodedata.bidirectional(character) in _FROM_RIGHT for character in text)
-    return f"\u2068{text}\u2069" if turns else text
 
 
 def needs_shaping(text: str) -> bool:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from models.environment import Environment
 from models.errors import DeliveryFailed
 from models.recipient import Recipient, parse_url
+from models.redaction import hide, redact, remember
 from tasks.run_logger import PREFECT_IMPORTS
 
 WEBHOOK_BLOCK = "routewatch-webhook-secret"
@@ -35,12 +36,10 @@ class Secrets:
         return self._environment.smtp_password or _block(SMTP_BLOCK)
 
     def redacted(self, text: str) -> str:
-        """Return a text with these secrets redacted."""
+        """Return a text with these secrets redacted, and all others that this process knows."""
         read = [self.__dict__.get(name) for name in ("webhook", "smtp_password")]
         secrets = [*read, self._environment.smtp_password, self._environment.webhook_secret]
-        for word in (word for secret in secrets if secret for word in secret.get_secret_value().split()):
-            text = text.replace(word, "…")
-        return text
+        return hide(redact(text, (word for it in secrets if it for word in it.get_secret_value().split())))
 
     def resolved(self, recipient: Recipient) -> Recipient:
         """Return the recipient with its resolved address. Raises DeliveryFailed if its secret is missing."""
@@ -80,4 +79,7 @@ def _block(name: str) -> SecretStr | None:
     except ValueError:
         return None
     value = block.get() if isinstance(block, Secret) else None
-    return SecretStr(str(value)) if value else None
+    if not value:
+        return None
+    remember(*str(value).split())
+    return SecretStr(str(value))

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from models.context import AppContext
-from models.database import check_revision, connect
+from models.database import check_revision, connect, shown
 from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
 from models.recipient import Recipient
@@ -62,7 +62,7 @@ class CheckContext:
         engine = connect(self.environment.database_address)
         path = engine.url.database or ""
         if engine.dialect.name == "sqlite" and not path.startswith("file:") and not Path(path).exists():
-            raise DatabaseUnavailable(engine.url.render_as_string(), NO_FILE)
+            raise DatabaseUnavailable(shown(engine.url), NO_FILE)
         try:
             yield engine
         finally:

@@ -9,7 +9,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 
 from models.errors import RoutewatchError
-from models.redaction import redact, secrets_of
+from models.redaction import hide
+from models.text_direction import without_controls
 from tasks.health.check import Check, CheckResult, CheckSkipped, CompletedCheck, failed, skipped
 from tasks.health.checks import clock, database, environment, freshness, router_config, webhooks
 from tasks.health.checks import delivery_queue as deliveries
@@ -71,7 +72,6 @@ def _run_check(number: int, check: Check, done: SimpleQueue[tuple[int, CheckResu
 
 
 def _safe(result: CheckResult) -> CheckResult:
-    """Redact the environment's secrets in a result, and make it one line."""
-    secrets = secrets_of(os.environ)
-    found, remedy = (" ".join(redact(text, secrets).split()) for text in (result.found, result.remedy))
+    """Redact secrets in a result, and make it one line."""
+    found, remedy = (" ".join(without_controls(hide(text)).split()) for text in (result.found, result.remedy))
     return CheckResult(result.state, found, remedy)

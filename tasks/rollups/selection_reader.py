@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Engine
 
-from models.database import reaching
-from models.errors import DatabaseUnavailable, RoutewatchError
+from models.database import check_session, libpq_address, reaching, session_statement
+from models.errors import RoutewatchError
 from tasks.rollups.aggregate import SELECTION_SCHEMA
 
 RANGE_ROWS = 100_000
@@ -95,15 +95,14 @@ def _ranges(read: Callable[[str], pl.DataFrame], after: int, until: int) -> Iter
 @contextmanager
 def _adbc(engine: Engine) -> Iterator[Any]:
     """An ADBC connection to the engine's PostgreSQL."""
-    from adbc_driver_manager import Error  # noqa: PLC0415 - heavy, and only needed where raw rows are read
-    from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
+    from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415 - heavy, and only needed where raw rows are read
 
-    try:
-        connection = connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False))
-    except Error as error:
-        shown = engine.url.render_as_string(hide_password=True)
-        raise DatabaseUnavailable(shown, str(error).splitlines()[0]) from None
-    with closing(connection):
+    with reaching(engine.url), closing(connect(libpq_address(engine.url))) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(session_statement(engine.url))
+            check_session(engine.url, cursor.fetchone())
+        # A transaction that is rolled back would take the settings with it.
+        connection.commit()
         yield connection
 
 
@@ -111,8 +110,8 @@ def _read_adbc(connection: Any, engine: Engine, where: str) -> pl.DataFrame:
     with reaching(engine.url), connection.cursor() as cursor:
         cursor.execute(_SELECT + where)
         rows = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
-    # Each read sees what is committed at its own time, not at the first read's.
-    connection.rollback()
+        # Each read sees what is committed at its own time, not at the first read's.
+        connection.rollback()
     return rows
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from models.database import first_line, libpq_address, shown
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch, bounded_position
@@ -96,11 +97,10 @@ class LiteLLM:
         from adbc_driver_postgresql.dbapi import connect  # noqa: PLC0415
 
         try:
-            with closing(connect(_address(self._url))) as connection:
+            with closing(connect(libpq_address(self._url))) as connection:
                 yield connection
         except Error as error:
-            shown = self._url.render_as_string(hide_password=True)
-            raise SourceUnavailable(shown, str(error).splitlines()[0], _CHECK) from None
+            raise SourceUnavailable(shown(self._url), first_line(str(error), self._url), _CHECK) from None
 
     def _batch(self, rows: pl.DataFrame, cursor: str, done: int) -> Batch:
         rows = rows.with_columns(_kind=_kind())
@@ -152,14 +152,10 @@ def _checked(location: str) -> URL:
         ) from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise UsageError(f"LiteLLM keeps its spend in PostgreSQL, and this is an address of {url.get_backend_name()}")
-    options = f"{url.query.get('options', '')} -c default_transaction_read_only=on".strip()
+    options = (
+        f"{url.query.get('options', '')} -c default_transaction_read_only=on -c standard_conforming_strings=on".strip()
+    )
     return url.set(drivername="postgresql").update_query_dict({"options": options})
-
-
-def _address(url: URL) -> str:
-    """Encode for libpq, which does not decode + as a space."""
-    ctx, mark, query = url.render_as_string(hide_password=False).partition("?")
-    return ctx + mark + query.replace("+", "%20")
 
 
 def _read(connection: Any, query: str) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import os
 from importlib import import_module
 
 from models.errors import Fault, SettingsError, UsageError
+from models.redaction import remember_address
 from models.settings import Settings, SourceKind, SourceSettings
 from tasks.ingestion.source import Source
 
@@ -51,10 +52,12 @@ def open_source(name: str, settings: SourceSettings) -> Source:
 
 def _resolved(name: str, location: str) -> str:
     if not location.startswith("$"):
+        remember_address(location)
         return location
     variable = location.removeprefix("$").strip("{}")
     if not os.environ.get(variable):
         raise SettingsError(
             "the settings file", [Fault(f"sources.{name}.location", f"the variable {variable} is not set")]
         )
+    remember_address(os.environ[variable])
     return os.environ[variable]

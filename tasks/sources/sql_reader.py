@@ -35,6 +35,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.expression import FromClause, TextClause
 
+from models.database import SESSION, first_line, shown
 from models.errors import SourceUnavailable
 from tasks.ingestion.column_mapping import Unit
 from tasks.ingestion.source import bounded_position
@@ -149,7 +150,7 @@ class SqlRows:
         absent = [name for name in dict.fromkeys((self._order.name, self._key.name)) if name not in names]
         if absent:
             cause = f"it lacks the column {', '.join(absent)} (its columns: {', '.join(names)})"
-            raise SourceUnavailable(_shown(self._url), cause, CONNECTION_CHECK)
+            raise SourceUnavailable(shown(self._url), cause, CONNECTION_CHECK)
         return names
 
     def _unplaced(self, connection: Connection) -> int:
@@ -188,7 +189,7 @@ class SqlRows:
                 yield connection
         except (SQLAlchemyError, ModuleNotFoundError) as error:
             cause = str(error.orig) if isinstance(error, DBAPIError) and error.orig else str(error)
-            raise SourceUnavailable(_shown(self._url), cause.strip().splitlines()[0], _advice(error)) from error
+            raise SourceUnavailable(shown(self._url), first_line(cause, self._url), _advice(error)) from error
         finally:
             if engine is not None:
                 engine.dispose()
@@ -208,34 +209,37 @@ def _url(address: str) -> URL:
     return url
 
 
+_FORMS = ("DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "standard_conforming_strings")
+"""Settings of a connection to PostgreSQL; not its time zone, in which a query of one's own may mean its times."""
+
+
 def _engine(url: URL) -> Engine:
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _sqlite(url)
     options: dict[str, Any] = {}
     if backend == "postgresql":
-        options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S}}
-    engine = create_engine(url, poolclass=NullPool, **options)
+        # psycopg reads times in one form only, and texts in a client encoding that it knows.
+        options = {"connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}}
+    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, **options)
     if backend == "postgresql":
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
+        forms = ", ".join(f"set_config('{name}', '{SESSION[name]}', true)" for name in _FORMS)
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            connection.exec_driver_sql(f"SELECT {forms}")
+
     return engine
 
 
 def _sqlite(url: URL) -> Engine:
     if url.database and not Path(url.database).exists():
         # Connecting would make an empty one.
-        raise SourceUnavailable(_shown(url), "there is no such file", CONNECTION_CHECK)
+        raise SourceUnavailable(shown(url), "there is no such file", CONNECTION_CHECK)
     engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA query_only = ON"))
     return engine
-
-
-def _shown(url: URL) -> str:
-    plain = url.difference_update_query([name for name in url.query if _SECRET.search(name)])
-    return plain.render_as_string(hide_password=True)
-
-
-_SECRET = re.compile(r"(?i)pass|pwd|secret|token|key")
 
 
 def _advice(error: Exception) -> str:

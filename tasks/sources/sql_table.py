@@ -149,4 +149,6 @@ def _without_password(location: str) -> str:
         return location
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - for an error message only
 
-    return make_url(location).render_as_string(hide_password=True)
+    from models.database import shown  # noqa: PLC0415
+
+    return shown(make_url(location))

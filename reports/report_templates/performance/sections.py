@@ -10,6 +10,7 @@ from models.documents import (
     PerformanceReport,
 )
 from models.kpis import LOWER_IS_BETTER, KpiName
+from models.text_direction import kept_to_itself
 from reports.text.alerts import amount, rule_label
 from reports.text.formatting import Formats
 from reports.text.headline import done_and_waiting_clause, spend_clause, worst_kpi_clause
@@ -20,7 +21,6 @@ from reports.text.labels import (
     limit_value,
 )
 from reports.text.spend_drivers import cause_text
-from reports.text.unicode_names import kept_to_itself
 from reports.view.blocks import Block, Cell, Section, Table, Text, Tile, Tiles, table
 from reports.view.sections import (
     action_blocks,

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from models.database import check_revision, reaching
+from models.database import check_revision, reaching, shown
 from models.errors import DatabaseUnavailable, SchemaOutdated
 from routewatch.selection import METADATA
 from tasks.health.check import Check, CheckResult, CheckSkipped, amount, failed, ok, warning
@@ -44,21 +44,19 @@ def _reachable(context: CheckContext) -> CheckResult:
         where = f"{error.address}: {error.cause}"
         if error.cause == NO_FILE:
             return failed(where, "`routewatch init` makes it; or set ROUTEWATCH_DATABASE_URL to where it is")
-        return failed(
-            where, "start the server, and check host, port, name, user and password in ROUTEWATCH_DATABASE_URL"
-        )
+        return failed(where, error.advice)
 
 
 def _version(connection: Connection) -> CheckResult:
-    shown = connection.engine.url.render_as_string(hide_password=True)
+    address = shown(connection.engine.url)
     if connection.dialect.name == "sqlite":
         found: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()
-        said = f"SQLite {found} at {shown}"
+        said = f"SQLite {found} at {address}"
         if tuple(map(int, found.split(".")[:2])) < OLDEST_SQLITE:
             return failed(f"{said}; 3.35 or newer is needed", "use a Python with a newer SQLite")
         return ok(said)
     number = int(connection.exec_driver_sql("SHOW server_version_num").scalar_one())
-    said = f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()} at {shown}"
+    said = f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar_one()} at {address}"
     if number < OLDEST_POSTGRESQL:
         return failed(f"{said}; 14 or newer is needed", "upgrade the server")
     return ok(said)

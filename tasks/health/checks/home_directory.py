@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from models.file_modes import is_too_open
 from tasks.health.check import Check, CheckResult, amount, failed, ok, warning
 from tasks.health.context import CheckContext
 
@@ -42,6 +43,10 @@ def _home(context: CheckContext) -> CheckResult:
         return failed(f"{there} cannot be written to: {error.strerror or error}", remedy)
     if there != home:
         return warning(f"{home} is not there yet: it is made once something is written", "`routewatch init` makes it")
+    if is_too_open(home):
+        mode = home.stat().st_mode & 0o777
+        remedy = f"`chmod -R go= {home}`, or set ROUTEWATCH_UMASK to what others may not, such as 022"
+        return warning(f"{home} can be written to, and others can look into it ({mode:o})", remedy)
     return ok(f"{home} can be written to")
 
 

@@ -28,7 +28,7 @@ def test_a_working_database_is_reported_with_its_version_and_size(engine: Engine
 @pytest.mark.parametrize(
     ("address", "cause", "remedy"),
     [
-        ("postgresql://ops:planted@127.0.0.1:9/x", "refused", "start the server"),
+        ("postgresql://ops:planted@127.0.0.1:9/x", "refused", "the server is up"),
         ("sqlite:////no/such/folder/routewatch.db", "no such file", "routewatch init"),
     ],
 )
