@@ -79,10 +79,19 @@ class LiveViews:
         self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
         self._keeping = threading.Lock()
 
-    def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
-        """Return the cached view, or a new one if requested `anew`."""
+    def kept(self, chosen: Chosen) -> Shown | None:
+        """Return the cached view if nobody needs to wait for a new one."""
+        slot, now_s = self._slot(chosen), time.monotonic()
+        kept = slot.kept
+        if kept is None:
+            return None
+        oldest_s = now_s - (self._refresh_s if slot.lock.locked() else self._refresh_s / 2)
+        return kept.shown if kept.began_at > oldest_s else None
+
+    def shown(self, chosen: Chosen, *, anew: bool = False, requested_at_s: float | None = None) -> Shown:
+        """Return the cached view, or a new one if requested `anew`: one that began after the request."""
         slot = self._slot(chosen)
-        requested_at = time.monotonic()
+        requested_at = time.monotonic() if requested_at_s is None else requested_at_s
         kept = None if anew else slot.kept
         if kept is not None and slot.lock.locked() and kept.began_at > requested_at - self._refresh_s:
             return kept.shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, Thread
 
@@ -29,7 +30,8 @@ class Monitor:
     """
 
     def __init__(self, ctx: AppContext) -> None:
-        self._ctx = ctx
+        # Whoever asks the server for numbers, however many, takes no connection from these.
+        self._ctx = replace(ctx, pool="monitor")
         self._interval_s = ctx.settings.monitoring.update_interval / 1_000
         self._stopping = Event()
         self._threads: list[Thread] = []

@@ -9,7 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, TypeVar
@@ -20,10 +20,12 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from dashboard.ingest import WRITE_TIMEOUT_S
 from dashboard.middleware import requires
 from dashboard.otlp_responses import JSON, PROTOBUF, kind_of, refusal, success
 from dashboard.problem_details import ApiError, of_the_family
 from dashboard.request_body import read_body
+from dashboard.turns import time_left_s
 from models.context import AppContext
 from models.database import writing
 from models.errors import RoutewatchError
@@ -61,12 +63,14 @@ class SpanIntake:
     ctx: AppContext
     most_at_once: int = MOST_REQUESTS_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
+    write_timeout_s: float = WRITE_TIMEOUT_S
 
     def __post_init__(self) -> None:
         # Whatever a body costs to decode, others are decoded and written meanwhile.
         self._decoders = ThreadPoolExecutor(DECODERS, "decoding spans")
         # A single thread owns the traces: spans of a trace may arrive in different requests.
         self._thread = ThreadPoolExecutor(1, "spans")
+        self._engine_of = replace(self.ctx, pool="intake")
         self._requests = 0
         self._settings = source_settings(self.ctx.settings)
         self._reader = SpanReader(self._settings)
@@ -112,7 +116,7 @@ class SpanIntake:
         try:
             decode = partial(self._decode, signal, kind, body, packing, hung_up.is_set)
             spans, scores = await asyncio.shield(loop.run_in_executor(self._decoders, unless_hung_up, decode))
-            store = partial(self._store, spans, scores)
+            store = partial(self._store, spans, scores, time.monotonic() + self.write_timeout_s)
             # Once writing has begun it ends: the request counts until then.
             return await asyncio.shield(loop.run_in_executor(self._thread, unless_hung_up, store))
         except Abandoned:
@@ -139,12 +143,13 @@ class SpanIntake:
             raise ApiError(HTTPStatus.BAD_REQUEST, f"the body {error}") from None
         return spans, scores
 
-    def _store(self, spans: list[Span], scores: list[Score]) -> tuple[int, str]:
-        """Store spans; return the number rejected, and why."""
+    def _store(self, spans: list[Span], scores: list[Score], ends_at_s: float) -> tuple[int, str]:
+        """Store spans; return the number rejected, and why. Raises ApiError if others write for too long."""
+        left_s = time_left_s(ends_at_s)
         finished = self._traces.add(spans, scores)
         prepared = prepare(finished.batch, NAME, self._settings.complexity_rule)
         given, kept = finished.batch.selections.height, prepared.selections.height
-        with writing(self.ctx.engine) as connection:
+        with writing(self._engine_of.engine, wait_s=left_s) as connection:
             stats = store(connection, prepared)
         self._traces.confirm(finished)
         rejected = sum(finished.batch.rejected.values()) + given - kept

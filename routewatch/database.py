@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10
 BUSY_TIMEOUT_MS = 30_000
+POOL_TIMEOUT_S = 10
+"""How long to wait for one of an engine's connections if all are in use."""
 
 DEFAULT_HOME = Path("var")
 
@@ -63,16 +65,24 @@ def connect(address: str) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             return _sqlite(url)
-        return create_engine(url, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}, pool_pre_ping=True)
+        arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
+        return create_engine(url, connect_args=arguments, pool_pre_ping=True, pool_timeout=POOL_TIMEOUT_S)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise DatabaseUnavailable(shown(url), str(error)) from error
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later."""
-    options = {"routewatch_writes": True}
+def writing(engine: Engine, *, wait_s: float | None = None) -> Iterator[Connection]:
+    """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later.
+
+    Raises DatabaseUnavailable if others hold locks for longer than `wait_s`: for any time by default in PostgreSQL, for
+    BUSY_TIMEOUT_MS in SQLite.
+    """
+    wait_ms = None if wait_s is None else max(1, round(wait_s * 1_000))
+    options = {"routewatch_writes": True, "routewatch_wait_ms": wait_ms}
     with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+        if wait_ms is not None and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield connection
 
 
@@ -107,14 +117,19 @@ def reaching(url: URL) -> Iterator[None]:
 
 def _is_unavailability(error: Exception) -> bool:
     kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
-    return type(error).__name__ in kinds & {"DatabaseError"} or bool(kinds & {"OperationalError", "InterfaceError"})
+    # TimeoutError: all of the engine's connections are in use.
+    unavailable = {"OperationalError", "InterfaceError", "TimeoutError"}
+    return type(error).__name__ in kinds & {"DatabaseError"} or bool(kinds & unavailable)
 
+
+_IN_MEMORY = (None, "", ":memory:")
+"""Databases in memory have one connection per thread and no pool."""
 
 _DRIVERS = ("sqlalchemy", "sqlite3", "psycopg")
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url)
+    engine = create_engine(url) if url.database in _IN_MEMORY else create_engine(url, pool_timeout=POOL_TIMEOUT_S)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:
@@ -129,7 +144,10 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("routewatch_writes", False)
+        options = connection.get_execution_options()
+        writes = options.get("routewatch_writes", False)
+        if writes:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {options.get('routewatch_wait_ms') or BUSY_TIMEOUT_MS}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

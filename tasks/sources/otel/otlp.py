@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from functools import cache
@@ -16,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from tasks.ingestion.json_parts import has_more_json_parts
 from tasks.sources.otel.wire import (
     BYTES,
     LOG_RECORD,
@@ -87,8 +87,8 @@ def from_json(
 
     Skips unused attributes: prompts and answers make up most of a body.
     """
-    if budget is not None:
-        _check_json(body, budget)
+    if budget is not None and has_more_json_parts(body, MOST_JSON_PARTS, budget.check):
+        raise TooLarge(f"has more than {MOST_JSON_PARTS} objects, lists and values")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -135,10 +135,6 @@ _OUTER, _INNER = 1, 2
 
 _ITEMS = "spans or log records"
 
-_BEFORE_PARTS = (b"{", b"[", b",")
-_JSON_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-"""A text, or the beginning of one. Possessive: it never goes back."""
-_JSON_CHUNK = 4 * 1024 * 1024
 _SCALARS = frozenset(
     ("stringValue", "boolValue", "intValue", "doubleValue", "string_value", "bool_value", "int_value", "double_value")
 )
@@ -171,40 +167,6 @@ def _parsed(kind: Any, payload: bytes) -> Any:
     message = kind()
     message.ParseFromString(payload)
     return message
-
-
-def _check_json(body: bytes, budget: DecodingBudget) -> None:
-    """Count what a body of JSON would be built of. Raises TooLarge.
-
-    Each object, list and value but the first has one of these bytes before it. Texts may have them too, which only
-    matters where there are many: only then texts are passed over.
-    """
-    if _count_parts(body) <= MOST_JSON_PARTS:
-        return
-    count = 0
-    for plain in _outside_texts(body):
-        budget.check()
-        count += _count_parts(plain)
-        if count > MOST_JSON_PARTS:
-            raise TooLarge(f"has more than {MOST_JSON_PARTS} objects, lists and values")
-
-
-def _count_parts(content: bytes) -> int:
-    return sum(content.count(byte) for byte in _BEFORE_PARTS)
-
-
-def _outside_texts(body: bytes) -> Iterator[bytes]:
-    """JSON without its texts, in chunks, so that others run in between."""
-    position, is_within_text = 0, False
-    while position < len(body):
-        end = position + _JSON_CHUNK
-        while body[end - 1 : end] == b"\\":
-            end += 1
-        # A text that the chunk's end divides takes the last byte with it.
-        plain = _JSON_TEXT.sub(b"", b'"' * is_within_text + body[position:end] + b"\n")
-        is_within_text = not plain.endswith(b"\n")
-        yield plain
-        position = end
 
 
 def _groups(signal: Signal, kept: Any, budget: DecodingBudget) -> Iterator[Group]:

@@ -17,7 +17,8 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from models.settings import SourceSettings
-from tasks.sources.otel.otlp import Signal, _outside_texts, from_json, from_protobuf
+from tasks.ingestion.json_parts import outside_texts
+from tasks.sources.otel.otlp import Signal, from_json, from_protobuf
 from tasks.sources.otel.spans import SpanReader
 from tasks.sources.otel.traces import MOST_ANCESTORS, Traces
 from tasks.sources.otel.wire import Abandoned, DecodingBudget, TooLarge, TooSlow
@@ -124,8 +125,8 @@ def test_what_stands_in_texts_counts_for_nothing(texts: list[str], chunk: int) -
     """Wherever a chunk ends, in a text, before an escape or after one: prompts are full of braces and commas."""
     body = orjson.dumps({"prompts": texts})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.sources.otel.otlp._JSON_CHUNK", chunk)
-        plain = b"".join(part.removesuffix(b"\n") for part in _outside_texts(body))
+        patch.setattr("tasks.ingestion.json_parts.CHUNK_BYTES", chunk)
+        plain = b"".join(outside_texts(body))
     assert plain == b"{:[" + b"," * (len(texts) - 1) + b"]}"
 
 
