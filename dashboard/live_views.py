@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from dashboard.render import (
     Live,
@@ -146,10 +146,11 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
 
 
 def _known(connection: Connection, column: str, now: datetime) -> tuple[str, ...]:
-    """Return the models or teams of the last month, by name."""
+    """Return the largest models or teams of the last month, by name."""
     name = ROLLUP.c[column]
     days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= now - timedelta(days=31), name != UNKNOWN
-    return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
+    largest = select(name).where(*days).group_by(name).order_by(func.sum(ROLLUP.c["count"]).desc(), name)
+    return tuple(sorted(connection.execute(largest.limit(MOST_CHOICES)).scalars()))
 
 
 def _alerts(ctx: AppContext) -> tuple[LiveAlert, ...]:

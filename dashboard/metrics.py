@@ -33,6 +33,7 @@ from models.schema import (
     ALERT,
     DELIVERY,
     OPTIMIZATION,
+    OTHER_MODELS,
     PULL_STATE,
     REPORT,
     ROLLUP,
@@ -152,16 +153,18 @@ class _Numbers(Collector):
 
 
 def _of_models(connection: Connection) -> Metric:
-    """Return the models with most selections; bounds the number of series, whatever names a router writes."""
+    """Return the models with most selections, and all others together: a bounded number of series that add up."""
     counted = func.sum(ROLLUP.c.count)
     by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
-    rows = connection.execute(
-        by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
-    )
+    single = by_model.where(ROLLUP.c.model_id != OTHER_MODELS).group_by(ROLLUP.c.model_id)
+    rows = connection.execute(single.order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)).all()
+    overall = connection.scalar(select(counted).where(ROLLUP.c.level == Level.WEEK.value)) or 0
     description = "Selections in the rollups, of all time"
     family = GaugeMetricFamily("routewatch_selections_counted", description, labels=("model",))
     for model_id, count in rows:
         family.add_metric((model_id,), count)
+    if others := overall - sum(count for _, count in rows):
+        family.add_metric((OTHER_MODELS,), others)
     return family
 
 
