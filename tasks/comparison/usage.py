@@ -215,6 +215,10 @@ def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[
 
 def _vanished(changes: _GroupChanges, before: Before) -> tuple[VanishedModel, ...]:
     """Models that served nothing, if that is statistically significant."""
+    others = changes.get(("model", OTHER_MODELS))
+    if others is not None and others.count:
+        # Each model may be among those that are counted together.
+        return ()
     sides = pl.concat([before.weeks.parts, before.same_weekdays.parts])
     last = dict(sides.group_by("model_id").agg(pl.col("bucket").max()).iter_rows())
     return tuple(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -56,26 +56,23 @@ def from_protobuf(
     budget = budget or DecodingBudget()
     resource_of, item_of, layout = _types(signal)
 
-    def items(scopes: list[tuple[int, int]]) -> Iterator[Any]:
-        for scope in scopes:
-            for _, start, end in _messages(body, *scope, {_INNER}, budget):
-                budget.count(_ITEMS)
+    def items(scopes: list[tuple[int, int, int]]) -> Iterator[Any]:
+        for _, *scope in scopes:
+            for _, start, end in _messages(body, (scope[0], scope[1]), {_INNER: _ITEMS}, budget):
                 if end - start > LARGEST_ITEM:
                     raise TooLarge(f"has a span or log record of more than {LARGEST_ITEM} bytes")
+                budget.begin()
                 yield _parsed(item_of, cut_down(body, start, end, layout, wants, budget))
 
     try:
-        for of_resource in _messages(body, 0, len(body), {_OUTER}, budget):
-            budget.count("resources")
-            resource, scopes = resource_of(), list[tuple[int, int]]()
-            for number, start, end in _messages(body, *of_resource[1:], {_OUTER, _INNER}, budget):
-                if number == _INNER:
-                    budget.count("scopes")
-                    scopes.append((start, end))
-                else:
-                    budget.count("descriptions of resources")
+        for _, *of_resource in _messages(body, (0, len(body)), {_OUTER: "resources"}, budget):
+            parts = _messages(body, (of_resource[0], of_resource[1]), _OF_RESOURCE, budget)
+            resource = resource_of()
+            for number, start, end in parts:
+                if number == _OUTER:
+                    budget.begin()
                     resource = _parsed(resource_of, cut_down(body, start, end, RESOURCE, wants, budget))
-            yield resource, items(scopes)
+            yield resource, items([part for part in parts if part[0] == _INNER])
     except DecodeError:
         raise ValueError("is not an OTLP message in protobuf") from None
 
@@ -134,6 +131,7 @@ _OUTER, _INNER = 1, 2
 """Field numbers: of a request, of the resource in its parts, of these parts and of their parts."""
 
 _ITEMS = "spans or log records"
+_OF_RESOURCE = {_OUTER: "descriptions of resources", _INNER: "scopes"}
 
 _SCALARS = frozenset(
     ("stringValue", "boolValue", "intValue", "doubleValue", "string_value", "bool_value", "int_value", "double_value")
@@ -156,11 +154,19 @@ def _types(signal: Signal) -> tuple[Any, Any, Layout]:
 
 
 def _messages(
-    body: bytes, position: int, end: int, numbers: set[int], budget: DecodingBudget
-) -> Iterator[tuple[int, int, int]]:
-    """The messages in the fields of these numbers: number, start and end. Raises ValueError if there is no message."""
-    found = fields(body, position, end, budget)
-    return ((number, value, ends) for number, kind, _, value, ends in found if number in numbers and kind == BYTES)
+    body: bytes, within: tuple[int, int], kinds: Mapping[int, str], budget: DecodingBudget
+) -> list[tuple[int, int, int]]:
+    """The messages in the fields of these numbers, all counted: number, start and end of each.
+
+    Raises ValueError if there is no message, and TooLarge.
+    """
+    found = []
+    budget.begin()
+    for number, kind, _, value, end in fields(body, *within, budget):
+        if number in kinds and kind == BYTES:
+            budget.count(kinds[number])
+            found.append((number, value, end))
+    return found
 
 
 def _parsed(kind: Any, payload: bytes) -> Any:

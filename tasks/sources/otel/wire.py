@@ -54,6 +54,9 @@ class DecodingBudget:
         self._items[kind] += 1
         if self._items[kind] > self.most_items:
             raise TooLarge(f"has more than {self.most_items} {kind}")
+
+    def begin(self) -> None:
+        """Begin to look at one resource, scope or item."""
         self._parts_before_item = self._parts
 
     def spend(self, parts: int) -> None:
