@@ -18,6 +18,7 @@ from rich.console import Console
 from benchmarks import (
     fold_speed,
     import_speed,
+    limits,
     memory,
     page,
     pdf,
@@ -43,6 +44,7 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "import": import_speed.lines,
     "pull": pull_speed.lines,
     "page": page.lines,
+    "limits": limits.lines,
     "pdf": pdf.lines,
     "start": start_up.lines,
     "retention": retention.lines,

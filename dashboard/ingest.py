@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -22,9 +23,11 @@ from sqlalchemy.exc import DataError, IntegrityError
 from dashboard.middleware import requires
 from dashboard.problem_details import ApiError, problems
 from dashboard.request_body import read_body
+from dashboard.turns import time_left_s
 from models.context import AppContext
 from models.database import insert_into, writing
 from routewatch.selection import SELECTION, SelectionInput
+from tasks.ingestion.json_parts import has_more_json_parts
 
 MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
@@ -32,7 +35,11 @@ BODY_TIMEOUT_S = 20.0
 MOST_BATCHES_AT_ONCE = 8
 """Maximum batches being received, waiting or being written; further ones get 429, so that memory is bounded."""
 WRITERS = 2
+WRITE_TIMEOUT_S = 10.0
+"""How long a batch that is there waits for its turn and for the database; then it gets 503, and nothing is stored."""
 RETRY_AFTER_S = 1
+MOST_PARTS = 500_000
+"""Objects, lists and values in a body: of 10,000 selections with every field there are 150,000."""
 
 _DOCUMENT_NAMES = {"responseTime": "response_time_ms", "cost": "cost_usd"}
 """The product document's names that differ from the columns' in camelCase."""
@@ -74,8 +81,10 @@ class Intake:
     ctx: AppContext
     most_at_once: int = MOST_BATCHES_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
+    write_timeout_s: float = WRITE_TIMEOUT_S
 
     def __post_init__(self) -> None:
+        self._engine_of = replace(self.ctx, pool="intake")
         self._threads = ThreadPoolExecutor(WRITERS, "selections")
         self._batches = 0
         self.totals = {"created": 0, "duplicate": 0, "refused": 0}
@@ -91,7 +100,8 @@ class Intake:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s)
             loop = asyncio.get_running_loop()
             # A caller that disconnects does not stop the write: the batch counts until it is written.
-            results = await asyncio.shield(loop.run_in_executor(self._threads, self._take, body))
+            ends_at_s = time.monotonic() + self.write_timeout_s
+            results = await asyncio.shield(loop.run_in_executor(self._threads, self._take, body, ends_at_s))
         finally:
             self._batches -= 1
         for status, count in (
@@ -100,8 +110,9 @@ class Intake:
             self.totals[status] += count
         return results
 
-    def _take(self, body: bytes) -> SelectionResults:
-        return record(self.ctx.engine, selections_in(body), datetime.now(UTC))
+    def _take(self, body: bytes, ends_at_s: float) -> SelectionResults:
+        left_s = time_left_s(ends_at_s)
+        return record(self._engine_of.engine, selections_in(body), datetime.now(UTC), wait_s=left_s)
 
 
 router = APIRouter(tags=["selections"])
@@ -157,6 +168,9 @@ async def post_selections(request: Request, _name: Annotated[str, Depends(requir
 
 def selections_in(body: bytes) -> list[Any]:
     """Return a body's selections, unchecked. Raises ApiError."""
+    if has_more_json_parts(body, MOST_PARTS):
+        detail = f"the body has more than {MOST_PARTS} objects, lists and values: send it in parts"
+        raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -172,14 +186,14 @@ def selections_in(body: bytes) -> list[Any]:
     return content
 
 
-def record(engine: Engine, sent: Sequence[Any], now: datetime) -> SelectionResults:
-    """Check selections and write the valid ones in one transaction."""
+def record(engine: Engine, sent: Sequence[Any], now: datetime, *, wait_s: float | None = None) -> SelectionResults:
+    """Check selections and write the valid ones in one transaction, which waits for others for at most `wait_s`."""
     checked = [_checked(item, now) for item in sent]
     rows = [row for row in checked if isinstance(row, dict)]
     refused: dict[int, str] = {}
     created: set[str] = set()
     if rows:
-        with writing(engine) as connection:
+        with writing(engine, wait_s=wait_s) as connection:
             created, refused = _insert(connection, rows)
     results = []
     for index, row in enumerate(checked):

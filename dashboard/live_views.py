@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from dashboard.render import (
     Live,
@@ -79,10 +79,19 @@ class LiveViews:
         self._slots: OrderedDict[Chosen, _Slot] = OrderedDict()
         self._keeping = threading.Lock()
 
-    def shown(self, chosen: Chosen, *, anew: bool = False) -> Shown:
-        """Return the cached view, or a new one if requested `anew`."""
+    def kept(self, chosen: Chosen) -> Shown | None:
+        """Return the cached view if nobody needs to wait for a new one."""
+        slot, now_s = self._slot(chosen), time.monotonic()
+        kept = slot.kept
+        if kept is None:
+            return None
+        oldest_s = now_s - (self._refresh_s if slot.lock.locked() else self._refresh_s / 2)
+        return kept.shown if kept.began_at > oldest_s else None
+
+    def shown(self, chosen: Chosen, *, anew: bool = False, requested_at_s: float | None = None) -> Shown:
+        """Return the cached view, or a new one if requested `anew`: one that began after the request."""
         slot = self._slot(chosen)
-        requested_at = time.monotonic()
+        requested_at = time.monotonic() if requested_at_s is None else requested_at_s
         kept = None if anew else slot.kept
         if kept is not None and slot.lock.locked() and kept.began_at > requested_at - self._refresh_s:
             return kept.shown
@@ -137,10 +146,11 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
 
 
 def _known(connection: Connection, column: str, now: datetime) -> tuple[str, ...]:
-    """Return the models or teams of the last month, by name."""
+    """Return the largest models or teams of the last month, by name."""
     name = ROLLUP.c[column]
     days = ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket >= now - timedelta(days=31), name != UNKNOWN
-    return tuple(connection.execute(select(name).where(*days).distinct().order_by(name).limit(MOST_CHOICES)).scalars())
+    largest = select(name).where(*days).group_by(name).order_by(func.sum(ROLLUP.c["count"]).desc(), name)
+    return tuple(sorted(connection.execute(largest.limit(MOST_CHOICES)).scalars()))
 
 
 def _alerts(ctx: AppContext) -> tuple[LiveAlert, ...]:

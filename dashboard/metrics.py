@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter as Counts
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import inf
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -21,6 +23,7 @@ from dashboard.ingest import Intake
 from dashboard.middleware import requires
 from dashboard.otlp import SpanIntake
 from dashboard.problem_details import problems
+from dashboard.shared_work import SharedWork
 from models.context import AppContext
 from models.database import reading
 from models.documents import Filters
@@ -30,6 +33,7 @@ from models.schema import (
     ALERT,
     DELIVERY,
     OPTIMIZATION,
+    OTHER_MODELS,
     PULL_STATE,
     REPORT,
     ROLLUP,
@@ -46,6 +50,9 @@ from tasks.rollups.totals import total
 WINDOW = timedelta(minutes=15)
 """Length of the latest window that the KPIs cover."""
 MOST_MODELS = 200
+RESTS_FOR = 4.0
+"""Minimum time between two makings, in multiples of how long one takes: at most a fifth of a processor."""
+LONGEST_USE_S = 10.0
 
 router = APIRouter(tags=["health"])
 
@@ -55,15 +62,16 @@ router = APIRouter(tags=["health"])
     response_class=Response,
     responses={200: {"description": "Prometheus text format", "content": {"text/plain": {}}}, **problems()},
 )
-def metrics(request: Request, _name: Annotated[str, Depends(requires("read"))]) -> Response:
+async def metrics(request: Request, _name: Annotated[str, Depends(requires("read"))]) -> Response:
     """Return the metrics for Prometheus. Omits unknown values."""
-    registry: CollectorRegistry = request.app.state.metrics
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    scrapes: _Scrapes = request.app.state.metrics
+    return Response(await scrapes.content(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def measure(app: FastAPI, ctx: AppContext) -> None:
     """Count the app's requests, and create its own registry for /metrics."""
-    registry = app.state.metrics = CollectorRegistry()
+    registry = CollectorRegistry()
+    app.state.metrics = _Scrapes(registry)
     answered = Counter(
         "routewatch_http_requests", "HTTP requests answered", ("method", "route", "status"), registry=registry
     )
@@ -72,6 +80,28 @@ def measure(app: FastAPI, ctx: AppContext) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+class _Scrapes:
+    """The metrics as text, made once for all who ask meanwhile; the more that took, the longer it is used."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._work = SharedWork("the metrics", threads=1, most_keys=1)
+        self._content = b""
+        self._used_until_s = -inf
+
+    async def content(self) -> bytes:
+        if time.monotonic() < self._used_until_s:
+            return self._content
+        return await self._work.result("metrics", self._make)
+
+    def _make(self) -> bytes:
+        began_s = time.monotonic()
+        self._content = generate_latest(self._registry)
+        done_s = time.monotonic()
+        self._used_until_s = done_s + min(LONGEST_USE_S, RESTS_FOR * (done_s - began_s))
+        return self._content
 
 
 class _Numbers(Collector):
@@ -133,16 +163,18 @@ def _of_backlog(connection: Connection, now: datetime) -> Iterator[Metric]:
 
 
 def _of_models(connection: Connection) -> Metric:
-    """Return the models with most selections; bounds the number of series, whatever names a router writes."""
+    """Return the models with most selections, and all others together: a bounded number of series that add up."""
     counted = func.sum(ROLLUP.c.count)
     by_model = select(ROLLUP.c.model_id, counted).where(ROLLUP.c.level == Level.WEEK.value)
-    rows = connection.execute(
-        by_model.group_by(ROLLUP.c.model_id).order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)
-    )
+    single = by_model.where(ROLLUP.c.model_id != OTHER_MODELS).group_by(ROLLUP.c.model_id)
+    rows = connection.execute(single.order_by(counted.desc(), ROLLUP.c.model_id).limit(MOST_MODELS)).all()
+    overall = connection.scalar(select(counted).where(ROLLUP.c.level == Level.WEEK.value)) or 0
     description = "Selections in the rollups, of all time"
     family = GaugeMetricFamily("routewatch_selections_counted", description, labels=("model",))
     for model_id, count in rows:
         family.add_metric((model_id,), count)
+    if others := overall - sum(count for _, count in rows):
+        family.add_metric((OTHER_MODELS,), others)
     return family
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from threading import Event, Thread
 
@@ -36,11 +37,12 @@ class Monitor:
     """
 
     def __init__(self, ctx: AppContext) -> None:
-        self._ctx = ctx
+        # Whoever asks the server for numbers, however many, takes no connection from these.
+        self._ctx = replace(ctx, pool="monitor")
         self._interval_s = ctx.settings.monitoring.update_interval / 1_000
         self._stopping = Event()
         self._threads: list[Thread] = []
-        self._counting = CountingWatch(ctx, true_now())
+        self._counting = CountingWatch(self._ctx, true_now())
         self._cause = ""
 
     def start(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from fastapi import APIRouter, Depends, Request
@@ -17,24 +20,33 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
+from dashboard.ingest import WRITE_TIMEOUT_S
 from dashboard.middleware import requires
 from dashboard.otlp_responses import JSON, PROTOBUF, kind_of, refusal, success
 from dashboard.problem_details import ApiError, of_the_family
 from dashboard.request_body import read_body
+from dashboard.turns import time_left_s
 from models.context import AppContext
 from models.database import writing
 from models.errors import RoutewatchError
 from models.settings import Settings, SourceKind, SourceSettings
 from tasks.ingestion.store_batch import prepare, store
-from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
-from tasks.sources.otel.spans import SpanReader
+from tasks.sources.otel.otlp import Signal, from_json, from_protobuf
+from tasks.sources.otel.spans import Score, Span, SpanReader
 from tasks.sources.otel.traces import Traces
+from tasks.sources.otel.wire import Abandoned, DecodingBudget, TooLarge, TooSlow
 
 NAME = SourceKind.OTEL.value
 
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
 LARGEST_UNPACKED_BYTES = 64 * 1024 * 1024
 MOST_SPANS = 20_000
+"""Resources, scopes, and spans or log records of a request, each by itself."""
+MOST_PARTS = 2_000_000
+MOST_PARTS_OF_ITEM = 100_000
+"""Attributes, links, events and other fields of a request, and of one span in it: SDKs end at 128 of each."""
+DECODING_TIMEOUT_S = 5.0
+DECODERS = 2
 BODY_TIMEOUT_S = 20.0
 MOST_REQUESTS_AT_ONCE = 8
 """Maximum requests being received, waiting or being written; further ones get 429, so that memory is bounded."""
@@ -51,10 +63,14 @@ class SpanIntake:
     ctx: AppContext
     most_at_once: int = MOST_REQUESTS_AT_ONCE
     body_timeout_s: float = BODY_TIMEOUT_S
+    write_timeout_s: float = WRITE_TIMEOUT_S
 
     def __post_init__(self) -> None:
+        # Whatever a body costs to decode, others are decoded and written meanwhile.
+        self._decoders = ThreadPoolExecutor(DECODERS, "decoding spans")
         # A single thread owns the traces: spans of a trace may arrive in different requests.
         self._thread = ThreadPoolExecutor(1, "spans")
+        self._engine_of = replace(self.ctx, pool="intake")
         self._requests = 0
         self._settings = source_settings(self.ctx.settings)
         self._reader = SpanReader(self._settings)
@@ -75,33 +91,65 @@ class SpanIntake:
         try:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s, PACKINGS)
             packing = request.headers.get("content-encoding", "identity")
-            loop = asyncio.get_running_loop()
-            # A caller that disconnects does not stop the write: the request counts until it is written.
-            done = loop.run_in_executor(self._thread, self._take, signal, kind, body, packing)
-            rejected, message = await asyncio.shield(done)
+            rejected, message = await self._unless_hung_up(request, signal, kind, body, packing)
         finally:
             self._requests -= 1
         return success(request.headers, signal, rejected, message)
 
-    def _take(self, signal: Signal, kind: str, body: bytes, packing: str) -> tuple[int, str]:
-        """Store spans; return the number rejected, and why."""
+    async def _unless_hung_up(
+        self, request: Request, signal: Signal, kind: str, body: bytes, packing: str
+    ) -> tuple[int, str]:
+        """Decode and store, unless the caller hangs up before: exporters send again what was not answered."""
+        loop, hung_up = asyncio.get_running_loop(), threading.Event()
+
+        async def notice() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            hung_up.set()
+
+        def unless_hung_up(work: Callable[[], _T]) -> _T:
+            if hung_up.is_set():
+                raise Abandoned
+            return work()
+
+        noticing = asyncio.create_task(notice())
+        try:
+            decode = partial(self._decode, signal, kind, body, packing, hung_up.is_set)
+            spans, scores = await asyncio.shield(loop.run_in_executor(self._decoders, unless_hung_up, decode))
+            store = partial(self._store, spans, scores, time.monotonic() + self.write_timeout_s)
+            # Once writing has begun it ends: the request counts until then.
+            return await asyncio.shield(loop.run_in_executor(self._thread, unless_hung_up, store))
+        except Abandoned:
+            raise ApiError(HTTPStatus.REQUEST_TIMEOUT, "the caller hung up: nothing was stored") from None
+        finally:
+            noticing.cancel()
+
+    def _decode(
+        self, signal: Signal, kind: str, body: bytes, packing: str, is_abandoned: Callable[[], bool]
+    ) -> tuple[list[Span], list[Score]]:
+        """Return the spans, or the evaluations in log records. Raises ApiError, and Abandoned once nobody waits."""
+        ends_at_s = time.monotonic() + DECODING_TIMEOUT_S
+        budget = DecodingBudget(MOST_SPANS, MOST_PARTS, MOST_PARTS_OF_ITEM, ends_at_s, is_abandoned)
         try:
             plain = unpacked(body, packing, LARGEST_UNPACKED_BYTES)
-            if kind == PROTOBUF:
-                groups = from_protobuf(signal, plain, MOST_SPANS)
-            else:
-                groups = from_json(signal, plain, self._reader.wants, MOST_SPANS)
-            spans = list(self._reader.spans(groups)) if signal is Signal.TRACES else []
-            scores = list(self._reader.scores(groups)) if signal is Signal.LOGS else []
-        except TooLarge as error:
+            decode = from_protobuf if kind == PROTOBUF else from_json
+            groups = decode(signal, plain, self._reader.wants, budget)
+            spans = list(_checked(self._reader.spans(groups), budget)) if signal is Signal.TRACES else []
+            scores = list(_checked(self._reader.scores(groups), budget)) if signal is Signal.LOGS else []
+        except (TooLarge, TooSlow) as error:
             detail = f"the body {error}: send it in parts"
             raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail) from None
         except ValueError as error:
             raise ApiError(HTTPStatus.BAD_REQUEST, f"the body {error}") from None
+        return spans, scores
+
+    def _store(self, spans: list[Span], scores: list[Score], ends_at_s: float) -> tuple[int, str]:
+        """Store spans; return the number rejected, and why. Raises ApiError if others write for too long."""
+        left_s = time_left_s(ends_at_s)
         finished = self._traces.add(spans, scores)
         prepared = prepare(finished.batch, NAME, self._settings.complexity_rule)
         given, kept = finished.batch.selections.height, prepared.selections.height
-        with writing(self.ctx.engine) as connection:
+        with writing(self._engine_of.engine, wait_s=left_s) as connection:
             stats = store(connection, prepared)
         self._traces.confirm(finished)
         rejected = sum(finished.batch.rejected.values()) + given - kept
@@ -145,9 +193,17 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
 
 # ----------------------------------------------------------------------------------------------------------------------
 
+_T = TypeVar("_T")
 _MOST_REASONS = 5
 _MOST_PARTS = 16
 """Maximum gzip members; exporters send one."""
+
+
+def _checked(read: Iterable[_T], budget: DecodingBudget) -> Iterator[_T]:
+    """Look at the clock after each: what a span says may take longer to read than to decode."""
+    for one in read:
+        budget.check()
+        yield one
 
 
 class _Route(APIRoute):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -12,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dashboard.live_views import LiveViews
 from dashboard.middleware import requires
 from dashboard.render import live_style
+from dashboard.shared_work import SharedWork
 from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
 from models.context import AppContext
@@ -58,15 +61,23 @@ Choice = Annotated[Chosen, Depends(chosen)]
 
 
 @router.get("/", response_class=HTMLResponse)
-def page(request: Request, choice: Choice, _who: Reader) -> str:
+async def page(request: Request, choice: Choice, _who: Reader) -> str:
     """Return the live page."""
-    return _views(request).page(choice)
+    work: SharedWork = request.app.state.view_work
+    return await work.result((choice, "page"), partial(_views(request).page, choice))
 
 
 @router.get("/live/sections")
-def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = False) -> dict[str, Any]:
+async def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool = False) -> dict[str, Any]:
     """Return each section with its change tag."""
-    shown = _views(request).shown(choice, anew=anew)
+    views, work = _views(request), request.app.state.view_work
+    shown = None if anew else views.kept(choice)
+    if shown is None:
+        # What is asked for anew must be newer than what was done before: others' work may have begun earlier.
+        requested_at_s = time.monotonic()
+        key = (choice, requested_at_s) if anew else choice
+        make = partial(views.shown, choice, anew=anew, requested_at_s=requested_at_s)
+        shown = await work.result(key, make)
     return {
         "now": shown.live.now,
         "servedAt": datetime.now(UTC),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http import HTTPStatus
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -18,7 +15,8 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from dashboard.middleware import requires
-from dashboard.problem_details import ApiError, problems
+from dashboard.problem_details import problems
+from dashboard.shared_work import SharedWork
 from dashboard.view_filter import Chosen, measured, names
 from models.base import ResponseModel
 from models.context import AppContext
@@ -37,10 +35,7 @@ STALEST_S = 15.0
 """Maximum age of a cached response; older ones are not served, and requests wait for the new one."""
 MOST_KEPT = 64
 MOST_AWAITED = 16
-RETRY_AFTER_S = 2
 MOST_NAMES = 100
-
-logger = logging.getLogger("routewatch")
 
 
 class Overview(ResponseModel):
@@ -102,40 +97,28 @@ class Summaries:
 
     def __init__(self, ctx: AppContext) -> None:
         self._ctx = ctx
-        self._thread = ThreadPoolExecutor(1, "summary")
+        self._work = SharedWork("a summary", threads=1, most_keys=MOST_AWAITED)
         self._kept: OrderedDict[Chosen, _KeptSummary] = OrderedDict()
-        self._being_made: dict[Chosen, asyncio.Task[_KeptSummary]] = {}
 
     async def content(self, requested: Chosen) -> bytes:
         """Return the summary as JSON. Raises ApiError if too many are being computed, or the error of computing it."""
         kept, now_s = self._kept.get(requested), time.monotonic()
-        if kept is not None:
-            self._kept.move_to_end(requested)
-            if now_s - kept.checked_at_s < CHECKED_EVERY_S:
-                return kept.content
-        task = self._being_made.get(requested)
-        if task is None:
-            if len(self._being_made) >= MOST_AWAITED:
-                detail = f"{len(self._being_made)} other summaries are being computed: try again after a moment"
-                raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, {"Retry-After": str(RETRY_AFTER_S)})
-            task = self._being_made[requested] = asyncio.create_task(self._make(requested, kept))
-            task.add_done_callback(_log_failure)
-        if kept is not None and now_s - kept.checked_at_s < STALEST_S:
+        if kept is None:
+            return (await self._work.result(requested, partial(self._renewed, requested))).content
+        self._kept.move_to_end(requested)
+        if now_s - kept.checked_at_s < CHECKED_EVERY_S:
             return kept.content
-        # A caller that disconnects does not stop the computation for others.
-        return (await asyncio.shield(task)).content
+        if now_s - kept.checked_at_s < STALEST_S:
+            self._work.start(requested, partial(self._renewed, requested))
+            return kept.content
+        return (await self._work.result(requested, partial(self._renewed, requested))).content
 
-    async def _make(self, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
-        try:
-            loop = asyncio.get_running_loop()
-            made = await loop.run_in_executor(self._thread, renewed, self._ctx, requested, kept)
-            self._kept[requested] = made
-            self._kept.move_to_end(requested)
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-            return made
-        finally:
-            del self._being_made[requested]
+    def _renewed(self, requested: Chosen) -> _KeptSummary:
+        """Renew a cached response. In the only thread that does."""
+        made = self._kept[requested] = renewed(self._ctx, requested, self._kept.get(requested))
+        while len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return made
 
 
 router = APIRouter(tags=["numbers"])
@@ -145,7 +128,7 @@ Range = Literal["15m", "1h", "6h", "24h", "7d", "30d"]
 _NONE: list[str] = []
 
 
-@router.get("/summary", response_model=Summary, responses=problems(422, 429))
+@router.get("/summary", response_model=Summary, responses=problems(422))
 async def get_summary(
     request: Request,
     _name: Annotated[str, Depends(requires("read"))],
@@ -233,9 +216,3 @@ def _data_state(ctx: AppContext, now: datetime) -> tuple[Any, ...]:
         return (minute,)
     updated = None if state.rollups_updated_at is None else floor_to(Level.MINUTE, state.rollups_updated_at, "UTC")
     return minute, state.last_id, state.change_batches_processed, state.raw_from, state.settings, updated
-
-
-def _log_failure(task: asyncio.Task[_KeptSummary]) -> None:
-    """Log the error of a computation, even if no request waits for it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.warning("could not compute a summary: %s: %s", type(error).__name__, error)

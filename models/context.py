@@ -14,15 +14,19 @@ from models.settings import Settings
 
 @dataclass(frozen=True)
 class AppContext:
-    """Validated environment and settings. It pickles; each process opens the engine once, on first use."""
+    """Validated environment and settings. It pickles; each process opens the engine once, on first use.
+
+    `pool` names the connections: those of another name wait for none of these.
+    """
 
     environment: Environment
     settings: Settings
+    pool: str = "shared"
 
     @property
     def engine(self) -> Engine:
         """The database. Raises DatabaseUnavailable or SchemaOutdated on first use."""
-        return _engine(self.environment.database_address)
+        return _engine(self.environment.database_address, self.pool)
 
 
 def load_context() -> AppContext:
@@ -37,12 +41,12 @@ def close_engines() -> None:
         _engines.popitem()[1].dispose()
 
 
-_engines: dict[str, Engine] = {}
+_engines: dict[tuple[str, str], Engine] = {}
 _opening = Lock()
 
 
-def _engine(address: str) -> Engine:
+def _engine(address: str, pool: str) -> Engine:
     with _opening:
-        if address not in _engines:
-            _engines[address] = open_database(address)
-        return _engines[address]
+        if (address, pool) not in _engines:
+            _engines[address, pool] = open_database(address)
+        return _engines[address, pool]

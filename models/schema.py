@@ -31,6 +31,14 @@ UNKNOWN = ""
 """A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""
 
 OTHER_TEAMS = "(other)"
+OTHER_MODELS = "(other models)"
+OTHER_COMPLEXITIES = "(other complexities)"
+
+OTHERS = {"model_id": OTHER_MODELS, "complexity": OTHER_COMPLEXITIES, "team": OTHER_TEAMS}
+"""By rollup column, the name under which the smallest models, complexities or teams of a crowded bucket are counted."""
+
+COLLECTIVE = frozenset({UNKNOWN, *OTHERS.values()})
+"""Values of rollup columns that name no single model, complexity or team: none of them is compared or recommended."""
 
 HOUR_TOTAL = "hour_total"
 """The level of hourly rollups over all models, complexities and teams, used for time series."""

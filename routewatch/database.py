@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10
 BUSY_TIMEOUT_MS = 30_000
+POOL_TIMEOUT_S = 10
+"""How long to wait for one of an engine's connections if all are in use."""
 
 __all__ = [
-    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "SESSION", "check_session", "checked_address", "connect",
-    "database_address_of", "default_address", "first_line", "insert_into", "libpq_address", "reaching",
-    "session_statement", "shown", "writing",
+    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "POOL_TIMEOUT_S", "SESSION", "check_session",
+    "checked_address", "connect", "database_address_of", "default_address", "first_line", "insert_into",
+    "libpq_address", "reaching", "session_statement", "shown", "writing",
 ]  # fmt: skip
 
 DEFAULT_HOME = Path("var")
+
+_IN_MEMORY = (None, "", ":memory:")
+"""Databases in memory have one connection per thread and no pool."""
 
 
 def database_address_of(variables: Mapping[str, str] | None = None) -> str:
@@ -77,10 +82,17 @@ def connect(address: str) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later."""
-    options = {"routewatch_writes": True}
+def writing(engine: Engine, *, wait_s: float | None = None) -> Iterator[Connection]:
+    """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later.
+
+    Raises DatabaseUnavailable if others hold locks for longer than `wait_s`: for any time by default in PostgreSQL, for
+    BUSY_TIMEOUT_MS in SQLite.
+    """
+    wait_ms = None if wait_s is None else max(1, round(wait_s * 1_000))
+    options = {"routewatch_writes": True, "routewatch_wait_ms": wait_ms}
     with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+        if wait_ms is not None and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield connection
 
 
@@ -187,7 +199,9 @@ def check_session(url: URL, row: Sequence[object]) -> None:
 
 def _postgresql(url: URL) -> Engine:
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
-    engine = create_engine(url, connect_args=arguments, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(
+        url, connect_args=arguments, pool_pre_ping=True, pool_timeout=POOL_TIMEOUT_S, hide_parameters=True
+    )
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Dialect, _record: object, args: list[object], options: dict[str, object]) -> object:
@@ -210,7 +224,8 @@ def _postgresql(url: URL) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, hide_parameters=True)
+    pooled = {} if url.database in _IN_MEMORY else {"pool_timeout": POOL_TIMEOUT_S}
+    engine = create_engine(url, hide_parameters=True, **pooled)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:
@@ -225,7 +240,10 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("routewatch_writes", False)
+        options = connection.get_execution_options()
+        writes = options.get("routewatch_writes", False)
+        if writes:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {options.get('routewatch_wait_ms') or BUSY_TIMEOUT_MS}")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -33,6 +33,8 @@ class DatabaseFault:
 def explain(error: Exception, url: URL) -> DatabaseFault | None:
     """Explain an error of a driver; None if it says nothing about the database, but about one statement or value."""
     kinds = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _DRIVERS}
+    if "TimeoutError" in kinds:
+        return DatabaseFault("all connections of this process are in use", "The next try continues")
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     state = str(getattr(cause, "sqlstate", None) or "")
     is_unusable = type(error).__name__ in kinds & {"DatabaseError"} or bool(

@@ -23,6 +23,7 @@ from tasks.alerts.registry import grouping_policy_of, read_registry
 from tasks.alerts.rules import WindowInputs, evaluate_budget, evaluate_minutes
 from tasks.alerts.windows import COST_WINDOWS, MINUTE
 from tasks.forecasting.budget import SPENT, basis, project_budget
+from tasks.rollups.aggregate import limit_names
 from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.query import total_hours
 from tasks.rollups.store import between, read_rollups
@@ -100,7 +101,7 @@ def _evaluations(
 ) -> list[tuple[datetime, list[Evaluation]]]:
     alerting, zone = settings.monitoring.alerting, settings.timezone
     start = first - COST_WINDOWS * timedelta(minutes=alerting.window_minutes)
-    minutes = read_rollups(connection, between(Level.MINUTE, start, last))
+    minutes = limit_names(read_rollups(connection, between(Level.MINUTE, start, last)), over=())
     earlier = select(func.max(ROLLUP.c.bucket)).where(between(Level.MINUTE, start - OLDEST_EVALUATED, start))
     last_before = connection.scalar(earlier)
     hours = {floor_to(Level.HOUR, at, zone) for at in _each_hour(first, last)}

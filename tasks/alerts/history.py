@@ -19,7 +19,7 @@ from tasks.alerts.learning import LENGTH, InsufficientHistory
 from tasks.alerts.windows import OVERALL, WINDOW_COLUMNS, Cheapest, by_subject, with_slowest
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.rollups.query import query_rollups_in
-from tasks.rollups.store import aggregate_rollups, between
+from tasks.rollups.store import aggregate_rollups, between, crowded_names
 
 DAYS_OF_SLOWEST = 7
 """Minimum days for a baseline of the slowest single selections."""
@@ -114,7 +114,8 @@ def _read(connection: Connection, hour: datetime, settings: Settings) -> History
     days = query_rollups_in(connection, weeks, Filters()).parts
     cheapest = cheapest_adequate(days, settings.performance_metrics)
     where = between(Level.HOUR, weeks.start, weeks.end)
-    hours = aggregate_rollups(connection, where, ("model_id", "complexity"), WINDOW_COLUMNS)
+    keys = ("model_id", "complexity")
+    hours = aggregate_rollups(connection, where, keys, WINDOW_COLUMNS, named=crowded_names(days))
     changed = select(func.max(CONFIG_CHANGE.c.changed_at)).where(
         CONFIG_CHANGE.c.key.startswith("cache."),
         CONFIG_CHANGE.c.changed_at >= weeks.start,

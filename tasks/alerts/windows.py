@@ -8,6 +8,7 @@ import polars as pl
 
 from models.ddsketch import value_of
 from models.kpis import KPIS, KpiName
+from models.schema import OTHER_MODELS
 from tasks.kpis.cost_efficiency import Candidate
 from tasks.rollups.aggregate import INSTANT
 
@@ -47,7 +48,9 @@ def by_subject(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
     """
     models = priced(rollups, cheapest).group_by("bucket", subject="model_id").agg(pl.col(SUMMED).sum())
     everything = models.group_by("bucket").agg(pl.col(SUMMED).sum()).with_columns(subject=pl.lit(OVERALL))
-    return pl.concat([models, everything.select(models.columns)])
+    # Which models are counted together changes all the time: they are judged with all others only.
+    single = models.filter(pl.col("subject") != OTHER_MODELS)
+    return pl.concat([single, everything.select(models.columns)])
 
 
 def priced(rollups: pl.DataFrame, cheapest: Cheapest) -> pl.DataFrame:
@@ -102,7 +105,11 @@ def slowest(
 
     `minutes` are rollups with `latency_histogram`; within its 1 %.
     """
-    tops = with_slowest(minutes).group_by("model_id", "bucket").agg(pl.col("slowest_ms").max())
+    tops = (
+        with_slowest(minutes.filter(pl.col("model_id") != OTHER_MODELS))
+        .group_by("model_id", "bucket")
+        .agg(pl.col("slowest_ms").max())
+    )
     ends = tops.select("model_id", "slowest_ms", pl.col("bucket") + MINUTE).sort("bucket")
     instants = pl.datetime_range(first, last, "1m", time_zone="UTC", eager=True).cast(INSTANT)
     grid = ends.select("model_id").unique(maintain_order=True).join(pl.DataFrame({"at": instants}), how="cross")

@@ -16,7 +16,7 @@ from typing import Literal
 import polars as pl
 
 from models.documents import Hotspot
-from models.schema import UNKNOWN
+from models.schema import COLLECTIVE
 
 BOTTLENECK_MINIMUM_SAMPLE = 10
 """Minimum number of selections with a known value in a hotspot: with fewer, the normal approximation fails."""
@@ -140,7 +140,7 @@ def _hotspot(rollups: pl.DataFrame, dimension: Dimension, measure: Measure) -> t
 
 
 def _named(groups: dict[str, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]:
-    return ((value, part) for value, part in groups.items() if value != UNKNOWN)
+    return ((value, part) for value, part in groups.items() if value not in COLLECTIVE)
 
 
 def _runs(groups: dict[int, _MeasureSums]) -> Iterator[tuple[str, _MeasureSums]]:

@@ -17,6 +17,7 @@ import polars as pl
 from models.documents import Interval, ModelRegression
 from models.kpis import LOWER_IS_BETTER, KpiName, KpiState, assess
 from models.metrics import METRICS, Metric, Unit, ratio_sums
+from models.schema import COLLECTIVE
 from models.settings import PerformanceMetrics
 from tasks.comparison.trends import MINIMUM_BUCKETS, ratio_error
 from tasks.statistics.intervals import Z_95
@@ -81,7 +82,7 @@ def _changes(now: pl.DataFrame, earlier: Sequence[pl.DataFrame]) -> Iterator[_Mo
     for name in JUDGED:
         sides = [_of(frame, METRICS[name]) for frame in (now, *earlier)]
         pairs = [_comparable_hours(sides[0], side) for side in sides[1:]]
-        for model_id in sorted(set(now["model_id"])):
+        for model_id in sorted(set(now["model_id"]) - COLLECTIVE):
             of_model = ((after.get(model_id), before.get(model_id)) for after, before in pairs)
             enough = ((after, before) for after, before in of_model if _is_enough(after) and _is_enough(before))
             if pair := next(enough, None):

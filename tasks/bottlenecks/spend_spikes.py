@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from models.documents import Hotspot, SpendSpike
-from models.schema import UNKNOWN
+from models.schema import COLLECTIVE
 from tasks.bottlenecks.hotspots import (
     BOTTLENECK_MINIMUM_SAMPLE,
     INPUT_COLUMNS,
@@ -219,7 +219,9 @@ def _hotspot(now: pl.DataFrame, then: pl.DataFrame, dimension: Dimension) -> tup
     if groups.height < 2 or not before or not overall:  # noqa: PLR2004
         return None
     excess = pl.col("usd") - pl.col("usd_earlier") * overall / before
-    large = groups.fill_null(0).filter((pl.col("known") >= BOTTLENECK_MINIMUM_SAMPLE) & (pl.col(column) != UNKNOWN))
+    large = groups.fill_null(0).filter(
+        (pl.col("known") >= BOTTLENECK_MINIMUM_SAMPLE) & ~pl.col(column).is_in(list(COLLECTIVE))
+    )
     if large.is_empty():
         return None
     row = large.with_columns(excess=excess).sort("excess", column).row(-1, named=True)

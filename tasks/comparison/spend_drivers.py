@@ -119,9 +119,10 @@ def _cells(now: Side, before: Side) -> _Cells:
     period = now.rollup_slice.period
     blocks = round(period.length / timedelta(days=1)) if period.length >= DAILY_FROM else BLOCKS
     sums = np.zeros((2, blocks, len(COSTING), len(classes), len(models)))
+    class_at, model_at = ({name: index for index, name in enumerate(names)} for names in (classes, models))
     for side, part, complexity, model_id, *numbers in rows.iter_rows():
         block = min(blocks - 1, int(part * blocks))
-        sums[side, block, :, classes.index(complexity), models.index(model_id)] += numbers
+        sums[side, block, :, class_at[complexity], model_at[model_id]] += numbers
     return _Cells(classes, models, sums)
 
 

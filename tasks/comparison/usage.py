@@ -26,8 +26,8 @@ from models.documents import (
     VanishedModel,
     VolumeChange,
 )
-from models.schema import OTHER_TEAMS, UNKNOWN
-from tasks.comparison.volume import DIMENSIONS, VOLUME_MINIMUM_SAMPLE, Before, Key, Noise, noise_of
+from models.schema import COLLECTIVE, OTHER_MODELS, OTHERS, UNKNOWN
+from tasks.comparison.volume import DIMENSIONS, VOLUME_MINIMUM_SAMPLE, Before, Dimension, Key, Noise, noise_of
 from tasks.kpis.measures import group_name
 from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import NOTHING, Totals, total, totals_by
@@ -58,8 +58,8 @@ def usage_summary(current: RollupSlice, period: PeriodPart) -> UsageSummary:
         total_selections=totals.count,
         selections_per_day=totals.count / days if days >= 1 else None,
         total_cost=totals.cost_usd,
-        models=len(set(current.parts["model_id"]) - {UNKNOWN}),
-        teams=len(set(current.parts["team"]) - {UNKNOWN}) or None,
+        models=len(set(current.parts["model_id"]) - COLLECTIVE),
+        teams=len(set(current.parts["team"]) - COLLECTIVE) or None,
         prompt_tokens=totals.prompt_tokens,
         completion_tokens=totals.completion_tokens,
         tokens_per_selection=totals.tokens_per_selection,
@@ -90,7 +90,11 @@ def group_usage(current: RollupSlice, before: Before) -> Groups:
     noise = noise_of(current, before, list(groups))
     overall = (total(current.parts).count, total(before.same_weekdays.parts).count)
     comparisons = max(1, sum(group.together >= VOLUME_MINIMUM_SAMPLE for group in groups.values()))
-    changes = {key: _group_usage(key, group, overall, noise, comparisons) for key, group in groups.items()}
+    # What is counted with others on one side may be named on the other.
+    unnamed = {dimension: _unnamed(groups, dimension) for dimension in DIMENSIONS}
+    changes = {
+        key: _group_usage(key, group, overall, noise, comparisons, unnamed[key[0]]) for key, group in groups.items()
+    }
     shown = sorted((item for item in changes.items() if item[1].count), key=lambda item: (-item[1].count, item[1].name))
     models, complexities, teams = (tuple(it for key, it in shown if key[0] == name) for name in DIMENSIONS)
     return Groups(
@@ -130,9 +134,19 @@ def _groups(current: RollupSlice, before: Before) -> dict[Key, _Group]:
     return found
 
 
-def _group_usage(key: Key, group: _Group, overall: tuple[int, int], noise: Noise, comparisons: int) -> GroupUsage:
+def _unnamed(groups: Mapping[Key, _Group], dimension: Dimension) -> int:
+    """The larger number of selections, of both sides, that are counted together under OTHERS."""
+    others = groups.get((dimension, OTHERS[DIMENSIONS[dimension]]))
+    return 0 if others is None else max(others.now.count, others.before)
+
+
+def _group_usage(  # noqa: PLR0917 - two sides, and what they are judged by
+    key: Key, group: _Group, overall: tuple[int, int], noise: Noise, comparisons: int, unnamed: int
+) -> GroupUsage:
     count, earlier = group.now.count, group.before
     change, reason = noise.change(key, count, earlier, comparisons=comparisons)
+    if abs(count - earlier) <= unnamed:
+        change, reason = None, "as many selections or more are counted together with others'"
     return GroupUsage(
         name=group_name(*key),
         count=count,
@@ -172,9 +186,7 @@ def _movers(changes: _GroupChanges) -> tuple[Mover, ...]:
     moved = [
         Mover(dimension=dimension, **{name: getattr(group, name) for name in VolumeChange.model_fields})
         for (dimension, value), group in changes.items()
-        if group.direction in (Direction.MORE, Direction.LESS)
-        and value not in (UNKNOWN, OTHER_TEAMS)
-        and values[dimension] > 1
+        if group.direction in (Direction.MORE, Direction.LESS) and value not in COLLECTIVE and values[dimension] > 1
     ]
     moved.sort(key=lambda mover: (-abs(mover.count - mover.before), mover.dimension, mover.name))
     return tuple(moved[:LARGEST_MOVERS])
@@ -184,7 +196,10 @@ def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[
     """Models that served nothing on any known day before."""
     if before.known_days < LEAST_DAYS_BEFORE:
         return ()
-    seen = {*before.weeks.parts["model_id"], *before.same_weekdays.parts["model_id"], UNKNOWN}
+    seen = {*before.weeks.parts["model_id"], *before.same_weekdays.parts["model_id"]}
+    if OTHER_MODELS in seen:
+        # Each model may be among those that were counted together.
+        return ()
     first = dict(current.parts.group_by("model_id").agg(pl.col("bucket").min()).iter_rows())
     return tuple(
         NewModel(
@@ -194,18 +209,22 @@ def _new(changes: _GroupChanges, current: RollupSlice, before: Before) -> tuple[
             since=max(first[value], current.period.start),
         )
         for (dimension, value), group in changes.items()
-        if dimension == "model" and value not in seen and group.count >= VOLUME_MINIMUM_SAMPLE
+        if dimension == "model" and value not in seen | COLLECTIVE and group.count >= VOLUME_MINIMUM_SAMPLE
     )
 
 
 def _vanished(changes: _GroupChanges, before: Before) -> tuple[VanishedModel, ...]:
     """Models that served nothing, if that is statistically significant."""
+    others = changes.get(("model", OTHER_MODELS))
+    if others is not None and others.count:
+        # Each model may be among those that are counted together.
+        return ()
     sides = pl.concat([before.weeks.parts, before.same_weekdays.parts])
     last = dict(sides.group_by("model_id").agg(pl.col("bucket").max()).iter_rows())
     return tuple(
         VanishedModel(model_id=value, before=group.before, share_before=group.share_before or 0.0, last=last[value])
         for (dimension, value), group in changes.items()
-        if dimension == "model" and value != UNKNOWN and not group.count and group.direction is Direction.LESS
+        if dimension == "model" and value not in COLLECTIVE and not group.count and group.direction is Direction.LESS
     )
 
 

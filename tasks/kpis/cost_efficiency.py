@@ -18,7 +18,7 @@ import polars as pl
 
 from models.documents import CONFIDENCE, Coverage, Interval, OptimizationSavings, Savings, SavingsByClass
 from models.kpis import KpiName
-from models.schema import UNKNOWN
+from models.schema import COLLECTIVE, OTHER_COMPLEXITIES, UNKNOWN
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.rollups.totals import Totals, percentiles_by, totals_by
 from tasks.statistics.intervals import added, around, less, share_interval, shifted, standard_deviation, z
@@ -115,6 +115,8 @@ def cheapest_adequate(rollups: pl.DataFrame, limits: PerformanceMetrics) -> dict
     quantiles = percentiles_by(rollups, "complexity", "model_id")
     found: dict[str, Candidate] = {}
     for (complexity, model_id), totals in totals_by(rollups, "complexity", "model_id").items():
+        if model_id in COLLECTIVE or complexity == OTHER_COMPLEXITIES:
+            continue
         candidate = _candidate(model_id, totals, quantiles[complexity, model_id]["p95"], limits)
         if candidate and (complexity not in found or candidate.cost_usd < found[complexity].cost_usd):
             found[complexity] = candidate

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from models.documents import CONFIDENCE, Baseline, Baselines, Interval
+from models.schema import OTHER_COMPLEXITIES, OTHER_MODELS
 from tasks.kpis.cost_efficiency import EFFICIENCY_MINIMUM_SAMPLE, uncached
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import around, share_interval, standard_deviation, z
@@ -48,7 +49,9 @@ def baselines(rollups: pl.DataFrame, split: Split = OBSERVATIONAL, *, level: flo
     """The router, everything sent to the cheapest model, and models shuffled at the router's cost."""
     totals = total(rollups)
     cells = {(key[0], key[1]): cell for key, cell in totals_by(rollups, "complexity", "model_id").items()}
-    grid, router = _grid(cells, totals.count), _router(totals, level)
+    # Selections of models or classes that are counted together cannot be given to another model.
+    single = {key: cell for key, cell in cells.items() if key[0] != OTHER_COMPLEXITIES and key[1] != OTHER_MODELS}
+    grid, router = _grid(single, totals.count), _router(totals, level)
     shuffled, gained = _shuffled(grid, router, level)
     classes = {name for (name, _), cell in cells.items() if uncached(cell)[0]}
     return Baselines(

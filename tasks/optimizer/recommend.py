@@ -28,6 +28,7 @@ from models.documents import (
     Recommendation,
     SlowResponse,
 )
+from models.schema import OTHER_MODELS
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
 from tasks.bottlenecks.detect import SLOW_SHARE
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
@@ -269,7 +270,7 @@ def _cheaper_model(
     savings = {
         model_id: _saving(totals, candidate, basis.level)
         for (name, model_id), totals in cells.items()
-        if name == complexity and model_id != candidate.model_id
+        if name == complexity and model_id not in (candidate.model_id, OTHER_MODELS)
     }
     sure = {model_id: interval for model_id, interval in savings.items() if (interval.low or 0.0) > 0}
     if not sure:

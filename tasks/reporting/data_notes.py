@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from models.period import Period
-from models.schema import OTHER_TEAMS
+from models.schema import OTHERS
 from tasks.comparison.periods import known_end
+from tasks.rollups.aggregate import MOST_NAMES
 from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import COVERED, Totals
 
 _SHOWN_KINDS = 3
+
+_NAMED = {"model_id": "models", "complexity": "complexity classes", "team": "teams"}
 
 _COLUMN_WORDS = {
     "response_time": "response time",
@@ -43,8 +46,12 @@ def data_notes(current: RollupSlice, measured: Totals, now: datetime) -> tuple[s
         notes.append(f"Not recorded in this period: {', '.join(missing)}.")
     if current.last_selection_at is not None and current.last_selection_at < current.period.end:
         notes.append(f"The newest selection known is of {_stamp(current.last_selection_at, current.period)}.")
-    if OTHER_TEAMS in current.parts["team"]:
-        notes.append(f"In busy hours the smallest teams are counted together as {OTHER_TEAMS}.")
+    notes += (
+        f"There are more than {MOST_NAMES[column]:,} {_NAMED[column]}: the smallest are counted together as {others}. "
+        "Totals include them."
+        for column, others in OTHERS.items()
+        if others in current.parts[column]
+    )
     return (*notes, *_on_sources(current))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from models.period import Level, floor_to
-from models.schema import OTHER_TEAMS, UNKNOWN
+from models.schema import OTHERS, UNKNOWN
 from tasks.rollups.histogram import add_histograms, bin_index, pack
 
 ROLLUP_KEYS = ("bucket", "model_id", "complexity", "team")
@@ -26,8 +26,8 @@ ROLLUP_SUMS = (
 
 ROLLUP_COLUMNS = (*ROLLUP_KEYS, *ROLLUP_SUMS, "latency_histogram")
 
-LARGEST_TEAM_COUNT = 1_000
-"""Teams kept by name in one bucket; the smallest beyond it are merged into OTHER_TEAMS."""
+MOST_NAMES = {"model_id": 500, "complexity": 100, "team": 1_000}
+"""Values of a column kept by name in one bucket; the smallest beyond it are merged into the column's OTHERS."""
 
 INSTANT = pl.Datetime("us", "UTC")
 
@@ -64,10 +64,10 @@ def roll_up(
     days = merge(hours.with_columns(bucket=start_of(hours["bucket"], Level.DAY, zone)))
     weeks = merge(days.with_columns(bucket=start_of(days["bucket"], Level.WEEK, zone)))
     return {
-        Level.MINUTE: _add_up(by_minute, target_ms),
-        Level.HOUR: limit_teams(hours),
-        Level.DAY: limit_teams(days),
-        Level.WEEK: limit_teams(weeks),
+        Level.MINUTE: limit_names(_add_up(by_minute, target_ms)),
+        Level.HOUR: limit_names(hours),
+        Level.DAY: limit_names(days),
+        Level.WEEK: limit_names(weeks),
     }
 
 
@@ -78,19 +78,37 @@ def merge(rollups: pl.DataFrame, keys: Sequence[str] = ROLLUP_KEYS) -> pl.DataFr
     return sums.with_columns(latency_histogram=histograms).select(*keys, *ROLLUP_SUMS, "latency_histogram")
 
 
-def limit_teams(rollups: pl.DataFrame, largest: int = LARGEST_TEAM_COUNT) -> pl.DataFrame:
-    """The same rollups with at most `largest` named teams a bucket, the rest merged into OTHER_TEAMS."""
-    named = rollups.filter(~pl.col("team").is_in([UNKNOWN, OTHER_TEAMS]))
-    sizes = named.group_by("bucket", "team").agg(pl.col("count").sum())
-    crowded = sizes.filter(pl.len().over("bucket") > largest)
-    if crowded.is_empty():
-        return rollups
-    order = pl.struct(-pl.col("count"), pl.col("team")).rank("ordinal").over("bucket")
-    small = crowded.filter(order > largest).select("bucket", "team", is_small=True)
-    renamed = rollups.join(small, on=["bucket", "team"], how="left").with_columns(
-        team=pl.when(pl.col("is_small")).then(pl.lit(OTHER_TEAMS)).otherwise("team")
+def limit_names(
+    rollups: pl.DataFrame, most: Mapping[str, int] = MOST_NAMES, *, over: Sequence[str] = ("bucket",)
+) -> pl.DataFrame:
+    """The same rollups with at most so many named models, complexities and teams a bucket, the rest merged into OTHERS.
+
+    Every sum stays. The largest by count stay named, equal ones by name: the same rows always give the same names.
+    With `over` () they are the largest of all buckets together.
+    """
+    for column, largest in most.items():
+        # Without a bucket as a key the ranks are over all.
+        keys = [pl.col(name) for name in over] or [pl.lit(0)]
+        named = rollups.filter(~pl.col(column).is_in([UNKNOWN, OTHERS[column]]))
+        sizes = named.group_by(*over, column).agg(pl.col("count").sum())
+        crowded = sizes.filter(pl.len().over(keys) > largest)
+        if crowded.is_empty():
+            continue
+        order = pl.struct(-pl.col("count"), pl.col(column)).rank("ordinal").over(keys)
+        small = crowded.filter(order > largest).select(*over, column, is_small=True)
+        renamed = rollups.join(small, on=[*over, column], how="left").with_columns(
+            pl.when(pl.col("is_small")).then(pl.lit(OTHERS[column])).otherwise(column).alias(column)
+        )
+        rollups = merge(renamed)
+    return rollups
+
+
+def rename_others(rollups: pl.DataFrame, named: Mapping[str, Collection[str]]) -> pl.DataFrame:
+    """The same rows, with a column's OTHERS in the place of values that are not among the names."""
+    return rollups.with_columns(
+        pl.when(pl.col(column).is_in(list(names))).then(column).otherwise(pl.lit(OTHERS[column])).alias(column)
+        for column, names in named.items()
     )
-    return merge(renamed)
 
 
 def hour_of(timestamp: str, zone: str) -> pl.Expr:

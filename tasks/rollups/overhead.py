@@ -10,6 +10,9 @@ from models.period import Period
 from models.schema import OVERHEAD, PULL_STATE
 from routewatch.selection import SELECTION
 
+MOST_KINDS = 100
+OTHER_KINDS = "(other kinds)"
+
 
 @dataclass(frozen=True)
 class OverheadCost:
@@ -33,7 +36,7 @@ NO_IMPUTATION = Imputation()
 
 
 def overhead_costs(connection: Connection, period: Period) -> tuple[OverheadCost, ...]:
-    """The router overhead of a period, the most expensive kind first."""
+    """The router overhead of a period, the most expensive kind first; the rest beyond MOST_KINDS as one of its own."""
     cost = func.coalesce(func.sum(OVERHEAD.c.cost_usd), 0.0)
     query = (
         select(OVERHEAD.c.kind, func.count(), func.count(OVERHEAD.c.cost_usd), cost)
@@ -41,7 +44,15 @@ def overhead_costs(connection: Connection, period: Period) -> tuple[OverheadCost
         .group_by(OVERHEAD.c.kind)
         .order_by(cost.desc(), OVERHEAD.c.kind)
     )
-    return tuple(OverheadCost(*row) for row in connection.execute(query))
+    # One by one: kinds are whatever a router writes.
+    found: list[OverheadCost] = []
+    rest = OverheadCost(OTHER_KINDS, 0, 0, 0.0)
+    for kind, count, priced, usd in connection.execute(query):
+        if len(found) < MOST_KINDS and kind != OTHER_KINDS:
+            found.append(OverheadCost(kind, count, priced, usd))
+        else:
+            rest = OverheadCost(OTHER_KINDS, rest.count + count, rest.priced + priced, rest.cost_usd + usd)
+    return (*found, rest) if rest.count else tuple(found)
 
 
 def find_imputation(connection: Connection, period: Period) -> Imputation:

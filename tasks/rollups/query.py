@@ -14,9 +14,9 @@ from models.documents import Filters
 from models.period import Level, Period, floor_to, next_start
 from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
 from tasks.rollups.aggregate import empty as no_rollups
-from tasks.rollups.aggregate import hour_of, merge
+from tasks.rollups.aggregate import hour_of, limit_names, merge, rename_others
 from tasks.rollups.overhead import NO_IMPUTATION, Imputation, OverheadCost, find_imputation, overhead_costs
-from tasks.rollups.store import aggregate_rollups, hour_totals, read_rollups
+from tasks.rollups.store import aggregate_rollups, crowded_names, hour_totals, read_rollups
 
 UNCLASSIFIED = "unclassified"
 """The name that users give for the complexity class of selections without one."""
@@ -26,7 +26,8 @@ UNCLASSIFIED = "unclassified"
 class RollupSlice:
     """The rollups of a period, with COLUMNS of tasks.rollups.aggregate.
 
-    `parts` are by model, complexity and team, in days and the hours around them. `hours` are by hour of the zone's
+    `parts` are by model, complexity and team, in days and the hours around them; the smallest ones beyond MOST_NAMES
+    of tasks.rollups.aggregate are merged into models.schema.OTHERS. `hours` are by hour of the zone's
     clock, over all models, complexities and teams if the query has no filter. At an edge that is not a whole hour, both
     hold only the minutes inside the period (their team is unknown). `minutes` is filled for periods of up to two hours.
     `period` is the covered period: the requested one, rounded outward where no finer rollups are kept.
@@ -65,7 +66,8 @@ def query_rollups_in(connection: Connection, requested: Period, filters: Filters
         requested_period=requested,
         period=period,
         filters=filters,
-        parts=pl.concat([_parts(connection, period, filters, by_day=by_day), edges]),
+        # Each bucket has few names, but each may have others.
+        parts=limit_names(pl.concat([_parts(connection, period, filters, by_day=by_day), edges]), over=()),
         hours=pl.concat([_hours(connection, period, filters), edges]),
         minutes=_minutes(connection, period, filters),
         last_selection_at=state.last_selection_at if state else None,
@@ -81,11 +83,11 @@ def hours_by(
 ) -> pl.DataFrame:
     """Query the slice again by the hour, summed by `keys` in the database: `columns` of SUMS, no histograms."""
     period, filters = rollup_slice.period, rollup_slice.filters
-    whole_hours = aggregate_rollups(
-        connection, _filtered(Level.HOUR, _between(*_whole_buckets(Level.HOUR, period)), filters), keys, columns
-    )
-    edges = _edges(connection, period, filters).group_by("bucket", *keys).agg(pl.col(columns).sum())
-    return pl.concat([whole_hours, edges])
+    named = crowded_names(rollup_slice.parts)
+    where = _filtered(Level.HOUR, _between(*_whole_buckets(Level.HOUR, period)), filters)
+    whole_hours = aggregate_rollups(connection, where, keys, columns, named=named)
+    edges = rename_others(_edges(connection, period, filters), named)
+    return pl.concat([whole_hours, edges.group_by("bucket", *keys).agg(pl.col(columns).sum())])
 
 
 def hours_before(
@@ -117,10 +119,12 @@ def these_hours(
     first, last = _whole_buckets(Level.HOUR, rollup_slice.period)
     begins = floor_to(Level.HOUR, rollup_slice.period.start, rollup_slice.period.zone)
     is_edge = (pl.col("bucket") >= begins) & ~pl.col("bucket").is_between(first, last, closed="left")
-    edges = rollup_slice.hours.filter(is_edge, pl.col("bucket").is_in(buckets)).select("bucket", *keys, *columns)
+    named = crowded_names(rollup_slice.parts)
+    edges = rename_others(rollup_slice.hours.filter(is_edge, pl.col("bucket").is_in(buckets)), named)
+    edges = edges.group_by("bucket", *keys).agg(pl.col(columns).sum())
     others = [bucket for bucket in buckets if bucket not in set(edges["bucket"])]
     conditions = _filtered(Level.HOUR, ROLLUP.c.bucket.in_(others), rollup_slice.filters)
-    return pl.concat([aggregate_rollups(connection, conditions, keys, columns), edges])
+    return pl.concat([aggregate_rollups(connection, conditions, keys, columns, named=named), edges])
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, Text, and_, delete, func, select, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    select,
+    type_coerce,
+)
 from sqlalchemy import cast as sql_cast
 
 from models.period import Level
-from models.schema import HOUR_TOTAL, ROLLUP, UNKNOWN
-from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, limit_teams, merge, rollup_schema
+from models.schema import HOUR_TOTAL, OTHERS, ROLLUP, UNKNOWN
+from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, limit_names, merge, rollup_schema
+
+NO_NAMES: Mapping[str, Collection[str]] = MappingProxyType({})
 
 _NAMES = ("level", *ROLLUP_COLUMNS)
 _STORED_COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
@@ -34,19 +49,29 @@ def read_rollups(connection: Connection, where: ColumnElement[bool]) -> pl.DataF
 
 
 def aggregate_rollups(
-    connection: Connection, where: ColumnElement[bool], keys: Sequence[str], columns: Sequence[str]
+    connection: Connection,
+    where: ColumnElement[bool],
+    keys: Sequence[str],
+    columns: Sequence[str],
+    *,
+    named: Mapping[str, Collection[str]] = NO_NAMES,
 ) -> pl.DataFrame:
-    """Sum rollups by bucket and `keys` in the database: the given `columns` of SUMS, no histograms."""
+    """Sum rollups by bucket and `keys` in the database: the given `columns` of SUMS, no histograms.
+
+    Of the columns in `named`, other values than those are summed up as the column's OTHERS.
+    """
     schema = rollup_schema()
     sums = [_sum(name, is_integer=schema[name].is_integer()) for name in columns]
-    groups = [ROLLUP.c.bucket, *(ROLLUP.c[name] for name in keys)]
-    query = select(_bucket(connection), *groups[1:], *sums).where(where).group_by(*groups)
+    values = [_named(name, named[name]) if name in named else ROLLUP.c[name] for name in keys]
+    # By the label, as a database cannot tell that two expressions with parameters are the same.
+    groups = [f"named_{name}" if name in named else ROLLUP.c[name] for name in keys]
+    query = select(_bucket(connection), *values, *sums).where(where).group_by(ROLLUP.c.bucket, *groups)
     return _rows(connection, query, ("bucket", *keys, *columns))
 
 
 def add_rollups(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
     """Add rollups to those stored under the same keys; the caller holds the checkpoint locked."""
-    _merge_into(connection, level.value, fresh, limited=level is not Level.MINUTE)
+    _merge_into(connection, level.value, fresh, limited=True)
     if level is Level.HOUR:
         _merge_into(connection, HOUR_TOTAL, _totals_of(fresh), limited=False)
 
@@ -54,7 +79,7 @@ def add_rollups(connection: Connection, level: Level, fresh: pl.DataFrame) -> No
 def replace(connection: Connection, level: Level, span: tuple[datetime, datetime], fresh: pl.DataFrame) -> None:
     """Replace all stored rollups of [start, end)."""
     remove_rollups(connection, level, *span)
-    insert_rollups(connection, level, fresh if level is Level.MINUTE else limit_teams(fresh))
+    insert_rollups(connection, level, limit_names(fresh))
 
 
 def remove_rollups(connection: Connection, level: Level, start: datetime, end: datetime) -> int:
@@ -71,7 +96,19 @@ def insert_rollups(connection: Connection, level: Level, rollups: pl.DataFrame) 
         _insert(connection, HOUR_TOTAL, _totals_of(rollups))
 
 
+def crowded_names(rollups: pl.DataFrame) -> dict[str, frozenset[str]]:
+    """The values that are named in the columns of rollups whose smallest values are merged into OTHERS."""
+    values = {column: frozenset(rollups[column].unique()) for column in OTHERS}
+    return {column: names for column, names in values.items() if OTHERS[column] in names}
+
+
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _named(column: str, names: Collection[str]) -> ColumnElement[str]:
+    """A column of the rollups, with its OTHERS in the place of what is not among the names."""
+    found: ColumnElement[str] = ROLLUP.c[column]
+    return case((found.in_(sorted(names)), found), else_=OTHERS[column]).label(f"named_{column}")
 
 
 def _bucket(connection: Connection) -> ColumnElement[Any]:
@@ -117,7 +154,7 @@ def _merge_into(connection: Connection, level: str, fresh: pl.DataFrame, *, limi
     for bucket in known["bucket"].unique().to_list():
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == level, ROLLUP.c.bucket == bucket))
     merged = merge(pl.concat([known, fresh])) if known.height else fresh
-    _insert(connection, level, limit_teams(merged) if limited else merged)
+    _insert(connection, level, limit_names(merged) if limited else merged)
 
 
 def _insert(connection: Connection, level: str, rollups: pl.DataFrame) -> None:

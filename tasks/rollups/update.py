@@ -25,7 +25,7 @@ from models.errors import RollupsBusy
 from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
 from models.schema import ROLLUP, ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
-from tasks.rollups.aggregate import INSTANT, limit_teams, merge, roll_up, start_of
+from tasks.rollups.aggregate import INSTANT, limit_names, merge, roll_up, start_of
 from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, lock_checkpoint, read_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
 from tasks.rollups.selection_reader import scan_ids
@@ -243,8 +243,8 @@ def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zo
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket == day))
     connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.WEEK.value))
     if fresh.rows:
-        insert_rollups(connection, Level.MINUTE, fresh.at(Level.MINUTE))
-        insert_rollups(connection, Level.HOUR, limit_teams(fresh.at(Level.HOUR)))
+        insert_rollups(connection, Level.MINUTE, limit_names(fresh.at(Level.MINUTE)))
+        insert_rollups(connection, Level.HOUR, limit_names(fresh.at(Level.HOUR)))
     hours = read_rollups(connection, between(Level.HOUR, EARLIEST, LATEST))
     is_of_replaced = start_of(hours["bucket"], Level.DAY, before.zone).is_in(replaced.implode())
     add_rollups(

@@ -15,7 +15,7 @@ from statistics import NormalDist
 import numpy as np
 import polars as pl
 
-from models.schema import UNKNOWN
+from models.schema import OTHER_MODELS, UNKNOWN
 from models.settings import Optimizer
 
 SPLIT_KEYS = ("model_id", "complexity", "team")
@@ -109,7 +109,7 @@ def _compared(complexity: str, rollups: pl.DataFrame) -> Iterator[_Compared]:
         day=pl.col("bucket").dt.date(), hour=pl.col("bucket").dt.hour()
     )
     counts = own.group_by("model_id").agg(pl.col("count").sum()).filter(pl.col("count") >= SPLIT_MINIMUM_SAMPLE)
-    models = sorted(counts["model_id"])
+    models = sorted(set(counts["model_id"]) - {OTHER_MODELS})
     if len(models) < 2:  # noqa: PLR2004 - nothing to compare with
         return
     known = own.filter(pl.col("model_id").is_in(models))

@@ -1,19 +1,32 @@
 """Decode OTLP, OpenTelemetry's messages, from protobuf or JSON, span by span.
 
-A body may hold millions of spans of only two bytes each, and grow a hundredfold in memory: protobuf is decoded one
-span at a time, and the spans of JSON are counted before decoding.
+A body may hold millions of messages of only two bytes each, and grow a hundredfold in memory: all that is in it counts
+against a budget before it is built, and only what is read of a span is built (tasks.sources.otel.wire).
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any
 
 import orjson
+
+from tasks.ingestion.json_parts import has_more_json_parts
+from tasks.sources.otel.wire import (
+    BYTES,
+    LOG_RECORD,
+    RESOURCE,
+    SPAN,
+    DecodingBudget,
+    Layout,
+    TooLarge,
+    cut_down,
+    fields,
+)
 
 Group = tuple[Any, Iterable[Any]]
 """A resource with its spans or log records, as messages."""
@@ -26,73 +39,82 @@ class Signal(Enum):
     LOGS = ("resourceLogs", "scopeLogs", "logRecords")
 
 
-class TooLarge(ValueError):
-    """More spans or log records than are accepted at once, or one that is too large."""
-
-
 LARGEST_ITEM = 8 * 1024 * 1024
+MOST_JSON_PARTS = 1_000_000
+"""Objects, lists and values in a body of JSON, all of which are built before any can be left out."""
 
 
-def from_protobuf(signal: Signal, body: bytes, most: int | None = None) -> Iterator[Group]:
-    """Decode an ExportTraceServiceRequest or ExportLogsServiceRequest. Raises ValueError and TooLarge midway."""
+def from_protobuf(
+    signal: Signal, body: bytes, wants: Callable[[str], bool], budget: DecodingBudget | None = None
+) -> Iterator[Group]:
+    """Decode an ExportTraceServiceRequest or ExportLogsServiceRequest, span by span, without unused attributes.
+
+    Raises ValueError, TooLarge and TooSlow midway, and Abandoned as the budget says.
+    """
     from google.protobuf.message import DecodeError  # noqa: PLC0415
 
-    resource_of, item_of = _types(signal)
-    count = 0
+    budget = budget or DecodingBudget()
+    resource_of, item_of, layout = _types(signal)
 
-    def items(of_resource: memoryview) -> Iterator[Any]:
-        nonlocal count
-        for of_scope in _payloads(of_resource, _INNER):
-            for item in _payloads(of_scope, _INNER):
-                count += 1
-                _check(count, most)
-                if len(item) > LARGEST_ITEM:
+    def items(scopes: list[tuple[int, int, int]]) -> Iterator[Any]:
+        for _, *scope in scopes:
+            for _, start, end in _messages(body, (scope[0], scope[1]), {_INNER: _ITEMS}, budget):
+                if end - start > LARGEST_ITEM:
                     raise TooLarge(f"has a span or log record of more than {LARGEST_ITEM} bytes")
-                yield _parsed(item_of, item)
+                budget.begin()
+                yield _parsed(item_of, cut_down(body, start, end, layout, wants, budget))
 
     try:
-        for of_resource in _payloads(memoryview(body), _OUTER):
-            resources = [_parsed(resource_of, it) for it in _payloads(of_resource, _OUTER)]
-            yield (resources[-1] if resources else resource_of()), items(of_resource)
+        for _, *of_resource in _messages(body, (0, len(body)), {_OUTER: "resources"}, budget):
+            parts = _messages(body, (of_resource[0], of_resource[1]), _OF_RESOURCE, budget)
+            resource = resource_of()
+            for number, start, end in parts:
+                if number == _OUTER:
+                    budget.begin()
+                    resource = _parsed(resource_of, cut_down(body, start, end, RESOURCE, wants, budget))
+            yield resource, items([part for part in parts if part[0] == _INNER])
     except DecodeError:
         raise ValueError("is not an OTLP message in protobuf") from None
 
 
-def from_json(signal: Signal, body: bytes, wants: Callable[[str], bool], most: int | None = None) -> Iterator[Group]:
-    """Decode JSON, whose ids are in hex, unlike in protobuf's usual JSON. Raises ValueError and TooLarge.
+def from_json(
+    signal: Signal, body: bytes, wants: Callable[[str], bool], budget: DecodingBudget | None = None
+) -> Iterator[Group]:
+    """Decode JSON, whose ids are in hex, unlike in protobuf's usual JSON. Raises ValueError, TooLarge and TooSlow.
 
     Skips unused attributes: prompts and answers make up most of a body.
     """
+    if budget is not None and has_more_json_parts(body, MOST_JSON_PARTS, budget.check):
+        raise TooLarge(f"has more than {MOST_JSON_PARTS} objects, lists and values")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:
         raise ValueError("is not valid JSON") from None
-    return from_object(signal, content, wants, most)
+    return from_object(signal, content, wants, budget)
 
 
-def from_object(signal: Signal, content: Any, wants: Callable[[str], bool], most: int | None = None) -> Iterator[Group]:
-    """Decode parsed JSON, modifying it in place. Raises ValueError and TooLarge."""
-    from google.protobuf.json_format import ParseDict, ParseError  # noqa: PLC0415
-
+def from_object(
+    signal: Signal, content: Any, wants: Callable[[str], bool], budget: DecodingBudget | None = None
+) -> Iterator[Group]:
+    """Decode parsed JSON, modifying it in place. Raises ValueError and TooLarge, and TooSlow midway."""
     if not isinstance(content, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - the body is wrong, not the call
-    count = 0
+    budget = budget or DecodingBudget()
     kept = _kept(content, (signal.value[0],))
     for of_resource in _each(kept, signal.value[0], ("resource", signal.value[1])):
+        budget.count("resources")
         _only(of_resource, "resource", ("attributes",), wants)
         for of_scope in _each(of_resource, signal.value[1], (signal.value[2],)):
+            budget.count("scopes")
             for item in _each(of_scope, signal.value[2], _ITEM):
-                count += 1
-                _check(count, most)
-                _finish(item, wants)
+                budget.count(_ITEMS)
+                budget.check()
+                read = _finish(item, wants)
                 for name in ("links", "events"):
                     for part in _each(item, name, _PART):
-                        _finish(part, wants)
-    try:
-        request = ParseDict(kept, _request(signal), ignore_unknown_fields=True)
-    except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"is not an OTLP message in JSON: {str(error)[:_SHOWN]}") from None
-    return _groups(signal, request)
+                        read += 1 + _finish(part, wants)
+                _check_item(read)
+    return _groups(signal, kept, budget)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -108,82 +130,82 @@ _ITEM = (
 _OUTER, _INNER = 1, 2
 """Field numbers: of a request, of the resource in its parts, of these parts and of their parts."""
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_SIZES = {_FIXED64: 8, _FIXED32: 4}
-_BITS, _MORE, _LONGEST_VARINT = 7, 0x80, 10
+_ITEMS = "spans or log records"
+_OF_RESOURCE = {_OUTER: "descriptions of resources", _INNER: "scopes"}
+
+_SCALARS = frozenset(
+    ("stringValue", "boolValue", "intValue", "doubleValue", "string_value", "bool_value", "int_value", "double_value")
+)
+_MOST_OF_ITEM = 10_000
+"""Attributes, links and events of one resource, span or log record that are read: they are built without a break."""
 
 
-def _types(signal: Signal) -> tuple[Any, Any]:
+def _types(signal: Signal) -> tuple[Any, Any, Layout]:
+    """Classes of resources and items, and what is read of an item."""
     from opentelemetry.proto.resource.v1.resource_pb2 import Resource  # noqa: PLC0415
 
     if signal is Signal.TRACES:
         from opentelemetry.proto.trace.v1.trace_pb2 import Span  # noqa: PLC0415
 
-        return Resource, Span
+        return Resource, Span, SPAN
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord  # noqa: PLC0415
 
-    return Resource, LogRecord
+    return Resource, LogRecord, LOG_RECORD
 
 
-def _request(signal: Signal) -> Any:
-    if signal is Signal.TRACES:
-        from opentelemetry.proto.trace.v1.trace_pb2 import TracesData  # noqa: PLC0415
+def _messages(
+    body: bytes, within: tuple[int, int], kinds: Mapping[int, str], budget: DecodingBudget
+) -> list[tuple[int, int, int]]:
+    """The messages in the fields of these numbers, all counted: number, start and end of each.
 
-        return TracesData()
-    from opentelemetry.proto.logs.v1.logs_pb2 import LogsData  # noqa: PLC0415
-
-    return LogsData()
-
-
-def _groups(signal: Signal, request: Any) -> Iterator[Group]:
-    if signal is Signal.TRACES:
-        for of_resource in request.resource_spans:
-            yield of_resource.resource, (it for of_scope in of_resource.scope_spans for it in of_scope.spans)
-    else:
-        for of_resource in request.resource_logs:
-            yield of_resource.resource, (it for of_scope in of_resource.scope_logs for it in of_scope.log_records)
+    Raises ValueError if there is no message, and TooLarge.
+    """
+    found = []
+    budget.begin()
+    for number, kind, _, value, end in fields(body, *within, budget):
+        if number in kinds and kind == BYTES:
+            budget.count(kinds[number])
+            found.append((number, value, end))
+    return found
 
 
-def _check(count: int, most: int | None) -> None:
-    if most is not None and count > most:
-        raise TooLarge(f"has more than {most} spans or log records")
-
-
-def _parsed(kind: Any, payload: memoryview) -> Any:
+def _parsed(kind: Any, payload: bytes) -> Any:
     message = kind()
-    message.ParseFromString(bytes(payload))
+    message.ParseFromString(payload)
     return message
 
 
-def _payloads(message: memoryview, field: int) -> Iterator[memoryview]:
-    """The submessages in the fields of this number. Raises ValueError if the message is invalid."""
-    position, end = 0, len(message)
-    while position < end:
-        tag, position = _number(message, position)
-        kind = tag & 7
-        if kind == _BYTES:
-            length, position = _number(message, position)
-            if length > end - position:
-                raise ValueError("is no OTLP message in protobuf: it breaks off")
-            if tag >> 3 == field:
-                yield message[position : position + length]
-            position += length
-        elif kind == _VARINT:
-            _, position = _number(message, position)
-        elif kind in _SIZES and position + _SIZES[kind] <= end:
-            position += _SIZES[kind]
-        else:
-            raise ValueError("is not an OTLP message in protobuf")
+def _groups(signal: Signal, kept: Any, budget: DecodingBudget) -> Iterator[Group]:
+    outer, inner, _ = signal.value
+    resource_of, item_of, _layout = _types(signal)
+    for of_resource in _listed(kept, outer):
+        scopes = _listed(of_resource, inner)
+        resource = _built(resource_of, of_resource.get("resource") or {})
+        yield resource, _items(signal, scopes, item_of, budget)
 
 
-def _number(message: memoryview, position: int) -> tuple[int, int]:
-    """Decode a varint; also return the position after it."""
-    value = 0
-    for index, byte in enumerate(message[position : position + _LONGEST_VARINT]):
-        value |= (byte & ~_MORE) << (_BITS * index)
-        if not byte & _MORE:
-            return value, position + index + 1
-    raise ValueError("is no OTLP message in protobuf")
+def _items(signal: Signal, scopes: list[Any], item_of: Any, budget: DecodingBudget) -> Iterator[Any]:
+    for of_scope in scopes:
+        for item in _listed(of_scope, signal.value[2]):
+            budget.check()
+            yield _built(item_of, item)
+
+
+def _listed(message: Any, name: str) -> list[Any]:
+    """A repeated field. Raises ValueError if the message is none, or the field no list."""
+    found = message.get(name, []) if isinstance(message, dict) else None
+    if not isinstance(found, list):
+        raise ValueError(f"is not an OTLP message in JSON: {name} is not a list, or not in an object")  # noqa: TRY004
+    return found
+
+
+def _built(kind: Any, content: Any) -> Any:
+    from google.protobuf.json_format import ParseDict, ParseError  # noqa: PLC0415
+
+    try:
+        return ParseDict(content, kind(), ignore_unknown_fields=True)
+    except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"is not an OTLP message in JSON: {str(error)[:_SHOWN]}") from None
 
 
 def _each(message: Any, name: str, fields: Iterable[str]) -> Iterator[Any]:
@@ -209,21 +231,36 @@ def _snake(name: str) -> str:
 def _only(message: Any, name: str, fields: Iterable[str], wants: Callable[[str], bool]) -> None:
     if isinstance(message, dict) and name in message:
         message[name] = _kept(message[name], fields)
-        _finish(message[name], wants)
+        _check_item(_finish(message[name], wants))
 
 
-def _finish(message: Any, wants: Callable[[str], bool]) -> None:
-    """Keep the requested attributes, and encode the ids in base64, as the parser expects.
+def _check_item(parts: int) -> None:
+    if parts > _MOST_OF_ITEM:
+        raise TooLarge(f"has an item of more than {_MOST_OF_ITEM} attributes, links and events")
+
+
+def _finish(message: Any, wants: Callable[[str], bool]) -> int:
+    """Keep the requested attributes and return how many; encode the ids in base64, as the parser expects.
 
     An id that is neither hex nor base64 of the right length becomes empty.
     """
     if not isinstance(message, dict):
-        return
+        return 0
+    kept = []
     if isinstance(pairs := message.get("attributes"), list):
-        message["attributes"] = [pair for pair in pairs if isinstance(pair, dict) and wants(str(pair.get("key")))]
+        message["attributes"] = kept = [
+            pair for pair in pairs if isinstance(pair, dict) and wants(str(pair.get("key"))) and _is_scalar(pair)
+        ]
     for name, length in _HEX_LENGTHS.items():
         if isinstance(given := message.get(name), str):
             message[name] = base64.b64encode(_id(given, length)).decode()
+    return len(kept)
+
+
+def _is_scalar(pair: dict[str, Any]) -> bool:
+    """Whether an attribute's value is neither a list nor a map, which are not read; the parser rejects what is none."""
+    value = pair.get("value")
+    return not isinstance(value, dict) or value.keys() <= _SCALARS
 
 
 def _id(given: str, hex_length: int) -> bytes:

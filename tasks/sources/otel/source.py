@@ -101,7 +101,7 @@ class OTel:
                 yield Reject(0, "the file is truncated within a message")
                 return
             try:
-                yield _Found(list(self._reader.spans(from_protobuf(Signal.TRACES, message))), [])
+                yield _Found(list(self._reader.spans(from_protobuf(Signal.TRACES, message, self._reader.wants))), [])
             except ValueError as error:
                 yield Reject(0, str(error))
 

@@ -18,6 +18,8 @@ MOST_SPANS = 100_000
 MOST_SPANS_OF_TRACE = 5_000
 MOST_SCORES_OF_CALL = 32
 """Number of remembered spans: a call that arrives after more others counts as a selection of its own."""
+MOST_ANCESTORS = 128
+"""Number of spans above one that are looked at: in a chain of thousands each would cost thousands of steps."""
 
 DEFAULT_OVERHEAD = "classifier"
 """Default purpose of a call that a router only marks as internal."""
@@ -204,9 +206,14 @@ class _Trace:
     stored: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def above(self, span: Span) -> Iterator[Span]:
-        """The known ancestors of a span, innermost first."""
+        """The nearest known ancestors of a span, innermost first."""
         seen = {span.id}
-        while span.parent is not None and span.parent not in seen and span.parent in self.spans:
+        while (
+            len(seen) <= MOST_ANCESTORS
+            and span.parent is not None
+            and span.parent not in seen
+            and span.parent in self.spans
+        ):
             span = self.spans[span.parent]
             seen.add(span.id)
             yield span
@@ -263,7 +270,7 @@ def _frame(rows: list[dict[str, Any]], schema: Mapping[str, Any]) -> pl.DataFram
 def _outward(call: Span, around: Mapping[str, Span | None]) -> Iterator[Span]:
     """The calls that wrap a call, innermost first."""
     outer, seen = around[call.id], {call.id}
-    while outer is not None and outer.id not in seen:
+    while outer is not None and outer.id not in seen and len(seen) <= MOST_ANCESTORS:
         seen.add(outer.id)
         yield outer
         outer = around[outer.id]

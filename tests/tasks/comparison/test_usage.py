@@ -17,6 +17,7 @@ from models.database import open_database
 from models.documents import Direction, Filters, Mover, UsageReport
 from models.period import Period
 from models.report_template import Template
+from models.schema import OTHER_MODELS
 from models.settings import Settings
 from reports.report_templates.view import headline
 from tasks.comparison.expected_volume import hours_of_week, volume, volume_bucket
@@ -242,6 +243,27 @@ def test_a_model_that_serves_in_bursts_is_not_gone_in_a_quiet_week() -> None:
         return {**USUAL, **({("batch", "simple", "search"): 400} if batch else {})}
 
     assert group_usage(*compared(simulated(volumes, 42, seed=4))).vanished == ()
+
+
+def test_a_model_that_may_be_counted_with_others_is_neither_new_nor_gone_nor_a_mover() -> None:
+    """In a crowded bucket a model loses its name, not its selections; a change beyond those is still told."""
+
+    def crowded(now: str, before: str, team: str) -> Groups:
+        many, few = (now, "simple", team), (before, "simple", team)
+        usual = {**USUAL, (OTHER_MODELS, "simple", "search"): 150}
+        volumes = lambda day: {**usual, (many if day >= LAST_WEEK else few): 100}  # noqa: E731
+        return group_usage(*compared(simulated(volumes, 42, seed=6)))
+
+    groups = crowded("late", "early", "search")
+    assert (groups.new, groups.vanished) == ((), ())
+    assert not {"late", "early", OTHER_MODELS} & {it.name for it in groups.movers}
+    reason = group(groups, "late").reason
+    assert (group(groups, "late").direction, reason) == (
+        Direction.UNKNOWN, "as many selections or more are counted together with others'"
+    )  # fmt: skip
+    more = with_more(("swift", "simple", "search"), 4, LAST_WEEK)
+    groups = group_usage(*compared(simulated(lambda day: {**more(day), (OTHER_MODELS, "simple", "search"): 20}, 42, 7)))
+    assert group(groups, "swift").direction is Direction.MORE
 
 
 def test_in_the_first_week_no_model_is_new() -> None:

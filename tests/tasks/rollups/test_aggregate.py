@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.ddsketch import RELATIVE_ERROR, ZERO_BIN, bin_of, value_of
 from models.period import Level, floor_to
 from models.schema import OTHER_TEAMS
-from tasks.rollups.aggregate import ROLLUP_KEYS, ROLLUP_SUMS, SELECTION_SCHEMA, limit_teams, merge, roll_up
+from tasks.rollups.aggregate import ROLLUP_KEYS, ROLLUP_SUMS, SELECTION_SCHEMA, limit_names, merge, roll_up
 from tasks.rollups.histogram import bin_index, histogram_table, pack, percentiles
 from tests.support.factories import hours, selections
 
@@ -140,7 +140,7 @@ def test_nothing_timed_has_no_percentile() -> None:
 def test_the_smallest_teams_of_a_crowded_bucket_are_counted_together() -> None:
     """Past the limit the smallest teams go into one named (other), and no selection is lost."""
     rows = [{"team": f"t{i:02}"} for i in range(5) for _ in range(5 - i)]
-    limited = limit_teams(hours(*rows), largest=2)
+    limited = limit_names(hours(*rows), {"team": 2})
     counts = dict(limited.select("team", "count").iter_rows())
     assert counts == {"t00": 5, "t01": 4, OTHER_TEAMS: 6}
 

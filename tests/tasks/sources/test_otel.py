@@ -33,10 +33,11 @@ from tasks.ingestion.store_batch import prepare, store
 from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.rebuild import rebuild_changed_hours
 from tasks.rollups.update import update_rollups
-from tasks.sources.otel.otlp import Signal, TooLarge, from_json, from_protobuf
+from tasks.sources.otel.otlp import Signal, from_json, from_protobuf
 from tasks.sources.otel.source import OTel
 from tasks.sources.otel.spans import SpanReader
 from tasks.sources.otel.traces import MOST_SCORES_OF_CALL, WRAPS, Traces
+from tasks.sources.otel.wire import DecodingBudget
 from tests.support.spans import CHAT, START_NS, Recorder, body_of, evaluation, request_id
 
 SETTINGS = SourceSettings(
@@ -58,7 +59,7 @@ class Shelf:
         return self.take_request(body_of(spans))
 
     def take_request(self, body: bytes) -> Batch:
-        finished = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body)))
+        finished = self.traces.add(self.reader.spans(from_protobuf(Signal.TRACES, body, self.reader.wants)))
         batch = finished.batch
         for gone in batch.retracted:
             self.selections.pop(gone, None)
@@ -436,7 +437,7 @@ def test_a_batch_that_was_not_stored_is_given_again(sqlite_engine: Engine) -> No
     recorder.span(CHAT, parent=outer)
     early, late = (body_of([span]) for span in reversed(recorder.spans))
     for body, is_stored in ((early, True), (late, False), (late, True)):
-        finished = traces.add(reader.spans(from_protobuf(Signal.TRACES, body)))
+        finished = traces.add(reader.spans(from_protobuf(Signal.TRACES, body, reader.wants)))
         if is_stored:
             with writing(sqlite_engine) as connection:
                 store(connection, prepare(finished.batch, "otel", None))
@@ -511,7 +512,7 @@ def recorded() -> tuple[ReadableSpan, ...]:
 
 def test_json_and_protobuf_say_the_same() -> None:
     spans, reader = recorded(), SpanReader(SETTINGS)
-    by_protobuf = list(reader.spans(from_protobuf(Signal.TRACES, body_of(spans))))
+    by_protobuf = list(reader.spans(from_protobuf(Signal.TRACES, body_of(spans), reader.wants)))
     in_hex = json.dumps(json_of(spans)).encode()
     in_base64 = json.dumps(MessageToDict(encode_spans(spans))).encode()
     in_snake_case = json.dumps(MessageToDict(encode_spans(spans), preserving_proto_field_name=True)).encode()
@@ -619,19 +620,6 @@ def test_since_reads_spans_again_that_began_from_then_on(sqlite_engine: Engine, 
     assert stats.added == 2
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
-def test_a_body_that_would_fill_the_memory_is_refused(depth: int) -> None:
-    """Millions of spans of two bytes each, or one that is large."""
-    spans = b"\x12\x00" * 100_000 if depth < 3 else b"\x12" + varint4(9 << 20) + b"\x4a\x00" * (9 << 19)
-    body = b"\x0a" + varint4(len(spans) + 5) + b"\x12" + varint4(len(spans)) + spans
-    with pytest.raises(TooLarge):
-        list(SpanReader(SETTINGS).spans(from_protobuf(Signal.TRACES, body, 20_000)))
-
-
-def varint4(number: int) -> bytes:
-    return bytes([number & 127 | 128, number >> 7 & 127 | 128, number >> 14 & 127 | 128, number >> 21])
-
-
 SOME = recorded()
 
 
@@ -640,6 +628,6 @@ SOME = recorded()
 def test_no_body_whatever_breaks_the_reading(body: bytes) -> None:
     reader = SpanReader(SETTINGS)
     with suppress(ValueError):
-        Traces().add(list(reader.spans(from_protobuf(Signal.TRACES, body, 10))))
+        Traces().add(list(reader.spans(from_protobuf(Signal.TRACES, body, reader.wants, DecodingBudget(10)))))
     with suppress(ValueError):
-        Traces().add(list(reader.spans(from_json(Signal.TRACES, body, reader.wants, 10))))
+        Traces().add(list(reader.spans(from_json(Signal.TRACES, body, reader.wants, DecodingBudget(10)))))
