@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Column, Engine, Index, Table, Text, UniqueConstraint, ins
 
 from models.bounded_key import LONGEST_KEY_BYTES, bounded_key
 from models.database import reading, writing
+from models.errors import SettingsError
 from models.notifications import AlertRule
 from models.period import Level
 from models.recipient import LONGEST_REFERENCE, parse_recipient
@@ -118,3 +120,10 @@ def test_the_reference_of_any_url_has_room_in_a_key(parts: int, part: str) -> No
 def test_a_recipient_that_has_no_room_in_a_key_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match=r"characters|mail address"):
         parse_recipient(entry)
+
+
+def test_a_source_whose_name_has_no_room_in_a_key_is_refused() -> None:
+    for length, is_refused in ((LONGEST_SOURCE_NAME, False), (LONGEST_SOURCE_NAME + 1, True)):
+        sources = {"a" * length: {"kind": "otel", "location": "https://example.org"}}
+        with pytest.raises(SettingsError, match="a name has at most 100") if is_refused else nullcontext():
+            parse_settings({"sources": sources}, "test")
