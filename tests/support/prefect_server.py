@@ -39,8 +39,11 @@ class PrefectServer:
     def start(self) -> None:
         """Start it; Prefect's settings name it from here on."""
         if self._started is None:
-            from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415 - importing Prefect takes seconds
+            from prefect.logging.configuration import setup_logging  # noqa: PLC0415 - importing Prefect takes seconds
+            from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
 
+            # A process's first run sets logging up, and takes away the handler that a test reads its records from.
+            setup_logging()
             self._started = ExitStack()
             self._started.enter_context(prefect_test_harness(server_startup_timeout=START_TIMEOUT_S))
 
