@@ -49,7 +49,9 @@ class Monitor:
 
     def evaluate(self, now: datetime) -> None:
         """Roll up new selections, evaluate final minutes, and queue notifications."""
-        update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
+        update_rollups(
+            self._ctx.engine, rollup_settings(self._ctx.settings), now=now, ingestion=self._ctx.settings.ingestion
+        )
         evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
 
     def deliver(self, now: datetime) -> None:

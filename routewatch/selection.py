@@ -30,6 +30,11 @@ INSTANT_FORM = "%Y-%m-%d %H:%M:%S.%f"
 """The one form of an instant in SQLite, in UTC: instants are text there, and compare as text."""
 
 
+def instant_text(instant: datetime) -> str:
+    """An instant as SQLite has it."""
+    return instant.astimezone(UTC).strftime(INSTANT_FORM)
+
+
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant: accepts only times with an offset, stores and returns UTC."""
 

@@ -96,7 +96,7 @@ def test_a_name_has_one_form_and_its_form_is_that_name(name: str) -> None:
         assert read_name(f"\ufeff {unicodedata.normalize('NFD', form)}\u200b\n") == (form, None)
 
 
-BY_HAND = {
+BY_HAND: dict[str, list[Any]] = {
     "timestamp": ["1999-12-31 23:59:59.999999", "2100-01-01 00:00:00.000000", "0001-01-01 00:00:00.000000"],
     "model_id": ["", "m" * 201, "a\nb", "\x7f"],
     "request_id": ["", "r" * 201, "a\tb"],

@@ -13,6 +13,7 @@ from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
+from tasks.ingestion.quarantine import count_quarantined
 from tasks.rollups.checkpoint import read_known_checkpoint
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
@@ -25,6 +26,8 @@ _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, time
         "weekly": (Level.WEEK, timedelta(hours=8))}  # fmt: skip
 """Level of a schedule's reports, and time after a period's end until its report exists, with room for a slow run."""
 
+_SHOWN_REASONS = 3
+
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
@@ -32,12 +35,25 @@ def checks(context: CheckContext) -> list[Check]:
     """Return the checks of rollups, reports and flows."""
     return [
         Check("selections counted", partial(_counted, context)),
+        Check("quarantine", partial(_set_aside, context)),
         Check("reports on time", partial(_on_time, context)),
         Check("failed runs", partial(_failed_runs, context)),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _set_aside(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, reading(engine) as connection:
+        counts = count_quarantined(connection)
+    if not counts:
+        return ok("no selection is set aside")
+    reasons = "; ".join(f"{count:,} × {reason}" for reason, count in list(counts.items())[:_SHOWN_REASONS])
+    remedy = (
+        "see `routewatch quarantine list`, mend what writes them, then `routewatch quarantine retry --all` or `drop`"
+    )
+    return warning(f"{sum(counts.values()):,} selections are set aside and not counted: {reasons}", remedy)
 
 
 def _counted(context: CheckContext) -> CheckResult:
