@@ -122,9 +122,10 @@ def _restore(connection: Connection, row: Row[Any], latest: datetime) -> bool | 
     values = accepted.row | {name: value for name, value in derived.items() if value}
     values["request_id"] = values["request_id"] or uuid.uuid4().hex
     insertion = insert_into(connection, SELECTION).values(values)
-    inserted = connection.execute(insertion.on_conflict_do_nothing(index_elements=["request_id"]))
+    once = insertion.on_conflict_do_nothing(index_elements=["request_id"]).returning(SELECTION.c.id)
+    inserted = connection.execute(once).first()
     connection.execute(delete(QUARANTINE).where(QUARANTINE.c.id == row.id))
-    return bool(inserted.rowcount)
+    return inserted is not None
 
 
 def _given(content: Mapping[str, Any]) -> dict[str, Any]:
