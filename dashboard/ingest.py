@@ -8,14 +8,14 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError
@@ -26,7 +26,22 @@ from dashboard.request_body import read_body
 from dashboard.turns import time_left_s
 from models.context import AppContext
 from models.database import insert_into, writing
-from routewatch.selection import SELECTION, SelectionInput
+from routewatch.gate import (
+    CLOCK_SKEW,
+    EARLIEST,
+    EPOCH,
+    FIELDS,
+    GIVEN_TWICE,
+    LATEST,
+    NOT_AN_INSTANT,
+    AcceptedSelection,
+    RejectedSelection,
+    accept,
+    epoch_fault,
+    latest_instant,
+)
+from routewatch.quarantine import MOST_QUARANTINED_ROWS, Entrance, IntakeCounts, IntakeOutcome, set_aside
+from routewatch.selection import SELECTION
 from tasks.ingestion.json_parts import has_more_json_parts
 
 MOST_SELECTIONS = 10_000
@@ -45,32 +60,41 @@ _DOCUMENT_NAMES = {"responseTime": "response_time_ms", "cost": "cost_usd"}
 """The product document's names that differ from the columns' in camelCase."""
 
 NAMES: dict[str, str] = {
-    **{name: name for name in SelectionInput.model_fields},
-    **{to_camel(name): name for name in SelectionInput.model_fields},
+    **{name: name for name in FIELDS},
+    **{to_camel(name): name for name in FIELDS},
     **_DOCUMENT_NAMES,
 }
 """Every accepted name of a selection's field, and its column."""
 
-_UNKNOWN: dict[str, Any] = dict.fromkeys(SelectionInput.model_fields) | {"error": False}
+NOT_A_FIELD = "a field that a selection does not have"
+"""The reason under which unknown names are counted; the response names them."""
 
 
 class SelectionResult(BaseModel):
-    """Result of one selection; a duplicate's request id is already known, and nothing was changed."""
+    """Result of one selection; a duplicate's request id is already known, and nothing was changed.
+
+    One that is set aside is kept in the quarantine and not counted, with the reason as its `error`. `unknown` names the
+    fields that could not be read, as they were sent, with the reason of each: the rest of the selection is stored.
+    """
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
     index: int
-    status: Literal["created", "duplicate", "refused"]
+    status: Literal["created", "duplicate", "setAside", "refused"]
     request_id: str | None = None
     error: str | None = None
+    unknown: dict[str, str] | None = None
 
 
 class SelectionResults(BaseModel):
     """One result per selection, in the order sent."""
 
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
     results: list[SelectionResult]
     created: int
     duplicates: int
+    set_aside: int = 0
     refused: int
 
 
@@ -87,7 +111,7 @@ class Intake:
         self._engine_of = replace(self.ctx, pool="intake")
         self._threads = ThreadPoolExecutor(WRITERS, "selections")
         self._batches = 0
-        self.totals = {"created": 0, "duplicate": 0, "refused": 0}
+        self.totals = {"created": 0, "duplicate": 0, "setAside": 0, "refused": 0}
 
     async def take(self, request: Request) -> SelectionResults:
         """Ingest a request's selections. Raises ApiError."""
@@ -105,14 +129,18 @@ class Intake:
         finally:
             self._batches -= 1
         for status, count in (
-            ("created", results.created), ("duplicate", results.duplicates), ("refused", results.refused)
+            ("created", results.created), ("duplicate", results.duplicates), ("setAside", results.set_aside),
+            ("refused", results.refused),
         ):  # fmt: skip
             self.totals[status] += count
         return results
 
     def _take(self, body: bytes, ends_at_s: float) -> SelectionResults:
-        left_s = time_left_s(ends_at_s)
-        return record(self._engine_of.engine, selections_in(body), datetime.now(UTC), wait_s=left_s)
+        left_s, ingestion = time_left_s(ends_at_s), self.ctx.settings.ingestion
+        return record(
+            self._engine_of.engine, selections_in(body), datetime.now(UTC), wait_s=left_s,
+            skew=ingestion.clock_skew, most_quarantined=ingestion.maximum_quarantined_rows,
+        )  # fmt: skip
 
 
 router = APIRouter(tags=["selections"])
@@ -144,7 +172,10 @@ _BODY = {
     "/selections",
     response_model=SelectionResults,
     responses={
-        207: {"model": SelectionResults, "description": "Some or all were rejected; the others are stored"},
+        207: {
+            "model": SelectionResults,
+            "description": "Some or all were rejected or set aside",
+        },
         **problems(400, 408, 413, 415, 422, 429),
     },
     openapi_extra=_BODY,
@@ -153,7 +184,8 @@ async def post_selections(request: Request, _name: Annotated[str, Depends(requir
     """Send one selection, or a list of up to 10,000.
 
     Selections sent again with the same request ids count once. A missing request id is generated, a
-    missing timestamp is now.
+    missing timestamp is now. A value that cannot be read becomes unknown and is listed; only a
+    timestamp that is no instant rejects its selection, and one ahead of the clock sets it aside.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -161,7 +193,7 @@ async def post_selections(request: Request, _name: Annotated[str, Depends(requir
         raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
     intake: Intake = request.app.state.intake
     results = await intake.take(request)
-    status = HTTPStatus.MULTI_STATUS if results.refused else HTTPStatus.OK
+    status = HTTPStatus.MULTI_STATUS if results.refused or results.set_aside else HTTPStatus.OK
     content = orjson.dumps(results.model_dump(by_alias=True, exclude_none=True))
     return Response(content, status, media_type="application/json")
 
@@ -186,32 +218,40 @@ def selections_in(body: bytes) -> list[Any]:
     return content
 
 
-def record(engine: Engine, sent: Sequence[Any], now: datetime, *, wait_s: float | None = None) -> SelectionResults:
-    """Check selections and write the valid ones in one transaction, which waits for others for at most `wait_s`."""
-    checked = [_checked(item, now) for item in sent]
-    rows = [row for row in checked if isinstance(row, dict)]
+def record(
+    engine: Engine,
+    sent: Sequence[Any],
+    now: datetime,
+    *,
+    wait_s: float | None = None,
+    skew: timedelta = CLOCK_SKEW,
+    most_quarantined: int = MOST_QUARANTINED_ROWS,
+) -> SelectionResults:
+    """Accept selections at the gate, and write or set aside the accepted ones in one transaction.
+
+    It waits for others for at most `wait_s`. Rejected ones and unreadable fields are counted by their reason in it.
+    """
+    latest = latest_instant(now, skew)
+    read = [_accepted(item, now, latest) for item in sent]
+    accepted = [it.accepted for it in read if it.accepted is not None]
+    rows = [it.row for it in accepted if it.set_aside is None]
+    aside = [(it.row, it.set_aside) for it in accepted if it.set_aside is not None]
+    counts = _counts_of(read, now)
     refused: dict[int, str] = {}
     created: set[str] = set()
-    if rows:
+    if rows or aside or counts:
         with writing(engine, wait_s=wait_s) as connection:
-            created, refused = _insert(connection, rows)
-    results = []
-    for index, row in enumerate(checked):
-        if isinstance(row, str):
-            results.append(SelectionResult(index=index, status="refused", error=row))
-        elif id(row) in refused:
-            error = refused[id(row)]
-            results.append(SelectionResult(index=index, status="refused", request_id=row["request_id"], error=error))
-        else:
-            status: Literal["created", "duplicate"] = "created" if row["request_id"] in created else "duplicate"
-            # If a batch contains an id twice, the first was created.
-            created.discard(row["request_id"])
-            results.append(SelectionResult(index=index, status=status, request_id=row["request_id"]))
-    count = {status: sum(result.status == status for result in results) for status in ("created", "duplicate")}
+            if rows:
+                created, refused = _insert(connection, rows)
+            set_aside(connection, aside, Entrance.HTTP, now, most_rows=most_quarantined)
+            counts.write(connection)
+    results = [_result(index, it, created, refused) for index, it in enumerate(read)]
+    count = {status: sum(it.status == status for it in results) for status in ("created", "duplicate", "setAside")}
     return SelectionResults(
         results=results,
         created=count["created"],
         duplicates=count["duplicate"],
+        set_aside=count["setAside"],
         refused=len(results) - sum(count.values()),
     )
 
@@ -222,12 +262,13 @@ def record(engine: Engine, sent: Sequence[Any], now: datetime, *, wait_s: float 
 class SentSelection(BaseModel):
     """A selection as sent. Missing or null fields are unknown; the columns' names are accepted too.
 
-    `responseTime` is in ms, `cost` in USD; `timestamp` is ISO 8601 with an offset, or ms since 1970.
+    `responseTime` is in ms, `cost` in USD; `timestamp` is ISO 8601 with an offset, or ms since 1970. A value that does
+    not fit becomes unknown. Without a model it is "unknown".
     """
 
     model_config = ConfigDict(extra="forbid")
 
-    modelId: str = Field(min_length=1, max_length=200)  # noqa: N815 - the document's name
+    modelId: str | None = Field(default=None, max_length=200)  # noqa: N815 - the document's name
     timestamp: datetime | float | None = None
     requestId: str | None = Field(default=None, min_length=1, max_length=200)  # noqa: N815
     responseTime: float | None = Field(default=None, ge=0)  # noqa: N815
@@ -243,45 +284,104 @@ class SentSelection(BaseModel):
     team: str | None = Field(default=None, max_length=200)
 
 
-def _checked(item: Any, now: datetime) -> dict[str, Any] | str:
-    """Return a row for the table, or why the selection is rejected."""
+@dataclass(frozen=True)
+class _ReadSelection:
+    """A sent selection as the gate read it: its accepted, or why there is none; and its unreadable fields as sent."""
+
+    accepted: AcceptedSelection | None
+    error: str | None = None
+    unknown: dict[str, str] | None = None
+    reasons: tuple[str, ...] = ()
+    is_error: bool = False
+
+
+def _accepted(item: Any, now: datetime, latest: datetime) -> _ReadSelection:
     if not isinstance(item, dict):
-        return f"it is {type(item).__name__}, not an object with modelId and what else is known"
-    row, spelled = dict(_UNKNOWN), dict[str, str]()
+        error = f"it is {type(item).__name__}, not an object with modelId and what else is known"
+        return _ReadSelection(None, error, reasons=("it is not an object",))
+    given, spelled, unknown, reasons = dict[str, Any](), dict[str, str](), dict[str, str](), list[str]()
     for name, value in item.items():
         column = NAMES.get(name)
         if column is None:
-            return (
-                f"{name[:100]}: is no field of a selection; {', '.join(map(to_camel, SelectionInput.model_fields))} are"
-            )
-        if column in spelled:
-            return f"{name}: is the same as {spelled[column]}, which is there too"
-        spelled[column] = name
-        row[column] = value
+            unknown[name[:100]] = f"is no field of a selection; {', '.join(map(to_camel, FIELDS))} are"
+            reasons.append(NOT_A_FIELD)
+        elif column in spelled and given[column] != value:
+            unknown[name] = unknown[spelled[column]] = GIVEN_TWICE
+            given[column] = None
+            reasons.append(f"{column} {GIVEN_TWICE}")
+        else:
+            spelled[column], given[column] = name, value
+    if not spelled:
+        return _ReadSelection(None, "it has no field of a selection", reasons=("it has no field of a selection",))
+    fault = None
+    if "timestamp" in spelled and spelled["timestamp"] in unknown:
+        fault = RejectedSelection("timestamp", GIVEN_TWICE)
+    elif given.get("timestamp") is None:
+        given["timestamp"] = now
+    else:
+        given["timestamp"], reason = _instant(given["timestamp"])
+        fault = None if reason is None else RejectedSelection("timestamp", reason)
     try:
-        row["timestamp"] = now if row["timestamp"] is None else _instant(row["timestamp"])
-        row["request_id"] = uuid.uuid4().hex if row["request_id"] is None else row["request_id"]
-        row["error"] = False if row["error"] is None else row["error"]
-        return SelectionInput.model_validate(row).model_dump()
-    except ValidationError as problem:
-        faults = problem.errors(include_url=False, include_context=False, include_input=False)
-        return "; ".join(f"{spelled.get(str(it['loc'][0]), to_camel(str(it['loc'][0])))}: {it['msg']}" for it in faults)
-    except ValueError as problem:
-        return f"{spelled['timestamp']}: {problem}"
+        accepted = accept(given | ({} if fault is None else {"timestamp": now}), latest)
+    except RejectedSelection as rejected:
+        return _rejected(rejected, spelled, is_error=rejected.is_error)
+    if fault is not None:
+        return _rejected(fault, spelled, is_error=accepted.row["error"])
+    if accepted.row["request_id"] is None:
+        accepted.row["request_id"] = uuid.uuid4().hex
+    unknown |= {spelled[name]: reason for name, reason in accepted.unknown.items()}
+    return _ReadSelection(accepted, accepted.set_aside, unknown or None, (*reasons, *accepted.reasons))
 
 
-def _instant(value: Any) -> Any:
+def _rejected(fault: RejectedSelection, spelled: dict[str, str], *, is_error: bool) -> _ReadSelection:
+    # What would be said of the value itself is not counted: each value would be a reason of its own.
+    reason = f"{fault.field} {fault.reason.partition(';')[0]}"
+    return _ReadSelection(None, f"{spelled[fault.field]}: {fault.reason}", reasons=(reason,), is_error=is_error)
+
+
+def _instant(value: Any) -> tuple[Any, str | None]:
+    """An instant of ISO 8601 text or milliseconds, or why it is none."""
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value)
+            return datetime.fromisoformat(value.strip()), None
         except ValueError:
-            raise ValueError("is no ISO 8601 time such as 2026-09-06T16:00:00.250Z") from None
+            return None, f"{NOT_AN_INSTANT}; expected ISO 8601, such as 2026-09-06T16:00:00.250Z, or ms since 1970"
     if isinstance(value, int | float) and not isinstance(value, bool):
         try:
-            return datetime.fromtimestamp(value / 1_000, UTC)
-        except (ValueError, OverflowError, OSError):
-            raise ValueError("is no number of milliseconds since 1970 within the years 1 to 9999") from None
-    return value
+            instant = EPOCH + timedelta(milliseconds=value)
+        except (ValueError, OverflowError):
+            return None, epoch_fault(value, 1_000)
+        is_valid = EARLIEST <= instant < LATEST
+        return (instant, None) if is_valid else (None, epoch_fault(value, 1_000))
+    return None, f"{NOT_AN_INSTANT}; expected ISO 8601, such as 2026-09-06T16:00:00.250Z, or ms since 1970"
+
+
+def _counts_of(read: Sequence[_ReadSelection], now: datetime) -> IntakeCounts:
+    counts = IntakeCounts(Entrance.HTTP)
+    for it in read:
+        if it.accepted is None:
+            counts.add(IntakeOutcome.REJECTED, it.reasons[0], now, errors=int(it.is_error))
+        elif it.accepted.set_aside is None:
+            row = it.accepted.row
+            for reason in it.reasons:
+                counts.add(IntakeOutcome.UNKNOWN_FIELD, reason, row["timestamp"], errors=int(row["error"]))
+    return counts
+
+
+def _result(index: int, it: _ReadSelection, created: set[str], refused: dict[int, str]) -> SelectionResult:
+    if it.accepted is None:
+        return SelectionResult(index=index, status="refused", error=it.error)
+    row = it.accepted.row
+    request_id, error = row["request_id"], refused.get(id(row))
+    if error is not None:
+        return SelectionResult(index=index, status="refused", request_id=request_id, error=error)
+    if it.accepted.set_aside is not None:
+        error = f"{it.error}: it is set aside, and `routewatch quarantine list` shows it"
+        return SelectionResult(index=index, status="setAside", request_id=request_id, error=error, unknown=it.unknown)
+    status: Literal["created", "duplicate"] = "created" if request_id in created else "duplicate"
+    # If a batch contains an id twice, the first was created.
+    created.discard(request_id)
+    return SelectionResult(index=index, status=status, request_id=request_id, unknown=it.unknown)
 
 
 def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> tuple[set[str], dict[int, str]]:

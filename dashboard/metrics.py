@@ -40,6 +40,7 @@ from models.schema import (
     DeliveryState,
     OptimizationState,
 )
+from routewatch.quarantine import INTAKE_COUNT, QUARANTINE
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_checkpoint
@@ -128,6 +129,7 @@ class _Numbers(Collector):
             if behind_s is not None:
                 yield _gauge("fold_lag_seconds", "Since selections were counted last", behind_s)
             yield from _of_backlog(connection, now)
+            yield from _of_intake(connection)
             yield from _of_alerts(connection)
             yield _by_state(connection, "deliveries", "Deliveries", DELIVERY.c.state, DeliveryState)
             yield _by_state(connection, "optimizations", "Optimizations", OPTIMIZATION.c.state, OptimizationState)
@@ -176,6 +178,20 @@ def _of_models(connection: Connection) -> Metric:
     if others := overall - sum(count for _, count in rows):
         family.add_metric((OTHER_MODELS,), others)
     return family
+
+
+def _of_intake(connection: Connection) -> Iterator[Metric]:
+    """What the gate did to rows, by entrance and outcome, and what waits in the quarantine."""
+    waiting = connection.scalar(select(func.count()).select_from(QUARANTINE)) or 0
+    yield _gauge("quarantined_selections", "Selections that are set aside", waiting)
+    family = CounterMetricFamily(
+        "routewatch_selections_not_counted", "Rows or fields that were not counted", labels=("entrance", "outcome")
+    )
+    totals = select(INTAKE_COUNT.c.entrance, INTAKE_COUNT.c.outcome, func.sum(INTAKE_COUNT.c.rows))
+    keys = (INTAKE_COUNT.c.entrance, INTAKE_COUNT.c.outcome)
+    for entrance, outcome, rows in connection.execute(totals.group_by(*keys).order_by(*keys)):
+        family.add_metric((entrance, outcome), int(rows))
+    yield family
 
 
 def _of_alerts(connection: Connection) -> Iterator[Metric]:

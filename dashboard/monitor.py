@@ -61,7 +61,8 @@ class Monitor:
     def evaluate(self, now: datetime) -> None:
         """Roll up new selections, evaluate final minutes, and queue notifications."""
         try:
-            update_rollups(self._ctx.engine, rollup_settings(self._ctx.settings), now=now)
+            settings = self._ctx.settings
+            update_rollups(self._ctx.engine, rollup_settings(settings), now=now, ingestion=settings.ingestion)
         except Exception as error:
             self._cause = shown_cause(error)
             raise

@@ -75,7 +75,7 @@ class SpanIntake:
         self._settings = source_settings(self.ctx.settings)
         self._reader = SpanReader(self._settings)
         self._traces = Traces()
-        self.totals: Counter[str] = Counter(dict.fromkeys(("stored", "overhead", "left out", "rejected"), 0))
+        self.totals: Counter[str] = Counter(dict.fromkeys(_TOTALS, 0))
 
     async def take(self, request: Request, signal: Signal) -> Response:
         """Ingest a request's spans or log records. Raises ApiError."""
@@ -147,14 +147,16 @@ class SpanIntake:
         """Store spans; return the number rejected, and why. Raises ApiError if others write for too long."""
         left_s = time_left_s(ends_at_s)
         finished = self._traces.add(spans, scores)
-        prepared = prepare(finished.batch, NAME, self._settings.complexity_rule)
-        given, kept = finished.batch.selections.height, prepared.selections.height
+        ingestion = self.ctx.settings.ingestion
+        prepared = prepare(finished.batch, NAME, self._settings.complexity_rule, ingestion=ingestion)
+        given, kept = finished.batch.selections.height, prepared.selections.height + prepared.aside.height
         with writing(self._engine_of.engine, wait_s=left_s) as connection:
-            stats = store(connection, prepared)
+            stats = store(connection, prepared, ingestion=ingestion)
         self._traces.confirm(finished)
         rejected = sum(finished.batch.rejected.values()) + given - kept
         self.totals.update({
-            "stored": stats.added, "overhead": stats.overhead, "left out": stats.skipped.total(), "rejected": rejected
+            "stored": stats.added, "overhead": stats.overhead, "left out": stats.skipped.total(), "rejected": rejected,
+            "set aside": stats.set_aside,
         })  # fmt: skip
         return rejected, "; ".join(f"{count} × {reason}" for reason, count in stats.rejected.most_common(_MOST_REASONS))
 
@@ -194,6 +196,7 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _T = TypeVar("_T")
+_TOTALS = ("stored", "overhead", "left out", "rejected", "set aside")
 _MOST_REASONS = 5
 _MOST_PARTS = 16
 """Maximum gzip members; exporters send one."""

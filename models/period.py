@@ -13,9 +13,14 @@ from zoneinfo import ZoneInfo, available_timezones
 import tzdata
 
 from models.errors import InvalidPeriod
+from routewatch import gate
 
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+EARLIEST = gate.EARLIEST
+LATEST = gate.LATEST
+
+FIRST_BUCKET = EARLIEST - timedelta(days=8)
+LAST_BUCKET = LATEST + timedelta(days=8)
+"""No bucket of a valid instant starts outside these: in a zone, its hour, day or week may start in another year."""
 
 
 def is_zone(name: str) -> bool:

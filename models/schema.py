@@ -25,7 +25,8 @@ from sqlalchemy import (
     text,
 )
 
-from routewatch.selection import LARGEST_AMOUNT, METADATA, UtcDateTime, identity_column, within
+from routewatch.gate import LARGEST_AMOUNT
+from routewatch.selection import METADATA, UtcDateTime, identity_column, within
 
 UNKNOWN = ""
 """A rollup's model, complexity or team where the selections' is NULL: a key column cannot be NULL."""

@@ -12,6 +12,7 @@ from sqlalchemy import MetaData, Table
 from sqlmodel import Field, SQLModel
 
 from models import schema
+from routewatch import quarantine
 from routewatch.selection import METADATA, SELECTION
 
 
@@ -45,6 +46,28 @@ class Selection(_StoredModel, table=True):
     team: str | None = Field(default=None, sa_column=SELECTION.c.team)
     cost_priced_on: date | None = Field(default=None, sa_column=SELECTION.c.cost_priced_on)
     complexity_derived: bool | None = Field(default=None, sa_column=SELECTION.c.complexity_derived)
+
+
+class Quarantine(_StoredModel, table=True):
+    __table__: ClassVar[Table] = quarantine.QUARANTINE
+
+    id: int | None = Field(default=None, sa_column=quarantine.QUARANTINE.c.id)
+    request_id: str | None = Field(default=None, sa_column=quarantine.QUARANTINE.c.request_id)
+    set_aside_at: datetime = Field(sa_column=quarantine.QUARANTINE.c.set_aside_at)
+    entrance: str = Field(sa_column=quarantine.QUARANTINE.c.entrance)
+    reason: str = Field(sa_column=quarantine.QUARANTINE.c.reason)
+    content: dict[str, Any] = Field(sa_column=quarantine.QUARANTINE.c.content)
+
+
+class IntakeCount(_StoredModel, table=True):
+    __table__: ClassVar[Table] = quarantine.INTAKE_COUNT
+
+    hour: datetime = Field(sa_column=quarantine.INTAKE_COUNT.c.hour)
+    entrance: str = Field(sa_column=quarantine.INTAKE_COUNT.c.entrance)
+    outcome: str = Field(sa_column=quarantine.INTAKE_COUNT.c.outcome)
+    reason: str = Field(sa_column=quarantine.INTAKE_COUNT.c.reason)
+    rows: int = Field(sa_column=quarantine.INTAKE_COUNT.c.rows)
+    errors: int = Field(sa_column=quarantine.INTAKE_COUNT.c.errors)
 
 
 class Overhead(_StoredModel, table=True):

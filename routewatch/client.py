@@ -1,7 +1,7 @@
 """Record a Python router's selections in the selection table without ever blocking the router.
 
 The package stands alone because a router imports it, and the router's own modules may share names with Routewatch's
-folders. SQLAlchemy and pydantic are loaded by a process's first RouterLog; other processes do not load them.
+folders. SQLAlchemy is loaded by a process's first RouterLog; other processes do not load it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import weakref
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from routewatch.errors import RoutewatchError, UsageError
+from routewatch.gate import AcceptedSelection, RejectedSelection, accept, latest_instant
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -36,7 +37,8 @@ logger = logging.getLogger("routewatch")
 class Counts:
     """Counts of this process's selections: recorded = written + refused + dropped + waiting.
 
-    A row whose request id is already in the table counts as written.
+    A row whose request id is already in the table counts as written, and so does one that was set aside because its
+    time is ahead of the clock. `unknown` are fields, not rows: values that could not be read, and are unknown.
     """
 
     recorded: int
@@ -44,6 +46,7 @@ class Counts:
     refused: int
     dropped: int
     waiting: int
+    unknown: int = 0
 
 
 class RouterLog:
@@ -68,9 +71,7 @@ class RouterLog:
         if capacity < 1 or batch_size < 1:
             raise UsageError(f"capacity is {capacity} and batch_size {batch_size}; both must be 1 or more")
         from routewatch.database import database_address_of
-        from routewatch.selection import checked_selection
 
-        self._checked = checked_selection
         address = database_address_of() if database_url is None else database_url
         self._writer = _Writer(address, capacity, batch_size, flush_every_s)
         weakref.finalize(self, self._writer.finish).atexit = False
@@ -95,18 +96,23 @@ class RouterLog:
     ) -> str | None:
         """Queue one selection; None means unknown. `timestamp` (with an offset) defaults to now.
 
-        Returns the request id, generated if none is given, or None if the row is refused: a value that the table does
-        not accept, or a closed log. Never raises for a value and never waits for the database.
+        A value that cannot be read, such as NaN, is unknown: it is counted, and logged once for each reason. A row
+        whose time is ahead of the clock is set aside in the quarantine.
+
+        Returns the request id, generated if none is given, or None if the row is refused: a `timestamp` that is no
+        instant, or a closed log. Never raises for a value and never waits for the database.
         """
         row = {name: value for name, value in locals().items() if name != "self"}
-        row["timestamp"] = datetime.now(UTC) if timestamp is None else timestamp
-        row["request_id"] = uuid.uuid4().hex if request_id is None else request_id
+        now = datetime.now(UTC)
+        row["timestamp"] = now if timestamp is None else timestamp
         try:
-            selection = self._checked(row)
-        except ValueError as fault:
-            self._writer.refuse(str(fault))
+            accepted = accept(row, latest_instant(now))
+        except RejectedSelection as fault:
+            self._writer.refuse(str(fault), is_error=fault.is_error)
             return None
-        return str(selection["request_id"]) if self._writer.add(selection) else None
+        if accepted.row["request_id"] is None:
+            accepted.row["request_id"] = uuid.uuid4().hex
+        return str(accepted.row["request_id"]) if self._writer.add(accepted) else None
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all selections recorded so far are written; False on timeout or if any was dropped meanwhile.
@@ -148,28 +154,32 @@ class _Writer:
 
         self._engine = connect(self._address)
         self._changed = threading.Condition()
-        self._rows: deque[tuple[int, dict[str, Any]]] = deque()
-        self._in_flight: list[tuple[int, dict[str, Any]]] = []
+        self._rows: deque[tuple[int, AcceptedSelection]] = deque()
+        self._in_flight: list[tuple[int, AcceptedSelection]] = []
+        self._uncounted: list[_Noted] = []
         self._thread: threading.Thread | None = None
         self._recorded = self._written = self._refused = self._dropped = self._dropped_before = 0
-        self._accepted = self._failures = self._hurry_until = 0
+        self._accepted = self._failures = self._hurry_until = self._unknown = 0
         self._closing = self._stopped = self._away = self._poked = False
 
     @property
     def counts(self) -> Counts:
         with self._changed:
             waiting = len(self._rows) + len(self._in_flight)
-            return Counts(self._recorded, self._written, self._refused, self._dropped, waiting)
+            return Counts(self._recorded, self._written, self._refused, self._dropped, waiting, self._unknown)
 
     # --- in the router's threads --------------------------------------------------------------------------------------
 
-    def add(self, row: dict[str, Any]) -> bool:
+    def add(self, accepted: AcceptedSelection) -> bool:
         with self._changed:
             closed = self._closing
             if not closed:
                 self._recorded += 1
                 self._accepted += 1
-                self._rows.append((self._accepted, row))
+                self._unknown += len(accepted.unknown)
+                for reason in accepted.reasons if accepted.set_aside is None else ():
+                    self._note(_Noted("unknownField", reason, accepted.row["timestamp"], accepted.row["error"]))
+                self._rows.append((self._accepted, accepted))
                 overflows = self._trim()
                 self._start_thread()
                 if len(self._rows) in (1, self._batch_size):
@@ -179,27 +189,36 @@ class _Writer:
             self.refuse("the log is closed")
         elif overflows:
             logger.warning("more than %d selections wait for the database: dropping the oldest", self._capacity)
+        for reason in accepted.reasons:
+            self._log_fault(f"a value was not recorded and is unknown: {reason}")
+        if accepted.set_aside:
+            self._log_fault(f"a selection was set aside and is not counted: {accepted.set_aside}")
         return not closed
 
-    def refuse(self, fault: str) -> None:
+    def refuse(self, fault: str, *, is_error: bool = False) -> None:
         with self._changed:
             self._recorded += 1
             self._refused += 1
-        self._log_fault(fault)
+            if not self._closing and self._note(_Noted("rejected", fault, datetime.now(UTC), is_error)):
+                self._start_thread()
+                self._changed.notify_all()
+        self._log_fault(f"a selection was not recorded: {fault}")
 
     def _log_fault(self, fault: str) -> None:
         with self._changed:
             new = fault not in self._logged
             self._logged.add(fault)
         if new:
-            logger.warning("a selection was not recorded: %s (logged once)", fault)
+            logger.warning("%s (logged once)", fault)
 
     def flush(self, timeout_s: float) -> bool:
         with self._changed:
             until, dropped = self._accepted, self._dropped
             self._hurry_until, self._failures, self._poked = until, 0, True
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._stopped or self._oldest() > until, timeout_s)
+            done = self._changed.wait_for(
+                lambda: self._stopped or (self._oldest() > until and not self._uncounted), timeout_s
+            )
             return done and self._oldest() > until and self._dropped == dropped
 
     def finish(self) -> None:
@@ -223,6 +242,13 @@ class _Writer:
         return done
 
     # --- under the lock -----------------------------------------------------------------------------------------------
+
+    def _note(self, noted: _Noted) -> bool:
+        """Keep for the database's counts by reason, within the capacity; False beyond it."""
+        kept = len(self._uncounted) < self._capacity
+        if kept:
+            self._uncounted.append(noted)
+        return kept
 
     def _oldest(self) -> float:
         """The number of the oldest waiting row; infinite if there is none."""
@@ -255,26 +281,43 @@ class _Writer:
     # --- in the writing thread ----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while batch := self._next_batch():
+        while (batch := self._next_batch()) is not None:
             try:
                 refused = _write(self._engine, batch)
             except Exception as error:  # noqa: BLE001 - the router continues after any error and the rows are kept
                 self._failed(error)
             else:
                 self._succeeded(refused)
+                self._count()
         self._engine.dispose()
 
-    def _next_batch(self) -> list[dict[str, Any]]:
+    def _count(self) -> None:
+        """Add what was noted to the database's counts. That is no reason to keep rows waiting: it is tried once."""
         with self._changed:
-            self._changed.wait_for(lambda: self._rows or self._closing)
+            noted = list(self._uncounted)
+        if not noted:
+            return
+        try:
+            _write_counts(self._engine, noted)
+        except Exception as error:  # noqa: BLE001 - each reason is in the log already
+            self._log_fault(f"refused and unknown values could not be counted in the database: {_cause(error)}")
+        with self._changed:
+            del self._uncounted[: len(noted)]
+            self._changed.notify_all()
+
+    def _next_batch(self) -> list[AcceptedSelection] | None:
+        """The next rows, none if there are only counts to write; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._rows or self._uncounted or self._closing)
             self._changed.wait_for(self._due, self._flush_every_s)
-            if self._stopped:
-                return []
+            if self._stopped or not (self._rows or self._uncounted):
+                return None
             self._in_flight = [self._rows.popleft() for _ in range(min(self._batch_size, len(self._rows)))]
             return [row for _, row in self._in_flight]
 
     def _due(self) -> bool:
-        return self._closing or len(self._rows) >= self._batch_size or self._oldest() <= self._hurry_until
+        hurries = self._oldest() <= self._hurry_until or (self._poked and not self._rows)
+        return self._closing or len(self._rows) >= self._batch_size or hurries
 
     def _succeeded(self, refused: list[str]) -> None:
         with self._changed:
@@ -285,7 +328,7 @@ class _Writer:
             lost = self._lost_in_all()
             self._changed.notify_all()
         for fault in refused:
-            self._log_fault(fault)
+            self._log_fault(f"a selection was not recorded: {fault}")
         if lost:
             logger.warning("the database accepts selections again; %d were dropped meanwhile", lost)
 
@@ -321,22 +364,52 @@ def _cause(error: Exception) -> str:
     return f"{str(shown).strip().splitlines()[0]}. Check that `routewatch init` was run on this database"
 
 
-def _write(engine: Engine, batch: list[dict[str, Any]]) -> list[str]:
-    """Write the rows; return the reasons of the refused ones. A batch that is written again counts once."""
+def _write(engine: Engine, batch: list[AcceptedSelection]) -> list[str]:
+    """Write the rows, and set aside those that are ahead of the clock; return the reasons of the refused ones.
+
+    A batch that is written again counts once.
+    """
     from sqlalchemy.exc import DataError, IntegrityError
 
     from routewatch.database import insert_into, writing
+    from routewatch.quarantine import Entrance, set_aside
     from routewatch.selection import SELECTION
 
+    counted = [it.row for it in batch if it.set_aside is None]
+    aside = [(it.row, it.set_aside) for it in batch if it.set_aside is not None]
     try:
-        with writing(engine) as connection:
-            insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
-            connection.execute(insertion, batch)
+        if batch:
+            with writing(engine) as connection:
+                if counted:
+                    insertion = insert_into(connection, SELECTION).on_conflict_do_nothing(index_elements=["request_id"])
+                    connection.execute(insertion, counted)
+                set_aside(connection, aside, Entrance.ROUTER_LOG, datetime.now(UTC))
     except (IntegrityError, DataError) as error:
         if len(batch) == 1:
             return [f"the database refused it: {type(error.orig).__name__}"]
-        return [fault for row in batch for fault in _write(engine, [row])]
+        return [fault for accepted in batch for fault in _write(engine, [accepted])]
     return []
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """A row that was refused, or a field that became unknown, for the database's counts."""
+
+    outcome: str
+    reason: str
+    at: datetime
+    is_error: bool
+
+
+def _write_counts(engine: Engine, noted: list[_Noted]) -> None:
+    from routewatch.database import writing
+    from routewatch.quarantine import Entrance, IntakeCounts, IntakeOutcome
+
+    counts = IntakeCounts(Entrance.ROUTER_LOG)
+    for it in noted:
+        counts.add(IntakeOutcome(it.outcome), it.reason, it.at, errors=int(it.is_error))
+    with writing(engine) as connection:
+        counts.write(connection)
 
 
 _writers: weakref.WeakSet[_Writer] = weakref.WeakSet()

@@ -1,11 +1,10 @@
-"""The selection table, and the validation of one incoming selection."""
+"""The selection table, and the conditions of the gate as the database holds them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -25,12 +24,15 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-LARGEST_AMOUNT = 1e12
-"""Above every plausible duration in ms or cost in USD; as a bound it also rejects NaN and infinity."""
+from routewatch.gate import BOUNDS, EARLIEST, FIELDS, LATEST, TEXT_LENGTH, Kind
 
-MODEL_ID_LENGTH = 200
-TEXT_LENGTH = 200
-"""Longest complexity, team and error type; a longer one is a payload in the wrong column."""
+INSTANT_FORM = "%Y-%m-%d %H:%M:%S.%f"
+"""The one form of an instant in SQLite, in UTC: instants are text there, and compare as text."""
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant as SQLite has it."""
+    return instant.astimezone(UTC).strftime(INSTANT_FORM)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -75,6 +77,68 @@ def within(column: str, low: float, high: float) -> CheckConstraint:
     return CheckConstraint(f"{column} BETWEEN {low:g} AND {high:g}", name=column)
 
 
+REQUIRED = ("timestamp", "model_id", "error")
+"""The columns that are never NULL."""
+
+
+def conditions(dialect: str) -> dict[str, str]:
+    """What holds of each column of a valid selection, as SQL of the dialect, by the column.
+
+    The tables enforce it, whoever writes. Being ahead of the clock is not among it: a table knows no clock.
+    """
+    write = _sqlite_condition if dialect == "sqlite" else _postgresql_condition
+    found = {name: write(name, kind) for name, kind in FIELDS.items()}
+    if dialect == "sqlite":
+        day = "20[0-9][0-9]-[01][0-9]-[0-3][0-9]"
+        found["cost_priced_on"] = f"cost_priced_on GLOB '{day}' AND date(cost_priced_on) IS cost_priced_on"
+        found["complexity_derived"] = _sqlite_condition("complexity_derived", Kind.FLAG)
+    return {
+        name: condition if name in REQUIRED else f"{name} IS NULL OR ({condition})"
+        for name, condition in found.items()
+        if condition
+    }
+
+
+def _sqlite_condition(name: str, kind: Kind) -> str:
+    """SQLite stores any value in any column, so its type is a part of the condition."""
+    if kind is Kind.INSTANT:
+        # Exactly one form: text that is a date of another form would be counted in one place and lost in another.
+        digits = "20[0-9][0-9]-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
+        # 30 February and 24:00 have this form too, but are written back as other instants.
+        exists = f"datetime(strftime('%s', substr({name}, 1, 19)), 'unixepoch') IS substr({name}, 1, 19)"
+        return f"typeof({name}) = 'text' AND {name} GLOB '{digits}' AND {exists}"
+    if kind is Kind.FLAG:
+        return f"{name} IN (0, 1) AND typeof({name}) = 'integer'"
+    if kind in BOUNDS:
+        types = "= 'integer'" if kind is Kind.COUNT else "IN ('real', 'integer')"
+        return f"typeof({name}) {types} AND {_between(name, kind)}"
+    control = "'*[' || char(1, 45, 31, 127) || ']*'"
+    text_of_it = f"typeof({name}) = 'text' AND {_length(name)}"
+    return f"{text_of_it} AND instr({name}, char(0)) = 0 AND {name} NOT GLOB {control}"
+
+
+def _postgresql_condition(name: str, kind: Kind) -> str:
+    if kind is Kind.INSTANT:
+        first, last = (f"TIMESTAMPTZ '{it:%Y-%m-%d %H:%M:%S}+00'" for it in (EARLIEST, LATEST))
+        return f"{name} >= {first} AND {name} < {last}"
+    if kind in BOUNDS:
+        return _between(name, kind)
+    if kind is Kind.FLAG:
+        return ""
+    return f"{_length(name)} AND {name} !~ ('[' || chr(1) || '-' || chr(31) || chr(127) || ']')"
+
+
+def _between(name: str, kind: Kind) -> str:
+    """NaN and infinity lie outside any bounds."""
+    low, high = BOUNDS[kind]
+    return f"{name} BETWEEN {low:g} AND {high:.0f}"
+
+
+def _length(name: str) -> str:
+    """Empty text is unknown, but nothing stands for an empty model or id."""
+    return f"length({name}) BETWEEN {1 if name in ('model_id', 'request_id') else 0} AND {TEXT_LENGTH}"
+
+
 SELECTION = Table(
     "selection",
     METADATA,
@@ -95,13 +159,11 @@ SELECTION = Table(
     Column("team", Text),
     Column("cost_priced_on", Date),
     Column("complexity_derived", Boolean),
-    within("response_time_ms", 0, LARGEST_AMOUNT),
-    within("cost_usd", 0, LARGEST_AMOUNT),
-    within("accuracy", 0, 1),
-    within("user_satisfaction", 0, 1),
-    within("prompt_tokens", 0, LARGEST_AMOUNT),
-    within("completion_tokens", 0, LARGEST_AMOUNT),
-    CheckConstraint("length(model_id) BETWEEN 1 AND 200", name="model_id"),
+    *(
+        CheckConstraint(condition, name=name).ddl_if(dialect=dialect)
+        for dialect in ("sqlite", "postgresql")
+        for name, condition in conditions(dialect).items()
+    ),
     Index(None, "timestamp"),
     Index(
         "ix_selection_priced",
@@ -117,52 +179,3 @@ SELECTION = Table(
 `cost_priced_on` is the date of the list prices that `cost_usd` was computed with, or NULL if the cost is as recorded;
 `complexity_derived` marks a `complexity` that a rule derived from the tokens.
 """
-
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("contains a NUL character")
-    return text
-
-
-def _in_utc(instant: datetime) -> datetime:
-    try:
-        return instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is outside the years 1 to 9999 in UTC") from None
-
-
-_Text = Annotated[str, Field(max_length=TEXT_LENGTH), AfterValidator(_storable)]
-_Amount = Annotated[float, Field(ge=0, le=LARGEST_AMOUNT)]
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Tokens = Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)]
-
-
-class SelectionInput(BaseModel):
-    """The values that the table accepts; strict, so that neither True nor "1" passes as a number."""
-
-    model_config = ConfigDict(strict=True, protected_namespaces=())
-
-    request_id: Annotated[_Text, Field(min_length=1)]
-    timestamp: Annotated[AwareDatetime, AfterValidator(_in_utc)]
-    model_id: Annotated[str, Field(min_length=1, max_length=MODEL_ID_LENGTH), AfterValidator(_storable)]
-    response_time_ms: _Amount | None
-    complexity: _Text | None
-    cost_usd: _Amount | None
-    cache_hit: bool | None
-    accuracy: _Share | None
-    user_satisfaction: _Share | None
-    error: bool
-    error_type: _Text | None
-    prompt_tokens: _Tokens | None
-    completion_tokens: _Tokens | None
-    team: _Text | None
-
-
-def checked_selection(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as the table accepts it. Raises ValueError with the first invalid column and the reason."""
-    try:
-        return SelectionInput.model_validate(row).model_dump()
-    except ValidationError as problem:
-        fault = problem.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ValueError(f"{fault['loc'][0]}: {fault['msg']}") from None

@@ -30,6 +30,7 @@ def import_files(ctx: AppContext, files: Sequence[Path], mapping_file: Path | No
                     mapping=mapping,
                     zone=ctx.settings.timezone,
                     rejects_folder=ctx.environment.home / "rejects",
+                    ingestion=ctx.settings.ingestion,
                     progress=bar,
                 )
         except RoutewatchError as error:
@@ -44,8 +45,11 @@ def _print_result(result: ImportResult) -> None:
     say(
         f"{result.path}: {result.read:,} rows read, {result.added:,} added, "
         f"{result.already_there:,} already there, {result.rejected:,} rejected"
+        + (f", {result.set_aside:,} set aside (`routewatch quarantine list`)" if result.set_aside else "")
     )
     for reason, count in result.reasons[:SHOWN_REASONS]:
         say(f"  {count:,} × {reason}")
+    for reason, count in result.unknown_fields[:SHOWN_REASONS]:
+        say(f"  {count:,} × unknown field: {reason}")
     if result.rejects_file is not None:
-        say(f"  rejected rows are listed in {result.rejects_file}")
+        say(f"  rejected rows and unknown fields are listed in {result.rejects_file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,9 @@ def pull_one(ctx: AppContext, name: str, location: str | None, since: datetime |
     settings = settings_of(ctx.settings, name, location)
     source = open_source(name, settings)
     with progress(f"pulling {name}") as bar:
-        stats = pull(ctx.engine, name, source, settings, now, since=since, progress=bar)
+        stats = pull(
+            ctx.engine, name, source, settings, now, since=since, ingestion=ctx.settings.ingestion, progress=bar
+        )
     _print_result(name, stats)
 
 
@@ -95,12 +98,13 @@ def _print_result(name: str, stats: PullStats) -> None:
         f"{name}: {stats.read:,} rows read, {stats.added:,} added, {stats.changed:,} changed, "
         f"{stats.unchanged:,} unchanged, {stats.overhead:,} router overhead, "
         f"{stats.skipped.total():,} skipped, {stats.rejected.total():,} rejected"
+        + (f", {stats.set_aside:,} set aside" if stats.set_aside else "")
     )
     _print_details(stats)
 
 
 def _print_details(stats: PullStats) -> None:
-    for what, reasons in (("skipped", stats.skipped), ("rejected", stats.rejected)):
+    for what, reasons in _reasons(stats):
         for reason, count in reasons.most_common(SHOWN_REASONS):
             say(f"  {count:,} × {what}: {reason}")
     if stats.amended:
@@ -114,6 +118,10 @@ def _print_details(stats: PullStats) -> None:
         say(f"  {stats.complexity_derived:,} complexities were derived from tokens")
     if stats.late:
         say(f"  {stats.late:,} rows arrived late, by up to {stats.latest_by.total_seconds() / 60:.0f} minutes")
+
+
+def _reasons(stats: PullStats) -> tuple[tuple[str, Counter[str]], ...]:
+    return ("skipped", stats.skipped), ("rejected", stats.rejected), ("unknown field", stats.unknown)
 
 
 def _share(count: int, of: int) -> str:

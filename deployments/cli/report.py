@@ -89,7 +89,14 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
     until = parse_instant(end, zone) if end else LATEST
     period = Period(first, until, zone) if start or end else None
     with progress("rebuilding rollups") as bar:
-        result = rebuild(ctx.engine, rollup_settings(ctx.settings), period=period, now=now, progress=bar)
+        result = rebuild(
+            ctx.engine,
+            rollup_settings(ctx.settings),
+            period=period,
+            now=now,
+            ingestion=ctx.settings.ingestion,
+            progress=bar,
+        )
     say(
         f"rollups rebuilt from {result.rows:,} selections"
         if period is None
@@ -110,7 +117,9 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
 
 def _composed(ctx: AppContext, request: Request, now: datetime) -> Document:
     with progress("rolling up new selections") as bar:
-        update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, progress=bar)
+        update_rollups(
+            ctx.engine, rollup_settings(ctx.settings), now=now, ingestion=ctx.settings.ingestion, progress=bar
+        )
     return document_of(ctx.engine, request, ctx.settings, now)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from models.settings.block import Milliseconds, SettingsBlock
 from models.settings.delivery import DeliverySettings
+from models.settings.ingestion import DEFAULT_INGESTION, Ingestion
 from models.settings.monitoring import Alerting, ChartName, DashboardSettings, Monitoring, PerformanceMetrics
 from models.settings.optimizer import ChoiceKnob, NumericKnob, Optimizer
 from models.settings.reporting import Budget, CustomReports, Reporting, Schedule, Schedules
@@ -14,6 +15,7 @@ from models.settings.root import Settings, faults_of, load_settings, parse_setti
 from models.settings.sources import ComplexityRule, SourceKind, SourceSettings
 
 __all__ = [
+    "DEFAULT_INGESTION",
     "Alerting",
     "Budget",
     "ChartName",
@@ -22,6 +24,7 @@ __all__ = [
     "CustomReports",
     "DashboardSettings",
     "DeliverySettings",
+    "Ingestion",
     "Milliseconds",
     "Monitoring",
     "NumericKnob",

@@ -13,6 +13,7 @@ from models.errors import Fault, SettingsError
 from models.period import is_zone
 from models.settings.block import SettingsBlock
 from models.settings.delivery import DeliverySettings
+from models.settings.ingestion import Ingestion
 from models.settings.monitoring import Monitoring, PerformanceMetrics
 from models.settings.optimizer import Optimizer
 from models.settings.reporting import Budget, Reporting
@@ -36,6 +37,8 @@ class Settings(SettingsBlock):
     """What the optimizer may do automatically."""
     delivery: DeliverySettings = DeliverySettings()
     """Delivery of reports and messages."""
+    ingestion: Ingestion = Ingestion()
+    """What happens to selections that cannot be counted."""
     sources: dict[str, SourceSettings] = Field(default={})
     """Sources of selections, by name; a name that is a kind needs no `kind`."""
 

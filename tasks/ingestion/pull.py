@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, select
 from models.clock import is_ahead, not_ahead, true_now
 from models.database import insert_into, reading, writing
 from models.schema import PULL_STATE
-from models.settings import SourceSettings
+from models.settings import DEFAULT_INGESTION, Ingestion, SourceSettings
 from tasks.ingestion.pull_stats import PullStats
 from tasks.ingestion.source import Batch, Source
 from tasks.ingestion.store_batch import Prepared, prepare, store
@@ -46,6 +46,7 @@ def pull(
     now: datetime,
     *,
     since: datetime | None = None,
+    ingestion: Ingestion = DEFAULT_INGESTION,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> PullStats:
     """Store what changed since the source's cursor, or everything from `since` on (an instant of the source's time).
@@ -57,10 +58,10 @@ def pull(
     cursor = None if state is None else state.cursor
     newest = _newest(state)
     total, of = PullStats(newest=newest), source.size(cursor, since)
-    for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since):
+    for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since, ingestion=ingestion):
         with writing(engine) as connection:
             _lock(connection, name, source.kind)
-            total.add(store(connection, prepared, newest))
+            total.add(store(connection, prepared, newest, ingestion=ingestion))
             _save(connection, name, batch_cursor, now, total)
         progress(done, of)
     with writing(engine) as connection:
@@ -115,7 +116,13 @@ def _newest(state: Any) -> datetime | None:
 
 
 def _ahead(
-    source: Source, name: str, settings: SourceSettings, cursor: str | None, since: datetime | None
+    source: Source,
+    name: str,
+    settings: SourceSettings,
+    cursor: str | None,
+    since: datetime | None,
+    *,
+    ingestion: Ingestion,
 ) -> Iterator[tuple[Prepared, str, int]]:
     """Prepared batches, each read while the previous one is being stored."""
     batches = source.batches(cursor, since)
@@ -124,7 +131,7 @@ def _ahead(
         batch = next(batches, None)
         if batch is None:
             return None
-        return prepare(batch, name, settings.complexity_rule), batch.cursor, batch.done
+        return prepare(batch, name, settings.complexity_rule, ingestion=ingestion), batch.cursor, batch.done
 
     # Close after the reader has ended: the reader's thread runs it.
     with closing(cast("Generator[Batch]", batches)), ThreadPoolExecutor(max_workers=1) as reader:

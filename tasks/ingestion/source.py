@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -22,6 +22,15 @@ AMENDMENTS = ("request_id", "accuracy", "user_satisfaction")
 """Columns of later values for a selection that may be stored already. NULL keeps the stored value."""
 
 
+class UnknownField(NamedTuple):
+    """A field that the adapter could not read, of a selection at `at`: its value is NULL there."""
+
+    column: str
+    reason: str
+    at: datetime
+    is_error: bool
+
+
 @dataclass(frozen=True)
 class Batch:
     """One batch of a source: rows read = selections + overhead + skipped + rejected.
@@ -29,6 +38,8 @@ class Batch:
     `selections` has columns of a selection (tasks.ingestion.column_mapping.SELECTION_COLUMNS) by our names and in our
     units, as far as the source has them, and PRICING; values are not validated yet. `overhead` has OVERHEAD,
     `amendments` has AMENDMENTS. `skipped` counts rows that are not selections by reason, `rejected` unreadable rows.
+    `unknown` are fields of the selections that the adapter could not read, and `rejected_errors` counts by reason the
+    rejected rows that are failed calls, as far as that is known.
     `retracted` are ids of earlier selections and overhead that turned out not to be such. `cursor` is where to continue
     once all this is stored; `done` is how much of the source's `size` has been read.
     """
@@ -39,6 +50,8 @@ class Batch:
     amendments: pl.DataFrame = field(default_factory=pl.DataFrame)
     skipped: Mapping[str, int] = field(default_factory=dict)
     rejected: Mapping[str, int] = field(default_factory=dict)
+    unknown: Sequence[UnknownField] = ()
+    rejected_errors: Mapping[str, int] = field(default_factory=dict)
     retracted: Sequence[str] = ()
     done: int = 0
 

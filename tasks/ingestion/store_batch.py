@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import polars as pl
 from sqlalchemy import Connection
@@ -13,14 +13,24 @@ from sqlalchemy import Connection
 from models.clock import true_now
 from models.database import insert_into
 from models.schema import OVERHEAD as OVERHEAD_TABLE
-from models.settings import ComplexityRule
-from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
-from tasks.ingestion.column_mapping import REQUIRED, SELECTION_COLUMNS, ColumnSource
+from models.settings import DEFAULT_INGESTION, ComplexityRule, Ingestion
+from routewatch.gate import (
+    AHEAD,
+    EARLIEST,
+    LARGEST_AMOUNT,
+    LATEST,
+    OUTSIDE_YEARS,
+    latest_instant,
+    read_identifier,
+    read_name,
+)
+from routewatch.quarantine import IntakeCounts, IntakeOutcome, set_aside
+from tasks.ingestion.column_mapping import SELECTION_COLUMNS, ColumnSource
 from tasks.ingestion.complexity_rule import derive_complexity
 from tasks.ingestion.pricing import price_missing
 from tasks.ingestion.pull_stats import PullStats
 from tasks.ingestion.retract import retract
-from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
+from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch, UnknownField
 from tasks.ingestion.upsert import STORED, amend, upsert
 from tasks.ingestion.validation import check
 
@@ -29,32 +39,71 @@ from tasks.ingestion.validation import check
 class Prepared:
     """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS.
 
-    `retracted` are ids of stored rows to delete first.
+    `retracted` are ids of stored rows to delete first. `aside` are rows for the quarantine: STORED and `reason`.
+    `counts` are what the gate did to the others, and `source` is the entrance.
     """
 
     selections: pl.DataFrame
     overhead: pl.DataFrame
     amendments: pl.DataFrame
     stats: PullStats
+    source: str
     retracted: Sequence[str] = ()
+    aside: pl.DataFrame = field(default_factory=pl.DataFrame)
+    unknown: Sequence[UnknownField] = ()
+    rejected_errors: Counter[str] = field(default_factory=Counter)
 
 
-def prepare(batch: Batch, source: str, rule: ComplexityRule | None) -> Prepared:
-    """Validate a batch's rows, impute missing costs and complexities, and count the outcome."""
+def prepare(
+    batch: Batch,
+    source: str,
+    rule: ComplexityRule | None,
+    *,
+    ingestion: Ingestion = DEFAULT_INGESTION,
+    now: datetime | None = None,
+) -> Prepared:
+    """Sort a batch's rows by the gate, impute missing costs and complexities, and count the outcome.
+
+    `now` is the clock that rows must not be ahead of: by default the true one.
+    """
+    now = now or datetime.now(UTC)
     stats = PullStats(rejected=Counter(batch.rejected), skipped=Counter(batch.skipped))
     stats.read = batch.selections.height + batch.overhead.height + stats.rejected.total() + stats.skipped.total()
-    selections = _selections(batch.selections, rule, stats)
-    overhead = _overhead(batch.overhead, source, stats)
-    return Prepared(selections, overhead, _amendments(batch.amendments, stats), stats, batch.retracted)
+    latest = latest_instant(now, ingestion.clock_skew)
+    sorted_rows = _selections(batch.selections, rule, stats, latest)
+    unknown = [*batch.unknown, *sorted_rows.unknown]
+    stats.unknown = Counter(f"{it.column} {it.reason}" for it in unknown)
+    overhead = _overhead(batch.overhead, source, stats, latest)
+    return Prepared(
+        sorted_rows.selections,
+        overhead,
+        _amendments(batch.amendments, stats),
+        stats,
+        source,
+        batch.retracted,
+        sorted_rows.aside,
+        unknown,
+        sorted_rows.rejected_errors + Counter(batch.rejected_errors),
+    )
 
 
-def store(connection: Connection, prepared: Prepared, newest: datetime | None = None) -> PullStats:
+def store(
+    connection: Connection,
+    prepared: Prepared,
+    newest: datetime | None = None,
+    *,
+    ingestion: Ingestion = DEFAULT_INGESTION,
+    now: datetime | None = None,
+) -> PullStats:
     """Store a prepared batch within the caller's transaction; return its completed counts.
 
     `newest` is the position reached in the source before, or None.
     """
-    stats, rows = prepared.stats, prepared.selections
+    stats, rows, now = prepared.stats, prepared.selections, now or datetime.now(UTC)
     retract(connection, prepared.retracted)
+    aside = [(row, row.pop("reason")) for row in prepared.aside.to_dicts()]
+    set_aside(connection, aside, prepared.source, now, most_rows=ingestion.maximum_quarantined_rows)
+    _count(connection, prepared, newest, now)
     done = upsert(connection, rows, newest)
     stats.added, stats.changed = done.added, done.changed
     # Repeated rows were counted as unchanged during preparation.
@@ -68,17 +117,36 @@ def store(connection: Connection, prepared: Prepared, newest: datetime | None = 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _selections(selections: pl.DataFrame, rule: ComplexityRule | None, stats: PullStats) -> pl.DataFrame:
+@dataclass(frozen=True)
+class _PreparedSelections:
+    """A batch's selections as the gate sorted them; `rejected_errors` counts the failed calls among the rejected."""
+
+    selections: pl.DataFrame
+    aside: pl.DataFrame
+    unknown: Sequence[UnknownField]
+    rejected_errors: Counter[str]
+
+
+def _selections(
+    selections: pl.DataFrame, rule: ComplexityRule | None, stats: PullStats, latest: datetime
+) -> _PreparedSelections:
     if selections.is_empty():
-        return pl.DataFrame(schema=dict.fromkeys(STORED, pl.String))
-    selections = _with(selections, (*REQUIRED, "request_id"))
+        return _PreparedSelections(pl.DataFrame(schema=dict.fromkeys(STORED, pl.String)), pl.DataFrame(), (), Counter())
+    selections = _with(selections, ("timestamp", "model_id", "request_id"))
     sources = {name: ColumnSource(column=name) for name in SELECTION_COLUMNS if name in selections.columns}
-    checked = check(selections, list(range(selections.height)), sources, "UTC")
-    _count_rejected(checked.bad, stats)
-    good = checked.good.filter(pl.col("request_id").is_not_null())
+    checked = check(selections, list(range(selections.height)), sources, "UTC", latest)
+    rejected_errors = _count_rejected(checked.bad, stats)
+    has_id = checked.good["request_id"].is_not_null()
+    good = checked.good.filter(has_id)
     if good.height < checked.good.height:
         # Without an id it would be a new selection at each pull.
-        stats.rejected["request_id is missing"] += checked.good.height - good.height
+        stats.rejected[_NO_ID] += checked.good.height - good.height
+        rejected_errors[_NO_ID] += int(checked.good.filter(~has_id)["error"].sum())
+    aside = checked.aside.filter(pl.col("request_id").is_not_null()).drop("line")
+    stats.rejected[_NO_ID] += checked.aside.height - aside.height
+    stats.rejected = +stats.rejected
+    stats.set_aside = aside.height
+    unknown = checked.unknown.filter(pl.col("line").is_in(good["line"].implode()))
     good = _once_each(good, stats)
     stats.coverage = Counter({name: int(good[name].count()) for name in SELECTION_COLUMNS})
     priced = price_missing(_with_pricing(good, selections))
@@ -89,7 +157,22 @@ def _selections(selections: pl.DataFrame, rule: ComplexityRule | None, stats: Pu
     times = derived["timestamp"]
     newest = times.filter(times <= true_now()).max()
     stats.newest = newest if isinstance(newest, datetime) else None
-    return derived.select(STORED)
+    fields = [UnknownField(*row) for row in unknown.select(UnknownField._fields).iter_rows()]
+    return _PreparedSelections(derived.select(STORED), aside, fields, rejected_errors)
+
+
+def _count(connection: Connection, prepared: Prepared, newest: datetime | None, now: datetime) -> None:
+    """Count what was rejected, and what became unknown in rows that were not read before."""
+    counts = IntakeCounts(prepared.source)
+    for reason, rows in prepared.stats.rejected.items():
+        counts.add(IntakeOutcome.REJECTED, reason, now, rows=rows, errors=prepared.rejected_errors[reason])
+    for it in prepared.unknown:
+        if newest is None or it.at > newest:
+            counts.add(IntakeOutcome.UNKNOWN_FIELD, f"{it.column} {it.reason}", it.at, errors=int(it.is_error))
+    counts.write(connection)
+
+
+_NO_ID = "request_id is missing"
 
 
 def _with(rows: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
@@ -104,9 +187,13 @@ def _with_pricing(good: pl.DataFrame, selections: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([good, facts[good["line"].to_list()]], how="horizontal")
 
 
-def _count_rejected(bad: pl.DataFrame, stats: PullStats) -> None:
-    for reason, column in bad.select("reason", "column").iter_rows():
-        stats.rejected[reason if column in reason else f"{column} {reason}"] += 1
+def _count_rejected(bad: pl.DataFrame, stats: PullStats) -> Counter[str]:
+    """Count rejected rows by reason, and return how many of them are failed calls."""
+    errors = Counter[str]()
+    for reason, column, is_error in bad.select("reason", "column", "is_error").iter_rows():
+        stats.rejected[f"{column} {reason}"] += 1
+        errors[f"{column} {reason}"] += int(is_error)
+    return errors
 
 
 def _once_each(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
@@ -116,14 +203,18 @@ def _once_each(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
     return once
 
 
-def _overhead(rows: pl.DataFrame, source: str, stats: PullStats) -> pl.DataFrame:
+def _overhead(rows: pl.DataFrame, source: str, stats: PullStats, latest: datetime) -> pl.DataFrame:
     """The valid rows, with missing costs computed."""
     if rows.is_empty():
         return pl.DataFrame(schema=dict.fromkeys(OVERHEAD, pl.String))
     rows = _with(rows, (*OVERHEAD, *PRICING, "cache_hit"))
     cost = pl.col("cost_usd").cast(pl.Float64, strict=False)
     rows = rows.with_columns(
-        pl.col("request_id", "kind", "model_id").cast(pl.String).str.slice(0, TEXT_LENGTH),
+        pl.Series("request_id", [_form(read_identifier, text) for text in rows["request_id"]], dtype=pl.String),
+        *(
+            pl.Series(name, [_form(read_name, text) for text in rows[name]], dtype=pl.String)
+            for name in ("kind", "model_id")
+        ),
         pl.col("timestamp").cast(pl.Datetime("us", "UTC"), strict=False),
         pl.when(cost.is_between(0, LARGEST_AMOUNT)).then(cost).alias("cost_usd"),
         pl.col("prompt_tokens", "completion_tokens", "cache_read_tokens", "cache_write_tokens").cast(
@@ -132,14 +223,27 @@ def _overhead(rows: pl.DataFrame, source: str, stats: PullStats) -> pl.DataFrame
         pl.col("cache_hit").cast(pl.Boolean, strict=False),
     )
     whole = pl.col("request_id").is_not_null() & pl.col("timestamp").is_not_null()
-    kept = rows.filter(whole)
+    kept = rows.filter(whole).with_columns(pl.col("kind").fill_null("unknown"))
     if kept.height < rows.height:
         stats.rejected["overhead without id or time"] += rows.height - kept.height
+    for reason, is_outside in (
+        (OUTSIDE_YEARS, (pl.col("timestamp") < EARLIEST) | (pl.col("timestamp") >= LATEST)),
+        (AHEAD, pl.col("timestamp") > latest),
+    ):
+        within = kept.filter(~is_outside)
+        if within.height < kept.height:
+            stats.rejected[f"overhead {reason}"] += kept.height - within.height
+        kept = within
     stats.overhead = kept.height
     priced = price_missing(kept.unique("request_id", keep="last", maintain_order=True)).rows
     return priced.with_columns(source=pl.lit(source)).select(
         "request_id", "timestamp", "source", "kind", "model_id", "cost_usd", "cost_priced_on"
     )
+
+
+def _form(read: Callable[[str], tuple[str | None, str | None]], value: object) -> str | None:
+    """A text of overhead in its one form; None for one that is not readable."""
+    return None if value is None else read(str(value))[0]
 
 
 def _store_overhead(connection: Connection, rows: pl.DataFrame) -> None:
@@ -151,12 +255,14 @@ def _store_overhead(connection: Connection, rows: pl.DataFrame) -> None:
 
 
 def _amendments(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:
-    """The amendments with an id and values between 0 and 1; the last of each id."""
+    """The amendments with an id and a value between 0 and 1; the last value of each id."""
     if rows.is_empty():
         return rows
     rows = _with(rows, AMENDMENTS).with_columns(pl.col(AMENDMENTS[1:]).cast(pl.Float64, strict=False))
-    within = pl.all_horizontal(pl.col(AMENDMENTS[1:]).is_between(0, 1).fill_null(True))
-    good = rows.filter(within & pl.col("request_id").is_not_null())
+    rows = rows.with_columns(
+        pl.when(pl.col(name).is_between(0, 1)).then(pl.col(name)).alias(name) for name in AMENDMENTS[1:]
+    )
+    good = rows.filter(pl.any_horizontal(pl.col(AMENDMENTS[1:]).is_not_null()) & pl.col("request_id").is_not_null())
     if good.height < rows.height:
         stats.rejected["a score outside 0 to 1"] += rows.height - good.height
         stats.read += rows.height - good.height

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection
 
+from routewatch.selection import instant_text
 from tasks.ingestion.bulk_insert import insert_new, insert_staged, staged
 from tasks.ingestion.column_mapping import SELECTION_COLUMNS
 
@@ -111,7 +112,7 @@ def _late(connection: Connection, cursor: Any, rows: pl.DataFrame, newest: datet
     if before.is_empty():
         return 0, timedelta(0)
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    value = newest.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.dialect.name == "sqlite" else newest
+    value = instant_text(newest) if connection.dialect.name == "sqlite" else newest
     cursor.execute(
         "SELECT request_id FROM incoming WHERE NOT EXISTS "  # noqa: S608 - a parameter mark from this module
         f"(SELECT 1 FROM selection WHERE selection.request_id = incoming.request_id) AND timestamp < {mark}",

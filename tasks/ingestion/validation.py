@@ -1,17 +1,42 @@
-"""Validate and convert raw columns to columns of a selection; the first fault of a row is its reason."""
+"""Read raw columns of a file or source as columns of a selection, by the rules of the gate (routewatch.gate).
+
+This reads whole columns, where routewatch.gate.accept reads one row: tests hold both to the same result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from models.period import EARLIEST, LATEST
-from routewatch.selection import LARGEST_AMOUNT, TEXT_LENGTH
-from tasks.ingestion.column_mapping import COUNTS, FLAGS, RATIOS, REQUIRED, SELECTION_COLUMNS, TEXTS, ColumnSource, Unit
+from routewatch.gate import (
+    AHEAD,
+    BOUNDS,
+    EARLIEST,
+    FIELDS,
+    LATEST,
+    MISSING,
+    NEGATIVE,
+    NOT_A_FLAG,
+    NOT_A_NUMBER,
+    NOT_FINITE,
+    NOT_TEXT,
+    NOT_WHOLE,
+    NOTHING,
+    OUTSIDE_YEARS,
+    TEXT_LENGTH,
+    UNKNOWN_MODEL,
+    WORD_FOR_NOTHING,
+    Kind,
+    above,
+    read_identifier,
+    read_name,
+)
+from tasks.ingestion.column_mapping import COUNTS, FLAGS, RATIOS, SELECTION_COLUMNS, TEXTS, ColumnSource, Unit
 
 INSTANT = pl.Datetime("us", "UTC")
 PER_SECOND: dict[Unit, int] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -22,33 +47,51 @@ FARTHEST_US = 1e17
 DEFAULT_UNIT: Unit = "ms"
 """Default unit of a numeric time: the product document records Date.now()."""
 
+_EPOCH = r"^\d{9,}$"
+"""Text that is a number since 1970."""
+
+_PLAIN_ID = rf"^[!-~]([ -~]{{0,{TEXT_LENGTH - 2}}}[!-~])?$"
+
 TRUE, FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
 @dataclass(frozen=True)
 class ValidatedRows:
-    """`good` has COLUMNS of tasks.ingestion.column_mapping and `line`; `bad` has line, reason, column, value."""
+    """Rows as the gate sorted them; each raw row is in exactly one of `good`, `aside` and `bad`.
+
+    `good` and `aside` have COLUMNS of tasks.ingestion.column_mapping and `line`; `aside` are those ahead of the clock,
+    with `reason`. `bad` has line, reason, column, value, is_error. `unknown` has the fields of good rows that could not
+    be read: line, column, reason, value, at, is_error.
+    """
 
     good: pl.DataFrame
     bad: pl.DataFrame
+    aside: pl.DataFrame
+    unknown: pl.DataFrame
 
 
-def check(raw: pl.DataFrame, lines: list[int], sources: Map[str, ColumnSource], zone: str) -> ValidatedRows:
-    """Convert the valid rows, and return the invalid ones with their faults. Times without an offset are in `zone`."""
+def check(
+    raw: pl.DataFrame, lines: list[int], sources: Map[str, ColumnSource], zone: str, latest: datetime
+) -> ValidatedRows:
+    """Sort rows by the gate. Times without an offset are in `zone`; times after `latest` are ahead of the clock."""
     read = {name: _read(raw, name, sources[name], zone) for name in SELECTION_COLUMNS if name in sources}
     values = pl.DataFrame(
         {"line": pl.Series(lines, dtype=pl.Int64)} | {name: found.values for name, found in read.items()}
     )
-    faults = pl.DataFrame({name: found.faults for name, found in read.items()})
-    shown = pl.DataFrame({name: found.shown for name, found in read.items()})
-    named = [pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in faults.columns]
-    verdict = faults.select(reason=pl.coalesce(pl.all()), column=pl.coalesce(named))
-    bad = verdict["reason"].is_not_null()
-    value = shown.select(
-        value=pl.coalesce([pl.when(verdict["column"] == name).then(pl.col(name)) for name in shown.columns])
+    rows = _completed(values, read)
+    nothing = pl.Series([None] * rows.height, dtype=pl.String)
+    times = read.get("timestamp", _Read(nothing, nothing, nothing))
+    listed = rows.select(
+        "line", reason=times.faults.fill_null(MISSING), column=pl.lit("timestamp"), value=times.shown, is_error="error"
     )
-    listed = pl.concat([values.select("line"), verdict, value], how="horizontal").filter(bad)
-    return ValidatedRows(_completed(values.filter(~bad)), listed)
+    has_time = rows["timestamp"].is_not_null()
+    is_ahead = has_time & (rows["timestamp"] > latest).fill_null(False)
+    return ValidatedRows(
+        good=rows.filter(has_time & ~is_ahead),
+        bad=listed.filter(~has_time),
+        aside=rows.filter(is_ahead).with_columns(reason=pl.lit(f"timestamp {AHEAD}")),
+        unknown=_unknown(rows, read, has_time & ~is_ahead),
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -63,13 +106,31 @@ class _Read:
     shown: pl.Series
 
 
-def _completed(good: pl.DataFrame) -> pl.DataFrame:
-    """Columns that the file lacks are unknown; a row with an error type is an error by default."""
-    missing = {name: pl.lit(None, dtype=_type_of(name)) for name in SELECTION_COLUMNS if name not in good.columns}
-    whole = good.with_columns(**missing)
-    return whole.with_columns(error=pl.coalesce("error", pl.col("error_type").is_not_null())).select(
-        "line", *SELECTION_COLUMNS
-    )
+def _completed(values: pl.DataFrame, read: Map[str, _Read]) -> pl.DataFrame:
+    """Columns that the file lacks are unknown, and so is a model that is not said; a row with an error type failed."""
+    missing = {name: pl.lit(None, dtype=_type_of(name)) for name in SELECTION_COLUMNS if name not in values.columns}
+    whole = values.with_columns(**missing)
+    has_type = whole["error_type"].is_not_null()
+    if "error_type" in read:
+        faults = read["error_type"].faults
+        has_type |= faults.is_not_null() & ~faults.is_in([WORD_FOR_NOTHING, NOT_TEXT])
+    return whole.with_columns(
+        error=pl.coalesce("error", has_type), model_id=pl.col("model_id").fill_null(UNKNOWN_MODEL)
+    ).select("line", *SELECTION_COLUMNS)
+
+
+def _unknown(rows: pl.DataFrame, read: Map[str, _Read], is_counted: pl.Series) -> pl.DataFrame:
+    """One row for each unreadable field of the counted rows."""
+    parts = [
+        rows.select(
+            "line", column=pl.lit(name), reason=found.faults, value=found.shown, at="timestamp", is_error="error"
+        ).filter(found.faults.is_not_null() & is_counted)
+        for name, found in read.items()
+        if found.faults.null_count() < len(found.faults)
+    ]
+    texts = dict.fromkeys(("column", "reason", "value"), pl.String)
+    schema: dict[str, Any] = {"line": pl.Int64, **texts, "at": INSTANT, "is_error": pl.Boolean}
+    return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
 def _type_of(name: str) -> pl.DataType:
@@ -91,16 +152,15 @@ def _read(raw: pl.DataFrame, name: str, source: ColumnSource, zone: str) -> _Rea
     elif name in FLAGS:
         read = _flags(column)
     elif name in TEXTS:
-        read = _texts(column)
+        read = _texts(column, name)
     elif source.minus is not None:
         read = _durations(column, raw[source.minus], source.unit, zone)
     else:
         read = _numbers(column, name, source)
-    if name in REQUIRED:
-        missing = read.values.is_null() & read.faults.is_null()
-        faults = pl.select(pl.when(missing).then(pl.lit(f"{name} is missing")).otherwise(read.faults)).to_series()
-        return _Read(read.values, faults, read.shown)
-    return read
+    if name == "request_id":
+        # Its hash stands for an id that cannot be stored: the row is still known by it.
+        return read
+    return _Read(read.values.set(read.faults.is_not_null(), None), read.faults, read.shown)
 
 
 def _column(raw: pl.DataFrame, source: ColumnSource) -> pl.Series:
@@ -124,14 +184,24 @@ def _faults(*rules: tuple[pl.Series, str]) -> pl.Series:
     return pl.select(first.cast(pl.String)).to_series()
 
 
-def _texts(column: pl.Series) -> _Read:
+def _texts(column: pl.Series, name: str) -> _Read:
+    """Texts in their one form. Nearly all texts of a column are one of a few, and each of them is read once."""
     texts = column.cast(pl.String, strict=False)
-    rules = (
-        (texts.str.len_chars() > TEXT_LENGTH, f"is longer than {TEXT_LENGTH} characters"),
-        (texts.str.contains(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"), "contains control characters"),
-        (column.is_not_null() & texts.is_null(), "is not text"),
-    )
-    return _Read(texts, _faults(*rules), _shown(column))
+    odd, read_one = texts.drop_nulls().unique(), read_name
+    if FIELDS[name] is Kind.IDENTIFIER:
+        # Ids are all different, and hardly any needs more than a look.
+        is_plain = odd.str.contains(_PLAIN_ID) & ~odd.str.to_lowercase().is_in(sorted(NOTHING))
+        odd, read_one = odd.filter(~is_plain), read_identifier
+    read = [read_one(text) for text in odd]
+    forms = pl.DataFrame(
+        {"text": odd, "form": [form for form, _ in read], "fault": [fault for _, fault in read]},
+        schema={"text": pl.String, "form": pl.String, "fault": pl.String},
+    ).with_columns(is_found=pl.lit(True))
+    joined = texts.alias("text").to_frame().join(forms, on="text", how="left", maintain_order="left")
+    values = joined.select(pl.when(pl.col("is_found")).then("form").otherwise("text")).to_series()
+    is_no_text = column.is_not_null() & texts.is_null()
+    faults = joined.select(pl.when(is_no_text).then(pl.lit(NOT_TEXT)).otherwise("fault")).to_series()
+    return _Read(values, faults, _shown(column))
 
 
 def _flags(column: pl.Series) -> _Read:
@@ -141,9 +211,7 @@ def _flags(column: pl.Series) -> _Read:
     texts = column.cast(pl.String, strict=False).str.to_lowercase().str.strip_suffix(".0")
     true, false = texts.is_in(TRUE), texts.is_in(FALSE)
     values = pl.select(pl.when(true).then(True).when(false).then(False)).to_series()
-    return _Read(
-        values, _faults((column.is_not_null() & values.is_null(), "is neither true nor false")), _shown(column)
-    )
+    return _Read(values, _faults((column.is_not_null() & values.is_null(), NOT_A_FLAG)), _shown(column))
 
 
 def _derived_flags(column: pl.Series, source: ColumnSource) -> _Read:
@@ -161,14 +229,15 @@ def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
     else:
         scaled = numbers * (1.0 if source.multiply is None else source.multiply)
     rejected = column.is_not_null() & (numbers.is_null() | numbers.is_nan())
-    rules = [(rejected, "is not a number"), (scaled.is_infinite(), "is not finite")]
+    rules = [(rejected, NOT_A_NUMBER), (scaled.is_infinite(), NOT_FINITE)]
+    smallest, largest = BOUNDS[FIELDS[name]]
     if name in RATIOS:
         valid_range = "0 to 1" if low is None else f"{low:g} to {high:g}"
-        rules.append(((scaled < 0) | (scaled > 1), f"is outside {valid_range}"))
+        rules.append(((scaled < smallest) | (scaled > largest), f"is outside {valid_range}"))
     else:
-        rules += [(scaled < 0, "is negative"), (scaled > LARGEST_AMOUNT, f"is above {LARGEST_AMOUNT:g}")]
+        rules += [(scaled < smallest, NEGATIVE), (scaled > largest, above(FIELDS[name]))]
     if name in COUNTS:
-        rules.append((scaled != scaled.round(), "is not a whole number"))
+        rules.append((scaled != scaled.round(), NOT_WHOLE))
     values = scaled.cast(pl.Int64, strict=False) if name in COUNTS else scaled
     return _Read(values, _faults(*rules), _shown(column))
 
@@ -176,14 +245,14 @@ def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
 def _instants(column: pl.Series, unit: Unit | None, zone: str) -> _Read:
     times = _times(column, unit, zone)
     outside = (times < EARLIEST) | (times >= LATEST)
-    hint = (
-        ""
-        if column.dtype == pl.String or column.dtype.is_temporal()
-        else f", read as {unit or DEFAULT_UNIT}: does the mapping's unit fit?"
-    )
+    hint = f"{OUTSIDE_YEARS}, read as {unit or DEFAULT_UNIT}: does the mapping's unit fit?"
+    is_number = pl.Series([not column.dtype.is_temporal()] * len(column))
+    if column.dtype == pl.String:
+        is_number = column.str.contains(_EPOCH).fill_null(False)
     rules = (
         (column.is_not_null() & times.is_null(), "is not an ISO 8601 time"),
-        (outside, f"lies outside the years {EARLIEST.year} to {LATEST.year - 1}{hint}"),
+        (outside & is_number, hint),
+        (outside, OUTSIDE_YEARS),
     )
     return _Read(times, _faults(*rules), _shown(column))
 
@@ -194,6 +263,7 @@ def _durations(end: pl.Series, start: pl.Series, unit: Unit | None, zone: str) -
     rules = (
         (end.is_not_null() & start.is_not_null() & values.is_null(), "is not a time"),
         (values < 0, "ends before it starts"),
+        (values > BOUNDS[Kind.AMOUNT][1], above(Kind.AMOUNT)),
     )
     return _Read(values, _faults(*rules), _shown(end))
 
@@ -208,7 +278,7 @@ def _times(column: pl.Series, unit: Unit | None, zone: str) -> pl.Series:
         )
         return local.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     if column.dtype == pl.String and unit is None:
-        numeric = column.str.contains(r"^\d{9,}$")
+        numeric = column.str.contains(_EPOCH)
         texts = [None if text is None else _parsed(text, zone) for text in column]
         parsed = pl.Series(texts, dtype=INSTANT)
         return parsed.zip_with(~numeric.fill_null(False), _from_epoch(column, DEFAULT_UNIT))

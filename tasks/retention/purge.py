@@ -16,7 +16,7 @@ from sqlalchemy import BindParameter, ColumnElement, Engine, bindparam, delete, 
 from models.clock import not_ahead
 from models.context import AppContext
 from models.database import reading, writing
-from models.period import EARLIEST, Level, floor_to
+from models.period import FIRST_BUCKET, Level, floor_to
 from models.schema import ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
@@ -62,7 +62,7 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
-            rollups += remove_rollups(connection, level, EARLIEST, kept_from)
+            rollups += remove_rollups(connection, level, FIRST_BUCKET, kept_from)
     return Retained(removed, rollups, state.raw_from)
 
 

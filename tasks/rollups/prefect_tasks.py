@@ -18,7 +18,7 @@ from tasks.rollups.update import UpdateResult, update_rollups
 @task(name="fold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def roll_up_selections(ctx: AppContext, now: datetime) -> UpdateResult:
     """Bring the rollups up to date."""
-    result = update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now)
+    result = update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, ingestion=ctx.settings.ingestion)
     if result.held_by:
         warning = "selections are not aggregated until the open transactions of these processes end: %s"
         get_run_logger().warning(warning, ", ".join(map(str, result.held_by)))

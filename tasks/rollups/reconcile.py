@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
 from sqlalchemy import BigInteger, Connection, Engine, Float, func, select, text
 
 from models.database import reading, writing
-from models.period import EARLIEST, Level, floor_to, next_start
+from models.period import FIRST_BUCKET, Level, floor_to, next_start
 from models.schema import HOUR_TOTAL, ROLLUP
+from models.settings import DEFAULT_INGESTION, Ingestion
+from routewatch.selection import instant_text
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
 from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
+from tasks.rollups.selection_reader import is_readable, read_instants
+from tasks.rollups.set_aside import UncountableRows, counting_on
 
 SUM_TOLERANCE = 1e-9
 """Relative tolerance of a sum for the order of float addition."""
@@ -27,11 +32,16 @@ _CHECKED = {
 """The columns that show whether two rollups of the same rows differ."""
 
 
-def reconcile(engine: Engine) -> int:
+def reconcile(engine: Engine, ingestion: Ingestion = DEFAULT_INGESTION) -> int:
     """Compare all rollups with raw rows or finer rollups, and rebuild those that differ; return how many hours.
 
-    The comparison uses one snapshot and blocks no writer; differing hours are rebuilt a few per transaction.
+    The comparison uses one snapshot and blocks no writer; differing hours are rebuilt a few per transaction. Rows that
+    cannot be counted are set aside.
     """
+    return counting_on(engine, ingestion, lambda: _reconcile(engine), partial(is_readable, engine))
+
+
+def _reconcile(engine: Engine) -> int:
     with reading(engine) as connection:
         known = read_known_checkpoint(connection)
         wrong = differing_hours(connection, known) if known else []
@@ -66,7 +76,7 @@ def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]
 def _sums(connection: Connection, level: str, start: datetime | None) -> pl.DataFrame:
     """The compared sums of a level by bucket, from `start` on."""
     sums = [func.sum(ROLLUP.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
-    which = ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or EARLIEST)
+    which = ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or FIRST_BUCKET)
     query = select(ROLLUP.c.bucket, *sums).where(*which).group_by(ROLLUP.c.bucket)
     rows = [tuple(row) for row in connection.execute(query)]
     return pl.DataFrame(rows, schema={"bucket": INSTANT, **_CHECKED}, orient="row")
@@ -111,10 +121,13 @@ def _raw_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
     values: dict[str, Any] = {"last_id": state.last_id}
     if state.raw_from is not None:
         query += " AND timestamp >= :raw_from"
-        values["raw_from"] = state.raw_from.replace(tzinfo=None) if sqlite else state.raw_from
+        values["raw_from"] = instant_text(state.raw_from) if sqlite else state.raw_from
     statement = text(query + " GROUP BY 1")
     rows = [tuple(row) for row in connection.execute(statement, values)]
     frame = pl.DataFrame(rows, schema={"quarter": pl.String if sqlite else INSTANT, **_CHECKED}, orient="row")
     if sqlite:
-        return frame.with_columns(pl.col("quarter").str.to_datetime("%Y-%m-%d %H:%M", time_unit="us", time_zone="UTC"))
+        instants = read_instants(frame["quarter"] + ":00.000000")
+        if instants.null_count():
+            raise UncountableRows("rows of the table selection have no instant")
+        return frame.with_columns(quarter=instants)
     return frame

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -21,7 +21,10 @@ from sqlalchemy import Engine
 
 from models.database import check_session, libpq_address, reaching, session_statement
 from models.errors import RoutewatchError
+from routewatch.gate import BOUNDS, EARLIEST, FIELDS, LATEST, NOTHING, TEXT_LENGTH, UNKNOWN_MODEL, read_name
+from routewatch.selection import instant_text
 from tasks.rollups.aggregate import SELECTION_SCHEMA
+from tasks.rollups.set_aside import UncountableRows, readable_text
 
 RANGE_ROWS = 100_000
 """Ids read at a time, while the previous ones are processed."""
@@ -37,7 +40,6 @@ OWN_PROCESS_FROM = 300_000
 
 _STORED_COLUMNS = ("id", *SELECTION_SCHEMA)
 _SELECT = f"SELECT {', '.join(_STORED_COLUMNS)} FROM selection WHERE "  # noqa: S608 - names from this module
-_ISO = "%Y-%m-%d %H:%M:%S%.f"
 _WRITTEN_LENGTH = len("2026-09-07 00:00:00.000000")
 
 
@@ -64,6 +66,16 @@ def scan_period(engine: Engine, start: datetime, end: datetime, until: int) -> p
         return _as_selections(_read_adbc(connection, engine, between))
 
 
+def is_readable(engine: Engine, after: int, until: int) -> bool:
+    """Whether the rows with after < id <= until can be read as selections."""
+    try:
+        for _ in scan_ids(engine, after, until):
+            pass
+    except UncountableRows:
+        return False
+    return True
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -73,7 +85,14 @@ def _parts(engine: Engine, after: int, until: int) -> Generator[tuple[int, pl.Da
     if until - after < (OWN_PROCESS_FROM if on_sqlite else ADBC_FROM):
         yield from _ranges(lambda where: _read_by_engine(engine, where), after, until)
     elif on_sqlite:
-        yield from _from_own_process(str(engine.url.database), after, until)
+        done = after
+        try:
+            for ends_at, rows in _from_own_process(str(engine.url.database), after, until):
+                done = ends_at
+                yield ends_at, rows
+        except RoutewatchError:
+            # A value of another type than its column's breaks off that stream, but not this one, which is slower.
+            yield from _ranges(lambda where: _read_by_engine(engine, where), done, until)
     else:
         with _adbc(engine) as connection:
             yield from _ranges(lambda where: _read_adbc(connection, engine, where), after, until)
@@ -117,17 +136,27 @@ def _read_adbc(connection: Any, engine: Engine, where: str) -> pl.DataFrame:
 
 def _read_by_engine(engine: Engine, where: str) -> pl.DataFrame:
     connection = engine.raw_connection()
+    driver: Any = connection.driver_connection
+    on_sqlite = engine.dialect.name == "sqlite"
+    text_factory = driver.text_factory if on_sqlite else None
     try:
+        if on_sqlite:
+            driver.text_factory = readable_text
         with reaching(engine.url):
             # A closed connection rolls back: each read sees what is committed at its own time.
-            rows = connection.cursor().execute(_SELECT + where + " ORDER BY id").fetchall()
+            rows = driver.cursor().execute(_SELECT + where + " ORDER BY id").fetchall()
     finally:
+        if on_sqlite:
+            driver.text_factory = text_factory
         connection.close()
     schema: dict[str, Any] = {"id": pl.Int64, **SELECTION_SCHEMA}
-    if engine.dialect.name == "sqlite":
+    if on_sqlite:
         schema |= {name: pl.Int64 for name, kind in SELECTION_SCHEMA.items() if kind == pl.Boolean}
         schema |= {"timestamp": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    try:
+        return pl.DataFrame(rows, schema=schema, orient="row")
+    except _UNREADABLE as error:
+        raise UncountableRows(f"rows of the table selection have values of other types: {error}") from None
 
 
 def _from_own_process(path: str, after: int, until: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -159,16 +188,48 @@ def _from_own_process(path: str, after: int, until: int) -> Iterator[tuple[int, 
         raise RoutewatchError(f"reading {path} failed: {cause[0]}")
 
 
+_UNREADABLE = (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError)
+
+
 def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
-    """SELECTION_SCHEMA of raw rows."""
+    """SELECTION_SCHEMA of raw rows. Raises UncountableRows if any of them is no selection."""
     rows = raw.drop("id")
-    if rows.schema["timestamp"] == pl.String:
-        rows = rows.with_columns(timestamp=_instants(rows["timestamp"]))
-    return rows.select(pl.col(name).cast(kind) for name, kind in SELECTION_SCHEMA.items())
+    try:
+        if rows.schema["timestamp"] == pl.String:
+            rows = rows.with_columns(timestamp=read_instants(rows["timestamp"]))
+        found = rows.select(pl.col(name).cast(kind) for name, kind in SELECTION_SCHEMA.items())
+    except _UNREADABLE as error:
+        raise UncountableRows(f"rows of the table selection cannot be read: {error}") from None
+    if found.height and not found.select(_ARE_VALID).item():
+        raise UncountableRows("rows of the table selection are no selections")
+    return found.with_columns(
+        _one_form(found["model_id"]).fill_null(UNKNOWN_MODEL), _one_form(found["complexity"]), _one_form(found["team"])
+    )
 
 
-def _instants(texts: pl.Series) -> pl.Series:
-    """SQLite's texts as instants: sliced by position in Routewatch's own form, else parsed by a format (slower)."""
+_ARE_VALID = pl.all_horizontal(
+    (pl.col("timestamp").is_between(EARLIEST, LATEST, closed="left")).fill_null(False).all(),
+    pl.col("model_id", "error").is_not_null().all(),
+    *(pl.col(name).is_between(*BOUNDS[kind]).fill_null(True).all() for name, kind in FIELDS.items() if kind in BOUNDS),
+)
+"""Whether every row is valid, as far as it matters to counting: one NaN would make each sum that it is in NaN."""
+
+_PLAIN_NAME = rf"^[!-~]([ -~]{{0,{TEXT_LENGTH - 2}}}[!-~])?$"
+
+
+def _one_form(names: pl.Series) -> pl.Series:
+    """Names as the gate reads them. Those written by SQL need not look like that."""
+    known = names.drop_nulls().unique()
+    odd = known.filter(~known.str.contains(_PLAIN_NAME) | known.str.to_lowercase().is_in(sorted(NOTHING)))
+    forms = {name: read_name(name)[0] for name in odd}
+    changed = {name: form for name, form in forms.items() if name != form}
+    if not changed:
+        return names
+    return names.replace(list(changed), pl.Series(list(changed.values()), dtype=pl.String))
+
+
+def read_instants(texts: pl.Series) -> pl.Series:
+    """SQLite's texts as instants, sliced by position; NULL for text of any other form than the one that it takes."""
     text = pl.col("text")
 
     def number(start: int, length: int) -> pl.Expr:
@@ -176,15 +237,12 @@ def _instants(texts: pl.Series) -> pl.Series:
 
     day = text.str.head(10).str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us"))
     time = pl.duration(hours=number(11, 2), minutes=number(14, 2), seconds=number(17, 2), microseconds=number(20, 6))
-    at = pl.when(text.str.len_bytes() == _WRITTEN_LENGTH).then(day + time)
-    instants = texts.to_frame("text").select(at.dt.replace_time_zone("UTC")).to_series()
-    if instants.null_count():
-        return texts.str.replace("T", " ").str.strip_suffix("Z").str.to_datetime(_ISO, time_unit="us", time_zone="UTC")
-    return instants
+    has_form = (text.str.len_bytes() == _WRITTEN_LENGTH) & (text.str.slice(10, 1) == " ")
+    at = pl.when(has_form).then(day + time)
+    return texts.to_frame("text").select(at.dt.replace_time_zone("UTC")).to_series()
 
 
 def _literal(engine: Engine, instant: datetime) -> str:
     """An instant as a literal of the database."""
-    at = instant.astimezone(UTC).replace(tzinfo=None)
     zone = "" if engine.dialect.name == "sqlite" else "+00"
-    return f"'{at.isoformat(sep=' ', timespec='microseconds')}{zone}'"
+    return f"'{instant_text(instant)}{zone}'"

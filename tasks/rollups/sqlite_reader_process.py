@@ -34,6 +34,8 @@ def main(path: str, after: int, until: int, columns: list[str]) -> None:
         batches = cursor.fetch_record_batch()
         with ipc.new_stream(sys.stdout.buffer, batches.schema) as out:
             for batch in batches:
+                # SQLite stores any bytes as text.
+                batch.validate(full=True)
                 out.write_batch(batch)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -22,13 +23,16 @@ from sqlalchemy import Connection, Engine, delete, func, select, update
 from models.clock import not_ahead, true_now
 from models.database import reading, writing
 from models.errors import RollupsBusy
-from models.period import EARLIEST, LATEST, Level, Period, floor_to, next_start
+from models.period import FIRST_BUCKET, LAST_BUCKET, Level, Period, floor_to, next_start
 from models.schema import ROLLUP, ROLLUP_CHECKPOINT
+from models.settings import DEFAULT_INGESTION, Ingestion
+from routewatch.gate import latest_instant
 from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_names, merge, roll_up, start_of
 from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, lock_checkpoint, read_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
-from tasks.rollups.selection_reader import scan_ids
+from tasks.rollups.selection_reader import is_readable, scan_ids
+from tasks.rollups.set_aside import counting_on, set_aside_ahead
 from tasks.rollups.store import add_rollups, between, insert_rollups, read_rollups, remove_rollups
 from tasks.rollups.watermark import Watermark, find_watermark
 
@@ -59,14 +63,52 @@ class UpdateResult:
 
 
 def update_rollups(
-    engine: Engine, settings: RollupSettings, *, now: datetime, progress: ProgressBar = lambda done, of: None
+    engine: Engine,
+    settings: RollupSettings,
+    *,
+    now: datetime,
+    ingestion: Ingestion = DEFAULT_INGESTION,
+    progress: ProgressBar = lambda done, of: None,
 ) -> UpdateResult:
     """Bring the rollups up to date: aggregate new rows, then rebuild the hours whose rows were changed.
 
-    If the rollup settings changed, all rollups are rebuilt from raw rows in one transaction. Raises RollupsBusy if
-    concurrent writers changed them in every attempt.
+    Rows that cannot be counted, or that are ahead of the clock, are set aside (routewatch.quarantine), and the others
+    are counted. If the rollup settings changed, all rollups are rebuilt from raw rows in one transaction. Raises
+    RollupsBusy if concurrent writers changed them in every attempt.
     """
-    rows, held_by = _add_new_rows(engine, settings, now, progress)
+    return counting_on(
+        engine, ingestion, lambda: _update(engine, settings, now, ingestion, progress), partial(is_readable, engine)
+    )
+
+
+def rebuild(
+    engine: Engine,
+    settings: RollupSettings,
+    *,
+    period: Period | None,
+    now: datetime,
+    ingestion: Ingestion = DEFAULT_INGESTION,
+    progress: ProgressBar = lambda done, of: None,
+) -> UpdateResult:
+    """Aggregate new rows, then rebuild rollups from raw rows: all, in one transaction, or the hours of `period`.
+
+    Rollups whose raw rows retention has removed stay unchanged, and rows that cannot be counted are set aside.
+    """
+    return counting_on(
+        engine,
+        ingestion,
+        lambda: _rebuild(engine, settings, period, now, ingestion, progress),
+        partial(is_readable, engine),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _update(
+    engine: Engine, settings: RollupSettings, now: datetime, ingestion: Ingestion, progress: ProgressBar
+) -> UpdateResult:
+    rows, held_by = _add_new_rows(engine, settings, now, ingestion, progress)
     # Only then: new rows are aggregated with the old settings, also for times whose raw rows are gone.
     rebuilt = read_checkpoint(engine, settings, now).settings != settings
     if rebuilt:
@@ -84,19 +126,15 @@ def update_rollups(
     )
 
 
-def rebuild(
+def _rebuild(  # noqa: PLR0917 - those of rebuild
     engine: Engine,
     settings: RollupSettings,
-    *,
     period: Period | None,
     now: datetime,
-    progress: ProgressBar = lambda done, of: None,
+    ingestion: Ingestion,
+    progress: ProgressBar,
 ) -> UpdateResult:
-    """Aggregate new rows, then rebuild rollups from raw rows: all, in one transaction, or the hours of `period`.
-
-    Rollups whose raw rows retention has removed stay unchanged.
-    """
-    rows, held_by = _add_new_rows(engine, settings, now, progress)
+    rows, held_by = _add_new_rows(engine, settings, now, ingestion, progress)
     state, rebuilt_hours = read_checkpoint(engine, settings, now), 0
     if period is None or state.settings != settings:
         rows = _rebuild_all(engine, settings, now, progress)
@@ -112,9 +150,6 @@ def rebuild(
     return UpdateResult(rows, rebuilt_hours, True, state.last_id, state.last_selection_at, held_by=held_by)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-
-
 @dataclass
 class _Rollups:
     """Buffered rollups that are not yet written."""
@@ -125,6 +160,13 @@ class _Rollups:
     """The time of the newest row that is not ahead of the clock: one that is says nothing of how fresh the rows are."""
     clock: datetime = field(default_factory=true_now)
     is_progress: bool = True
+    ahead: int = 0
+
+    def take_until(self, selections: pl.DataFrame, state: Checkpoint, latest: datetime) -> None:
+        """Aggregate rows that are not later than `latest`, and count the others."""
+        known = selections.filter(pl.col("timestamp") <= latest)
+        self.ahead += selections.height - known.height
+        self.take(known, state)
 
     def take(self, selections: pl.DataFrame, state: Checkpoint) -> None:
         """Aggregate rows with the checkpoint's settings."""
@@ -145,30 +187,32 @@ class _Rollups:
 
 
 def _add_new_rows(
-    engine: Engine, settings: RollupSettings, now: datetime, progress: ProgressBar
+    engine: Engine, settings: RollupSettings, now: datetime, ingestion: Ingestion, progress: ProgressBar
 ) -> tuple[int, tuple[int, ...]]:
     """Aggregate the rows from the checkpoint to the watermark; return how many, and the processes that block others."""
     read_checkpoint(engine, settings, now)
     watermark, rows, is_done = find_watermark(engine), 0, False
     while not is_done:
         state = read_checkpoint(engine, settings, now)
-        added, is_done = _add_rows_until(engine, watermark, state, now, progress)
+        added, is_done = _add_rows_until(engine, watermark, state, now, ingestion, progress)
         rows += added
     return rows, watermark.held_by
 
 
-def _add_rows_until(
-    engine: Engine, watermark: Watermark, state: Checkpoint, now: datetime, progress: ProgressBar
+def _add_rows_until(  # noqa: PLR0917 - those of update_rollups, and where to stop
+    engine: Engine, watermark: Watermark, state: Checkpoint, now: datetime, ingestion: Ingestion, progress: ProgressBar
 ) -> tuple[int, bool]:
     """Aggregate the rows from the checkpoint to the watermark; how many, and whether all. False: another update won.
 
     While rollups are written, the rows after them are read and aggregated.
     """
     bound, total, rows, pending = max(watermark.last_id or 0, state.last_id), 0, 0, _Rollups()
+    # A run with a simulated time must not set aside what is not ahead of the true clock, nor count less than it says.
+    latest = latest_instant(max(now, true_now()), ingestion.clock_skew)
     written: Future[bool] | None = None
     with ThreadPoolExecutor(max_workers=1) as writer, closing(scan_ids(engine, state.last_id, bound)) as parts:
         for ends_at, selections in parts:
-            pending.take(selections, state)
+            pending.take_until(selections, state, latest)
             if pending.rows < COMMIT_ROWS and ends_at < bound:
                 continue
             if written is not None and not written.result():
@@ -176,14 +220,30 @@ def _add_rows_until(
             total, rows = total + rows, pending.rows
             # None is left to count, or some were counted: else open transactions hold it up.
             pending.is_progress = ends_at > state.last_id or watermark.last_id is not None
-            written = writer.submit(write_rollups, engine, pending, state, ends_at, now)
+            ahead = _Ahead(latest, ingestion) if pending.ahead else None
+            written = writer.submit(write_rollups, engine, pending, state, ends_at, now, ahead)
             pending, state = _Rollups(), replace(state, last_id=ends_at)
             progress(ends_at, bound)
     is_done = written is None or written.result()
     return total + (rows if is_done else 0), is_done
 
 
-def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_id: int, now: datetime) -> bool:
+@dataclass(frozen=True)
+class _Ahead:
+    """There are rows later than `latest` among those read, which are not counted but set aside."""
+
+    latest: datetime
+    ingestion: Ingestion
+
+
+def write_rollups(  # noqa: PLR0917 - a future's arguments
+    engine: Engine,
+    pending: _Rollups,
+    expected: Checkpoint,
+    last_id: int,
+    now: datetime,
+    ahead: _Ahead | None = None,
+) -> bool:
     """Add rollups and move the checkpoint to `last_id`; False, with nothing written, if it is not as expected.
 
     The checkpoint keeps no time ahead of the clock.
@@ -195,6 +255,10 @@ def write_rollups(engine: Engine, pending: _Rollups, expected: Checkpoint, last_
         if pending.rows:
             for level in Level:
                 add_rollups(connection, level, pending.at(level))
+        if ahead is not None:
+            set_aside_ahead(
+                connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=datetime.now(UTC)
+            )
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
         moved: dict[str, Any] = {"last_id": last_id, "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
         if pending.is_progress:
@@ -235,17 +299,17 @@ def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zo
 
     Where retention has removed raw rows, earlier hours stay, and so do days whose hours are partly gone.
     """
-    since = floor_to(Level.HOUR, before.raw_from, before.zone) if before.raw_from else EARLIEST
+    since = floor_to(Level.HOUR, before.raw_from, before.zone) if before.raw_from else FIRST_BUCKET
     replaced = pl.Series([day for day in _whole_days(connection, before.zone) if day < since], dtype=INSTANT)
     for level in (Level.MINUTE, Level.HOUR, Level.DAY):
-        remove_rollups(connection, level, since, LATEST)
+        remove_rollups(connection, level, since, LAST_BUCKET)
     for day in replaced:
         connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.DAY.value, ROLLUP.c.bucket == day))
     connection.execute(delete(ROLLUP).where(ROLLUP.c.level == Level.WEEK.value))
     if fresh.rows:
         insert_rollups(connection, Level.MINUTE, limit_names(fresh.at(Level.MINUTE)))
         insert_rollups(connection, Level.HOUR, limit_names(fresh.at(Level.HOUR)))
-    hours = read_rollups(connection, between(Level.HOUR, EARLIEST, LATEST))
+    hours = read_rollups(connection, between(Level.HOUR, FIRST_BUCKET, LAST_BUCKET))
     is_of_replaced = start_of(hours["bucket"], Level.DAY, before.zone).is_in(replaced.implode())
     add_rollups(
         connection, Level.DAY, _regrouped(hours.filter((hours["bucket"] >= since) | is_of_replaced), Level.DAY, zone)
@@ -253,7 +317,7 @@ def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zo
     add_rollups(
         connection,
         Level.WEEK,
-        _regrouped(read_rollups(connection, between(Level.DAY, EARLIEST, LATEST)), Level.WEEK, zone),
+        _regrouped(read_rollups(connection, between(Level.DAY, FIRST_BUCKET, LAST_BUCKET)), Level.WEEK, zone),
     )
 
 

@@ -112,7 +112,7 @@ class Helicone(FileSource):
         for column, scale in self._scales.items():
             value, fault = _score(scores, scale)
             if fault:
-                rows.rejected[fault] += 1
+                rows.unreadable(column, fault)
             elif value is not None:
                 selection[column] = value
 

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from models.settings import SourceSettings
-from routewatch.selection import TEXT_LENGTH
+from routewatch.gate import TEXT_LENGTH
 from tasks.ingestion.column_mapping import COUNTS, load_mapping
 from tasks.ingestion.file_reader import frame_of
-from tasks.ingestion.source import Batch
+from tasks.ingestion.source import Batch, UnknownField
 from tasks.sources.export_files import Exports, ParsedRow
 
 BEFORE = "is from before the time that was asked for"
@@ -30,6 +30,7 @@ class Sorted:
     amendments: list[dict[str, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    unknown: list[UnknownField] = field(default_factory=list)
 
     def selection(self, timestamp: object, **columns: Any) -> bool:
         """Add a selection with a valid time; None means unknown. Returns whether it was added."""
@@ -41,6 +42,11 @@ class Sorted:
         known_values = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
         self.selections.append({"timestamp": at} | known_values)
         return True
+
+    def unreadable(self, column: str, reason: str) -> None:
+        """Note that a field of the selection added last could not be read; the selection stays."""
+        last = self.selections[-1]
+        self.unknown.append(UnknownField(column, reason, last["timestamp"], last.get("error") is True))
 
     def own_call(self, timestamp: object, **columns: Any) -> None:
         """Add a call that the router made for itself."""
@@ -61,6 +67,7 @@ class Sorted:
             amendments=frame_of(self.amendments),
             skipped=self.skipped,
             rejected=self.rejected,
+            unknown=self.unknown,
             done=done,
         )
 

@@ -21,7 +21,9 @@ def pull_enabled(ctx: AppContext, now: datetime) -> dict[str, PullStats]:
         if not settings.enabled:
             continue
         try:
-            pulled[name] = pull(ctx.engine, name, open_source(name, settings), settings, now)
+            pulled[name] = pull(
+                ctx.engine, name, open_source(name, settings), settings, now, ingestion=ctx.settings.ingestion
+            )
         except Exception as error:  # noqa: BLE001 - a source's fault must not stop the hour's rollup
             _notify_failure(ctx, name, error)
         else:
@@ -42,7 +44,7 @@ def _notify_failure(ctx: AppContext, name: str, error: Exception) -> None:
 
 
 def _notify_recovery(ctx: AppContext, name: str, stats: PullStats) -> None:
-    message = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected"
-    counts = (stats.read, stats.added, stats.changed, stats.late, stats.rejected.total())
+    message = "pulled %s: %s rows read, %s added, %s changed, %s late, %s rejected, %s set aside"
+    counts = (stats.read, stats.added, stats.changed, stats.late, stats.rejected.total(), stats.set_aside)
     logger().info(message, name, *(f"{count:,}" for count in counts))
     record_success(ctx, f"pull {name}", datetime.now(UTC))

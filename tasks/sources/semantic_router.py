@@ -97,9 +97,8 @@ class SemanticRouter(FileSource):
 
     def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
         currency = known(record.get("currency"))
-        if currency is not None and str(currency).upper() != "USD" and number(record.get("actual_cost")) is not None:
-            rows.rejected[f"currency {currency}: only costs in USD are supported"] += 1
-            return
+        cost = record.get("actual_cost")
+        is_other = currency is not None and str(currency).strip().upper() != "USD" and number(cost) is not None
         failure = _failure(record)
         tokens = number(record.get("completion_tokens"))
         hit = bool(flag(record.get("from_cache")))
@@ -110,7 +109,7 @@ class SemanticRouter(FileSource):
             model_id=text_of(first(record, "selected_model", "original_model")),
             response_time_ms=None if failure else _took(record),
             complexity=text_of(at(record, self._settings.complexity_key)) or _difficulty(record),
-            cost_usd=paid(record.get("actual_cost"), tokens=tokens, free=free),
+            cost_usd=None if is_other else paid(cost, tokens=tokens, free=free),
             cache_hit=hit,
             accuracy=_accuracy(record, self._settings),
             user_satisfaction=_satisfaction(record, self._settings),
@@ -122,6 +121,8 @@ class SemanticRouter(FileSource):
             cache_read_tokens=number(record.get("cached_prompt_tokens")),
             cache_write_tokens=number(record.get("cache_write_tokens")),
         )
+        if taken and is_other:
+            rows.unreadable("cost_usd", "is in another currency than USD")
         helper = nested(record.get("route_diagnostics"))
         if taken and known(helper.get("prompt_helper_model")) is not None:
             rows.own_call(

@@ -11,10 +11,11 @@ import polars as pl
 
 from models.errors import Fault, InvalidMapping, UnreadableInput
 from models.settings import SourceKind, SourceSettings
+from routewatch.gate import LATEST
 from tasks.ingestion.column_mapping import REQUIRED, SELECTION_COLUMNS, ColumnSource, TableFormat, load_mapping
 from tasks.ingestion.column_mapping import Mapping as MappingFile
 from tasks.ingestion.file_reader import frame_of
-from tasks.ingestion.source import Batch
+from tasks.ingestion.source import Batch, UnknownField
 from tasks.ingestion.validation import DEFAULT_UNIT, check
 from tasks.sources.export_files import Exports
 from tasks.sources.record_parser import BEFORE
@@ -90,15 +91,22 @@ class SqlTable:
         if raw.is_empty():
             return Batch(selections=pl.DataFrame(), cursor=cursor, rejected=rejected, done=done)
         sources = self._sources(raw)
-        checked = check(raw, list(range(raw.height)), sources, self._mapping.input.zone or "UTC")
-        for reason, column in checked.bad.select("reason", "column").iter_rows():
-            rejected[reason if column in reason else f"{column} {reason}"] += 1
+        # Whether a row is ahead of the clock is asked when the batch is prepared.
+        checked = check(raw, list(range(raw.height)), sources, self._mapping.input.zone or "UTC", LATEST)
+        errors = Counter[str]()
+        for reason, column, is_error in checked.bad.select("reason", "column", "is_error").iter_rows():
+            rejected[f"{column} {reason}"] += 1
+            errors[f"{column} {reason}"] += int(is_error)
+        unknown = [UnknownField(*row) for row in checked.unknown.select(UnknownField._fields).iter_rows()]
         selections = checked.good.select(name for name in SELECTION_COLUMNS if name in sources or name == "error")
         if since is None:
-            return Batch(selections=selections, cursor=cursor, rejected=rejected, done=done)
+            return Batch(selections, cursor, rejected=rejected, done=done, unknown=unknown, rejected_errors=errors)
         recent = selections.filter(pl.col("timestamp") >= since)
         skipped = {BEFORE: selections.height - recent.height} if recent.height < selections.height else {}
-        return Batch(selections=recent, cursor=cursor, skipped=skipped, rejected=rejected, done=done)
+        unknown = [it for it in unknown if it.at >= since]
+        return Batch(
+            recent, cursor, skipped=skipped, rejected=rejected, done=done, unknown=unknown, rejected_errors=errors
+        )
 
     def _refuse(self, raw: pl.DataFrame, sources: Mapping[str, ColumnSource], missing: list[str]) -> None:
         shown = ", ".join(sorted(raw.columns)[:SHOWN_COLUMNS])

@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, func, select
 
+from dashboard.ingest import record
 from dashboard.server_config import ImpatientProtocol
 from models.database import reading, writing
 from models.tables import Selection, table_of
+from routewatch.quarantine import INTAKE_COUNT
 from tests.support.page_server import READER, WRITER, app_context, bearing, listening, serving
 
 SELECTION = table_of(Selection)
@@ -57,7 +59,7 @@ def test_a_selection_is_stored_under_the_documents_names_and_under_the_columns(
     sent = COLUMNS | {"timestamp": COLUMNS["timestamp"].timestamp() * 1_000, "request_id": "r2"}
     assert client.post("/selections", json=FULL).json() == {
         "results": [{"index": 0, "status": "created", "requestId": "r1"}],
-        "created": 1, "duplicates": 0, "refused": 0,
+        "created": 1, "duplicates": 0, "setAside": 0, "refused": 0,
     }  # fmt: skip
     assert client.post("/selections", json=[sent]).json()["created"] == 1
     recorded = COLUMNS | {"cost_priced_on": None, "complexity_derived": None}
@@ -75,33 +77,87 @@ def test_what_is_left_out_is_unknown_and_the_time_is_now(engine: Engine, client:
     }  # fmt: skip
 
 
-def test_valid_selections_are_stored_and_each_rejected_one_gets_a_reason(engine: Engine, client: httpx.Client) -> None:
+def test_each_selection_without_an_instant_is_rejected_with_its_reason(engine: Engine, client: httpx.Client) -> None:
     bad = [
         7,
         {},
-        {"modelId": ""},
-        {"modelId": "m", "responseTime": -1},
-        {"modelId": "m", "responseTime": "12"},
-        {"modelId": "m", "promptTokens": True},
-        {"modelId": "m", "accuracy": 1.01},
+        {"respnseTime": 1},
         {"modelId": "m", "timestamp": "2026-09-07T10:00:00"},
         {"modelId": "m", "timestamp": "soon"},
         {"modelId": "m", "timestamp": 1e300},
-        {"modelId": "m", "respnseTime": 1},
-        {"modelId": "m", "cost": 1, "cost_usd": 2},
-        {"modelId": "m", "team": "a\0b"},
-        {"modelId": "m" * 201},
+        {"modelId": "m", "timestamp": True},
+        {"modelId": "m", "timestamp": "1970-01-01T00:00:00Z", "error": True},
+        {"modelId": "m", "timestamp": [1]},
     ]
     answer = client.post("/selections", json=[FULL, *bad, {"modelId": "last"}])
     assert answer.status_code == 207
     results = answer.json()["results"]
     assert [item["status"] for item in results] == ["created", *["refused"] * len(bad), "created"]
     assert [item["error"].partition(":")[0] for item in results[1:-1]] == [
-        "it is int, not an object with modelId and what else is known", "modelId", "modelId", "responseTime",
-        "responseTime", "promptTokens", "accuracy", "timestamp", "timestamp", "timestamp", "respnseTime", "cost_usd",
-        "team", "modelId",
+        "it is int, not an object with modelId and what else is known", *["it has no field of a selection"] * 2,
+        *["timestamp"] * 6,
     ]  # fmt: skip
     assert [row["model_id"] for row in rows(engine)] == ["m", "last"]
+    assert sum(it.rows for it in counted(engine, "rejected")) == len(bad)
+    assert sum(it.errors for it in counted(engine, "rejected")) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "unit"), [(1_791_000_000, "seconds"), (1_791_000_000_000_000, "microseconds"),
+                         (1_791_000_000_000_000_000, "nanoseconds")],
+)  # fmt: skip
+def test_an_epoch_in_another_unit_is_refused_and_the_unit_is_named(
+    sqlite_engine: Engine, number: float, unit: str
+) -> None:
+    """Read as ms, seconds would be 1970, and the daily run would delete them."""
+    (result,) = record(sqlite_engine, [{"modelId": "m", "timestamp": number}], datetime.now(UTC)).results
+    assert result.status == "refused"
+    assert f"in {unit} it would be 2026-10-0" in str(result.error)
+    assert rows(sqlite_engine) == []
+
+
+def test_a_field_that_cannot_be_read_is_unknown_and_the_selection_stays(engine: Engine, client: httpx.Client) -> None:
+    broken = {
+        "responseTime": -1, "cost": "NULL", "promptTokens": True, "completionTokens": 1.5, "accuracy": 1.01,
+        "userSatisfaction": [], "team": "a\0b", "errorType": "e" * 300, "cacheHit": "yes", "modelId": "m" * 201,
+        "respnseTime": 1,
+    }  # fmt: skip
+    answer = client.post("/selections", json=[broken, {"modelId": "m", "cost": 1, "cost_usd": 2, "team": "t"}])
+    assert answer.status_code == 200
+    first, second = answer.json()["results"]
+    assert first["unknown"].keys() == broken.keys()
+    assert second["unknown"].keys() == {"cost", "cost_usd"}
+    stored = rows(engine)
+    assert [row["model_id"] for row in stored] == ["unknown", "m"]
+    # Something was said of an error, so it was one.
+    assert [row["error"] for row in stored] == [True, False]
+    assert {name for name, value in stored[0].items() if value is not None} == {
+        "request_id", "timestamp", "model_id", "error"
+    }  # fmt: skip
+    assert stored[1]["team"] == "t"
+    assert sum(it.rows for it in counted(engine, "unknownField")) == len(broken) + 1
+
+
+def test_names_that_look_alike_are_one_name(engine: Engine, client: httpx.Client) -> None:
+    """Accents in parts, white space, byte order marks, zero-width and bidirectional characters make no new model."""
+    forms = ["café", "cafe\u0301", " café\n", "\ufeffcafé", "ca\u200bfé", "\u202ecafé\u202c", "\u2066café\u2069\xa0"]
+    assert client.post("/selections", json=[{"modelId": form, "team": form} for form in forms]).status_code == 200
+    assert {(row["model_id"], row["team"]) for row in rows(engine)} == {("café", "café")}
+
+
+def test_a_selection_ahead_of_the_clock_is_set_aside(engine: Engine, client: httpx.Client) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    batch = [{"modelId": "m", "requestId": "r", "timestamp": ahead, "error": True}, {"modelId": "now"}]
+    for _ in range(2):
+        answer = client.post("/selections", json=batch)
+        assert (answer.status_code, answer.json()["setAside"]) == (207, 1)
+    assert {row["model_id"] for row in rows(engine)} == {"now"}
+    assert [(it.rows, it.errors) for it in counted(engine, "setAside")] == [(1, 1)]
+
+
+def counted(engine: Engine, outcome: str) -> list[Any]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(INTAKE_COUNT).where(INTAKE_COUNT.c.outcome == outcome)).all())
 
 
 def test_a_batch_that_is_sent_again_counts_once(engine: Engine, client: httpx.Client) -> None:

@@ -37,6 +37,7 @@ from models.context import AppContext
 from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
+from routewatch.gate import OUTSIDE_YEARS
 from tasks.sources.otel.conventions import ATTRIBUTES
 from tests.support.page_server import READER, WRITER, app_context, bearing, listening
 from tests.support.paths import ROOT
@@ -225,8 +226,12 @@ def test_json_is_answered_in_json_and_protobuf_in_protobuf(sqlite_engine: Engine
     recorder.span(CHAT)
     recorder.span({"gen_ai.operation.name": "chat"})
     recorder.span(CHAT | {"gen_ai.usage.input_tokens": -1})
+    recorder.span(CHAT)
+    recorder.span(CHAT)
     request = encode_spans(recorder.spans)
-    reason = "1 × it names no model; 1 × prompt_tokens is negative"
+    spans = request.resource_spans[0].scope_spans[0].spans
+    spans[3].start_time_unix_nano, spans[4].start_time_unix_nano = 0, 7
+    reason = f"1 × it has no start; 1 × timestamp {OUTSIDE_YEARS}"
     reported = post(sqlite_address, request.SerializeToString())
     assert (reported.status_code, reported.headers["content-type"]) == (200, "application/x-protobuf")
     answer = ExportTraceServiceResponse.FromString(reported.content).partial_success
@@ -234,7 +239,7 @@ def test_json_is_answered_in_json_and_protobuf_in_protobuf(sqlite_engine: Engine
     reported = post(sqlite_address, json.dumps(MessageToDict(request)).encode(), JSON)
     assert (reported.status_code, reported.headers["content-type"]) == (200, "application/json")
     assert reported.json() == {"partialSuccess": {"rejectedSpans": "2", "errorMessage": reason}}
-    assert len(stored(sqlite_engine)) == 1
+    assert len(stored(sqlite_engine)) == 3
 
 
 def test_what_became_of_spans_is_counted_for_prometheus(sqlite_address: str) -> None:
@@ -243,7 +248,7 @@ def test_what_became_of_spans_is_counted_for_prometheus(sqlite_address: str) -> 
         recorder.span(attributes)
     send(sqlite_address, recorder.spans)
     reported = httpx.get(f"{sqlite_address}/metrics", headers=bearing(READER)).text
-    for status, count in (("stored", 2), ("overhead", 1), ("left out", 1), ("rejected", 1)):
+    for status, count in (("stored", 3), ("overhead", 1), ("left out", 1), ("rejected", 0)):
         assert f'routewatch_spans_received_total{{status="{status}"}} {count}.0' in reported
 
 

@@ -21,7 +21,9 @@ from models.recipient import LONGEST_REFERENCE, parse_recipient
 from models.schema import HOUR_TOTAL, ROLLUP, DeliveryState
 from models.settings import parse_settings
 from models.settings.sources import LONGEST_SOURCE_NAME
-from routewatch.selection import METADATA, MODEL_ID_LENGTH, TEXT_LENGTH
+from routewatch.gate import TEXT_LENGTH
+from routewatch.quarantine import IntakeOutcome
+from routewatch.selection import METADATA
 from tasks.delivery.outbox import enqueue_message
 from tasks.optimizer.router_config import LONGEST_CONFIG_KEY
 from tests.support import messages
@@ -35,7 +37,7 @@ BOUNDS_BYTES = {
     "overhead.request_id": UTF_8 * TEXT_LENGTH,
     "pull_state.source": UTF_8 * LONGEST_SOURCE_NAME,
     "rollup.level": max(map(len, (*Level, HOUR_TOTAL))),
-    "rollup.model_id": UTF_8 * MODEL_ID_LENGTH,
+    "rollup.model_id": UTF_8 * TEXT_LENGTH,
     "rollup.complexity": UTF_8 * TEXT_LENGTH,
     "rollup.team": UTF_8 * TEXT_LENGTH,
     "config.key": UTF_8 * LONGEST_CONFIG_KEY,
@@ -43,10 +45,14 @@ BOUNDS_BYTES = {
     "optimization.type": 100,
     "optimization.subject": LONGEST_KEY_BYTES,
     "alert.rule": max(map(len, AlertRule)),
-    "alert.subject": UTF_8 * MODEL_ID_LENGTH,
+    "alert.subject": UTF_8 * TEXT_LENGTH,
     "message.key": LONGEST_KEY_BYTES,
     "report.kind": 100,
     "report.parameters_hash": 64,
+    "quarantine.request_id": UTF_8 * TEXT_LENGTH,
+    "intake_count.entrance": UTF_8 * TEXT_LENGTH,
+    "intake_count.outcome": max(map(len, IntakeOutcome)),
+    "intake_count.reason": UTF_8 * TEXT_LENGTH,
     "delivery.channel": 20,
     "delivery.recipient": UTF_8 * LONGEST_REFERENCE,
     "delivery.state": max(map(len, DeliveryState)),

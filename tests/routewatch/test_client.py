@@ -23,10 +23,12 @@ from models.database import migrate, open_database, reading
 from models.errors import UsageError
 from routewatch import RouterLog
 from routewatch import client as record_module
+from routewatch.quarantine import INTAKE_COUNT, QUARANTINE
 from routewatch.selection import SELECTION
 from tests.support.waiting import slowness
 
 AT = datetime(2026, 9, 7, 8, tzinfo=UTC)
+NO_INSTANT = datetime(2026, 9, 7)  # noqa: DTZ001 - as some router would write it
 FULL: dict[str, Any] = {
     "timestamp": AT, "request_id": "r1", "model_id": "m", "complexity": "simple", "error_type": "timeout",
     "team": "search", "response_time_ms": 12.5, "cost_usd": 0.01, "accuracy": 0.9, "user_satisfaction": 0.5,
@@ -128,32 +130,87 @@ def test_beyond_its_capacity_the_oldest_selections_are_dropped_counted_and_logge
 
 
 @pytest.mark.parametrize(
-    ("column", "value"),
-    [
-        ("cost_usd", -0.01), ("cost_usd", float("nan")), ("cost_usd", float("inf")), ("cost_usd", True),
-        ("cost_usd", 10**400), ("cost_usd", "1"), ("accuracy", 1.2), ("user_satisfaction", -1),
-        ("model_id", ""), ("model_id", "m" * 201), ("model_id", None), ("model_id", "a\0b"),
-        ("team", "a\0b"), ("team", "x" * 201), ("team", "\ud800"), ("complexity", 3), ("error_type", b"timeout"),
-        ("timestamp", datetime(2026, 9, 7)), ("timestamp", "2026-09-07"),  # noqa: DTZ001
-        ("timestamp", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
-        ("prompt_tokens", 1.5), ("prompt_tokens", 2**70), ("completion_tokens", True), ("cache_hit", 1),
-        ("error", None), ("request_id", ""),
-    ],
+    "value",
+    [datetime(2026, 9, 7), "2026-09-07", 1788768000, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5))),  # noqa: DTZ001
+     datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)],
 )  # fmt: skip
-def test_a_selection_that_cannot_be_stored_is_refused_and_its_neighbours_are_not(
-    sqlite_engine: Engine, column: str, value: object, caplog: pytest.LogCaptureFixture
+def test_a_selection_without_an_instant_is_refused_and_its_neighbours_are_not(
+    sqlite_engine: Engine, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing is raised; it is counted each time and logged once."""
+    """Nothing is raised; it is counted each time, also in the database, and logged once."""
     with caplog.at_level(logging.WARNING, "routewatch"), RouterLog(address(sqlite_engine)) as log:
         log.record_selection(model_id="before")
-        row: dict[str, Any] = {"model_id": "m", column: value}
-        assert log.record_selection(**row) is None
-        assert log.record_selection(**row) is None
+        assert log.record_selection(model_id="m", timestamp=value) is None
+        assert log.record_selection(model_id="m", timestamp=value, error=True) is None
         log.record_selection(model_id="after")
         assert log.flush()
         assert (log.counts.written, log.counts.refused) == (2, 2)
     assert [row["model_id"] for row in rows(sqlite_engine)] == ["before", "after"]
-    assert caplog.text.count(f"not recorded: {column}: ") == 1
+    assert caplog.text.count("not recorded: timestamp ") == 1
+    assert [(it.outcome, it.rows, it.errors) for it in counted(sqlite_engine)] == [("rejected", 2, 1)]
+
+
+def test_a_log_that_only_refuses_still_counts_them_in_the_database(engine: Engine) -> None:
+    with RouterLog(address(engine)) as log:
+        log.record_selection(model_id="m", timestamp=datetime(2026, 9, 7))  # noqa: DTZ001
+    assert [(it.entrance, it.rows) for it in counted(engine)] == [("routerLog", 1)]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("cost_usd", -0.01), ("cost_usd", float("nan")), ("cost_usd", float("-inf")), ("cost_usd", True),
+        ("cost_usd", 10**400), ("cost_usd", "1"), ("accuracy", 1.2), ("user_satisfaction", -1),
+        ("response_time_ms", float("nan")), ("response_time_ms", object()),
+        ("team", "a\0b"), ("team", "x" * 201), ("team", "\ud800"), ("team", "a\nb"), ("team", "NULL"),
+        ("complexity", 3.5), ("error_type", b"timeout"), ("prompt_tokens", 1.5), ("prompt_tokens", 2**70),
+        ("completion_tokens", True), ("cache_hit", 1), ("error", "no"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_read_is_unknown_and_its_selection_stays(
+    sqlite_engine: Engine, column: str, value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole: dict[str, Any] = {"model_id": "m", "cost_usd": 0.5, "response_time_ms": 7.0, "error": True, column: value}
+    with caplog.at_level(logging.WARNING, "routewatch"), RouterLog(address(sqlite_engine)) as log:
+        assert log.record_selection(**whole) is not None
+        assert log.record_selection(**whole) is not None
+        assert log.flush()
+        assert (log.counts.written, log.counts.refused, log.counts.unknown) == (2, 0, 2)
+    for row in rows(sqlite_engine):
+        assert row[column] is (False if column == "error" else None)
+        assert all(row[name] == value for name, value in whole.items() if name != column)
+    assert caplog.text.count(f"is unknown: {column} ") == 1
+    (noted,) = counted(sqlite_engine)
+    assert (noted.outcome, noted.rows) == ("unknownField", 2)
+    assert noted.reason.startswith(column)
+
+
+@pytest.mark.parametrize("model", ["", None, "m" * 201, "a\0b", " \ufeff", "None", float("nan"), [1]])
+def test_a_selection_without_a_readable_model_is_one_of_an_unknown_model(sqlite_engine: Engine, model: Any) -> None:
+    with RouterLog(address(sqlite_engine)) as log:
+        assert log.record_selection(model_id=model, cost_usd=2.0) is not None
+    assert [(row["model_id"], row["cost_usd"]) for row in rows(sqlite_engine)] == [("unknown", 2.0)]
+
+
+def test_a_selection_ahead_of_the_clock_is_set_aside_once_and_not_lost(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    with RouterLog(address(engine)) as log:
+        for _ in range(2):
+            log.record_selection(model_id="ahead", timestamp=now + timedelta(minutes=62), request_id="r", error=True)
+        log.record_selection(model_id="skewed", timestamp=now + timedelta(minutes=58))
+        assert log.flush()
+        assert log.counts.written == 3
+    assert [row["model_id"] for row in rows(engine)] == ["skewed"]
+    with reading(engine) as connection:
+        (aside,) = connection.execute(select(QUARANTINE)).all()
+    assert (aside.request_id, aside.entrance, aside.reason) == ("r", "routerLog", "timestamp is ahead of the clock")
+    assert aside.content["model_id"] == "ahead"
+    assert [(it.outcome, it.rows, it.errors) for it in counted(engine)] == [("setAside", 1, 1)]
+
+
+def counted(engine: Engine) -> list[Any]:
+    with reading(engine) as connection:
+        return list(connection.execute(select(INTAKE_COUNT).order_by(INTAKE_COUNT.c.reason)).all())
 
 
 VALUES = st.one_of(
@@ -190,7 +247,7 @@ def test_the_counts_add_up_while_the_database_is_away(steps: list[str], capacity
         if step == "flush":
             log.flush(0)
         else:
-            log.record_selection(model_id="m" if step == "selection" else "")
+            log.record_selection(model_id="m", timestamp=None if step == "selection" else NO_INSTANT)
         counts = log.counts
         assert counts.recorded == counts.written + counts.refused + counts.dropped + counts.waiting
     log.close(0)
@@ -223,7 +280,9 @@ def test_a_flush_waits_for_its_selections_whatever_else_is_recorded(tmp_path: Pa
     """Selections refused meanwhile do not count as the one that still waits."""
     with RouterLog(f"sqlite:///{tmp_path}/later.db") as log:
         log.record_selection(model_id="waits")
-        refusing = threading.Timer(0.05, lambda: [log.record_selection(model_id="") for _ in range(5)])
+        refusing = threading.Timer(
+            0.05, lambda: [log.record_selection(model_id="m", timestamp=NO_INSTANT) for _ in range(5)]
+        )
         refusing.start()
         assert not log.flush(0.3)
         refusing.join()

@@ -15,6 +15,7 @@ from models.settings import Settings
 from routewatch.selection import SELECTION
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
+from tasks.ingestion.quarantine import count_quarantined
 from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.progress import STALLED_AFTER, read_backlog, stalled_after
 
@@ -31,6 +32,8 @@ _DUE = {"hourly": (Level.HOUR, timedelta(minutes=35)), "daily": (Level.DAY, time
 _STALLED_REMEDY = (
     "see in the log of `routewatch serve` or `routewatch page` why; `routewatch run hourly` counts now, or says why not"
 )
+_SHOWN_REASONS = 3
+
 _REMEDY = "see that `routewatch serve` or a worker runs"
 
 
@@ -38,12 +41,25 @@ def checks(context: CheckContext) -> list[Check]:
     """Return the checks of rollups, reports and flows."""
     return [
         Check("selections counted", partial(_counted, context)),
+        Check("quarantine", partial(_set_aside, context)),
         Check("reports on time", partial(_on_time, context)),
         Check("failed runs", partial(_failed_runs, context)),
     ]
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _set_aside(context: CheckContext) -> CheckResult:
+    with context.tables() as engine, reading(engine) as connection:
+        counts = count_quarantined(connection)
+    if not counts:
+        return ok("no selection is set aside")
+    reasons = "; ".join(f"{count:,} × {reason}" for reason, count in list(counts.items())[:_SHOWN_REASONS])
+    remedy = (
+        "see `routewatch quarantine list`, mend what writes them, then `routewatch quarantine retry --all` or `drop`"
+    )
+    return warning(f"{sum(counts.values()):,} selections are set aside and not counted: {reasons}", remedy)
 
 
 def _counted(context: CheckContext) -> CheckResult:

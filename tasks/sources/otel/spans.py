@@ -9,7 +9,7 @@ from math import nan
 from typing import Any
 
 from models.settings import SourceSettings
-from routewatch.selection import TEXT_LENGTH
+from routewatch.gate import TEXT_LENGTH
 from tasks.ingestion.validation import TRUE
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role
@@ -117,7 +117,7 @@ class SpanReader:
             return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED)
         attributes = self._attributes(span.attributes)
         role, skipped = _role(attributes)
-        fault = _fault(span, attributes) if role.is_call else None
+        fault = _fault(span) if role.is_call else None
         return Span(
             trace,
             own,
@@ -207,19 +207,17 @@ def _role(attributes: Attributes) -> tuple[Role, str | None]:
     return Role.PLAIN, "not a model call"
 
 
-def _fault(span: Any, attributes: Attributes) -> str | None:
-    if not span.start_time_unix_nano or not span.end_time_unix_nano:
-        return "it has no start or no end"
-    if span.end_time_unix_nano < span.start_time_unix_nano:
-        return "it ends before it starts"
-    return None if _text(attributes, names.MODEL) is not None else "it names no model"
+def _fault(span: Any) -> str | None:
+    return None if span.start_time_unix_nano else "it has no start"
 
 
 def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
     """As texts, so that the validation of all selections finds and reports any value that is not a number."""
     named_error = _text(attributes, names.ERROR_TYPE)
     failed = span.status.code == _FAILED or named_error is not None
-    elapsed_ms = (span.end_time_unix_nano - span.start_time_unix_nano) / _NS_PER_MS
+    ended = span.end_time_unix_nano
+    # One that ends before it starts is found where all values are checked.
+    elapsed_ms = str((ended - span.start_time_unix_nano) / _NS_PER_MS) if ended else None
     read = _count(_text(attributes, names.CACHE_READ_TOKENS))
     written = _count(_text(attributes, names.CACHE_WRITE_TOKENS))
     completion, hit = _text(attributes, names.COMPLETION_TOKENS), _text(attributes, (names.CACHE_HIT,))
@@ -229,7 +227,7 @@ def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any
         "request_id": request_id_of(span.trace_id.hex(), span.span_id.hex()),
         "timestamp": span.start_time_unix_nano // _NS_PER_US,
         "model_id": _text(attributes, names.MODEL),
-        "response_time_ms": None if failed else str(elapsed_ms),
+        "response_time_ms": None if failed else elapsed_ms,
         "cost_usd": _cost_usd(attributes, free=free),
         "cache_hit": hit,
         "accuracy": _text(attributes, (names.ACCURACY,)),

@@ -286,7 +286,7 @@ def _merged(call: Span, outer: list[Span], above: list[Span]) -> dict[str, Any]:
     internal = (_said("internal", call, above) or "false").lower()
     if internal not in FALSE:
         row["kind"] = DEFAULT_OVERHEAD if internal in TRUE else _printable(internal)
-        row["model_id"] = _printable(row["model_id"])
+        row["model_id"] = _printable(row["model_id"] or "") or None
     return row
 
 

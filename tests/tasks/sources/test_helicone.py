@@ -132,11 +132,12 @@ def test_a_score_that_is_true_or_false_becomes_accuracy(
 def test_a_number_is_a_score_only_with_a_scale(sqlite_engine: Engine, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "a.jsonl", request("r", scores={"quality": 80}), request("s", scores={"quality": 180}))
     stats = bring(sqlite_engine, "helicone", tmp_path, accuracy_score="quality")
-    assert (stats.added, stats.rejected) == (2, {"score quality has no scale: name it in a mapping file": 2})
+    assert (stats.added, stats.rejected) == (2, {})
+    assert stats.unknown == {"accuracy score quality has no scale: name it in a mapping file": 2}
     mapping = tmp_path / "map.toml"
     mapping.write_text('[columns]\naccuracy = { from = "quality", minimum = 0, maximum = 100 }\n')
     stats = bring(sqlite_engine, "helicone", tmp_path, since=START, mapping=mapping)
-    assert (stats.changed, stats.rejected) == (1, {"score quality is outside 0 to 100, or not a number": 1})
+    assert (stats.changed, stats.unknown) == (1, {"accuracy score quality is outside 0 to 100, or not a number": 1})
     assert {name: row.get("accuracy") for name, row in stored(sqlite_engine).items()} == {"r": 0.8, "s": None}
 
 
@@ -187,9 +188,11 @@ def test_rows_with_wrong_values_are_counted_and_stop_nothing(sqlite_engine: Engi
         request("much", prompt_tokens="many"),
     )  # fmt: skip
     stats = bring(sqlite_engine, "helicone", tmp_path)
-    assert list(stored(sqlite_engine)) == ["good"]
+    assert {name: row["model_id"] for name, row in stored(sqlite_engine).items()} == {
+        "good": "gpt-4o-2024-11-20", "what": "unknown", "much": "gpt-4o-2024-11-20",
+    }  # fmt: skip
     assert "response_time_ms" not in stored(sqlite_engine)["good"]
     assert stats.rejected == {
-        "timestamp is missing": 1, "model_id is missing": 1, "request_id is missing": 1,
-        "prompt_tokens is not a number": 1,
+        "timestamp is missing": 1, "request_id is missing": 1,
     }  # fmt: skip
+    assert stats.unknown == {"prompt_tokens is not a number": 1}

@@ -347,9 +347,9 @@ def test_a_team_or_complexity_of_ones_own_is_read_from_where_the_settings_say(en
 def test_values_that_a_selection_cannot_have_are_counted_by_reason(engine: Engine, proxy: str) -> None:
     insert(proxy, [row("good"), row("negative", spend=-0.5), row("long", model="m" * 500)])
     stats = bring(engine, proxy)
-    assert (stats.added, stats.rejected) == (
-        1, {"cost_usd is negative": 1, "model_id is longer than 200 characters": 1}
-    )  # fmt: skip
+    assert (stats.added, stats.rejected) == (3, {})
+    assert stats.unknown == {"cost_usd is negative": 1, "model_id is longer than 200 characters": 1}
+    assert stored(engine, "long")["model_id"] == "unknown"
 
 
 def test_a_preview_writes_nothing(engine: Engine, proxy: str) -> None:

@@ -116,12 +116,9 @@ def test_a_row_that_cannot_be_read_is_counted_and_the_others_are_kept(sqlite_eng
         generation("dear", cost_total="much"),
     )  # fmt: skip
     stats = bring(sqlite_engine, "openrouter", tmp_path)
-    assert stats.added == 1
-    assert stats.rejected == {
-        "timestamp is not a time": 1,
-        "generation_id is missing": 1,
-        "cost_usd is not a number": 1,
-    }
+    assert stats.added == 2
+    assert stats.rejected == {"timestamp is not a time": 1, "generation_id is missing": 1}
+    assert stats.unknown == {"cost_usd is not a number": 1}
     assert stats.read == 4
 
 

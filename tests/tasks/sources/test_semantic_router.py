@@ -134,16 +134,17 @@ def test_the_settings_name_whose_outcomes_are_meant(sqlite_engine: Engine, tmp_p
     assert (row["accuracy"], row["user_satisfaction"]) == (0.0, 0.4)
 
 
-def test_costs_in_another_currency_are_rejected_and_counted(sqlite_engine: Engine, tmp_path: Path) -> None:
+def test_costs_in_another_currency_are_unknown_and_counted(sqlite_engine: Engine, tmp_path: Path) -> None:
     write_jsonl(
         tmp_path / "a.jsonl", record("euro", currency="EUR"), record("dollar"), record("unsaid", currency=None),
-        record("none", currency="EUR", actual_cost=None), record("zero", actual_cost=0),
+        record("unpaid", currency="EUR", actual_cost=None), record("zero", actual_cost=0),
         record("hit", actual_cost=0, from_cache=True),
     )  # fmt: skip
     stats = bring(sqlite_engine, "semantic-router", tmp_path)
-    assert stats.rejected == {"currency EUR: only costs in USD are supported": 1}
+    assert stats.rejected == {}
+    assert stats.unknown == {"cost_usd is in another currency than USD": 1}
     costs = {name: row.get("cost_usd") for name, row in stored(sqlite_engine).items()}
-    assert costs == {"dollar": 0.0123, "unsaid": 0.0123, "none": None, "zero": None, "hit": 0.0}
+    assert costs == {"euro": None, "dollar": 0.0123, "unsaid": 0.0123, "unpaid": None, "zero": None, "hit": 0.0}
 
 
 def test_what_the_router_asked_a_model_for_itself_is_overhead_and_no_selection(

@@ -296,10 +296,11 @@ def test_rows_without_a_cursor_and_with_wrong_values_are_counted(
     ctx.insert("stars", stamp(START), stars=9)
     ctx.insert("model", stamp(START), model=None)
     stats = bring(sqlite_engine, "table", ctx.address, mapping=ctx.mapping(tmp_path))
-    assert list(stored(sqlite_engine)) == ["p1"]
-    assert stats.rejected == {
-        WITHOUT_CURSOR: 2, "user_satisfaction is outside 1 to 5": 1, "model_id is missing": 1,
+    assert {name: row["model_id"] for name, row in stored(sqlite_engine).items()} == {
+        "p1": "m", "stars": "m", "model": "unknown",
     }  # fmt: skip
+    assert stats.rejected == {WITHOUT_CURSOR: 2}
+    assert stats.unknown == {"user_satisfaction is outside 1 to 5": 1}
     assert stats.read == 5
 
 

@@ -1,0 +1,300 @@
+"""The gate: the one definition of a valid selection, for every entrance and for what the tables accept.
+
+Three things can become of a row. It is rejected if it says no instant within the accepted years. It is set aside if its
+instant is ahead of the clock. Otherwise it is accepted: a field that is broken becomes unknown, with the reason, and
+never takes the row with it. Only the standard library is used, because a router imports this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+"""Valid instants are from the first to before the second."""
+
+CLOCK_SKEW = timedelta(minutes=60)
+"""How far ahead of the clock an instant may be unless the settings say otherwise."""
+
+LARGEST_AMOUNT = 1e12
+"""Above every plausible duration in ms or cost in USD."""
+LARGEST_COUNT = 1_000_000_000
+"""Above every plausible number of tokens of a call; nine billion such calls add up within 64 bits."""
+
+TEXT_LENGTH = 200
+"""Longest name or request id; a longer one is a payload in the wrong column."""
+
+UNKNOWN_MODEL = "unknown"
+"""The model of a selection whose model is not said, or not readable."""
+
+
+class Kind(Enum):
+    """How a field's value is read."""
+
+    INSTANT = "instant"
+    IDENTIFIER = "identifier"
+    NAME = "name"
+    AMOUNT = "amount"
+    SHARE = "share"
+    COUNT = "count"
+    FLAG = "flag"
+
+
+FIELDS: dict[str, Kind] = {
+    "request_id": Kind.IDENTIFIER,
+    "timestamp": Kind.INSTANT,
+    "model_id": Kind.NAME,
+    "response_time_ms": Kind.AMOUNT,
+    "complexity": Kind.NAME,
+    "cost_usd": Kind.AMOUNT,
+    "cache_hit": Kind.FLAG,
+    "accuracy": Kind.SHARE,
+    "user_satisfaction": Kind.SHARE,
+    "error": Kind.FLAG,
+    "error_type": Kind.NAME,
+    "prompt_tokens": Kind.COUNT,
+    "completion_tokens": Kind.COUNT,
+    "team": Kind.NAME,
+}
+"""The fields of a selection that a router or a source says. Only `timestamp` is required."""
+
+BOUNDS: dict[Kind, tuple[float, float]] = {
+    Kind.AMOUNT: (0, LARGEST_AMOUNT),
+    Kind.SHARE: (0, 1),
+    Kind.COUNT: (0, LARGEST_COUNT),
+}
+"""The smallest and the largest valid number of a kind."""
+
+NOT_A_NUMBER = "is not a number"
+NOT_FINITE = "is not finite"
+NEGATIVE = "is negative"
+NOT_A_SHARE = "is outside 0 to 1"
+NOT_WHOLE = "is not a whole number"
+NOT_A_FLAG = "is neither true nor false"
+NOT_TEXT = "is not text"
+TOO_LONG = f"is longer than {TEXT_LENGTH} characters"
+CONTROL_CHARACTERS = "contains control characters"
+WORD_FOR_NOTHING = "is a word for nothing, such as NULL"
+GIVEN_TWICE = "is given twice, with different values"
+MISSING = "is missing"
+NOT_AN_INSTANT = "is not an instant with an offset"
+OUTSIDE_YEARS = f"lies outside the years {EARLIEST.year} to {LATEST.year - 1}"
+AHEAD = "is ahead of the clock"
+"""Reasons, each after the name of its field. They are few and fixed, so that counts by reason stay small."""
+
+NOTHING = frozenset(
+    ("null", "none", "nan", "nat", "n/a", "#n/a", "<na>", "nil", "undefined", r"\n", "(null)", "-nan", "1.#qnan")
+)
+"""Words, in lower case, that programs write where there is no value."""
+
+
+def above(kind: Kind) -> str:
+    """The reason for a number above the kind's bound."""
+    return f"is above {BOUNDS[kind][1]:g}"
+
+
+@dataclass(frozen=True)
+class AcceptedSelection:
+    """A row as the table accepts it, with every field of FIELDS.
+
+    `unknown` has the fields that were given but are not readable, with the reason of each. `set_aside` is the reason
+    why the row must not be counted now, or None.
+    """
+
+    row: dict[str, Any]
+    unknown: dict[str, str] = field(default_factory=dict)
+    set_aside: str | None = None
+
+    @property
+    def reasons(self) -> list[str]:
+        """The unreadable fields, each with its reason, in one text each."""
+        return [f"{name} {reason}" for name, reason in self.unknown.items()]
+
+
+class RejectedSelection(ValueError):
+    """A row without which there is nothing to count: it says no valid instant. `is_error` is whether it failed."""
+
+    def __init__(self, field_name: str, reason: str, *, is_error: bool = False) -> None:
+        super().__init__(f"{field_name} {reason}")
+        self.field, self.reason, self.is_error = field_name, reason, is_error
+
+
+def latest_instant(now: datetime, skew: timedelta = CLOCK_SKEW) -> datetime:
+    """The latest instant that is not ahead of the clock."""
+    return min(now + skew, LATEST - timedelta(microseconds=1))
+
+
+def accept(given: Mapping[str, Any], latest: datetime) -> AcceptedSelection:
+    """Accept a row, or set it aside if it is later than `latest`. Missing fields are unknown, and so is None.
+
+    Raises RejectedSelection. Nothing that a value may be raises anything else.
+    """
+    row: dict[str, Any] = {}
+    unknown: dict[str, str] = {}
+    for name, kind in FIELDS.items():
+        row[name], reason = read_field(kind, given.get(name))
+        if reason is not None:
+            unknown[name] = reason
+    if row["error"] is None:
+        row["error"] = row["error_type"] is not None or unknown.get("error_type", NOT_TEXT) not in _SAYS_NOTHING
+    if row["model_id"] is None:
+        row["model_id"] = UNKNOWN_MODEL
+    if row["timestamp"] is None:
+        raise RejectedSelection("timestamp", unknown.get("timestamp", MISSING), is_error=row["error"])
+    return AcceptedSelection(row, unknown, f"timestamp {AHEAD}" if row["timestamp"] > latest else None)
+
+
+def read_field(kind: Kind, value: Any) -> tuple[Any, str | None]:
+    """The value as it is stored, None if it is unknown; and the reason if it was given but is not readable."""
+    if value is None:
+        return None, None
+    try:
+        return _READERS[kind](_plain(value))
+    except Exception:  # noqa: BLE001 - a value may be any object, and one that cannot be read costs no more than itself
+        return None, _UNLIKE[kind]
+
+
+def read_name(text: str) -> tuple[str | None, str | None]:
+    """A name in its one form: composed (NFC), without invisible characters and surrounding white space.
+
+    The name and None, or None and the reason why it is not one; two times None for text that is empty.
+    """
+    if len(text) > _LONGEST_READ:
+        return None, TOO_LONG
+    cleaned = text if text.isascii() else unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return _read_text(cleaned.strip(_SPACES))
+
+
+def read_identifier(text: str) -> tuple[str | None, str | None]:
+    """An id without surrounding white space; one that cannot be stored as it is becomes its hash, so that it still
+    identifies.
+    """
+    stripped = text.strip(_SPACES)
+    found, reason = _read_text(stripped)
+    if reason in (TOO_LONG, CONTROL_CHARACTERS):
+        return f"sha256:{hashlib.sha256(stripped.encode('utf-8', 'surrogatepass')).hexdigest()}", reason
+    return found, reason
+
+
+def epoch_fault(number: float, per_second: int) -> str:
+    """Why a number is not a valid instant, with the unit that it would be one in, if there is such a unit."""
+    units = [
+        f"{name} it would be {instant:%Y-%m-%d}"
+        for name, each in _UNITS.items()
+        if each != per_second and (instant := _since_1970(number / each)) is not None
+    ]
+    return OUTSIDE_YEARS + (f"; in {units[0]}, but ms are expected" if units else "")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"seconds": 1, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
+
+_LONGEST_READ = 10_000
+"""Characters up to which a text is cleaned before it is measured."""
+
+_SPACES = "".join(chr(code) for code in (*range(0x09, 0x0E), *range(0x1C, 0x21), 0x85, 0xA0, 0x1680,
+                                         *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000))  # fmt: skip
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+"""What Unicode lets programs ignore: zero-width characters, byte order marks, bidirectional controls, and the like."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_SAYS_NOTHING = (WORD_FOR_NOTHING, NOT_TEXT)
+
+
+def _since_1970(seconds: float) -> datetime | None:
+    try:
+        instant = EPOCH + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        return None
+    return instant if EARLIEST <= instant < LATEST else None
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy, or of a library that builds on it, as Python's own."""
+    return value.item() if type(value).__module__.partition(".")[0] == "numpy" else value
+
+
+def _read_text(text: str) -> tuple[str | None, str | None]:
+    if not text:
+        return None, None
+    if len(text) > TEXT_LENGTH:
+        return None, TOO_LONG
+    if _CONTROL.search(text):
+        return None, CONTROL_CHARACTERS
+    return (None, WORD_FOR_NOTHING) if text.lower() in NOTHING else (text, None)
+
+
+def _reader_of_texts(read: Callable[[str], tuple[str | None, str | None]]) -> Callable[[Any], tuple[Any, str | None]]:
+    def read_value(value: Any) -> tuple[Any, str | None]:
+        if isinstance(value, str):
+            return read(str(value))
+        # A team or an id may be a number.
+        return read(str(value)) if isinstance(value, int) and not isinstance(value, bool) else (None, NOT_TEXT)
+
+    return read_value
+
+
+def _read_flag(value: Any) -> tuple[Any, str | None]:
+    return (value, None) if isinstance(value, bool) else (None, NOT_A_FLAG)
+
+
+def _read_instant(value: Any) -> tuple[Any, str | None]:
+    # The missing instant of pandas is a datetime, and does not equal itself.
+    if not isinstance(value, datetime) or value != value or value.utcoffset() is None:  # noqa: PLR0124
+        return None, NOT_AN_INSTANT
+    try:
+        instant = datetime.fromisoformat(value.isoformat()).astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None, OUTSIDE_YEARS
+    return (instant, None) if EARLIEST <= instant < LATEST else (None, OUTSIDE_YEARS)
+
+
+def _reader_of_numbers(kind: Kind) -> Callable[[Any], tuple[Any, str | None]]:
+    low, high = BOUNDS[kind]
+
+    def read(value: Any) -> tuple[Any, str | None]:
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            return None, NOT_A_NUMBER
+        if not isinstance(value, int) and not math.isfinite(value):
+            return None, NOT_A_NUMBER if math.isnan(value) else NOT_FINITE
+        if value < low or value > high:
+            outside = NEGATIVE if value < low else above(kind)
+            return None, NOT_A_SHARE if kind is Kind.SHARE else outside
+        if kind is not Kind.COUNT:
+            return float(value), None
+        return (int(value), None) if value == int(value) else (None, NOT_WHOLE)
+
+    return read
+
+
+_READERS: dict[Kind, Callable[[Any], tuple[Any, str | None]]] = {
+    Kind.INSTANT: _read_instant,
+    Kind.IDENTIFIER: _reader_of_texts(read_identifier),
+    Kind.NAME: _reader_of_texts(read_name),
+    Kind.FLAG: _read_flag,
+    **{kind: _reader_of_numbers(kind) for kind in BOUNDS},
+}
+
+_UNLIKE = {
+    Kind.INSTANT: NOT_AN_INSTANT,
+    Kind.IDENTIFIER: NOT_TEXT,
+    Kind.NAME: NOT_TEXT,
+    Kind.FLAG: NOT_A_FLAG,
+    **dict.fromkeys(BOUNDS, NOT_A_NUMBER),
+}

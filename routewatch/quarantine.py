@@ -1,0 +1,198 @@
+"""The quarantine: rows that are set aside instead of being counted, and counts of what the gate did, by reason.
+
+The quarantine is bounded: beyond its bound the rows that were set aside first are dropped, and counted as dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, func, select
+
+from routewatch.database import insert_into
+from routewatch.gate import TEXT_LENGTH
+from routewatch.selection import METADATA, UtcDateTime, identity_column
+
+MOST_QUARANTINED_ROWS = 100_000
+"""Rows that the quarantine holds."""
+
+ROWS_AT_ONCE = 500
+"""SQLite limits the number of parameters."""
+
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    identity_column(),
+    Column("request_id", Text, unique=True),
+    Column("set_aside_at", UtcDateTime, nullable=False),
+    Column("entrance", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("content", JSON, nullable=False),
+    Index(None, "set_aside_at"),
+    # An id is never used again, so that a command cannot meet another row than the one that was listed.
+    sqlite_autoincrement=True,
+)
+"""One row per selection that was set aside. `content` has its columns as text, number, flag or NULL.
+
+`entrance` is how it came: a source's name, or one of Entrance. A row that comes again is set aside once."""
+
+INTAKE_COUNT = Table(
+    "intake_count",
+    METADATA,
+    Column("hour", UtcDateTime, primary_key=True),
+    Column("entrance", Text, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+)
+"""What the gate did to rows by the hour, entrance, outcome and reason; `errors` of them are failed calls.
+
+The hour is the row's own where its instant is valid, and else the one in which it arrived."""
+
+
+class Entrance(StrEnum):
+    """How a selection comes in. A source that is pulled is an entrance of its own name."""
+
+    IMPORT = "import"
+    HTTP = "http"
+    OTLP = "otlp"
+    ROUTER_LOG = "routerLog"
+    TABLE = "table"
+    """Written into the table by SQL, or before the table had its conditions."""
+
+
+class IntakeOutcome(StrEnum):
+    """What became of a row that was not simply accepted."""
+
+    REJECTED = "rejected"
+    SET_ASIDE = "setAside"
+    UNKNOWN_FIELD = "unknownField"
+    """The row was accepted, and one field of it became unknown."""
+    DROPPED = "dropped"
+    """It was set aside, and made room for newer ones."""
+
+
+class IntakeCounts:
+    """Counts of rows by outcome and reason, to be written by `write`."""
+
+    def __init__(self, entrance: str) -> None:
+        self._entrance = entrance[:TEXT_LENGTH]
+        self._rows: Counter[tuple[datetime, str, str]] = Counter()
+        self._errors: Counter[tuple[datetime, str, str]] = Counter()
+
+    def add(self, outcome: IntakeOutcome, reason: str, at: datetime, *, rows: int = 1, errors: int = 0) -> None:
+        """Count rows; `at` is their instant, or when they arrived."""
+        key = (at.astimezone(UTC).replace(minute=0, second=0, microsecond=0), outcome.value, reason[:TEXT_LENGTH])
+        self._rows[key] += rows
+        self._errors[key] += errors
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def write(self, connection: Connection) -> None:
+        """Add the counts to those of the table, within the caller's transaction, and forget them."""
+        rows = [
+            {"hour": hour, "entrance": self._entrance, "outcome": outcome, "reason": reason, "rows": count,
+             "errors": self._errors[hour, outcome, reason]}
+            for (hour, outcome, reason), count in sorted(self._rows.items())
+        ]  # fmt: skip
+        if rows:
+            insertion = insert_into(connection, INTAKE_COUNT)
+            added = {name: INTAKE_COUNT.c[name] + insertion.excluded[name] for name in ("rows", "errors")}
+            keys = ["hour", "entrance", "outcome", "reason"]
+            connection.execute(insertion.on_conflict_do_update(index_elements=keys, set_=added), rows)
+        self._rows.clear()
+        self._errors.clear()
+
+
+def set_aside(
+    connection: Connection,
+    rows: Iterable[tuple[Mapping[str, Any], str]],
+    entrance: str,
+    now: datetime,
+    *,
+    most_rows: int = MOST_QUARANTINED_ROWS,
+) -> int:
+    """Put rows, each with its reason, into the quarantine within the caller's transaction; return how many are new.
+
+    Counts them, drops the oldest beyond `most_rows`, and counts those as dropped.
+    """
+    counts, new = IntakeCounts(entrance), 0
+    insertion = insert_into(connection, QUARANTINE).on_conflict_do_nothing(index_elements=["request_id"])
+    for part in _parts([_entry(content, reason, entrance, now) for content, reason in rows]):
+        for reason, content in connection.execute(insertion.returning(QUARANTINE.c.reason, QUARANTINE.c.content), part):
+            new += 1
+            counts.add(IntakeOutcome.SET_ASIDE, reason, now, errors=_is_error(content))
+    counts.write(connection)
+    if new:
+        _drop_beyond(connection, most_rows, now)
+    return new
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: instants as ISO 8601, and what JSON does not know as text."""
+    if value is None or isinstance(value, bool | str):
+        return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 53 else str(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _entry(content: Mapping[str, Any], reason: str, entrance: str, now: datetime) -> dict[str, Any]:
+    request_id = content.get("request_id")
+    return {
+        "request_id": None if request_id is None else _bounded(str(request_id)),
+        "set_aside_at": now,
+        "entrance": entrance[:TEXT_LENGTH],
+        "reason": reason[:TEXT_LENGTH],
+        "content": {name: _storable(plain(value)) for name, value in content.items() if value is not None},
+    }
+
+
+def _bounded(text: str) -> str:
+    """A text of at most TEXT_LENGTH characters that differs where the text does: it is part of an index."""
+    if len(text) <= TEXT_LENGTH:
+        return str(_storable(text))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+    return f"{_storable(text[:100])}…{digest}"
+
+
+def _storable(value: Any) -> Any:
+    """PostgreSQL's text has no NUL; longer text than a name is evidence enough when it is cut."""
+    return value.replace("\0", "�")[: 2 * TEXT_LENGTH] if isinstance(value, str) else value
+
+
+def _is_error(content: Mapping[str, Any]) -> int:
+    return int(content.get("error") in (True, 1))
+
+
+def _parts(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
+    return (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+
+
+def _drop_beyond(connection: Connection, most_rows: int, now: datetime) -> None:
+    """Drop the rows that were set aside first, and count them by their entrance."""
+    excess = cast("int", connection.scalar(select(func.count()).select_from(QUARANTINE))) - most_rows
+    if excess <= 0:
+        return
+    oldest = select(QUARANTINE.c.id).order_by(QUARANTINE.c.id).limit(excess)
+    dropped = delete(QUARANTINE).where(QUARANTINE.c.id.in_(oldest))
+    counts: dict[str, IntakeCounts] = {}
+    for entrance, reason, content in connection.execute(
+        dropped.returning(QUARANTINE.c.entrance, QUARANTINE.c.reason, QUARANTINE.c.content)
+    ):
+        counting = counts.setdefault(entrance, IntakeCounts(entrance))
+        counting.add(IntakeOutcome.DROPPED, reason, now, errors=_is_error(content))
+    for counting in counts.values():
+        counting.write(connection)
