@@ -26,7 +26,7 @@ ROLLUP_SUMS = (
 
 ROLLUP_COLUMNS = (*ROLLUP_KEYS, *ROLLUP_SUMS, "latency_histogram")
 
-MOST_NAMES = {"model_id": 500, "complexity": 100, "team": 1_000}
+MOST_NAMES = {"model_id": 300, "complexity": 100, "team": 1_000}
 """Values of a column kept by name in one bucket; the smallest beyond it are merged into the column's OTHERS."""
 
 INSTANT = pl.Datetime("us", "UTC")

@@ -27,6 +27,8 @@ from models.period import Level
 from models.schema import HOUR_TOTAL, OTHERS, ROLLUP, UNKNOWN
 from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, limit_names, merge, rollup_schema
 
+ROWS_AT_ONCE = 5_000
+
 NO_NAMES: Mapping[str, Collection[str]] = MappingProxyType({})
 
 _NAMES = ("level", *ROLLUP_COLUMNS)
@@ -134,7 +136,11 @@ def _rows(connection: Connection, query: Select[Any], columns: Sequence[str]) ->
         instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     schema = pl.Schema({name: kind if name == "bucket" else rollup_schema()[name] for name in columns})
     cursor: Any = connection.execute(query).cursor
-    return pl.DataFrame(cursor.fetchall(), schema=schema, orient="row").with_columns(bucket=instant)
+    # In parts: as Python's objects rows take several times the memory that they take in a frame.
+    parts = [pl.DataFrame(schema=schema)]
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
+    return pl.concat(parts).with_columns(bucket=instant)
 
 
 def _of(level: str, start: datetime, end: datetime) -> ColumnElement[bool]:

@@ -121,7 +121,8 @@ def by_hour(
         "error_count": draw.binomial(counts, 0.02),
     }
     rows = pl.DataFrame(columns, schema_overrides={"bucket": pl.Datetime("us", "UTC")}).with_columns(
-        *(pl.lit(0).alias(name) for name in ROLLUP_SUMS if name not in columns), team=pl.lit("(unknown)")
+        *(pl.lit(0).alias(name) for name in ROLLUP_SUMS if name not in columns),
+        *(pl.lit("(unknown)").alias(name) for name in ("model_id", "complexity", "team")),
     )
     return RollupSlice(requested_period or period, period, Filters(), rows, rows, empty(), None, None)
 
