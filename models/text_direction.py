@@ -72,9 +72,9 @@ def _without_directions(text: str) -> str:
                 kept.append(character)
         elif not _DIRECTION.match(character):
             kept.append(character)
-    for place in opened:
-        if place is not None:
-            kept[place] = ""
+    for position in opened:
+        if position is not None:
+            kept[position] = ""
     return "".join(kept)
 
 
