@@ -56,7 +56,7 @@ class Quarantine(_StoredModel, table=True):
     set_aside_at: datetime = Field(sa_column=quarantine.QUARANTINE.c.set_aside_at)
     entrance: str = Field(sa_column=quarantine.QUARANTINE.c.entrance)
     reason: str = Field(sa_column=quarantine.QUARANTINE.c.reason)
-    content: dict[str, Any] = Field(sa_column=quarantine.QUARANTINE.c.content)
+    content: Any = Field(sa_column=quarantine.QUARANTINE.c.content)
 
 
 class IntakeCount(_StoredModel, table=True):

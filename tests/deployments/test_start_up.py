@@ -90,6 +90,9 @@ COMMANDS: dict[str, set[str]] = {
     "optimizations stop": DECIDES,
     "optimizations resume": DECIDES,
     "optimizations preview": REPORTS | {"rich"},
+    "quarantine list": LISTS,
+    "quarantine retry --all": ROWS,
+    "quarantine drop --all": ROWS,
 }
 """The modules of HEAVY that each command may hold when it ends, on a database that has rows of everything."""
 

@@ -17,7 +17,7 @@ import pytest
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from polars.testing import assert_frame_equal
-from sqlalchemy import DateTime, Engine, MetaData, insert, select, text
+from sqlalchemy import DateTime, Engine, MetaData, func, insert, select, text
 
 from models.database import MIGRATIONS, connect, migrate, reading, writing
 from models.documents import PerformanceReport
@@ -26,7 +26,8 @@ from models.period import Level, Period
 from models.report_template import Template
 from models.schema import HOUR_TOTAL, DeliveryState
 from models.settings import Settings
-from routewatch.selection import UtcDateTime
+from routewatch.quarantine import QUARANTINE
+from routewatch.selection import SELECTION, UtcDateTime
 from tasks.delivery.queue import due_ids
 from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
@@ -329,3 +330,51 @@ def test_a_newer_database_is_left_unchanged(address: str) -> None:
         with pytest.raises(SchemaOutdated, match="upgrade Routewatch"):
             migrate(address)
         assert revision_of(engine) == "9999"
+
+
+ODD_ROWS = {
+    "sqlite": [
+        ("no-time", "'soon'", "'m'", "0", "NULL"), ("1970", "'1970-01-21 08:52:48.000000'", "'m'", "1", "NULL"),
+        ("offset", "'2026-09-07 10:00:00.250000+02:00'", "'m'", "1", "0.5"),
+        ("short", "'2026-09-07T08:00:00Z'", "'m'", "'no'", "0.5"),
+        ("model", "'2026-09-07 08:00:00.000000'", "'a' || char(10)", "'yes'", "0.5"),
+    ],
+    "postgresql": [
+        ("no-time", "'infinity'", "'m'", "false", "NULL"), ("1970", "'1970-01-21 08:52:48+00'", "'m'", "true", "NULL"),
+        ("offset", "'2026-09-07 10:00:00.25+02'", "'m'", "true", "0.5"),
+        ("short", "'2026-09-07 08:00:00+00'", "'m'", "false", "0.5"),
+        ("model", "'2026-09-07 08:00:00+00'", "E'a\\n'", "true", "0.5"),
+    ],
+}  # fmt: skip
+"""Id, instant, model, error and cost, as SQL by hand could write them before there were conditions."""
+
+
+def test_rows_that_break_the_conditions_are_repaired_or_set_aside_by_the_upgrade(address: str) -> None:
+    migrate(address, "0008")
+    with connected(address) as engine:
+        for row in ODD_ROWS[engine.dialect.name]:
+            values = f"'{row[0]}', {', '.join(row[1:])}"
+            with writing(engine) as connection:
+                connection.exec_driver_sql(
+                    f"INSERT INTO selection (request_id, timestamp, model_id, error, cost_usd) VALUES ({values})"  # noqa: S608 - of this test
+                )
+    migrate(address)
+    with connected(address) as engine:
+        with reading(engine) as connection:
+            kept = connection.execute(select(SELECTION).order_by(SELECTION.c.id)).all()
+            aside = connection.execute(select(QUARANTINE.c.request_id, QUARANTINE.c.content)).all()
+            ids = connection.scalars(select(SELECTION.c.id)).all()
+        eight = MONDAY + timedelta(hours=8)
+        assert [(it.request_id, it.timestamp, it.model_id, it.error, it.cost_usd) for it in kept] == [
+            ("offset", eight + timedelta(milliseconds=250), "m", True, 0.5), ("short", eight, "m", False, 0.5),
+            ("model", eight, "unknown", True, 0.5),
+        ]  # fmt: skip
+        assert sorted(it.request_id for it in aside) == ["1970", "no-time"]
+        assert all(it.content["model_id"] == "m" for it in aside)
+        assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 3
+        insert_selections(engine, traffic(1))
+        with reading(engine) as connection:
+            # An id is never used again, not even that of a row that was set aside.
+            assert connection.scalar(select(func.max(SELECTION.c.id))) == max(ids) + 1
+            if engine.dialect.name == "postgresql":
+                assert connection.scalar(text("SELECT bool_and(convalidated) FROM pg_constraint WHERE contype = 'c'"))

@@ -122,11 +122,12 @@ def test_a_missing_file_is_reported(home: Path) -> None:
 
 def test_valid_rows_are_kept_and_rejected_ones_reported(home: Path) -> None:
     path = home / "log.csv"
-    path.write_text("timestamp,model_id,cost_usd\n2026-09-07T08:00:00Z,m,1\n2026-09-07T08:00:00Z,m,-1\n")
+    path.write_text("timestamp,model_id,cost_usd\n2026-09-07T08:00:00Z,m,1\n2026-09-07T08:00:00Z,m,-1\nsoon,m,1\n")
     done = call(home, "import", str(path))
     assert done.returncode == 0
-    assert "2 rows read, 1 added, 0 already there, 1 rejected" in done.stdout
-    assert "1 × cost_usd is negative" in done.stdout
+    assert "3 rows read, 2 added, 0 already there, 1 rejected" in done.stdout
+    assert "1 × timestamp is not an ISO 8601 time" in done.stdout
+    assert "1 × unknown field: cost_usd is negative" in done.stdout
     assert (home / "rejects" / "log.csv.rejects.csv").exists()
 
 
