@@ -145,6 +145,8 @@ def _read_by_engine(engine: Engine, where: str) -> pl.DataFrame:
         with reaching(engine.url):
             # A closed connection rolls back: each read sees what is committed at its own time.
             rows = driver.cursor().execute(_SELECT + where + " ORDER BY id").fetchall()
+    except _unreadable_values(engine) as error:
+        raise UncountableRows(f"rows of the table selection have values that cannot be read: {error}") from None
     finally:
         if on_sqlite:
             driver.text_factory = text_factory
@@ -186,6 +188,15 @@ def _from_own_process(path: str, after: int, until: int) -> Iterator[tuple[int, 
     if process.returncode:
         cause = log_args.decode(errors="replace").strip().splitlines()[-1:] or [f"status {process.returncode}"]
         raise RoutewatchError(f"reading {path} failed: {cause[0]}")
+
+
+def _unreadable_values(engine: Engine) -> tuple[type[Exception], ...]:
+    """The errors of the driver about a value that Python has no like of, as `infinity`."""
+    if engine.dialect.name == "sqlite":
+        return ()
+    from psycopg import DataError  # noqa: PLC0415 - not needed on SQLite
+
+    return (DataError,)
 
 
 _UNREADABLE = (pl.exceptions.PolarsError, TypeError, ValueError, OverflowError)

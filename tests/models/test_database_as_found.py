@@ -281,8 +281,10 @@ def test_a_restart_of_the_server_amid_a_turn_is_made_up_for_by_the_next(
 
 
 def test_a_fold_whose_connections_end_amid_it_counts_each_row_once_later(
-    postgres_server: PostgresServer, postgres_engine: Engine
+    postgres_server: PostgresServer, postgres_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Rows are read through another connection than the one that writes, which the next statement would replace."""
+    monkeypatch.setattr("tasks.rollups.selection_reader.ADBC_FROM", 0)
     insert_selections(postgres_engine, traffic(200))
     name = postgres_engine.url.database
     ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608

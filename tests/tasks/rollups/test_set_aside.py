@@ -125,7 +125,7 @@ def test_rows_ahead_of_the_clock_are_set_aside_and_neither_counted_nor_lost(engi
     insert_selections(engine, selections(*rows, {"timestamp": now}))
     result = update_rollups(engine, UTC_SETTINGS, now=now - timedelta(days=30))
     assert result.rows == 2
-    assert result.last_selection_at == rows[0]["timestamp"]
+    assert result.last_selection_at == now, "what is a little ahead says nothing of how fresh the rows are"
     assert [it.reason for it in aside(engine)] == ["timestamp is ahead of the clock"] * 2
     assert raw_of(engine).height == 2
     with reading(engine) as connection:
