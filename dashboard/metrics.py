@@ -88,14 +88,14 @@ class _Scrapes:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._work = SharedWork("the metrics", threads=1, most_keys=1)
+        self.work = SharedWork("the metrics", threads=1, most_keys=1)
         self._content = b""
         self._used_until_s = -inf
 
     async def content(self) -> bytes:
         if time.monotonic() < self._used_until_s:
             return self._content
-        return await self._work.result("metrics", self._make)
+        return await self.work.result("metrics", self._make)
 
     def _make(self) -> bytes:
         began_s = time.monotonic()

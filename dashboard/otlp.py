@@ -67,11 +67,11 @@ class SpanIntake:
 
     def __post_init__(self) -> None:
         # Whatever a body costs to decode, others are decoded and written meanwhile.
-        self._decoders = ThreadPoolExecutor(DECODERS, "decoding spans")
+        self.decoders = ThreadPoolExecutor(DECODERS, "decoding spans")
         # A single thread owns the traces: spans of a trace may arrive in different requests.
         self._thread = ThreadPoolExecutor(1, "spans")
         self._engine_of = replace(self.ctx, pool="intake")
-        self._requests = 0
+        self.requests = 0
         self._settings = source_settings(self.ctx.settings)
         self._reader = SpanReader(self._settings)
         self._traces = Traces()
@@ -83,17 +83,17 @@ class SpanIntake:
         if kind not in (PROTOBUF, JSON):
             detail = f"the body is of type {kind or 'nothing'!r}: send {PROTOBUF} or {JSON}"
             raise ApiError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, closes=True)
-        if self._requests >= self.most_at_once:
-            detail = f"{self._requests} requests are already in progress: send this one again after a moment"
+        if self.requests >= self.most_at_once:
+            detail = f"{self.requests} requests are already in progress: send this one again after a moment"
             headers = {"Retry-After": str(RETRY_AFTER_S)}
             raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
-        self._requests += 1
+        self.requests += 1
         try:
             body = await read_body(request, LARGEST_BODY_BYTES, self.body_timeout_s, PACKINGS)
             packing = request.headers.get("content-encoding", "identity")
             rejected, message = await self._unless_hung_up(request, signal, kind, body, packing)
         finally:
-            self._requests -= 1
+            self.requests -= 1
         return success(request.headers, signal, rejected, message)
 
     async def _unless_hung_up(
@@ -115,7 +115,7 @@ class SpanIntake:
         noticing = asyncio.create_task(notice())
         try:
             decode = partial(self._decode, signal, kind, body, packing, hung_up.is_set)
-            spans, scores = await asyncio.shield(loop.run_in_executor(self._decoders, unless_hung_up, decode))
+            spans, scores = await asyncio.shield(loop.run_in_executor(self.decoders, unless_hung_up, decode))
             store = partial(self._store, spans, scores, time.monotonic() + self.write_timeout_s)
             # Once writing has begun it ends: the request counts until then.
             return await asyncio.shield(loop.run_in_executor(self._thread, unless_hung_up, store))

@@ -30,9 +30,9 @@ class SharedWork:
         self._name = name
         self._threads = ThreadPoolExecutor(threads, name)
         self._most_keys = most_keys
-        self._most_waiting = most_waiting
+        self.most_waiting = most_waiting
         self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
-        self._waiting = 0
+        self.waiting = 0
 
     def start(self, key: Hashable, make: Callable[[], _T]) -> asyncio.Task[_T]:
         """Return the task that makes this, a new one if there is none. Raises ApiError beyond the bound of keys."""
@@ -47,14 +47,14 @@ class SharedWork:
     async def result(self, key: Hashable, make: Callable[[], _T]) -> _T:
         """Return what `make` returns, or raise what it raises. Raises ApiError beyond the bounds."""
         task = self.start(key, make)
-        if self._waiting >= self._most_waiting:
-            raise self._busy(f"{self._waiting} requests wait for it")
-        self._waiting += 1
+        if self.waiting >= self.most_waiting:
+            raise self._busy(f"{self.waiting} requests wait for it")
+        self.waiting += 1
         try:
             # A caller that disconnects does not stop the work for others.
             return await asyncio.shield(task)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     # ------------------------------------------------------------------------------------------------------------------
 

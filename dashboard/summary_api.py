@@ -97,21 +97,21 @@ class Summaries:
 
     def __init__(self, ctx: AppContext) -> None:
         self._ctx = ctx
-        self._work = SharedWork("a summary", threads=1, most_keys=MOST_AWAITED)
+        self.work = SharedWork("a summary", threads=1, most_keys=MOST_AWAITED)
         self._kept: OrderedDict[Chosen, _KeptSummary] = OrderedDict()
 
     async def content(self, requested: Chosen) -> bytes:
         """Return the summary as JSON. Raises ApiError if too many are being computed, or the error of computing it."""
         kept, now_s = self._kept.get(requested), time.monotonic()
         if kept is None:
-            return (await self._work.result(requested, partial(self._renewed, requested))).content
+            return (await self.work.result(requested, partial(self._renewed, requested))).content
         self._kept.move_to_end(requested)
         if now_s - kept.checked_at_s < CHECKED_EVERY_S:
             return kept.content
         if now_s - kept.checked_at_s < STALEST_S:
-            self._work.start(requested, partial(self._renewed, requested))
+            self.work.start(requested, partial(self._renewed, requested))
             return kept.content
-        return (await self._work.result(requested, partial(self._renewed, requested))).content
+        return (await self.work.result(requested, partial(self._renewed, requested))).content
 
     def _renewed(self, requested: Chosen) -> _KeptSummary:
         """Renew a cached response. In the only thread that does."""

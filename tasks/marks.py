@@ -8,10 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, case, func, literal, null, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    case,
+    func,
+    literal,
+    null,
+    select,
+    type_coerce,
+    union_all,
+    update,
+)
+from sqlalchemy.types import NullType
 
 from models.clock import TOLERANCE
 from models.database import reading, writing
@@ -90,6 +104,17 @@ class Mark:
         return ahead if self.among is None else ahead & self.among
 
 
+def _as_instant(stored: Any) -> datetime | None:
+    """The instant that a column holds; None where it holds an id, or a text that a router wrote and that is none."""
+    try:
+        at = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    except ValueError:
+        return None
+    if not isinstance(at, datetime):
+        return None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
 def _now(clock: Clock) -> Any:
     return clock.now
 
@@ -160,11 +185,13 @@ NO_MARKS: dict[str, str] = {
 def find_marks_ahead(connection: Connection, now: datetime) -> tuple[MarkAhead, ...]:
     """Return the marks that lie ahead of the true clock `now`, in the order of MARKS; one query."""
     parts = [
-        select(literal(number).label("number"), func.count(), func.max(mark.column)).where(mark.is_ahead(now))
+        select(literal(number).label("number"), func.count(), type_coerce(func.max(mark.column), NullType())).where(
+            mark.is_ahead(now)
+        )
         for number, mark in enumerate(MARKS)
     ]
-    rows = sorted(tuple(row) for row in connection.execute(union_all(*parts)) if row[1])
-    return tuple(MarkAhead(MARKS[number].name, rows, furthest) for number, rows, furthest in rows)
+    rows: list[Any] = sorted((tuple(row) for row in connection.execute(union_all(*parts)) if row[1]), key=itemgetter(0))
+    return tuple(MarkAhead(MARKS[number].name, rows, _as_instant(furthest)) for number, rows, furthest in rows)
 
 
 def reset_marks(engine: Engine, now: datetime, cool_down: timedelta) -> tuple[MarkAhead, ...]:

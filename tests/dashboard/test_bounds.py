@@ -81,8 +81,8 @@ def answer_on(connection: socket.socket) -> bytes:
 def work_of(server: Any, path: str) -> Any:
     state = server.config.app.state
     if path == "/metrics":
-        return state.metrics._work
-    return state.summaries._work if path.startswith("/summary") else state.view_work
+        return state.metrics.work
+    return state.summaries.work if path.startswith("/summary") else state.view_work
 
 
 @pytest.mark.parametrize("path", EXPENSIVE)
@@ -96,7 +96,7 @@ def test_what_many_ask_for_is_made_once_and_others_are_answered_meanwhile(
         ExitStack() as connections,
     ):
         asked = [connections.enter_context(asking(address, path)) for _ in range(ASKED_AT_ONCE)]
-        until(lambda: work_of(server, path)._waiting == ASKED_AT_ONCE)
+        until(lambda: work_of(server, path).waiting == ASKED_AT_ONCE)
         assert httpx.get(f"{address}/config", headers=bearing(READER), timeout=60).is_success
         making.may_go_on.set()
         assert all(answer_on(connection).startswith(b"HTTP/1.1 200") for connection in asked)
@@ -113,9 +113,9 @@ def test_hundreds_that_hang_up_cost_what_one_costs(
                 for _ in range(50):
                     connections.enter_context(asking(address, path))
                 until(lambda: len(server.server_state.connections) == 50)
-        until(lambda: work_of(server, path)._waiting == 200)
+        until(lambda: work_of(server, path).waiting == 200)
         making.may_go_on.set()
-        until(lambda: work_of(server, path)._waiting == 0)
+        until(lambda: work_of(server, path).waiting == 0)
         assert making.calls == 1
         assert httpx.get(f"{address}{path}", headers=bearing(READER), timeout=60).is_success
 
@@ -125,9 +125,9 @@ def test_beyond_the_bound_of_those_who_wait_a_503_says_when_to_come_again(
     path: str, sqlite_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with listening(filled(sqlite_engine, tmp_path)) as (address, server), held(monkeypatch, path):
-        work_of(server, path)._most_waiting = 2
+        work_of(server, path).most_waiting = 2
         with asking(address, path), asking(address, path):
-            until(lambda: work_of(server, path)._waiting == 2)
+            until(lambda: work_of(server, path).waiting == 2)
             refused = httpx.get(f"{address}{path}", headers=bearing(READER), timeout=60)
             assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
             assert "try again" in refused.json()["detail"]
@@ -145,7 +145,7 @@ def test_beyond_the_bound_of_different_filters_a_503_says_when_to_come_again(
     ):
         for number in range(most):
             connections.enter_context(asking(address, f"{path}&model=m{number}"))
-        until(lambda: work_of(server, path)._waiting == most)
+        until(lambda: work_of(server, path).waiting == most)
         refused = httpx.get(f"{address}{path}&model=another", headers=bearing(READER), timeout=60)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
 
@@ -207,7 +207,7 @@ def test_a_bomb_is_refused_and_the_intake_is_open_meanwhile(sqlite_engine: Engin
         assert (refused.status_code, len(BOMB) < 50_000) == (413, True)
         assert b"has more than 20000 resources" in refused.content
         intake, may_go_on = server.config.app.state.span_intake, threading.Event()  # type: ignore[union-attr]
-        slow = intake._decoders.submit(until, may_go_on.is_set)
+        slow = intake.decoders.submit(until, may_go_on.is_set)
         sent = httpx.post(f"{address}/v1/traces", content=body_of(recorder.spans), headers=PROTOBUF, timeout=60)
         assert (sent.status_code, slow.done()) == (200, False)
         may_go_on.set()
@@ -225,15 +225,15 @@ def test_a_caller_that_hung_up_costs_nothing_more(sqlite_engine: Engine, tmp_pat
     with listening(app_context(sqlite_engine, tmp_path)) as (address, server):
         intake, may_go_on = server.config.app.state.span_intake, threading.Event()  # type: ignore[union-attr]
         for _ in range(2):
-            intake._decoders.submit(until, may_go_on.is_set)
+            intake.decoders.submit(until, may_go_on.is_set)
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=60) as caller:
             caller.sendall(head.encode() + body)
-            until(lambda: intake._decoders._work_queue.qsize() == 1)
+            until(lambda: intake.decoders._work_queue.qsize() == 1)
         until(lambda: not server.server_state.connections)
         # By then the server has noticed: it does one thing after the other.
         assert httpx.get(f"{address}/healthz").is_success
         may_go_on.set()
-        until(lambda: intake._requests == 0)
+        until(lambda: intake.requests == 0)
         assert intake.totals["stored"] == 0
         with reading(sqlite_engine) as connection:
             assert connection.scalar(select(func.count()).select_from(SELECTION)) == 0

@@ -97,7 +97,7 @@ def test_a_traceback_shows_no_secret(tmp_path: Path) -> None:
 def test_a_log_record_is_without_secrets_for_the_handlers_of_others_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for the one that sends a run's log to Prefect's server."""
     monkeypatch.setenv("PGPASSWORD", PLANTED)
-    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
+    before = logging.getLogRecordFactory()
     log_config.hide_secrets()
     out = io.StringIO()
     other = logging.getLogger("of-another-library")
@@ -105,6 +105,7 @@ def test_a_log_record_is_without_secrets_for_the_handlers_of_others_too(monkeypa
     other.addHandler(handler)
     other.error("with %s and %r", PLANTED, {"password": PLANTED}, exc_info=ValueError(PLANTED))
     other.removeHandler(handler)
+    logging.setLogRecordFactory(before)
     assert planted_in(out.getvalue()) == []
     assert "ValueError: …" in out.getvalue()
 

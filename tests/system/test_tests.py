@@ -16,7 +16,9 @@ FILES = sorted(TESTS.rglob("*.py"))
 OF_NO_PACKAGE = {"docs", "golden", "security", "support", "system"}
 """Folders of shared files."""
 
-FOREIGN = {"_exit", "_parameter_openapi_schema", "_protected_args", "_record"}
+FOREIGN = {
+    "_exit", "_max_overflow", "_parameter_openapi_schema", "_protected_args", "_record", "_timeout", "_work_queue",
+}  # fmt: skip
 """Private names of other libraries that have no public one for it."""
 
 ANOTHER_TEST = re.compile(r"(?:from|import) tests\.(?!support\b)\w+")

@@ -51,7 +51,7 @@ class Traces:
 
     def __init__(self, most_spans: int = MOST_SPANS, most_of_trace: int = MOST_SPANS_OF_TRACE) -> None:
         self._most_spans, self._most_of_trace = most_spans, most_of_trace
-        self._traces: OrderedDict[str, _Trace] = OrderedDict()
+        self.open_traces: OrderedDict[str, _Trace] = OrderedDict()
         self._count = 0
         self._trace_of_answer: OrderedDict[str, str] = OrderedDict()
         self._scores: OrderedDict[Key, dict[tuple[str, str | None], Score]] = OrderedDict()
@@ -59,7 +59,7 @@ class Traces:
     @property
     def span_count(self) -> int:
         """Number of remembered spans."""
-        return sum(len(trace.spans) for trace in self._traces.values())
+        return sum(len(trace.spans) for trace in self.open_traces.values())
 
     @property
     def most_scores(self) -> int:
@@ -85,8 +85,8 @@ class Traces:
             self._remember(span)
         touched = dict.fromkeys([*(trace for trace, _ in fresh), *(it for score in judged for it in self._note(score))])
         for trace in touched:
-            if trace in self._traces:
-                self._finish(self._traces[trace], fresh, stats)
+            if trace in self.open_traces:
+                self._finish(self.open_traces[trace], fresh, stats)
         stats.amendments += self._of_earlier(judged)
         self._forget()
         return FinishedTraces(stats.batch(), stats.stored)
@@ -95,13 +95,13 @@ class Traces:
         """Mark the batch as stored: its rows are returned again only if something new is added to them."""
         for (trace, span), row in finished.stored.items():
             if self._knows(trace, span):
-                self._traces[trace].stored[span] = row
+                self.open_traces[trace].stored[span] = row
 
     # ------------------------------------------------------------------------------------------------------------------
 
     def _remember(self, span: Span) -> None:
-        trace = self._traces.setdefault(span.trace, _Trace())
-        self._traces.move_to_end(span.trace)
+        trace = self.open_traces.setdefault(span.trace, _Trace())
+        self.open_traces.move_to_end(span.trace)
         self._count += span.id not in trace.spans
         trace.spans[span.id] = span
         if len(trace.spans) > self._most_of_trace:
@@ -115,7 +115,7 @@ class Traces:
     def _note(self, score: Score) -> Iterator[str]:
         """Remember an evaluation; return its traces, as far as they are known."""
         targets = [] if score.of is None else [score.of]
-        if score.of is not None and score.of[0] in self._traces:
+        if score.of is not None and score.of[0] in self.open_traces:
             yield score.of[0]
         if score.response_id is not None:
             targets.append(_answer(score.response_id))
@@ -174,11 +174,11 @@ class Traces:
         ]
 
     def _knows(self, trace: str, span: str) -> bool:
-        return trace in self._traces and span in self._traces[trace].spans
+        return trace in self.open_traces and span in self.open_traces[trace].spans
 
     def _forget(self) -> None:
         while self._count > self._most_spans:
-            self._count -= len(self._traces.popitem(last=False)[1].spans)
+            self._count -= len(self.open_traces.popitem(last=False)[1].spans)
         for index in (self._trace_of_answer, self._scores):
             while len(index) > self._most_spans:
                 index.popitem(last=False)

@@ -30,8 +30,8 @@ from tasks.delivery.sender import OutgoingMessage, Sender
 from tasks.delivery.worker import Receipt, deliver_due
 from tests.support import documents
 from tests.support.contexts import NOW, context_of, enqueue_to_ops
+from tests.support.deliveries import stored
 from tests.support.servers import HOST, Hook, Mailbox, mailbox
-from tests.tasks.delivery.test_worker import stored
 
 SENDER = "Routewatch <routewatch@example.org>"
 BOOKS = "info@xn--bcher-kva.example"

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, select, update
 from standardwebhooks.webhooks import Webhook
 
 from models.context import AppContext
 from models.database import reading, writing
-from models.documents import PerformanceReport
 from models.errors import DeliveryFailed, UnknownDelivery
 from models.recipient import parse_recipient
 from models.settings import Settings
@@ -30,9 +29,9 @@ from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due
 from tests.support import documents
 from tests.support.contexts import context_with_delivery
+from tests.support.deliveries import NOW, stored
 from tests.support.servers import Hook, Mailbox
 
-NOW = datetime(2026, 9, 8, 6, tzinfo=UTC)
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 MAILBOXES = ("a", "b", "gone", "here", *(f"r{number}" for number in range(6)))
 DELIVERY, ATTEMPT, REPORT = table_of(Delivery), table_of(DeliveryAttempt), table_of(Report)
@@ -43,28 +42,6 @@ def context_of(
 ) -> AppContext:
     recipients = {"mail": [f"mailto:{name}@example.org" for name in MAILBOXES], "hook": [hook.url] if hook else []}
     return context_with_delivery(engine, home, {"recipients": recipients} | delivery, box=box, secret=SECRET)
-
-
-def stored(engine: Engine, *addresses: tuple[str, str], document: PerformanceReport | None = None) -> int:
-    """A report with its deliveries queued at NOW."""
-    document = document or documents.empty()
-    with writing(engine) as connection:
-        report_id: int = connection.execute(
-            insert(REPORT)
-            .values(
-                kind=document.kind,
-                template=document.template,
-                period_start=document.period.start,
-                period_end=document.period.end,
-                parameters_hash=str(addresses),
-                parameters={},
-                document=document.model_dump(mode="json", by_alias=True),
-                created_at=NOW,
-            )
-            .returning(REPORT.c.id)
-        ).scalar_one()
-        enqueue(connection, report_id, addresses, NOW)
-    return report_id
 
 
 def attempts(engine: Engine) -> list[str]:

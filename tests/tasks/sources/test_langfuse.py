@@ -395,7 +395,10 @@ def test_a_trace_score_in_files_finds_the_generation_that_was_read_with_it(
 
 def test_a_position_that_a_clock_a_year_ahead_left_is_two_days_ago() -> None:
     """Of observations and of scores; one that is right stays."""
-    source = Langfuse("https://pk:sk@langfuse.example", SourceSettings(location="", overlap_minutes=60, **SCORES))
+    source = Langfuse(
+        "https://pk:sk@langfuse.example",
+        SourceSettings(location="https://langfuse.example", overlap_minutes=60, **SCORES),
+    )
     now = datetime.now(UTC)
     for reached, expected in ((now + timedelta(days=365), 49 * 60), (now - 7 * MINUTE, 67)):
         cursor = json.dumps({"observations": reached.isoformat(), "scores": reached.isoformat()})

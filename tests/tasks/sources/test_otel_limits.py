@@ -198,7 +198,7 @@ def test_a_chain_of_thousands_of_spans_costs_no_more_than_they_are_many() -> Non
     call = recorder.span(CHAT, parent=parent)
     reader = SpanReader(SETTINGS)
     traces.add(list(reader.spans(from_protobuf(Signal.TRACES, body_of(recorder.spans), reader.wants))))
-    (trace,) = traces._traces.values()
+    (trace,) = traces.open_traces.values()
     (innermost,) = [span for span in trace.spans.values() if span.row is not None]
     assert request_id(call) == innermost.row["request_id"]  # type: ignore[index]
     assert len(list(trace.above(innermost))) == MOST_ANCESTORS
