@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
@@ -17,7 +19,7 @@ from standardwebhooks.webhooks import Webhook
 
 from models.context import AppContext
 from models.database import reading, writing
-from models.errors import DeliveryFailed, UnknownDelivery
+from models.errors import DatabaseUnavailable, DeliveryFailed, UnknownDelivery
 from models.recipient import parse_recipient
 from models.settings import Settings
 from models.tables import Delivery, DeliveryAttempt, Report, table_of
@@ -29,8 +31,10 @@ from tasks.delivery.recipients import recipients_for
 from tasks.delivery.worker import deliver_due
 from tests.support import documents
 from tests.support.contexts import context_with_delivery
+from tests.support.databases import PostgresServer
 from tests.support.deliveries import NOW, stored
 from tests.support.servers import Hook, Mailbox
+from tests.support.waiting import until
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQ="
 MAILBOXES = ("a", "b", "gone", "here", *(f"r{number}" for number in range(6)))
@@ -184,6 +188,27 @@ def test_the_wait_grows_keeps_its_jitter_and_respects_what_was_asked_for() -> No
         assert 0.8 * base <= wait <= 1.2 * base
     assert back_off(1, 1, 600.0) == timedelta(seconds=600)
     assert back_off(1, 1, None) != back_off(2, 1, None)
+
+
+def test_a_restart_of_the_database_amid_a_delivery_loses_and_repeats_nothing(
+    postgres_engine: Engine, postgres_server: PostgresServer, tmp_path: Path, receiver: Hook
+) -> None:
+    """The receiver has it, and answers when the server's connections are gone: the next turn goes on from there."""
+    arrived, receiver.holds_until = threading.Event(), threading.Event()
+    receiver.signals = (1, arrived)
+    ctx = context_of(postgres_engine, tmp_path, hook=receiver)
+    stored(postgres_engine, ("webhook", receiver.url), ("console", "console"))
+    with ThreadPoolExecutor(max_workers=1) as sender:
+        turn = sender.submit(deliver_due, ctx, now=NOW)
+        until(arrived.is_set)
+        postgres_server.restart()
+        receiver.holds_until.set()
+        with suppress(DatabaseUnavailable):
+            turn.result()
+    deliver_due(ctx, now=NOW + DEFAULT_RETRY_POLICY.lease + timedelta(seconds=1))
+    with reading(postgres_engine) as connection:
+        assert list(connection.scalars(select(DELIVERY.c.state))) == ["sent", "sent"]
+    assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 1
 
 
 # --- mail -------------------------------------------------------------------------------------------------------------
