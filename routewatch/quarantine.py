@@ -74,6 +74,8 @@ class IntakeOutcome(StrEnum):
     SET_ASIDE = "setAside"
     UNKNOWN_FIELD = "unknownField"
     """The row was accepted, and one field of it became unknown."""
+    RESTORED = "restored"
+    """It was set aside, and is in the selection table now; counted in the hour in which it was set aside."""
     DROPPED = "dropped"
     """It was set aside, and made room for newer ones."""
 
