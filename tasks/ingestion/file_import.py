@@ -142,8 +142,9 @@ def _identified(rows: pl.DataFrame, stats: _ImportStats) -> pl.DataFrame:
 
 
 def _count(checked: ValidatedRows, stats: _ImportStats) -> None:
-    for column, reason, is_error in checked.bad.select("column", "reason", "is_error").iter_rows():
-        stats.counts.add(IntakeOutcome.REJECTED, f"{column} {reason}", stats.now, errors=int(is_error))
+    for column, reason, is_error, near in checked.bad.select("column", "reason", "is_error", "at").iter_rows():
+        at = min(near or stats.now, stats.now)
+        stats.counts.add(IntakeOutcome.REJECTED, f"{column} {reason}", at, errors=int(is_error))
     listed = checked.unknown.head(max(0, MOST_LISTED_FIELDS - len(stats.fields)))
     for line, reason, column, value in listed.select("line", "reason", "column", "value").iter_rows():
         stats.fields.append(Reject(line, f"{column} {reason}: unknown, and the row is kept", column, value or ""))

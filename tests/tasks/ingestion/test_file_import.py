@@ -303,7 +303,7 @@ _rows = st.lists(
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_rows)
-def test_every_row_of_a_file_is_added_there_already_or_rejected(
+def test_every_row_of_a_file_is_added_there_already_rejected_or_set_aside(
     shared_engine: Engine, tmp_path: Path, given_rows: list[dict[str, Any]]
 ) -> None:
     at = (MONDAY + timedelta(days=1)).isoformat()
@@ -311,7 +311,7 @@ def test_every_row_of_a_file_is_added_there_already_or_rejected(
     path = write(tmp_path / "log.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in safe))
     before = _count(shared_engine)
     result = bring(shared_engine, path)
-    assert result.read == len(safe) == result.added + result.already_there + result.rejected
+    assert result.read == len(safe) == result.added + result.already_there + result.rejected + result.set_aside
     assert _count(shared_engine) - before == result.added
     assert bring(shared_engine, path).added == 0
 
@@ -325,7 +325,7 @@ def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_los
     body = "".join(f"2026-09-07T08:00:00Z,m,{team}\n" for team in mangled)
     path = write(tmp_path / "log.csv", f"timestamp,model_id,team\n{body}{last}")
     result = bring(shared_engine, path)
-    assert result.read == result.added + result.already_there + result.rejected
+    assert result.read == result.added + result.already_there + result.rejected + result.set_aside
     line = path.read_bytes().count(b"\n")
     assert all(int(row["line"]) <= line for row in (rejects(result) if result.rejects_file else []))
 
