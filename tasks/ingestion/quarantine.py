@@ -31,7 +31,12 @@ class RetryResult:
 def list_quarantined(engine: Engine, limit: int = MOST_LISTED) -> Sequence[Row[Any]]:
     """The rows that were set aside last, newest first: those of routewatch.quarantine.QUARANTINE."""
     with reading(engine) as connection:
-        return connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
+        return newest_quarantined(connection, limit)
+
+
+def newest_quarantined(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """As `list_quarantined`, within the caller's transaction."""
+    return connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
 
 
 def count_quarantined(connection: Connection) -> dict[str, int]:
