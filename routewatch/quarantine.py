@@ -67,11 +67,16 @@ class Entrance(StrEnum):
     """How a selection comes in. A source that is pulled is an entrance of its own name."""
 
     IMPORT = "import"
+    """What was rejected of a file is counted under IMPORTED_FILE and the beginning of its hash."""
     HTTP = "http"
     OTLP = "otlp"
     ROUTER_LOG = "routerLog"
     TABLE = "table"
     """Written into the table by SQL, or before the table had its conditions."""
+
+
+IMPORTED_FILE = f"{Entrance.IMPORT}:"
+"""Begins the entrance of an imported file, so that a file that is imported again is counted once."""
 
 
 class IntakeOutcome(StrEnum):
@@ -104,10 +109,14 @@ class IntakeCounts:
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def write(self, connection: Connection) -> None:
-        """Add the counts to those of the table, within the caller's transaction, and forget them."""
+    def write(self, connection: Connection, entrance: str = "") -> None:
+        """Add the counts to those of the table, within the caller's transaction, and forget them.
+
+        `entrance` is one to count them under that was not known before.
+        """
+        entrance = entrance[:TEXT_LENGTH] or self._entrance
         rows = [
-            {"hour": hour, "entrance": self._entrance, "outcome": outcome, "reason": reason, "rows": count,
+            {"hour": hour, "entrance": entrance, "outcome": outcome, "reason": reason, "rows": count,
              "errors": self._errors[hour, outcome, reason]}
             for (hour, outcome, reason), count in sorted(self._rows.items())
         ]  # fmt: skip

@@ -20,6 +20,7 @@ from sqlalchemy import Engine, func, select
 from models.database import open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
+from routewatch.quarantine import INTAKE_COUNT
 from tasks.ingestion import file_reader as read
 from tasks.ingestion.column_mapping import SELECTION_COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
@@ -333,3 +334,38 @@ def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_los
 def _count(engine: Engine) -> int:
     with reading(engine) as connection:
         return connection.execute(select(func.count()).select_from(SELECTION)).scalar_one()
+
+
+# --- counts of what is rejected ---------------------------------------------------------------------------------------
+
+
+def rejected(engine: Engine) -> list[tuple[int, int, datetime]]:
+    with reading(engine) as connection:
+        found = connection.execute(select(INTAKE_COUNT).where(INTAKE_COUNT.c.outcome == "rejected"))
+        return sorted((row.rows, row.errors, row.hour) for row in found)
+
+
+def test_a_file_that_is_imported_again_counts_what_it_rejects_once_and_another_file_too(
+    engine: Engine, tmp_path: Path
+) -> None:
+    lines = "timestamp,model_id,error\n2026-09-07T08:00:00Z,m,false\nsoon,m,true\n,m,true\nsoon,m,false\n"
+    first = write(tmp_path / "first.csv", lines)
+    for _ in range(3):
+        assert bring(engine, first).rejected == 3
+        # They count where the rows beside them are, whenever they are imported.
+        assert rejected(engine) == [(1, 1, MONDAY + timedelta(hours=8)), (2, 1, MONDAY + timedelta(hours=8))]
+    bring(engine, write(tmp_path / "renamed.csv", lines))
+    assert len(rejected(engine)) == 2
+    bring(engine, write(tmp_path / "other.csv", lines + "never,m,true\n"))
+    assert sum(rows for rows, _, _ in rejected(engine)) == 7
+
+
+def test_a_file_that_is_imported_again_with_the_right_mapping_has_nothing_rejected(
+    engine: Engine, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id\n1788768000,m\n1788768060,m\n")
+    assert bring(engine, path).rejected == 2
+    assert sum(rows for rows, _, _ in rejected(engine)) == 2
+    seconds = load_mapping(write(tmp_path / "map.toml", '[columns]\ntimestamp = { from = "timestamp", unit = "s" }\n'))
+    assert bring(engine, path, seconds).added == 2
+    assert rejected(engine) == []

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 
 from models.database import reading, writing
 from models.documents import Document, Filters
+from models.kpis import KpiName
 from models.period import Period
 from models.report_template import Template
 from models.settings import parse_settings
@@ -17,6 +18,8 @@ from reports.renderers.html_page import render_html
 from reports.renderers.json_document import render_json
 from reports.renderers.markdown import render_markdown
 from reports.renderers.webhook_payload import render_webhook
+from reports.text.formatting import Formats
+from reports.view.tiles import kpi_tile
 from routewatch.quarantine import IntakeCounts, IntakeOutcome, set_aside
 from tasks.ingestion.intake import MOST_REASONS, read_intake
 from tasks.ingestion.quarantine import drop_quarantined
@@ -79,6 +82,19 @@ def test_every_template_tells_of_it_in_every_form(sqlite_engine: Engine, templat
     )  # fmt: skip
     for form in forms:
         assert "the error rate is at least 20.0%, not 0.0%" in " ".join(form.split())
+
+
+def test_the_tile_of_the_error_rate_says_that_failed_calls_are_missing(sqlite_engine: Engine) -> None:
+    def tile(filters: Filters | None = None) -> str:
+        found = document(sqlite_engine, filters=filters)
+        return kpi_tile(found, KpiName.ERROR_RATE, Formats("en_US", "UTC")).note
+
+    recorded(sqlite_engine, good=80)
+    count(sqlite_engine, IntakeOutcome.REJECTED, 5)
+    assert tile() == "known for 100%"
+    count(sqlite_engine, IntakeOutcome.REJECTED, 15, 15)
+    assert tile() == "at least 15.0% with failed calls that are not counted: see the notes"
+    assert tile(Filters(teams=("nobody",))) != tile()
 
 
 def test_a_report_without_selections_does_not_hide_that_all_were_rejected(engine: Engine) -> None:
