@@ -15,6 +15,8 @@ from dashboard.render import (
     LiveAlert,
     LiveDelivery,
     LiveOptimization,
+    LiveQuarantine,
+    LiveRow,
     LiveSilence,
     hashes,
     render_page,
@@ -29,12 +31,14 @@ from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
 from tasks.alerts.queries import baseline_progress, list_alerts
 from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
+from tasks.ingestion.quarantine import count_quarantined, newest_quarantined
 from tasks.optimizer.queries import label, list_optimizations
 
 KEPT_VIEWS = 64
 """Maximum cached views of ranges, models and teams."""
 
 MOST_OPTIMIZATIONS, MOST_DELIVERIES = 12, 20
+MOST_QUARANTINED = 5
 MOST_CHOICES = 300
 """Maximum models or teams in a filter list."""
 
@@ -125,6 +129,7 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
     with reading(ctx.engine) as connection:
         counted_at = connection.scalar(select(ROLLUP_CHECKPOINT.c.rollups_updated_at))
         models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
+        quarantine = _quarantine(connection)
     return Live(
         document=document,
         now=min(now, counted_at or now),
@@ -138,6 +143,7 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
         silences=_silences(ctx, now),
         optimizations=_optimizations(ctx),
         deliveries=_deliveries(ctx),
+        quarantine=quarantine,
         refresh_ms=ctx.settings.monitoring.dashboard.refresh_rate,
     )
 
@@ -177,6 +183,22 @@ def _optimizations(ctx: AppContext) -> tuple[LiveOptimization, ...]:
         )
         for row in rows[:MOST_OPTIMIZATIONS]
     )
+
+
+def _quarantine(connection: Connection) -> LiveQuarantine:
+    """Return the quarantine's reasons and its newest rows."""
+    reasons = count_quarantined(connection)
+    rows = newest_quarantined(connection, MOST_QUARANTINED) if reasons else ()
+    return LiveQuarantine(
+        reasons,
+        tuple(
+            LiveRow(
+                row.id, row.set_aside_at, row.entrance, str(row.content.get("model_id") or "unknown"), row.reason,
+                row.due_at,
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
 
 
 def _deliveries(ctx: AppContext) -> tuple[LiveDelivery, ...]:

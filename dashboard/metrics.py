@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Counts
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -40,7 +41,7 @@ from models.schema import (
     DeliveryState,
     OptimizationState,
 )
-from routewatch.quarantine import INTAKE_COUNT, QUARANTINE
+from routewatch.quarantine import IMPORTED_FILE, INTAKE_COUNT, QUARANTINE, Entrance
 from tasks.kpis.cost_efficiency import measure_efficiency
 from tasks.kpis.measures import kpis
 from tasks.rollups.checkpoint import read_known_checkpoint
@@ -189,8 +190,11 @@ def _of_intake(connection: Connection) -> Iterator[Metric]:
     )
     totals = select(INTAKE_COUNT.c.entrance, INTAKE_COUNT.c.outcome, func.sum(INTAKE_COUNT.c.rows))
     keys = (INTAKE_COUNT.c.entrance, INTAKE_COUNT.c.outcome)
-    for entrance, outcome, rows in connection.execute(totals.group_by(*keys).order_by(*keys)):
-        family.add_metric((entrance, outcome), int(rows))
+    sums: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for entrance, outcome, rows in connection.execute(totals.group_by(*keys)):
+        sums[Entrance.IMPORT.value if entrance.startswith(IMPORTED_FILE) else entrance, outcome] += int(rows)
+    for labels, total_rows in sorted(sums.items()):
+        family.add_metric(labels, total_rows)
     yield family
 
 

@@ -12,7 +12,7 @@ from models.clock import true_now
 from models.context import AppContext
 from tasks.alerts.evaluate import evaluate_alerts
 from tasks.alerts.flow_failures import shown_cause
-from tasks.alerts.self_watch import CountingWatch, reset_times_ahead
+from tasks.alerts.self_watch import CountingWatch, reset_times_ahead, watch_intake
 from tasks.delivery.worker import deliver_due, log_receipts
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
@@ -73,11 +73,14 @@ class Monitor:
             evaluate_alerts(self._ctx.engine, self._ctx.settings, now)
 
     def watch(self, now: datetime) -> None:
-        """Set back what lies ahead of the clock, and alert where selections wait and none is counted."""
+        """Set back what lies ahead of the clock, and alert where selections wait, or are not counted."""
         try:
             reset_times_ahead(self._ctx, now)
         finally:
-            self._counting.watch(now, self._cause)
+            try:
+                self._counting.watch(now, self._cause)
+            finally:
+                watch_intake(self._ctx, now)
 
     def deliver(self, now: datetime) -> None:
         """Send due deliveries."""

@@ -30,7 +30,7 @@ RANGES: Mapping[str, tuple[str, timedelta]] = {
 }
 """Ranges: label and length by name in the URL."""
 
-SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "deliveries")
+SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "quarantine", "deliveries")
 SECTION_MOST_ROWS = 50
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
 
@@ -92,6 +92,26 @@ class LiveDelivery:
 
 
 @dataclass(frozen=True)
+class LiveRow:
+    """A row in the quarantine."""
+
+    id: int
+    set_aside_at: datetime
+    entrance: str
+    model: str
+    reason: str
+    due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class LiveQuarantine:
+    """The quarantine: numbers of rows by reason, the most frequent first, and the newest rows."""
+
+    reasons: Mapping[str, int]
+    newest: Sequence[LiveRow] = ()
+
+
+@dataclass(frozen=True)
 class Live:
     """Data of the page: a report of the range up to now, and the open alerts, silences and optimizations."""
 
@@ -107,6 +127,7 @@ class Live:
     silences: Sequence[LiveSilence] = ()
     optimizations: Sequence[LiveOptimization] = ()
     deliveries: Sequence[LiveDelivery] = ()
+    quarantine: LiveQuarantine = LiveQuarantine({})
     refresh_ms: int = 10_000
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from pydantic import Field
+from sqlalchemy import func, select
 
 from dashboard.middleware import requires
 from dashboard.problem_details import problems
@@ -21,8 +22,18 @@ from dashboard.view_filter import Chosen, measured, names
 from models.base import ResponseModel
 from models.context import AppContext
 from models.database import reading
-from models.documents import CoverageByColumn, Filters, Freshness, PerformanceReport, PeriodPart, Recommendation, Trend
+from models.documents import (
+    CoverageByColumn,
+    Filters,
+    Freshness,
+    IntakePart,
+    PerformanceReport,
+    PeriodPart,
+    Recommendation,
+    Trend,
+)
 from models.period import Level, floor_to
+from routewatch.quarantine import QUARANTINE
 from tasks.reporting.material import ReportMaterial
 from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.totals import Totals, totals_by
@@ -76,6 +87,10 @@ class Summary(ResponseModel):
     filters: Filters
     coverage: CoverageByColumn
     freshness: Freshness
+    intake: IntakePart | None
+    """Rows of the range that were rejected or set aside, and fields that became unknown."""
+    quarantined_selections: int
+    """Selections in the quarantine now, of any time."""
     notes: tuple[str, ...]
     generated_at: datetime
     """Time of computation. A response may be some seconds old: it is served while a new one is computed."""
@@ -174,6 +189,8 @@ def summarize(ctx: AppContext, requested: Chosen, now: datetime) -> Summary:
         filters=document.filters,
         coverage=document.coverage,
         freshness=document.freshness,
+        intake=document.intake,
+        quarantined_selections=_quarantined(ctx),
         notes=document.notes,
         generated_at=now,
     )
@@ -201,6 +218,11 @@ def _models(document: PerformanceReport, material: ReportMaterial) -> dict[str, 
             coverage=stats.coverage,
         )
     return found
+
+
+def _quarantined(ctx: AppContext) -> int:
+    with reading(ctx.engine) as connection:
+        return connection.scalar(select(func.count()).select_from(QUARANTINE)) or 0
 
 
 def _known(totals: Totals, added: str, over: str) -> float | None:

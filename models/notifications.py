@@ -34,6 +34,8 @@ class AlertRule(StrEnum):
     """A harmful config change was reverted; resolved as soon as it is notified."""
     COUNTING_STALLED = "countingStalled"
     """Selections wait, and the rollups do not advance."""
+    ROWS_NOT_COUNTED = "rowsNotCounted"
+    """More than a small share of the rows is rejected or set aside."""
     TIMES_AHEAD = "timesAhead"
     """Stored times lay ahead of the clock and were set back; resolved as soon as it is notified."""
 

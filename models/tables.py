@@ -57,6 +57,7 @@ class Quarantine(_StoredModel, table=True):
     entrance: str = Field(sa_column=quarantine.QUARANTINE.c.entrance)
     reason: str = Field(sa_column=quarantine.QUARANTINE.c.reason)
     content: Any = Field(sa_column=quarantine.QUARANTINE.c.content)
+    due_at: datetime | None = Field(default=None, sa_column=quarantine.QUARANTINE.c.due_at)
 
 
 class IntakeCount(_StoredModel, table=True):

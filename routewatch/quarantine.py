@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, func, select
 
 from routewatch.database import insert_into
-from routewatch.gate import TEXT_LENGTH
+from routewatch.gate import AHEAD, EARLIEST, LATEST, TEXT_LENGTH
 from routewatch.selection import METADATA, UtcDateTime, identity_column
 
 MOST_QUARANTINED_ROWS = 100_000
@@ -23,6 +23,9 @@ MOST_QUARANTINED_ROWS = 100_000
 
 ROWS_AT_ONCE = 500
 """SQLite limits the number of parameters."""
+
+AHEAD_OF_CLOCK = f"timestamp {AHEAD}"
+"""The reason of rows that return by themselves."""
 
 QUARANTINE = Table(
     "quarantine",
@@ -33,13 +36,16 @@ QUARANTINE = Table(
     Column("entrance", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("content", JSON, nullable=False),
+    Column("due_at", UtcDateTime),
     Index(None, "set_aside_at"),
+    Index(None, "due_at"),
     # An id is never used again, so that a command cannot meet another row than the one that was listed.
     sqlite_autoincrement=True,
 )
 """One row per selection that was set aside. `content` has its columns as text, number, flag or NULL.
 
-`entrance` is how it came: a source's name, or one of Entrance. A row that comes again is set aside once."""
+`entrance` is how it came: a source's name, or one of Entrance. A row that comes again is set aside once.
+`due_at` is the instant of a row that is ahead of the clock, which returns by itself once the clock has reached it."""
 
 INTAKE_COUNT = Table(
     "intake_count",
@@ -53,18 +59,24 @@ INTAKE_COUNT = Table(
 )
 """What the gate did to rows by the hour, entrance, outcome and reason; `errors` of them are failed calls.
 
-The hour is the row's own where its instant is valid, and else the one in which it arrived."""
+The hour is that of `counted_at` for a row that was set aside. A rejected row has no valid instant: its hour is that
+of the row beside it in the same file or batch, or else the one in which it arrived."""
 
 
 class Entrance(StrEnum):
     """How a selection comes in. A source that is pulled is an entrance of its own name."""
 
     IMPORT = "import"
+    """What was rejected of a file is counted under IMPORTED_FILE and the beginning of its hash."""
     HTTP = "http"
     OTLP = "otlp"
     ROUTER_LOG = "routerLog"
     TABLE = "table"
     """Written into the table by SQL, or before the table had its conditions."""
+
+
+IMPORTED_FILE = f"{Entrance.IMPORT}:"
+"""Begins the entrance of an imported file, so that a file that is imported again is counted once."""
 
 
 class IntakeOutcome(StrEnum):
@@ -74,6 +86,8 @@ class IntakeOutcome(StrEnum):
     SET_ASIDE = "setAside"
     UNKNOWN_FIELD = "unknownField"
     """The row was accepted, and one field of it became unknown."""
+    RESTORED = "restored"
+    """It was set aside, and is in the selection table now; counted in the hour in which it was set aside."""
     DROPPED = "dropped"
     """It was set aside, and made room for newer ones."""
 
@@ -95,10 +109,14 @@ class IntakeCounts:
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def write(self, connection: Connection) -> None:
-        """Add the counts to those of the table, within the caller's transaction, and forget them."""
+    def write(self, connection: Connection, entrance: str = "") -> None:
+        """Add the counts to those of the table, within the caller's transaction, and forget them.
+
+        `entrance` is one to count them under that was not known before.
+        """
+        entrance = entrance[:TEXT_LENGTH] or self._entrance
         rows = [
-            {"hour": hour, "entrance": self._entrance, "outcome": outcome, "reason": reason, "rows": count,
+            {"hour": hour, "entrance": entrance, "outcome": outcome, "reason": reason, "rows": count,
              "errors": self._errors[hour, outcome, reason]}
             for (hour, outcome, reason), count in sorted(self._rows.items())
         ]  # fmt: skip
@@ -128,11 +146,35 @@ def set_aside(
     for part in _parts([_entry(content, reason, entrance, now) for content, reason in rows]):
         for reason, content in connection.execute(insertion.returning(QUARANTINE.c.reason, QUARANTINE.c.content), part):
             new += 1
-            counts.add(IntakeOutcome.SET_ASIDE, reason, now, errors=_is_error(content))
+            counts.add(IntakeOutcome.SET_ASIDE, reason, counted_at(content, now), errors=is_error(content))
     counts.write(connection)
     if new:
         _drop_beyond(connection, most_rows, now)
     return new
+
+
+def instant_of(content: Mapping[str, Any]) -> datetime | None:
+    """The instant of a row's content, which is UTC if it has no offset; None if it says no valid one."""
+    at = content.get("timestamp")
+    try:
+        at = datetime.fromisoformat(at) if isinstance(at, str) else at
+        if not isinstance(at, datetime):
+            return None
+        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (OverflowError, ValueError):
+        return None
+    return at if EARLIEST <= at < LATEST else None
+
+
+def counted_at(content: Mapping[str, Any], set_aside_at: datetime) -> datetime:
+    """The time whose hour counts a row that was set aside: its own, or when it was set aside if it was ahead."""
+    at = instant_of(content)
+    return set_aside_at if at is None or at > set_aside_at else at
+
+
+def is_error(content: Mapping[str, Any]) -> int:
+    """1 if a row's content says that the call failed, else 0."""
+    return int(content.get("error") in (True, 1))
 
 
 def plain(value: Any) -> Any:
@@ -156,6 +198,7 @@ def _entry(content: Mapping[str, Any], reason: str, entrance: str, now: datetime
         "set_aside_at": now,
         "entrance": entrance[:TEXT_LENGTH],
         "reason": reason[:TEXT_LENGTH],
+        "due_at": instant_of(content) if reason == AHEAD_OF_CLOCK else None,
         "content": {name: _storable(plain(value)) for name, value in content.items() if value is not None},
     }
 
@@ -171,10 +214,6 @@ def _bounded(text: str) -> str:
 def _storable(value: Any) -> Any:
     """PostgreSQL's text has no NUL; longer text than a name is evidence enough when it is cut."""
     return value.replace("\0", "�")[: 2 * TEXT_LENGTH] if isinstance(value, str) else value
-
-
-def _is_error(content: Mapping[str, Any]) -> int:
-    return int(content.get("error") in (True, 1))
 
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
@@ -193,6 +232,6 @@ def _drop_beyond(connection: Connection, most_rows: int, now: datetime) -> None:
         dropped.returning(QUARANTINE.c.entrance, QUARANTINE.c.reason, QUARANTINE.c.content)
     ):
         counting = counts.setdefault(entrance, IntakeCounts(entrance))
-        counting.add(IntakeOutcome.DROPPED, reason, now, errors=_is_error(content))
+        counting.add(IntakeOutcome.DROPPED, reason, now, errors=is_error(content))
     for counting in counts.values():
         counting.write(connection)

@@ -168,6 +168,7 @@ NO_MARKS: dict[str, str] = {
     "selection.timestamp": "what a router says; bounded where rows come in",
     "overhead.timestamp": "what a source says",
     "quarantine.set_aside_at": "evidence; nothing waits for it",
+    "quarantine.due_at": "the time of a selection; while it is ahead of the clock, the row waits",
     "intake_count.hour": "the time of selections; nothing waits for it",
     "rollup.bucket": "the time of selections; what asks for the newest one asks for it up to the clock",
     "selection_change.at": "the time of a selection; whatever it is, the next update takes it",

@@ -13,7 +13,7 @@ from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 CONFIDENCE = 0.95
 """Level of every interval except the budget projection's, which is at 0.80."""
@@ -64,6 +64,47 @@ class Freshness(RenamedFields):
     def former_rollups_updated_at(self) -> datetime | None:
         """The former name of `rollupsUpdatedAt`, written until the next release."""
         return self.rollups_updated_at
+
+
+class IntakeReason(ApiModel):
+    """Rows, or fields of rows, that became what `outcome` says, for one reason; `errors` are known failed calls."""
+
+    outcome: Literal["rejected", "setAside", "unknownField"]
+    reason: str
+    rows: int
+    errors: int
+
+
+class IntakePart(ApiModel):
+    """What the gate did to rows of the period's hours that it did not simply accept.
+
+    A row without a valid time has the hour of the rows that came with it, or that in which it arrived. The counts are
+    of all models, teams and complexities, whatever the report's filter, because such a row may not say its own.
+    """
+
+    rejected: int
+    """Rows that say no valid time. They are in no other number of the report."""
+    rejected_errors: int
+    """Of these, calls that are known to have failed."""
+    set_aside: int
+    """Rows that wait in the quarantine, or were dropped from it. They are in no other number of the report."""
+    set_aside_errors: int
+    unknown_fields: int
+    """Fields that could not be read. Their calls are counted."""
+    unreadable_error_flags: int
+    """Of these, fields that say whether the call failed: without an error type, it counts as one that did not."""
+    reasons: tuple[IntakeReason, ...] = ()
+    """The most frequent reasons, first those of rows that are not counted."""
+
+    @property
+    def not_counted(self) -> int:
+        """Rows that are in no other number of the report."""
+        return self.rejected + self.set_aside
+
+    @property
+    def errors_not_counted(self) -> int:
+        """Of these, calls that are known to have failed."""
+        return self.rejected_errors + self.set_aside_errors
 
 
 class Filters(ApiModel):

@@ -15,6 +15,7 @@ from models.documents.common import (
     CoverageByColumn,
     Filters,
     Freshness,
+    IntakePart,
     Kpi,
     PeriodPart,
     Trend,
@@ -39,6 +40,8 @@ class DocumentHeader(ApiModel, ABC):
     filters: Filters
     coverage: CoverageByColumn
     freshness: Freshness
+    intake: IntakePart | None = None
+    """What was rejected, set aside or not readable; null in documents before version 1.2: unknown."""
     notes: tuple[str, ...] = ()
     """Caveats about the numbers: roundings, missing columns, merged teams."""
     kpis: tuple[Kpi, ...]

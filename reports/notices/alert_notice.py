@@ -125,6 +125,8 @@ def _state(alert: AlertNotification, show: Formats) -> str:
             return f"a selection{f' of {name}' if name else ''} took {amount(alert.rule, alert.value, show)}{limit}"
         case AlertRule.NO_DATA:
             return f"no selections{f' of {name}' if name else ''} for {amount(alert.rule, alert.value, show)}{limit}"
+        case AlertRule.ROWS_NOT_COUNTED:
+            return f"{amount(alert.rule, alert.value, show)} of the rows are rejected or set aside{limit}"
     if alert.rule in _OWN_WORDS:
         return _OWN_WORDS[alert.rule][0].format(name)
     return f"{_what(alert)} is {amount(alert.rule, alert.value, show)}{limit}"
@@ -138,6 +140,8 @@ def _well_again(alert: AlertNotification, show: Formats) -> str:
             return f"selections{of} are within the limit again{limit}"
         case AlertRule.NO_DATA:
             return f"selections{of} are recorded again"
+        case AlertRule.ROWS_NOT_COUNTED:
+            return "hardly any rows are rejected or set aside any more"
     if alert.rule in _OWN_WORDS:
         return _OWN_WORDS[alert.rule][1].format(name)
     if alert.value is None:

@@ -18,6 +18,7 @@ _OTHER_LABELS = {
     AlertRule.FAILED_FLOW: "failed flow",
     AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
     AlertRule.COUNTING_STALLED: "counting stands still",
+    AlertRule.ROWS_NOT_COUNTED: "rows not counted",
     AlertRule.TIMES_AHEAD: "times ahead of the clock",
 }
 

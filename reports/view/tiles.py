@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.documents import (
     Document,
+    Kpi,
     Trend,
 )
 from models.kpis import KpiName
@@ -35,7 +36,7 @@ def kpi_tile(document: Document, name: KpiName, show: Formats) -> Tile:
         target=f"target {limit_text(name, kpi.target, show)}",
         change=change_text(trend, show) if trend else "",
         change_tone=_tone_of(trend),
-        note=kpi.reason or show.coverage(kpi.coverage),
+        note=kpi.reason or _without_rejected(document, kpi, show) or show.coverage(kpi.coverage),
     )
 
 
@@ -52,6 +53,18 @@ def spend_tile(document: Document, show: Formats) -> Tile:
     """What was spent, and over how many requests that is known."""
     note = show.coverage(document.coverage.cost)
     return plain_tile(document, "Spend", show.money(document.spent_usd), SPEND_METRICS, show, note=note)
+
+
+def _without_rejected(document: Document, kpi: Kpi, show: Formats) -> str:
+    """What the error rate is at least with failed calls that are not counted, where that is another one."""
+    intake, of = document.intake, kpi.coverage.of
+    is_of_all = intake is not None and not document.filters.leaves_out
+    if kpi.name is not KpiName.ERROR_RATE or kpi.value is None or intake is None or not is_of_all:
+        return ""
+    with_them = (kpi.value * of + intake.errors_not_counted) / max(1, of + intake.not_counted)
+    if with_them <= kpi.value or show.percent(with_them) == show.percent(kpi.value):
+        return ""
+    return f"at least {show.percent(with_them)} with failed calls that are not counted: see the notes"
 
 
 def _tone_of(trend: Trend | None) -> str:

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from models.clock import not_ahead, true_now
 from models.context import AppContext
 from tasks.alerts.evaluate import EvaluationResult, evaluate_alerts
-from tasks.alerts.self_watch import reset_times_ahead
+from tasks.alerts.self_watch import reset_times_ahead, watch_intake
 from tasks.marks import MarkAhead
 
 
@@ -23,6 +23,7 @@ def bound_times(ctx: AppContext) -> tuple[MarkAhead, ...]:
 @task(name="watch alerts", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
 def evaluate_alerts_once(ctx: AppContext, now: datetime) -> EvaluationResult:
     """Evaluate the minutes that became final since the last run, and queue notifications."""
+    watch_intake(ctx, true_now())
     watched = evaluate_alerts(ctx.engine, ctx.settings, not_ahead(now), flush=True)
     notified = len(watched.message.notifications) if watched.message else 0
     get_run_logger().info(

@@ -19,14 +19,14 @@ from tasks.alerts.lifecycle import AlertLifecycle, AlertState, Observation, Poli
 from tasks.alerts.limits import Evaluation, unknown
 
 AT_ONCE = frozenset({AlertRule.SLOW_SELECTIONS, AlertRule.NO_DATA, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
-                     AlertRule.FAILED_FLOW, AlertRule.COUNTING_STALLED})  # fmt: skip
+                     AlertRule.FAILED_FLOW, AlertRule.COUNTING_STALLED, AlertRule.ROWS_NOT_COUNTED})  # fmt: skip
 """Rules that a single evaluation decides: they measure durations themselves."""
 
-RARELY = frozenset({AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED})
+RARELY = frozenset({AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED, AlertRule.ROWS_NOT_COUNTED})
 """Rules whose notification is not repeated: the first says everything."""
 
 NOT_BY_WINDOW = frozenset({AlertRule.FAILED_FLOW, AlertRule.BUDGET_USED, AlertRule.BUDGET_PROJECTED,
-                           AlertRule.COUNTING_STALLED})  # fmt: skip
+                           AlertRule.COUNTING_STALLED, AlertRule.ROWS_NOT_COUNTED})  # fmt: skip
 """Rules that are not evaluated per window: a missing evaluation means nothing."""
 
 Key = tuple[AlertRule, str]

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, delete, select
 
 from models.database import writing
 from models.errors import UnreadableInput
 from models.settings import DEFAULT_INGESTION, Ingestion
 from routewatch.gate import latest_instant
-from routewatch.quarantine import Entrance, IntakeCounts, IntakeOutcome, set_aside
+from routewatch.quarantine import IMPORTED_FILE, INTAKE_COUNT, Entrance, IntakeCounts, IntakeOutcome, set_aside
 from tasks.atomic_files import write_atomically
 from tasks.ingestion.column_mapping import REQUIRED, Mapping
 from tasks.ingestion.file_reader import Chunk, OpenFile, Reject, open_file
@@ -73,7 +73,7 @@ def import_file(
         for chunk in _with_needed_columns(path, file, mapping):
             _import_chunk(connection, chunk, mapping, zone, stats)
             progress(chunk.done, file.total)
-        stats.counts.write(connection)
+        _write_counts(connection, stats)
     rejects_file = _list_rejects(stats.rejects + stats.fields, rejects_folder / f"{path.name}.rejects.csv")
     return ImportResult(
         path=path,
@@ -142,8 +142,9 @@ def _identified(rows: pl.DataFrame, stats: _ImportStats) -> pl.DataFrame:
 
 
 def _count(checked: ValidatedRows, stats: _ImportStats) -> None:
-    for column, reason, is_error in checked.bad.select("column", "reason", "is_error").iter_rows():
-        stats.counts.add(IntakeOutcome.REJECTED, f"{column} {reason}", stats.now, errors=int(is_error))
+    for column, reason, is_error, near in checked.bad.select("column", "reason", "is_error", "at").iter_rows():
+        at = min(near or stats.now, stats.now)
+        stats.counts.add(IntakeOutcome.REJECTED, f"{column} {reason}", at, errors=int(is_error))
     listed = checked.unknown.head(max(0, MOST_LISTED_FIELDS - len(stats.fields)))
     for line, reason, column, value in listed.select("line", "reason", "column", "value").iter_rows():
         stats.fields.append(Reject(line, f"{column} {reason}: unknown, and the row is kept", column, value or ""))
@@ -154,6 +155,18 @@ def _count(checked: ValidatedRows, stats: _ImportStats) -> None:
         stats.unknown[f"{column} {reason}"] += rows
         stats.counts.add(IntakeOutcome.UNKNOWN_FIELD, f"{column} {reason}", hour, rows=rows, errors=errors)
 
+
+def _write_counts(connection: Connection, stats: _ImportStats) -> None:
+    """Write the counts in the place of those of an earlier import of the same file, as with another mapping."""
+    is_file = INTAKE_COUNT.c.entrance.startswith(IMPORTED_FILE, autoescape=True)
+    if not stats.counts and connection.execute(select(INTAKE_COUNT.c.hour).where(is_file).limit(1)).first() is None:
+        return
+    entrance = f"{IMPORTED_FILE}{_fingerprint(stats.path)[:_HASH_LETTERS]}"
+    connection.execute(delete(INTAKE_COUNT).where(INTAKE_COUNT.c.entrance == entrance))
+    stats.counts.write(connection, entrance)
+
+
+_HASH_LETTERS = 20
 
 _UNREADABLE = "the line cannot be read"
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, select, true
 
-from models.database import insert_into, reading, writing
+from models.database import reading, writing
 from models.errors import UsageError
 from models.settings import DEFAULT_INGESTION, Ingestion
-from routewatch.gate import FIELDS, Kind, RejectedSelection, accept, latest_instant
-from routewatch.quarantine import QUARANTINE, IntakeCounts, IntakeOutcome
-from routewatch.selection import SELECTION
+from routewatch.gate import latest_instant
+from routewatch.quarantine import QUARANTINE, IntakeCounts, IntakeOutcome, is_error
+from tasks.rollups.restore import ROWS_AT_ONCE, restore_rows
 
 MOST_LISTED = 200
-ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,12 @@ class RetryResult:
 def list_quarantined(engine: Engine, limit: int = MOST_LISTED) -> Sequence[Row[Any]]:
     """The rows that were set aside last, newest first: those of routewatch.quarantine.QUARANTINE."""
     with reading(engine) as connection:
-        return connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
+        return newest_quarantined(connection, limit)
+
+
+def newest_quarantined(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """As `list_quarantined`, within the caller's transaction."""
+    return connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
 
 
 def count_quarantined(connection: Connection) -> dict[str, int]:
@@ -63,11 +66,10 @@ def retry_quarantined(
             if not rows:
                 break
             after = rows[-1].id
-            for row in rows:
-                outcome = _restore(connection, row, latest)
-                restored += outcome is True
-                known += outcome is False
-                remaining += outcome is None
+            outcomes = restore_rows(connection, rows, latest)
+            restored += outcomes.count(True)
+            known += outcomes.count(False)
+            remaining += outcomes.count(None)
     if row_id is not None and not after:
         raise _no_such(row_id)
     return RetryResult(restored, known, remaining)
@@ -85,7 +87,7 @@ def drop_quarantined(engine: Engine, row_id: int | None, now: datetime) -> int:
         for entrance, reason, content in connection.execute(delete(QUARANTINE).where(_is(row_id)).returning(*columns)):
             dropped += 1
             counting = counts.setdefault(entrance, IntakeCounts(entrance))
-            counting.add(IntakeOutcome.DROPPED, reason, now, errors=int(content.get("error") in (True, 1)))
+            counting.add(IntakeOutcome.DROPPED, reason, now, errors=is_error(content))
         for counting in counts.values():
             counting.write(connection)
     if row_id is not None and not dropped:
@@ -102,50 +104,3 @@ def _is(row_id: int | None) -> ColumnElement[bool]:
 
 def _no_such(row_id: int) -> UsageError:
     return UsageError(f"the quarantine has no row {row_id}; `routewatch quarantine list` shows its rows")
-
-
-def _restore(connection: Connection, row: Row[Any], latest: datetime) -> bool | None:
-    """Bring a row back; False if its request id is there already, None if it stays set aside."""
-    try:
-        accepted = accept(_given(row.content), latest)
-    except RejectedSelection as fault:
-        reason: str | None = str(fault)
-    else:
-        reason = accepted.set_aside
-    if reason is not None:
-        connection.execute(update(QUARANTINE).where(QUARANTINE.c.id == row.id).values(reason=reason))
-        return None
-    derived = {
-        "cost_priced_on": _day(row.content),
-        "complexity_derived": row.content.get("complexity_derived") in (True, 1),
-    }
-    values = accepted.row | {name: value for name, value in derived.items() if value}
-    values["request_id"] = values["request_id"] or uuid.uuid4().hex
-    insertion = insert_into(connection, SELECTION).values(values)
-    once = insertion.on_conflict_do_nothing(index_elements=["request_id"]).returning(SELECTION.c.id)
-    inserted = connection.execute(once).first()
-    connection.execute(delete(QUARANTINE).where(QUARANTINE.c.id == row.id))
-    return inserted is not None
-
-
-def _given(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored content as a router would say it. An instant without an offset is UTC, as it is in SQLite."""
-    given = {name: value for name, value in content.items() if name in FIELDS}
-    for name, value in given.items():
-        if FIELDS[name] is Kind.FLAG and value in (0, 1):
-            given[name] = bool(value)
-    at = given.get("timestamp")
-    try:
-        instant = datetime.fromisoformat(at) if isinstance(at, str) else at
-    except ValueError:
-        instant = at
-    if isinstance(instant, datetime) and instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return given | {"timestamp": instant}
-
-
-def _day(content: Mapping[str, Any]) -> date | None:
-    try:
-        return date.fromisoformat(content["cost_priced_on"])
-    except (KeyError, TypeError, ValueError):
-        return None

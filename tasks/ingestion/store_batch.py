@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import polars as pl
 from sqlalchemy import Connection
@@ -35,12 +36,22 @@ from tasks.ingestion.upsert import STORED, amend, upsert
 from tasks.ingestion.validation import check
 
 
+class _Rejection(NamedTuple):
+    """Rejected rows of a reason, with the time of a row beside them."""
+
+    reason: str
+    at: datetime
+    rows: int
+    errors: int
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A batch ready to be stored: selections of STORED, overhead of the table's columns, amendments of AMENDMENTS.
 
     `retracted` are ids of stored rows to delete first. `aside` are rows for the quarantine: STORED and `reason`.
-    `counts` are what the gate did to the others, and `source` is the entrance.
+    `source` is the entrance. `placed` are those of the rejected rows that stand among others with a time;
+    `rejected_errors` counts by reason the failed calls among the remaining ones.
     """
 
     selections: pl.DataFrame
@@ -52,6 +63,7 @@ class Prepared:
     aside: pl.DataFrame = field(default_factory=pl.DataFrame)
     unknown: Sequence[UnknownField] = ()
     rejected_errors: Counter[str] = field(default_factory=Counter)
+    placed: Sequence[_Rejection] = ()
 
 
 def prepare(
@@ -84,6 +96,7 @@ def prepare(
         sorted_rows.aside,
         unknown,
         sorted_rows.rejected_errors + Counter(batch.rejected_errors),
+        sorted_rows.placed,
     )
 
 
@@ -119,12 +132,13 @@ def store(
 
 @dataclass(frozen=True)
 class _PreparedSelections:
-    """A batch's selections as the gate sorted them; `rejected_errors` counts the failed calls among the rejected."""
+    """A batch's selections as the gate sorted them; `placed` and `rejected_errors` are those of Prepared."""
 
     selections: pl.DataFrame
     aside: pl.DataFrame
     unknown: Sequence[UnknownField]
     rejected_errors: Counter[str]
+    placed: Sequence[_Rejection] = ()
 
 
 def _selections(
@@ -135,7 +149,7 @@ def _selections(
     selections = _with(selections, ("timestamp", "model_id", "request_id"))
     sources = {name: ColumnSource(column=name) for name in SELECTION_COLUMNS if name in selections.columns}
     checked = check(selections, list(range(selections.height)), sources, "UTC", latest)
-    rejected_errors = _count_rejected(checked.bad, stats)
+    placed, rejected_errors = _rejections(checked.bad, stats)
     has_id = checked.good["request_id"].is_not_null()
     good = checked.good.filter(has_id)
     if good.height < checked.good.height:
@@ -158,14 +172,21 @@ def _selections(
     newest = times.filter(times <= true_now()).max()
     stats.newest = newest if isinstance(newest, datetime) else None
     fields = [UnknownField(*row) for row in unknown.select(UnknownField._fields).iter_rows()]
-    return _PreparedSelections(derived.select(STORED), aside, fields, rejected_errors)
+    return _PreparedSelections(derived.select(STORED), aside, fields, rejected_errors, placed)
 
 
 def _count(connection: Connection, prepared: Prepared, newest: datetime | None, now: datetime) -> None:
     """Count what was rejected, and what became unknown in rows that were not read before."""
     counts = IntakeCounts(prepared.source)
-    for reason, rows in prepared.stats.rejected.items():
-        counts.add(IntakeOutcome.REJECTED, reason, now, rows=rows, errors=prepared.rejected_errors[reason])
+    remaining = Counter(prepared.stats.rejected)
+    for reason, at, rows, errors in prepared.placed:
+        remaining[reason] -= rows
+        counts.add(IntakeOutcome.REJECTED, reason, min(at, now), rows=rows, errors=errors)
+    came_with = min(prepared.stats.newest or now, now)
+    for reason, rows in (+remaining).items():
+        # Of a score that is not one, the call is counted.
+        outcome = IntakeOutcome.UNKNOWN_FIELD if reason.startswith(_SCORES) else IntakeOutcome.REJECTED
+        counts.add(outcome, reason, came_with, rows=rows, errors=prepared.rejected_errors[reason])
     for it in prepared.unknown:
         if newest is None or it.at > newest:
             counts.add(IntakeOutcome.UNKNOWN_FIELD, f"{it.column} {it.reason}", it.at, errors=int(it.is_error))
@@ -173,6 +194,7 @@ def _count(connection: Connection, prepared: Prepared, newest: datetime | None, 
 
 
 _NO_ID = "request_id is missing"
+_SCORES = ("score ", "a score ")
 
 
 def _with(rows: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
@@ -187,13 +209,18 @@ def _with_pricing(good: pl.DataFrame, selections: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([good, facts[good["line"].to_list()]], how="horizontal")
 
 
-def _count_rejected(bad: pl.DataFrame, stats: PullStats) -> Counter[str]:
-    """Count rejected rows by reason, and return how many of them are failed calls."""
-    errors = Counter[str]()
-    for reason, column, is_error in bad.select("reason", "column", "is_error").iter_rows():
-        stats.rejected[f"{column} {reason}"] += 1
-        errors[f"{column} {reason}"] += int(is_error)
-    return errors
+def _rejections(bad: pl.DataFrame, stats: PullStats) -> tuple[list[_Rejection], Counter[str]]:
+    """Count rejected rows by reason; return those with a time of a row beside them, and the failed calls of others."""
+    why = pl.concat_str("column", pl.lit(" "), "reason").alias("why")
+    sums = pl.len().alias("rows"), pl.col("is_error").sum().alias("errors")
+    placed, errors = [], Counter[str]()
+    for reason, at, rows, failed in bad.group_by(why, pl.col("at").dt.truncate("1h")).agg(*sums).iter_rows():
+        stats.rejected[reason] += rows
+        if at is None:
+            errors[reason] += failed
+        else:
+            placed.append(_Rejection(reason, at, rows, failed))
+    return placed, errors
 
 
 def _once_each(rows: pl.DataFrame, stats: PullStats) -> pl.DataFrame:

@@ -60,8 +60,9 @@ class ValidatedRows:
     """Rows as the gate sorted them; each raw row is in exactly one of `good`, `aside` and `bad`.
 
     `good` and `aside` have COLUMNS of tasks.ingestion.column_mapping and `line`; `aside` are those ahead of the clock,
-    with `reason`. `bad` has line, reason, column, value, is_error. `unknown` has the fields of good rows that could not
-    be read: line, column, reason, value, at, is_error.
+    with `reason`. `bad` has line, reason, column, value, is_error, and as `at` the time of the nearest row before it
+    that has one, or else after it, or NULL. `unknown` has the fields of good rows that could not be read: line, column,
+    reason, value, at, is_error.
     """
 
     good: pl.DataFrame
@@ -82,8 +83,9 @@ def check(
     nothing = pl.Series([None] * rows.height, dtype=pl.String)
     times = read.get("timestamp", _Read(nothing, nothing, nothing))
     listed = rows.select(
-        "line", reason=times.faults.fill_null(MISSING), column=pl.lit("timestamp"), value=times.shown, is_error="error"
-    )
+        "line", reason=times.faults.fill_null(MISSING), column=pl.lit("timestamp"), value=times.shown, is_error="error",
+        at=pl.col("timestamp").forward_fill().backward_fill(),
+    )  # fmt: skip
     has_time = rows["timestamp"].is_not_null()
     is_ahead = has_time & (rows["timestamp"] > latest).fill_null(False)
     return ValidatedRows(

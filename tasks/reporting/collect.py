@@ -17,6 +17,7 @@ from tasks.bottlenecks.inputs import RuleInputs, read_rule_inputs
 from tasks.comparison.periods import known_end
 from tasks.comparison.spend_drivers import Side, Spending
 from tasks.forecasting.budget import SPENT, basis
+from tasks.ingestion.intake import read_intake
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import applied_in, with_optimization_ids
 from tasks.optimizer.recommend import recommend
@@ -45,6 +46,7 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         split = _split(connection, current, settings.optimizer)
         read_own = COMPOSERS[request.template].read_own
         own = read_own(connection, current, now) if read_own else None
+        intake = read_intake(connection, current.period)
         fired = list_fired(connection, current.period, filters)
     bottlenecks = detect_bottlenecks(current.parts, limits, period.zone, current.hours, rule_inputs)
     cheapest = cheapest_adequate(_known_of_models(current, weeks), limits)
@@ -67,6 +69,7 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         own=own,
         spending=_spending(rule_inputs, current, previous, last_week),
         fired_alerts=fired,
+        intake=intake,
     )
 
 

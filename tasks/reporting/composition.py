@@ -96,7 +96,8 @@ class Composition:
             "freshness": Freshness(
                 last_selection_at=current.last_selection_at, rollups_updated_at=current.rollups_updated_at
             ),
-            "notes": data_notes(current, self.measured, self.now),
+            "intake": self.material.intake,
+            "notes": data_notes(current, self.measured, self.now, self.material.intake),
             "kpis": self.kpis,
             "charts": _charts(current, self.settings),
         }

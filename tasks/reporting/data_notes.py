@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from models.documents import IntakePart
 from models.period import Period
 from models.schema import OTHERS
 from tasks.comparison.periods import known_end
+from tasks.reporting.intake_notes import intake_notes
 from tasks.rollups.aggregate import MOST_NAMES
 from tasks.rollups.query import RollupSlice
 from tasks.rollups.totals import COVERED, Totals
@@ -26,11 +28,15 @@ _COLUMN_WORDS = {
 }
 
 
-def data_notes(current: RollupSlice, measured: Totals, now: datetime) -> tuple[str, ...]:
-    """Return the limitations of the numbers, which were collected at `now`."""
+def data_notes(
+    current: RollupSlice, measured: Totals, now: datetime, intake: IntakePart | None = None
+) -> tuple[str, ...]:
+    """Return the limitations of the numbers, which were collected at `now`; `intake` is not in them."""
+    # First: a mail or message may show only the first notes, and these say that numbers may be wrong.
+    notes = [] if intake is None else intake_notes(intake, measured, current.filters)
     if not measured.count:
-        return ("No selections were recorded in this period, so nothing can be said about how the router did.",)
-    notes: list[str] = []
+        nothing = "No selections were recorded in this period, so nothing can be said about how the router did."
+        return (nothing, *notes)
     if current.requested_period != current.period:
         notes.append(
             f"The period was rounded outward from {_span(current.requested_period)} to {_span(current.period)}: "

@@ -12,6 +12,7 @@ from models.documents import (
     Bottleneck,
     ConfigHistoryEntry,
     FiredAlert,
+    IntakePart,
     Recommendation,
 )
 from tasks.comparison.spend_drivers import Spending
@@ -40,4 +41,5 @@ class ReportMaterial:
     config_history: Sequence[ConfigHistoryEntry] = ()
     spending: Spending | None = None
     fired_alerts: Sequence[FiredAlert] = ()
+    intake: IntakePart | None = None
     own: object = None

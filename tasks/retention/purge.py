@@ -20,6 +20,7 @@ from models.period import FIRST_BUCKET, Level, floor_to
 from models.schema import ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
+from tasks.retention.intake_counts import condense_intake_counts
 from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint
 from tasks.rollups.rebuild import rebuild_changed_hours
 from tasks.rollups.store import remove_rollups
@@ -47,6 +48,8 @@ class Retained:
 def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path | None = None) -> Retained:
     """Delete aggregated raw rows older than `raw_kept`, by whole days; minutes after 48 h, hours after 90 days.
 
+    Counts of what was not accepted are then kept by the day.
+
     With `archive`, rows are first written there (tasks.retention.archive).
     """
     state = _mark(engine, raw_kept, now)
@@ -60,6 +63,7 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         if state.minutes_from is None or state.minutes_from < minutes_from:
             connection.execute(update(ROLLUP_CHECKPOINT).values(minutes_from=minutes_from))
         hours_from = floor_to(Level.DAY, now - max(HOURS_KEPT, raw_kept + HOURS_BEHIND_RAW), state.zone)
+        condense_intake_counts(connection, hours_from, state.zone)
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
             rollups += remove_rollups(connection, level, FIRST_BUCKET, kept_from)

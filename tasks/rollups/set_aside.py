@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
+from models.clock import true_now
 from models.database import reading, writing
 from models.errors import RoutewatchError
 from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from models.settings import Ingestion
-from routewatch.gate import AHEAD, EARLIEST, LATEST
-from routewatch.quarantine import Entrance, set_aside
+from routewatch.quarantine import AHEAD_OF_CLOCK, Entrance, instant_of, set_aside
 from routewatch.selection import SELECTION, conditions
 
 IDS_AT_ONCE = 500
@@ -35,7 +35,7 @@ def set_aside_ahead(
     at = SELECTION.c.timestamp
     which = select(SELECTION.c.id).where(SELECTION.c.id > after, SELECTION.c.id <= until, at > latest)
     ids = list(connection.scalars(which))
-    return _move(connection, dict.fromkeys(ids, f"timestamp {AHEAD}"), ingestion, now)
+    return _move(connection, dict.fromkeys(ids, AHEAD_OF_CLOCK), ingestion, now)
 
 
 def counting_on(
@@ -65,7 +65,7 @@ def _set_aside_invalid(engine: Engine, ingestion: Ingestion) -> int:
         # Given to the driver as it is: the colons in its patterns are no parameters.
         rows = connection.exec_driver_sql(query).all()
         faults = {row.id: f"{row.fault} is not valid in the table" for row in rows}
-        return _move(connection, faults, ingestion, datetime.now(UTC))
+        return _move(connection, faults, ingestion, true_now())
 
 
 def _set_aside_unreadable(engine: Engine, ingestion: Ingestion, readable: Callable[[int, int], bool]) -> int:
@@ -74,7 +74,7 @@ def _set_aside_unreadable(engine: Engine, ingestion: Ingestion, readable: Callab
         newest = int(connection.scalar(select(func.max(SELECTION.c.id))) or 0)
     ids = _unreadable(readable, 0, newest)
     with writing(engine) as connection:
-        return _move(connection, dict.fromkeys(ids, "the row cannot be read"), ingestion, datetime.now(UTC))
+        return _move(connection, dict.fromkeys(ids, "the row cannot be read"), ingestion, true_now())
 
 
 def _unreadable(readable: Callable[[int, int], bool], after: int, until: int) -> list[int]:
@@ -101,7 +101,7 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
             most_rows=ingestion.maximum_quarantined_rows,
         )
         connection.execute(delete(SELECTION).where(SELECTION.c.id.in_(part)))
-        counted = {at for number, row in rows if number <= counted_until and (at := _instant(row)) is not None}
+        counted = {at for number, row in rows if number <= counted_until and (at := instant_of(row)) is not None}
         if counted:
             connection.execute(insert(SELECTION_CHANGE), [{"at": at} for at in sorted(counted)])
     return len(ids)
@@ -129,12 +129,3 @@ def _contents(connection: Connection, ids: Sequence[int]) -> list[tuple[int, dic
 def readable_text(raw: bytes) -> str:
     """Text of SQLite, which stores any bytes as such."""
     return raw.decode("utf-8", "replace")
-
-
-def _instant(row: Mapping[str, Any]) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(row["timestamp"])
-    except (TypeError, ValueError):
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at if EARLIEST <= at < LATEST else None

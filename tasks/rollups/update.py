@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -31,10 +31,12 @@ from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_names, merge, roll_up, start_of
 from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, lock_checkpoint, read_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
+from tasks.rollups.restore import return_due
 from tasks.rollups.selection_reader import is_readable, scan_ids
 from tasks.rollups.set_aside import counting_on, set_aside_ahead
 from tasks.rollups.store import add_rollups, between, insert_rollups, read_rollups, remove_rollups
 from tasks.rollups.watermark import Watermark, find_watermark
+from tasks.run_logger import logger
 
 COMMIT_ROWS = 500_000
 """Rows aggregated in memory before their rollups are written."""
@@ -73,8 +75,9 @@ def update_rollups(
     """Bring the rollups up to date: aggregate new rows, then rebuild the hours whose rows were changed.
 
     Rows that cannot be counted, or that are ahead of the clock, are set aside (routewatch.quarantine), and the others
-    are counted. If the rollup settings changed, all rollups are rebuilt from raw rows in one transaction. Raises
-    RollupsBusy if concurrent writers changed them in every attempt.
+    are counted. Those that were set aside because they were ahead return first, once the true clock has reached them.
+    If the rollup settings changed, all rollups are rebuilt from raw rows in one transaction. Raises RollupsBusy if
+    concurrent writers changed them in every attempt.
     """
     return counting_on(
         engine, ingestion, lambda: _update(engine, settings, now, ingestion, progress), partial(is_readable, engine)
@@ -108,6 +111,7 @@ def rebuild(
 def _update(
     engine: Engine, settings: RollupSettings, now: datetime, ingestion: Ingestion, progress: ProgressBar
 ) -> UpdateResult:
+    _return_due(engine, ingestion)
     rows, held_by = _add_new_rows(engine, settings, now, ingestion, progress)
     # Only then: new rows are aggregated with the old settings, also for times whose raw rows are gone.
     rebuilt = read_checkpoint(engine, settings, now).settings != settings
@@ -124,6 +128,17 @@ def _update(
         remaining_hours=rebuilt_hours.remaining,
         held_by=held_by,
     )
+
+
+def _return_due(engine: Engine, ingestion: Ingestion) -> None:
+    """Let rows return from the quarantine. Counting goes on where that fails."""
+    try:
+        returned = return_due(engine, ingestion)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rows wait, and what is new must not
+        logger().warning("rows whose time has come stay in the quarantine for now: %s", error)
+    else:
+        if returned:
+            logger().info("%s rows returned from the quarantine: the clock has reached them", returned)
 
 
 def _rebuild(  # noqa: PLR0917 - those of rebuild
@@ -256,9 +271,7 @@ def write_rollups(  # noqa: PLR0917 - a future's arguments
             for level in Level:
                 add_rollups(connection, level, pending.at(level))
         if ahead is not None:
-            set_aside_ahead(
-                connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=datetime.now(UTC)
-            )
+            set_aside_ahead(connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=true_now())
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
         moved: dict[str, Any] = {"last_id": last_id, "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
         if pending.is_progress:

@@ -56,7 +56,7 @@ class OpenRouter(FileSource):
         if first(found, *_IDS) is None:
             if not any(name in found for name in _IDS):
                 raise _no_generations(row.file, found)
-            rows.rejected["generation_id is missing"] += 1
+            rows.reject("generation_id is missing", is_error=_failure(found) is not None)
             return
         failure = _failure(found)
         rows.selection(

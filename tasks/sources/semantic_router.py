@@ -93,7 +93,7 @@ class SemanticRouter(FileSource):
             if isinstance(record, Mapping):
                 self._take(record, rows)
             else:
-                rows.rejected["is not a record"] += 1
+                rows.reject("is not a record")
 
     def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
         currency = known(record.get("currency"))

@@ -13,11 +13,14 @@ from sqlalchemy import Engine
 from dashboard import live_views as live
 from dashboard.live_views import LiveViews, collect_view
 from dashboard.render import SECTIONS, hashes, live_style, render_page, render_sections
+from dashboard.summary_api import summarize
 from dashboard.view_filter import Chosen
 from models.context import AppContext
+from models.database import writing
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings
+from routewatch.quarantine import AHEAD_OF_CLOCK, set_aside
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tests.support.factories import insert_selections, selections
@@ -69,6 +72,26 @@ def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -
         assert page.count("<script") == 1
         assert all(f'id="{name}"' in page for name in SECTIONS)
     assert "No model served a request" in sections["models"]
+
+
+def test_what_is_set_aside_is_shown_by_reason_with_the_newest_and_what_to_do(ctx: AppContext) -> None:
+    rows: list[tuple[dict[str, Any], str]] = [({"model_id": "m"}, f"reason {number} {NAME}") for number in range(6)]
+    rows += [({"model_id": NAME, "timestamp": NOW + timedelta(days=2)}, AHEAD_OF_CLOCK)] * 7
+    assert "Nothing is set aside." in render_sections(collect_view(ctx, Chosen("6h"), NOW))["quarantine"]
+    with writing(ctx.engine) as connection:
+        set_aside(connection, rows, "http", NOW)
+    view = collect_view(ctx, Chosen("6h"), NOW)
+    section = render_sections(view)["quarantine"]
+    assert "13 selections are set aside and in no number" in section
+    assert "7 × timestamp is ahead of the clock" in section
+    assert "and 2 other reasons" in section
+    assert section.count("<tr>") == 1 + live.MOST_QUARANTINED
+    assert "<script>alert" not in section
+    assert "routewatch quarantine list" in section
+    assert summarize(ctx, Chosen("6h"), NOW).quarantined_selections == 13
+    intake = summarize(ctx, Chosen("6h"), NOW).intake
+    assert intake is not None
+    assert intake.set_aside == 13
 
 
 def test_equal_views_are_equal_bytes(ctx: AppContext) -> None:

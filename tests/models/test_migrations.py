@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -100,6 +101,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "delivery_attempt": [{"delivery_id": 1, "at": NOW, "outcome": "sent", "answer": "250 kept"}],
     "overhead": [{"request_id": "r-1", "timestamp": NOW, "source": "litellm", "kind": "embedding", "model_id": "e",
                   "cost_usd": 0.01, "cost_priced_on": date(2026, 9, 1)}],
+    "quarantine": [{"request_id": "later", "set_aside_at": NOW, "entrance": "http", "reason": "timestamp is missing",
+                    "content": {"model_id": "m"}}],
+    "intake_count": [{"hour": MONDAY, "entrance": "http", "outcome": "setAside", "reason": "timestamp is missing",
+                      "rows": 1, "errors": 0}],
     "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
 }  # fmt: skip
 """The content of a database, as far as its revision has these tables and columns."""
@@ -379,3 +384,29 @@ def test_rows_that_break_the_conditions_are_repaired_or_set_aside_by_the_upgrade
             assert connection.scalar(select(func.max(SELECTION.c.id))) == max(ids) + 1
             if engine.dialect.name == "postgresql":
                 assert connection.scalar(text("SELECT bool_and(convalidated) FROM pg_constraint WHERE contype = 'c'"))
+
+
+def test_rows_that_were_set_aside_before_the_upgrade_return_too_once_the_clock_has_reached_them(address: str) -> None:
+    migrate(address, "0010")
+    contents = {
+        "timestamp is ahead of the clock": ("2026-09-07T10:00:00+02:00", "2199-01-01T00:00:00+00:00", "soon", None),
+        "timestamp is not an instant": ("2026-09-07T08:00:00+00:00",),
+    }
+    with connected(address) as engine:
+        for reason, times in contents.items():
+            for at in times:
+                values = {
+                    "at": f"{NOW:%Y-%m-%d %H:%M:%S.%f}",
+                    "reason": reason,
+                    "content": json.dumps({"timestamp": at}),
+                }
+                columns = "set_aside_at, entrance, reason, content"
+                insertion = f"INSERT INTO quarantine ({columns}) VALUES (:at, 'x', :reason, :content)"  # noqa: S608
+                with writing(engine) as connection:
+                    connection.execute(text(insertion), values)
+    migrate(address)
+    with connected(address) as engine:
+        with reading(engine) as connection:
+            due = list(connection.scalars(select(QUARANTINE.c.due_at).order_by(QUARANTINE.c.id)))
+        assert due == [MONDAY + timedelta(hours=8), None, None, None, None]
+        assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 1

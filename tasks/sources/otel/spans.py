@@ -53,6 +53,8 @@ class Span:
     row: Mapping[str, Any] | None = None
     skipped: str | None = None
     fault: str | None = None
+    is_failed_call: bool = False
+    """Of a span with a fault: whether it is a model call that failed."""
     response_id: str | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
@@ -113,10 +115,11 @@ class SpanReader:
 
     def _span(self, span: Any, origin: Mapping[str, str]) -> Span:
         trace, own, parent = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
-        if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
-            return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED)
         attributes = self._attributes(span.attributes)
         role, skipped = _role(attributes)
+        if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
+            failed = _has_failed(span, attributes) and role.is_call
+            return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED, is_failed_call=failed)
         fault = _fault(span) if role.is_call else None
         return Span(
             trace,
@@ -127,6 +130,7 @@ class SpanReader:
             row=_row(span, attributes, self._zero_is_free) if role.is_call and not fault else None,
             skipped=skipped,
             fault=fault,
+            is_failed_call=fault is not None and _has_failed(span, attributes),
             response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
             said=self._said(attributes),
             origin=origin,
@@ -211,10 +215,14 @@ def _fault(span: Any) -> str | None:
     return None if span.start_time_unix_nano else "it has no start"
 
 
+def _has_failed(span: Any, attributes: Attributes) -> bool:
+    return span.status.code == _FAILED or _text(attributes, names.ERROR_TYPE) is not None
+
+
 def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
     """As texts, so that the validation of all selections finds and reports any value that is not a number."""
     named_error = _text(attributes, names.ERROR_TYPE)
-    failed = span.status.code == _FAILED or named_error is not None
+    failed = _has_failed(span, attributes)
     ended = span.end_time_unix_nano
     # One that ends before it starts is found where all values are checked.
     elapsed_ms = str((ended - span.start_time_unix_nano) / _NS_PER_MS) if ended else None

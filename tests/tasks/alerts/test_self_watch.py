@@ -19,8 +19,9 @@ from models.database import reading, writing
 from models.environment import Environment
 from models.schema import ALERT, MESSAGE, ROLLUP_CHECKPOINT
 from models.settings import parse_settings
+from routewatch.quarantine import IntakeCounts, IntakeOutcome
 from routewatch.selection import SELECTION
-from tasks.alerts.self_watch import CountingWatch
+from tasks.alerts.self_watch import CountingWatch, watch_intake
 from tasks.rollups import progress, watermark
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.progress import BETWEEN_RUNS, STALLED_AFTER, Backlog, read_backlog, stalled_after
@@ -297,3 +298,62 @@ def test_the_backlog_is_of_the_rows_after_the_checkpoint(engine: Engine, tmp_pat
     assert backlog.rows == 3
     assert backlog.since is not None
     assert timedelta() <= true_now() - backlog.since < timedelta(minutes=1)
+
+
+# --- rows that are not counted ----------------------------------------------------------------------------------------
+
+
+def refuse(engine: Engine, rows: int, errors: int = 0, outcome: IntakeOutcome = IntakeOutcome.REJECTED) -> None:
+    with writing(engine) as connection:
+        counts = IntakeCounts("http")
+        counts.add(outcome, "timestamp is missing", true_now(), rows=rows, errors=errors)
+        counts.write(connection)
+
+
+def left_out(engine: Engine) -> list[tuple[str, str, float]]:
+    with reading(engine) as connection:
+        query = select(ALERT).where(ALERT.c.rule == "rowsNotCounted").order_by(ALERT.c.id)
+        return [(row.state, row.severity, round(row.value, 3)) for row in connection.execute(query)]
+
+
+def test_rows_that_are_left_out_are_told_once_while_it_lasts_and_when_it_is_over(
+    engine: Engine, tmp_path: Path, clock: Clock
+) -> None:
+    ctx = context(engine, tmp_path)
+    record(engine, 196)
+    count_all(ctx)
+    refuse(engine, 4, 4)
+    assert watch_intake(ctx, true_now()) is None, "two in a hundred, but four only"
+    refuse(engine, 2)
+    message = watch_intake(ctx, true_now())
+    assert message is not None
+    assert left_out(engine) == [("firing", "warning", 0.03)]
+    (item,) = message.notifications
+    assert "6 rejected and 0 set aside" in item.detail
+    assert "4 of them known to be failed calls; most often: timestamp is missing" in item.detail
+    for _ in range(3):
+        refuse(engine, 1)
+        assert watch_intake(ctx, true_now()) is None
+    clock.off = timedelta(hours=2)
+    assert watch_intake(ctx, true_now()) is not None
+    assert [state for state, _, _ in left_out(engine)] == ["resolved"]
+    assert told(engine) == ["fired", "resolved"]
+    assert watch_intake(ctx, true_now()) is None
+
+
+@pytest.mark.parametrize("outcome", [IntakeOutcome.REJECTED, IntakeOutcome.SET_ASIDE])
+def test_a_router_whose_rows_are_all_left_out_is_critical(
+    sqlite_engine: Engine, tmp_path: Path, outcome: IntakeOutcome
+) -> None:
+    refuse(sqlite_engine, 30, 30, outcome)
+    Monitor(context(sqlite_engine, tmp_path)).watch(true_now())
+    assert left_out(sqlite_engine) == [("firing", "critical", 1.0)]
+
+
+@pytest.mark.parametrize("outcome", [IntakeOutcome.UNKNOWN_FIELD, IntakeOutcome.DROPPED, IntakeOutcome.RESTORED])
+def test_what_is_counted_after_all_or_was_told_before_alerts_nobody(
+    sqlite_engine: Engine, tmp_path: Path, outcome: IntakeOutcome
+) -> None:
+    refuse(sqlite_engine, 500, 500, outcome)
+    assert watch_intake(context(sqlite_engine, tmp_path), true_now()) is None
+    assert left_out(sqlite_engine) == []

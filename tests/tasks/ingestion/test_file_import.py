@@ -20,6 +20,7 @@ from sqlalchemy import Engine, func, select
 from models.database import open_database, reading
 from models.errors import InvalidMapping, UnreadableInput
 from models.tables import Selection, table_of
+from routewatch.quarantine import INTAKE_COUNT
 from tasks.ingestion import file_reader as read
 from tasks.ingestion.column_mapping import SELECTION_COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
@@ -303,7 +304,7 @@ _rows = st.lists(
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(_rows)
-def test_every_row_of_a_file_is_added_there_already_or_rejected(
+def test_every_row_of_a_file_is_added_there_already_rejected_or_set_aside(
     shared_engine: Engine, tmp_path: Path, given_rows: list[dict[str, Any]]
 ) -> None:
     at = (MONDAY + timedelta(days=1)).isoformat()
@@ -311,7 +312,7 @@ def test_every_row_of_a_file_is_added_there_already_or_rejected(
     path = write(tmp_path / "log.jsonl", "".join(json.dumps(row, default=str) + "\n" for row in safe))
     before = _count(shared_engine)
     result = bring(shared_engine, path)
-    assert result.read == len(safe) == result.added + result.already_there + result.rejected
+    assert result.read == len(safe) == result.added + result.already_there + result.rejected + result.set_aside
     assert _count(shared_engine) - before == result.added
     assert bring(shared_engine, path).added == 0
 
@@ -325,7 +326,7 @@ def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_los
     body = "".join(f"2026-09-07T08:00:00Z,m,{team}\n" for team in mangled)
     path = write(tmp_path / "log.csv", f"timestamp,model_id,team\n{body}{last}")
     result = bring(shared_engine, path)
-    assert result.read == result.added + result.already_there + result.rejected
+    assert result.read == result.added + result.already_there + result.rejected + result.set_aside
     line = path.read_bytes().count(b"\n")
     assert all(int(row["line"]) <= line for row in (rejects(result) if result.rejects_file else []))
 
@@ -333,3 +334,38 @@ def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_los
 def _count(engine: Engine) -> int:
     with reading(engine) as connection:
         return connection.execute(select(func.count()).select_from(SELECTION)).scalar_one()
+
+
+# --- counts of what is rejected ---------------------------------------------------------------------------------------
+
+
+def rejected(engine: Engine) -> list[tuple[int, int, datetime]]:
+    with reading(engine) as connection:
+        found = connection.execute(select(INTAKE_COUNT).where(INTAKE_COUNT.c.outcome == "rejected"))
+        return sorted((row.rows, row.errors, row.hour) for row in found)
+
+
+def test_a_file_that_is_imported_again_counts_what_it_rejects_once_and_another_file_too(
+    engine: Engine, tmp_path: Path
+) -> None:
+    lines = "timestamp,model_id,error\n2026-09-07T08:00:00Z,m,false\nsoon,m,true\n,m,true\nsoon,m,false\n"
+    first = write(tmp_path / "first.csv", lines)
+    for _ in range(3):
+        assert bring(engine, first).rejected == 3
+        # They count where the rows beside them are, whenever they are imported.
+        assert rejected(engine) == [(1, 1, MONDAY + timedelta(hours=8)), (2, 1, MONDAY + timedelta(hours=8))]
+    bring(engine, write(tmp_path / "renamed.csv", lines))
+    assert len(rejected(engine)) == 2
+    bring(engine, write(tmp_path / "other.csv", lines + "never,m,true\n"))
+    assert sum(rows for rows, _, _ in rejected(engine)) == 7
+
+
+def test_a_file_that_is_imported_again_with_the_right_mapping_has_nothing_rejected(
+    engine: Engine, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "log.csv", "timestamp,model_id\n1788768000,m\n1788768060,m\n")
+    assert bring(engine, path).rejected == 2
+    assert sum(rows for rows, _, _ in rejected(engine)) == 2
+    seconds = load_mapping(write(tmp_path / "map.toml", '[columns]\ntimestamp = { from = "timestamp", unit = "s" }\n'))
+    assert bring(engine, path, seconds).added == 2
+    assert rejected(engine) == []

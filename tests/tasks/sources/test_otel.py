@@ -238,7 +238,23 @@ def test_odd_spans_are_counted_by_reason() -> None:
     found = list(shelf.selections.values())
     assert [selection.get("response_time_ms") for selection in found].count(None) == 1
     assert [selection.get("model_id") for selection in found].count(None) == 1
+    assert not any(batch.rejected_errors.values())
     assert {"-1.0", "0.0", "5.0"} < {selection.get("response_time_ms") for selection in found}
+
+
+def test_spans_that_are_rejected_say_whether_they_were_failed_calls() -> None:
+    recorder = Recorder()
+    recorder.span(CHAT, failed=True)
+    recorder.span({**CHAT, "error.type": "timeout"})
+    recorder.span(CHAT)
+    recorder.span({"db.system": "sqlite"}, failed=True)
+    request = encode_spans(recorder.spans)
+    for scope in request.resource_spans[0].scope_spans:
+        for number, span in enumerate(scope.spans):
+            span.start_time_unix_nano, span.span_id = (0, span.span_id) if number else (1, b"")
+    batch = Shelf().take_request(request.SerializeToString())
+    assert dict(batch.rejected) == {"it has no start": 2, "its trace id or span id is empty": 1}
+    assert dict(batch.rejected_errors) == {"it has no start": 1, "its trace id or span id is empty": 1}
 
 
 def test_values_that_no_column_takes_become_unknown_one_by_one(sqlite_engine: Engine) -> None:
