@@ -17,6 +17,7 @@ import orjson
 import polars as pl
 
 from models.errors import UnreadableInput
+from tasks.ingestion.lenient_json import decode_text, parse_json
 
 CHUNK_ROWS = 50_000
 LARGEST_RECORD = 1 << 20
@@ -46,7 +47,7 @@ class Limits:
     @property
     def too_long(self) -> str:
         """The fault of a line that exceeds these limits."""
-        return f"the line is longer than {self.record:,} bytes or is not UTF-8"
+        return f"the line is longer than {self.record:,} bytes, or is the first and not UTF-8"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> I
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 Line = tuple[int, str | None]
-"""A physical line with its number; None if it is too long or not UTF-8."""
+"""A physical line with its number; None if it is too long, or the first and not UTF-8."""
 
 
 @contextmanager
@@ -126,8 +127,12 @@ def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
                 pass
             yield number, None
             continue
+        if number > 1:
+            # A byte that is no text costs its field.
+            yield number, decode_text(line)
+            continue
         try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield number, line.decode("utf-8-sig")
         except UnicodeDecodeError:
             yield number, None
 
@@ -249,7 +254,7 @@ def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[st
     if text is None:
         return Reject(number, limits.too_long)
     try:
-        value = orjson.loads(text)
+        value = parse_json(text)
     except orjson.JSONDecodeError as error:
         return Reject(number, f"is not valid JSON ({str(error).split(':')[0]})", value=text)
     if not isinstance(value, dict):

@@ -30,11 +30,12 @@ class Sorted:
     amendments: list[dict[str, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    rejected_errors: Counter[str] = field(default_factory=Counter)
     unknown: list[UnknownField] = field(default_factory=list)
 
     def selection(self, timestamp: object, **columns: Any) -> bool:
         """Add a selection with a valid time; None means unknown. Returns whether it was added."""
-        at = self._at(timestamp)
+        at = self._at(timestamp, is_error=columns.get("error") is True)
         if at is None:
             return False
         # 0 tokens in a failed call means unknown.
@@ -47,6 +48,11 @@ class Sorted:
         """Note that a field of the selection added last could not be read; the selection stays."""
         last = self.selections[-1]
         self.unknown.append(UnknownField(column, reason, last["timestamp"], last.get("error") is True))
+
+    def reject(self, reason: str, *, is_error: bool = False) -> None:
+        """Count a row that cannot be read, and whether the call failed."""
+        self.rejected[reason] += 1
+        self.rejected_errors[reason] += is_error
 
     def own_call(self, timestamp: object, **columns: Any) -> None:
         """Add a call that the router made for itself."""
@@ -67,14 +73,16 @@ class Sorted:
             amendments=frame_of(self.amendments),
             skipped=self.skipped,
             rejected=self.rejected,
+            rejected_errors=+self.rejected_errors,
             unknown=self.unknown,
             done=done,
         )
 
-    def _at(self, timestamp: object) -> datetime | None:
+    def _at(self, timestamp: object, *, is_error: bool = False) -> datetime | None:
         at = instant(timestamp)
         if at is None:
-            self.rejected["timestamp is missing" if known(timestamp) is None else "timestamp is not a time"] += 1
+            reason = "timestamp is missing" if known(timestamp) is None else "timestamp is not a time"
+            self.reject(reason, is_error=is_error)
         elif self.since is not None and at < self.since:
             self.skipped[BEFORE] += 1
             return None

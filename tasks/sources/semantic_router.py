@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -82,7 +83,7 @@ class SemanticRouter(FileSource):
             yield from super().batches(cursor, since)
             return
         for page in self._table.pages(cursor, since):
-            rows = Sorted(since)
+            rows = Sorted(since, rejected=Counter(page.rejected))
             for record in page.rows:
                 self._take(record, rows)
             yield rows.batch(page.cursor, page.done)
@@ -93,7 +94,7 @@ class SemanticRouter(FileSource):
             if isinstance(record, Mapping):
                 self._take(record, rows)
             else:
-                rows.rejected["is not a record"] += 1
+                rows.reject("is not a record")
 
     def _take(self, record: Mapping[str, Any], rows: Sorted) -> None:
         currency = known(record.get("currency"))

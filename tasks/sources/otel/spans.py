@@ -42,8 +42,9 @@ class Score:
 class Span:
     """One span with the data that is used. `row` has the columns of a selection and of its price, for valid calls only.
 
-    `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid. `said` holds what
-    it sets for all spans below it (complexity, team, internal), `origin` the same from its resource.
+    `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid, and `is_error` then
+    whether the call failed. `said` holds what it sets for all spans below it (complexity, team, internal), `origin` the
+    same from its resource.
     """
 
     trace: str
@@ -57,6 +58,7 @@ class Span:
     said: Mapping[str, str] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
     scores: tuple[Score, ...] = ()
+    is_error: bool = False
 
     @property
     def key(self) -> Key:
@@ -114,7 +116,7 @@ class SpanReader:
     def _span(self, span: Any, origin: Mapping[str, str]) -> Span:
         trace, own, parent = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
         if not _is_id(span.trace_id, _TRACE_BYTES) or not _is_id(span.span_id, _SPAN_BYTES):
-            return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED)
+            return Span(trace, own, None, Role.PLAIN, fault=UNIDENTIFIED, is_error=span.status.code == _FAILED)
         attributes = self._attributes(span.attributes)
         role, skipped = _role(attributes)
         fault = _fault(span) if role.is_call else None
@@ -127,6 +129,7 @@ class SpanReader:
             row=_row(span, attributes, self._zero_is_free) if role.is_call and not fault else None,
             skipped=skipped,
             fault=fault,
+            is_error=fault is not None and _has_failed(span, attributes),
             response_id=_text(attributes, names.RESPONSE_ID) if role.is_call else None,
             said=self._said(attributes),
             origin=origin,
@@ -211,10 +214,14 @@ def _fault(span: Any) -> str | None:
     return None if span.start_time_unix_nano else "it has no start"
 
 
+def _has_failed(span: Any, attributes: Attributes) -> bool:
+    return span.status.code == _FAILED or _text(attributes, names.ERROR_TYPE) is not None
+
+
 def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
     """As texts, so that the validation of all selections finds and reports any value that is not a number."""
     named_error = _text(attributes, names.ERROR_TYPE)
-    failed = span.status.code == _FAILED or named_error is not None
+    failed = _has_failed(span, attributes)
     ended = span.end_time_unix_nano
     # One that ends before it starts is found where all values are checked.
     elapsed_ms = str((ended - span.start_time_unix_nano) / _NS_PER_MS) if ended else None

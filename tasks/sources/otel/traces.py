@@ -76,6 +76,7 @@ class Traces:
         for span in spans:
             if span.fault is not None:
                 stats.rejected[span.fault] += 1
+                stats.rejected_errors[span.fault] += span.is_error
             elif span.key in fresh:
                 stats.skipped[AGAIN] += 1
             if span.is_identified:
@@ -232,6 +233,7 @@ class _BatchBuilder:
     retracted: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    rejected_errors: Counter[str] = field(default_factory=Counter)
     stored: dict[Key, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def give(self, span: Span, row: dict[str, Any]) -> None:
@@ -254,6 +256,7 @@ class _BatchBuilder:
             retracted=self.retracted,
             skipped=+self.skipped,
             rejected=+self.rejected,
+            rejected_errors=+self.rejected_errors,
             cursor="",
         )
 
