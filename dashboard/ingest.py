@@ -43,6 +43,7 @@ from routewatch.gate import (
 from routewatch.quarantine import MOST_QUARANTINED_ROWS, Entrance, IntakeCounts, IntakeOutcome, set_aside
 from routewatch.selection import SELECTION
 from tasks.ingestion.json_parts import has_more_json_parts
+from tasks.ingestion.lenient_json import parse_json
 
 MOST_SELECTIONS = 10_000
 LARGEST_BODY_BYTES = 16 * 1024 * 1024
@@ -204,7 +205,7 @@ def selections_in(body: bytes) -> list[Any]:
         detail = f"the body has more than {MOST_PARTS} objects, lists and values: send it in parts"
         raise ApiError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     try:
-        content = orjson.loads(body)
+        content = parse_json(body)
     except orjson.JSONDecodeError as error:
         raise ApiError(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
     if isinstance(content, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import zlib
@@ -17,6 +18,7 @@ import orjson
 import polars as pl
 
 from models.errors import UnreadableInput
+from tasks.ingestion.lenient_json import UNREADABLE, decode_text, parse_json
 
 CHUNK_ROWS = 50_000
 LARGEST_RECORD = 1 << 20
@@ -46,7 +48,7 @@ class Limits:
     @property
     def too_long(self) -> str:
         """The fault of a line that exceeds these limits."""
-        return f"the line is longer than {self.record:,} bytes or is not UTF-8"
+        return f"the line is longer than {self.record:,} bytes"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> I
 # --- CSV --------------------------------------------------------------------------------------------------------------
 
 Line = tuple[int, str | None]
-"""A physical line with its number; None if it is too long or not UTF-8."""
+"""A physical line with its number; None if it is too long."""
 
 
 @contextmanager
@@ -126,17 +128,15 @@ def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
                 pass
             yield number, None
             continue
-        try:
-            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            yield number, None
+        # A byte that is no text costs its field.
+        yield number, decode_text(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line)
 
 
 def _csv(
     path: Path, lines: Iterator[Line], position: Callable[[], int], total: int, *, delimiter: str | None, limits: Limits
 ) -> OpenFile:
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
-    if first is None or first[1] is None:
+    if first is None or first[1] is None or UNREADABLE in first[1]:
         raise UnreadableInput(
             str(path), "it is empty" if first is None else "its first line is not text", "a CSV with a header"
         )
@@ -249,7 +249,7 @@ def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[st
     if text is None:
         return Reject(number, limits.too_long)
     try:
-        value = orjson.loads(text)
+        value = parse_json(text)
     except orjson.JSONDecodeError as error:
         return Reject(number, f"is not valid JSON ({str(error).split(':')[0]})", value=text)
     if not isinstance(value, dict):

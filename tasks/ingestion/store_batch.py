@@ -156,8 +156,10 @@ def _selections(
         # Without an id it would be a new selection at each pull.
         stats.rejected[_NO_ID] += checked.good.height - good.height
         rejected_errors[_NO_ID] += int(checked.good.filter(~has_id)["error"].sum())
-    aside = checked.aside.filter(pl.col("request_id").is_not_null()).drop("line")
+    has_id = checked.aside["request_id"].is_not_null()
+    aside = checked.aside.filter(has_id).drop("line")
     stats.rejected[_NO_ID] += checked.aside.height - aside.height
+    rejected_errors[_NO_ID] += int(checked.aside.filter(~has_id)["error"].sum())
     stats.rejected = +stats.rejected
     stats.set_aside = aside.height
     unknown = checked.unknown.filter(pl.col("line").is_in(good["line"].implode()))

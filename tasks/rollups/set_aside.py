@@ -53,6 +53,22 @@ def counting_on(
                 raise
 
 
+def set_aside_changed(engine: Engine, ingestion: Ingestion) -> int:
+    """Set rows aside that were counted and then changed to an instant that is none; return how many.
+
+    The change log, which has that instant, is cleared of it: no hour can be rebuilt by it. Their former hours are.
+    """
+    condition = conditions(engine.dialect.name)["timestamp"].replace("timestamp", "at")
+    invalid = f"FROM selection_change WHERE NOT ({condition})"
+    with reading(engine) as connection:
+        if connection.exec_driver_sql(f"SELECT 1 {invalid} LIMIT 1").first() is None:
+            return 0
+    moved = _set_aside_invalid(engine, ingestion)
+    with writing(engine) as connection:
+        connection.exec_driver_sql(f"DELETE {invalid}")
+    return moved
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 

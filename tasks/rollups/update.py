@@ -33,7 +33,7 @@ from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, loc
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
 from tasks.rollups.restore import return_due
 from tasks.rollups.selection_reader import is_readable, scan_ids
-from tasks.rollups.set_aside import counting_on, set_aside_ahead
+from tasks.rollups.set_aside import counting_on, set_aside_ahead, set_aside_changed
 from tasks.rollups.store import add_rollups, between, insert_rollups, read_rollups, remove_rollups
 from tasks.rollups.watermark import Watermark, find_watermark
 from tasks.run_logger import logger
@@ -117,6 +117,7 @@ def _update(
     rebuilt = read_checkpoint(engine, settings, now).settings != settings
     if rebuilt:
         rows = _rebuild_all(engine, settings, now, progress)
+    set_aside_changed(engine, ingestion)
     rebuilt_hours = rebuild_changed_hours(engine)
     state = read_checkpoint(engine, settings, now)
     return UpdateResult(

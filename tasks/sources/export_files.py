@@ -24,6 +24,7 @@ import orjson
 
 from models.errors import SourceUnavailable, UnreadableInput
 from tasks.ingestion.file_reader import Limits, Reject, open_file
+from tasks.ingestion.lenient_json import parse_json
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".parquet")
@@ -58,7 +59,7 @@ class ParsedRows:
 def json_object(line: bytes) -> dict[str, Any]:
     """Parse a JSON line to an object. Raises ValueError with the reason that such lines are counted by."""
     try:
-        value = orjson.loads(line)
+        value = parse_json(line)
     except orjson.JSONDecodeError:
         raise ValueError("is not valid JSON") from None
     if not isinstance(value, dict):

@@ -53,12 +53,12 @@ class OpenRouter(FileSource):
 
     def _sort(self, row: ParsedRow, rows: Sorted) -> None:
         found = nested(row.value.get("data")) or row.value
+        failure = _failure(found)
         if first(found, *_IDS) is None:
             if not any(name in found for name in _IDS):
                 raise _no_generations(row.file, found)
-            rows.reject("generation_id is missing", is_error=_failure(found) is not None)
+            rows.reject("generation_id is missing", is_error=failure is not None)
             return
-        failure = _failure(found)
         rows.selection(
             found.get("created_at"),
             request_id=str(first(found, *_IDS)),

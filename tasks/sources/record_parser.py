@@ -73,8 +73,8 @@ class Sorted:
             amendments=frame_of(self.amendments),
             skipped=self.skipped,
             rejected=self.rejected,
+            rejected_errors=+self.rejected_errors,
             unknown=self.unknown,
-            rejected_errors=self.rejected_errors,
             done=done,
         )
 

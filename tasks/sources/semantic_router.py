@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -82,7 +83,7 @@ class SemanticRouter(FileSource):
             yield from super().batches(cursor, since)
             return
         for page in self._table.pages(cursor, since):
-            rows = Sorted(since)
+            rows = Sorted(since, rejected=Counter(page.rejected))
             for record in page.rows:
                 self._take(record, rows)
             yield rows.batch(page.cursor, page.done)

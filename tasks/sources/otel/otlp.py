@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from tasks.ingestion.json_parts import has_more_json_parts
+from tasks.ingestion.lenient_json import parse_json
 from tasks.sources.otel.wire import (
     BYTES,
     LOG_RECORD,
@@ -87,7 +88,7 @@ def from_json(
     if budget is not None and has_more_json_parts(body, MOST_JSON_PARTS, budget.check):
         raise TooLarge(f"has more than {MOST_JSON_PARTS} objects, lists and values")
     try:
-        content = orjson.loads(body)
+        content = parse_json(body)
     except orjson.JSONDecodeError:
         raise ValueError("is not valid JSON") from None
     return from_object(signal, content, wants, budget)

@@ -42,8 +42,8 @@ class Score:
 class Span:
     """One span with the data that is used. `row` has the columns of a selection and of its price, for valid calls only.
 
-    `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid. `said` holds what
-    it sets for all spans below it (complexity, team, internal), `origin` the same from its resource.
+    `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid. `said` holds what it
+    sets for all spans below it (complexity, team, internal), `origin` the same from its resource.
     """
 
     trace: str
