@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import DBAPIError
 
-from models.database import writing
+from models.database import open_database, writing
 from routewatch.gate import (
     EARLIEST,
     FIELDS,
@@ -28,8 +29,35 @@ from routewatch.gate import (
 from routewatch.selection import SELECTION
 from tasks.ingestion.column_mapping import ColumnSource
 from tasks.ingestion.validation import check
+from tests.support.databases import PostgresServer, migrated_sqlite
 
 NOW = datetime(2026, 9, 7, 8, tzinfo=UTC)
+
+
+# One database for all cases, each of which leaves it empty: to make one takes longer than any of them.
+
+
+@pytest.fixture(scope="module")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = open_database(migrated_sqlite(tmp_path_factory.mktemp("gate")))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def postgres_engine(postgres_server: PostgresServer) -> Iterator[Engine]:
+    with postgres_server.database(migrated=True) as address:
+        engine = open_database(address)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    engine: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return engine
+
+
 LATEST_NOW = latest_instant(NOW)
 
 TEXTS = st.one_of(
@@ -74,11 +102,10 @@ def accepted_or_fault(row: dict[str, Any]) -> AcceptedSelection | RejectedSelect
         return fault
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=8))
 def test_the_tables_take_whatever_the_gate_accepts(engine: Engine, rows: list[dict[str, Any]]) -> None:
     with writing(engine) as connection:
-        connection.execute(text("DELETE FROM selection"))
         for row in rows:
             given_row = row if isinstance(row.get("timestamp"), datetime) else row | {"timestamp": NOW}
             try:
@@ -86,6 +113,7 @@ def test_the_tables_take_whatever_the_gate_accepts(engine: Engine, rows: list[di
             except RejectedSelection:
                 continue
             connection.execute(insert(SELECTION), accepted.row)
+        connection.execute(text("DELETE FROM selection"))
 
 
 @given(TEXTS)
