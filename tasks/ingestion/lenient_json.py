@@ -41,6 +41,7 @@ def decode_text(raw: bytes, encoding: str = "utf-8") -> str:
 
 _HANDLER = "routewatch-unreadable"
 
+
 def _escaped(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error

@@ -89,7 +89,11 @@ ONLY_SQLITE = ["lru", "NaN", "-Infinity", "", " ", "{'a': 1}", "[1,", b"\xff", 5
 SLOW_AND_UNCACHED = hours(*[{"response_time_ms": 5000.0, "cache_hit": False, "complexity": "simple"}] * 120)
 BOTTLENECKS = detect_bottlenecks(SLOW_AND_UNCACHED, PerformanceMetrics(), "UTC")
 
-BASES = [RollupSettings("UTC", 2000.0), RollupSettings("America/New_York", 2000.0), RollupSettings("Asia/Kolkata", 500.0)]
+BASES = [
+    RollupSettings("UTC", 2000.0),
+    RollupSettings("America/New_York", 2000.0),
+    RollupSettings("Asia/Kolkata", 500.0),
+]
 
 
 Row = dict[str, Any]
@@ -273,7 +277,9 @@ class Hostility(RuleBasedStateMachine):
                 values = tuple(as_sqlite(row.get(name)) for name in ("request_id", *SOURCE_COLUMNS))
                 connection.exec_driver_sql(f"{insertion} VALUES ({marks})", values)
         location = f"sqlite:///{self.world.folder / 'theirs.db'}"
-        self.pull(given, before, SourceSettings(kind="table", location=location, mapping=self.world.folder / "map.toml"))
+        self.pull(
+            given, before, SourceSettings(kind="table", location=location, mapping=self.world.folder / "map.toml")
+        )
 
     @rule(rows=ROWS, ids=IDS, kind=st.sampled_from(["jsonl", "csv"]))
     def pull_export_files(self, rows: list[Row], ids: list[str], kind: str) -> None:
