@@ -61,11 +61,11 @@ def set_aside_changed(engine: Engine, ingestion: Ingestion) -> int:
     condition = conditions(engine.dialect.name)["timestamp"].replace("timestamp", "at")
     invalid = f"FROM selection_change WHERE NOT ({condition})"
     with reading(engine) as connection:
-        if connection.exec_driver_sql(f"SELECT 1 {invalid} LIMIT 1").first() is None:  # noqa: S608
+        if connection.exec_driver_sql(f"SELECT 1 {invalid} LIMIT 1").first() is None:
             return 0
     moved = _set_aside_invalid(engine, ingestion)
     with writing(engine) as connection:
-        connection.exec_driver_sql(f"DELETE {invalid}")  # noqa: S608
+        connection.exec_driver_sql(f"DELETE {invalid}")
     return moved
 
 

@@ -1,5 +1,8 @@
-"""Whatever is fed to any entrance, whatever the clock says and whatever the router's config holds: counting and alerting
-go on, the rollups are the group-by of the table, and every row is accounted for."""
+"""Whatever is fed to any entrance, whatever the clock says and the router's config holds: counting and alerting go on,
+the rollups are the group-by of the table, and every row is accounted for."""
+
+# The statements are made of this module's own names.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -97,6 +100,10 @@ BASES = [
 
 
 Row = dict[str, Any]
+
+
+REFUSED = (DBAPIError, StatementError, UnicodeError, OverflowError)
+"""How the database, its driver or SQLAlchemy refuses what somebody writes by SQL."""
 
 
 class World:
@@ -207,8 +214,7 @@ class Hostility(RuleBasedStateMachine):
                 self.world.engine, path, mapping=ColumnMapping(), zone="UTC", rejects_folder=self.world.folder,
                 ingestion=self.world.ctx.settings.ingestion,
             )  # fmt: skip
-        except UnreadableInput as error:
-            assert "no column is mapped" in str(error)
+        except UnreadableInput:
             assert self.inventory() == before
             return
         finally:
@@ -286,13 +292,33 @@ class Hostility(RuleBasedStateMachine):
         given, before = self.identified(rows, ids), self.inventory()
         if kind == "jsonl":
             given[0] = {"timestamp": None, "model_id": None, "request_id": None} | given[0]
-        path = self.world.exports / f"{next(self.world.numbers):06}.{kind}"
+        folder = self.world.exports / "files"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{next(self.world.numbers):06}.{kind}"
         path.write_bytes((csv_of if kind == "csv" else jsonl_of)(given))
-        self.pull(given, before, SourceSettings(kind="table", location=str(self.world.exports)), name="files")
+        self.pull(given, before, SourceSettings(kind="table", location=str(folder)), name="files")
+
+    @rule(rows=ROWS, ids=IDS)
+    def pull_an_export(self, rows: list[Row], ids: list[str]) -> None:
+        """The export of a gateway, with values where it has them."""
+        given, before = self.identified(rows, ids), self.inventory()
+        lines = [
+            {"generation_id": row["request_id"], "created_at": row.get("timestamp"), "cost_total": row.get("cost_usd"),
+             "model_permaslug": row.get("model_id"), "generation_time_ms": row.get("response_time_ms"),
+             "tokens_prompt": row.get("prompt_tokens"), "tokens_completion": row.get("completion_tokens"),
+             "finish_reason_normalized": "error" if is_failed(row) else "stop", "api_key_name": row.get("team"),
+             "finish_reason_raw": row.get("error_type")}
+            for row in given
+        ]  # fmt: skip
+        folder = self.world.exports / "openrouter"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{next(self.world.numbers):06}.jsonl").write_bytes(jsonl_of(lines))
+        source = SourceSettings(kind="openrouter", location=str(folder), team_key="api_key_name")
+        self.pull(given, before, source, name="openrouter")
 
     def pull(self, given: list[Row], before: Inventory, source: SourceSettings, name: str = "table") -> None:
         engine, ingestion = self.world.engine, self.world.ctx.settings.ingestion
-        stats = pull(engine, name, open_source("table", source), source, self.now, ingestion=ingestion)
+        stats = pull(engine, name, open_source(str(source.kind), source), source, self.now, ingestion=ingestion)
         assert stats.read == stats.selections + stats.skipped.total() + stats.rejected.total() + stats.set_aside
         # The last word on an id is the source's.
         for row in given:
@@ -310,8 +336,7 @@ class Hostility(RuleBasedStateMachine):
         try:
             with writing(self.world.engine) as connection:
                 connection.execute(statement, {name: as_sql(it, self.world.is_sqlite) for name, it in given.items()})
-        except (DBAPIError, StatementError, UnicodeError, OverflowError) as error:
-            assert str(error)
+        except REFUSED:
             refused = 1
         after = self.inventory()
         assert after.selections - before.selections == 1 - refused
@@ -345,7 +370,7 @@ class Hostility(RuleBasedStateMachine):
                 execute(f"UPDATE selection {number}", values)
         else:
             changes = ", ".join(f"{name} = :{name}" for name in values)
-            with suppress(DBAPIError, StatementError, UnicodeError, OverflowError), writing(self.world.engine) as it:
+            with suppress(*REFUSED), writing(self.world.engine) as it:
                 found = {name: as_sql(value, self.world.is_sqlite) for name, value in values.items()}
                 it.execute(text(f"UPDATE selection SET {changes} WHERE id = {number}"), found)
         after = self.inventory()
@@ -660,7 +685,8 @@ def test_nothing_that_is_fed_stops_counting_and_everything_is_accounted_for(worl
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                deadline=None, max_examples=EXAMPLES, stateful_step_count=STEPS,
-                suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None, report_multiple_bugs=False,
+                deadline=None, max_examples=EXAMPLES, stateful_step_count=STEPS, print_blob=True,
+                # A failure is shown as it was found: to shrink it takes minutes.
+                suppress_health_check=list(HealthCheck), phases=[Phase.generate], report_multiple_bugs=False,
             ),
         )  # fmt: skip
