@@ -202,7 +202,7 @@ class Hostility(RuleBasedStateMachine):
         kinds = {"timestamp": "instant", "cost_usd": "number", "response_time_ms": "number"}
         if kind == "parquet" and data.draw(st.booleans(), label="texts only"):
             kinds = {}
-        content = {"csv": csv_of, "jsonl": jsonl_of, "parquet": lambda it: parquet_of(it, kinds)}[kind](given)
+        content = parquet_of(given, kinds) if kind == "parquet" else csv_of(given) if kind == "csv" else jsonl_of(given)
         path = self.world.folder / f"import {next(self.world.numbers)}.{kind}"
         path.write_bytes(content)
         if kind == "jsonl" and not {"timestamp"} <= given[0].keys():
@@ -249,7 +249,8 @@ class Hostility(RuleBasedStateMachine):
         given, before, log = self.identified(rows, ids), self.inventory(), self.world.log
         refused_before = log.counts.refused
         for row in given:
-            row["request_id"] = log.record_selection(**({"model_id": None} | row))
+            values: Any = {"model_id": None} | row
+            row["request_id"] = log.record_selection(**values)
         assert log.flush(20)
         told = sum(row["request_id"] is None for row in given)
         # Without an id here the log has refused it, and there is nothing to look for.
@@ -412,7 +413,7 @@ class Hostility(RuleBasedStateMachine):
     def retry_the_quarantine(self, acts_as: timedelta, data: st.DataObject) -> None:
         before = self.inventory()
         self.forgive_twice_sent()
-        number = data.draw(st.none() | st.sampled_from(self.aside() or [None]))
+        number = data.draw(st.sampled_from([None, *self.aside()]))
         result = retry_quarantined(self.world.engine, number, self.now + acts_as)
         after = self.inventory()
         assert after.selections - before.selections == result.restored
@@ -423,7 +424,7 @@ class Hostility(RuleBasedStateMachine):
     def drop_of_the_quarantine(self, data: st.DataObject) -> None:
         before = self.inventory()
         self.forgive_twice_sent()
-        number = data.draw(st.none() | st.sampled_from(self.aside() or [None]))
+        number = data.draw(st.sampled_from([None, *self.aside()]))
         dropped = drop_quarantined(self.world.engine, number, self.now)
         after = self.inventory()
         assert before.aside - after.aside == dropped
