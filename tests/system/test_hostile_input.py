@@ -274,8 +274,8 @@ class Hostility(RuleBasedStateMachine):
         refused = int(answer.json().get("partialSuccess", {}).get("rejectedSpans", 0))
         self.account("otel", sent, before, refused=refused)
 
-    @rule(rows=ROWS, ids=IDS)
-    def pull_a_table(self, rows: list[Row], ids: list[str]) -> None:
+    @rule(rows=ROWS, ids=IDS, has_other_encoding=st.booleans())
+    def pull_a_table(self, rows: list[Row], ids: list[str], has_other_encoding: bool) -> None:
         given, before = self.identified(rows, ids), self.inventory()
         insertion = f"INSERT INTO calls (request_id, {', '.join(SOURCE_COLUMNS)})"
         marks = ", ".join("?" * (1 + len(SOURCE_COLUMNS)))
@@ -283,6 +283,9 @@ class Hostility(RuleBasedStateMachine):
             for row in given:
                 values = tuple(as_sqlite(row.get(name)) for name in ("request_id", *SOURCE_COLUMNS))
                 connection.exec_driver_sql(f"{insertion} VALUES ({marks})", values)
+            if has_other_encoding:
+                # As a program in another encoding writes it.
+                connection.exec_driver_sql("UPDATE calls SET team = CAST(x'636166e9' AS TEXT) WHERE team = 'caf\u00e9'")
         location = f"sqlite:///{self.world.folder / 'theirs.db'}"
         self.pull(
             given, before, SourceSettings(kind="table", location=location, mapping=self.world.folder / "map.toml")

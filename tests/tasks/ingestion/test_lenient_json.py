@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,21 @@ def test_it_stays_in_a_pull_of_files(sqlite_engine: Engine, tmp_path: Path) -> N
     stats = bring(sqlite_engine, "table", tmp_path)
     assert (stats.added, stats.rejected.total(), stats.unknown.total()) == (7, 0, 7)
     assert stored(sqlite_engine).keys() == IDS
+
+
+def test_a_row_of_a_sqlite_table_with_bytes_that_are_no_text_stays(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """And so do the rows after it, which one such text kept from ever being pulled."""
+    with closing(sqlite3.connect(tmp_path / "theirs.db")) as theirs:
+        theirs.execute("CREATE TABLE calls (n INTEGER PRIMARY KEY, request_id, timestamp, model_id, team)")
+        for number, team in enumerate(("636166ff", "74"), 1):
+            value = f"CAST(x'{team}' AS TEXT)"
+            theirs.execute(f"INSERT INTO calls VALUES ({number}, 'r{number}', '2026-09-07T08:00:00Z', 'm', {value})")  # noqa: S608
+        theirs.commit()
+    mapping = tmp_path / "map.toml"
+    mapping.write_text('[source]\ntable = "calls"\ncursor = "n"\nid = "request_id"\n')
+    stats = bring(sqlite_engine, "table", f"sqlite:///{tmp_path / 'theirs.db'}", mapping=mapping)
+    assert (stats.added, dict(stats.unknown)) == (2, {"team contains control characters": 1})
+    assert {name: row.get("team") for name, row in stored(sqlite_engine).items()} == {"r1": None, "r2": "t"}
 
 
 def test_a_csv_line_with_a_byte_that_is_no_text_stays(sqlite_engine: Engine, tmp_path: Path) -> None:
