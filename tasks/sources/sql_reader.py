@@ -38,6 +38,7 @@ from sqlalchemy.sql.expression import FromClause, TextClause
 from models.database import SESSION, first_line, shown
 from models.errors import SourceUnavailable
 from tasks.ingestion.column_mapping import Unit
+from tasks.ingestion.lenient_json import decode_text
 from tasks.ingestion.source import bounded_position
 from tasks.ingestion.validation import PER_SECOND
 from tasks.run_logger import logger
@@ -238,7 +239,13 @@ def _sqlite(url: URL) -> Engine:
         # Connecting would make an empty one.
         raise SourceUnavailable(shown(url), "there is no such file", CONNECTION_CHECK)
     engine = create_engine(url, poolclass=NullPool)
-    event.listen(engine, "connect", lambda connection, _record: connection.execute("PRAGMA query_only = ON"))
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA query_only = ON")
+        # SQLite stores any bytes as text: those that are none cost their field, not the pull.
+        connection.text_factory = decode_text
+
     return engine
 
 

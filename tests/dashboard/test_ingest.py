@@ -138,6 +138,22 @@ def test_a_field_that_cannot_be_read_is_unknown_and_the_selection_stays(engine: 
     assert sum(it.rows for it in counted(engine, "unknownField")) == len(broken) + 1
 
 
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "9" * 400, '"\\ud83d"', '"a\tb"'])
+def test_a_value_that_is_no_json_costs_its_field_and_no_other_selection(
+    sqlite_engine: Engine, tmp_path: Path, value: str
+) -> None:
+    """Python writes NaN, JavaScript half of a character where it cuts a text."""
+    body = f'[{{"modelId": "a", "cost": {value}, "team": {value}, "error": true}}, {{"modelId": "b"}}]'
+    with serving(app_context(sqlite_engine, tmp_path)) as client:
+        headers = bearing(WRITER) | {"Content-Type": "application/json"}
+        answer = client.post("/selections", content=body, headers=headers)
+    assert answer.status_code == 200
+    assert [(row["model_id"], row["cost_usd"], row["error"]) for row in rows(sqlite_engine)] == [
+        ("a", None, True), ("b", None, False),
+    ]  # fmt: skip
+    assert "cost" in answer.json()["results"][0]["unknown"]
+
+
 def test_names_that_look_alike_are_one_name(engine: Engine, client: httpx.Client) -> None:
     """Accents in parts, white space, byte order marks, zero-width and bidirectional characters make no new model."""
     forms = ["café", "cafe\u0301", " café\n", "\ufeffcafé", "ca\u200bfé", "\u202ecafé\u202c", "\u2066café\u2069\xa0"]

@@ -38,6 +38,7 @@ from models.database import reading, writing
 from models.settings import parse_settings
 from models.tables import Overhead, Selection, table_of
 from routewatch.gate import OUTSIDE_YEARS
+from routewatch.quarantine import INTAKE_COUNT
 from tasks.sources.otel.conventions import ATTRIBUTES
 from tests.support.page_server import READER, WRITER, app_context, bearing, listening
 from tests.support.paths import ROOT
@@ -431,3 +432,23 @@ def test_every_attribute_that_is_read_is_documented_and_the_examples_are_sound()
     pipeline = collector["service"]["pipelines"]["traces/routewatch"]
     assert set(pipeline["processors"]) <= set(collector["processors"])
     assert set(pipeline["exporters"]) <= set(collector["exporters"])
+
+
+def test_failed_calls_among_rejected_spans_are_counted_as_such(sqlite_engine: Engine, sqlite_address: str) -> None:
+    """Else a report would show only the calls that succeeded."""
+    attributes = [
+        {"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}},
+        {"key": "gen_ai.request.model", "value": {"stringValue": "m"}},
+    ]
+    starts = ("0", "0", str(18 * 10**18), "0")
+    spans = [
+        {"traceId": f"{number:032x}", "spanId": f"{number:016x}", "startTimeUnixNano": start,
+         "status": {"code": 2 * (number != 4)}, "attributes": attributes}
+        for number, start in enumerate(starts, 1)
+    ]  # fmt: skip
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
+    answer = post(sqlite_address, body.encode(), JSON)
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == str(len(spans))
+    with reading(sqlite_engine) as connection:
+        counted = connection.execute(select(INTAKE_COUNT.c.rows, INTAKE_COUNT.c.errors)).all()
+    assert (sum(it.rows for it in counted), sum(it.errors for it in counted)) == (4, 3)

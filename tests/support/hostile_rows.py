@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 NAN, INFINITY = math.nan, math.inf
 
 NUMBERS: tuple[Any, ...] = (
-    None, 0, 1, -1, -0.0, 0.5, 12.5, 700.0, 1e12, 1.0000001e12, 1e300, -1e300, 5e-324, 2**31, 2**53 + 1, 2**63, -(2**63),
-    10**30, NAN, INFINITY, -INFINITY, "NULL", "nan", "", " ", "12", "1e999", "much", "1,5", "\0", True, [], {},
+    None, 0, 1, -1, -0.0, 0.5, 12.5, 700.0, 1e12, 1.0000001e12, 1e300, -1e300, 5e-324, 2**31, 2**53 + 1, 2**63,
+    -(2**63), 10**30, NAN, INFINITY, -INFINITY, "NULL", "nan", "", " ", "12", "1e999", "much", "1,5", "\0", True,
+    [], {},
 )  # fmt: skip
 
 NAMES: tuple[Any, ...] = (
     "m", " m ", "\ufeffm", "m\u200b", "m\u202e", "\u05d0\u2069\u202em", "\uff4d", "\u043c", "caf\u00e9", "cafe\u0301",
-    "a\0b", "a\nb", "a\x7fb", "\x85", "x" * 200, "x" * 201, "\U00020000" * 300, "NULL", "None", "", " ", "(other models)",
-    "=1+1", "\uff1d1+1", "\ud800", 7, 10**30, 0.5, NAN, True, None, [], {}, "'; DROP TABLE selection; --",
+    "a\0b", "a\nb", "a\x7fb", "\x85", "x" * 200, "x" * 201, "\U00020000" * 300, "NULL", "None", "", " ",
+    "(other models)", "=1+1", "\uff1d1+1", "\ud800", 7, 10**30, 0.5, NAN, True, None, [], {},
+    "'; DROP TABLE selection; --",
 )  # fmt: skip
 
 FLAGS: tuple[Any, ...] = (None, True, False, 0, 1, "true", "False", "no", "NULL", "", "maybe", 2, -1, 0.5, NAN, [])

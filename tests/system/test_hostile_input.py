@@ -1,5 +1,8 @@
-"""Whatever is fed to any entrance, whatever the clock says and whatever the router's config holds: counting and alerting
-go on, the rollups are the group-by of the table, and every row is accounted for."""
+"""Whatever is fed to any entrance, whatever the clock says and the router's config holds: counting and alerting go on,
+the rollups are the group-by of the table, and every row is accounted for."""
+
+# The statements are made of this module's own names.
+# ruff: noqa: S608
 
 from __future__ import annotations
 
@@ -99,6 +102,10 @@ BASES = [
 Row = dict[str, Any]
 
 
+REFUSED = (DBAPIError, StatementError, UnicodeError, OverflowError)
+"""How the database, its driver or SQLAlchemy refuses what somebody writes by SQL."""
+
+
 class World:
     """One database with everything that writes into it; it outlives the examples."""
 
@@ -195,7 +202,7 @@ class Hostility(RuleBasedStateMachine):
         kinds = {"timestamp": "instant", "cost_usd": "number", "response_time_ms": "number"}
         if kind == "parquet" and data.draw(st.booleans(), label="texts only"):
             kinds = {}
-        content = {"csv": csv_of, "jsonl": jsonl_of, "parquet": lambda it: parquet_of(it, kinds)}[kind](given)
+        content = parquet_of(given, kinds) if kind == "parquet" else csv_of(given) if kind == "csv" else jsonl_of(given)
         path = self.world.folder / f"import {next(self.world.numbers)}.{kind}"
         path.write_bytes(content)
         if kind == "jsonl" and not {"timestamp"} <= given[0].keys():
@@ -207,8 +214,7 @@ class Hostility(RuleBasedStateMachine):
                 self.world.engine, path, mapping=ColumnMapping(), zone="UTC", rejects_folder=self.world.folder,
                 ingestion=self.world.ctx.settings.ingestion,
             )  # fmt: skip
-        except UnreadableInput as error:
-            assert "no column is mapped" in str(error)
+        except UnreadableInput:
             assert self.inventory() == before
             return
         finally:
@@ -243,7 +249,8 @@ class Hostility(RuleBasedStateMachine):
         given, before, log = self.identified(rows, ids), self.inventory(), self.world.log
         refused_before = log.counts.refused
         for row in given:
-            row["request_id"] = log.record_selection(**({"model_id": None} | row))
+            values: Any = {"model_id": None} | row
+            row["request_id"] = log.record_selection(**values)
         assert log.flush(20)
         told = sum(row["request_id"] is None for row in given)
         # Without an id here the log has refused it, and there is nothing to look for.
@@ -267,8 +274,8 @@ class Hostility(RuleBasedStateMachine):
         refused = int(answer.json().get("partialSuccess", {}).get("rejectedSpans", 0))
         self.account("otel", sent, before, refused=refused)
 
-    @rule(rows=ROWS, ids=IDS)
-    def pull_a_table(self, rows: list[Row], ids: list[str]) -> None:
+    @rule(rows=ROWS, ids=IDS, has_other_encoding=st.booleans())
+    def pull_a_table(self, rows: list[Row], ids: list[str], has_other_encoding: bool) -> None:
         given, before = self.identified(rows, ids), self.inventory()
         insertion = f"INSERT INTO calls (request_id, {', '.join(SOURCE_COLUMNS)})"
         marks = ", ".join("?" * (1 + len(SOURCE_COLUMNS)))
@@ -276,6 +283,9 @@ class Hostility(RuleBasedStateMachine):
             for row in given:
                 values = tuple(as_sqlite(row.get(name)) for name in ("request_id", *SOURCE_COLUMNS))
                 connection.exec_driver_sql(f"{insertion} VALUES ({marks})", values)
+            if has_other_encoding:
+                # As a program in another encoding writes it.
+                connection.exec_driver_sql("UPDATE calls SET team = CAST(x'636166e9' AS TEXT) WHERE team = 'caf\u00e9'")
         location = f"sqlite:///{self.world.folder / 'theirs.db'}"
         self.pull(
             given, before, SourceSettings(kind="table", location=location, mapping=self.world.folder / "map.toml")
@@ -286,13 +296,33 @@ class Hostility(RuleBasedStateMachine):
         given, before = self.identified(rows, ids), self.inventory()
         if kind == "jsonl":
             given[0] = {"timestamp": None, "model_id": None, "request_id": None} | given[0]
-        path = self.world.exports / f"{next(self.world.numbers):06}.{kind}"
+        folder = self.world.exports / "files"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{next(self.world.numbers):06}.{kind}"
         path.write_bytes((csv_of if kind == "csv" else jsonl_of)(given))
-        self.pull(given, before, SourceSettings(kind="table", location=str(self.world.exports)), name="files")
+        self.pull(given, before, SourceSettings(kind="table", location=str(folder)), name="files")
+
+    @rule(rows=ROWS, ids=IDS)
+    def pull_an_export(self, rows: list[Row], ids: list[str]) -> None:
+        """The export of a gateway, with values where it has them."""
+        given, before = self.identified(rows, ids), self.inventory()
+        lines = [
+            {"generation_id": row["request_id"], "created_at": row.get("timestamp"), "cost_total": row.get("cost_usd"),
+             "model_permaslug": row.get("model_id"), "generation_time_ms": row.get("response_time_ms"),
+             "tokens_prompt": row.get("prompt_tokens"), "tokens_completion": row.get("completion_tokens"),
+             "finish_reason_normalized": "error" if is_failed(row) else "stop", "api_key_name": row.get("team"),
+             "finish_reason_raw": row.get("error_type")}
+            for row in given
+        ]  # fmt: skip
+        folder = self.world.exports / "openrouter"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{next(self.world.numbers):06}.jsonl").write_bytes(jsonl_of(lines))
+        source = SourceSettings(kind="openrouter", location=str(folder), team_key="api_key_name")
+        self.pull(given, before, source, name="openrouter")
 
     def pull(self, given: list[Row], before: Inventory, source: SourceSettings, name: str = "table") -> None:
         engine, ingestion = self.world.engine, self.world.ctx.settings.ingestion
-        stats = pull(engine, name, open_source("table", source), source, self.now, ingestion=ingestion)
+        stats = pull(engine, name, open_source(str(source.kind), source), source, self.now, ingestion=ingestion)
         assert stats.read == stats.selections + stats.skipped.total() + stats.rejected.total() + stats.set_aside
         # The last word on an id is the source's.
         for row in given:
@@ -310,8 +340,7 @@ class Hostility(RuleBasedStateMachine):
         try:
             with writing(self.world.engine) as connection:
                 connection.execute(statement, {name: as_sql(it, self.world.is_sqlite) for name, it in given.items()})
-        except (DBAPIError, StatementError, UnicodeError, OverflowError) as error:
-            assert str(error)
+        except REFUSED:
             refused = 1
         after = self.inventory()
         assert after.selections - before.selections == 1 - refused
@@ -345,7 +374,7 @@ class Hostility(RuleBasedStateMachine):
                 execute(f"UPDATE selection {number}", values)
         else:
             changes = ", ".join(f"{name} = :{name}" for name in values)
-            with suppress(DBAPIError, StatementError, UnicodeError, OverflowError), writing(self.world.engine) as it:
+            with suppress(*REFUSED), writing(self.world.engine) as it:
                 found = {name: as_sql(value, self.world.is_sqlite) for name, value in values.items()}
                 it.execute(text(f"UPDATE selection SET {changes} WHERE id = {number}"), found)
         after = self.inventory()
@@ -387,7 +416,7 @@ class Hostility(RuleBasedStateMachine):
     def retry_the_quarantine(self, acts_as: timedelta, data: st.DataObject) -> None:
         before = self.inventory()
         self.forgive_twice_sent()
-        number = data.draw(st.none() | st.sampled_from(self.aside() or [None]))
+        number = data.draw(st.sampled_from([None, *self.aside()]))
         result = retry_quarantined(self.world.engine, number, self.now + acts_as)
         after = self.inventory()
         assert after.selections - before.selections == result.restored
@@ -398,7 +427,7 @@ class Hostility(RuleBasedStateMachine):
     def drop_of_the_quarantine(self, data: st.DataObject) -> None:
         before = self.inventory()
         self.forgive_twice_sent()
-        number = data.draw(st.none() | st.sampled_from(self.aside() or [None]))
+        number = data.draw(st.sampled_from([None, *self.aside()]))
         dropped = drop_quarantined(self.world.engine, number, self.now)
         after = self.inventory()
         assert before.aside - after.aside == dropped
@@ -660,7 +689,8 @@ def test_nothing_that_is_fed_stops_counting_and_everything_is_accounted_for(worl
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                deadline=None, max_examples=EXAMPLES, stateful_step_count=STEPS,
-                suppress_health_check=list(HealthCheck), phases=[Phase.generate], database=None, report_multiple_bugs=False,
+                deadline=None, max_examples=EXAMPLES, stateful_step_count=STEPS, print_blob=True,
+                # A failure is shown as it was found: to shrink it takes minutes.
+                suppress_health_check=list(HealthCheck), phases=[Phase.generate], report_multiple_bugs=False,
             ),
         )  # fmt: skip

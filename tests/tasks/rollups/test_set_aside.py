@@ -123,6 +123,39 @@ def test_postgresql_goes_on_after_a_row_of_before_its_conditions(
     assert_rollups_are_of(postgres_engine, raw_of(postgres_engine))
 
 
+@pytest.mark.parametrize("instant", ["soon", "1970-01-01 00:00:00.000000", "2026-09-07T08:00:00Z", b"\xff", 7])
+def test_a_counted_row_that_is_changed_to_no_instant_is_set_aside(sqlite_engine: Engine, instant: Any) -> None:
+    """The change log then has what is no instant, too: no update may stumble over it, now or later."""
+    insert_selections(sqlite_engine, traffic(20))
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=NOW)
+    connection = sqlite_engine.raw_connection()
+    with closing(connection):
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute("UPDATE selection SET timestamp = ? WHERE id IN (3, 7)", (instant,))
+        connection.commit()
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=NOW)
+    assert len(aside(sqlite_engine)) == 2
+    assert raw_of(sqlite_engine).height == 18
+    assert_rollups_are_of(sqlite_engine, raw_of(sqlite_engine))
+    with reading(sqlite_engine) as found:
+        assert found.execute(text("SELECT count(*) FROM selection_change")).scalar() == 0
+
+
+def test_the_same_on_postgresql(postgres_engine: Engine) -> None:
+    insert_selections(postgres_engine, traffic(20))
+    update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)
+    unchecked(postgres_engine)
+    with writing(postgres_engine) as connection:
+        connection.exec_driver_sql("UPDATE selection SET timestamp = '1970-01-01' WHERE id IN (3, 7)")
+    update_rollups(postgres_engine, UTC_SETTINGS, now=NOW)
+    assert len(aside(postgres_engine)) == 2
+    assert_rollups_are_of(postgres_engine, raw_of(postgres_engine))
+    with reading(postgres_engine) as found:
+        assert found.execute(text("SELECT count(*) FROM selection_change")).scalar() == 0
+
+
 def test_rows_ahead_of_the_clock_are_set_aside_and_neither_counted_nor_lost(engine: Engine) -> None:
     now = datetime.now(UTC)
     rows = [{"timestamp": now + timedelta(minutes=minutes), "error": True} for minutes in (59, 61, 60 * 24 * 365)]

@@ -251,8 +251,7 @@ def test_lines_that_are_no_rows_are_counted_by_reason(tmp_path: Path, monkeypatc
     (tmp_path / "a.jsonl").write_bytes(content)
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(content))
     reader = Reader(tmp_path)
-    # A byte that is no text costs its field: a text with a NUL is unknown everywhere.
-    assert reader.numbers() == [1, "\0ff", 2, 1, "\0ff", 2]
+    assert reader.numbers() == [1, "\0ff", 2] * 2, "a byte that is no text costs its field, which the gate refuses"
     assert reader.rejected == {
         "is not valid JSON": 2, "is not a JSON object": 2, "the line is longer than 30 bytes": 2,
     }  # fmt: skip

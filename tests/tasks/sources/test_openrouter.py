@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
+from models.database import reading
 from models.errors import UnreadableInput
+from routewatch.quarantine import INTAKE_COUNT
 from tests.support.pulls import MINUTE, START, bring, stored, write_csv, write_jsonl
 
 COLUMNS = (
@@ -126,3 +128,19 @@ def test_since_asks_for_the_files_again_from_a_time_on(sqlite_engine: Engine, tm
     write_csv(tmp_path / "a.csv", generation("old"), generation("new", created_at="2026-09-07 08:05:00"))
     stats = bring(sqlite_engine, "openrouter", tmp_path, since=START + MINUTE)
     assert (list(stored(sqlite_engine)), stats.skipped.total()) == (["new"], 1)
+
+
+def test_failed_calls_among_rejected_rows_are_counted_as_such(sqlite_engine: Engine, tmp_path: Path) -> None:
+    failed = {"finish_reason_normalized": "error"}
+    write_csv(
+        tmp_path / "a.csv",
+        generation("no time", created_at="", **failed),
+        generation("odd time", created_at="soon", **failed),
+        generation("", **failed),
+        generation("", created_at="2099-01-01 00:00:00"),
+        generation("no time and well", created_at=""),
+    )
+    assert bring(sqlite_engine, "openrouter", tmp_path).rejected.total() == 5
+    with reading(sqlite_engine) as connection:
+        counted = connection.execute(select(INTAKE_COUNT.c.rows, INTAKE_COUNT.c.errors)).all()
+    assert (sum(it.rows for it in counted), sum(it.errors for it in counted)) == (5, 3)
