@@ -92,7 +92,7 @@ def watch_intake(ctx: AppContext, now: datetime) -> AlertMessage | None:
     of = intake.not_counted + counted
     rule = AlertRule.ROWS_NOT_COUNTED
     found = Evaluation(rule, "", observation, share, SHARE_NOT_COUNTED, of, detail=detail)
-    return _told(ctx, found, now)
+    return _notify(ctx, found, now)
 
 
 class CountingWatch:
@@ -132,7 +132,7 @@ class CountingWatch:
             detail += f" ({cause})" if cause else ""
         observation = Observation(now, "critical" if is_stalled else None, is_recovered=not is_stalled)
         found = Evaluation(AlertRule.COUNTING_STALLED, "", observation, detail=detail)
-        return _told(self._ctx, found, now)
+        return _notify(self._ctx, found, now)
 
     def _read(self, now: datetime) -> Backlog:
         try:
@@ -155,7 +155,7 @@ def _is_open(ctx: AppContext, rule: AlertRule) -> bool:
         return connection.execute(select(ALERT.c.id).where(is_open).limit(1)).first() is not None
 
 
-def _told(ctx: AppContext, found: Evaluation, now: datetime) -> AlertMessage | None:
+def _notify(ctx: AppContext, found: Evaluation, now: datetime) -> AlertMessage | None:
     """Update the alert of an evaluation, and queue its message if there is news of it."""
     with writing(ctx.engine) as connection:
         lock_alert_checkpoint(connection)

@@ -161,12 +161,12 @@ def _write_counts(connection: Connection, stats: _ImportStats) -> None:
     is_file = INTAKE_COUNT.c.entrance.startswith(IMPORTED_FILE, autoescape=True)
     if not stats.counts and connection.execute(select(INTAKE_COUNT.c.hour).where(is_file).limit(1)).first() is None:
         return
-    entrance = f"{IMPORTED_FILE}{_fingerprint(stats.path)[:_HASH_LETTERS]}"
+    entrance = f"{IMPORTED_FILE}{_fingerprint(stats.path)[:_HASH_CHARACTERS]}"
     connection.execute(delete(INTAKE_COUNT).where(INTAKE_COUNT.c.entrance == entrance))
     stats.counts.write(connection, entrance)
 
 
-_HASH_LETTERS = 20
+_HASH_CHARACTERS = 20
 
 _UNREADABLE = "the line cannot be read"
 
