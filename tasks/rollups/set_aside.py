@@ -15,11 +15,23 @@ from models.database import reading, writing
 from models.errors import RoutewatchError
 from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from models.settings import Ingestion
-from routewatch.quarantine import AHEAD_OF_CLOCK, Entrance, instant_of, set_aside
+from routewatch.quarantine import (
+    AHEAD_OF_CLOCK,
+    QUARANTINE,
+    Entrance,
+    IntakeCounts,
+    IntakeOutcome,
+    counted_at,
+    instant_of,
+    is_error,
+    set_aside,
+)
 from routewatch.selection import SELECTION, conditions
 
 IDS_AT_ONCE = 500
 """SQLite limits the number of parameters."""
+
+AGAIN = "its request id is set aside already"
 
 Result = TypeVar("Result")
 
@@ -109,9 +121,15 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
     for start in range(0, len(ids), IDS_AT_ONCE):
         part = ids[start : start + IDS_AT_ONCE]
         rows = _contents(connection, part)
+        again = _known_ids(connection, [row for _, row in rows])
+        counts = IntakeCounts(Entrance.TABLE)
+        for _, row in rows:
+            if row.get("request_id") in again:
+                counts.add(IntakeOutcome.DROPPED, AGAIN, counted_at(row, now), errors=is_error(row))
+        counts.write(connection)
         set_aside(
             connection,
-            [(row, faults[number]) for number, row in rows],
+            [(row, faults[number]) for number, row in rows if row.get("request_id") not in again],
             Entrance.TABLE,
             now,
             most_rows=ingestion.maximum_quarantined_rows,
@@ -121,6 +139,12 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
         if counted:
             connection.execute(insert(SELECTION_CHANGE), [{"at": at} for at in sorted(counted)])
     return len(ids)
+
+
+def _known_ids(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[object]:
+    """The request ids of these rows that are in the quarantine already; none of a row without an id."""
+    ids = [it["request_id"] for it in rows if isinstance(it.get("request_id"), str)]
+    return set(connection.scalars(select(QUARANTINE.c.request_id).where(QUARANTINE.c.request_id.in_(ids))))
 
 
 def _contents(connection: Connection, ids: Sequence[int]) -> list[tuple[int, dict[str, Any]]]:

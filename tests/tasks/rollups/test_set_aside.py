@@ -8,12 +8,13 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Engine, insert, select, text
 
 from models.database import reading, writing
 from models.period import EARLIEST, LATEST
 from models.settings import Ingestion
 from routewatch.quarantine import INTAKE_COUNT, QUARANTINE
+from routewatch.selection import SELECTION
 from tasks.rollups import selection_reader
 from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.reconcile import reconcile
@@ -169,6 +170,20 @@ def test_rows_ahead_of_the_clock_are_set_aside_and_neither_counted_nor_lost(engi
         (count,) = connection.execute(select(INTAKE_COUNT)).all()
     assert (count.entrance, count.outcome, count.rows, count.errors) == ("table", "setAside", 2, 2)
     assert rebuild(engine, UTC_SETTINGS, period=None, now=now).rows == 2
+
+
+def test_a_row_whose_id_is_set_aside_already_is_counted_as_dropped_with_its_error(engine: Engine) -> None:
+    """Somebody sends it again, after it was set aside: it is there once, and the other is counted."""
+    ahead = datetime.now(UTC) + timedelta(days=2)
+    for _ in range(2):
+        with writing(engine) as connection:
+            row = {"timestamp": ahead, "request_id": "r1", "model_id": "m", "error": True}
+            connection.execute(insert(SELECTION).values(row))
+        update_rollups(engine, UTC_SETTINGS, now=NOW)
+    assert [it.request_id for it in aside(engine)] == ["r1"]
+    with reading(engine) as connection:
+        rows = connection.execute(select(INTAKE_COUNT.c.outcome, INTAKE_COUNT.c.rows, INTAKE_COUNT.c.errors)).all()
+    assert sorted(map(tuple, rows)) == [("dropped", 1, 1), ("setAside", 1, 1)]
 
 
 def test_the_quarantine_keeps_the_newest_and_counts_what_it_drops(engine: Engine) -> None:
