@@ -15,6 +15,7 @@ from models.file_modes import open_file_once
 from routewatch.database import (
     BUSY_TIMEOUT_MS,
     CONNECT_TIMEOUT_S,
+    NO_URL,
     SESSION,
     check_session,
     connect,
@@ -31,6 +32,7 @@ __all__ = [
     "BUSY_TIMEOUT_MS",
     "CONNECT_TIMEOUT_S",
     "MIGRATIONS",
+    "NO_URL",
     "SESSION",
     "check_revision",
     "check_session",

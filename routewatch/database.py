@@ -24,10 +24,13 @@ POOL_TIMEOUT_S = 10
 """How long to wait for one of an engine's connections if all are in use."""
 
 __all__ = [
-    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "POOL_TIMEOUT_S", "SESSION", "check_session",
+    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "NO_URL", "POOL_TIMEOUT_S", "SESSION", "check_session",
     "checked_address", "connect", "database_address_of", "default_address", "first_line", "insert_into",
     "libpq_address", "reaching", "session_statement", "shown", "writing",
 ]  # fmt: skip
+
+NO_URL = (ArgumentError, ValueError)
+"""What SQLAlchemy raises for an address that is none; a ValueError, as of a port that is no number, shows a part."""
 
 DEFAULT_HOME = Path("var")
 
@@ -55,7 +58,7 @@ def checked_address(address: str) -> str:
     """Return the address if it parses as a URL. Raises SettingsError without showing it: it may hold a password."""
     try:
         make_url(address)
-    except ArgumentError:
+    except NO_URL:
         problem = "is not a database URL such as sqlite:///var/routewatch.db or postgresql://user:password@host/name"
         raise SettingsError("the environment", [Fault("ROUTEWATCH_DATABASE_URL", problem)]) from None
     return address
@@ -65,7 +68,7 @@ def connect(address: str) -> Engine:
     """An engine, not yet connected. Raises DatabaseUnavailable for an unsupported kind of database."""
     try:
         url = make_url(address)
-    except ArgumentError:
+    except NO_URL:
         # The address is not shown: it may hold a password.
         raise DatabaseUnavailable("that was given", "it is not a database URL") from None
     if url.drivername in ("postgresql", "postgres"):

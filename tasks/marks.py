@@ -25,7 +25,7 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, Text
 
 from models.clock import TOLERANCE
 from models.database import reading, writing
@@ -104,6 +104,14 @@ class Mark:
         return ahead if self.among is None else ahead & self.among
 
 
+def _is_unreadable(column: Any) -> ColumnElement[bool]:
+    """Whether SQLite holds something in the column that is no instant in the form that is written."""
+    stored = type_coerce(column, Text)
+    form = "[0-9]" * 4 + "-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
+    is_instant = stored.op("GLOB", is_comparison=True)(form) & func.strftime("%s", stored).is_not(None)
+    return stored.is_not(None) & ~is_instant
+
+
 def _as_instant(stored: Any) -> datetime | None:
     """The instant that a column holds; None where it holds an id, or a text that a router wrote and that is none."""
     try:
@@ -164,6 +172,11 @@ MARKS: tuple[Mark, ...] = (
     Mark(DELIVERY_ATTEMPT.c.at, _now),
 )
 
+_OF_THE_CHECKPOINT = ("last_selection_at", "minutes_from", "raw_from")
+"""Columns of the checkpoint that tasks.rollups.checkpoint_bounds sets back."""
+
+_FAR_AHEAD = datetime(9999, 1, 1, tzinfo=UTC)
+
 NO_MARKS: dict[str, str] = {
     "selection.timestamp": "what a router says; bounded where rows come in",
     "overhead.timestamp": "what a source says",
@@ -181,6 +194,26 @@ NO_MARKS: dict[str, str] = {
     "report.period_end": "what a report is about; one that was made before its period was over does not stand for it",
 }
 """Columns with instants that are no marks, or that have a bound of their own elsewhere, with the reason."""
+
+
+def replace_unreadable(engine: Engine, now: datetime, cool_down: timedelta) -> tuple[str, ...]:
+    """Replace each time that cannot be read by what one ahead of the clock becomes; return the columns that had some.
+
+    SQLite takes any text as a time, and a query that reads one that is none ends: whoever waits for it stands still.
+    Those of the checkpoint are moved far ahead, from where tasks.rollups.checkpoint_bounds sets them back.
+    """
+    if engine.dialect.name != "sqlite":
+        return ()
+    clock = Clock(now, now - cool_down)
+    resets: list[tuple[Any, Any]] = [(mark.column, mark.reset(clock)) for mark in MARKS]
+    resets += [(ROLLUP_CHECKPOINT.c[name], _FAR_AHEAD) for name in _OF_THE_CHECKPOINT]
+    with reading(engine) as connection:
+        found = [it for it in resets if connection.execute(select(1).where(_is_unreadable(it[0])).limit(1)).first()]
+    if found:
+        with writing(engine) as connection:
+            for column, value in found:
+                connection.execute(update(column.table).where(_is_unreadable(column)).values({column.name: value}))
+    return tuple(f"{column.table.name}.{column.name}" for column, _ in found)
 
 
 def find_marks_ahead(connection: Connection, now: datetime) -> tuple[MarkAhead, ...]:

@@ -20,7 +20,7 @@ from tasks.alerts.limits import Evaluation
 from tasks.alerts.notify import AT_ONCE, enqueue_notification, update_alerts
 from tasks.alerts.registry import record_event
 from tasks.ingestion.intake import read_intake
-from tasks.marks import MarkAhead, find_marks_ahead, reset_marks
+from tasks.marks import MarkAhead, find_marks_ahead, replace_unreadable, reset_marks
 from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead, reset_checkpoint
 from tasks.rollups.progress import Backlog, read_backlog, stalled_after
 from tasks.run_logger import logger
@@ -42,6 +42,9 @@ LEAST_NOT_COUNTED = 5
 
 def reset_times_ahead(ctx: AppContext, now: datetime) -> tuple[MarkAhead, ...]:
     """Set every stored time that lies ahead of the true clock `now` back to its bound, and alert; return them."""
+    cool_down = timedelta(minutes=ctx.settings.monitoring.alerting.cool_down_minutes)
+    if unreadable := replace_unreadable(ctx.engine, now, cool_down):
+        logger().warning("times that cannot be read are set like those ahead of the clock: %s", ", ".join(unreadable))
     with reading(ctx.engine) as connection:
         found = (*find_marks_ahead(connection, now), *find_checkpoint_ahead(connection, now))
     if not found:
@@ -58,7 +61,7 @@ def reset_times_ahead(ctx: AppContext, now: datetime) -> tuple[MarkAhead, ...]:
         )
         if connection.execute(select(ALERT.c.id).where(recorded).limit(1)).first() is None:
             record_event(connection, AlertRule.TIMES_AHEAD, "", detail, sample=None, started_at=now, at=now)
-    reset_marks(ctx.engine, now, timedelta(minutes=ctx.settings.monitoring.alerting.cool_down_minutes))
+    reset_marks(ctx.engine, now, cool_down)
     reset_checkpoint(ctx.engine, now)
     return found
 

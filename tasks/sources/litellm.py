@@ -15,9 +15,8 @@ from typing import Any
 
 import polars as pl
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from models.database import first_line, libpq_address, shown
+from models.database import NO_URL, first_line, libpq_address, shown
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceKind, SourceSettings
 from tasks.ingestion.source import Batch, bounded_position
@@ -145,7 +144,7 @@ _FROM_METADATA = {
 def _checked(location: str) -> URL:
     try:
         url = make_url(location)
-    except ArgumentError:
+    except NO_URL:
         # Not shown: it may hold a password.
         raise UsageError(
             "the location of LiteLLM is not an address such as postgresql://reader:…@host/litellm"

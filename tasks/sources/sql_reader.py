@@ -31,11 +31,11 @@ from sqlalchemy import (
     text,
 )  # fmt: skip
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.sql import quoted_name
 from sqlalchemy.sql.expression import FromClause, TextClause
 
-from models.database import SESSION, first_line, shown
+from models.database import NO_URL, SESSION, first_line, shown
 from models.errors import SourceUnavailable
 from tasks.ingestion.column_mapping import Unit
 from tasks.ingestion.lenient_json import decode_text
@@ -202,7 +202,7 @@ class SqlRows:
 def _url(address: str) -> URL:
     try:
         url = make_url(address)
-    except ArgumentError:
+    except NO_URL:
         # The address is not shown: it may hold a password.
         raise SourceUnavailable("the address that was given", "it is not a database URL", CONNECTION_CHECK) from None
     if url.drivername in ("postgresql", "postgres"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,15 @@ from sqlalchemy import Engine, inspect
 
 from models.context import AppContext
 from models.database import connect, reading
-from models.errors import DatabaseUnavailable, SettingsError
+from models.errors import DatabaseUnavailable, SettingsError, SourceUnavailable, UsageError
 from models.recipient import parse_recipient
 from models.settings import parse_settings
+from models.settings.sources import SourceSettings
 from models.tables import Delivery, table_of
+from routewatch.database import checked_address
 from tasks.delivery.worker import deliver_due
+from tasks.sources.litellm import LiteLLM
+from tasks.sources.sql_reader import with_table
 from tests.support.contexts import NOW, SECRET, context_of, enqueue_to_ops
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY, insert_selections, selections
@@ -127,6 +132,25 @@ def test_a_wrong_database_address_is_reported_without_its_password() -> None:
     ):
         pass
     assert planted_in(str(caught.value)) == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://ops:planted-database-password/x",
+        "postgresql://ops@db:planted-database-password/x",
+        "postgresql://ops:planted-database-password@[::1/x",
+        "planted-database-password",
+    ],
+)
+def test_what_is_no_database_address_is_refused_without_showing_it(address: str) -> None:
+    """A password comes to stand in the place of the port where the host is forgotten."""
+    refused = (DatabaseUnavailable, SettingsError, SourceUnavailable, UsageError)
+    settings = SourceSettings(location=address)
+    for use in (connect, checked_address, partial(LiteLLM, settings=settings), with_table):
+        with pytest.raises(refused) as caught:
+            use(address)
+        assert planted_in(f"{caught.value!r} {caught.value} {caught.value.__cause__}") == []
 
 
 @pytest.mark.parametrize(

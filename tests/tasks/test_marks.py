@@ -435,3 +435,24 @@ def test_a_day_that_only_a_premature_report_tells_of_is_missing(engine: Engine, 
             rest = {"parameters_hash": "a", "parameters": {}, "document": {}, "created_at": made_at}
             connection.execute(insert(REPORT).values(row | rest))
     assert missed(engine, "daily", ctx.settings, due + 2 * HOUR) == [due - DAY]
+
+
+@pytest.mark.parametrize("odd", ["garbage", "0", "2026-09-07", "2026-13-40 99:99:99.000000"])
+def test_a_time_that_cannot_be_read_is_set_back_like_one_ahead(sqlite_engine: Engine, tmp_path: Path, odd: str) -> None:
+    """SQLite takes any text as a time. Afterwards every time can be read, and counting goes on."""
+    now = true_now()
+    calls(sqlite_engine, [now - HOUR])
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=now)
+    of_checkpoint = {f"rollup_checkpoint.{it}" for it in ("last_selection_at", "raw_from", "minutes_from")}
+    with writing(sqlite_engine) as connection:
+        write_everywhere(connection, now - HOUR)
+        for name in {mark.name for mark in MARKS} | of_checkpoint:
+            table, column = name.split(".")
+            connection.execute(text(f"UPDATE {table} SET {column} = :odd"), {"odd": odd})  # noqa: S608 - from MARKS
+    reset_times_ahead(context(sqlite_engine, tmp_path), now)
+    with reading(sqlite_engine) as connection:
+        ahead = {name for name, times in times_of(connection).items() if any(at > now + HOUR for at in times)}
+    assert ahead == set()
+    calls(sqlite_engine, [now])
+    assert update_rollups(sqlite_engine, UTC_SETTINGS, now=now).rows == 1
+    assert counted(sqlite_engine) == 2
