@@ -135,6 +135,10 @@ def _unknown(rows: pl.DataFrame, read: Map[str, _Read], is_counted: pl.Series) -
     return pl.concat([pl.DataFrame(schema=schema), *parts])
 
 
+_NOTHING = "\0"
+"""A text that is no value of any field."""
+
+
 def _type_of(name: str) -> pl.DataType:
     if name == "timestamp":
         return INSTANT
@@ -156,7 +160,7 @@ def _read(raw: pl.DataFrame, name: str, source: ColumnSource, zone: str) -> _Rea
     elif name in TEXTS:
         read = _texts(column, name)
     elif source.minus is not None:
-        read = _durations(column, raw[source.minus], source.unit, zone)
+        read = _durations(column, _plain(raw[source.minus]), source.unit, zone)
     else:
         read = _numbers(column, name, source)
     if name == "request_id":
@@ -169,10 +173,23 @@ def _column(raw: pl.DataFrame, source: ColumnSource) -> pl.Series:
     """The raw values; empty text is unknown."""
     if source.column is None:
         return pl.Series([source.value] * raw.height)
-    column = raw[source.column] if source.column in raw.columns else pl.Series([None] * raw.height, dtype=pl.String)
+    if source.column not in raw.columns:
+        return pl.Series([None] * raw.height, dtype=pl.String)
+    column = _plain(raw[source.column])
     if column.dtype == pl.String:
         stripped = column.str.strip_chars()
         return stripped.set(stripped == "", None)
+    return column
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Values of a kind that no field has, as lists and durations, as a text that none can read; bytes as their text."""
+    kind = column.dtype
+    if kind == pl.Binary:
+        texts = (None if it is None else it.decode("utf-8", "replace").replace("\ufffd", _NOTHING) for it in column)
+        return pl.Series(column.name, list(texts), dtype=pl.String)
+    if kind.is_nested() or kind in (pl.Object, pl.Duration, pl.Time):
+        return pl.select(pl.when(column.is_not_null()).then(pl.lit(_NOTHING)).alias(column.name)).to_series()
     return column
 
 
@@ -224,7 +241,11 @@ def _derived_flags(column: pl.Series, source: ColumnSource) -> _Read:
 
 
 def _numbers(column: pl.Series, name: str, source: ColumnSource) -> _Read:
-    numbers = column.cast(pl.Float64, strict=False)
+    # A flag or a time is no number, though each can be cast to one.
+    is_readable = column.dtype.is_numeric() or column.dtype in (pl.String, pl.Null)
+    numbers = (
+        column.cast(pl.Float64, strict=False) if is_readable else pl.Series([None] * len(column), dtype=pl.Float64)
+    )
     low, high = source.minimum, source.maximum
     if low is not None and high is not None:
         scaled = (numbers - low) / (high - low)
@@ -272,12 +293,13 @@ def _durations(end: pl.Series, start: pl.Series, unit: Unit | None, zone: str) -
 
 def _times(column: pl.Series, unit: Unit | None, zone: str) -> pl.Series:
     """UTC instants in microseconds; NULL for values that are not times or out of range."""
+    if column.dtype == pl.Date:
+        column = column.cast(pl.Datetime("us"))
     if isinstance(column.dtype, pl.Datetime):
-        local = (
-            column
-            if column.dtype.time_zone
-            else column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        )
+        if column.dtype.time_zone:
+            # It counts from the epoch whatever zone it names, which this machine may not know.
+            return column.to_physical().cast(pl.Datetime(column.dtype.time_unit, "UTC")).dt.cast_time_unit("us")
+        local = column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
         return local.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     if column.dtype == pl.String and unit is None:
         numeric = column.str.contains(_EPOCH)

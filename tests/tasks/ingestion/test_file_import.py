@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -163,6 +163,57 @@ def test_a_request_that_stands_twice_in_a_file_counts_once(engine: Engine, tmp_p
     path = write(tmp_path / "log.csv", "timestamp,model_id,request_id\n" + "2026-09-07T08:00:00Z,m,same\n" * 2)
     result = bring(engine, path)
     assert (result.read, result.added, result.already_there) == (2, 1, 1)
+
+
+# --- columns of other types -------------------------------------------------------------------------------------------
+
+
+AT = datetime(2026, 9, 7, 8, tzinfo=UTC)
+ODD_COLUMNS = {
+    "list": pl.Series([[1, 2]]),
+    "struct": pl.Series([{"a": 1}]),
+    "duration": pl.Series([timedelta(seconds=3)]),
+    "time": pl.Series([time(3, 4)]),
+    "bytes": pl.Series([b"\xff\xfe"]),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_COLUMNS)
+@pytest.mark.parametrize("name", ["response_time_ms", "cost_usd", "cache_hit", "error", "model_id", "team", "accuracy"])
+def test_a_column_of_a_type_that_no_field_has_costs_the_field(
+    sqlite_engine: Engine, tmp_path: Path, kind: str, name: str
+) -> None:
+    frame = pl.DataFrame({"timestamp": [AT], "model_id": ["m"]}).with_columns(ODD_COLUMNS[kind].alias(name))
+    frame.write_parquet(tmp_path / "log.parquet")
+    assert bring(sqlite_engine, tmp_path / "log.parquet").added == 1
+    (row,) = rows(sqlite_engine)
+    assert row[name] == {"model_id": "unknown", "error": False}.get(name)
+
+
+@pytest.mark.parametrize("name", ["response_time_ms", "cost_usd", "accuracy", "prompt_tokens"])
+@pytest.mark.parametrize("value", [True, AT, AT.date()], ids=str)
+def test_a_flag_and_a_time_are_no_numbers(sqlite_engine: Engine, tmp_path: Path, name: str, value: object) -> None:
+    """Though each can be cast to one."""
+    frame = pl.DataFrame({"timestamp": [AT], "model_id": ["m"], name: [value]})
+    frame.write_parquet(tmp_path / "log.parquet")
+    assert bring(sqlite_engine, tmp_path / "log.parquet").added == 1
+    (row,) = rows(sqlite_engine)
+    assert row[name] is None
+
+
+@pytest.mark.parametrize("kind", ODD_COLUMNS)
+def test_a_row_without_a_readable_time_is_rejected_whatever_the_columns_type(
+    sqlite_engine: Engine, tmp_path: Path, kind: str
+) -> None:
+    pl.DataFrame({"timestamp": ODD_COLUMNS[kind], "model_id": ["m"]}).write_parquet(tmp_path / "log.parquet")
+    assert bring(sqlite_engine, tmp_path / "log.parquet").rejected == 1
+
+
+def test_a_date_is_the_first_instant_of_its_day(sqlite_engine: Engine, tmp_path: Path) -> None:
+    pl.DataFrame({"timestamp": [AT.date()], "model_id": ["m"]}).write_parquet(tmp_path / "log.parquet")
+    assert bring(sqlite_engine, tmp_path / "log.parquet").added == 1
+    (row,) = rows(sqlite_engine)
+    assert row["timestamp"] == datetime(2026, 9, 7, tzinfo=UTC)
 
 
 # --- bad rows ---------------------------------------------------------------------------------------------------------
