@@ -104,14 +104,6 @@ class Mark:
         return ahead if self.among is None else ahead & self.among
 
 
-def _is_unreadable(column: Any) -> ColumnElement[bool]:
-    """Whether SQLite holds something in the column that is no instant in the form that is written."""
-    stored = type_coerce(column, Text)
-    form = "[0-9]" * 4 + "-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
-    is_instant = stored.op("GLOB", is_comparison=True)(form) & func.strftime("%s", stored).is_not(None)
-    return stored.is_not(None) & ~is_instant
-
-
 def _as_instant(stored: Any) -> datetime | None:
     """The instant that a column holds; None where it holds an id, or a text that a router wrote and that is none."""
     try:
@@ -196,6 +188,14 @@ NO_MARKS: dict[str, str] = {
 """Columns with instants that are no marks, or that have a bound of their own elsewhere, with the reason."""
 
 
+def is_unreadable(column: Any) -> ColumnElement[bool]:
+    """Whether SQLite holds something in the column that is no instant in the form that is written."""
+    stored = type_coerce(column, Text)
+    form = "[0-9]" * 4 + "-[01][0-9]-[0-3][0-9] [0-2][0-9]:[0-5][0-9]:[0-5][0-9].[0-9][0-9][0-9][0-9][0-9][0-9]"
+    is_instant = stored.op("GLOB", is_comparison=True)(form) & func.strftime("%s", stored).is_not(None)
+    return stored.is_not(None) & ~is_instant
+
+
 def replace_unreadable(engine: Engine, now: datetime, cool_down: timedelta) -> tuple[str, ...]:
     """Replace each time that cannot be read by what one ahead of the clock becomes; return the columns that had some.
 
@@ -208,11 +208,11 @@ def replace_unreadable(engine: Engine, now: datetime, cool_down: timedelta) -> t
     resets: list[tuple[Any, Any]] = [(mark.column, mark.reset(clock)) for mark in MARKS]
     resets += [(ROLLUP_CHECKPOINT.c[name], _FAR_AHEAD) for name in _OF_THE_CHECKPOINT]
     with reading(engine) as connection:
-        found = [it for it in resets if connection.execute(select(1).where(_is_unreadable(it[0])).limit(1)).first()]
+        found = [it for it in resets if connection.execute(select(1).where(is_unreadable(it[0])).limit(1)).first()]
     if found:
         with writing(engine) as connection:
             for column, value in found:
-                connection.execute(update(column.table).where(_is_unreadable(column)).values({column.name: value}))
+                connection.execute(update(column.table).where(is_unreadable(column)).values({column.name: value}))
     return tuple(f"{column.table.name}.{column.name}" for column, _ in found)
 
 

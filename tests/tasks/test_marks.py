@@ -456,3 +456,21 @@ def test_a_time_that_cannot_be_read_is_set_back_like_one_ahead(sqlite_engine: En
     calls(sqlite_engine, [now])
     assert update_rollups(sqlite_engine, UTC_SETTINGS, now=now).rows == 1
     assert counted(sqlite_engine) == 2
+
+
+@pytest.mark.parametrize("odd", ["", "2026-09-07", "0"])
+def test_a_selection_whose_time_cannot_be_read_is_not_the_newest(
+    sqlite_engine: Engine, tmp_path: Path, odd: str
+) -> None:
+    """It was written past the conditions of the table, beside a checkpoint that is ahead."""
+    now = true_now()
+    calls(sqlite_engine, [now - HOUR, now - 2 * HOUR])
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=now)
+    with sqlite_engine.connect().execution_options(routewatch_writes=True) as connection:
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+        connection.exec_driver_sql("UPDATE selection SET timestamp = ? WHERE id = 1", (odd,))
+        connection.commit()
+        connection.exec_driver_sql("PRAGMA ignore_check_constraints = OFF")
+    set_checkpoint(sqlite_engine, last_selection_at=now + YEAR)
+    reset_times_ahead(context(sqlite_engine, tmp_path), now)
+    assert checkpoint(sqlite_engine).last_selection_at == now - 2 * HOUR
