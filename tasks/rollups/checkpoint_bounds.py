@@ -40,7 +40,7 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
         names = {mark.name.removeprefix(f"{_TABLE}.") for mark in found}
         moved: dict[str, Any] = {}
         if "last_selection_at" in names:
-            moved["last_selection_at"] = _newest_selection(connection, now)
+            moved["last_selection_at"] = newest_selection(connection, now + TOLERANCE)
         if "raw_from" in names:
             # Of the present hour rows may be gone, of the next none.
             moved["raw_from"] = next_start(Level.HOUR, now, state.zone)
@@ -57,6 +57,19 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
             connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
         if rebuilt_from is not None:
             _note_changes(connection, rebuilt_from)
+    return found
+
+
+def newest_selection(connection: Connection, until: datetime | None = None) -> datetime | None:
+    """Return the latest time of a selection, of those up to `until` if that is given; None if there is none."""
+    at = SELECTION.c.timestamp
+    newest = select(func.max(at))
+    if until is not None:
+        newest = newest.where(at <= until)
+    if connection.dialect.name == "sqlite":
+        # A row that was written past the table's conditions is set aside by the next update only.
+        newest = newest.where(~is_unreadable(at))
+    found: datetime | None = connection.scalar(newest)
     return found
 
 
@@ -79,16 +92,6 @@ def _ahead(connection: Connection, state: Checkpoint, now: datetime) -> tuple[Ma
     if connection.dialect.name == "postgresql" and largest_id(connection) > issued:
         found.append(MarkAhead(f"{SELECTION.name}.id", 1, None))
     return tuple(found)
-
-
-def _newest_selection(connection: Connection, now: datetime) -> datetime | None:
-    at = SELECTION.c.timestamp
-    newest = select(func.max(at)).where(at <= now + TOLERANCE)
-    if connection.dialect.name == "sqlite":
-        # A row that was written past the table's conditions is set aside by the next update only.
-        newest = newest.where(~is_unreadable(at))
-    found: datetime | None = connection.scalar(newest)
-    return found
 
 
 def _note_changes(connection: Connection, since: datetime) -> None:

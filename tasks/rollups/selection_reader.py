@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from models.errors import RoutewatchError
 from routewatch.gate import BOUNDS, EARLIEST, FIELDS, LATEST, NOTHING, TEXT_LENGTH, UNKNOWN_MODEL, read_name
 from routewatch.selection import instant_text
 from tasks.rollups.aggregate import SELECTION_SCHEMA
-from tasks.rollups.set_aside import UncountableRows, readable_text
+from tasks.rollups.set_aside import UncountableRows, taking_any_text
 
 RANGE_ROWS = 100_000
 """Ids read at a time, while the previous ones are processed."""
@@ -136,20 +136,17 @@ def _read_adbc(connection: Any, engine: Engine, where: str) -> pl.DataFrame:
 
 def _read_by_engine(engine: Engine, where: str) -> pl.DataFrame:
     connection = engine.raw_connection()
-    driver: Any = connection.driver_connection
     on_sqlite = engine.dialect.name == "sqlite"
-    text_factory = driver.text_factory if on_sqlite else None
+    opened: AbstractContextManager[Any] = nullcontext(connection.driver_connection)
+    if on_sqlite:
+        opened = taking_any_text(connection)
     try:
-        if on_sqlite:
-            driver.text_factory = readable_text
-        with reaching(engine.url):
+        with opened as driver, reaching(engine.url):
             # A closed connection rolls back: each read sees what is committed at its own time.
             rows = driver.cursor().execute(_SELECT + where + " ORDER BY id").fetchall()
     except _unreadable_values(engine) as error:
         raise UncountableRows(f"rows of the table selection have values that cannot be read: {error}") from None
     finally:
-        if on_sqlite:
-            driver.text_factory = text_factory
         connection.close()
     schema: dict[str, Any] = {"id": pl.Int64, **SELECTION_SCHEMA}
     if on_sqlite:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, PoolProxiedConnection, delete, func, insert, select
 
 from models.clock import true_now
 from models.database import reading, writing
@@ -154,16 +154,22 @@ def _contents(connection: Connection, ids: Sequence[int]) -> list[tuple[int, dic
         found = connection.exec_driver_sql(f"SELECT to_jsonb(selection)::text FROM selection WHERE {which}")  # noqa: S608
         rows = [json.loads(row[0]) for row in found]
     else:
-        driver: Any = connection.connection.driver_connection
-        factory, driver.text_factory = driver.text_factory, readable_text
-        try:
-            with closing(driver.cursor()) as cursor:
-                cursor.execute(f"SELECT * FROM selection WHERE {which}")  # noqa: S608
-                names = [column[0] for column in cursor.description]
-                rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-        finally:
-            driver.text_factory = factory
+        with taking_any_text(connection.connection) as driver, closing(driver.cursor()) as cursor:
+            cursor.execute(f"SELECT * FROM selection WHERE {which}")  # noqa: S608
+            names = [column[0] for column in cursor.description]
+            rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return [(row.pop("id"), row) for row in rows]
+
+
+@contextmanager
+def taking_any_text(connection: PoolProxiedConnection) -> Iterator[Any]:
+    """The driver's connection to SQLite, which reads meanwhile whatever bytes are stored as text."""
+    driver: Any = connection.driver_connection
+    factory, driver.text_factory = driver.text_factory, readable_text
+    try:
+        yield driver
+    finally:
+        driver.text_factory = factory
 
 
 def readable_text(raw: bytes) -> str:

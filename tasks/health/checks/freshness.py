@@ -12,12 +12,11 @@ from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
 from models.settings import Settings
-from routewatch.selection import SELECTION
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.ingestion.quarantine import count_quarantined
-from tasks.marks import is_unreadable
 from tasks.rollups.checkpoint import read_known_checkpoint
+from tasks.rollups.checkpoint_bounds import newest_selection
 from tasks.rollups.progress import STALLED_AFTER, read_backlog, stalled_after
 
 LATE_PULL, LOST = timedelta(minutes=75), timedelta(hours=25)
@@ -67,10 +66,7 @@ def _counted(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         state = read_known_checkpoint(connection)
         backlog = read_backlog(connection)
-        last = select(func.max(SELECTION.c.timestamp))
-        if connection.dialect.name == "sqlite":
-            last = last.where(~is_unreadable(SELECTION.c.timestamp))
-        furthest: datetime | None = connection.scalar(last)
+        furthest = newest_selection(connection)
     now = context.clock()
     if state is None or state.rollups_updated_at is None:
         return warning("nothing has been counted yet", f"{_REMEDY}, or run `routewatch run hourly`")
