@@ -24,6 +24,9 @@ PACKAGES = frozenset({"models", "tasks", "reports", "flows", "dashboard", "deplo
 STARTUP = _HERE / "startup"
 """The folder of the module that Python runs at the start of each process which finds it."""
 
+COMMAND_PID = "_ROUTEWATCH_COMMAND_PID"
+"""The variable with the process id of the command that a temporary Prefect server is for."""
+
 
 class OwnPackages(MetaPathFinder):
     """Finds our packages in our folder alone, whatever comes first in `sys.path`.
