@@ -24,15 +24,18 @@ POOL_TIMEOUT_S = 10
 """How long to wait for one of an engine's connections if all are in use."""
 
 __all__ = [
-    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "NO_URL", "POOL_TIMEOUT_S", "SESSION", "check_session",
-    "checked_address", "connect", "database_address_of", "default_address", "first_line", "insert_into",
-    "libpq_address", "reaching", "session_statement", "shown", "writing",
+    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "NO_FILE", "NO_URL", "POOL_TIMEOUT_S", "SESSION",
+    "check_session", "checked_address", "connect", "database_address_of", "default_address", "first_line",
+    "insert_into", "is_sqlite_file", "libpq_address", "reaching", "session_statement", "shown", "writing",
 ]  # fmt: skip
 
 NO_URL = (ArgumentError, ValueError)
 """What SQLAlchemy raises for an address that is none; a ValueError, as of a port that is no number, shows a part."""
 
 DEFAULT_HOME = Path("var")
+
+NO_FILE = "there is no such file"
+_CREATE = "`routewatch init` creates it; or name the right one in ROUTEWATCH_HOME or ROUTEWATCH_DATABASE_URL"
 
 _IN_MEMORY = (None, "", ":memory:")
 """Databases in memory have one connection per thread and no pool."""
@@ -47,6 +50,11 @@ def database_address_of(variables: Mapping[str, str] | None = None) -> str:
     named = {name.upper(): value for name, value in (os.environ if variables is None else variables).items()}
     home = Path(named.get("ROUTEWATCH_HOME", DEFAULT_HOME))
     return checked_address(named.get("ROUTEWATCH_DATABASE_URL", default_address(home)))
+
+
+def is_sqlite_file(url: URL) -> bool:
+    """Whether a SQLite address names a file by its path."""
+    return url.database not in _IN_MEMORY and not str(url.database).startswith((":memory:", "file:"))
 
 
 def default_address(home: Path) -> str:
@@ -229,6 +237,12 @@ def _postgresql(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     pooled = {} if url.database in _IN_MEMORY else {"pool_timeout": POOL_TIMEOUT_S}
     engine = create_engine(url, hide_parameters=True, **pooled)
+
+    @event.listens_for(engine, "do_connect")
+    def _require_file(_dialect: Dialect, _record: object, _args: list[object], _options: dict[str, object]) -> None:
+        # SQLite would create an empty one, as for a home that is not the one that was meant.
+        if is_sqlite_file(url) and not Path(str(url.database)).exists():
+            raise DatabaseUnavailable(shown(url), NO_FILE, _CREATE)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:

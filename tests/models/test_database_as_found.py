@@ -355,7 +355,11 @@ def test_a_damaged_file_another_kind_of_file_and_a_missing_folder_are_told_apart
     content[4096:] = bytes(byte ^ 0x5A for byte in content[4096:])
     (tmp_path / "damaged.db").write_bytes(content)
     (tmp_path / "other.db").write_bytes(b"ID,NAME\r\n" * 2_000)
-    expected = {"damaged.db": "restore a backup", "other.db": "of another kind", "no/x.db": f"{tmp_path}/no exists"}
+    expected = {
+        "damaged.db": "restore a backup",
+        "other.db": "of another kind",
+        "no/x.db": "`routewatch init` creates it",
+    }
     for name, advice in expected.items():
         with pytest.raises(DatabaseUnavailable) as caught:
             open_database(f"sqlite:///{tmp_path}/{name}")
