@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from routewatch_server import COMMAND_PID
-
 
 def use_embedded_prefect(home: Path) -> None:
     """Set the variables that the user has not set, before Prefect is first imported.
@@ -30,8 +28,6 @@ def use_embedded_prefect(home: Path) -> None:
             "PREFECT_HOME": str((home / "prefect").absolute()),
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         }
-    # A temporary server ends with this process (routewatch_server/startup).
-    os.environ[COMMAND_PID] = str(os.getpid())
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

@@ -31,6 +31,6 @@ def end_with_command() -> None:
         watch_command(int(os.environ[COMMAND_PID]))
 
 
-use_own_folders()
 end_with_command()
+use_own_folders()
 run_next()

@@ -122,7 +122,7 @@ def test_connecting_creates_no_database(tmp_path: Path) -> None:
     """Only a migration does: neither a router's log nor a command leaves an empty file where there was none."""
     address = f"sqlite:///{tmp_path}/home/routewatch.db"
     for use in (open_database, lambda address: connect(address).connect()):
-        with pytest.raises(DatabaseUnavailable, match="there is no such file. `routewatch init` creates it"):
+        with pytest.raises(DatabaseUnavailable, match=r"there is no such file\. `routewatch init` creates it"):
             use(address)
     assert list(tmp_path.iterdir()) == []
     migrate(address)

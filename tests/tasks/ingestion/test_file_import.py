@@ -462,7 +462,7 @@ def _sound_files() -> dict[str, bytes]:
     found = {}
     for compression in ("zstd", "uncompressed", "snappy"):
         content = io.BytesIO()
-        frame.write_parquet(content, compression=compression)  # type: ignore[arg-type]
+        frame.write_parquet(content, compression=compression)
         found[f"{compression}.parquet"] = content.getvalue()
     csv_text, lines = frame.write_csv().encode(), frame.write_ndjson().encode()
     return found | {"log.csv": csv_text, "log.jsonl": lines, "log.csv.gz": gzip.compress(csv_text, mtime=0)}
