@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.console import say, table
+from deployments.console import LARGEST_ID, say, table
 
 quarantine = typer.Typer(help="Selections that were set aside instead of being counted.", no_args_is_help=True)
 
-RowId = Annotated[int | None, typer.Argument(metavar="ID", show_default=False)]
+RowId = Annotated[int | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All rows of the quarantine, instead of one.")]
 
 

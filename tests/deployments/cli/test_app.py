@@ -220,3 +220,17 @@ def test_a_command_on_a_fresh_home_says_what_is_missing_and_creates_nothing(tmp_
     assert f"sqlite:///{tmp_path}/routewatch.db: there is no such file. `routewatch init` creates it" in said
     assert "ROUTEWATCH_HOME" in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "alerts silence --reason x --hours nan", "alerts silence --reason x --hours inf",
+        "alerts silence --reason x --hours 1e300", "alerts silence --reason x --hours -1", "alerts unsilence {}",
+        "quarantine drop {}", "quarantine retry {}", "deliveries retry {}", "optimizations approve {}",
+        "optimizations show {}",
+    ],
+)  # fmt: skip
+def test_a_number_beyond_all_bounds_is_wrong_use(home: Path, command: str) -> None:
+    for number in ("0", str(2**63), "9" * 60) if "{}" in command else ("",):
+        assert "internal error" not in fault(home, *command.format(number).split(), status=2)
