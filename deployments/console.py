@@ -11,9 +11,6 @@ from contextlib import contextmanager
 from models.redaction import hide
 from models.text_direction import kept_to_itself, without_controls
 
-LARGEST_ID = 2**63 - 1
-"""The largest id that a table can have; what is larger cannot even be looked for."""
-
 UNCUT = 400
 """Characters in a table's line when stdout is not a terminal."""
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deployments.console import LARGEST_ID, say, table
+from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

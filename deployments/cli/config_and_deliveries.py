@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.console import LARGEST_ID, note, say, table
+from deployments.console import note, say, table
+from models.ids import LARGEST_ID
 
 config = typer.Typer(help="The router's config and its history.", no_args_is_help=True)
 deliveries = typer.Typer(help="Deliveries of reports and notifications.", no_args_is_help=True)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from deployments.console import LARGEST_ID, say, table
+from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 quarantine = typer.Typer(help="Selections that were set aside instead of being counted.", no_args_is_help=True)
 

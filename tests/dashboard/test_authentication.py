@@ -269,3 +269,9 @@ def test_an_answer_to_a_defect_bears_the_headers_too(sqlite_engine: Engine, tmp_
     assert answer.status_code == 500
     assert "ZeroDivisionError" not in answer.text
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_an_id_beyond_all_bounds_is_an_error_of_the_request(open_client: httpx.Client) -> None:
+    for path in ("/live/silences/{}/end", "/live/optimizations/{}/approve", "/live/optimizations/{}/revert"):
+        for number in ("0", "-1", str(2**63), "9" * 50):
+            assert open_client.post(path.format(number), json={"by": "Ada", "note": "why"}).status_code == 422
