@@ -135,6 +135,28 @@ def test_all_errors_of_a_mapping_are_reported_at_once(tmp_path: Path) -> None:
     assert {fault.path.split(".")[0] for fault in caught.value.faults} == {"columns", "csvv"}
 
 
+def test_a_mapping_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "map.toml", '\ufeff[columns]\nmodel_id = "m"\n')
+    assert load_mapping(path).columns["model_id"].column == "m"
+
+
+@pytest.mark.parametrize(
+    ("content", "reported"),
+    [
+        (b'[csv]\ndelimiter = "\\""', "csv.delimiter"),
+        (b'[csv]\ndelimiter = "\\n"', "csv.delimiter"),
+        ("[csv]".encode("utf-16"), "it is encoded in UTF-16, expected UTF-8"),
+        (b"[csv]\nx = '\xff'", "byte 12 of it is not UTF-8"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_mapping_is_reported(tmp_path: Path, content: bytes, reported: str) -> None:
+    path = tmp_path / "map.toml"
+    path.write_bytes(content)
+    with pytest.raises(InvalidMapping, match=reported):
+        load_mapping(path)
+
+
 def test_two_weeks_of_real_traffic_come_in_whole_and_once(sqlite_engine: Engine) -> None:
     if not SERVEGEN.exists():
         pytest.skip(f"{SERVEGEN} is not here")
