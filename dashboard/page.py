@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,7 @@ from dashboard.shared_work import SharedWork
 from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
 from models.context import AppContext
+from models.ids import LARGEST_ID
 from models.notifications import AlertRule
 from tasks.alerts.silences import SilenceRequest, create_silence, end_silence
 from tasks.optimizer import decisions as decide
@@ -28,6 +29,7 @@ LONGEST_BY = 80
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[str, Depends(requires("read"))]
+_Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Admin = Annotated[str, Depends(requires("admin"))]
 Names = Annotated[list[str], Query()]
 
@@ -94,7 +96,7 @@ def live_css(_who: Reader) -> Response:
 @router.post("/live/optimizations/{optimization_id}/{action}")
 def decide_on(
     request: Request,
-    optimization_id: int,
+    optimization_id: _Id,
     action: Literal["approve", "reject", "revert"],
     body: _ActionBody,
     who: Admin,
@@ -122,7 +124,7 @@ def silence_alerts(request: Request, body: _SilenceBody, who: Admin) -> dict[str
 
 
 @router.post("/live/silences/{silence_id}/end")
-def end(request: Request, silence_id: int, _body: _ActionBody, who: Admin) -> dict[str, str]:
+def end(request: Request, silence_id: _Id, _body: _ActionBody, who: Admin) -> dict[str, str]:
     """End a silence."""
     ctx: AppContext = request.app.state.ctx
     end_silence(ctx.engine, silence_id, datetime.now(UTC))

@@ -28,6 +28,8 @@ class DatabaseFault:
 
     cause: str
     advice: str
+    is_forbidden: bool = False
+    """Whether a right is missing for this, or the database is read-only."""
 
 
 def explain(error: Exception, url: URL) -> DatabaseFault | None:
@@ -45,12 +47,16 @@ def explain(error: Exception, url: URL) -> DatabaseFault | None:
         return None
     line = first_line(str(cause), url)
     if url.get_backend_name() == "sqlite":
-        return DatabaseFault(line, _sqlite_advice(cause, line, url))
+        kind = _sqlite_kind(cause, line)
+        path = Path(url.database or "")
+        advice = _SQLITE_ADVICE.get(kind, "`routewatch doctor` looks at {path}")
+        return DatabaseFault(line, advice.format(path=path, folder=path.parent), kind in ("READONLY", "PERM", "AUTH"))
     if is_adbc:
         # It reads only, and tells first what it was about to do.
         line = line.rpartition("ERROR: ")[2].strip()
     verbs = ("", "SELECT") if is_adbc else error.__dict__.get(_NEEDS, ())
-    return DatabaseFault(line, _postgresql_advice(state or _state_in(line), line, verbs, url))
+    state = state or _state_in(line)
+    return DatabaseFault(line, _postgresql_advice(state, line, verbs, url), state in ("42501", "25006"))
 
 
 def keep_values_out(context: ExceptionContext) -> None:
@@ -140,12 +146,11 @@ _SQLITE_ADVICE |= {"PERM": _SQLITE_ADVICE["READONLY"], "AUTH": _SQLITE_ADVICE["R
 _SQLITE_ADVICE |= {"LOCKED": _SQLITE_ADVICE["BUSY"]}
 
 
-def _sqlite_advice(cause: BaseException, line: str, url: URL) -> str:
+def _sqlite_kind(cause: BaseException, line: str) -> str:
     name = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
     if name in ("", "ERROR"):
         name = next((kind for words, kind in _WORDS_OF_SQLITE.items() if words in line.lower()), "")
-    path = Path(url.database or "")
-    return _SQLITE_ADVICE.get(name, "`routewatch doctor` looks at {path}").format(path=path, folder=path.parent)
+    return name
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
@@ -248,7 +253,11 @@ def _grant(line: str, verbs: tuple[str, ...], role: str) -> str:
         return advice.format(name=name, role=role)
     # A trigger writes to other tables than the statement.
     wanted = ", ".join(verbs[1:]) if verbs[:1] in ((name,), ("",)) else _ALL
-    return f"`GRANT {wanted} ON {name} TO {role}`"
+    everywhere = wanted if wanted == "SELECT" else _ALL
+    return (
+        f"`GRANT {wanted} ON {name} TO {role}`; all commands that {'read' if wanted == 'SELECT' else 'write'} need "
+        f"`GRANT {everywhere} ON ALL TABLES IN SCHEMA public TO {role}`"
+    )
 
 
 def _verbs_of(statement: str) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 quarantine = typer.Typer(help="Selections that were set aside instead of being counted.", no_args_is_help=True)
 
-RowId = Annotated[int | None, typer.Argument(metavar="ID", show_default=False)]
+RowId = Annotated[int | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All rows of the quarantine, instead of one.")]
 
 

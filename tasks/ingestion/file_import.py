@@ -195,10 +195,12 @@ def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> Non
     missing = [name for name in REQUIRED if name not in sources]
     if missing:
         shown = ", ".join(sorted(found)[:SHOWN_COLUMNS]) or "none"
+        expected = "these names, or a mapping file (--map) that gives them"
+        if len(found) == 1 and not next(iter(found)).isidentifier():
+            expected += ", and under [csv] the delimiter, where that is none of , ; | and tab"
         raise UnreadableInput(
-            str(path), f"no column is mapped to {' and '.join(missing)} (its columns: {shown})",
-            "these names, or a mapping file (--map) that gives them",
-        )  # fmt: skip
+            str(path), f"no column is mapped to {' and '.join(missing)} (its columns: {shown})", expected
+        )
 
 
 def _reason(reject: Reject) -> str:
