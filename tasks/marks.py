@@ -58,14 +58,19 @@ LONGEST_PLAN = timedelta(days=31)
 
 @dataclass(frozen=True)
 class MarkAhead:
-    """A mark that was found ahead of the clock: its name, in how many rows, and the furthest value (None: an id)."""
+    """A mark that was found ahead of the clock: its name, in how many rows, and the furthest value (None: an id).
+
+    `note` says of an id what is the matter with it.
+    """
 
     name: str
     rows: int
     furthest: datetime | None
+    note: str = ""
 
     def __str__(self) -> str:
-        where = "" if self.furthest is None else f" was {self.furthest:%Y-%m-%d %H:%M} UTC"
+        where = f" {self.note}" if self.note else ""
+        where = where if self.furthest is None else f" was {self.furthest:%Y-%m-%d %H:%M} UTC"
         return f"{self.name}{where}{f' (in {self.rows:,} rows)' if self.rows > 1 else ''}"
 
 

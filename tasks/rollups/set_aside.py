@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, delete, func, 
 from models.clock import true_now
 from models.database import reading, writing
 from models.errors import RoutewatchError
-from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
+from models.schema import SELECTION_CHANGE
 from models.settings import Ingestion
 from routewatch.quarantine import (
     AHEAD_OF_CLOCK,
@@ -27,6 +27,7 @@ from routewatch.quarantine import (
     set_aside,
 )
 from routewatch.selection import SELECTION, conditions
+from tasks.rollups.checkpoint import LAST_ID
 
 IDS_AT_ONCE = 500
 """SQLite limits the number of parameters."""
@@ -116,7 +117,7 @@ def _unreadable(readable: Callable[[int, int], bool], after: int, until: int) ->
 
 def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestion, now: datetime) -> int:
     """Move rows by their id, each with its reason; the hours of those that were counted are rebuilt."""
-    counted_until = connection.scalar(select(ROLLUP_CHECKPOINT.c.last_id)) or 0
+    counted_until = connection.scalar(select(LAST_ID)) or 0
     ids = sorted(faults)
     for start in range(0, len(ids), IDS_AT_ONCE):
         part = ids[start : start + IDS_AT_ONCE]
