@@ -281,7 +281,11 @@ def write_rollups(  # noqa: PLR0917 - a future's arguments
         if ahead is not None:
             set_aside_ahead(connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=true_now())
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        moved: dict[str, Any] = {**counted_until(last_id), "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
+        moved: dict[str, Any] = {
+            **counted_until(last_id),
+            "last_selection_at": newest,
+            "rollups_updated_at": not_ahead(now),
+        }
         if pending.is_progress:
             moved["progressed_at"] = true_now()
         connection.execute(update(ROLLUP_CHECKPOINT).values(moved))

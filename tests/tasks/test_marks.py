@@ -343,7 +343,8 @@ def test_counting_goes_on_where_it_was_ahead_of_every_id(engine: Engine) -> None
     set_checkpoint(engine, **counted_until(10**12))
     calls(engine, [now - number * 5 * MINUTE for number in range(30)])
     assert update_rollups(engine, UTC_SETTINGS, now=now).rows == 0
-    assert counted(engine) == 30
+    # PostgreSQL notes rows that are written below the checkpoint, also those with ids that it issued.
+    assert counted(engine) == (30 if engine.dialect.name == "sqlite" else 60)
     assert [mark.name for mark in reset_checkpoint(engine, now)] == ["rollup_checkpoint.last_id"]
     update_rollups(engine, UTC_SETTINGS, now=now)
     assert counted(engine) == 60
@@ -422,10 +423,10 @@ def test_sqlite_takes_no_id_by_hand_after_which_few_are_left(sqlite_engine: Engi
     now, largest = true_now(), 2**61
     calls(sqlite_engine, [now])
     for statement in (
-        f"INSERT INTO selection (id, timestamp, model_id) VALUES ({largest + 1}, '{instant_text(now)}', 'm')",
-        f"INSERT OR IGNORE INTO selection (id, timestamp, model_id) SELECT {2**63 - 1}, timestamp, 'm' FROM selection",
-        f"INSERT OR REPLACE INTO selection (id, timestamp, model_id) VALUES ({2**62}, '{instant_text(now)}', 'm')",
-        f"UPDATE selection SET id = {2**63 - 1}",
+        f"INSERT INTO selection (id, timestamp, model_id) VALUES ({largest + 1}, '{instant_text(now)}', 'm')",  # noqa: S608
+        f"INSERT OR IGNORE INTO selection (id, timestamp, model_id) SELECT {2**63 - 1}, timestamp, 'm' FROM selection",  # noqa: S608
+        f"INSERT OR REPLACE INTO selection (id, timestamp, model_id) VALUES ({2**62}, '{instant_text(now)}', 'm')",  # noqa: S608
+        f"UPDATE selection SET id = {2**63 - 1}",  # noqa: S608
     ):
         with pytest.raises(IntegrityError, match="leave it out"), writing(sqlite_engine) as connection:
             connection.exec_driver_sql(statement)

@@ -7,6 +7,7 @@ counting has passed. Rows that have such an id already get the next ones.
 
 from __future__ import annotations
 
+# ruff: noqa: S608
 import sqlalchemy as sa
 from alembic import op
 
@@ -65,10 +66,10 @@ def _renumber() -> None:
     largest = run("SELECT max(id) FROM selection").scalar() or 0
     if max(int(issued), largest) <= LARGEST_ISSUED:
         return
-    within = run(f"SELECT coalesce(max(id), 0) FROM selection WHERE id <= {LARGEST_ISSUED}").scalar()  # noqa: S608
+    within = run(f"SELECT coalesce(max(id), 0) FROM selection WHERE id <= {LARGEST_ISSUED}").scalar()
     last_id = run("SELECT max(last_id) FROM rollup_checkpoint").scalar() or 0
     next_id = max(int(within or 0), last_id if last_id <= LARGEST_ISSUED else 0)
-    for (far,) in run(f"SELECT id FROM selection WHERE id > {LARGEST_ISSUED} ORDER BY id").fetchall():  # noqa: S608
+    for (far,) in run(f"SELECT id FROM selection WHERE id > {LARGEST_ISSUED} ORDER BY id").fetchall():
         next_id += 1
         run("UPDATE selection SET id = ? WHERE id = ?", (next_id, far))
     run("UPDATE sqlite_sequence SET seq = ? WHERE name = 'selection'", (next_id,))
