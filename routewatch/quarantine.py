@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, func, select
 
 from routewatch.database import insert_into
-from routewatch.gate import AHEAD, EARLIEST, LATEST, TEXT_LENGTH
+from routewatch.gate import AHEAD, EARLIEST, LATEST, TEXT_LENGTH, read_failure
 from routewatch.selection import METADATA, UtcDateTime, identity_column
 
 MOST_QUARANTINED_ROWS = 100_000
@@ -174,7 +174,7 @@ def counted_at(content: Mapping[str, Any], set_aside_at: datetime) -> datetime:
 
 def is_error(content: Mapping[str, Any]) -> int:
     """1 if a row's content says that the call failed, else 0."""
-    return int(content.get("error") in (True, 1))
+    return int(read_failure(content.get("error"))[0] is True)
 
 
 def plain(value: Any) -> Any:
