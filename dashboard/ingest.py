@@ -244,7 +244,10 @@ def record(
         with writing(engine, wait_s=wait_s) as connection:
             if rows:
                 created, refused = _insert(connection, rows)
-            set_aside(connection, aside, Entrance.HTTP, now, most_rows=most_quarantined)
+            done = set_aside(connection, aside, Entrance.HTTP, now, most_rows=most_quarantined)
+            refused |= {
+                id(row): f"{reason}, and the quarantine is full: dropped" for row, reason in aside[: done.dropped]
+            }
             counts.write(connection)
     results = [_result(index, it, created, refused) for index, it in enumerate(read)]
     count = {status: sum(it.status == status for it in results) for status in ("created", "duplicate", "setAside")}

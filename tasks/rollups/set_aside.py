@@ -25,6 +25,7 @@ from routewatch.quarantine import (
     instant_of,
     is_error,
     set_aside,
+    stored_id,
 )
 from routewatch.selection import SELECTION, conditions
 from tasks.rollups.checkpoint import LAST_ID
@@ -125,12 +126,12 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
         again = _known_ids(connection, [row for _, row in rows])
         counts = IntakeCounts(Entrance.TABLE)
         for _, row in rows:
-            if row.get("request_id") in again:
+            if stored_id(row.get("request_id")) in again:
                 counts.add(IntakeOutcome.DROPPED, AGAIN, counted_at(row, now), errors=is_error(row))
         counts.write(connection)
         set_aside(
             connection,
-            [(row, faults[number]) for number, row in rows if row.get("request_id") not in again],
+            [(row, faults[number]) for number, row in rows if stored_id(row.get("request_id")) not in again],
             Entrance.TABLE,
             now,
             most_rows=ingestion.maximum_quarantined_rows,
@@ -142,9 +143,9 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
     return len(ids)
 
 
-def _known_ids(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[object]:
-    """The request ids of these rows that are in the quarantine already; none of a row without an id."""
-    ids = [it["request_id"] for it in rows if isinstance(it.get("request_id"), str)]
+def _known_ids(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The stored request ids of these rows that are in the quarantine already; none of a row without an id."""
+    ids = [known for it in rows if (known := stored_id(it.get("request_id"))) is not None]
     return set(connection.scalars(select(QUARANTINE.c.request_id).where(QUARANTINE.c.request_id.in_(ids))))
 
 
