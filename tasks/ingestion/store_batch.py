@@ -117,8 +117,8 @@ def store(
     retract(connection, prepared.retracted)
     aside = [(row, row.pop("reason")) for row in prepared.aside.to_dicts()]
     most_rows = ingestion.maximum_quarantined_rows
-    done = set_aside(connection, aside, prepared.source, now, most_rows=most_rows, kept_before=kept_before)
-    stats.set_aside, stats.dropped = len(aside) - done.dropped, done.dropped
+    away = set_aside(connection, aside, prepared.source, now, most_rows=most_rows, kept_before=kept_before)
+    stats.set_aside, stats.dropped = len(aside) - away.dropped, away.dropped
     _count(connection, prepared, newest, now)
     done = upsert(connection, rows, newest)
     stats.added, stats.changed = done.added, done.changed

@@ -9,8 +9,7 @@ from math import nan
 from typing import Any
 
 from models.settings import SourceSettings
-from routewatch.gate import TEXT_LENGTH, read_failure
-from tasks.ingestion.validation import TRUE
+from routewatch.gate import TEXT_LENGTH, TRUE, read_failure
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role
 from tasks.sources.otel.otlp import Group

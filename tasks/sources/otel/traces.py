@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from routewatch.gate import FALSE, TRUE
 from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
-from tasks.ingestion.validation import FALSE, TRUE
 from tasks.sources.otel.conventions import Role
 from tasks.sources.otel.spans import Key, Score, Span, request_id_of
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from models.errors import SourceUnavailable, UnreadableInput
 from tasks.ingestion.file_reader import Reject
 from tasks.sources import export_files as exports
-from tasks.sources.export_files import NOT_FINISHED, Exports, ParsedRow, _documents, json_object
+from tasks.sources.export_files import NOT_FINISHED, Exports, ParsedRow, json_object
 
 
 class Reader:
