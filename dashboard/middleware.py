@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, MutableMapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -24,6 +23,7 @@ from dashboard.request_body import Lingering, read_body
 from dashboard.security_headers import HEADERS
 from models.access_token import Scope as TokenScope
 from models.access_token import parse_tokens
+from models.clock import true_now
 from models.context import AppContext
 
 LARGEST_FORM_BYTES = 8 * 1024
@@ -78,7 +78,7 @@ async def log_in(request: Request) -> Response:
     # Others may have guessed while this body came.
     limit.check(address, time.monotonic())
     try:
-        session = own.session_for(form.get("token", [""])[0].strip(), datetime.now(UTC))
+        session = own.session_for(form.get("token", [""])[0].strip(), true_now())
     except ApiError as refused:
         limit.count_wrong(address, time.monotonic())
         said = "<p role=alert>This is no token that is known, or it is over.</p>"
@@ -99,7 +99,7 @@ async def log_in(request: Request) -> Response:
 def log_out(request: Request) -> Response:
     """End the browser's session, and each copy of it."""
     own: Authenticator = request.app.state.authenticator
-    own.end_session(session_in(request.headers), datetime.now(UTC))
+    own.end_session(session_in(request.headers), true_now())
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
@@ -149,7 +149,7 @@ class _Guard:
         """The sender of a request. Raises ApiError, 429 after too many wrong tokens; a right one is always accepted."""
         try:
             return self._authenticator.authenticate(
-                scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
+                scope["method"], scope["path"], headers, scope["scheme"], true_now()
             )
         except WrongToken as wrong:
             self._limit.check_wrong(_address_of(scope), wrong.token, time.monotonic())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from dashboard.render import live_style
 from dashboard.shared_work import SharedWork
 from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
+from models.clock import true_now
 from models.context import AppContext
 from models.ids import LARGEST_ID
 from models.notifications import AlertRule
@@ -45,7 +46,7 @@ class _ActionBody(BaseModel):
     def attribution(self, request: Request, token: str) -> Attribution:
         """Return the attribution to record: with tokens, it also names the token beside the typed name."""
         is_known = request.app.state.authenticator.is_open or self.by.strip() == token
-        return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
+        return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, true_now())
 
 
 class _SilenceBody(_ActionBody):
@@ -82,7 +83,7 @@ async def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool
         shown = await work.result(key, make)
     return {
         "now": shown.live.now,
-        "servedAt": datetime.now(UTC),
+        "servedAt": true_now(),
         "sections": {name: {"hash": shown.hashes[name], "html": html} for name, html in shown.sections.items()},
     }
 
@@ -127,7 +128,7 @@ def silence_alerts(request: Request, body: _SilenceBody, who: Admin) -> dict[str
 def end(request: Request, silence_id: _Id, _body: _ActionBody, who: Admin) -> dict[str, str]:
     """End a silence."""
     ctx: AppContext = request.app.state.ctx
-    end_silence(ctx.engine, silence_id, datetime.now(UTC))
+    end_silence(ctx.engine, silence_id, true_now())
     return _answer(f"silence {silence_id} is over")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, func, insert, make_url, select, text
+from sqlalchemy import Engine, delete, func, insert, make_url, select, text
 
 from dashboard.monitor import Monitor
 from models.context import AppContext
@@ -25,9 +25,11 @@ from models.settings import parse_settings
 from models.tables import Selection, StoredMessage, table_of
 from routewatch.client import RouterLog
 from routewatch.database_faults import explain
+from routewatch.selection import METADATA
 from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
+from tasks.rollups.checkpoint_bounds import reset_checkpoint
 from tasks.rollups.selection_reader import ADBC_FROM, scan_ids
 from tasks.rollups.update import update_rollups
 from tests.support.commands import Done, call
@@ -209,6 +211,65 @@ def test_a_missing_right_to_read_is_reported_through_the_other_driver_too(
     assert "permission denied for table selection" in caught.value.cause
     assert caught.value.advice.startswith("`GRANT SELECT ON selection TO r_")
     assert "COPY" not in str(caught.value)
+
+
+def test_a_router_that_may_only_insert_has_its_rows_below_the_checkpoint_counted(
+    postgres_engine: Engine, postgres_server: PostgresServer
+) -> None:
+    """It may neither read the checkpoint nor note a change, and no table of its own stands in for ours."""
+    insert_selections(postgres_engine, traffic(3))
+    with writing(postgres_engine) as connection:
+        connection.execute(delete(SELECTION).where(SELECTION.c.id == 2))
+    update_rollups(postgres_engine, UTC_SETTINGS, now=MONDAY)
+    with role_on(postgres_server, address_of(postgres_engine), "GRANT INSERT ON selection TO {role}") as address:
+        engine = connect(address)
+        with writing(engine) as connection:
+            connection.exec_driver_sql("CREATE TEMPORARY TABLE rollup_checkpoint (last_id bigint, counted_id bigint)")
+            connection.exec_driver_sql(
+                f"INSERT INTO selection (id, timestamp, model_id) VALUES (2, '{MONDAY.isoformat()}', 'm')"  # noqa: S608
+            )
+        engine.dispose()
+    assert update_rollups(postgres_engine, UTC_SETTINGS, now=MONDAY).rebuilt_hours == 1
+
+
+def test_a_full_disk_is_told_from_a_table_that_has_used_its_largest_id(tmp_path: Path) -> None:
+    """SQLite says the same of both."""
+    address = f"sqlite:///{tmp_path / 'routewatch.db'}"
+    migrate(address)
+    engine = connect(address)
+    update_rollups(engine, UTC_SETTINGS, now=MONDAY)
+    row = {"timestamp": MONDAY, "model_id": "m", "error": False}
+
+    def refusal(table: str, values: dict[str, Any]) -> DatabaseUnavailable:
+        with pytest.raises(DatabaseUnavailable) as caught, writing(engine) as connection:
+            connection.execute(insert(METADATA.tables[table]), [values] * 200)
+        return caught.value
+
+    with reading(engine) as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    full = refusal("message", {"key": "k" * 9_000, "content": {}, "created_at": MONDAY})
+    assert (full.cause, full.advice[:17]) == ("database or disk is full", "Make room on the ")
+    with reading(engine) as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    for table in ("quarantine", "selection"):
+        with writing(engine) as connection:
+            connection.exec_driver_sql(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608
+            connection.exec_driver_sql(f"INSERT INTO sqlite_sequence VALUES ('{table}', {2**63 - 1})")  # noqa: S608
+    ended = refusal("selection", row)
+    assert ended.cause == "the table selection has used the largest id, and can issue none"
+    assert "routewatch run hourly" in ended.advice
+    reset_checkpoint(engine, MONDAY)
+    insert_selections(engine, traffic(3))
+    aside = {"set_aside_at": MONDAY, "entrance": "http", "reason": "r", "content": {}}
+    assert refusal("quarantine", aside).cause.startswith("the table quarantine has used")
+    engine.dispose()
+
+
+def test_a_sequence_that_is_at_its_end_is_told_with_what_to_do(postgres_engine: Engine) -> None:
+    with writing(postgres_engine) as connection:
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('selection', 'id'), {2**63 - 1})"))
+    with pytest.raises(DatabaseUnavailable, match="RESTART WITH"):
+        insert_selections(postgres_engine, traffic(1))
 
 
 def test_a_row_that_is_refused_shows_no_value_in_its_error(engine: Engine) -> None:
