@@ -13,7 +13,7 @@ from reports.report_templates.optimization.sections import clauses, sections
 from reports.report_templates.rows import Rows, listed, note_table, period_tables, plain_values
 from reports.text.formatting import Formats
 from reports.text.labels import number_text
-from reports.text.verdicts import CHANGES_CHART
+from reports.text.verdicts import CHANGES_CHART, TRIALS_CHART
 
 _ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
 
@@ -66,6 +66,7 @@ def _charts() -> TemplateCharts[OptimizationReport]:
     from reports.charts.distributions import RESPONSE_DISTRIBUTION  # noqa: PLC0415
     from reports.charts.heatmap import RESPONSE_WEEK  # noqa: PLC0415
     from reports.charts.timelines import RESPONSE_TIMELINE  # noqa: PLC0415
+    from reports.charts.trials import TRIALS  # noqa: PLC0415
     from reports.report_templates.optimization.charts import CHANGES  # noqa: PLC0415
 
     return TemplateCharts(
@@ -74,7 +75,7 @@ def _charts() -> TemplateCharts[OptimizationReport]:
             ChartName.DISTRIBUTION: RESPONSE_DISTRIBUTION,
             ChartName.HEATMAP: RESPONSE_WEEK,
         },
-        own={CHANGES_CHART: CHANGES},
+        own={CHANGES_CHART: CHANGES, TRIALS_CHART: TRIALS},
     )
 
 
