@@ -47,10 +47,12 @@ _SETTLED_FROM = 0.25
 def trials(document: Document, show: Formats, width: int = WIDE) -> Layer:
     """For each trial the goal's effect over time above those of its guards: estimate, bounds, margin and steps."""
     parts: list[Layer] = []
-    for trial in drawable_trials(document)[-MOST_TRIALS:]:
+    for trial in shown_trials(document):
         verdict, summary = _tried(trial)
         parts.append(_title(trial, verdict, width, show))
-        metrics = (change for change in (trial.primary_metric, *trial.guardrails) if change is not None)
+        # Two pages are no room for the guardrail metrics' pictures; the table has them.
+        guardrails = trial.guardrails if document.depth == "detailed" else ()
+        metrics = (change for change in (trial.primary_metric, *guardrails) if change is not None)
         known = [(change, points) for change in metrics if (points := series_of(summary, change))]
         for index, (change, points) in enumerate(known):
             first, last = index == 0, index == len(known) - 1
@@ -61,6 +63,11 @@ def trials(document: Document, show: Formats, width: int = WIDE) -> Layer:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def shown_trials(document: Document) -> tuple[Trial, ...]:
+    """The newest trials: a summary has room for one."""
+    return drawable_trials(document)[-MOST_TRIALS if document.depth == "detailed" else -1 :]
 
 
 def _tried(trial: Trial) -> tuple[Verdict, TrialSummary]:
@@ -183,7 +190,7 @@ def _time(start: datetime, end: datetime, show: Formats, width: int, *, labels: 
 def trials_text(document: Document, show: Formats) -> str:
     """Each trial's last effect on its goal with its bounds, and its steps."""
     parts: list[str] = []
-    for trial in drawable_trials(document)[-MOST_TRIALS:]:
+    for trial in shown_trials(document):
         verdict, summary = _tried(trial)
         goal = trial.primary_metric
         points = series_of(summary, goal) if goal else []

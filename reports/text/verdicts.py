@@ -131,8 +131,13 @@ def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
 
 
 def drawable_trials(document: Document) -> tuple[Trial, ...]:
-    """The changes that were tried by a split or a switchback of which effects over time are known."""
+    """The changes that were tried by a split or a switchback of which effects over time are known.
+
+    None in a summary about optimizations: its two pages have the chart of what came of each change.
+    """
     if not document.charts.shown or document.selection_count == 0:
+        return ()
+    if document.template == "optimization" and document.depth == "summary":
         return ()
     return tuple(
         trial
@@ -259,14 +264,14 @@ def verdict_text(trial: Trial, show: Formats) -> str:
     if harmed:
         parts.append(f"worse: {', '.join(harmed)}")
     unknown = [
-        f"{metric_label(guardrail.metric).lower()} was not known{_missing(guardrail, show)}"
+        f"{metric_label(guardrail.metric).lower()} unknown{_missing(guardrail, show)}"
         for guardrail in trial.guardrails
         if guardrail.judgement == "unknown"
     ]
     if unknown and trial.verdict.conclusion in (None, "unproven"):
         parts.append(", ".join(unknown))
     if trial.verdict.conclusion is not None:
-        parts.append(f"{CONCLUSION_LABELS[trial.verdict.conclusion]}, {method_text(trial.verdict, show)}")
+        parts.append(f"verdict: {CONCLUSION_LABELS[trial.verdict.conclusion]}, {method_text(trial.verdict, show)}")
     if trial.verdict.savings_usd is not None:
         parts.append(savings_text(trial.verdict, trial.verdict.savings_usd, show))
     return "; ".join(parts)
@@ -276,12 +281,12 @@ def savings_text(verdict: Verdict, savings: Interval, show: Formats) -> str:
     """A saving with its sign spelled out, and whether it is measured or only observed."""
     text = measured_text(savings, show)
     if verdict.savings_basis == "observed":
-        return f"{text}, observed: other causes are not ruled out"
+        return f"{text}, only observed"
     return text
 
 
 def _missing(change: MetricChange, show: Formats) -> str:
-    return f" ({show.count(change.missing_sample)} more values are needed)" if change.missing_sample else ""
+    return f": {show.count(change.missing_sample)} more values needed" if change.missing_sample else ""
 
 
 def measured_text(savings: Interval, show: Formats) -> str:

@@ -58,7 +58,7 @@ def _tiles(document: OptimizationReport, show: Formats) -> tuple[Tile, ...]:
     return (
         *efficiency,
         _saving_tile("Possible saving, estimated", estimated.savings_usd, known, estimated.reason, show),
-        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no change was judged", show),
+        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no rollout or switchback was judged", show),
         _count_tile("Waiting for approval", summary.waiting, "off", "to be decided", show),
         _count_tile("Changes kept", summary.kept, "good", "", show, note=observing),
         _count_tile("Changes taken back", summary.reverted, "warning", "something got worse", show),

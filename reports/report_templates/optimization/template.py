@@ -36,8 +36,18 @@ def _csv_tables(document: OptimizationReport) -> Mapping[str, Rows]:
 
 def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
     """What only the report about optimizations has; guards are columns by their metric."""
+    steps: list[dict[str, Any]] = []
+    series: list[dict[str, Any]] = []
     for applied in data["appliedOptimizations"]:
         if applied["verdict"]:
+            trial = applied["verdict"]["trial"] or {}
+            # Of several keys that one optimization changed, each bears the trial.
+            if applied["optimizationId"] not in {row["optimizationId"] for row in (*steps, *series)}:
+                own = {"optimizationId": applied["optimizationId"]}
+                steps += [own | step for step in trial.get("steps", ())]
+                series += [own | point for point in trial.get("series", ())]
+            trial.pop("steps", None)
+            trial.pop("series", None)
             applied["verdict"]["guards"] = {
                 guardrail.pop("metric"): guardrail for guardrail in applied["verdict"]["guards"]
             }
@@ -48,9 +58,12 @@ def _of_optimizations(data: dict[str, Any]) -> dict[str, Rows]:
         {"kind": "routerCost", "usd": {"estimate": savings["routerCostUsd"]}},
         {"kind": "net", "usd": savings["netUsd"]},
         {"kind": "measured", "usd": savings["measuredUsd"], "judgedCount": savings["measuredCount"]},
+        {"kind": "observed", "usd": savings["observedUsd"], "judgedCount": savings["observedCount"]},
     ]
     return {
         "appliedOptimizations": data["appliedOptimizations"],
+        "trialSteps": steps,
+        "trialSeries": series,
         "savings": amounts,
         "savingsByClass": estimated["classes"],
         "baselines": [
