@@ -142,7 +142,6 @@ WATCHED = Verdict(
             sample_before=97_715, sample_after=3_550, judgement="same",
         ),
     ),
-    savings_usd=_range(-3.18, -9.4, 2.9),
 )  # fmt: skip
 
 

@@ -179,7 +179,8 @@ def balance_table(document: OptimizationReport, show: Formats) -> Table:
         _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show),
         *(
             [_amount("Saved, as observed", savings.observed_usd, _observed_basis(savings), show)]
-            if savings.observed_usd is not None
+            # On two pages the changes' own table has them.
+            if savings.observed_usd is not None and document.depth == "detailed"
             else []
         ),
     ]
