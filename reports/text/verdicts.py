@@ -187,14 +187,14 @@ def before_after(change: MetricChange, show: Formats) -> str:
     return " → ".join(metric_value(change.metric, value, show) for value in (change.before, change.after))
 
 
-def primary_metric_text(primary: MetricChange, show: Formats) -> str:
+def primary_metric_text(primary: MetricChange, show: Formats, *, with_bounds: bool = True) -> str:
     """What the change was to better: "Slow responses 24.1% → 18.4%, −5.7 pp (95% interval …), better"."""
     label = metric_label(primary.metric)
     if primary.change is None:
         return f"{label} unknown: {primary.reason or 'not known'}"
     size = metric_change(primary.metric, primary.change.estimate, show)
     bounds = bounds_text(primary.metric, primary.change, show)
-    interval = f" (95% interval {bounds})" if bounds else ""
+    interval = f" (95% interval {bounds})" if bounds and with_bounds else ""
     return f"{label} {before_after(primary, show)}, {size}{interval}, {primary.judgement}"
 
 
@@ -253,11 +253,12 @@ def _shares_text(trial: TrialSummary | None, show: Formats) -> str:
 # --- one optimization -------------------------------------------------------------------------------------------------
 
 
-def verdict_text(trial: Trial, show: Formats) -> str:
-    """What came of it, in a sentence without its number and settings."""
+def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> str:
+    """What came of it, in a sentence without its number and settings; with bounds where they stand nowhere beside."""
     if trial.verdict is None:
         return "not judged yet" if trial.state in ("applied", "observing") else ""
-    parts = [primary_metric_text(trial.primary_metric, show)] if trial.primary_metric else [trial.verdict.reason]
+    goal = trial.primary_metric
+    parts = [primary_metric_text(goal, show, with_bounds=with_bounds)] if goal else [trial.verdict.reason]
     harmed = [
         metric_label(guardrail.metric).lower() for guardrail in trial.guardrails if guardrail.judgement == "worse"
     ]
@@ -273,7 +274,9 @@ def verdict_text(trial: Trial, show: Formats) -> str:
     if trial.verdict.conclusion is not None:
         parts.append(f"verdict: {CONCLUSION_LABELS[trial.verdict.conclusion]}, {method_text(trial.verdict, show)}")
     if trial.verdict.savings_usd is not None:
-        parts.append(savings_text(trial.verdict, trial.verdict.savings_usd, show))
+        saved = trial.verdict.savings_usd
+        shown = saved if with_bounds else Interval(estimate=saved.estimate)
+        parts.append(savings_text(trial.verdict, shown, show))
     return "; ".join(parts)
 
 
