@@ -272,7 +272,13 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
     if unknown and trial.verdict.conclusion in (None, "unproven"):
         parts.append(", ".join(unknown))
     if trial.verdict.conclusion is not None:
-        parts.append(f"verdict: {CONCLUSION_LABELS[trial.verdict.conclusion]}, {method_text(trial.verdict, show)}")
+        how = method_text(trial.verdict, show)
+        if not with_bounds:
+            how = how.replace("on your traffic this method is wrong", "wrong")
+        if goal and goal.judgement == trial.verdict.conclusion and len(parts) == 1:
+            parts[0] += f", {how}"
+        else:
+            parts.append(f"verdict: {CONCLUSION_LABELS[trial.verdict.conclusion]}, {how}")
     if trial.verdict.savings_usd is not None:
         saved = trial.verdict.savings_usd
         shown = saved if with_bounds else Interval(estimate=saved.estimate)
@@ -284,7 +290,7 @@ def savings_text(verdict: Verdict, savings: Interval, show: Formats) -> str:
     """A saving with its sign spelled out, and whether it is measured or only observed."""
     text = measured_text(savings, show)
     if verdict.savings_basis == "observed":
-        return f"{text}, only observed"
+        return f"{text} as observed"
     return text
 
 

@@ -85,7 +85,7 @@ def test_a_guardrail_loss_is_stated_beside_the_primary_metrics_gain() -> None:
     assert reported == (
         "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
         "worse: selection accuracy; verdict: worse, before and after; on your traffic this method is wrong about "
-        "nothing in 4 of 100; saved $12.62 (95% interval $7.20 to $17.70), only observed"
+        "nothing in 4 of 100; saved $12.62 (95% interval $7.20 to $17.70) as observed"
     )
 
 
