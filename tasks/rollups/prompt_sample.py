@@ -43,7 +43,7 @@ _SCHEMA = {"hour": pl.String, "model_id": pl.String, "complexity": pl.String, "p
 
 # Lehmer's generator: consecutive ids get numbers that do not follow one another, unlike their remainders, by which a
 # router that takes turns would be seen with one model only. Both databases compute it within 64 bits.
-_PRIME, _FACTOR = 2_147_483_647, 48_271
+_PRIME, _FACTOR = 2_147_483_647, 742_938_285
 
 
 def read_prompts(
