@@ -24,6 +24,7 @@ from tasks.optimizer.apply import applied_in, with_optimization_ids
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import config_history, read_whole_config
 from tasks.optimizer.router_values import UnreadableSetting
+from tasks.optimizer.run_rate import read_since_changes, with_run_rates
 from tasks.reporting.compose import COMPOSERS, compose
 from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
@@ -57,6 +58,9 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         if isinstance(setting, UnreadableSetting):
             logger().warning("the router's config: %s", setting)
     recommended = recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split)
+    with reading(engine) as connection:
+        changes = read_since_changes(connection, current, sorted(cheapest), now)
+    recommended = with_run_rates(recommended, current, cheapest, changes, settings.optimizer)
     return ReportMaterial(
         current=current,
         previous=previous,
