@@ -59,5 +59,5 @@ def score_text(item: Recommendation, show: Formats) -> str:
 def _sure_of(item: Recommendation) -> str:
     """Of what the confidence is: chance is all that it knows."""
     if item.type != "model_selection":
-        return "that the limit is missed, not that this helps"
-    return "if only chance could mislead" if item.observational else "of it"
+        return "that the limit is missed"
+    return "as far as chance goes" if item.observational else "of it"

@@ -65,11 +65,8 @@ EVIDENCE_LABELS: dict[Evidence | None, str] = {
 }
 """What an estimate rests on; documents from before this was stored are silent of those that are not observational."""
 
-NO_BOUNDS = "none, observational"
+NO_BOUNDS = "none"
 """In the place of an interval's bounds."""
-
-_NO_INTERVAL = "no interval: how alike the models' requests were is not known"
-"""Instead of an interval that would hold chance alone."""
 
 
 def evidence_label(evidence: Evidence | None, *, observational: bool) -> str:
@@ -211,7 +208,7 @@ def recommendation_text(item: Recommendation, show: Formats) -> str:
         parts.append(f"Accuracy after: {show.percent(accuracy.estimate)}{between(accuracy, 'percent', show)}.")
     if item.sample is not None:
         label = evidence_label(item.evidence, observational=item.observational) if item.savings_usd else ""
-        no_interval = f"; {_NO_INTERVAL}" if item.savings_usd is not None and item.observational else ""
+        no_interval = ", hence no interval" if item.savings_usd is not None and item.observational else ""
         kind = f" ({label}{no_interval})" if label else ""
         parts.append(f"Judged from {show.count(item.sample)} requests{kind}.")
     return " ".join(parts)

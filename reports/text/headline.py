@@ -74,21 +74,23 @@ def _state(state: KpiState) -> str:
 
 def done_and_waiting_clause(document: PerformanceReport | CostReport, show: Formats) -> str:
     """How many changes were applied, and what waits for a decision."""
-    applied = len(applied_optimizations(document))
+    applied = count_applied(document)
     done = f"{number_text(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     return " and ".join(part for part in (done, waiting_clause(document, waiting, show)) if part)
 
 
-def applied_optimizations(document: Document) -> frozenset[object]:
-    """The changes that were applied from the period's start on, by number: not their keys, and no reverts."""
+def count_applied(document: Document) -> int:
+    """The number of changes that were applied from the period's start on: not of their keys, and without reverts."""
     found: set[object] = {
         trial.changes[0].optimization_id or ("alone", index)
         for index, trial in enumerate(trials_of(document.config_changes))
         if (applied_at := trial.applied_at) is not None and applied_at >= document.period.start
     }
-    recommended = (item for item in document.recommendations if item.status == "applied")
-    return frozenset(found | {item.optimization_id or ("recommended", index) for index, item in enumerate(recommended)})
+    recommended = [item for item in document.recommendations if item.status == "applied"]
+    found |= {item.optimization_id for item in recommended if item.optimization_id is not None}
+    # Documents from before numbers were stored do not say which of the changes are the recommended ones.
+    return max(len(found), len(recommended))
 
 
 def waiting_clause(document: Document, waiting: int, show: Formats) -> str:

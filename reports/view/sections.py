@@ -167,8 +167,8 @@ def savings_text(savings: Savings, show: Formats) -> Text:
 
 
 _KIND_OF_ESTIMATE = (
-    " This is observational: it compares with what other requests cost, nobody tried it. It has no interval, for how "
-    "alike the models' requests were is not known."
+    " This is observational: it compares with what other requests cost, nobody tried it. How alike those were is not "
+    "known, hence no interval."
 )
 
 

@@ -156,12 +156,15 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
         "of models drawn by lot at the same cost"
     )
     why = f": {baselines.reason}" if baselines.reason else ""
-    kind = f" This is observational, for nobody routed that way{why}." if baselines.observational else ""
+    kind = (
+        f" This is observational, for nobody routed that way, hence no interval{why}."
+        if baselines.observational
+        else ""
+    )
     if baselines.observational and not gained.low <= 0 <= gained.high:
         side = "more accurate" if gained.low > 0 else "less accurate"
         return Text(
-            f"By what was observed, the router is {side} than chance: {clauses}.{kind} Whether the router or its "
-            "requests make the difference is not known, so there is no interval.",
+            f"By what was observed, the router is {side} than chance: {clauses}.{kind}",
             "plain" if gained.low > 0 else "warning",
         )
     if gained.low > 0:
