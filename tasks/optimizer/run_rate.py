@@ -47,12 +47,12 @@ def read_since_changes(
         if changed_at <= period.start:
             continue
         if changed_at not in read:
-            start = min(next_start(Level.HOUR, changed_at, period.zone), period.end)
-            after = Period(start, period.end, period.zone)
-            rollups = query_rollups_in(connection, after, current.filters).parts if start < period.end else None
-            read[changed_at] = SinceChange(
-                changed_at, period.end - start, current.parts.clear() if rollups is None else rollups
-            )
+            start = next_start(Level.HOUR, changed_at, period.zone)
+            rollups = current.parts.clear()
+            if start < period.end:
+                after = Period(start, period.end, period.zone)
+                rollups = query_rollups_in(connection, after, current.filters).parts
+            read[changed_at] = SinceChange(changed_at, max(timedelta(0), period.end - start), rollups)
         found[complexity] = read[changed_at]
     return found
 
