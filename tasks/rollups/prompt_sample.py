@@ -36,7 +36,7 @@ from tasks.rollups.set_aside import taking_any_text
 PROMPTS_PER_CLASS = 50_000
 """Prompts that are read of a complexity class; of more, a part is drawn by a hash of the id."""
 
-SCANNED_ROWS = 1_000_000
+SCANNED_ROWS = 500_000
 """Selections among which prompts are looked for: the newest of the period."""
 
 _SCHEMA = {"hour": pl.String, "model_id": pl.String, "complexity": pl.String, "prompt_tokens": pl.Int64}
