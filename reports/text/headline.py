@@ -101,8 +101,8 @@ def waiting_clause(document: Document, waiting: int, show: Formats) -> str:
     saving = [item for item in document.recommendations if item.status == "waiting" and item.savings_usd is not None]
     known = [rate for item in saving if (rate := _usd_per_day(item, document)) is not None]
     if saving and not known:
-        changed = "the same requests were changed too short ago"
-        return f"{fixes}, {'whose' if len(saving) == waiting else 'of some of which the'} worth is not known: {changed}"
+        whose = "" if len(saving) == waiting else f"{number_text(len(saving))} of them "
+        return f"{fixes}, {whose}of unknown worth: the same requests were changed since"
     if sum(known) <= 0:
         return fixes
     some = f"{number_text(len(known))} of them " if len(known) < waiting else ""

@@ -103,7 +103,7 @@ def test_what_is_worth_nothing_known_is_told_without_a_sum() -> None:
     reason = "too little of the period is after the last change of the same requests, 2026-10-09 06:15"
     items = tuple(item.model_copy(update={"run_rate_reason": reason}) for item in waiting)
     document = full.model_copy(update={"recommendations": items})
-    assert "whose worth is not known: the same requests were changed too short ago" in headline(document)
+    assert "one fix waits for a decision, of unknown worth: the same requests were changed since" in headline(document)
     assert "a month" not in headline(document)
     assert f"What it would save from now on is not known: {reason}." in render_markdown(document)
 
