@@ -202,8 +202,8 @@ def recommendation_text(item: Recommendation, show: Formats) -> str:
     elif item.run_rate_since is not None and item.run_rate_usd_per_day is not None:
         since = show.instant(item.run_rate_since)
         rate = f"{show.rough_money(abs(item.run_rate_usd_per_day))} a day"
-        worth = f"save about {rate}" if item.run_rate_usd_per_day >= 0 else f"cost about {rate} more"
-        parts.append(f"Since the same requests were last changed, {since}, it would {worth}.")
+        gain = f"save about {rate}" if item.run_rate_usd_per_day >= 0 else f"cost about {rate} more"
+        parts.append(f"Since the same requests were last changed, {since}, it would {gain}.")
     if item.accuracy_after is not None:
         accuracy = shown_interval(item.accuracy_after, observational=item.observational)
         parts.append(f"Accuracy after: {show.percent(accuracy.estimate)}{between(accuracy, 'percent', show)}.")
