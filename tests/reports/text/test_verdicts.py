@@ -60,7 +60,7 @@ def test_the_headline_counts_changes_and_neither_keys_nor_reverts() -> None:
     revert = optimizations.applied()[3].model_copy(update={"is_revert": True})
     changes = tuple(revert if item.applied_at == revert.applied_at else item for item in optimizations.applied())
     document = full.model_copy(update={"applied_optimizations": changes, "recommendations": ()})
-    assert "three changes were applied" in headline(document)
+    assert "four changes were applied" in headline(document)
     only_back = full.model_copy(update={"applied_optimizations": (revert,), "recommendations": ()})
     assert "applied" not in headline(only_back)
     early = changes[0].model_copy(update={"applied_at": full.period.start - timedelta(days=1)})
@@ -73,7 +73,7 @@ def test_a_change_that_this_report_applied_counts_once_with_those_before_it() ->
     """It is among the recommendations only; one that is among both is one."""
     full = documents.performance()
     done = [item for item in full.recommendations if item.status == "applied"]
-    for number, counted in ((99, "four changes were applied"), (9, "three changes were applied")):
+    for number, counted in ((99, "five changes were applied"), (9, "four changes were applied")):
         items = (done[0].model_copy(update={"optimization_id": number}),)
         update = {"applied_optimizations": optimizations.applied(), "recommendations": items}
         assert counted in headline(full.model_copy(update=update))
@@ -81,7 +81,13 @@ def test_a_change_that_this_report_applied_counts_once_with_those_before_it() ->
 
 def test_the_config_history_counts_changes_and_names_keys_as_keys() -> None:
     entries = optimizations.history()
-    own = {"cache.max_entries": 9, "cache.ttl_seconds": 9, "routing.moderate": 10, "cache.key_strategy": 11}
+    own = {
+        "cache.max_entries": 9,
+        "cache.ttl_seconds": 9,
+        "routing.simple": 8,
+        "routing.moderate": 10,
+        "cache.key_strategy": 11,
+    }
     numbered = tuple(
         entry.model_copy(
             update={
@@ -93,7 +99,7 @@ def test_the_config_history_counts_changes_and_names_keys_as_keys() -> None:
     )
     document = documents.optimization("summary").model_copy(update={"config_history": numbered})
     text = render_markdown(document)
-    assert "4 changes of 5 keys of the router's config" in text
+    assert "5 changes of 6 keys of the router's config" in text
     assert "; 1 taken back since" in text
 
 
