@@ -30,6 +30,7 @@ from models.documents.changes import (
 )
 from models.documents.common import (
     CONFIDENCE,
+    ERROR_BUDGET,
     SCHEMA_VERSION,
     Charts,
     Coverage,
@@ -77,6 +78,7 @@ from models.kpis import Direction
 
 __all__ = [
     "CONFIDENCE",
+    "ERROR_BUDGET",
     "SCHEMA_VERSION",
     "AppliedOptimization",
     "Baseline",
