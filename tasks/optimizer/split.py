@@ -147,7 +147,7 @@ class MetricReading:
 class SplitReading:
     """What a split shows at one look: the goal first, then the guards.
 
-    `hours` are those that were compared, `left_out_hours` those in which a step was taken; `requests` are of the
+    `hours` are those that were compared, from `observed_from` to `observed_to`, `left_out_hours` those in which a step was taken; `requests` are of the
     candidate and the baseline, `requests_in_step` of the candidate since the last step. `by_unit`: users were assigned,
     not requests. `series` has a row for each hour and metric: bucket, metric, estimate, low, high, all up to that hour.
     """
@@ -160,6 +160,8 @@ class SplitReading:
     requests: tuple[int, int]
     requests_in_step: int
     by_unit: bool
+    observed_from: datetime | None
+    observed_to: datetime | None
     series: pl.DataFrame
     notes: tuple[str, ...] = ()
 
@@ -549,6 +551,8 @@ class _Looks:
             requests=(round(self.requests[hour, 1]), round(self.requests[hour, 0])) if hour >= 0 else (0, 0),
             requests_in_step=round(in_step),
             by_unit=self.cube.by_unit,
+            observed_from=self.cube.buckets[0] if hour >= 0 else None,
+            observed_to=self.cube.buckets[hour] + HOUR if hour >= 0 else None,
             series=self.series() if series else _NO_SERIES,
             notes=tuple(judged.note for judged in self.judged if judged.note),
         )
