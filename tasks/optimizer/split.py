@@ -28,9 +28,12 @@ BASELINE, CANDIDATE = "baseline", "candidate"
 
 HOUR = timedelta(hours=1)
 
-HARM_TUNED_AT, BETTER_TUNED_AT, NO_WORSE_TUNED_AT = 1_000.0, 2_000.0, 6_000.0
+HARM_TUNED_AT, BETTER_TUNED_AT, NO_WORSE_TUNED_AT = 1_000.0, 2_000.0, 8_000.0
 """Effective requests, n1·n0/(n1 + n0) summed over hours, at which a sequence is sharpest: harm is to be found early,
-and "no worse" needs narrow bounds, which come late. Chosen beforehand, never from the data."""
+and "no worse" needs narrow bounds, which come late. Chosen beforehand, never from the data. For a step to a share p,
+harm weighs p times as much, so p² of the requests do; every step is a claim of its own, with a sequence of its own."""
+
+LEAST_TUNED_AT = 300.0
 
 MINIMUM_OF_SHARE, MINIMUM_OF_AMOUNT = 20, 100
 """Known values that each arm needs before a metric is judged: means of amounts have heavy tails, and are asymptotic."""
@@ -88,8 +91,10 @@ class MetricReading:
 
     `low` and `high` are each a one-sided sequence at ERROR_BUDGET; `worse_by`, `harm_bound` and `worse_end` are turned
     so that more is worse: the estimate, the least harm at this metric's part of the error budget, and the most that it
-    may be worse. `margin` is in the metric's unit. `known_*` are the shares of requests with a known value.
-    `missing_sample`: about how many more known values are needed for "no worse", if nothing got worse.
+    may be worse. `margin` is in the metric's unit, `room` how much worse is still on the metric's good side. `known_*`
+    are the shares of requests with a known value. `variance` is the estimate's, of so many `effective` requests and
+    degrees of `freedom`. `missing_sample`: about how many more known values are needed for "no worse", if nothing got
+    worse.
     """
 
     metric: JudgedMetric
@@ -107,6 +112,10 @@ class MetricReading:
     worse_by: float | None = None
     harm_bound: float | None = None
     worse_end: float | None = None
+    room: float = -math.inf
+    variance: float = math.inf
+    effective: float = 0.0
+    freedom: float = math.inf
     is_adjusted: bool = False
     missing_sample: int | None = None
     reason: str | None = None
@@ -126,11 +135,17 @@ class MetricReading:
 
     def allows(self, share: float) -> bool:
         """Return whether harm beyond the margin is excluded if the candidate gets this share of all requests."""
-        if self.judgement in ("better", "same"):
-            return True
-        if self.worse_end is None or self.margin is None or self.judgement in ("worse", "unknown"):
+        end = self.worse_end_at(share)
+        if end is None or self.margin is None or self.judgement == "worse":
             return False
-        return self.worse_end * share <= self.margin
+        return end * share <= self.margin or end <= self.room
+
+    def worse_end_at(self, share: float) -> float | None:
+        """Return the most that it may be worse, by the sequence of a step to this share; None if it is not known."""
+        if self.worse_by is None:
+            return None
+        tuned_at = max(LEAST_TUNED_AT, NO_WORSE_TUNED_AT * share**2)
+        return self.worse_by + float(_radius(self.variance, self.effective, self.freedom, ERROR_BUDGET, tuned_at))
 
     @property
     def as_text(self) -> str:
@@ -147,9 +162,10 @@ class MetricReading:
 class SplitReading:
     """What a split shows at one look: the goal first, then the guards.
 
-    `hours` are those that were compared, `left_out_hours` those in which a step was taken; `requests` are of the
-    candidate and the baseline, `requests_in_step` of the candidate since the last step. `by_unit`: users were assigned,
-    not requests. `series` has a row for each hour and metric: bucket, metric, estimate, low, high, all up to that hour.
+    `hours` are those that were compared, from `observed_from` to `observed_to`, `left_out_hours` those in which a step
+    was taken; `requests` are of the candidate and the baseline, `requests_in_step` of the candidate since the last
+    step. `by_unit`: users were assigned, not requests. `series` has a row for each hour and metric: bucket, metric,
+    estimate, low, high, all up to that hour.
     """
 
     plan: SplitPlan
@@ -160,6 +176,8 @@ class SplitReading:
     requests: tuple[int, int]
     requests_in_step: int
     by_unit: bool
+    observed_from: datetime | None
+    observed_to: datetime | None
     series: pl.DataFrame
     notes: tuple[str, ...] = ()
 
@@ -185,7 +203,7 @@ class SplitReading:
             reasons.append(f"{self.requests_in_step} requests since the last step, {minimum_requests} are needed")
         for it in self.metrics:
             if not it.allows(next_share):
-                reasons.append(_blocked_text(it))
+                reasons.append(_blocked_text(it, next_share))
         return tuple(reasons)
 
     def may_step_to(self, next_share: float, minimum_requests: int = 0) -> bool:
@@ -289,13 +307,14 @@ def _lack_text(it: MetricReading) -> str:
     return f"{name}: {missing}"
 
 
-def _blocked_text(it: MetricReading) -> str:
-    name = metric_label(it.metric.name).lower()
-    if it.judgement == "unknown" or it.worse_end is None or it.margin is None:
+def _blocked_text(it: MetricReading, share: float) -> str:
+    name, end = metric_label(it.metric.name).lower(), it.worse_end_at(share)
+    if end is None or it.margin is None:
         return f"{name} is not known: {it.reason}"
     show = Formats("en_US", "UTC")
-    worse, margin = (metric_value(it.metric.name, value, show) for value in (it.worse_end, it.margin))
-    return f"{name} may be worse by {worse}, {margin} is its margin"
+    worse, margin = (metric_value(it.metric.name, value, show) for value in (end * share, it.margin))
+    weighed = "" if share == 1 else f" at a share of {share:.0%}"
+    return f"{name} may be worse by {worse}{weighed}, {margin} is its margin"
 
 
 def _off_text(ratio: SampleRatio) -> str:
@@ -389,12 +408,17 @@ class _Effect:
 
     def radius(self, alpha: float, tuned_at: float) -> Any:
         """Return the one-sided radius of a sequence that is sharpest at that many effective requests."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            information = np.where(self.variance > 0, 1 / self.variance, 0.0)
-            tuned = np.where(self.effective > 0, information * tuned_at / self.effective, 0.0)
-            radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, self.freedom)
-            # Amounts that never vary, such as a price per request, leave nothing to chance.
-            return np.where(self.variance == 0, 0.0, radius)
+        return _radius(self.variance, self.effective, self.freedom, alpha, tuned_at)
+
+
+def _radius(variance: Any, effective: Any, freedom: Any, alpha: float, tuned_at: float) -> Any:
+    variance, effective = np.asarray(variance), np.asarray(effective)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.where(variance > 0, 1 / variance, 0.0)
+        tuned = np.where(effective > 0, information * tuned_at / effective, 0.0)
+        radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, freedom)
+    # Amounts that never vary, such as a price per request, leave nothing to chance.
+    return np.where(variance == 0, 0.0, radius)
 
 
 def _effect(of: _Moments, *, by_unit: bool) -> _Effect:
@@ -549,6 +573,8 @@ class _Looks:
             requests=(round(self.requests[hour, 1]), round(self.requests[hour, 0])) if hour >= 0 else (0, 0),
             requests_in_step=round(in_step),
             by_unit=self.cube.by_unit,
+            observed_from=self.cube.buckets[0] if hour >= 0 else None,
+            observed_to=self.cube.buckets[hour] + HOUR if hour >= 0 else None,
             series=self.series() if series else _NO_SERIES,
             notes=tuple(judged.note for judged in self.judged if judged.note),
         )
@@ -627,6 +653,10 @@ class _Judged:
             worse_by=worse_by,
             harm_bound=worse_by - harm,
             worse_end=worse_by + worse,
+            room=-math.inf if self.metric.limit is None else self.sign * (self.metric.limit - before),
+            variance=float(effect.variance[hour]),
+            effective=float(effect.effective[hour]),
+            freedom=float(effect.freedom[hour]),
             is_adjusted=bool(effect.is_adjusted[hour]),
             missing_sample=self._missing(hour, margin) if judgement == "unclear" else None,
         )

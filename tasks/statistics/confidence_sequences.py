@@ -47,13 +47,19 @@ def needed_information(distance: float, alpha: float, *, tuned_at: float, power:
     """
     if distance <= 0:
         return math.inf
-    slack = NormalDist().inv_cdf(power)
+    slack, prior = NormalDist().inv_cdf(power), tuned_at / _spread_of(2 * alpha)
+
+    def reach(information: float) -> float:
+        whole = information + prior
+        radius = math.sqrt(2 * whole * math.log1p(math.sqrt(whole / prior) / (2 * alpha))) / information
+        return radius + slack / math.sqrt(information)
+
     low, high = 0.0, (10 / distance) ** 2
-    while _reach(high, alpha, tuned_at, slack) > distance:
+    while reach(high) > distance:
         low, high = high, 2 * high
-    for _ in range(40):
+    for _ in range(30):
         middle = (low + high) / 2
-        low, high = (middle, high) if _reach(middle, alpha, tuned_at, slack) > distance else (low, middle)
+        low, high = (middle, high) if reach(middle) > distance else (low, middle)
     return high
 
 
@@ -63,8 +69,9 @@ def widened(radius: Any, information: Any, freedom: Any) -> Any:
     Peiser's first term for Student's quantile (1943), z + (z³ + z) / (4 · freedom), with z the radius in standard
     errors. Clusters are few, requests are not. Vectorised.
     """
-    errors = np.asarray(radius) * np.sqrt(information)
-    factor = 1 + (errors**2 + 1) / (4 * np.maximum(freedom, LEAST_FREEDOM))
+    with np.errstate(invalid="ignore"):
+        errors = np.asarray(radius) * np.sqrt(information)
+        factor = 1 + (errors**2 + 1) / (4 * np.maximum(freedom, LEAST_FREEDOM))
     return np.asarray(radius) * np.where(np.isfinite(factor), factor, 1.0)
 
 
@@ -74,10 +81,3 @@ def widened(radius: Any, information: Any, freedom: Any) -> Any:
 def _spread_of(alpha: float) -> float:
     """Return tuned information over r (Waudby-Smith et al. 2024, appendix: without Lambert's W, to about 1 %)."""
     return -2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))
-
-
-def _reach(information: float, alpha: float, tuned_at: float, slack: float) -> float:
-    prior = tuned_at / _spread_of(2 * alpha)
-    whole = information + prior
-    radius = math.sqrt(2 * whole * math.log1p(math.sqrt(whole / prior) / (2 * alpha))) / information
-    return radius + slack / math.sqrt(information)
