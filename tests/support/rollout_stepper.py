@@ -43,8 +43,9 @@ def _step(wish: dict[str, Any]) -> None:
     @event.listens_for(Engine, "after_cursor_execute")
     def _count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         nonlocal writes
-        writes += statement.lstrip().startswith(WRITES)
-        if writes == wish["killed_after"]:
+        is_write = statement.lstrip().startswith(WRITES)
+        writes += is_write
+        if is_write and writes == wish["killed_after"]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     try:

@@ -71,8 +71,9 @@ def started(engine: Engine, settings: Settings = SPLIT_SETTINGS, *, key: str = "
 
 
 def let_pass(
-    engine: Engine, start: datetime, hours: int, candidate: Arm, *, requests: int = 3_000, seed: int = 1
-) -> datetime:
+    engine: Engine, start: datetime, hours: int, candidate: Arm, *, requests: int = 3_000, seed: int = 1,
+    baseline: Arm = COSTLY,
+) -> datetime:  # fmt: skip
     """Let hours pass in which the router obeys `rollout.simple` as it is now; return the time after them."""
     value = read_config(engine)["rollout.simple"].value
     share, experiment = float(value["percent"]) / 100, value["experiment"]
@@ -80,7 +81,7 @@ def let_pass(
     rows = []
     for hour in range(hours):
         chosen = int(draw.binomial(requests, share))
-        for arm, count, kind in (("baseline", requests - chosen, COSTLY), ("candidate", chosen, candidate)):
+        for arm, count, kind in (("baseline", requests - chosen, baseline), ("candidate", chosen, candidate)):
             if count:
                 bucket = start.replace(minute=0, second=0, microsecond=0) + hour * HOUR
                 keys = {"bucket": bucket, "experiment": experiment, "arm": arm, "complexity": "simple"}

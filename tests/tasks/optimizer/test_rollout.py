@@ -220,12 +220,10 @@ def test_shares_other_than_asked_make_a_rollout_invalid(one_router: Engine) -> N
 
 def test_a_person_is_asked_where_ratings_come_too_slowly_and_told_how_many_are_missing(one_router: Engine) -> None:
     """The step waits; a person takes it, or ratings arrive and it is taken without one."""
-    rarely = Arm(usd=0.03, rated=0.1)
     number = started(one_router)
     with writing(one_router) as connection:
         connection.execute(update(TRIAL).values(deadline=STARTED_AT + 2 * DAY))
-    now = let_pass(one_router, STARTED_AT, 6, replace(rarely), requests=3_000)
-    _rate(one_router, 0.1)
+    now = let_pass(one_router, STARTED_AT, 24, Arm(usd=0.03, rated=0.02), baseline=Arm(rated=0.02))
     verdict = looked_at(one_router, now)
     assert (verdict.state, trial_state(one_router, number)) == ("observing", "held")
     assert verdict.reason.startswith("a person is asked: better: ")
@@ -237,18 +235,6 @@ def test_a_person_is_asked_where_ratings_come_too_slowly_and_told_how_many_are_m
     assert said == f"#{number}: cheap gets 50 % of the requests from now on"
     assert (share_of(one_router), trial_state(one_router, number)) == (50, "running")
     assert_explained(one_router)
-
-
-def _rate(engine: Engine, share: float) -> None:
-    """Let only some of both arms' answers be rated."""
-    from models.schema import ARM_ROLLUP  # noqa: PLC0415
-
-    with writing(engine) as connection:
-        for row in connection.execute(select(ARM_ROLLUP).where(ARM_ROLLUP.c.arm == "baseline")).fetchall():
-            rated = round(row.response_time_count * share)
-            connection.execute(update(ARM_ROLLUP).where(ARM_ROLLUP.c.bucket == row.bucket, ARM_ROLLUP.c.arm == row.arm)
-                               .values(accuracy_count=rated, accuracy_sum=round(0.97 * rated),
-                                       accuracy_sum_sq=round(0.97 * rated)))  # fmt: skip
 
 
 def test_a_person_approves_every_step_where_the_settings_say_so(one_router: Engine) -> None:
@@ -542,6 +528,21 @@ def _killed_everywhere(
     raise AssertionError("it never ends")
 
 
+def test_a_step_that_is_killed_between_config_and_audit_leaves_neither(
+    router: Engine, stepper: Callable[..., str]
+) -> None:
+    """The first statement that a step writes is the config's."""
+    number = started(router)
+    now = let_pass(router, STARTED_AT, 12, CHEAP) + timedelta(minutes=10)
+    assert stepper(router, "look", number, now, 1) == "killed"
+    assert_explained(router)
+    assert share_of(router) == 20
+    assert stepper(router, "look", number, now, 0) == "done"
+    assert_explained(router)
+    assert share_of(router) == 50
+
+
+@pytest.mark.slow
 def test_a_rollout_that_is_killed_after_any_statement_leaves_what_its_rows_say(
     router: Engine, stepper: Callable[..., str]
 ) -> None:
@@ -559,6 +560,7 @@ def test_a_rollout_that_is_killed_after_any_statement_leaves_what_its_rows_say(
     assert read_config(router)["routing.simple"].value == "costly"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["harm", "abort", "edit"])
 def test_an_end_that_is_killed_after_any_statement_leaves_what_its_rows_say(
     router: Engine, stepper: Callable[..., str], end: str
