@@ -282,11 +282,13 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
 
 
 def _lacking(reading: SplitReading, next_share: float) -> tuple[MetricReading, ...]:
-    """Return the guards that lack ratings if the goal is better and nothing else stands in the way; else none."""
+    """Return the guards that lack ratings, if the goal is better and no other guard seems worse than its margin."""
     if reading.goal.judgement != "better":
         return ()
     blocking = [it for it in reading.guards if not it.allows(next_share)]
-    return tuple(blocking) if all(it.lacks_ratings for it in blocking) else ()
+    if any(it.is_known and (it.worse_by or 0.0) > (it.margin or 0.0) for it in blocking):
+        return ()
+    return tuple(it for it in blocking if it.lacks_ratings)
 
 
 def _too_slow(reading: SplitReading, short: Sequence[MetricReading], hours_left: float | None) -> bool:
