@@ -87,3 +87,12 @@ def test_a_variance_of_few_groups_widens_it_about_as_student_does() -> None:
     assert float(widened(1.96, 1.0, math.inf)) == 1.96
     assert float(widened(1.96, 1.0, 0.0)) > 3
     assert float(widened(math.inf, 0.0, 5.0)) == math.inf
+
+
+@settings(deadline=None, max_examples=40)
+@given(ALPHAS, AMOUNTS, AMOUNTS, st.floats(0.0, 100.0))
+def test_one_look_and_an_array_of_looks_agree(alpha: float, information: float, tuned: float, freedom: float) -> None:
+    one = mixture_radius(information, alpha, tuned_at=tuned)
+    many = mixture_radius(np.array([information] * 2), alpha, tuned_at=tuned)
+    assert many.tolist() == pytest.approx([one] * 2)
+    assert widened(many, information, freedom).tolist() == pytest.approx([widened(one, information, freedom)] * 2)
