@@ -45,7 +45,7 @@ PSEUDO_VALUES = 2.0
 """Of each 0 and 1, added to the spread of a share in each arm: 0 errors of n is no certainty that there are none."""
 
 UNEVEN_ALPHA = 0.001
-"""Probability that equally known (or equally long) arms are ever called unequal."""
+"""Probability that arms with equally many known values, or prompts of equal length, are ever called unequal."""
 
 UNEVEN_SHARE = 0.02
 """Relative difference of the arms' known shares from which a metric counts as not known: the answers that are known may
@@ -93,8 +93,8 @@ class MetricReading:
     so that more is worse: the estimate, the least harm at this metric's part of the error budget, and the most that it
     may be worse. `margin` is in the metric's unit, `room` how much worse is still on the metric's good side. `known_*`
     are the shares of requests with a known value. `variance` is the estimate's, of so many `effective` requests and
-    degrees of `freedom`. `missing_sample`: about how many more known values are needed for "no worse", if nothing got
-    worse.
+    degrees of `freedom`; `spread` is a value's variance, None if more values would not help, and `share` the
+    candidate's of the requests so far.
     """
 
     metric: JudgedMetric
@@ -117,8 +117,22 @@ class MetricReading:
     effective: float = 0.0
     freedom: float = math.inf
     is_adjusted: bool = False
-    missing_sample: int | None = None
+    spread: float | None = None
+    share: float = 0.5
     reason: str | None = None
+
+    @property
+    def missing_sample(self) -> int | None:
+        """Return about how many more known values make it "no worse", if nothing got worse; None if more do not help.
+
+        So many leave four of five rollouts within the margin, at the share of the requests so far.
+        """
+        if self.judgement not in ("unclear", "unknown") or self.spread is None or not self.margin:
+            return None
+        tuned_at = NO_WORSE_TUNED_AT / self.spread
+        information = needed_information(self.margin, ERROR_BUDGET, tuned_at=tuned_at, power=POWER)
+        needed = information * self.spread / (self.share * (1 - self.share))
+        return max(1, math.ceil(needed) - self.sample_before - self.sample_after)
 
     @property
     def is_known(self) -> bool:
@@ -145,7 +159,12 @@ class MetricReading:
         if self.worse_by is None:
             return None
         tuned_at = max(LEAST_TUNED_AT, NO_WORSE_TUNED_AT * share**2)
-        return self.worse_by + float(_radius(self.variance, self.effective, self.freedom, ERROR_BUDGET, tuned_at))
+        if self.variance == 0:
+            return self.worse_by
+        information = 1 / self.variance
+        tuned = information * tuned_at / self.effective
+        radius: float = widened(mixture_radius(information, ERROR_BUDGET, tuned_at=tuned), information, self.freedom)
+        return self.worse_by + radius
 
     @property
     def as_text(self) -> str:
@@ -282,11 +301,13 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
 
 
 def _lacking(reading: SplitReading, next_share: float) -> tuple[MetricReading, ...]:
-    """Return the guards that lack ratings if the goal is better and nothing else stands in the way; else none."""
+    """Return the guards that lack ratings, if the goal is better and no other guard seems worse than its margin."""
     if reading.goal.judgement != "better":
         return ()
     blocking = [it for it in reading.guards if not it.allows(next_share)]
-    return tuple(blocking) if all(it.lacks_ratings for it in blocking) else ()
+    if any(it.is_known and (it.worse_by or 0.0) > (it.margin or 0.0) for it in blocking):
+        return ()
+    return tuple(it for it in blocking if it.lacks_ratings)
 
 
 def _too_slow(reading: SplitReading, short: Sequence[MetricReading], hours_left: float | None) -> bool:
@@ -408,17 +429,12 @@ class _Effect:
 
     def radius(self, alpha: float, tuned_at: float) -> Any:
         """Return the one-sided radius of a sequence that is sharpest at that many effective requests."""
-        return _radius(self.variance, self.effective, self.freedom, alpha, tuned_at)
-
-
-def _radius(variance: Any, effective: Any, freedom: Any, alpha: float, tuned_at: float) -> Any:
-    variance, effective = np.asarray(variance), np.asarray(effective)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = np.where(variance > 0, 1 / variance, 0.0)
-        tuned = np.where(effective > 0, information * tuned_at / effective, 0.0)
-        radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, freedom)
-    # Amounts that never vary, such as a price per request, leave nothing to chance.
-    return np.where(variance == 0, 0.0, radius)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            information = np.where(self.variance > 0, 1 / self.variance, 0.0)
+            tuned = np.where(self.effective > 0, information * tuned_at / self.effective, 0.0)
+            radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, self.freedom)
+        # Amounts that never vary, such as a price per request, leave nothing to chance.
+        return np.where(self.variance == 0, 0.0, radius)
 
 
 def _effect(of: _Moments, *, by_unit: bool) -> _Effect:
@@ -604,6 +620,8 @@ class _Judged:
         count = cube.sums["count"]
         self.known = _over(np.cumsum(moments.count.sum(axis=2), axis=0), np.cumsum(count.sum(axis=2), axis=0))
         self.is_uneven = self._uneven(moments, count)
+        sides = np.cumsum(count.sum(axis=2), axis=0)
+        self.shares = _over(sides[:, 1], sides.sum(axis=1))
         if bool(self.effect.tokens_differ.any()):
             self.note = (
                 f"{metric_label(metric.name).lower()} is not adjusted for prompt tokens: "
@@ -629,10 +647,11 @@ class _Judged:
         elif not np.isfinite(effect.variance[hour]):
             reason = "too few groups of users to tell chance from an effect"
         if reason is not None:
-            missing = None if self.is_uneven[hour] else self._missing(hour, margin)
+            spread = None if self.is_uneven[hour] else self._spread(hour)
             return MetricReading(
-                self.metric, "unknown", *samples, *known, margin=margin, missing_sample=missing, reason=reason
-            )
+                self.metric, "unknown", *samples, *known, margin=margin, spread=spread, share=self._share(hour),
+                reason=reason,
+            )  # fmt: skip
         worse_by, harm = float(self.worse_by[hour]), float(self.to_harm[hour])
         better, worse = float(self.to_better[hour]), float(self.to_worse[hour])
         judgement = self._judgement(worse_by, (harm, better, worse), before, margin)
@@ -658,7 +677,8 @@ class _Judged:
             effective=float(effect.effective[hour]),
             freedom=float(effect.freedom[hour]),
             is_adjusted=bool(effect.is_adjusted[hour]),
-            missing_sample=self._missing(hour, margin) if judgement == "unclear" else None,
+            spread=self._spread(hour),
+            share=self._share(hour),
         )
 
     def series(self) -> pl.DataFrame:
@@ -683,21 +703,17 @@ class _Judged:
         allowed = margin if self.metric.limit is None else max(margin, room)
         return "same" if worse_by + worse <= allowed else "unclear"
 
-    def _missing(self, hour: int, margin: float) -> int | None:
-        """Return about how many more known values make the worse end reach the margin, if nothing got worse."""
+    def _spread(self, hour: int) -> float | None:
+        """Return the variance of one known value; of values that nobody knows, a coin's if they are a share."""
         assert self.effect is not None  # noqa: S101
-        samples, effective = self.effect.samples[hour], float(self.effect.effective[hour])
         variance = float(self.effect.variance[hour])
-        known = bool(np.isfinite(variance)) and variance > 0 and samples.min() >= MINIMUM_OF_SHARE
-        # Values that nobody knows vary at most as a coin does, if they are a share; nothing is known of amounts.
-        spread = variance * effective if known else (0.25 if self.metric.is_share else None)
-        if spread is None or margin <= 0:
-            return None
-        information = needed_information(margin, ERROR_BUDGET, tuned_at=NO_WORSE_TUNED_AT / spread, power=POWER)
-        counts = self.cube.sums["count"].sum(axis=2)[: hour + 1].sum(axis=0)
-        share = float(counts[1] / counts.sum()) if counts.sum() else 0.5
-        share = min(max(share, 0.01), 0.99)
-        return max(1, math.ceil(information * spread / (share * (1 - share)) - float(samples.sum())))
+        if 0 < variance < math.inf and self.effect.samples[hour].min() >= MINIMUM_OF_SHARE:
+            return variance * float(self.effect.effective[hour])
+        return 0.25 if self.metric.is_share else None
+
+    def _share(self, hour: int) -> float:
+        share = float(self.shares[hour])
+        return min(max(share, 0.01), 0.99)
 
     def _moments(self, plan: SplitPlan) -> _Moments | None:
         above, below = self.metric.sums
@@ -722,7 +738,7 @@ class _Judged:
         return _Moments(count, total, squares, self.metric.is_share, tokens)
 
     def _uneven(self, moments: _Moments, count: Any) -> Any:
-        """Return, after each hour, whether it was ever sure that the arms' known shares differ, and by how much."""
+        """Return, after each hour, whether the arms' known shares surely differ, and by more than UNEVEN_SHARE."""
         whole = np.nan_to_num(count)
         if np.array_equal(moments.count, whole):
             return np.zeros(len(whole), dtype=bool)
