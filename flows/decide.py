@@ -25,7 +25,7 @@ class Decision(StrEnum):
 
 @flow(name="decide", flow_run_name="{decision} {optimization}")
 def decide(optimization: str, decision: Decision, name: str, note: str = "", percent: float | None = None) -> str:
-    """Decide on an optimization: approve or reject a proposal, or approve a rollout's step, hold, resume, jump or abort.
+    """Approve or reject a proposed optimization, or decide on a rollout: approve its step, hold, resume, jump or abort.
 
     What is approved is applied or rolled out, and then monitored.
 

@@ -31,7 +31,7 @@ Decision = Literal["approve", "reject", "revert", "hold", "resume", "jump", "abo
 """What a person can decide."""
 
 
-def decide(
+def decide(  # noqa: PLR0911 - one return for each decision
     engine: Engine,
     optimization_id: int,
     decision: Decision,

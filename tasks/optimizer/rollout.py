@@ -30,7 +30,7 @@ from models.schema import CONFIG_CHANGE, OPTIMIZATION, OptimizationState, TrialS
 from models.settings import Settings
 from models.trials import ALL_PERCENT, ROUTING_PREFIX, RolloutPlan, percent_of
 from tasks.alerts.registry import record_event
-from tasks.optimizer.change_metrics import rollout_metrics
+from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -185,14 +185,16 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
         start = floor_to(Level.HOUR, trial.started_at, settings.timezone)
         end = max(start, floor_to(Level.HOUR, now - LATE_ARRIVAL_GRACE, settings.timezone))
         hours, arms_by = _arm_hours(connection, plan, start, end)
+    item = recommendation_of(row)
+    goal, guards = metrics_of(item, settings.performance_metrics)
     shares = tuple((it.at, it.percent / ALL_PERCENT) for it in steps if it.percent is not None)
     return RolloutLook(
         row=row,
-        item=recommendation_of(row),
+        item=item,
         trial=trial,
         steps=steps,
         plan=plan,
-        reading=read_split(hours, SplitPlan(plan.experiment, shares), rollout_metrics()),
+        reading=read_split(hours, SplitPlan(plan.experiment, shares), (goal, *guards)),
         arms_by=arms_by,
         observed_to=end,
     )

@@ -16,14 +16,14 @@ from sqlalchemy import Engine, delete, func, select, update
 
 from models.database import reading, writing
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization, UsageError
-from models.schema import CONFIG, CONFIG_CHANGE, OPTIMIZATION, TRIAL
+from models.schema import CONFIG, CONFIG_CHANGE, OPTIMIZATION, TRIAL, TrialState
 from models.tables import Alert, table_of
 from tasks.optimizer.decisions import approve, revert, stop
-from tasks.optimizer.lifecycle import OBSERVED, blocking_reason, overlap, unchanged_since
+from tasks.optimizer.lifecycle import OBSERVED, Step, blocking_reason, overlap, unchanged_since
 from tasks.optimizer.queries import history_of
 from tasks.optimizer.rollout_decisions import abort, approve_step, hold, jump, resume
 from tasks.optimizer.router_config import history, read_config, set_by_hand
-from tasks.optimizer.trial_rows import percent_now, steps_of, trials_under_way
+from tasks.optimizer.trial_rows import PROPOSED, add_step, change_trial, percent_now, steps_of, trials_under_way
 from tasks.optimizer.trials import method_of
 from tasks.optimizer.verify import verify
 from tests.support.paths import ROOT
@@ -115,12 +115,8 @@ def test_a_better_candidate_becomes_the_model_of_its_class_in_steps(router: Engi
     candidates = verdict.goal.sample_after if verdict.goal else 0
     assert verdict.savings_usd.estimate == pytest.approx(0.02 * candidates, rel=0.1)
     assert [step.action for step in verdict.trial.steps] == ["start", "step", "promote"]
-    assert {point.metric for point in verdict.trial.series} == {
-        "averageCost",
-        "selectionAccuracy",
-        "errorRate",
-        "slowShare",
-    }
+    metrics = {"averageCost", "selectionAccuracy", "errorRate", "responseTime", "slowShare"}
+    assert {point.metric for point in verdict.trial.series} == metrics
     assert verdict.trial.asked_percent == pytest.approx(verdict.trial.found_percent, rel=0.1)
     assert history_of(router, number)[0].verdict == verdict.model_dump(mode="json", by_alias=True)
     changed = [(row.key, row.to_value if row.key == "routing.simple" else row.to_value["percent"])
@@ -257,15 +253,16 @@ def test_a_person_approves_every_step_where_the_settings_say_so(one_router: Engi
 
 
 def test_a_proposed_step_is_withdrawn_when_the_numbers_no_longer_allow_it(one_router: Engine) -> None:
-    settings = settings_of(approveSteps=True)
-    number = started(one_router, settings)
-    now = looked = let_pass(one_router, STARTED_AT, 8, CHEAP)
-    looked_at(one_router, looked, settings)
-    assert trial_state(one_router, number) == "held"
-    now = let_pass(one_router, now, 12, Arm(usd=0.03, errors=0.026, slow=0.23))
-    verdict = looked_at(one_router, now, settings)
-    assert trial_state(one_router, number) == ("running" if verdict.state == "observing" else "rolledBack")
-    assert steps_taken(one_router, number)[2][0] in ("resume", "rollBack")
+    number = started(one_router)
+    with writing(one_router) as connection:
+        trial_id = trials_under_way(connection)[0].id
+        add_step(connection, trial_id, "hold", Step("routewatch", "", STARTED_AT, {PROPOSED: 50.0}))
+        change_trial(connection, trial_id, state=TrialState.HELD)
+    now = let_pass(one_router, STARTED_AT, 3, CHEAP, requests=300)
+    assert looked_at(one_router, now).reason.startswith("not clear yet: ")
+    assert trial_state(one_router, number) == "running"
+    assert [action for action, _, _ in steps_taken(one_router, number)] == ["start", "hold", "resume"]
+    assert share_of(one_router) == 20
 
 
 def test_a_held_rollout_takes_no_step_but_harm_still_ends_it(router: Engine) -> None:
