@@ -9,7 +9,6 @@ Sinha, Kennedy and Ramdas (Annals of Statistics 2024) show that it holds asympto
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -39,27 +38,6 @@ def mixture_radius(information: Any, alpha: float, *, tuned_at: Any) -> Any:
         whole = known + prior
         radius = np.sqrt(2 * whole * np.log1p(np.sqrt(whole / prior) / (2 * alpha))) / known
     return np.where((known > 0) & (prior > 0) & np.isfinite(radius), radius, np.inf)
-
-
-def needed_information(distance: float, alpha: float, *, tuned_at: float, power: float = 0.5) -> float:
-    """Return the information at which the radius leaves room for `distance` with the probability `power`.
-
-    That is, where radius + z(power) / sqrt(information) = distance; infinite for a distance of 0.
-    """
-    if distance <= 0:
-        return math.inf
-    slack, prior = NormalDist().inv_cdf(power), tuned_at / _spread_of(2 * alpha)
-
-    def reach(information: float) -> float:
-        return _one_radius(information, alpha, prior) + slack / math.sqrt(information)
-
-    low, high = 0.0, (10 / distance) ** 2
-    while reach(high) > distance:
-        low, high = high, 2 * high
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if reach(middle) > distance else (low, middle)
-    return high
 
 
 def widened(radius: Any, information: Any, freedom: Any) -> Any:
