@@ -119,25 +119,20 @@ def conclude_switchback(reading: SwitchbackReading, *, over: bool, minimum_pairs
 
     `over`: no more pairs will come.
     """
-    unknown = [it for it in reading.metrics if it.judgement == "unknown"]
     compared = f"{reading.pairs} pairs of blocks"
     if reading.pairs < minimum_pairs:
         short = f"{reading.pairs} of at least {minimum_pairs} pairs of blocks compared"
         return ("cannotBeTold", f"cannot be told: only {short}") if over else (None, f"{short} so far")
     if reading.harm:
         return "worse", f"clearly worse over {compared}: {', '.join(map(change_text, reading.harm))}"
-    if all(it.judgement in ("better", "same") for it in reading.metrics):
-        if reading.goal.judgement == "better":
-            chance = f"{compared}, p {reading.p_value:.2g} by flips of their signs"
-            return "better", f"better: {change_text(reading.goal)} ({chance}); every guard is within its margin"
-        return "noWorse", f"no worse over {compared}: {change_text(reading.goal)}; all is within its margin"
+    unknown, unclear = ([it for it in reading.metrics if it.judgement == name] for name in ("unknown", "unclear"))
+    if not unknown and not unclear:
+        return _not_worse(reading, compared)
     if not over:
-        waits = unknown or [it for it in reading.metrics if it.judgement == "unclear"]
-        return None, f"not clear yet after {compared}: {', '.join(map(change_text, waits))}"
+        return None, f"not clear yet after {compared}: {', '.join(map(change_text, unknown or unclear))}"
     if unknown:
         names = ", ".join(f"{change_text(it)} ({it.reason})" for it in unknown)
         return "unproven", f"not proven: {names}; {change_text(reading.goal)}"
-    unclear = [it for it in reading.metrics if it.judgement == "unclear"]
     return "cannotBeTold", f"cannot be told after {compared}: {', '.join(map(change_text, unclear))}"
 
 
@@ -152,6 +147,13 @@ def change_text(change: MetricChange) -> str:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _not_worse(reading: SwitchbackReading, compared: str) -> tuple[Conclusion, str]:
+    if reading.goal.judgement != "better":
+        return "noWorse", f"no worse over {compared}: {change_text(reading.goal)}; all is within its margin"
+    chance = f"{compared}, p {reading.p_value:.2g} by flips of their signs"
+    return "better", f"better: {change_text(reading.goal)} ({chance}); every guard is within its margin"
 
 
 class _Looks:

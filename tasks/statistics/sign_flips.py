@@ -39,7 +39,7 @@ _STEPS = 45
 """Halvings of the range in which a bound is looked for."""
 
 
-def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
+def sign_flip_p_value(differences: Any, *, seed: int = 0) -> float:
     """Return the one-sided p-value of positive differences: the share of sign flips with a mean at least as large.
 
     For one look only. Exact for up to EXACT_UP_TO differences, otherwise from RANDOM_FLIPS draws, the observed one
@@ -63,7 +63,7 @@ def sign_flip_p_value(differences: Sequence[float], *, seed: int = 0) -> float:
     return float((1 + (signs @ np.abs(values) >= reached).sum()) / (1 + RANDOM_FLIPS))
 
 
-def log_capital(differences: Sequence[float], effect: Any, *, spreads: Sequence[float] | None = None) -> Any:
+def log_capital(differences: Any, effect: Any, *, spreads: Sequence[float] | None = None) -> Any:
     """Return, after each difference, the log of the capital of who bets that the true effect is above `effect`.
 
     It falls in `effect`. `effect` is a number, or an array with one row for each look: then row t is judged at all
@@ -76,7 +76,7 @@ def log_capital(differences: Sequence[float], effect: Any, *, spreads: Sequence[
     return capital[0] if np.ndim(effect) == 0 else capital
 
 
-def lower_bounds(differences: Sequence[float], alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
+def lower_bounds(differences: Any, alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
     """Return, after each difference, the one-sided lower bound of the effect; -inf where nothing is known yet.
 
     All of them hold at once with probability 1 - alpha.
@@ -85,12 +85,12 @@ def lower_bounds(differences: Sequence[float], alpha: float, *, spreads: Sequenc
     return _crossings(values, _scales(values, spreads), math.log(1 / _checked(alpha)))
 
 
-def upper_bounds(differences: Sequence[float], alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
+def upper_bounds(differences: Any, alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
     """Return, after each difference, the one-sided upper bound of the effect; inf where nothing is known yet."""
     return -lower_bounds(-np.asarray(differences, dtype=np.float64), alpha, spreads=spreads)
 
 
-def centres(differences: Sequence[float], *, spreads: Sequence[float] | None = None) -> Any:
+def centres(differences: Any, *, spreads: Sequence[float] | None = None) -> Any:
     """Return, after each difference, the effect around which the bets for more and for less balance.
 
     It lies within the bounds of either side, and one far difference moves it little.
