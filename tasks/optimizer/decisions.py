@@ -13,7 +13,6 @@ from tasks.optimizer.lifecycle import (
     State,
     Step,
     advance,
-    apply_config,
     blocking_reason,
     lock_optimizer,
     recommendation_of,
@@ -21,7 +20,9 @@ from tasks.optimizer.lifecycle import (
     revert_config,
 )
 from tasks.optimizer.queries import get_optimization
+from tasks.optimizer.rollout_decisions import end_trial_by_hand
 from tasks.optimizer.router_config import set_by_hand
+from tasks.optimizer.trials import method_of, needs_history, start_trial
 
 
 def approve(engine: Engine, optimization_id: int, settings: Settings, attribution: Attribution) -> str:
@@ -40,16 +41,21 @@ def approve(engine: Engine, optimization_id: int, settings: Settings, attributio
             reason = "no key of the router's config carries it out: it is left to the router's own people"
             advance(connection, optimization_id, State.EXPIRED, Step(step.by, reason, attribution.at))
             return f"Recorded #{optimization_id} as approved; {reason}"
-        blocked = blocking_reason(connection, [move.key for move in item.moves], settings, attribution.at)
+        keys, method = [move.key for move in item.moves], method_of(connection, item, settings)
+        compares = needs_history(method)
+        blocked = blocking_reason(connection, keys, settings, attribution.at, needs_history=compares)
         if blocked is not None:
             return f"Approved #{optimization_id}; it will be applied automatically: it {blocked}"
         try:
-            apply_config(connection, optimization_id, item, step)
+            start_trial(connection, optimization_id, item, settings, step)
         except ConfigConflict as conflict:
             advance(
                 connection, optimization_id, State.EXPIRED, Step(step.by, f"left alone: {conflict}", attribution.at)
             )
             return f"Approved #{optimization_id} but did not apply it: {conflict}"
+    if method == "split":
+        share = f"{settings.optimizer.rollout.steps[0]:g} % of the requests of {item.moves[0].key}"
+        return f"Started #{optimization_id}: {item.moves[0].to_value} gets {share}; its effect is measured from now on"
     moves = ", ".join(f"{move.key} = {move.to_value}" for move in item.moves)
     return f"Applied #{optimization_id} ({moves}); its effect is monitored from now on"
 
@@ -63,13 +69,15 @@ def reject(engine: Engine, optimization_id: int, attribution: Attribution) -> st
 
 
 def revert(engine: Engine, optimization_id: int, attribution: Attribution) -> str:
-    """Revert an applied optimization.
+    """Revert an applied optimization; one that is still tried is aborted.
 
     Raises UnknownOptimization if it is not applied, and ConfigConflict if a key changed since.
     """
     with writing(engine) as connection:
         lock_optimizer(connection)
-        revert_config(connection, optimization_id, _step(attribution, "taken back by hand"))
+        step = _step(attribution, "taken back by hand")
+        if not end_trial_by_hand(connection, optimization_id, step):
+            revert_config(connection, optimization_id, step)
     return f"Reverted #{optimization_id}; the previous values are restored"
 
 

@@ -69,8 +69,9 @@ def widened(radius: Any, information: Any, freedom: Any) -> Any:
     Peiser's first term for Student's quantile (1943), z + (z³ + z) / (4 · freedom), with z the radius in standard
     errors. Clusters are few, requests are not. Vectorised.
     """
-    errors = np.asarray(radius) * np.sqrt(information)
-    factor = 1 + (errors**2 + 1) / (4 * np.maximum(freedom, LEAST_FREEDOM))
+    with np.errstate(invalid="ignore"):
+        errors = np.asarray(radius) * np.sqrt(information)
+        factor = 1 + (errors**2 + 1) / (4 * np.maximum(freedom, LEAST_FREEDOM))
     return np.asarray(radius) * np.where(np.isfinite(factor), factor, 1.0)
 
 

@@ -1,0 +1,96 @@
+"""Trials: how a change is tried, its start, and each look at those that are under way.
+
+A method is one of models.documents.TrialMethod. What starts and advances it is in _STARTS and _ADVANCES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from models.database import reading
+from models.documents import Recommendation, TrialMethod, Verdict
+from models.settings import Settings
+from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
+from tasks.optimizer.lifecycle import Step, apply_config
+from tasks.optimizer.rollout import advance_rollout, can_split, start_rollout
+from tasks.optimizer.router_config import read_key
+from tasks.optimizer.router_values import Setting
+from tasks.optimizer.trial_rows import trials_under_way
+
+ROUTER_TRIALS_KEY = "router.trials"
+"""The key of the router's config in which the router says how it can try a change: a list of "split", "switchback"."""
+
+Start = Callable[[Connection, int, Recommendation, Settings, Step], None]
+"""Start the trial of an optimization, in the caller's transaction. Raises ConfigConflict without changing anything."""
+
+Advance = Callable[[Engine, int, Settings, datetime], Verdict | None]
+"""Look at the trial of an optimization and act; None if somebody did meanwhile."""
+
+
+def method_of(connection: Connection, item: Recommendation, settings: Settings) -> TrialMethod:
+    """Return how a recommendation is tried: as the settings say if that is possible, else before and after.
+
+    With `auto` it is the strongest way that the router declares. A split is for the model of one class, a switchback
+    for what all requests share.
+    """
+    asked = settings.optimizer.trial
+    allowed = declared_trials(connection) if asked == "auto" else {asked}
+    if "split" in allowed and can_split(item, settings):
+        return "split"
+    if "switchback" in allowed and "switchback" in _STARTS and _can_switch_back(item):
+        return "switchback"
+    return "beforeAfter"
+
+
+def declared_trials(connection: Connection) -> set[str]:
+    """Return how the router says that it can try a change; nothing if it says nothing that can be read."""
+    row = read_key(connection, ROUTER_TRIALS_KEY)
+    if row is None or not isinstance(row.content, Setting) or not isinstance(row.content.value, list):
+        return set()
+    return {it for it in row.content.value if it in ("split", "switchback")}
+
+
+def needs_history(method: TrialMethod) -> bool:
+    """Return whether a change is judged by the hours before it."""
+    return method == "beforeAfter"
+
+
+def start_trial(
+    connection: Connection, optimization_id: int, item: Recommendation, settings: Settings, step: Step
+) -> TrialMethod:
+    """Start to try an approved optimization, and return how. Raises ConfigConflict without changing anything.
+
+    The change, its audit rows, the trial and the new state belong to the caller's transaction.
+    """
+    method = method_of(connection, item, settings)
+    if method == "beforeAfter":
+        apply_config(connection, optimization_id, item, step)
+    else:
+        _STARTS[method](connection, optimization_id, item, settings, step)
+    return method
+
+
+def advance_trials(engine: Engine, settings: Settings, now: datetime) -> tuple[Verdict, ...]:
+    """Look at every trial that is under way, and act on it: one verdict each, oldest first. Every look is allowed."""
+    with reading(engine) as connection:
+        under_way = [(trial.optimization_id, trial.method) for trial in trials_under_way(connection)]
+    verdicts = (
+        _ADVANCES[method](engine, optimization_id, settings, now)
+        for optimization_id, method in under_way
+        if method in _ADVANCES
+    )
+    return tuple(verdict for verdict in verdicts if verdict is not None)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+_STARTS: Mapping[str, Start] = {"split": start_rollout}
+
+_ADVANCES: Mapping[str, Advance] = {"split": advance_rollout}
+
+
+def _can_switch_back(item: Recommendation) -> bool:
+    return bool(item.moves) and not any(move.key.startswith((ROUTING_PREFIX, ROLLOUT_PREFIX)) for move in item.moves)
