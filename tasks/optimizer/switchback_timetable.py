@@ -235,6 +235,13 @@ def flip_due(engine: Engine, settings: Settings, now: datetime) -> tuple[str, ..
     return tuple(done)
 
 
+def abort_switchback(connection: Connection, optimization_id: int, step: Step) -> None:
+    """End a switchback that runs, if the optimization has one, as its config is about to be reverted by hand."""
+    trial = trial_of(connection, optimization_id)
+    if trial is not None and trial.method == "switchback" and trial.state == TrialState.RUNNING:
+        _end(connection, trial, TrialState.ABORTED, "abort", step)
+
+
 def due(blocks: Sequence[Row[Any]], now: datetime) -> Due:
     """Return what a timetable asks for at a time. `blocks` are all rows of TRIAL_BLOCK of one trial, by number. Pure.
 
@@ -552,7 +559,7 @@ def _is_final(connection: Connection, block: Row[Any], settings: Settings, now: 
     if min(now, checkpoint.rollups_updated_at) < block.ends_at + grace:
         return False
     last = checkpoint.last_selection_at
-    return (last is not None and last >= block.ends_at) or now >= block.ends_at + QUIET_GRACE
+    return bool((last is not None and last >= block.ends_at) or now >= block.ends_at + QUIET_GRACE)
 
 
 def _sums_of(connection: Connection, block: Row[Any], plan: SwitchbackPlan, wash_out: float) -> dict[str, Any] | str:
