@@ -41,6 +41,12 @@ SHARE_TUNED_AT = 2_000.0
 UNEVEN_ALPHA, UNEVEN_SHARE = 0.001, 0.02
 """Probability that equally known sides are ever called unequal, and the relative difference from which they are."""
 
+LARGEST_LOGARITHM = 100.0
+"""Of a ratio; what is beyond is not bounded."""
+
+MOST_MISSING = 1_000.0
+"""Factor by which a bound is too wide from which it is not said how many values are missing."""
+
 DRIFT_PART = 0.5
 """Part of a usual pair's variance that does not shrink with its requests: a busy pair counts more, but not by far."""
 
@@ -99,18 +105,18 @@ class SwitchbackReading:
 
 
 def read_switchback(
-    pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], *, minimum_pairs: int
+    pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], *, minimum_pairs: int, series: bool = True
 ) -> SwitchbackReading:
     """Compare the blocks of all pairs, oldest first. The first metric is the goal."""
-    looks = _Looks(pairs, metrics, minimum_pairs)
-    return looks.at(len(pairs), series=True)
+    looks = _Looks(pairs, metrics, minimum_pairs, every=series)
+    return looks.at(len(pairs), series=series)
 
 
 def read_every_look(
     pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], *, minimum_pairs: int
 ) -> tuple[SwitchbackReading, ...]:
     """Return what read_switchback would have returned after each pair, oldest first, without series."""
-    looks = _Looks(pairs, metrics, minimum_pairs)
+    looks = _Looks(pairs, metrics, minimum_pairs, every=True)
     return tuple(looks.at(number) for number in range(1, len(pairs) + 1))
 
 
@@ -159,11 +165,13 @@ def _not_worse(reading: SwitchbackReading, compared: str) -> tuple[Conclusion, s
 class _Looks:
     """Every look at a switchback: all bounds after each pair, worked out together."""
 
-    def __init__(self, pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], minimum_pairs: int) -> None:
+    def __init__(
+        self, pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], minimum_pairs: int, *, every: bool
+    ) -> None:
         if not metrics:
             raise ValueError("a switchback is judged by at least one metric, its goal")
         self.pairs = pairs
-        self.judged = [_Judged(pairs, metric, len(metrics), minimum_pairs) for metric in metrics]
+        self.judged = [_Judged(pairs, metric, len(metrics), minimum_pairs, every=every) for metric in metrics]
 
     def at(self, looked_at: int, *, series: bool = False) -> SwitchbackReading:
         """Return the reading after the first so many pairs."""
@@ -183,7 +191,9 @@ class _Judged:
     """One metric at every look. `values` are the differences of the pairs where it is known, turned so that more is
     worse: of logarithms where the margin is relative, so that an effect is a factor whatever the level."""
 
-    def __init__(self, pairs: Sequence[BlockPair], metric: JudgedMetric, of: int, minimum_pairs: int) -> None:
+    def __init__(
+        self, pairs: Sequence[BlockPair], metric: JudgedMetric, of: int, minimum_pairs: int, *, every: bool
+    ) -> None:
         self.metric, self.minimum_pairs = metric, minimum_pairs
         self.sign = 1.0 if metric.lower_is_better else -1.0
         self.pairs = [pair for pair in pairs if _difference(pair, metric) is not None]
@@ -196,11 +206,14 @@ class _Judged:
             np.cumsum([[side[name] for side in one] for one in (baseline, candidate)], axis=1, dtype=np.float64)
             for name in (above, below)
         )
-        spreads = _spreads(self.pairs, below)
-        self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, spreads=spreads)
-        self.low = lower_bounds(self.values, ERROR_BUDGET, spreads=spreads)
-        self.high = upper_bounds(self.values, ERROR_BUDGET, spreads=spreads)
-        self.centre = centres(self.values, spreads=spreads)
+        spreads, last = _spreads(self.pairs, below), len(self.pairs)
+        # Earlier looks decide nothing.
+        self.first = min(minimum_pairs - 1 if every else max(last, minimum_pairs) - 1, last)
+        of_looks: dict[str, Any] = {"spreads": spreads, "looks": range(self.first, last)}
+        self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, **of_looks)
+        self.low = lower_bounds(self.values, ERROR_BUDGET, **of_looks)
+        self.high = upper_bounds(self.values, ERROR_BUDGET, **of_looks)
+        self.centre = centres(self.values, **of_looks)
         self.is_uneven = _uneven(self.pairs, below, spreads)
 
     def known_at(self, looked_at: int) -> int:
@@ -209,7 +222,7 @@ class _Judged:
 
     def at(self, looked_at: int) -> MetricChange:
         known = self.known_at(looked_at)
-        samples = (0, 0) if not known else (int(self.count[0, known - 1]), int(self.count[1, known - 1]))
+        samples = self._samples(known)
         reason = self._problem(known, samples)
         if reason is not None:
             return MetricChange(
@@ -220,7 +233,8 @@ class _Judged:
         before = float(self.total[0, at] / self.count[0, at])
         margin = self.metric.margin_of(before)
         worse_by, harm, low, high = (
-            self._in_units(float(it[at]), before) for it in (self.centre, self.least_harm, self.low, self.high)
+            self._in_units(float(it[at - self.first]), before)
+            for it in (self.centre, self.least_harm, self.low, self.high)
         )
         high = max(high, worse_by + self._least_radius(at))
         judgement = self._judgement(worse_by, harm, high, before, margin)
@@ -236,10 +250,12 @@ class _Judged:
         """Return the effect as it was known after each pair."""
         points = []
         for at, pair in enumerate(self.pairs):
-            if at + 1 < self.minimum_pairs:
+            if at < self.first or self._problem(at + 1, self._samples(at + 1)) is not None:
                 continue
             before = float(self.total[0, at] / self.count[0, at])
-            worse_by, low, high = (self._in_units(float(it[at]), before) for it in (self.centre, self.low, self.high))
+            worse_by, low, high = (
+                self._in_units(float(it[at - self.first]), before) for it in (self.centre, self.low, self.high)
+            )
             ends = sorted((self.sign * low, self.sign * max(high, worse_by + self._least_radius(at))))
             estimate = self.sign * worse_by
             points.append(
@@ -249,6 +265,10 @@ class _Judged:
                 )
             )  # fmt: skip
         return points
+
+    def _samples(self, known: int) -> tuple[int, int]:
+        """Return the known values of the baseline's and the candidate's blocks."""
+        return (int(self.count[0, known - 1]), int(self.count[1, known - 1])) if known else (0, 0)
 
     def _problem(self, known: int, samples: tuple[int, int]) -> str | None:
         """Return why the metric counts as not known; None if it is."""
@@ -261,14 +281,18 @@ class _Judged:
             )
         if self.is_uneven[known - 1]:
             return "known of another share of the requests with the new value than with the old"
+        if self.metric.relative and not self.total[:, known - 1].all():
+            return "one value's sum is 0, of which nothing is a share"
+        if not math.isfinite(float(self.centre[known - 1 - self.first])):
+            return "too many blocks of one value are without any of it"
         return None
 
     def _in_units(self, effect: float, before: float) -> float:
         """Return an effect in the metric's unit, still turned so that more is worse."""
         if not self.metric.relative:
             return effect
-        # An infinite logarithm is that of a side at zero.
-        return self.sign * before * math.expm1(min(self.sign * effect, 700.0))
+        logarithm = self.sign * effect
+        return self.sign * (math.inf if logarithm > LARGEST_LOGARITHM else before * math.expm1(logarithm))
 
     def _least_radius(self, at: int) -> float:
         """Return how much a share can differ by chance alone, of so many independent requests."""
@@ -343,7 +367,7 @@ def _uneven(pairs: Sequence[BlockPair], below: str, spreads: Sequence[float]) ->
 def _missing(sample: int, worse_by: float, worse_end: float, margin: float) -> int | None:
     """Return about how many more known values the worse end needs to reach the margin; None if it never will."""
     room, radius = margin - max(worse_by, 0.0), worse_end - worse_by
-    if room <= 0 or not math.isfinite(radius):
+    if room <= 0 or radius > MOST_MISSING * room:
         return None
     return max(1, math.ceil(sample * ((radius / room) ** 2 - 1)))
 

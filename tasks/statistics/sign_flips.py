@@ -35,8 +35,8 @@ SCALED_FROM = 3
 
 FIRST_BET = 0.45
 
-_STEPS = 45
-"""Halvings of the range in which a bound is looked for."""
+_MOST_STEPS, _PRECISION = 64, 1e-7
+"""Halvings of the range in which a bound is looked for, until it is known to this part of the usual distance."""
 
 
 def sign_flip_p_value(differences: Any, *, seed: int = 0) -> float:
@@ -76,27 +76,32 @@ def log_capital(differences: Any, effect: Any, *, spreads: Sequence[float] | Non
     return capital[0] if np.ndim(effect) == 0 else capital
 
 
-def lower_bounds(differences: Any, alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
+def lower_bounds(
+    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None
+) -> Any:
     """Return, after each difference, the one-sided lower bound of the effect; -inf where nothing is known yet.
 
-    All of them hold at once with probability 1 - alpha.
+    All of them hold at once with probability 1 - alpha. With `looks`, only those after the differences of these
+    numbers, from 0, are returned.
     """
     values = np.asarray(differences, dtype=np.float64)
-    return _crossings(values, _scales(values, spreads), math.log(1 / _checked(alpha)))
+    return _crossings(values, _scales(values, spreads), looks, math.log(1 / _checked(alpha)))
 
 
-def upper_bounds(differences: Any, alpha: float, *, spreads: Sequence[float] | None = None) -> Any:
+def upper_bounds(
+    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None
+) -> Any:
     """Return, after each difference, the one-sided upper bound of the effect; inf where nothing is known yet."""
-    return -lower_bounds(-np.asarray(differences, dtype=np.float64), alpha, spreads=spreads)
+    return -lower_bounds(-np.asarray(differences, dtype=np.float64), alpha, spreads=spreads, looks=looks)
 
 
-def centres(differences: Any, *, spreads: Sequence[float] | None = None) -> Any:
+def centres(differences: Any, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None) -> Any:
     """Return, after each difference, the effect around which the bets for more and for less balance.
 
     It lies within the bounds of either side, and one far difference moves it little.
     """
     values = np.asarray(differences, dtype=np.float64)
-    return _crossings(values, _scales(values, spreads), 0.0, balance=True)
+    return _crossings(values, _scales(values, spreads), looks, 0.0, balance=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -143,29 +148,33 @@ def _capital(values: Any, scales: Any, effects: Any) -> Any:
     return np.logaddexp.reduce(parts)
 
 
-def _crossings(values: Any, scales: Any, level: float, *, balance: bool = False) -> Any:
+def _crossings(values: Any, scales: Any, looks: Sequence[int] | None, level: float, *, balance: bool = False) -> Any:
     """Return, after each difference, the largest effect at which the capital is at least `level`, by bisection.
 
     With `balance`, the effect at which the capital of both sides is the same.
     """
-    looks = len(values)
+    at = np.arange(len(values)) if looks is None else np.asarray(looks, dtype=np.int64)
     finite = values[np.isfinite(values)]
-    if not len(finite):
-        return np.full(looks, -np.inf) if not balance else np.zeros(looks)
+    if not len(finite) or not len(at):
+        return np.full(len(at), 0.0 if balance else -np.inf)
+    used = slice(0, int(at.max()) + 1)
+    values, scales, rows = values[used], scales[used], np.arange(len(at))
     known = scales[np.isfinite(scales)]
     reach = 20 * (max(known, default=0.0) + np.ptp(finite)) + 1e-9 * np.abs(finite).max() + 1e-12
-    low, high = np.full(looks, finite.min() - reach), np.full(looks, finite.max() + reach)
-    at = np.arange(looks)
+    low, high = np.full(len(at), finite.min() - reach), np.full(len(at), finite.max() + reach)
 
     def is_below(effects: Any) -> Any:
-        won = _capital(values, scales, effects[:, None])[at, at]
+        won = _capital(values, scales, effects[:, None])[rows, at]
         if balance:
-            return won >= _capital(-values, scales, -effects[:, None])[at, at]
+            return won >= _capital(-values, scales, -effects[:, None])[rows, at]
         return won >= level
 
     nowhere = ~is_below(low)
-    for _ in range(_STEPS):
+    usual = float(np.median(np.abs(finite - np.median(finite))))
+    for _ in range(_MOST_STEPS):
+        if (high - low).max() <= _PRECISION * usual:
+            break
         middle = (low + high) / 2
         below = is_below(middle)
         low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return np.where(nowhere, -np.inf, low) if not balance else (low + high) / 2
+    return (low + high) / 2 if balance else np.where(nowhere, -np.inf, low)
