@@ -20,16 +20,18 @@ from hypothesis import settings as trying
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Row, func, select, update
 
+from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.attribution import Attribution
 from models.database import reading, writing
 from models.documents import ConfigChangeProposal, Recommendation, Verdict
 from models.schema import CONFIG_CHANGE, OPTIMIZATION, TRIAL, TRIAL_BLOCK, TRIAL_STEP
 from models.settings import Settings, parse_settings
 from models.trials import SwitchbackPlan
+from tasks.optimizer.apply import applied_in
 from tasks.optimizer.decisions import resume, revert, stop
 from tasks.optimizer.lifecycle import State as OptimizationState
 from tasks.optimizer.lifecycle import Step, advance, propose
-from tasks.optimizer.router_config import read_config, set_by_hand
+from tasks.optimizer.router_config import config_history, read_config, set_by_hand
 from tasks.optimizer.switchback_timetable import (
     LATE_SHARE,
     advance_switchback,
@@ -155,6 +157,9 @@ def lived(
     flip_due(engine, settings, blocks(engine, number)[0].starts_at + timedelta(seconds=4))
     for block in blocks(engine, number)[:until]:
         served(engine, block.starts_at, block.ends_at, **rates)
+        if block.number % 2 == 0:
+            flip_due(engine, settings, block.ends_at + timedelta(seconds=4))
+            continue
         verdict = over(engine, number, block, settings) or verdict
         if trial(engine, number).state != "running":
             break
@@ -539,7 +544,6 @@ def test_two_processes_that_judge_at_once_end_it_once(engine: Engine) -> None:
     number = started(engine, settings=TWELVE)
     lived(engine, number, TWELVE, until=19, errors=0.9)
     block = blocks(engine, number)[19]
-    flip_due(engine, TWELVE, block.starts_at)
     served(engine, block.starts_at, block.ends_at, errors=0.9)
     flip_due(engine, TWELVE, block.ends_at)
     insert_selections(engine, selections({"timestamp": block.ends_at, "error": False}))
@@ -560,7 +564,7 @@ def test_two_processes_that_judge_at_once_end_it_once(engine: Engine) -> None:
 
 def test_a_block_counts_its_minutes_after_the_wash_out_and_no_later_rows(engine: Engine) -> None:
     number = started(engine)
-    lived(engine, number, until=1)
+    lived(engine, number, until=2)
     [first, *_] = blocks(engine, number)
     # The flip was seconds late: the wash-out begins with the next whole minute.
     assert first.sums["from"] == (first.starts_at + 6 * MINUTE).isoformat()
@@ -704,3 +708,57 @@ def test_nothing_new_is_no_new_verdict(sqlite_engine: Engine) -> None:
     after = blocks(sqlite_engine, number)[1].ends_at + 8 * MINUTE
     assert look_at(sqlite_engine, number, SETTINGS, after) is None
     assert optimization(sqlite_engine, number).state == "observing"
+
+
+def test_a_report_tells_one_change_not_each_flip(sqlite_engine: Engine) -> None:
+    """Sixteen blocks are one change of one key, and at its end the old value is back: two rows at most."""
+    engine, number = sqlite_engine, started(sqlite_engine)
+    start, end = MONDAY + MINUTE, MONDAY + timedelta(days=1)
+    for block in blocks(engine, number):
+        flip_due(engine, SETTINGS, block.starts_at)
+    assert len(changes(engine)) > 6
+    assert [(it.from_value, it.to_value) for it in applied_in(engine, start, end)] == [(OLD, NEW)]
+    flip_due(engine, SETTINGS, blocks(engine, number)[-1].ends_at)
+    update_rollups(engine, rollup_settings(SETTINGS), now=end)
+    advance_switchback(engine, number, SETTINGS, end)
+    told = [(it.from_value, it.to_value) for it in config_history(engine, start, end)]
+    assert told == [(OLD, NEW), (NEW, OLD)]
+    set_by_hand(engine, "limits.parallel", 4, by="anna", reason="r", now=end)
+    assert len(config_history(engine, start, end)) == 3, "what others changed is told"
+
+
+@pytest.mark.slow
+def test_a_whole_switchback_on_the_simulated_router(sqlite_engine: Engine) -> None:
+    """A cache of a hundred entries against one of four thousand: better, measured, and kept."""
+    engine, settings = sqlite_engine, parse_settings({"optimizer": {"trial": "switchback"}}, "test")
+    for key, setting in (DEFAULT_CONFIG | {KEY: 100}).items():
+        set_by_hand(engine, key, setting, by="router", reason="default", now=MONDAY)
+    item, step = recommended((KEY, 100, 4_000, 1)), Step("routewatch", "because of slow_response", MONDAY)
+    with writing(engine) as connection:
+        made = {
+            "type": item.type, "subject": KEY, "recommendation": item.model_dump(mode="json", by_alias=True),
+            "period_start": MONDAY, "period_end": MONDAY,
+        }  # fmt: skip
+        number = propose(connection, made, step)
+        advance(connection, number, OptimizationState.AUTO_APPLIED, step)
+        assert start_trial(connection, number, item, settings, step) == "switchback"
+    verdict = None
+    for block in blocks(engine, number):
+        flip_due(engine, settings, block.starts_at + timedelta(seconds=3))
+        config = {key: it.value for key, it in read_config(engine).items()}
+        insert_selections(engine, simulate(block.starts_at, block.ends_at, config, requests_per_hour=600))
+        if block.number % 2:
+            # The next block's requests have begun to come.
+            flip_due(engine, settings, block.ends_at + timedelta(seconds=3))
+            later = block.ends_at + 6 * MINUTE
+            insert_selections(engine, selections({"timestamp": block.ends_at, "request_id": f"n{block.number}"}))
+            update_rollups(engine, rollup_settings(settings), now=later)
+            verdict = advance_switchback(engine, number, settings, later) or verdict
+        if trial(engine, number).state != "running":
+            break
+    assert verdict is not None
+    assert (verdict.state, verdict.conclusion) == ("kept", "better"), verdict.reason
+    assert verdict.savings_usd is not None
+    assert verdict.savings_usd.low is not None
+    assert verdict.savings_usd.low > 0
+    assert value(engine) == 4_000
