@@ -60,6 +60,31 @@ class RolloutPlan(ApiModel):
         return self.approve_steps or percent not in self.steps
 
 
+class SwitchedKey(ApiModel):
+    """A key of a switchback with its two values; `version` is that of the config before the first flip."""
+
+    key: str
+    baseline: Any
+    candidate: Any
+    version: int
+
+
+class SwitchbackPlan(ApiModel):
+    """A switchback as it was started: later changes of the settings do not move its blocks.
+
+    `seed` decides the order within each pair of blocks. `complexity` is the only class that the keys affect; None for
+    all requests. `wash_out_minutes` is the least that is left out at the start of each block.
+    """
+
+    seed: int
+    keys: tuple[SwitchedKey, ...]
+    complexity: str | None
+    block_minutes: int
+    wash_out_minutes: int
+    minimum_pairs: int
+    maximum_pairs: int
+
+
 def percent_of(value: Any) -> float | None:
     """Return the candidate's share, in percent, of a value of `rollout.CLASS`; None if it has no such form.
 

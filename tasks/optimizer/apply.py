@@ -30,7 +30,7 @@ from tasks.optimizer.lifecycle import (
     same_selections,
     stop_reason,
 )
-from tasks.optimizer.queries import list_by_state
+from tasks.optimizer.queries import list_by_state, without_flips
 from tasks.optimizer.router_config import conflict, read_key
 from tasks.optimizer.trials import method_of, needs_history, start_trial
 
@@ -108,7 +108,7 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
         .order_by(CONFIG_CHANGE.c.changed_at, CONFIG_CHANGE.c.id)
     )
     with reading(engine) as connection:
-        rows = connection.execute(query).fetchall()
+        rows = without_flips(connection, connection.execute(query).fetchall())
     return tuple(
         AppliedOptimization(
             type=row.type,

@@ -25,6 +25,7 @@ from tasks.optimizer.queries import get_optimization
 from tasks.optimizer.rollout_decisions import abort, approve_step, end_trial_by_hand, hold, is_tried, jump
 from tasks.optimizer.rollout_decisions import resume as resume_rollout
 from tasks.optimizer.router_config import set_by_hand
+from tasks.optimizer.switchback_timetable import abort_switchback
 from tasks.optimizer.trials import method_of, needs_history, start_trial
 
 Decision = Literal["approve", "reject", "revert", "hold", "resume", "jump", "abort"]
@@ -98,6 +99,9 @@ def approve(engine: Engine, optimization_id: int, settings: Settings, attributio
         share = f"{settings.optimizer.rollout.steps[0]:g} % of the requests of {item.moves[0].key}"
         return f"Started #{optimization_id}: {item.moves[0].to_value} gets {share}; its effect is measured from now on"
     moves = ", ".join(f"{move.key} = {move.to_value}" for move in item.moves)
+    if method == "switchback":
+        blocks = f"blocks of {settings.optimizer.switchback.block_minutes:g} minutes in random order"
+        return f"Started #{optimization_id}: {moves} takes turns with the old value, in {blocks}, from the next hour on"
     return f"Applied #{optimization_id} ({moves}); its effect is monitored from now on"
 
 
@@ -118,6 +122,7 @@ def revert(engine: Engine, optimization_id: int, attribution: Attribution) -> st
         lock_optimizer(connection)
         step = _step(attribution, "taken back by hand")
         if not end_trial_by_hand(connection, optimization_id, step):
+            abort_switchback(connection, optimization_id, step)
             revert_config(connection, optimization_id, step)
     return f"Reverted #{optimization_id}; the previous values are restored"
 

@@ -8,12 +8,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.attribution import Attribution
-from models.clock import not_ahead
+from models.clock import not_ahead, true_now
 from models.context import AppContext
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
 from tasks.optimizer.decisions import Decision, decide
 from tasks.optimizer.queries import decidable
+from tasks.optimizer.switchback_timetable import flip_due
 from tasks.optimizer.verify import verify
 
 
@@ -21,6 +22,12 @@ from tasks.optimizer.verify import verify
 def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
     """Assess applied changes, and revert those that are clearly harmful."""
     return verify(ctx.engine, ctx.settings, not_ahead(now), early=early)
+
+
+@task(name="flip switchbacks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def flip_switchbacks(ctx: AppContext) -> tuple[str, ...]:
+    """Flip what is due by the clock, where no monitor does; return what was done."""
+    return flip_due(ctx.engine, ctx.settings, true_now())
 
 
 @task(name="offer decisions", cache_policy=NO_CACHE)

@@ -26,6 +26,27 @@ def list_by_state(connection: Connection, states: Iterable[OptimizationState]) -
     return connection.execute(select(OPTIMIZATION).where(in_states).order_by(OPTIMIZATION.c.id)).fetchall()
 
 
+def without_flips(connection: Connection, changes: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """Return changes of the config without the flips of switchbacks, which are one change each, not dozens.
+
+    Of each key of a switchback the first change to the new value stays, and once it is over the last one, if that
+    brought the old value back. `changes` are rows with the columns of CONFIG_CHANGE, oldest first.
+    """
+    switched = select(TRIAL.c.optimization_id, TRIAL.c.ended_at).where(TRIAL.c.method == "switchback")
+    ended_at = {row.optimization_id: row.ended_at for row in connection.execute(switched)}
+    by_key: dict[tuple[int, str], list[Row[Any]]] = {}
+    for change in changes:
+        if change.optimization_id in ended_at:
+            by_key.setdefault((change.optimization_id, change.key), []).append(change)
+    kept = set()
+    for (optimization_id, _key), flips in by_key.items():
+        kept.add(flips[0].id)
+        # What brings the old value back takes itself back, too.
+        if ended_at[optimization_id] is not None and flips[-1].reverted_by == flips[-1].id:
+            kept.add(flips[-1].id)
+    return [change for change in changes if change.optimization_id not in ended_at or change.id in kept]
+
+
 def list_optimizations(engine: Engine) -> Sequence[Row[Any]]:
     """Return every optimization, newest first: rows of models.schema.OPTIMIZATION."""
     with reading(engine) as connection:

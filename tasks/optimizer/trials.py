@@ -6,6 +6,7 @@ A method is one of models.documents.TrialMethod. What starts and advances it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -13,11 +14,11 @@ from sqlalchemy import Connection, Engine
 from models.database import reading
 from models.documents import Recommendation, TrialMethod, Verdict
 from models.settings import Settings
-from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
 from tasks.optimizer.lifecycle import Step, apply_config
 from tasks.optimizer.rollout import advance_rollout, can_split, start_rollout
 from tasks.optimizer.router_config import read_key
 from tasks.optimizer.router_values import Setting
+from tasks.optimizer.switchback_timetable import advance_switchback, start_switchback, switchback_obstacle
 from tasks.optimizer.trial_rows import trials_under_way
 from tasks.run_logger import logger
 
@@ -35,13 +36,13 @@ def method_of(connection: Connection, item: Recommendation, settings: Settings) 
     """Return how a recommendation is tried: as the settings say if that is possible, else before and after.
 
     With `auto` it is the strongest way that the router declares. A split is for the model of one class, a switchback
-    for what all requests share.
+    for any key whose old value is the old state within a block.
     """
     asked = settings.optimizer.trial
     allowed = declared_trials(connection) if asked == "auto" else {asked}
     if "split" in allowed and can_split(item, settings):
         return "split"
-    if "switchback" in allowed and "switchback" in _STARTS and _can_switch_back(item):
+    if "switchback" in allowed and switchback_obstacle(item, settings) is None:
         return "switchback"
     return "beforeAfter"
 
@@ -68,6 +69,8 @@ def start_trial(
     """
     method = method_of(connection, item, settings)
     if method == "beforeAfter":
+        if (why := _why_not_switched(connection, item, settings)) is not None:
+            step = replace(step, reason=f"{step.reason}; judged by the hours before and after: {why}")
         apply_config(connection, optimization_id, item, step)
     else:
         _STARTS[method](connection, optimization_id, item, settings, step)
@@ -99,10 +102,14 @@ def advance_trials(engine: Engine, settings: Settings, now: datetime) -> tuple[V
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_STARTS: Mapping[str, Start] = {"split": start_rollout}
+_STARTS: Mapping[str, Start] = {"split": start_rollout, "switchback": start_switchback}
 
-_ADVANCES: Mapping[str, Advance] = {"split": advance_rollout}
+_ADVANCES: Mapping[str, Advance] = {"split": advance_rollout, "switchback": advance_switchback}
 
 
-def _can_switch_back(item: Recommendation) -> bool:
-    return bool(item.moves) and not any(move.key.startswith((ROUTING_PREFIX, ROLLOUT_PREFIX)) for move in item.moves)
+def _why_not_switched(connection: Connection, item: Recommendation, settings: Settings) -> str | None:
+    """Return why a switchback that was asked for is impossible; None if none was, or it is."""
+    asked = settings.optimizer.trial
+    if asked != "switchback" and not (asked == "auto" and "switchback" in declared_trials(connection)):
+        return None
+    return switchback_obstacle(item, settings)
