@@ -63,6 +63,8 @@ def decide(  # noqa: PLR0911 - one return for each decision
             return resume_rollout(engine, optimization_id, attribution)
         case "jump":
             return jump(engine, optimization_id, percent or 0.0, settings, attribution)
+        case "abort" if is_tried(engine, optimization_id, "switchback"):
+            return revert(engine, optimization_id, attribution)
         case "abort":
             return abort(engine, optimization_id, attribution)
 

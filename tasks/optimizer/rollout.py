@@ -72,7 +72,10 @@ UNDECIDED = ("unproven", "cannotBeTold")
 
 @dataclass(frozen=True)
 class RolloutLook:
-    """A rollout as it was read at one time: rows, plan, and what its hours show."""
+    """A rollout as it was read at one time: rows, plan, and what its hours show.
+
+    `at_deadline` is what the hours up to the deadline show, once the last of them is final: None before.
+    """
 
     row: Row[Any]
     item: Recommendation
@@ -80,6 +83,7 @@ class RolloutLook:
     steps: Sequence[Row[Any]]
     plan: RolloutPlan
     reading: SplitReading
+    at_deadline: SplitReading | None
     arms_by: Literal["assignment", "model"]
     observed_to: datetime
 
@@ -188,13 +192,18 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
     item = recommendation_of(row)
     goal, guards = metrics_of(item, settings.performance_metrics)
     shares = tuple((it.at, it.percent / ALL_PERCENT) for it in steps if it.percent is not None)
+    split = SplitPlan(plan.experiment, shares, by=plan.by)
+    read = read_split(hours, split, (goal, *guards))
+    last = floor_to(Level.HOUR, trial.deadline, settings.timezone)
+    in_time = hours.filter(pl.col("bucket") < last)
     return RolloutLook(
         row=row,
         item=item,
         trial=trial,
         steps=steps,
         plan=plan,
-        reading=read_split(hours, SplitPlan(plan.experiment, shares), (goal, *guards)),
+        reading=read,
+        at_deadline=None if end < last else read_split(in_time, split, (goal, *guards)),
         arms_by=arms_by,
         observed_to=end,
     )
@@ -207,17 +216,20 @@ def decide(  # noqa: PLR0911 - one return for each outcome
 
     Harm and arms that are not as asked end a rollout whoever holds it. At the deadline it is promoted if the judge is
     sure; a held one then waits for a person. If it cannot be told, `undecided` decides, and what is kept has no
-    estimate beyond its margin.
+    estimate beyond its margin. The hours after the deadline, of one that waits, tell of harm alone: the judge's look
+    at the deadline is over hours that were fixed beforehand.
     """
-    over = now >= look.trial.deadline
-    plan, requests = look.plan, look.reading.requests[0]
+    reading = look.at_deadline or look.reading
+    over, plan = look.at_deadline is not None, look.plan
+    if look.reading.harm or look.reading.sample_ratio.is_off:
+        reading = look.reading
     # At the deadline it is all or nothing.
     percent = ALL_PERCENT if over else plan.next_percent(look.percent)
     action, conclusion, reason = conclude_split(
-        look.reading,
+        reading,
         next_share=percent / ALL_PERCENT,
         over=over,
-        minimum_requests=0 if over and requests >= plan.minimum_requests else plan.minimum_requests,
+        minimum_requests=0 if over and reading.requests[0] >= plan.minimum_requests else plan.minimum_requests,
         hours_left=None if over else (look.trial.deadline - now) / timedelta(hours=1),
     )
     if action == "rollBack" and conclusion in ("worse", "invalid"):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, Row, update
 
 from models.attribution import Attribution
 from models.database import reading, writing
-from models.documents import Conclusion, Verdict
+from models.documents import Conclusion, TrialMethod, Verdict
 from models.errors import UnknownOptimization, UsageError
 from models.schema import OPTIMIZATION, TrialState
 from models.settings import Settings
@@ -89,11 +89,11 @@ def abort(engine: Engine, optimization_id: int, attribution: Attribution) -> str
     return f"Aborted #{optimization_id}; all requests go to the old model again"
 
 
-def is_tried(engine: Engine, optimization_id: int) -> bool:
-    """Return whether an optimization has a trial under way."""
+def is_tried(engine: Engine, optimization_id: int, method: TrialMethod = "split") -> bool:
+    """Return whether an optimization has a trial under way, by this method."""
     with reading(engine) as connection:
         trial = trial_of(connection, optimization_id)
-        return trial is not None and trial.state in UNDER_WAY
+        return trial is not None and trial.method == method and trial.state in UNDER_WAY
 
 
 def end_trial_by_hand(connection: Connection, optimization_id: int, step: Step) -> bool:
@@ -145,8 +145,11 @@ def _take(
 
 def _conclusion_of(look: RolloutLook) -> Conclusion:
     """Return what the numbers say of a candidate that a person promotes."""
-    _action, conclusion, _reason = conclude_split(look.reading, next_share=1.0, over=True)
-    return conclusion or "cannotBeTold"
+    is_last = look.at_deadline is not None
+    _action, conclusion, _reason = conclude_split(look.at_deadline or look.reading, next_share=1.0, over=is_last)
+    if conclusion is not None:
+        return conclusion
+    return "cannotBeTold" if all(it.is_known for it in look.reading.metrics) else "unproven"
 
 
 def _rollout_under_way(connection: Connection, optimization_id: int) -> Row[Any]:

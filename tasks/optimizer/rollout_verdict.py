@@ -11,7 +11,6 @@ from sqlalchemy import Row
 
 from models.documents import (
     Conclusion,
-    Interval,
     MetricChange,
     TrialPoint,
     TrialStepTaken,
@@ -52,8 +51,8 @@ def rollout_verdict(
         observed_to=max(observed_to, trial.started_at),
         matched_by=None,
         hours=reading.hours,
-        goal=_metric_change(reading.goal),
-        guards=tuple(_metric_change(it) for it in reading.guards),
+        goal=_told(reading.goal),
+        guards=tuple(_told(it) for it in reading.guards),
         savings_usd=saved,
         method="split",
         conclusion=conclusion,
@@ -73,22 +72,8 @@ def rollout_verdict(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _metric_change(it: MetricReading) -> MetricChange:
-    change = None
-    if it.estimate is not None:
-        change = Interval(estimate=it.estimate, low=it.low, high=it.high)
-    return MetricChange(
-        metric=it.metric.name,
-        before=it.before,
-        after=it.after,
-        change=change,
-        margin=it.metric.margin if it.margin is None else it.margin,
-        sample_before=it.sample_before,
-        sample_after=it.sample_after,
-        judgement=it.judgement,
-        reason=it.reason,
-        missing_sample=it.missing_sample,
-    )
+def _told(it: MetricReading) -> MetricChange:
+    return it.as_change().model_copy(update={"missing_sample": it.missing_sample})
 
 
 def _step_taken(it: Row[Any]) -> TrialStepTaken:
