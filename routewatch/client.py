@@ -77,8 +77,8 @@ class RouterLog:
         from routewatch.database import database_address_of
 
         address = database_address_of() if database_url is None else database_url
-        self._writer = writer = _Writer(address, capacity, batch_size, flush_every_s)
-        self._config = LiveConfig(lambda: writer.engine, writer.cannot_read_config)
+        self._writer = _Writer(address, capacity, batch_size, flush_every_s)
+        self._config = LiveConfig(address, self._writer.cannot_read_config)
         weakref.finalize(self, self._writer.finish).atexit = False
 
     def record_selection(
@@ -212,10 +212,6 @@ class _Writer:
         self._recorded = self._written = self._refused = self._dropped = self._dropped_before = 0
         self._accepted = self._failures = self._hurry_until = self._unknown = 0
         self._closing = self._stopped = self._away = self._poked = False
-
-    @property
-    def engine(self) -> Engine:
-        return self._engine
 
     @property
     def counts(self) -> Counts:

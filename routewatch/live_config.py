@@ -7,12 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from routewatch.rollout import ROLLOUT_PREFIX, ROUTING_PREFIX
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 CONFIG_KEPT_S = 5.0
 """How long values are used before they are read again."""
@@ -39,8 +36,8 @@ class LiveConfig:
     UnreadableValue where it is no JSON.
     """
 
-    def __init__(self, engine: Callable[[], Engine], failed: Callable[[Exception], None]) -> None:
-        self._engine, self._failed = engine, failed
+    def __init__(self, address: str, failed: Callable[[Exception], None]) -> None:
+        self._address, self._failed = address, failed
         self.start_empty()
         _configs.add(self)
 
@@ -75,7 +72,7 @@ class LiveConfig:
         began_s = time.monotonic()
         values: Mapping[str, Any] | None = None
         try:
-            values = _read_values(self._engine())
+            values = _read_values(self._address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the router goes on
             self._failed(error)
         with self._changed:
@@ -88,8 +85,11 @@ class LiveConfig:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _read_values(engine: Engine) -> dict[str, Any]:
-    from routewatch.database import reaching
+def _read_values(address: str) -> dict[str, Any]:
+    from routewatch.database import connect, reaching
+
+    # An engine of its own: it waits for none of the log's connections, and leaves none open.
+    engine = connect(address)
 
     kind = "BLOB" if engine.dialect.name == "sqlite" else "TEXT"
     # A driver of PostgreSQL reads two percent signs as one; to LIKE two are the same as one.
@@ -98,8 +98,11 @@ def _read_values(engine: Engine) -> dict[str, Any]:
         f" WHERE (key LIKE '{ROLLOUT_PREFIX}%%' OR key LIKE '{ROUTING_PREFIX}%%')"
         f" AND length(CAST(value AS TEXT)) <= {LARGEST_VALUE} LIMIT {MOST_KEYS}"
     )
-    with reaching(engine.url), engine.connect() as connection:
-        rows = connection.exec_driver_sql(query).fetchall()
+    try:
+        with reaching(engine.url), engine.connect() as connection:
+            rows = connection.exec_driver_sql(query).fetchall()
+    finally:
+        engine.dispose()
     return {_text(key): _decoded(_text(value)) for key, value in rows}
 
 

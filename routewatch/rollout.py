@@ -44,7 +44,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Rollout:
+class RequestSplit:
     """A readable value of `rollout.CLASS`."""
 
     candidate: str
@@ -65,7 +65,7 @@ class Rollout:
         )
 
 
-def read_rollout(value: Any) -> Rollout | None:
+def read_rollout(value: Any) -> RequestSplit | None:
     """A value of `rollout.CLASS`; None if it is null, which ends a rollout. Raises ValueError saying what is wrong."""
     if value is None:
         return None
@@ -87,7 +87,7 @@ def read_rollout(value: Any) -> Rollout | None:
         unread.append("salt")
     if unread:
         raise ValueError(f"its {' and '.join(unread)} cannot be read: expected text of 1 to {TEXT_LENGTH} characters")
-    return Rollout(str(names["candidate"]), float(percent), str(salt), by, str(names["experiment"]))
+    return RequestSplit(str(names["candidate"]), float(percent), str(salt), by, str(names["experiment"]))
 
 
 def utf_8(text: str) -> bytes:

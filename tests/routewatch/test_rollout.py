@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routewatch.rollout import BASELINE, CANDIDATE, Assignment, Rollout, hash_examples, read_rollout
+from routewatch.rollout import BASELINE, CANDIDATE, Assignment, RequestSplit, hash_examples, read_rollout
 from tests.support.doc_pages import PAGES, blocks
 
 VALUE: dict[str, Any] = {
@@ -26,7 +26,7 @@ UNITS = st.text(st.characters(), max_size=40)
 SALTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 
 
-def rollout(**values: Any) -> Rollout:
+def rollout(**values: Any) -> RequestSplit:
     found = read_rollout(VALUE | values)
     assert found is not None
     return found
@@ -85,8 +85,9 @@ def test_another_salt_draws_anew() -> None:
     ("value", "fault"),
     [
         ([], "list"), ("x", "str"), (5, "int"), ({}, "percent"), (VALUE | {"percent": True}, "percent"),
-        (VALUE | {"percent": "5"}, "percent"), (VALUE | {"percent": -1}, "percent"), (VALUE | {"percent": 101}, "percent"),
-        (VALUE | {"percent": float("nan")}, "percent"), (VALUE | {"percent": 10**400}, "percent"),
+        (VALUE | {"percent": "5"}, "percent"), (VALUE | {"percent": -1}, "percent"),
+        (VALUE | {"percent": 101}, "percent"), (VALUE | {"percent": float("nan")}, "percent"),
+        (VALUE | {"percent": 10**400}, "percent"),
         (VALUE | {"by": ["user"]}, "by"), (VALUE | {"by": None}, "by"), (VALUE | {"candidate": ""}, "candidate"),
         (VALUE | {"candidate": 7}, "candidate"), (VALUE | {"experiment": "NULL"}, "experiment"),
         (VALUE | {"experiment": "x" * 201}, "experiment"), (VALUE | {"salt": ""}, "salt"),
