@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from models.documents import ReportDocument
 from models.ids import LARGEST_ID
 from models.schema import REPORT
 from reports.file_names import file_stem
+from routewatch.rollout import HASH_IN_WORDS, hash_examples
 from tasks.optimizer.router_config import read_whole_config
 from tasks.optimizer.router_values import Setting, UnreadableSetting
 
@@ -50,13 +52,36 @@ Reader = Annotated[str, Depends(requires("read"))]
 ReportId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 
 
+class HashOfUnit(ResponseModel):
+    """What the hash gives for a salt and a unit, which is a candidate where `percent` is above `candidateAbove`."""
+
+    salt: str
+    unit: str
+    digest: str
+    n: int
+    candidate_above: float
+    unit_bucket: int
+
+
+class AssignmentRule(ResponseModel):
+    """How a router assigns a request by the value of a key `rollout.CLASS`, and by what it checks its own hash."""
+
+    rule: str
+    examples: list[HashOfUnit]
+
+
 class ConfigValues(ResponseModel):
-    """The router's config; a key's version rises with every change."""
+    """The router's config; a key's version rises with every change.
+
+    `rollout.CLASS` is null, or an object with the text `candidate`, the number `percent` from 0 to 100, the text
+    `salt`, `by`, which is "request" or "user", and the text `experiment`.
+    """
 
     values: dict[str, Any]
     versions: dict[str, int]
     unreadable: dict[str, str]
     """Keys that are not in `values`, as what the table holds for them cannot be read, each with the reason."""
+    assignment: AssignmentRule
 
 
 class ListedReport(ResponseModel):
@@ -78,6 +103,10 @@ class Reports(ResponseModel):
     """URL of the next page with older reports; null if there is none."""
 
 
+_ASSIGNMENT = AssignmentRule(
+    rule=HASH_IN_WORDS, examples=[HashOfUnit.model_validate(asdict(example)) for example in hash_examples()]
+)
+
 router = APIRouter()
 
 
@@ -96,6 +125,7 @@ def get_config(request: Request, _name: Reader) -> Response:
         values={key: setting.value for key, setting in settings.items()},
         versions={key: setting.version for key, setting in settings.items()},
         unreadable={key: str(it) for key, it in found.items() if isinstance(it, UnreadableSetting)},
+        assignment=_ASSIGNMENT,
     )
     content = orjson.dumps(said.model_dump(by_alias=True))
     tag = f'"{sha256(content).hexdigest()[:32]}"'

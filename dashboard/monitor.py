@@ -14,6 +14,7 @@ from tasks.alerts.evaluate import evaluate_alerts
 from tasks.alerts.flow_failures import shown_cause
 from tasks.alerts.self_watch import CountingWatch, reset_times_ahead, watch_intake
 from tasks.delivery.worker import deliver_due, log_receipts
+from tasks.optimizer.switchback_timetable import advance_switchbacks, flip_due
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 
@@ -21,6 +22,9 @@ logger = logging.getLogger("routewatch")
 
 WATCHED_EVERY_S = 15.0
 """Wait between two looks at how far counting is, and at times that lie ahead of the clock; also after a failure."""
+
+FLIPPED_EVERY_S = 5.0
+"""Wait between two looks at whether a switchback is due."""
 
 SLOWEST_S = 60.0
 """Maximum wait before a failed turn is retried."""
@@ -32,7 +36,8 @@ class Monitor:
     """Runs every `monitoring.updateInterval`: rollups and alerts in one thread, delivery in another that may wait.
 
     Each of the three holds its own lock in the database, so that the hourly flow and other monitors may run
-    concurrently without repeating work. A third thread takes no part in it, and watches that it is done. After a sleep
+    concurrently without repeating work. A third thread takes no part in it, and watches that it is done. A fourth flips
+    switchbacks, which must not wait for the others. After a sleep
     of the machine the next turn catches up.
     """
 
@@ -47,7 +52,7 @@ class Monitor:
 
     def start(self) -> None:
         """Start, in threads that end with the process."""
-        for turn in (self.evaluate, self.deliver, self.watch):
+        for turn in (self.evaluate, self.deliver, self.watch, self.flip):
             thread = Thread(target=self._repeat, args=(turn,), name=f"monitor {turn.__name__}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -86,9 +91,17 @@ class Monitor:
         """Send due deliveries."""
         log_receipts(deliver_due(self._ctx, now=now))
 
+    def flip(self, now: datetime) -> None:
+        """Flip the switchbacks whose next block is due, and judge those of which a pair is over."""
+        try:
+            flip_due(self._ctx.engine, self._ctx.settings, now)
+        finally:
+            advance_switchbacks(self._ctx.engine, self._ctx.settings, now)
+
     def _repeat(self, turn: Callable[[datetime], None]) -> None:
         failures = 0
         interval_s = WATCHED_EVERY_S if turn == self.watch else self._interval_s
+        interval_s = FLIPPED_EVERY_S if turn == self.flip else interval_s
         while not self._stopping.is_set():
             try:
                 turn(true_now())
@@ -97,5 +110,5 @@ class Monitor:
                 failures += 1
                 log_args = turn.__name__, type(error).__name__, error
                 logger.warning("the monitor failed to %s, will retry: %s: %s", *log_args)
-            slowest_s = WATCHED_EVERY_S if turn == self.watch else SLOWEST_S
+            slowest_s = WATCHED_EVERY_S if turn in (self.watch, self.flip) else SLOWEST_S
             self._stopping.wait(min(slowest_s, interval_s * 2 ** min(failures, 10)))

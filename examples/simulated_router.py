@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from routewatch.rollout import ROLLOUT_PREFIX, RequestSplit, read_rollout
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -77,6 +79,12 @@ ENTRIES_SCALE, TTL_SCALE_S = 600.0, 700.0
 REPEATED = (1.0, 0.92, 0.72)
 """Per complexity: the share of the largest hit rate that is reachable, because fewer questions repeat."""
 
+USERS, USER_SPREAD = 600, 1.0
+"""How many people ask, and how unequally often."""
+
+FALLBACK_SHARE = 0.02
+"""The share of a candidate's requests that the class's old model serves, because the candidate is at its limit."""
+
 ANNOYING_MS = 6_000.0
 JUDGED_SHARE, RATED_SHARE, NAMELESS_SHARE = 0.6, 0.12, 0.02
 
@@ -92,7 +100,10 @@ def simulate(
     """Return the selections in [start, end) under a config, by time: columns of a selection, with a request id each.
 
     Every hour is drawn separately, so the same seed and config give the same rows however the time is cut, and another
-    config changes only what it affects.
+    config changes only what it affects. Where a config changes amid an hour, cut there.
+
+    Under a `rollout.CLASS` the class's requests have an experiment and an arm: the one that they were assigned to, also
+    where another model served. Requests that explore are not assigned, so they have none.
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     first = start.replace(minute=0, second=0, microsecond=0)
@@ -122,7 +133,10 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
     count = int(draw.poisson(requests_per_hour * _rhythm(hour) * burst))
     team = draw.choice(len(TEAMS), size=count, p=TEAM_SHARES)
     complexity = _pick(draw.random(count), np.array(COMPLEXITY_SHARES)[team])
-    model = _route(draw.random(count), draw.integers(0, len(MODELS), count), complexity, config)
+    explores = draw.random(count) < float(config["routing.explore_share"])
+    others = draw.integers(0, len(MODELS), count)
+    arms = _assign(index, seed, np.where(explores, -1, complexity), config)
+    model = np.where(explores, others, _route(complexity, arms, config))
     tokens = [_tokens(draw.standard_normal(count), median, complexity) for median in (PROMPT_TOKENS, COMPLETION_TOKENS)]
     hit = draw.random(count) < hit_rate(config) * np.array(REPEATED)[complexity]
     down = INCIDENT[0] <= hour < INCIDENT[1]
@@ -147,6 +161,9 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
             "timestamp": (hour.timestamp() * 1e6 + seconds * 1e6).astype(np.int64),
             "model_id": np.array([it.name for it in MODELS])[model],
             "complexity": np.array(COMPLEXITIES)[complexity],
+            "experiment": arms.experiment,
+            "arm": arms.arm,
+            "unit_bucket": arms.unit_bucket,
             "error_type": kinds,
             "team": np.array(TEAMS)[team],
             "response_time_ms": took_ms.round(1),
@@ -166,10 +183,11 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
 
 def _as_selections(prefix: str, columns: Mapping[str, Any]) -> pl.DataFrame:
     """Return the drawn columns without unknown values: a failed call has no latency, cost or answer."""
-    texts = dict.fromkeys(("model_id", "complexity", "error_type", "team"), pl.String)
+    names = ("model_id", "complexity", "error_type", "team", "experiment", "arm")
+    types: dict[str, type[pl.DataType]] = {**dict.fromkeys(names, pl.String), "unit_bucket": pl.Int64}
     served = pl.when(pl.col("error").not_())
     return (
-        pl.DataFrame(columns, schema_overrides=texts)
+        pl.DataFrame(columns, schema_overrides=types)
         .with_columns(
             *(served.then(name).alias(name) for name in ("response_time_ms", "cost_usd", "completion_tokens")),
             request_id=pl.lit(prefix) + pl.int_range(pl.len()).cast(pl.String),
@@ -196,11 +214,50 @@ def _pick(draws: Floats, shares: Floats) -> Ints:
     return picked
 
 
-def _route(draws: Floats, others: Ints, complexity: Ints, config: Mapping[str, Any]) -> Ints:
-    """Return the class's model from the config; a share goes to any model, for exploration."""
+@dataclass(frozen=True)
+class _Arms:
+    """Per request of an hour, what it was assigned to; `served` is the candidate that serves it, else None."""
+
+    experiment: list[str | None]
+    arm: list[str | None]
+    unit_bucket: list[int | None]
+    served: list[str | None]
+
+
+def _assign(index: int, seed: int, complexity: Ints, config: Mapping[str, Any]) -> _Arms:
+    """Assign the requests of an hour by the config's rollouts; those of a class of -1 are not assigned."""
+    count = len(complexity)
+    arms = _Arms([None] * count, [None] * count, [None] * count, [None] * count)
+    splits = {number: split for number, name in enumerate(COMPLEXITIES) if (split := _split(config, name)) is not None}
+    if not splits:
+        return arms
+    # Drawn apart from all else, so that a rollout changes nothing but what it assigns.
+    draw = np.random.default_rng([seed, index, 1])
+    shares = np.arange(1, USERS + 1) ** -USER_SPREAD
+    user, falls_back = draw.choice(USERS, size=count, p=shares / shares.sum()), draw.random(count) < FALLBACK_SHARE
+    for row in np.flatnonzero(np.isin(complexity, list(splits))):
+        split = splits[int(complexity[row])]
+        given = split.assign(f"user-{user[row]}" if split.by == "user" else f"{index}-{row}")
+        arms.experiment[row], arms.arm[row], arms.unit_bucket[row] = given.experiment, given.arm, given.unit_bucket
+        arms.served[row] = None if falls_back[row] else given.model
+    return arms
+
+
+def _split(config: Mapping[str, Any], complexity: str) -> RequestSplit | None:
+    """Return the rollout of a class; None if there is none that can be obeyed."""
+    try:
+        split = read_rollout(config.get(f"{ROLLOUT_PREFIX}{complexity}"))
+    except ValueError:
+        return None
+    return split if split is not None and split.candidate in {model.name for model in MODELS} else None
+
+
+def _route(complexity: Ints, arms: _Arms, config: Mapping[str, Any]) -> Ints:
+    """Return the candidate where one serves, else the class's model from the config."""
     names = [model.name for model in MODELS]
-    chosen = [names.index(config[f"routing.{name}"]) for name in COMPLEXITIES]
-    return np.where(draws < float(config["routing.explore_share"]), others, np.array(chosen)[complexity])
+    chosen = np.array([names.index(config[f"routing.{name}"]) for name in COMPLEXITIES])[complexity]
+    served = np.array([-1 if name is None else names.index(name) for name in arms.served], dtype=np.int64)
+    return np.where(served < 0, chosen, served)
 
 
 def _tokens(draws: Floats, median: tuple[int, int, int], complexity: Ints) -> Floats:

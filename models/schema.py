@@ -35,6 +35,10 @@ OTHER_TEAMS = "(other)"
 OTHER_MODELS = "(other models)"
 OTHER_COMPLEXITIES = "(other complexities)"
 
+OTHER_EXPERIMENTS = "(other experiments)"
+OTHER_ARMS = "(other arms)"
+"""Under what the smallest experiments of an hour, and the smallest arms of an experiment, are counted together."""
+
 OTHERS = {"model_id": OTHER_MODELS, "complexity": OTHER_COMPLEXITIES, "team": OTHER_TEAMS}
 """By rollup column, the name under which the smallest models, complexities or teams of a crowded bucket are counted."""
 

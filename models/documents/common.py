@@ -16,6 +16,10 @@ from models.settings import ChartName
 SCHEMA_VERSION = "1.3"
 
 CONFIDENCE = 0.95
+
+ERROR_BUDGET = 0.05
+"""Probability of a wrong verdict against a change that does nothing, over its whole life, all looks and all metrics; as
+much again for a wrong verdict for it."""
 """Level of every interval except the budget projection's, which is at 0.80."""
 
 ERROR_BUDGET = 0.05

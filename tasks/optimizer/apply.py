@@ -23,17 +23,18 @@ from tasks.optimizer.lifecycle import (
     ACTOR,
     Step,
     advance,
-    apply_config,
     blocking_reason,
     lock_optimizer,
     propose,
     recommendation_of,
+    same_selections,
     stop_reason,
     unchanged_since,
 )
-from tasks.optimizer.queries import list_by_state
+from tasks.optimizer.queries import list_by_state, without_flips
 from tasks.optimizer.router_config import conflict, read_key
 from tasks.optimizer.run_rate import touched_keys, without_run_rate
+from tasks.optimizer.trials import method_of, needs_history, start_trial
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -110,7 +111,7 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
         .order_by(CONFIG_CHANGE.c.changed_at, CONFIG_CHANGE.c.id)
     )
     with reading(engine) as connection:
-        rows = connection.execute(query).fetchall()
+        rows = without_flips(connection, connection.execute(query).fetchall())
     return tuple(
         AppliedOptimization(
             type=row.type,
@@ -156,7 +157,7 @@ def _apply_approved(connection: Connection, settings: Settings, now: datetime) -
     """Apply optimizations that were approved while they could not be applied."""
     for row in list_by_state(connection, [State.APPROVED]):
         item = recommendation_of(row)
-        if blocking_reason(connection, [move.key for move in item.moves], settings, now) is not None:
+        if _blocking_reason(connection, item, settings, now) is not None:
             continue
         approval = connection.execute(
             select(OPTIMIZATION_TRANSITION)
@@ -168,7 +169,8 @@ def _apply_approved(connection: Connection, settings: Settings, now: datetime) -
         ).first()
         by = approval.by if approval else ACTOR
         try:
-            apply_config(connection, row.id, item, Step(by, f"{item.type} because of {item.bottleneck}, approved", now))
+            step = Step(by, f"{item.type} because of {item.bottleneck}, approved", now)
+            start_trial(connection, row.id, item, settings, step)
         except ConfigConflict as changed:
             advance(connection, row.id, State.EXPIRED, Step(ACTOR, f"left alone: {changed}", now))
 
@@ -194,7 +196,7 @@ def _decide(
         with connection.begin_nested():
             alone_decided = context.step("may be done without a person's word")
             advance(connection, optimization_id, State.AUTO_APPLIED, alone_decided)
-            apply_config(connection, optimization_id, item, context.step(reason))
+            start_trial(connection, optimization_id, item, settings, context.step(reason))
     except ConfigConflict as changed:
         return _noted(item, "deferred", f"left alone: {changed}")
     return _noted(item, "applied", item.note)
@@ -211,8 +213,8 @@ def _deferral(
         return "waiting", f"waits for a person to decide{why}"
     if context.is_stale:
         return "deferred", "not applied: much newer selections than this period's are known"
-    keys = [move.key for move in item.moves]
-    early = _too_early_reason(connection, keys, context) or blocking_reason(connection, keys, settings, context.now)
+    keys = [key for move in item.moves for key in same_selections(move.key)]
+    early = _too_early_reason(connection, keys, context) or _blocking_reason(connection, item, settings, context.now)
     return None if early is None else ("deferred", early)
 
 
@@ -221,6 +223,12 @@ def _of_unchanged(connection: Connection, item: Recommendation, now: datetime) -
     if item.run_rate_usd_per_day is None or unchanged_since(connection, touched_keys(item), now) < now:
         return item
     return without_run_rate(item, "the same requests are changed with this report")
+
+
+def _blocking_reason(connection: Connection, item: Recommendation, settings: Settings, now: datetime) -> str | None:
+    keys = [move.key for move in item.moves]
+    compares = needs_history(method_of(connection, item, settings))
+    return blocking_reason(connection, keys, settings, now, needs_history=compares)
 
 
 def _too_early_reason(connection: Connection, keys: Sequence[str], context: DecisionContext) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, text, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, text, update
 
 from models.documents import Recommendation
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization
@@ -27,6 +27,7 @@ from models.schema import (
     OptimizationState,
 )
 from models.settings import Optimizer, Settings
+from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
 from tasks.optimizer.matched_hours import will_match
 from tasks.optimizer.queries import get_optimization, list_by_state
 from tasks.optimizer.router_config import ChangeOrigin, conflict, read_key, set_value
@@ -132,43 +133,52 @@ def apply_config(connection: Connection, optimization_id: int, item: Recommendat
 
 
 def revert_config(connection: Connection, optimization_id: int, step: Step, **values: Any) -> None:
-    """Restore the previous values of an optimization's keys. Raises ConfigConflict if one was changed since."""
-    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
-    changes = connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id.desc())).fetchall()
+    """Restore the values from before an optimization's first change. Raises ConfigConflict if a key was changed since.
+
+    A rollout's key gets its last value with a share of 0 percent; one that has that already is left alone.
+    """
     with connection.begin_nested():
-        for change in changes:
+        for changes in _unreverted_changes(connection, optimization_id).values():
+            key, newest = changes[0].key, changes[-1]
+            before = _without_share(newest.to_value) if key.startswith(ROLLOUT_PREFIX) else changes[0].from_value
+            if key.startswith(ROLLOUT_PREFIX) and before == newest.to_value:
+                continue
             back = ChangeOrigin(step.by, step.reason, step.at, optimization_id)
-            version = set_value(
-                connection, change.key, change.from_value, change.version, back, expected_value=change.to_value
-            )
-            same = CONFIG_CHANGE.c.key == change.key, CONFIG_CHANGE.c.version == version
+            version = set_value(connection, key, before, newest.version, back, expected_value=newest.to_value)
+            same = CONFIG_CHANGE.c.key == key, CONFIG_CHANGE.c.version == version
             new_id = connection.execute(select(CONFIG_CHANGE.c.id).where(*same)).scalar_one()
             # The revert itself cannot be reverted.
-            both = CONFIG_CHANGE.c.id.in_([change.id, new_id])
-            connection.execute(update(CONFIG_CHANGE).where(both).values(reverted_by=new_id))
+            all_of_it = CONFIG_CHANGE.c.id.in_([*(change.id for change in changes), new_id])
+            connection.execute(update(CONFIG_CHANGE).where(all_of_it).values(reverted_by=new_id))
         advance(connection, optimization_id, State.REVERTED, step, **values)
 
 
 def conflict_of(connection: Connection, optimization_id: int) -> ConfigConflict | None:
     """Return the conflict if someone changed a key of an applied optimization since; None if unchanged."""
-    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
-    for change in connection.execute(select(CONFIG_CHANGE).where(*made)).fetchall():
-        row = read_key(connection, change.key)
-        if found := conflict(row.content if row else None, change.key, change.version, change.to_value):
+    for changes in _unreverted_changes(connection, optimization_id).values():
+        newest = changes[-1]
+        row = read_key(connection, newest.key)
+        if found := conflict(row.content if row else None, newest.key, newest.version, newest.to_value):
             return found
     return None
 
 
-def blocking_reason(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
-    """Return why keys may not be changed now; None if they may."""
+def blocking_reason(
+    connection: Connection, keys: Sequence[str], settings: Settings, now: datetime, *, needs_history: bool = True
+) -> str | None:
+    """Return why keys may not be changed now; None if they may.
+
+    `needs_history`: the change is judged by the hours before it.
+    """
     for row in list_by_state(connection, OBSERVED):
         theirs = [move.key for move in recommendation_of(row).moves]
         if overlap(keys, theirs):
             return f"waits until #{row.id} ({', '.join(theirs)}) is judged: two changes at once prove nothing of either"
-    cooled_at = max((at for key in keys if (at := _cooled_at(connection, key, settings.optimizer))), default=None)
+    cooled = (_cooled_at(connection, same_selections(key), settings.optimizer) for key in keys)
+    cooled_at = max((at for at in cooled if at is not None), default=None)
     if cooled_at is not None and cooled_at > now:
         return f"cools down until {cooled_at:%Y-%m-%d %H:%M} UTC after the last change of the same keys"
-    if not _can_be_assessed(connection, keys, settings, now):
+    if needs_history and not _can_be_assessed(connection, keys, settings, now):
         return "waits for hours under the present config that the next ones can be compared with"
     return None
 
@@ -178,11 +188,12 @@ def unchanged_since(
 ) -> datetime:
     """Return when anyone last changed a key that affects the same selections as some keys, before `until`.
 
-    Ignores a key's first value and the changes of the optimization `own_id`.
+    Ignores a key's first value, which is what the router ran with, and the changes of the optimization `own_id`. The
+    first value of a rollout's key is the start of a rollout.
     """
     earlier = select(CONFIG_CHANGE.c.key, func.max(CONFIG_CHANGE.c.changed_at).label("at")).where(
         CONFIG_CHANGE.c.changed_at <= until,
-        CONFIG_CHANGE.c.from_value.is_not(None),
+        or_(CONFIG_CHANGE.c.from_value.is_not(None), CONFIG_CHANGE.c.key.startswith(ROLLOUT_PREFIX, autoescape=True)),
         func.coalesce(CONFIG_CHANGE.c.optimization_id, -1) != (own_id or -2),
     )
     times = [
@@ -196,17 +207,39 @@ def unchanged_since(
 def overlap(keys: Iterable[str], others: Iterable[str]) -> bool:
     """Return whether two changes affect the same selections, so that they cannot be assessed separately.
 
-    The model of one complexity class affects only that class; every other key affects all selections.
+    The model of one complexity class, and a rollout of it, affect only that class; every other key affects all
+    selections.
     """
     areas, other_areas = set(map(_area, keys)), set(map(_area, others))
     return bool(areas & other_areas) or "*" in areas | other_areas
+
+
+def same_selections(key: str) -> tuple[str, ...]:
+    """Return the keys that are changed for the same purpose: a class's model and its rollout; else the key alone."""
+    area = _area(key)
+    return (key,) if area == "*" else (area, ROLLOUT_PREFIX + area.removeprefix(ROUTING_PREFIX))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
 def _area(key: str) -> str:
-    return key if key.startswith("routing.") else "*"
+    if key.startswith(ROLLOUT_PREFIX):
+        return ROUTING_PREFIX + key.removeprefix(ROLLOUT_PREFIX)
+    return key if key.startswith(ROUTING_PREFIX) else "*"
+
+
+def _unreverted_changes(connection: Connection, optimization_id: int) -> dict[str, list[Row[Any]]]:
+    """Return an optimization's changes of the config that are in force, oldest first by key; the newest key first."""
+    made = CONFIG_CHANGE.c.optimization_id == optimization_id, CONFIG_CHANGE.c.reverted_by.is_(None)
+    by_key: dict[str, list[Row[Any]]] = {}
+    for change in connection.execute(select(CONFIG_CHANGE).where(*made).order_by(CONFIG_CHANGE.c.id)).fetchall():
+        by_key.setdefault(change.key, []).append(change)
+    return dict(sorted(by_key.items(), key=lambda item: -item[1][-1].id))
+
+
+def _without_share(value: Any) -> Any:
+    return value | {"percent": 0} if isinstance(value, dict) else value
 
 
 def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
@@ -217,9 +250,9 @@ def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Sett
     return will_match(start, now, end, settings.timezone)
 
 
-def _cooled_at(connection: Connection, key: str, optimizer: Optimizer) -> datetime | None:
-    """Return when a key may be changed again; the wait doubles with each revert since it was last kept."""
-    by_us = CONFIG_CHANGE.c.key == key, CONFIG_CHANGE.c.optimization_id.is_not(None)
+def _cooled_at(connection: Connection, keys: Sequence[str], optimizer: Optimizer) -> datetime | None:
+    """Return when keys may be changed again; the wait doubles with each revert since one was last kept."""
+    by_us = CONFIG_CHANGE.c.key.in_(keys), CONFIG_CHANGE.c.optimization_id.is_not(None)
     last: datetime | None = connection.scalar(select(func.max(CONFIG_CHANGE.c.changed_at)).where(*by_us))
     if last is None:
         return None

@@ -8,12 +8,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.attribution import Attribution
-from models.clock import not_ahead
+from models.clock import not_ahead, true_now
 from models.context import AppContext
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
-from tasks.optimizer.decisions import approve, reject
-from tasks.optimizer.queries import pending
+from tasks.optimizer.decisions import Decision, decide
+from tasks.optimizer.queries import decidable
+from tasks.optimizer.switchback_timetable import flip_due
 from tasks.optimizer.verify import verify
 
 
@@ -23,15 +24,26 @@ def verify_optimizations(ctx: AppContext, now: datetime, *, early: bool = False)
     return verify(ctx.engine, ctx.settings, not_ahead(now), early=early)
 
 
+@task(name="flip switchbacks", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=[2, 10, 30])
+def flip_switchbacks(ctx: AppContext) -> tuple[str, ...]:
+    """Flip what is due by the clock, where no monitor does; return what was done."""
+    return flip_due(ctx.engine, ctx.settings, true_now())
+
+
 @task(name="offer decisions", cache_policy=NO_CACHE)
 def update_decision_form(ctx: AppContext) -> dict[int, str]:
     """Update the form's options; return the links to it by optimization."""
-    return update_form(pending(ctx.engine))
+    return update_form(decidable(ctx.engine))
 
 
 @task(name="decide", cache_policy=NO_CACHE)
-def decide_on(ctx: AppContext, optimization_id: int, attribution: Attribution, *, approved: bool) -> str:
+def decide_on(
+    ctx: AppContext,
+    optimization_id: int,
+    decision: Decision,
+    attribution: Attribution,
+    *,
+    percent: float | None = None,
+) -> str:
     """Carry out a decision; return the result as a sentence."""
-    if approved:
-        return approve(ctx.engine, optimization_id, ctx.settings, attribution)
-    return reject(ctx.engine, optimization_id, attribution)
+    return decide(ctx.engine, optimization_id, decision, ctx.settings, attribution, percent=percent)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Row, Select, func, insert, literal_co
 from models.database import insert_into, reading, writing
 from models.errors import ConfigConflict, UsageError
 from models.schema import CONFIG, CONFIG_CHANGE
+from tasks.optimizer.queries import without_flips
 from tasks.optimizer.router_values import (
     LARGEST_VERSION,
     ConfigContent,
@@ -143,7 +144,10 @@ def history(engine: Engine, key: str | None = None) -> Sequence[Any]:
 
 
 def config_history(engine: Engine, start: datetime, end: datetime) -> list[ConfigHistoryEntry]:
-    """Return all changes in [start, end], oldest first; those reverted later are marked."""
+    """Return all changes in [start, end], oldest first; those reverted later are marked.
+
+    A switchback is one change, and one more if it ends at the old value: its flips are left out.
+    """
     from models.documents import ConfigHistoryEntry  # noqa: PLC0415 - reading the config needs none of a report's classes
 
     query = (
@@ -152,7 +156,7 @@ def config_history(engine: Engine, start: datetime, end: datetime) -> list[Confi
         .order_by(CONFIG_CHANGE.c.changed_at, CONFIG_CHANGE.c.id)
     )
     with reading(engine) as connection:
-        rows = connection.execute(query).fetchall()
+        rows = without_flips(connection, connection.execute(query).fetchall())
     return [
         ConfigHistoryEntry(
             key=row.key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -13,17 +13,17 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from models.database import reading, writing
 from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
-from models.kpis import KpiName
 from models.metrics import METRICS, Better
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
-from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, OptimizationState
+from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, TRIAL, OptimizationState
 from models.settings import PerformanceMetrics, Settings
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.bottlenecks.error_bursts import burst_hours
 from tasks.bottlenecks.hotspots import merge_intervals
+from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -36,9 +36,10 @@ from tasks.optimizer.lifecycle import (
     stop_reason,
     unchanged_since,
 )
-from tasks.optimizer.matched_hours import MATCHED_SUMS, JudgedMetric, compare, match, saved
+from tasks.optimizer.matched_hours import MATCHED_SUMS, compare, match, saved
 from tasks.optimizer.queries import list_by_state
 from tasks.optimizer.recommend import ROUTING_PREFIX
+from tasks.optimizer.trials import advance_trials
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger
 
@@ -52,15 +53,7 @@ LATE_ARRIVAL_GRACE = timedelta(minutes=5)
 EARLY_CONFIDENCE = 0.999
 """Confidence of a revert before the end of the observation: higher, as the change is assessed every hour."""
 
-ERROR_RATE_MARGIN, ACCURACY_MARGIN, HIT_RATE_MARGIN, SLOW_SHARE_MARGIN = 0.005, 0.01, 0.01, 0.01
-RESPONSE_TIME_MARGIN, COST_MARGIN = 0.10, 0.05
-"""How much a guardrail metric may get worse: points of a share, and shares of the value before. Chosen so that one
-change uses up a tenth of the way from target to critical, or less."""
-
 INCIDENT_SHARE = 0.25
-
-PRIMARY_METRIC_MARGIN = 0.2
-"""A change may use up only this part of its primary metric's margin."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +69,23 @@ class ObservationWindow:
 
 
 def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
-    """Assess every change under observation on its final hours, and act on it: one verdict each, oldest first.
+    """Assess every change under observation on its final hours, and act on it: one verdict each.
 
-    With `early`, only certain harm is acted on, even before the end of the observation. Nothing is assessed
-    while the optimizer is off or stopped.
+    Those with a trial of their own come first: every look at them is allowed. For the others, with `early`, only
+    certain harm is acted on, even before the end of the observation. Nothing is assessed while the optimizer is off or
+    stopped.
     """
     with reading(engine) as connection:
         if stop_reason(connection, settings.optimizer) is not None:
             return ()
-        windows = [_observation_window(connection, row, settings, now) for row in list_by_state(connection, OBSERVED)]
+        tried = set(connection.scalars(select(TRIAL.c.optimization_id)))
+        rows = [row for row in list_by_state(connection, OBSERVED) if row.id not in tried]
+        windows = [_observation_window(connection, row, settings, now) for row in rows]
     verdicts = [(window, assess(window, settings, now, early=early)) for window in windows]
-    return tuple(_act(engine, window, verdict, now) for window, verdict in verdicts if verdict is not None)
+    return (
+        *advance_trials(engine, settings, now),
+        *(_act(engine, window, verdict, now) for window, verdict in verdicts if verdict is not None),
+    )
 
 
 def assess(window: ObservationWindow, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
@@ -137,28 +136,7 @@ def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.Dat
     return hours.filter(pl.col("bucket").is_in(passing).not_())
 
 
-def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[JudgedMetric, tuple[JudgedMetric, ...]]:
-    """Return a recommendation's primary metric and guardrail metrics."""
-    errors = JudgedMetric(KpiName.ERROR_RATE, margin=ERROR_RATE_MARGIN)
-    accuracy = JudgedMetric(KpiName.SELECTION_ACCURACY, margin=ACCURACY_MARGIN)
-    hits = JudgedMetric(KpiName.CACHE_HIT_RATE, margin=HIT_RATE_MARGIN)
-    time = JudgedMetric(
-        KpiName.RESPONSE_TIME, margin=RESPONSE_TIME_MARGIN, relative=True, limit=limits.of(KpiName.RESPONSE_TIME).target
-    )
-    slow = JudgedMetric("slowShare", margin=SLOW_SHARE_MARGIN * PRIMARY_METRIC_MARGIN)
-    cost = JudgedMetric("averageCost", margin=COST_MARGIN, relative=True)
-    if item.type == "model_selection":
-        return _as_primary(cost), (accuracy, errors, time)
-    if item.type == "cache_strategy":
-        return _as_primary(hits), (accuracy, errors, time, cost)
-    return slow, (accuracy, errors, cost)
-
-
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _as_primary(metric: JudgedMetric) -> JudgedMetric:
-    return replace(metric, margin=metric.margin * PRIMARY_METRIC_MARGIN)
 
 
 def _decision(

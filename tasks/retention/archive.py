@@ -25,8 +25,11 @@ from models.schema import ROLLUP
 from routewatch.selection import SELECTION
 from tasks.atomic_files import write_atomically
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
+from tasks.rollups.arm_store import replace_arms
+from tasks.rollups.arms import roll_up_arms
 from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_checkpoint
 from tasks.rollups.rebuild import derive
+from tasks.rollups.selection_reader import in_one_form
 from tasks.rollups.store import between, replace
 
 ARCHIVE_SCHEMA = {
@@ -100,6 +103,9 @@ def rebuild_from_archive(engine: Engine, folder: Path, period: Period | None = N
 
 _ARCHIVE_COLUMNS_READ = ("id", *SELECTION_SCHEMA)
 _SCHEMA = pl.Schema({name: ARCHIVE_SCHEMA[name] for name in _ARCHIVE_COLUMNS_READ})
+_LATER_COLUMNS = ("experiment", "arm", "unit_bucket")
+"""Columns that files of earlier versions do not have: nothing was said in them."""
+
 _Span = tuple[datetime, datetime]
 
 
@@ -121,13 +127,10 @@ def _files_near(folder: Path, start: datetime, end: datetime) -> list[Path]:
 
 def _read(path: Path, within: pl.Expr) -> pl.DataFrame:
     try:
-        rows = (
-            pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            .filter(within)
-            .select(_ARCHIVE_COLUMNS_READ)
-            .collect()
-        )
-        return rows.cast(_SCHEMA)
+        rows = pl.scan_parquet(path, glob=False, hive_partitioning=False).filter(within)
+        later = [name for name in _LATER_COLUMNS if name not in rows.collect_schema()]
+        known = rows.with_columns(pl.lit(None).alias(name) for name in later).select(_ARCHIVE_COLUMNS_READ)
+        return known.collect().cast(_SCHEMA)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UnreadableArchive(str(path), str(error).strip().partition("\n")[0]) from error
 
@@ -160,6 +163,7 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
     if not is_archived and day[0].astimezone(ZoneInfo(zone)).date() not in named:
         return 0
     fresh = roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from)
+    arms = roll_up_arms(raw, state.zone, state.target_ms)
     with writing(engine) as connection:
         locked = lock_checkpoint(connection)
         if locked.zone != zone:
@@ -167,10 +171,12 @@ def _rebuild_day(engine: Engine, folder: Path, day: _Span, zone: str, named: set
         if _counted_on(locked) != _counted_on(state):
             raw, _ = _rows_of(engine, folder, day, locked.last_id)
             fresh = roll_up(raw, locked.zone, locked.target_ms, minutes_from=locked.minutes_from)
+            arms = roll_up_arms(raw, locked.zone, locked.target_ms)
         if raw.height < max(_counted(connection, level, day) for level in (Level.HOUR, Level.DAY)):
             return None
         for level in (Level.MINUTE, Level.HOUR, Level.DAY):
             replace(connection, level, day, fresh[level])
+        replace_arms(connection, day, arms)
         _derive_week(connection, day, zone)
     return raw.height
 
@@ -186,7 +192,7 @@ def _rows_of(engine: Engine, folder: Path, day: _Span, last_id: int) -> tuple[pl
     archived = read_archived(folder, *day)
     # Rows in the table are newer, because they can still be changed.
     both = pl.concat([archived, in_table]).unique("id", keep="last", maintain_order=True)
-    return both.drop("id"), not archived.is_empty()
+    return in_one_form(both.drop("id")), not archived.is_empty()
 
 
 def _in_table(engine: Engine, day: _Span, last_id: int) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from models.schema import ROLLUP_CHECKPOINT
 from routewatch.selection import SELECTION
 from tasks.retention.archive import ARCHIVE_SCHEMA, read_rows, write_archive
 from tasks.retention.intake_counts import condense_intake_counts
+from tasks.rollups.arm_store import remove_arms
 from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint
 from tasks.rollups.rebuild import rebuild_changed_hours
 from tasks.rollups.store import remove_rollups
@@ -67,6 +68,7 @@ def retain(engine: Engine, *, raw_kept: timedelta, now: datetime, archive: Path 
         rollups = 0
         for level, kept_from in ((Level.MINUTE, minutes_from), (Level.HOUR, hours_from)):
             rollups += remove_rollups(connection, level, FIRST_BUCKET, kept_from)
+        rollups += remove_arms(connection, FIRST_BUCKET, hours_from)
     return Retained(removed, rollups, state.raw_from)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -11,6 +12,8 @@ from models.database import reading, writing
 from models.period import Level, Period, floor_to, next_start
 from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import roll_up
+from tasks.rollups.arm_store import replace_arms
+from tasks.rollups.arms import roll_up_arms
 from tasks.rollups.checkpoint import Checkpoint, is_as_read, lock_checkpoint
 from tasks.rollups.rebuild import derive
 from tasks.rollups.selection_reader import scan_period
@@ -38,16 +41,17 @@ def rebuild_day(engine: Engine, day: datetime, state: Checkpoint) -> int:
     returns 0; so does a day whose zone or target was changed meanwhile, since everything is rebuilt then.
     """
     end = next_start(Level.DAY, day + timedelta(seconds=1), state.zone)
-    fresh, rows = _rolled_up(engine, (day, end), state)
+    fresh = _rolled_up(engine, (day, end), state)
     with writing(engine) as connection:
         locked = lock_checkpoint(connection)
         if locked.settings != state.settings or (locked.raw_from is not None and day < locked.raw_from):
             return 0
         if not is_as_read(locked, state):
-            fresh, rows = _rolled_up(engine, (day, end), locked)
+            fresh = _rolled_up(engine, (day, end), locked)
         for level in (Level.MINUTE, Level.HOUR, Level.DAY):
-            replace(connection, level, (day, end), fresh[level])
-    return rows
+            replace(connection, level, (day, end), fresh.levels[level])
+        replace_arms(connection, (day, end), fresh.arms)
+    return fresh.rows
 
 
 def rebuild_weeks(engine: Engine, days: list[datetime]) -> None:
@@ -60,8 +64,14 @@ def rebuild_weeks(engine: Engine, days: list[datetime]) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _rolled_up(
-    engine: Engine, span: tuple[datetime, datetime], state: Checkpoint
-) -> tuple[dict[Level, pl.DataFrame], int]:
+@dataclass(frozen=True)
+class _RolledUp:
+    levels: dict[Level, pl.DataFrame]
+    arms: pl.DataFrame
+    rows: int
+
+
+def _rolled_up(engine: Engine, span: tuple[datetime, datetime], state: Checkpoint) -> _RolledUp:
     raw = scan_period(engine, *span, state.last_id)
-    return roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from), raw.height
+    levels = roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from)
+    return _RolledUp(levels, roll_up_arms(raw, state.zone, state.target_ms), raw.height)

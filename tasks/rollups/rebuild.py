@@ -18,6 +18,8 @@ from models.database import reading, writing
 from models.period import EARLIEST, Level, floor_to, next_start
 from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from tasks.rollups.aggregate import INSTANT, ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.arm_store import replace_arms
+from tasks.rollups.arms import roll_up_arms
 from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint
 from tasks.rollups.selection_reader import scan_period
 from tasks.rollups.store import between, read_rollups, replace
@@ -71,6 +73,7 @@ def rebuild_hours(connection: Connection, engine: Engine, hours: Iterable[dateti
         fresh = roll_up(raw, state.zone, state.target_ms, minutes_from=state.minutes_from)
         for level in (Level.MINUTE, Level.HOUR):
             replace(connection, level, (start, end), fresh[level])
+        replace_arms(connection, (start, end), roll_up_arms(raw, state.zone, state.target_ms))
     derive(connection, Level.DAY, {floor_to(Level.DAY, hour, state.zone) for hour in kept}, state.zone)
     derive(connection, Level.WEEK, {floor_to(Level.WEEK, hour, state.zone) for hour in kept}, state.zone)
     return len(kept)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Connection, Engine, Float, func, select, text
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, Float, Table, func, select, text
 
 from models.database import reading, writing
 from models.period import FIRST_BUCKET, Level, floor_to, next_start
-from models.schema import HOUR_TOTAL, ROLLUP
+from models.schema import ARM_ROLLUP, HOUR_TOTAL, ROLLUP
 from models.settings import DEFAULT_INGESTION, Ingestion
 from routewatch.selection import instant_text
 from tasks.rollups.aggregate import INSTANT, hour_of, start_of
 from tasks.rollups.checkpoint import Checkpoint, lock_checkpoint, read_known_checkpoint
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_hours
-from tasks.rollups.selection_reader import is_readable, read_instants
-from tasks.rollups.set_aside import UncountableRows, counting_on
+from tasks.rollups.selection_reader import is_readable, one_form, read_instants
+from tasks.rollups.set_aside import UncountableRows, counting_on, taking_any_text
+
+GROUPS_AT_ONCE = 10_000
+"""Groups of raw rows held as Python objects at a time."""
 
 SUM_TOLERANCE = 1e-9
 """Relative tolerance of a sum for the order of float addition."""
@@ -63,6 +68,8 @@ def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]
     raw = _raw_sums(connection, state).with_columns(bucket=hour_of("quarter", state.zone)).drop("quarter")
     hours = _sums(connection, Level.HOUR, state.raw_from)
     wrong = set(_differing(raw, hours)) | set(_differing(hours, _sums(connection, HOUR_TOTAL, state.raw_from)))
+    raw = _raw_arm_sums(connection, state).with_columns(bucket=hour_of("quarter", state.zone)).drop("quarter")
+    wrong |= set(_differing(raw, _arm_sums(connection, state.raw_from)))
     for finer, coarser, start in (
         (Level.MINUTE, Level.HOUR, state.minutes_from),
         (Level.HOUR, Level.DAY, state.raw_from),
@@ -75,9 +82,17 @@ def differing_hours(connection: Connection, state: Checkpoint) -> list[datetime]
 
 def _sums(connection: Connection, level: str, start: datetime | None) -> pl.DataFrame:
     """The compared sums of a level by bucket, from `start` on."""
-    sums = [func.sum(ROLLUP.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
-    which = ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or FIRST_BUCKET)
-    query = select(ROLLUP.c.bucket, *sums).where(*which).group_by(ROLLUP.c.bucket)
+    return _sums_of(connection, ROLLUP, ROLLUP.c.level == str(level), ROLLUP.c.bucket >= (start or FIRST_BUCKET))
+
+
+def _arm_sums(connection: Connection, start: datetime | None) -> pl.DataFrame:
+    """The compared sums of all arms by bucket, from `start` on."""
+    return _sums_of(connection, ARM_ROLLUP, ARM_ROLLUP.c.bucket >= (start or FIRST_BUCKET))
+
+
+def _sums_of(connection: Connection, table: Table, *which: ColumnElement[bool]) -> pl.DataFrame:
+    sums = [func.sum(table.c[name]).cast(BigInteger if kind == pl.Int64 else Float) for name, kind in _CHECKED.items()]
+    query = select(table.c.bucket, *sums).where(*which).group_by(table.c.bucket)
     rows = [tuple(row) for row in connection.execute(query)]
     return pl.DataFrame(rows, schema={"bucket": INSTANT, **_CHECKED}, orient="row")
 
@@ -105,6 +120,26 @@ def _differing_wholes(
 
 def _raw_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
     """Counts and sums of raw rows by quarter of an hour, which never crosses an hour boundary in any zone."""
+    return pl.concat(_raw_parts(connection, state, ())).drop(_ARM_NAMES)
+
+
+def _raw_arm_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
+    """The same of the rows that have an experiment and an arm, as the gate reads names."""
+    sums = pl.DataFrame(schema={"quarter": INSTANT, **_CHECKED})
+    for part in _raw_parts(connection, state, _ARM_NAMES):
+        named = part.with_columns(one_form(part[name]) for name in _ARM_NAMES).drop_nulls(_ARM_NAMES)
+        sums = pl.concat([sums, named.drop(_ARM_NAMES)]).group_by("quarter").agg(pl.col(list(_CHECKED)).sum())
+    return sums
+
+
+_ARM_NAMES = ("experiment", "arm")
+
+
+def _raw_parts(connection: Connection, state: Checkpoint, names: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+    """The sums by quarter of an hour and by the columns named, without the rows of which one of those is NULL.
+
+    They come in parts: there may be as many names as rows. The last part has no rows.
+    """
     sqlite = connection.dialect.name == "sqlite"
     quarter = (
         "substr(timestamp, 1, 14) || printf('%02d', CAST(substr(timestamp, 15, 2) AS INTEGER) / 15 * 15)"
@@ -112,22 +147,31 @@ def _raw_sums(connection: Connection, state: Checkpoint) -> pl.DataFrame:
         else "date_bin('15 minutes', timestamp, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
     )
     hit = "CAST(cache_hit AS INTEGER)"
+    shown = ", ".join(name if name in names else f"NULL AS {name}" for name in _ARM_NAMES)
     query = (
-        f"SELECT {quarter} AS quarter, count(*), sum(CAST(error AS INTEGER)), count(response_time_ms), "  # noqa: S608
+        f"SELECT {quarter} AS quarter, {shown}, count(*), sum(CAST(error AS INTEGER)), count(response_time_ms), "  # noqa: S608
         f"coalesce(sum(response_time_ms), 0.0), count(cost_usd), coalesce(sum(cost_usd), 0.0), count(cache_hit), "
         f"coalesce(sum({hit}), 0), count(accuracy), coalesce(sum(accuracy), 0.0) "
         "FROM selection WHERE id <= :last_id"
     )
+    query += "".join(f" AND {name} IS NOT NULL" for name in names)
     values: dict[str, Any] = {"last_id": state.last_id}
     if state.raw_from is not None:
         query += " AND timestamp >= :raw_from"
         values["raw_from"] = instant_text(state.raw_from) if sqlite else state.raw_from
-    statement = text(query + " GROUP BY 1")
-    rows = [tuple(row) for row in connection.execute(statement, values)]
-    frame = pl.DataFrame(rows, schema={"quarter": pl.String if sqlite else INSTANT, **_CHECKED}, orient="row")
-    if sqlite:
-        instants = read_instants(frame["quarter"] + ":00.000000")
-        if instants.null_count():
-            raise UncountableRows("rows of the table selection have no instant")
-        return frame.with_columns(quarter=instants)
-    return frame
+    statement = text(query + " GROUP BY " + ", ".join(["1", *names]))
+    schema = {
+        "quarter": pl.String if sqlite else INSTANT, **dict.fromkeys(_ARM_NAMES, pl.String), **_CHECKED
+    }  # fmt: skip
+    with taking_any_text(connection.connection) if sqlite else nullcontext():
+        for rows in connection.execute(statement, values).partitions(GROUPS_AT_ONCE):
+            frame = pl.DataFrame([tuple(row) for row in rows], schema=schema, orient="row")
+            yield _with_instants(frame) if sqlite else frame
+    yield pl.DataFrame(schema=schema | {"quarter": INSTANT})
+
+
+def _with_instants(sums: pl.DataFrame) -> pl.DataFrame:
+    instants = read_instants(sums["quarter"] + ":00.000000")
+    if instants.null_count():
+        raise UncountableRows("rows of the table selection have no instant")
+    return sums.with_columns(quarter=instants)

@@ -66,6 +66,25 @@ def scan_period(engine: Engine, start: datetime, end: datetime, until: int) -> p
         return _as_selections(_read_adbc(connection, engine, between))
 
 
+def in_one_form(selections: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with names as the gate reads them: those written by SQL need not look like that."""
+    return selections.with_columns(
+        one_form(selections["model_id"]).fill_null(UNKNOWN_MODEL),
+        *(one_form(selections[name]) for name in ("complexity", "team", "experiment", "arm")),
+    )
+
+
+def one_form(names: pl.Series) -> pl.Series:
+    """Names as the gate reads them; NULL for a word for nothing."""
+    known = names.drop_nulls().unique()
+    odd = known.filter(~known.str.contains(_PLAIN_NAME) | known.str.to_lowercase().is_in(sorted(NOTHING)))
+    forms = {name: read_name(name)[0] for name in odd}
+    changed = {name: form for name, form in forms.items() if name != form}
+    if not changed:
+        return names
+    return names.replace(list(changed), pl.Series(list(changed.values()), dtype=pl.String))
+
+
 def is_readable(engine: Engine, after: int, until: int) -> bool:
     """Whether the rows with after < id <= until can be read as selections."""
     try:
@@ -210,9 +229,7 @@ def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
         raise UncountableRows(f"rows of the table selection cannot be read: {error}") from None
     if found.height and not found.select(_ARE_VALID).item():
         raise UncountableRows("rows of the table selection are no selections")
-    return found.with_columns(
-        one_form(found["model_id"]).fill_null(UNKNOWN_MODEL), one_form(found["complexity"]), one_form(found["team"])
-    )
+    return in_one_form(found)
 
 
 _ARE_VALID = pl.all_horizontal(
@@ -223,17 +240,6 @@ _ARE_VALID = pl.all_horizontal(
 """Whether every row is valid, as far as it matters to counting: one NaN would make each sum that it is in NaN."""
 
 _PLAIN_NAME = rf"^[!-~]([ -~]{{0,{TEXT_LENGTH - 2}}}[!-~])?$"
-
-
-def one_form(names: pl.Series) -> pl.Series:
-    """Names as the gate reads them. Those written by SQL need not look like that."""
-    known = names.drop_nulls().unique()
-    odd = known.filter(~known.str.contains(_PLAIN_NAME) | known.str.to_lowercase().is_in(sorted(NOTHING)))
-    forms = {name: read_name(name)[0] for name in odd}
-    changed = {name: form for name, form in forms.items() if name != form}
-    if not changed:
-        return names
-    return names.replace(list(changed), pl.Series(list(changed.values()), dtype=pl.String))
 
 
 def read_instants(texts: pl.Series) -> pl.Series:

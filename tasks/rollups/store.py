@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import (
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Select,
@@ -31,9 +32,6 @@ ROWS_AT_ONCE = 5_000
 
 NO_NAMES: Mapping[str, Collection[str]] = MappingProxyType({})
 
-_NAMES = ("level", *ROLLUP_COLUMNS)
-_STORED_COLUMNS = ", ".join(f'"{name}"' for name in _NAMES)
-
 
 def between(level: Level, start: datetime, end: datetime) -> ColumnElement[bool]:
     """Read the rollups of a level whose buckets start in [start, end)."""
@@ -47,7 +45,8 @@ def hour_totals(start: datetime, end: datetime) -> ColumnElement[bool]:
 
 def read_rollups(connection: Connection, where: ColumnElement[bool]) -> pl.DataFrame:
     """Read stored rollups (COLUMNS)."""
-    return _rows(connection, select(_bucket(connection), *ROLLUP.c[ROLLUP_COLUMNS[1:]]).where(where), ROLLUP_COLUMNS)
+    query = select(quick_instant(connection, ROLLUP.c.bucket), *ROLLUP.c[ROLLUP_COLUMNS[1:]]).where(where)
+    return fetch_rows(connection, query, rollup_schema())
 
 
 def aggregate_rollups(
@@ -67,8 +66,9 @@ def aggregate_rollups(
     values = [_named(name, named[name]) if name in named else ROLLUP.c[name] for name in keys]
     # By the label, as a database cannot tell that two expressions with parameters are the same.
     groups = [f"named_{name}" if name in named else ROLLUP.c[name] for name in keys]
-    query = select(_bucket(connection), *values, *sums).where(where).group_by(ROLLUP.c.bucket, *groups)
-    return _rows(connection, query, ("bucket", *keys, *columns))
+    bucket = quick_instant(connection, ROLLUP.c.bucket)
+    query = select(bucket, *values, *sums).where(where).group_by(ROLLUP.c.bucket, *groups)
+    return fetch_rows(connection, query, {name: schema[name] for name in ("bucket", *keys, *columns)})
 
 
 def add_rollups(connection: Connection, level: Level, fresh: pl.DataFrame) -> None:
@@ -104,6 +104,51 @@ def crowded_names(rollups: pl.DataFrame) -> dict[str, frozenset[str]]:
     return {column: names for column, names in values.items() if OTHERS[column] in names}
 
 
+def quick_instant(connection: Connection, column: Column[Any]) -> ColumnElement[Any]:
+    """An instant of whole seconds in the driver's fastest form: text of SQLite, seconds since 1970 of PostgreSQL."""
+    if connection.dialect.name == "sqlite":
+        return type_coerce(column, Text)
+    return sql_cast(func.extract("epoch", column), BigInteger)
+
+
+def fetch_rows(
+    connection: Connection, query: Select[Any], schema: Mapping[str, pl.DataType | type[pl.DataType]]
+) -> pl.DataFrame:
+    """The rows of a query, whose column `bucket` is a quick_instant, as a frame of `schema`, in its order.
+
+    They are the driver's own rows: no value needs a conversion, and SQLAlchemy would process each.
+    """
+    if connection.dialect.name == "sqlite":
+        kind: type[pl.DataType] = pl.String
+        instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
+    else:
+        kind = pl.Int64
+        instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    quick = pl.Schema({name: kind if name == "bucket" else its for name, its in schema.items()})
+    cursor: Any = connection.execute(query).cursor
+    # In parts: as Python's objects rows take several times the memory that they take in a frame.
+    parts = [pl.DataFrame(schema=quick)]
+    while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        parts.append(pl.DataFrame(rows, schema=quick, orient="row"))
+    return pl.concat(parts).with_columns(bucket=instant)
+
+
+def insert_rows(connection: Connection, table: str, rows: pl.DataFrame) -> None:
+    """Insert the rows of a frame, whose columns are the table's, in the order given: by key, it is the fastest."""
+    names = ", ".join(f'"{name}"' for name in rows.columns)
+    cursor: Any = connection.connection.cursor()
+    if connection.dialect.name == "sqlite":
+        # As routewatch.selection.UtcDateTime stores an instant.
+        texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
+        marks = ", ".join("?" * rows.width)
+        cursor.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", texts.rows())  # noqa: S608
+        return
+    # Copy as a CSV written by polars: row by row, Python would take longer than the database.
+    lines = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    with cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT csv)") as copy:
+        copy.write(lines.write_csv(include_header=False, quote_style="non_numeric").encode())
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -113,34 +158,10 @@ def _named(column: str, names: Collection[str]) -> ColumnElement[str]:
     return case((found.in_(sorted(names)), found), else_=OTHERS[column]).label(f"named_{column}")
 
 
-def _bucket(connection: Connection) -> ColumnElement[Any]:
-    """The timestamp in the driver's fastest form: text from SQLite, seconds since 1970 from PostgreSQL."""
-    if connection.dialect.name == "sqlite":
-        return type_coerce(ROLLUP.c.bucket, Text)
-    return sql_cast(func.extract("epoch", ROLLUP.c.bucket), BigInteger)
-
-
 def _sum(name: str, *, is_integer: bool) -> ColumnElement[Any]:
     """A sum cast from decimal, which PostgreSQL returns for integers."""
     added: ColumnElement[Any] = func.sum(ROLLUP.c[name])
     return sql_cast(added, BigInteger) if is_integer else added
-
-
-def _rows(connection: Connection, query: Select[Any], columns: Sequence[str]) -> pl.DataFrame:
-    """The driver's own rows: no value needs a conversion, and SQLAlchemy would process each."""
-    if connection.dialect.name == "sqlite":
-        kind: type[pl.DataType] = pl.String
-        instant = pl.col("bucket").str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
-    else:
-        kind = pl.Int64
-        instant = pl.from_epoch("bucket").cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    schema = pl.Schema({name: kind if name == "bucket" else rollup_schema()[name] for name in columns})
-    cursor: Any = connection.execute(query).cursor
-    # In parts: as Python's objects rows take several times the memory that they take in a frame.
-    parts = [pl.DataFrame(schema=schema)]
-    while rows := cursor.fetchmany(ROWS_AT_ONCE):
-        parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
-    return pl.concat(parts).with_columns(bucket=instant)
 
 
 def _of(level: str, start: datetime, end: datetime) -> ColumnElement[bool]:
@@ -164,19 +185,9 @@ def _merge_into(connection: Connection, level: str, fresh: pl.DataFrame, *, limi
 
 
 def _insert(connection: Connection, level: str, rollups: pl.DataFrame) -> None:
-    """Insert in key order, the fastest for the index."""
     if rollups.is_empty():
         return
     rows = rollups.sort(ROLLUP_KEYS).select(pl.lit(level).alias("level"), *ROLLUP_COLUMNS)
-    cursor: Any = connection.connection.cursor()
-    if connection.dialect.name == "sqlite":
-        # As routewatch.selection.UtcDateTime stores an instant.
-        texts = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%d %H:%M:%S%.6f"))
-        marks = ", ".join("?" * len(_NAMES))
-        cursor.executemany(f"INSERT INTO rollup ({_STORED_COLUMNS}) VALUES ({marks})", texts.rows())  # noqa: S608
-        return
-    # Copy as a CSV written by polars: row by row, Python would take longer than the database.
-    hexadecimal = pl.lit("\\x") + pl.col("latency_histogram").bin.encode("hex")
-    lines = rows.with_columns(pl.col("bucket").dt.strftime("%Y-%m-%dT%H:%M:%SZ"), latency_histogram=hexadecimal)
-    with cursor.copy(f"COPY rollup ({_STORED_COLUMNS}) FROM STDIN (FORMAT csv)") as copy:
-        copy.write(lines.write_csv(include_header=False, quote_style="non_numeric").encode())
+    if connection.dialect.name != "sqlite":
+        rows = rows.with_columns(latency_histogram=pl.lit("\\x") + pl.col("latency_histogram").bin.encode("hex"))
+    insert_rows(connection, "rollup", rows)

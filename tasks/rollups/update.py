@@ -29,6 +29,8 @@ from models.settings import DEFAULT_INGESTION, Ingestion
 from routewatch.gate import latest_instant
 from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_names, merge, roll_up, start_of
+from tasks.rollups.arm_store import add_arms, merge_arms, replace_arms
+from tasks.rollups.arms import arm_schema, roll_up_arms
 from tasks.rollups.checkpoint import (
     Checkpoint,
     RollupSettings,
@@ -178,6 +180,7 @@ class _Rollups:
     """Buffered rollups that are not yet written."""
 
     parts: dict[Level, list[pl.DataFrame]] = field(default_factory=lambda: {level: [] for level in Level})
+    arms: pl.DataFrame = field(default_factory=lambda: arm_schema().to_frame())
     rows: int = 0
     newest: datetime | None = None
     """The time of the newest row that is not ahead of the clock: one that is says nothing of how fresh the rows are."""
@@ -198,6 +201,9 @@ class _Rollups:
         fresh = roll_up(selections, state.zone, state.target_ms, minutes_from=state.minutes_from)
         for level, part in fresh.items():
             self.parts[level].append(part)
+        arms = roll_up_arms(selections, state.zone, state.target_ms)
+        if arms.height:
+            self.arms = merge_arms(pl.concat([self.arms, arms]))
         self.rows += selections.height
         times = selections["timestamp"]
         latest: Any = times.filter(times <= self.clock).max()
@@ -278,6 +284,7 @@ def write_rollups(  # noqa: PLR0917 - a future's arguments
         if pending.rows:
             for level in Level:
                 add_rollups(connection, level, pending.at(level))
+            add_arms(connection, pending.arms)
         if ahead is not None:
             set_aside_ahead(connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=true_now())
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
@@ -334,6 +341,7 @@ def _replace_all(connection: Connection, fresh: _Rollups, before: Checkpoint, zo
     if fresh.rows:
         insert_rollups(connection, Level.MINUTE, limit_names(fresh.at(Level.MINUTE)))
         insert_rollups(connection, Level.HOUR, limit_names(fresh.at(Level.HOUR)))
+    replace_arms(connection, (since, LAST_BUCKET), fresh.arms)
     hours = read_rollups(connection, between(Level.HOUR, FIRST_BUCKET, LAST_BUCKET))
     is_of_replaced = start_of(hours["bucket"], Level.DAY, before.zone).is_in(replaced.implode())
     add_rollups(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -73,6 +75,22 @@ def test_the_config_is_sent_once_and_then_only_when_it_has_changed(client: httpx
     assert client.get("/config", headers=same).status_code == 304
     set_by_hand(engine, "cache.ttl_seconds", 1_800, by="ops", reason="longer", now=datetime.now(UTC))
     assert client.get("/config", headers=same).json()["versions"] == {"cache.ttl_seconds": 2}
+
+
+def test_a_router_of_any_language_is_told_how_to_split_the_requests(client: httpx.Client, engine: Engine) -> None:
+    """By the value of the key, and by a hash that it can check: here as the rule says it, from the answer alone."""
+    value = {"candidate": "swift", "percent": 20, "salt": "9f2c", "by": "user", "experiment": "rollout-12"}
+    set_by_hand(engine, "rollout.simple", value, by="ops", reason="try it", now=datetime.now(UTC))
+    told = client.get("/config").json()
+    assert told["values"]["rollout.simple"] == value
+    assert "n * 100 < percent * 4294967296" in told["assignment"]["rule"]
+    assert len(told["assignment"]["examples"]) > 3
+    for it in told["assignment"]["examples"]:
+        digest = hmac.new(it["salt"].encode(), it["unit"].encode(), "sha256").digest()
+        assert it["digest"] == digest.hex()
+        assert it["n"] == struct.unpack(">I", digest[:4])[0]
+        assert it["candidateAbove"] == it["n"] * 100 / 4294967296
+        assert it["unitBucket"] == digest[4] % 64
 
 
 def test_a_value_that_cannot_be_read_is_named_beside_the_others(client: httpx.Client, engine: Engine) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Engine, delete, func, select
 from models.database import reading, writing
 from models.errors import UnreadableArchive
 from models.period import Level, Period
-from models.tables import Rollup, Selection, table_of
+from models.tables import ArmRollup, Rollup, Selection, table_of
 from tasks.retention import archive as archive_module
 from tasks.retention import purge as retain_module
 from tasks.retention.archive import ArchiveRebuilt, archived_days, read_archived, rebuild_from_archive
@@ -23,9 +23,9 @@ from tasks.rollups.aggregate import ROLLUP_KEYS, roll_up
 from tasks.rollups.checkpoint import RollupSettings
 from tasks.rollups.update import rebuild, update_rollups
 from tests.support.factories import MONDAY, insert_selections
-from tests.support.rollups import NOW, UTC_SETTINGS, stored, traffic
+from tests.support.rollups import NOW, UTC_SETTINGS, stored, stored_arms, traffic
 
-SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
+SELECTION, ROLLUP, ARM_ROLLUP = table_of(Selection), table_of(Rollup), table_of(ArmRollup)
 DAY = timedelta(days=1)
 LATER = MONDAY + 12 * DAY + timedelta(hours=5)
 RAW_FROM = MONDAY + 5 * DAY
@@ -78,9 +78,14 @@ def test_lost_rollups_come_back_exactly_from_the_archive_and_the_table(
     monkeypatch.setattr(retain_module, "CHUNK_ROWS", 300)
     rollup_settings = RollupSettings(zone, 2000.0)
     before = retained(engine, folder, rollup_settings)
+    arms = stored_arms(engine)
     lose(engine)
+    with writing(engine) as connection:
+        connection.execute(delete(ARM_ROLLUP))
     rebuild(engine, rollup_settings, period=None, now=NOW)
     result = rebuild_from_archive(engine, folder)
+    assert arms.height
+    assert_frame_equal(stored_arms(engine), arms, check_exact=False, rel_tol=1e-9)
     assert result.left_days == 0
     assert result.days == len(archived_days(folder))
     assert_same(known(engine), before)
@@ -90,6 +95,21 @@ def test_existing_rollups_stay_unchanged(engine: Engine, folder: Path) -> None:
     before = retained(engine, folder)
     assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
     assert_same(known(engine), before)
+
+
+def test_files_of_before_there_were_arms_are_read(engine: Engine, folder: Path) -> None:
+    before, arms = retained(engine, folder), stored_arms(engine)
+    day = MONDAY + DAY
+    for path in files_of(folder, day.date()):
+        pl.read_parquet(path).drop("experiment", "arm", "unit_bucket").write_parquet(path)
+    assert rebuild_from_archive(engine, folder) == ArchiveRebuilt(5, ARCHIVED, 0)
+    assert_same(known(engine), before)
+    assert_frame_equal(
+        stored_arms(engine),
+        arms.filter(~pl.col("bucket").is_between(day, day + DAY, closed="left")),
+        check_exact=False,
+        rel_tol=1e-9,
+    )
 
 
 def test_days_are_those_of_a_zone_that_changed_after_archiving(engine: Engine, folder: Path) -> None:

@@ -30,7 +30,7 @@ from sqlalchemy import Connection, Engine, delete, select, update
 from models.database import open_database, reading, writing
 from models.period import EARLIEST, Level
 from models.schema import HOUR_TOTAL
-from models.tables import Rollup, RollupCheckpoint, Selection, SelectionChange, table_of
+from models.tables import ArmRollup, Rollup, RollupCheckpoint, Selection, SelectionChange, table_of
 from tasks.retention.purge import retain
 from tasks.rollups import store as shelve
 from tasks.rollups import update as update_module
@@ -40,9 +40,9 @@ from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import update_rollups
 from tasks.rollups.watermark import find_watermark
 from tests.support.databases import migrated_sqlite
-from tests.support.rollups import totals_of
+from tests.support.rollups import assert_arms_are_of, totals_of
 
-SELECTION, ROLLUP = table_of(Selection), table_of(Rollup)
+SELECTION, ROLLUP, ARM_ROLLUP = table_of(Selection), table_of(Rollup), table_of(ArmRollup)
 START = datetime(2026, 10, 31, 20, tzinfo=UTC)
 """The clocks of New York go back ten hours later."""
 
@@ -66,6 +66,10 @@ ROW = st.fixed_dictionaries(
         "cache_hit": st.sampled_from([None, True, False]),
         "accuracy": st.sampled_from([None, 0.5, 1.0]),
         "error": st.booleans(),
+        "prompt_tokens": st.sampled_from([None, 0, 10, 100_000]),
+        "experiment": st.sampled_from([None, "rollout-1", "NULL", "theirs"]),
+        "arm": st.sampled_from([None, "baseline", "candidate"]),
+        "unit_bucket": st.sampled_from([None, 0, 63]),
     }
 )
 
@@ -83,7 +87,7 @@ class Folding(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         with writing(self.engine) as connection:
-            for model in (Rollup, Selection, SelectionChange, RollupCheckpoint):
+            for model in (Rollup, ArmRollup, Selection, SelectionChange, RollupCheckpoint):
                 connection.execute(delete(table_of(model)))
         self.rollup_settings = BASES[0]
         self.early: tuple[Connection, Any] | None = None
@@ -184,7 +188,11 @@ class Folding(RuleBasedStateMachine):
             lost = data.draw(st.sampled_from(sorted(buckets)))
             with writing(self.engine) as connection:
                 connection.execute(delete(ROLLUP).where(hour, ROLLUP.c.bucket == lost))
+                connection.execute(delete(ARM_ROLLUP).where(ARM_ROLLUP.c.bucket == lost))
             assert reconcile(self.engine) == 1
+            with writing(self.engine) as connection:
+                arms = connection.execute(delete(ARM_ROLLUP).where(ARM_ROLLUP.c.bucket == lost)).rowcount
+            assert reconcile(self.engine) == bool(arms)
         assert reconcile(self.engine) == 0
 
     @invariant()
@@ -202,6 +210,7 @@ class Folding(RuleBasedStateMachine):
             found = [row[1:] for row in stored if row[0] == level]
             frame = pl.DataFrame(found, schema=empty().schema, orient="row")
             assert_frame_equal(frame.sort(ROLLUP_KEYS), rollups.sort(ROLLUP_KEYS), check_exact=False, rel_tol=1e-9)
+        assert_arms_are_of(self.engine, raw, self.rollup_settings)
 
     def committed(self) -> pl.DataFrame:
         with reading(self.engine) as connection:
