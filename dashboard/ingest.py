@@ -34,6 +34,7 @@ from routewatch.gate import (
     GIVEN_TWICE,
     LATEST,
     NOT_AN_INSTANT,
+    UNIT_BUCKETS,
     AcceptedSelection,
     RejectedSelection,
     accept,
@@ -283,6 +284,9 @@ class SentSelection(BaseModel):
     promptTokens: int | None = Field(default=None, ge=0)  # noqa: N815
     completionTokens: int | None = Field(default=None, ge=0)  # noqa: N815
     team: str | None = Field(default=None, max_length=200)
+    experiment: str | None = Field(default=None, max_length=200)
+    arm: str | None = Field(default=None, max_length=200)
+    unitBucket: int | None = Field(default=None, ge=0, lt=UNIT_BUCKETS)  # noqa: N815
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dashboard.render import (
     LiveDelivery,
     LiveOptimization,
     LiveQuarantine,
+    LiveRollout,
     LiveRow,
     LiveSilence,
     hashes,
@@ -25,6 +26,7 @@ from dashboard.render import (
 from dashboard.view_filter import Chosen, measured
 from models.context import AppContext
 from models.database import reading
+from models.documents import Verdict
 from models.notifications import AlertRule
 from models.period import Level
 from models.schema import ROLLUP, ROLLUP_CHECKPOINT, UNKNOWN
@@ -33,6 +35,7 @@ from tasks.alerts.silences import list_silences
 from tasks.delivery.queries import list_deliveries
 from tasks.ingestion.quarantine import count_quarantined, newest_quarantined
 from tasks.optimizer.queries import label, list_optimizations
+from tasks.optimizer.rollout_queries import RolloutOverview, list_rollouts
 
 KEPT_VIEWS = 64
 """Maximum cached views of ranges, models and teams."""
@@ -126,6 +129,7 @@ class LiveViews:
 def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
     """Collect the page's data of a range up to `now`, including the current minute."""
     _, document = measured(ctx, chosen, now)
+    rollouts = list_rollouts(ctx.engine, under_way=True)
     with reading(ctx.engine) as connection:
         counted_at = connection.scalar(select(ROLLUP_CHECKPOINT.c.rollups_updated_at))
         models, teams = _known(connection, "model_id", now), _known(connection, "team", now)
@@ -141,7 +145,8 @@ def collect_view(ctx: AppContext, chosen: Chosen, now: datetime) -> Live:
         alerts=_alerts(ctx),
         learning=baseline_progress(ctx, now),
         silences=_silences(ctx, now),
-        optimizations=_optimizations(ctx),
+        optimizations=_optimizations(ctx, {it.optimization_id for it in rollouts}),
+        rollouts=tuple(map(_live_rollout, rollouts)),
         deliveries=_deliveries(ctx),
         quarantine=quarantine,
         refresh_ms=ctx.settings.monitoring.dashboard.refresh_rate,
@@ -174,14 +179,36 @@ def _silences(ctx: AppContext, now: datetime) -> tuple[LiveSilence, ...]:
     return tuple(LiveSilence(row.id, row.rule, row.subject, row.ends_at, row.by, row.reason) for row in rows)
 
 
-def _optimizations(ctx: AppContext) -> tuple[LiveOptimization, ...]:
-    """Return the optimizations: pending ones first, then the newest."""
+def _optimizations(ctx: AppContext, rolled_out: set[int]) -> tuple[LiveOptimization, ...]:
+    """Return the optimizations: pending ones first, then the newest. Those under rollout are decided on there."""
     rows = sorted(list_optimizations(ctx.engine), key=lambda row: row.state != "proposed")
     return tuple(
         LiveOptimization(
-            row.id, label(row), row.state, row.verdict["reason"] if row.verdict else "", ACTIONS.get(row.state, ())
+            row.id, label(row), row.state, row.verdict["reason"] if row.verdict else "",
+            () if row.id in rolled_out else ACTIONS.get(row.state, ()),
         )
         for row in rows[:MOST_OPTIMIZATIONS]
+    )  # fmt: skip
+
+
+def _live_rollout(it: RolloutOverview) -> LiveRollout:
+    verdict = Verdict.model_validate(it.verdict) if it.verdict else None
+    trial = verdict.trial if verdict else None
+    return LiveRollout(
+        id=it.optimization_id,
+        label=it.label,
+        state=it.state,
+        percent=it.percent,
+        steps=it.plan.steps,
+        proposed_percent=it.proposed_percent,
+        held_by=it.held_by,
+        step_at=it.step_at,
+        deadline=it.deadline,
+        reason=it.reason,
+        changes=tuple(change for change in (verdict.goal, *verdict.guards) if change) if verdict else (),
+        asked_percent=trial.asked_percent if trial else None,
+        found_percent=trial.found_percent if trial else None,
+        actions=it.decisions,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, Response
@@ -20,7 +20,7 @@ from models.attribution import Attribution
 from models.context import AppContext
 from models.notifications import AlertRule
 from tasks.alerts.silences import SilenceRequest, create_silence, end_silence
-from tasks.optimizer import decisions as decide
+from tasks.optimizer.decisions import Decision, decide
 
 LONGEST_BY = 80
 """Maximum length of a typed name: with a token's name beside it, it still fits the stored column."""
@@ -44,6 +44,10 @@ class _ActionBody(BaseModel):
         """Return the attribution to record: with tokens, it also names the token beside the typed name."""
         is_known = request.app.state.authenticator.is_open or self.by.strip() == token
         return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
+
+
+class _DecisionBody(_ActionBody):
+    percent: Annotated[float, Field(gt=0, le=100)] | None = None
 
 
 class _SilenceBody(_ActionBody):
@@ -95,21 +99,14 @@ def live_css(_who: Reader) -> Response:
 def decide_on(
     request: Request,
     optimization_id: int,
-    action: Literal["approve", "reject", "revert"],
-    body: _ActionBody,
+    action: Decision,
+    body: _DecisionBody,
     who: Admin,
 ) -> dict[str, str]:
-    """Approve or reject a proposal, or revert an applied optimization."""
+    """Decide on a proposal, an applied optimization, or a rollout; `percent` is for a jump."""
     ctx: AppContext = request.app.state.ctx
     attribution = body.attribution(request, who)
-    match action:
-        case "approve":
-            message = decide.approve(ctx.engine, optimization_id, ctx.settings, attribution)
-        case "reject":
-            message = decide.reject(ctx.engine, optimization_id, attribution)
-        case "revert":
-            message = decide.revert(ctx.engine, optimization_id, attribution)
-    return _answer(message)
+    return _answer(decide(ctx.engine, optimization_id, action, ctx.settings, attribution, percent=body.percent))
 
 
 @router.post("/live/silences")

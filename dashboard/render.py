@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from models.documents import PerformanceReport
+from models.documents import MetricChange, PerformanceReport
 from models.kpis import KPIS
 from models.notifications import AlertRule
 from reports.assets.fonts import web_faces
@@ -17,6 +17,7 @@ from reports.report_templates.performance.sections import kpi_tiles
 from reports.report_templates.view import view_of
 from reports.text.alerts import amount, rule_label
 from reports.text.formatting import Formats
+from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 from reports.text.unicode_names import readable
 from reports.view.blocks import Section, View, capped
 
@@ -30,7 +31,9 @@ RANGES: Mapping[str, tuple[str, timedelta]] = {
 }
 """Ranges: label and length by name in the URL."""
 
-SECTIONS = ("now", "tiles", "charts", "alerts", "decisions", "models", "found", "money", "quarantine", "deliveries")
+SECTIONS = (
+    "now", "tiles", "charts", "alerts", "decisions", "rollouts", "models", "found", "money", "quarantine", "deliveries",
+)  # fmt: skip
 SECTION_MOST_ROWS = 50
 SPARK_WIDTH, SPARK_HEIGHT = 120, 26
 
@@ -82,6 +85,30 @@ class LiveOptimization:
 
 
 @dataclass(frozen=True)
+class LiveRollout:
+    """A rollout under way with the possible decisions: any of approve, hold, resume, jump, abort.
+
+    `percent` is the candidate's share now, `steps` are all shares, and `proposed_percent` is one that waits for
+    approval. `changes` are what the arms show, the goal first: before is the baseline, after the candidate.
+    """
+
+    id: int
+    label: str
+    state: str
+    percent: float
+    steps: tuple[float, ...]
+    proposed_percent: float | None
+    held_by: str | None
+    step_at: datetime
+    deadline: datetime
+    reason: str
+    changes: tuple[MetricChange, ...]
+    asked_percent: float | None
+    found_percent: float | None
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class LiveDelivery:
     id: int
     what: str
@@ -126,6 +153,7 @@ class Live:
     learning: str | None = None
     silences: Sequence[LiveSilence] = ()
     optimizations: Sequence[LiveOptimization] = ()
+    rollouts: Sequence[LiveRollout] = ()
     deliveries: Sequence[LiveDelivery] = ()
     quarantine: LiveQuarantine = LiveQuarantine({})
     refresh_ms: int = 10_000
@@ -139,7 +167,8 @@ def render_sections(live: Live) -> dict[str, str]:
     given = {
         "live": live, "document": document, "view": view, "show": show, "sparks": _sparks(document),
         "drawn": draw(document, "board"), "tiles": kpi_tiles(document, show), "rule_words": rule_label,
-        "amount": amount, "section": _section_of(view),
+        "amount": amount, "section": _section_of(view), "metric_label": metric_label, "metric_value": metric_value,
+        "metric_change": metric_change, "bounds_text": bounds_text,
     }  # fmt: skip
     return {name: fill("live_section.html.j2", name=name, **given) for name in SECTIONS}
 

@@ -21,7 +21,7 @@ from pathlib import Path
 ABOUT = {
     "requirements.lock": ("running", 240, 800),
     "requirements-test.lock": ("tests and style checks", 150, 500),
-    "requirements-bench.lock": ("benchmarks", 35, 150),
+    "requirements-bench.lock": ("benchmarks", 75, 265),
     "requirements-docs.lock": ("the documentation", 15, 50),
     "requirements-uv.lock": ("locking", 25, 60),
 }

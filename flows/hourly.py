@@ -12,7 +12,7 @@ from flows.report_pipeline import Outcome, run_pipeline
 from flows.run_time import skipped_where_late, time_of_run
 from models.context import load_context
 from tasks.alerts.prefect_tasks import bound_times
-from tasks.optimizer.prefect_tasks import flip_switchbacks, verify_optimizations
+from tasks.optimizer.prefect_tasks import flip_switchbacks, update_decision_form, verify_optimizations
 from tasks.orchestration.prefect_tasks import monitor_flow_runs
 from tasks.reporting.request import scheduled
 from tasks.sources.prefect_tasks import pull_sources
@@ -47,6 +47,7 @@ def hourly(as_of: datetime | None = None) -> Outcome:
         pull_sources(ctx, now)
     request, recipients = scheduled("hourly", ctx.settings, now)
     outcome = run_pipeline(ctx, request, recipients, now, watch=True)
-    verify_optimizations(ctx, now, early=True)
+    if any(verdict.trial is not None for verdict in verify_optimizations(ctx, now, early=True)):
+        update_decision_form(ctx)
     monitor_flow_runs(ctx, now)
     return outcome

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from routewatch.client import Counts, RouterLog
+from routewatch.rollout import Assignment
 
-__all__ = ["Counts", "RouterLog"]
+__all__ = ["Assignment", "Counts", "RouterLog"]

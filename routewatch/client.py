@@ -21,12 +21,16 @@ from typing import TYPE_CHECKING
 
 from routewatch.errors import RoutewatchError, UsageError
 from routewatch.gate import AcceptedSelection, RejectedSelection, accept, latest_instant
+from routewatch.live_config import LiveConfig, UnreadableValue, start_all_empty
+from routewatch.rollout import ROLLOUT_PREFIX, ROUTING_PREFIX, Assignment, read_rollout
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 """Wait between two attempts to reach an unavailable database; it doubles each time, with jitter."""
+MOST_LOGGED = 1_000
+"""Different faults that are logged, each once."""
 EXIT_TIMEOUT_S = 5.0
 """How long process exit waits for the selections of a log that was not closed."""
 
@@ -73,7 +77,8 @@ class RouterLog:
         from routewatch.database import database_address_of
 
         address = database_address_of() if database_url is None else database_url
-        self._writer = _Writer(address, capacity, batch_size, flush_every_s)
+        self._writer = writer = _Writer(address, capacity, batch_size, flush_every_s)
+        self._config = LiveConfig(lambda: writer.engine, writer.cannot_read_config)
         weakref.finalize(self, self._writer.finish).atexit = False
 
     def record_selection(
@@ -96,8 +101,12 @@ class RouterLog:
         experiment: str | None = None,
         arm: str | None = None,
         unit_bucket: int | None = None,
+        assignment: Assignment | None = None,
     ) -> str | None:
         """Queue one selection; None means unknown. `timestamp` (with an offset) defaults to now.
+
+        `assignment` is what `assign` gave for the request: experiment, arm and unit bucket where those are None. It
+        holds whatever `model_id` served in the end.
 
         A value that cannot be read, such as NaN, is unknown: it is counted, and logged once for each reason. A row
         whose time is ahead of the clock is set aside in the quarantine.
@@ -105,7 +114,10 @@ class RouterLog:
         Returns the request id, generated if none is given, or None if the row is refused: a `timestamp` that is no
         instant, or a closed log. Never raises for a value and never waits for the database.
         """
-        row = {name: value for name, value in locals().items() if name != "self"}
+        row = {name: value for name, value in locals().items() if name not in ("self", "assignment")}
+        if assignment is not None:
+            for name in ("experiment", "arm", "unit_bucket"):
+                row[name] = getattr(assignment, name, None) if row[name] is None else row[name]
         now = datetime.now(UTC)
         row["timestamp"] = now if timestamp is None else timestamp
         try:
@@ -116,6 +128,42 @@ class RouterLog:
         if accepted.row["request_id"] is None:
             accepted.row["request_id"] = uuid.uuid4().hex
         return str(accepted.row["request_id"]) if self._writer.add(accepted) else None
+
+    def assign(self, complexity: str, request_id: str | None = None, user: str | None = None) -> Assignment:
+        """To which model and arm a request of a class is assigned, by the config's `rollout.CLASS`.
+
+        A rollout by request hashes `request_id`, a random one if none is given; a rollout by user hashes `user`, and a
+        request without one is in no arm. The model is that of `routing.CLASS` for all but candidates, and None where
+        the config says none. Pass the result to `record_selection`, also if another model serves in the end.
+
+        Reads the config every few seconds in the background. Only the first requests wait for it, at most 0.25 s; while
+        it is not known, or for a value that cannot be read, a request is in no arm, which is logged once. Never raises
+        for a value.
+        """
+        values = self._config.values()
+        if values is None:
+            self._writer.log_once("requests are in no arm of a rollout: the config could not be read")
+            return Assignment()
+        baseline = values.get(f"{ROUTING_PREFIX}{complexity}")
+        baseline = baseline if isinstance(baseline, str) and baseline else None
+        key = f"{ROLLOUT_PREFIX}{complexity}"
+        value = values.get(key)
+        try:
+            if isinstance(value, UnreadableValue):
+                raise value
+            rollout = read_rollout(value)
+        except ValueError as fault:
+            self._writer.log_once(
+                f"requests are in no arm of a rollout: the value of {key[:100]!r} is not as expected: {fault}"
+            )
+            return Assignment(baseline)
+        if rollout is None:
+            return Assignment(baseline)
+        unit = user if rollout.by == "user" else request_id
+        if unit is None and rollout.by == "user":
+            self._writer.log_once(f"requests without a user are in no arm of the rollout {rollout.experiment!r}")
+            return Assignment(baseline)
+        return rollout.assign(uuid.uuid4().hex if unit is None else str(unit), baseline)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all selections recorded so far are written; False on timeout or if any was dropped meanwhile.
@@ -166,6 +214,10 @@ class _Writer:
         self._closing = self._stopped = self._away = self._poked = False
 
     @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
     def counts(self) -> Counts:
         with self._changed:
             waiting = len(self._rows) + len(self._in_flight)
@@ -193,9 +245,9 @@ class _Writer:
         elif overflows:
             logger.warning("more than %d selections wait for the database: dropping the oldest", self._capacity)
         for reason in accepted.reasons:
-            self._log_fault(f"a value was not recorded and is unknown: {reason}")
+            self.log_once(f"a value was not recorded and is unknown: {reason}")
         if accepted.set_aside:
-            self._log_fault(f"a selection was set aside and is not counted: {accepted.set_aside}")
+            self.log_once(f"a selection was set aside and is not counted: {accepted.set_aside}")
         return not closed
 
     def refuse(self, fault: str, *, is_error: bool = False) -> None:
@@ -205,14 +257,18 @@ class _Writer:
             if not self._closing and self._note(_Noted("rejected", fault, datetime.now(UTC), is_error)):
                 self._start_thread()
                 self._changed.notify_all()
-        self._log_fault(f"a selection was not recorded: {fault}")
+        self.log_once(f"a selection was not recorded: {fault}")
 
-    def _log_fault(self, fault: str) -> None:
+    def log_once(self, fault: str) -> None:
         with self._changed:
-            new = fault not in self._logged
-            self._logged.add(fault)
+            # What is logged comes from few places, but some of it has names in it.
+            new = fault not in self._logged and len(self._logged) < MOST_LOGGED
+            self._logged.add(fault) if new else None
         if new:
             logger.warning("%s (logged once)", fault)
+
+    def cannot_read_config(self, error: Exception) -> None:
+        self.log_once(f"the config cannot be read: {_cause(error)}")
 
     def flush(self, timeout_s: float) -> bool:
         with self._changed:
@@ -303,7 +359,7 @@ class _Writer:
         try:
             _write_counts(self._engine, noted)
         except Exception as error:  # noqa: BLE001 - each reason is in the log already
-            self._log_fault(f"refused and unknown values could not be counted in the database: {_cause(error)}")
+            self.log_once(f"refused and unknown values could not be counted in the database: {_cause(error)}")
         with self._changed:
             del self._uncounted[: len(noted)]
             self._changed.notify_all()
@@ -331,7 +387,7 @@ class _Writer:
             lost = self._lost_in_all()
             self._changed.notify_all()
         for fault in refused:
-            self._log_fault(f"a selection was not recorded: {fault}")
+            self.log_once(f"a selection was not recorded: {fault}")
         if lost:
             logger.warning("the database accepts selections again; %d were dropped meanwhile", lost)
 
@@ -432,6 +488,7 @@ def _after_fork_in_child() -> None:
     for writer in list(_writers):
         _inherited.append(writer._engine)
         writer.start_empty()
+    start_all_empty()
 
 
 if hasattr(os, "register_at_fork"):

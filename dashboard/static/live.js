@@ -116,6 +116,12 @@ const ACTIONS = {
   approve: ["Approve", "It is applied, observed, and kept or taken back.", (it) => [`/live/optimizations/${it.id}/approve`, {}]],
   reject: ["Reject", "The same is not proposed again for 30 days.", (it) => [`/live/optimizations/${it.id}/reject`, {}]],
   revert: ["Take back", "Its keys get the values from before.", (it) => [`/live/optimizations/${it.id}/revert`, {}]],
+  "approve-step": ["Approve", "The candidate gets this share of the requests.", (it) => [`/live/optimizations/${it.id}/approve`, {}]],
+  hold: ["Hold", "It stays at its share. Harm still takes it back, and so does its deadline.", (it) => [`/live/optimizations/${it.id}/hold`, {}]],
+  resume: ["Resume", "It takes the next step that the numbers allow.", (it) => [`/live/optimizations/${it.id}/resume`, {}]],
+  jump: ["Jump", "The candidate gets this share, whatever the numbers say; with 100 % it is the model of its class.",
+    (it) => [`/live/optimizations/${it.id}/jump`, {}]],
+  abort: ["Abort", "All requests go to the old model again.", (it) => [`/live/optimizations/${it.id}/abort`, {}]],
   silence: ["Silence", "Nobody is told for a while. What still fires afterwards is told then.",
     (it) => ["/live/silences", { rule: it.rule, subject: it.subject }]],
   unsilence: ["End", "Alerts are told again.", (it) => [`/live/silences/${it.id}/end`, {}]],
@@ -128,6 +134,7 @@ function ask(button) {
   document.getElementById("act-text").textContent = text;
   document.getElementById("act-go").textContent = words;
   document.getElementById("act-hours").hidden = button.dataset.action !== "silence";
+  document.getElementById("act-percent").hidden = button.dataset.action !== "jump";
   document.getElementById("act-wrong").textContent = "";
   const note = dialog.querySelector("input[name=note]");
   note.required = button.dataset.action === "silence";
@@ -143,6 +150,7 @@ async function act(event) {
   const [address, extra] = request(asking.dataset);
   const body = { by: fields.by.value, note: fields.note.value, ...extra };
   if (asking.dataset.action === "silence") body.hours = Number(fields.hours.value);
+  if (asking.dataset.action === "jump") body.percent = Number(fields.percent.value);
   const answer = await fetch(address, {
     method: "POST", headers: { "content-type": "application/json", "x-routewatch": "page" }, body: JSON.stringify(body),
   });

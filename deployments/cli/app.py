@@ -17,6 +17,7 @@ from deployments.cli import config_and_deliveries as tables
 from deployments.cli import doctor_commands as checking
 from deployments.cli import optimizations as optimizing
 from deployments.cli import quarantine as setting_aside
+from deployments.cli import rollouts as rolling_out
 from deployments.console import complain, say, write_by_line
 from deployments.log_config import use_logs
 from deployments.service.ports import LOOPBACK, PAGE_PORT, UI_PORT
@@ -42,6 +43,7 @@ app.add_typer(tables.config, name="config")
 app.add_typer(tables.deliveries, name="deliveries")
 app.add_typer(optimizing.optimizations, name="optimizations")
 app.add_typer(setting_aside.quarantine, name="quarantine")
+app.add_typer(rolling_out.rollouts, name="rollouts")
 
 
 class ScheduleName(StrEnum):

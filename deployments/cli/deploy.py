@@ -30,9 +30,9 @@ def deploy_schedules(ctx: AppContext, pool: str, kind: str | None, image: str | 
     from prefect.client.orchestration import get_client
 
     from deployments.service.deployments import scheduled_deployments
-    from tasks.optimizer.queries import pending
+    from tasks.optimizer.queries import decidable
 
-    deployments = scheduled_deployments(ctx.settings, pending(ctx.engine))
+    deployments = scheduled_deployments(ctx.settings, decidable(ctx.engine))
     try:
         with get_client(sync_client=True) as client:
             found = _pool_kind(client, pool) or _create_pool(client, pool, kind or "process")

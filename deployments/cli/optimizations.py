@@ -11,6 +11,8 @@ import typer
 from deployments.console import say, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models.attribution import Attribution
 
 optimizations = typer.Typer(help="Proposed and applied config changes.", no_args_is_help=True)
@@ -27,7 +29,7 @@ def list_() -> None:
     from tasks.optimizer.queries import label, list_optimizations
 
     rows = [
-        (label(row), row.state, _stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
+        (label(row), row.state, stamp(row.updated_at), row.verdict["reason"] if row.verdict else "")
         for row in list_optimizations(load_context().engine)
     ]
     table(("optimization", "state", "since", "verdict"), rows, "no proposals yet")
@@ -37,17 +39,20 @@ def list_() -> None:
 def show(optimization_id: Id) -> None:
     """Show the history of one optimization."""
     from models.context import load_context
-    from tasks.optimizer.queries import history_of, label
+    from tasks.optimizer.queries import history_of, label, trial_steps_of
 
-    row, steps = history_of(load_context().engine, optimization_id)
+    engine = load_context().engine
+    row, steps = history_of(engine, optimization_id)
     say(label(row))
     table(
         ("when", "became", "by", "why"),
-        [(_stamp(it.at), it.to_state, it.by, it.reason) for it in steps],
+        [(stamp(it.at), it.to_state, it.by, it.reason) for it in steps],
         "no steps yet",
     )
+    if trial_steps := trial_steps_of(engine, optimization_id):
+        say_steps(trial_steps)
     if row.verdict:
-        _say_verdict(row.verdict)
+        say_verdict(row.verdict)
 
 
 @optimizations.command()
@@ -57,7 +62,7 @@ def approve(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     from tasks.optimizer.decisions import approve as approve_it
 
     ctx = load_context()
-    say(approve_it(ctx.engine, optimization_id, ctx.settings, _attribution(by, note)))
+    say(approve_it(ctx.engine, optimization_id, ctx.settings, attribution_of(by, note)))
 
 
 @optimizations.command()
@@ -66,7 +71,7 @@ def reject(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     from models.context import load_context
     from tasks.optimizer.decisions import reject as reject_it
 
-    say(reject_it(load_context().engine, optimization_id, _attribution(by, note)))
+    say(reject_it(load_context().engine, optimization_id, attribution_of(by, note)))
 
 
 @optimizations.command()
@@ -75,7 +80,7 @@ def revert(optimization_id: Id, by: Name = None, note: Note = "") -> None:
     from models.context import load_context
     from tasks.optimizer.decisions import revert as revert_it
 
-    say(revert_it(load_context().engine, optimization_id, _attribution(by, note)))
+    say(revert_it(load_context().engine, optimization_id, attribution_of(by, note)))
 
 
 @optimizations.command()
@@ -84,7 +89,7 @@ def stop(by: Name = None, note: Note = "") -> None:
     from models.context import load_context
     from tasks.optimizer.decisions import stop as stop_all
 
-    say(stop_all(load_context().engine, _attribution(by, note)))
+    say(stop_all(load_context().engine, attribution_of(by, note)))
 
 
 @optimizations.command()
@@ -93,7 +98,7 @@ def resume(by: Name = None, note: Note = "") -> None:
     from models.context import load_context
     from tasks.optimizer.decisions import resume as resume_all
 
-    say(resume_all(load_context().engine, _attribution(by, note)))
+    say(resume_all(load_context().engine, attribution_of(by, note)))
 
 
 @optimizations.command()
@@ -120,16 +125,15 @@ def preview() -> None:
     table(("type", "change", "outcome", "why"), rows, "no recommendations")
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _attribution(by: str | None, note: str) -> Attribution:
+def attribution_of(by: str | None, note: str) -> Attribution:
+    """Return who decides, by name or login name, and when."""
     from models.attribution import Attribution
 
     return Attribution(by or getpass.getuser(), note, datetime.now(UTC))
 
 
-def _say_verdict(verdict: dict[str, Any]) -> None:
+def say_verdict(verdict: dict[str, Any]) -> None:
+    """Print a stored verdict."""
     rows = [
         (
             "goal" if number == 0 else "guard",
@@ -139,14 +143,41 @@ def _say_verdict(verdict: dict[str, Any]) -> None:
             _bounds(change["change"]),
             change["judgement"],
         )
-        for number, change in enumerate([verdict["goal"], *verdict["guards"]])
-        if change
+        for number, change in enumerate(_changes(verdict))
     ]
-    say(f"verdict over {verdict['hours']} matched hours ({verdict['matchedBy'] or 'no match'}): {verdict['reason']}")
-    table(("", "metric", "before", "after", "change (95% interval)", "assessment"), rows, "no comparison")
+    if verdict.get("method") == "split":
+        say(f"verdict over {verdict['hours']} hours of both arms: {verdict['reason']}")
+        headings = "", "metric", "baseline", "candidate", "difference (bounds that hold at every look)", "assessment"
+    else:
+        say(
+            f"verdict over {verdict['hours']} matched hours ({verdict['matchedBy'] or 'no match'}): {verdict['reason']}"
+        )
+        headings = "", "metric", "before", "after", "change (95% interval)", "assessment"
+    table(headings, rows, "no comparison")
+    missing = [f"{it['metric']}: about {it['missingSample']:,}" for it in _changes(verdict) if it.get("missingSample")]
+    if missing:
+        say(f"known values that are still needed: {', '.join(missing)}")
     if verdict["savingsUsd"]:
         say(f"savings in the observed hours: {_number(verdict['savingsUsd']['estimate'])} USD, "
             f"{_bounds(verdict['savingsUsd'])}")  # fmt: skip
+
+
+def say_steps(steps: Sequence[Any]) -> None:
+    """Print the steps of a trial, oldest first: rows of models.schema.TRIAL_STEP."""
+    rows = [(stamp(it.at), it.action, _share(it.percent), it.by, it.reason) for it in steps]
+    table(("when", "step", "candidate's share", "by", "why"), rows, "no steps yet")
+
+
+def stamp(instant: datetime) -> str:
+    """Return an instant to the minute."""
+    return instant.isoformat(sep=" ", timespec="minutes")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _changes(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    return [change for change in (verdict["goal"], *verdict["guards"]) if change]
 
 
 def _number(value: float | None) -> str:
@@ -159,5 +190,5 @@ def _bounds(interval: dict[str, float | None] | None) -> str:
     return f"{_number(interval['estimate'])} ({_number(interval['low'])} to {_number(interval['high'])})"
 
 
-def _stamp(instant: datetime) -> str:
-    return instant.isoformat(sep=" ", timespec="minutes")
+def _share(percent: float | None) -> str:
+    return "-" if percent is None else f"{percent:g} %"

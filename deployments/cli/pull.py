@@ -9,7 +9,7 @@ from typing import Any
 from deployments.console import complain, note, progress, say, table
 from models.context import AppContext
 from models.errors import RoutewatchError, UsageError
-from tasks.ingestion.column_mapping import SELECTION_COLUMNS
+from tasks.ingestion.column_mapping import ASSIGNMENT, SELECTION_COLUMNS
 from tasks.ingestion.pull_stats import PullStats
 
 SHOWN_REASONS = 5
@@ -70,7 +70,8 @@ def preview_one(ctx: AppContext, name: str, location: str | None, since: datetim
         say(f"{number}: " + ", ".join(f"{key} {_shown(value)}" for key, value in row.items() if value is not None))
     say(f"of the first {stats.read:,} rows {count:,} are selections and {stats.overhead:,} router overhead")
     _print_details(stats)
-    missing = [column for column in SELECTION_COLUMNS if count and not stats.coverage[column]]
+    needed = [column for column in SELECTION_COLUMNS if column not in ASSIGNMENT]
+    missing = [column for column in needed if count and not stats.coverage[column]]
     if missing:
         say(f"no values for {', '.join(missing)}: metrics computed from them will have no data")
     note("nothing was written; omit --dry-run to pull")

@@ -53,11 +53,11 @@ async def _run(ctx: AppContext, stopping: Event) -> None:
     from prefect.runner import Runner
 
     from deployments.service.deployments import scheduled_deployments
-    from tasks.optimizer.queries import pending
+    from tasks.optimizer.queries import decidable
 
     # Not paused on stop: a pause would have to be undone by hand at every start.
     runner = Runner(name=NAME, limit=CONCURRENT_RUNS, pause_on_shutdown=False)
-    for deployment in scheduled_deployments(ctx.settings, pending(ctx.engine)):
+    for deployment in scheduled_deployments(ctx.settings, decidable(ctx.engine)):
         await runner.aadd_deployment(deployment)
     Thread(target=_monitor_runs, args=(ctx, stopping), name="monitor runs", daemon=True).start()
     running = asyncio.create_task(runner.start())

@@ -15,7 +15,11 @@ from models.settings import faults_of
 TEXTS = ("request_id", "model_id", "complexity", "error_type", "team", "experiment", "arm")
 AMOUNTS = ("response_time_ms", "cost_usd")
 RATIOS = ("accuracy", "user_satisfaction")
-COUNTS = ("prompt_tokens", "completion_tokens", "unit_bucket")
+TOKENS = ("prompt_tokens", "completion_tokens")
+COUNTS = (*TOKENS, "unit_bucket")
+ASSIGNMENT = ("experiment", "arm", "unit_bucket")
+"""What only the requests of a split have."""
+
 FLAGS = ("cache_hit", "error")
 SELECTION_COLUMNS = ("timestamp", *TEXTS, *AMOUNTS, *RATIOS, *COUNTS, *FLAGS)
 REQUIRED = ("timestamp", "model_id")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sqlalchemy import Engine
 
 from models.attribution import Attribution
 from models.database import writing
-from models.errors import ConfigConflict
+from models.errors import ConfigConflict, UsageError
 from models.settings import Settings
 from tasks.optimizer.lifecycle import (
     STOPPED_KEY,
@@ -20,10 +22,49 @@ from tasks.optimizer.lifecycle import (
     revert_config,
 )
 from tasks.optimizer.queries import get_optimization
-from tasks.optimizer.rollout_decisions import end_trial_by_hand
+from tasks.optimizer.rollout_decisions import abort, approve_step, end_trial_by_hand, hold, is_tried, jump
+from tasks.optimizer.rollout_decisions import resume as resume_rollout
 from tasks.optimizer.router_config import set_by_hand
 from tasks.optimizer.switchback_timetable import abort_switchback
 from tasks.optimizer.trials import method_of, needs_history, start_trial
+
+Decision = Literal["approve", "reject", "revert", "hold", "resume", "jump", "abort"]
+"""What a person can decide."""
+
+
+def decide(  # noqa: PLR0911 - one return for each decision
+    engine: Engine,
+    optimization_id: int,
+    decision: Decision,
+    settings: Settings,
+    attribution: Attribution,
+    *,
+    percent: float | None = None,
+) -> str:
+    """Carry out a decision on a proposal, on a trial under way or on an applied optimization; return the result.
+
+    `approve` takes the step of a trial that waits for approval, if there is a trial. Raises UsageError for a jump
+    without `percent`, and what the decision's own function raises.
+    """
+    if decision == "jump" and percent is None:
+        raise UsageError("a jump needs the candidate's share in percent, above 0 and up to 100")
+    match decision:
+        case "approve" if is_tried(engine, optimization_id):
+            return approve_step(engine, optimization_id, settings, attribution)
+        case "approve":
+            return approve(engine, optimization_id, settings, attribution)
+        case "reject":
+            return reject(engine, optimization_id, attribution)
+        case "revert":
+            return revert(engine, optimization_id, attribution)
+        case "hold":
+            return hold(engine, optimization_id, attribution)
+        case "resume":
+            return resume_rollout(engine, optimization_id, attribution)
+        case "jump":
+            return jump(engine, optimization_id, percent or 0.0, settings, attribution)
+        case "abort":
+            return abort(engine, optimization_id, attribution)
 
 
 def approve(engine: Engine, optimization_id: int, settings: Settings, attribution: Attribution) -> str:

@@ -12,8 +12,8 @@ from models.clock import not_ahead, true_now
 from models.context import AppContext
 from models.documents import Verdict
 from tasks.optimizer.decision_form import update_form
-from tasks.optimizer.decisions import approve, reject
-from tasks.optimizer.queries import pending
+from tasks.optimizer.decisions import Decision, decide
+from tasks.optimizer.queries import decidable
 from tasks.optimizer.switchback_timetable import flip_due
 from tasks.optimizer.verify import verify
 
@@ -33,12 +33,17 @@ def flip_switchbacks(ctx: AppContext) -> tuple[str, ...]:
 @task(name="offer decisions", cache_policy=NO_CACHE)
 def update_decision_form(ctx: AppContext) -> dict[int, str]:
     """Update the form's options; return the links to it by optimization."""
-    return update_form(pending(ctx.engine))
+    return update_form(decidable(ctx.engine))
 
 
 @task(name="decide", cache_policy=NO_CACHE)
-def decide_on(ctx: AppContext, optimization_id: int, attribution: Attribution, *, approved: bool) -> str:
+def decide_on(
+    ctx: AppContext,
+    optimization_id: int,
+    decision: Decision,
+    attribution: Attribution,
+    *,
+    percent: float | None = None,
+) -> str:
     """Carry out a decision; return the result as a sentence."""
-    if approved:
-        return approve(ctx.engine, optimization_id, ctx.settings, attribution)
-    return reject(ctx.engine, optimization_id, attribution)
+    return decide(ctx.engine, optimization_id, decision, ctx.settings, attribution, percent=percent)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import reading
 from models.errors import UnknownOptimization
-from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, TRIAL, OptimizationState
+from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, TRIAL, TRIAL_STEP, OptimizationState, TrialState
 
 
 def get_optimization(connection: Connection, optimization_id: int) -> Row[Any]:
@@ -60,6 +60,21 @@ def pending(engine: Engine) -> tuple[tuple[int, str], ...]:
     return tuple((row.id, label(row)) for row in rows)
 
 
+def decidable(engine: Engine) -> tuple[tuple[int, str], ...]:
+    """Return what a person can decide on: the pending proposals, then the trials under way; id and label."""
+    with reading(engine) as connection:
+        rows = [
+            *list_by_state(connection, [OptimizationState.PROPOSED]),
+            *connection.execute(
+                select(OPTIMIZATION)
+                .join(TRIAL, TRIAL.c.optimization_id == OPTIMIZATION.c.id)
+                .where(TRIAL.c.state.in_([TrialState.RUNNING, TrialState.HELD]))
+                .order_by(OPTIMIZATION.c.id)
+            ),
+        ]
+    return tuple((row.id, label(row)) for row in rows)
+
+
 def label(row: Row[Any]) -> str:
     """Return an optimization's label: "#12 model_selection simple: atlas-large → swift-mini"."""
     # Read the stored JSON: importing its class would import all document models, which takes long.
@@ -80,3 +95,15 @@ def history_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence
             .order_by(OPTIMIZATION_TRANSITION.c.id)
         )
         return row, connection.execute(steps).fetchall()
+
+
+def trial_steps_of(engine: Engine, optimization_id: int) -> Sequence[Row[Any]]:
+    """Return the steps of an optimization's trial, oldest first; none if it has no trial."""
+    steps = (
+        select(TRIAL_STEP)
+        .join(TRIAL, TRIAL.c.id == TRIAL_STEP.c.trial_id)
+        .where(TRIAL.c.optimization_id == optimization_id)
+        .order_by(TRIAL_STEP.c.id)
+    )
+    with reading(engine) as connection:
+        return connection.execute(steps).fetchall()

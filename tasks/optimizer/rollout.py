@@ -26,11 +26,11 @@ from models.documents import Conclusion, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.notifications import AlertRule
 from models.period import Level, floor_to
-from models.schema import ARM_ROLLUP, CONFIG_CHANGE, OPTIMIZATION, OptimizationState, TrialState
+from models.schema import CONFIG_CHANGE, OPTIMIZATION, OptimizationState, TrialState
 from models.settings import Settings
 from models.trials import ALL_PERCENT, ROUTING_PREFIX, RolloutPlan, percent_of
 from tasks.alerts.registry import record_event
-from tasks.optimizer.change_metrics import rollout_metrics
+from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -59,7 +59,7 @@ from tasks.optimizer.trial_rows import (
     steps_of,
     trial_of,
 )
-from tasks.rollups.arms import ARM_SUMS, arm_schema
+from tasks.rollups.arm_store import read_arms, read_models_as_arms
 from tasks.run_logger import logger
 
 State = OptimizationState
@@ -185,14 +185,16 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
         start = floor_to(Level.HOUR, trial.started_at, settings.timezone)
         end = max(start, floor_to(Level.HOUR, now - LATE_ARRIVAL_GRACE, settings.timezone))
         hours, arms_by = _arm_hours(connection, plan, start, end)
+    item = recommendation_of(row)
+    goal, guards = metrics_of(item, settings.performance_metrics)
     shares = tuple((it.at, it.percent / ALL_PERCENT) for it in steps if it.percent is not None)
     return RolloutLook(
         row=row,
-        item=recommendation_of(row),
+        item=item,
         trial=trial,
         steps=steps,
         plan=plan,
-        reading=read_split(hours, SplitPlan(plan.experiment, shares), rollout_metrics()),
+        reading=read_split(hours, SplitPlan(plan.experiment, shares), (goal, *guards)),
         arms_by=arms_by,
         observed_to=end,
     )
@@ -220,6 +222,8 @@ def decide(  # noqa: PLR0911 - one return for each outcome
     )
     if action == "rollBack" and conclusion in ("worse", "invalid"):
         return Decision("rollBack", reason, conclusion)
+    if over and action == "ask":
+        reason = f"not proven by the deadline: {reason}"
     if over and action not in ("promote", "step"):
         return _at_the_deadline(look, conclusion or "cannotBeTold", reason, undecided)
     holder = held_by(look.trial, look.steps)
@@ -455,13 +459,12 @@ def _idle_version(connection: Connection, key: str) -> int | None:
 def _arm_hours(
     connection: Connection, plan: RolloutPlan, start: datetime, end: datetime
 ) -> tuple[pl.DataFrame, Literal["assignment", "model"]]:
-    """Return the sums by arm of a rollout's hours, and how the arms are known."""
-    names = ("bucket", "arm", "unit_bucket", *ARM_SUMS)
-    query = select(*(ARM_ROLLUP.c[name] for name in names)).where(
-        ARM_ROLLUP.c.experiment == plan.experiment,
-        ARM_ROLLUP.c.complexity == plan.complexity,
-        ARM_ROLLUP.c.bucket >= start,
-        ARM_ROLLUP.c.bucket < end,
-    )
-    rows = [tuple(row) for row in connection.execute(query)]
-    return pl.DataFrame(rows, schema={name: arm_schema()[name] for name in names}, orient="row"), "assignment"
+    """Return the sums by arm of a rollout's hours, and how the arms are known.
+
+    Where the router names no arm at all, the model that served is taken for it.
+    """
+    hours = read_arms(connection, plan.experiment, plan.complexity, start, end)
+    if hours.height:
+        return hours, "assignment"
+    by_model = read_models_as_arms(connection, plan.complexity, plan.baseline, plan.candidate, start, end)
+    return by_model, "model"

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, update
 
 from models.attribution import Attribution
-from models.database import writing
+from models.database import reading, writing
 from models.documents import Conclusion, Verdict
 from models.errors import UnknownOptimization, UsageError
 from models.schema import OPTIMIZATION, TrialState
@@ -87,6 +87,13 @@ def abort(engine: Engine, optimization_id: int, attribution: Attribution) -> str
         _rollout_under_way(connection, optimization_id)
         end_trial_by_hand(connection, optimization_id, _step(attribution, "aborted by hand"))
     return f"Aborted #{optimization_id}; all requests go to the old model again"
+
+
+def is_tried(engine: Engine, optimization_id: int) -> bool:
+    """Return whether an optimization has a trial under way."""
+    with reading(engine) as connection:
+        trial = trial_of(connection, optimization_id)
+        return trial is not None and trial.state in UNDER_WAY
 
 
 def end_trial_by_hand(connection: Connection, optimization_id: int, step: Step) -> bool:

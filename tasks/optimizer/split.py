@@ -11,17 +11,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from models.documents import ERROR_BUDGET, Interval
+from models.documents import ERROR_BUDGET, Interval, MetricChange
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.rollups.arms import ARM_SUMS, UNKNOWN_BUCKET
-from tasks.statistics.confidence_sequences import mixture_radius, needed_information, widened
+from tasks.statistics.confidence_sequences import mixture_radius, widened
 from tasks.statistics.sample_ratio import UNCHECKED, SampleRatio, sample_ratios, sample_ratios_by_cluster
 
 BASELINE, CANDIDATE = "baseline", "candidate"
@@ -35,6 +36,10 @@ harm weighs p times as much, so p² of the requests do; every step is a claim of
 
 LEAST_TUNED_AT = 300.0
 
+LAST_LOOK = ERROR_BUDGET / 2
+"""Part of the error of "no worse" at a share of 1 that is kept for one look, at the deadline: what is fixed beforehand
+needs no sequence, and is much narrower. The sequence has the rest."""
+
 MINIMUM_OF_SHARE, MINIMUM_OF_AMOUNT = 20, 100
 """Known values that each arm needs before a metric is judged: means of amounts have heavy tails, and are asymptotic."""
 
@@ -45,7 +50,7 @@ PSEUDO_VALUES = 2.0
 """Of each 0 and 1, added to the spread of a share in each arm: 0 errors of n is no certainty that there are none."""
 
 UNEVEN_ALPHA = 0.001
-"""Probability that equally known (or equally long) arms are ever called unequal."""
+"""Probability that arms with equally many known values, or prompts of equal length, are ever called unequal."""
 
 UNEVEN_SHARE = 0.02
 """Relative difference of the arms' known shares from which a metric counts as not known: the answers that are known may
@@ -67,12 +72,14 @@ class SplitPlan:
 
     `tokens_counted_alike`: both arms' prompt tokens are counted by one tokenizer, so that they are something that the
     request brought. Only then are costs and times adjusted for them: a tokenizer that counts more would otherwise hide
-    what it costs.
+    what it costs. `by`: what was assigned. Users that were assigned but are not known by their unit buckets allow no
+    judgement, as their requests are no independent draws.
     """
 
     experiment: str
     steps: tuple[tuple[datetime, float], ...]
     tokens_counted_alike: bool = False
+    by: Literal["request", "user"] = "request"
 
     def __post_init__(self) -> None:
         starts = [start for start, _share in self.steps]
@@ -89,12 +96,13 @@ class SplitPlan:
 class MetricReading:
     """One metric of both arms at one look. Estimates and bounds are candidate - baseline, in the metric's unit.
 
-    `low` and `high` are each a one-sided sequence at ERROR_BUDGET; `worse_by`, `harm_bound` and `worse_end` are turned
+    `low` and `high` are one-sided sequences, at ERROR_BUDGET on the better side, and on the worse side at what the last
+    look leaves of it; `worse_by`, `harm_bound` and `worse_end` are turned
     so that more is worse: the estimate, the least harm at this metric's part of the error budget, and the most that it
     may be worse. `margin` is in the metric's unit, `room` how much worse is still on the metric's good side. `known_*`
     are the shares of requests with a known value. `variance` is the estimate's, of so many `effective` requests and
-    degrees of `freedom`. `missing_sample`: about how many more known values are needed for "no worse", if nothing got
-    worse.
+    degrees of `freedom`; `spread` is a value's variance, None if more values would not help, and `share` the
+    candidate's of the requests so far.
     """
 
     metric: JudgedMetric
@@ -117,8 +125,21 @@ class MetricReading:
     effective: float = 0.0
     freedom: float = math.inf
     is_adjusted: bool = False
-    missing_sample: int | None = None
+    spread: float | None = None
+    share: float = 0.5
     reason: str | None = None
+
+    @property
+    def missing_sample(self) -> int | None:
+        """Return about how many more known values make it "no worse", if nothing got worse; None if more do not help.
+
+        So many leave four of five rollouts within the margin at the deadline, at the share of the requests so far.
+        """
+        if self.judgement not in ("unclear", "unknown") or self.spread is None or not self.margin:
+            return None
+        quantiles = NormalDist().inv_cdf(1 - LAST_LOOK) + NormalDist().inv_cdf(POWER)
+        needed = quantiles**2 * self.spread / self.margin**2 / (self.share * (1 - self.share))
+        return max(1, math.ceil(needed) - self.sample_before - self.sample_after)
 
     @property
     def is_known(self) -> bool:
@@ -133,19 +154,46 @@ class MetricReading:
         beyond = (self.worse_by or 0.0) > (self.margin or 0.0)
         return self.judgement == "unclear" and known < NEARLY_ALL and not beyond
 
-    def allows(self, share: float) -> bool:
+    def allows(self, share: float, *, is_last: bool = False) -> bool:
         """Return whether harm beyond the margin is excluded if the candidate gets this share of all requests."""
-        end = self.worse_end_at(share)
+        end = self.worse_end_at(share, is_last=is_last)
         if end is None or self.margin is None or self.judgement == "worse":
             return False
         return end * share <= self.margin or end <= self.room
 
-    def worse_end_at(self, share: float) -> float | None:
-        """Return the most that it may be worse, by the sequence of a step to this share; None if it is not known."""
+    def worse_end_at(self, share: float, *, is_last: bool = False) -> float | None:
+        """Return the most that it may be worse, for a step to this share; None if it is not known.
+
+        A step short of 1 is a claim of its own, at the whole error; that to 1 has a sequence and the last look.
+        """
         if self.worse_by is None:
             return None
-        tuned_at = max(LEAST_TUNED_AT, NO_WORSE_TUNED_AT * share**2)
-        return self.worse_by + float(_radius(self.variance, self.effective, self.freedom, ERROR_BUDGET, tuned_at))
+        if self.variance == 0:
+            return self.worse_by
+        information = 1 / self.variance
+        if is_last and share >= 1:
+            radius = NormalDist().inv_cdf(1 - LAST_LOOK) / math.sqrt(information)
+        else:
+            tuned = information * max(LEAST_TUNED_AT, NO_WORSE_TUNED_AT * share**2) / self.effective
+            alpha = ERROR_BUDGET if share < 1 else ERROR_BUDGET - LAST_LOOK
+            radius = mixture_radius(information, alpha, tuned_at=tuned)
+        return self.worse_by + float(widened(radius, information, self.freedom))
+
+    def as_change(self) -> MetricChange:
+        """Return the reading as documents tell it."""
+        estimate = self.estimate
+        change = None if estimate is None else Interval(estimate=estimate, low=self.low, high=self.high)
+        return MetricChange(
+            metric=self.metric.name,
+            before=self.before,
+            after=self.after,
+            change=change,
+            margin=self.metric.margin if self.margin is None else self.margin,
+            sample_before=self.sample_before,
+            sample_after=self.sample_after,
+            judgement=self.judgement,
+            reason=self.reason,
+        )
 
     @property
     def as_text(self) -> str:
@@ -194,16 +242,19 @@ class SplitReading:
         """Return the metrics that are surely worse, by more than their margin."""
         return tuple(it for it in self.metrics if it.judgement == "worse")
 
-    def blocked_by(self, next_share: float, minimum_requests: int = 0) -> tuple[str, ...]:
-        """Return why the candidate may not get this share of the requests yet, in plain English; empty if it may."""
+    def blocked_by(self, next_share: float, minimum_requests: int = 0, *, is_last: bool = False) -> tuple[str, ...]:
+        """Return why the candidate may not get this share of the requests yet, in plain English; empty if it may.
+
+        `is_last`: this is the one look at the deadline, which is never repeated.
+        """
         reasons = []
         if self.sample_ratio.is_off:
             reasons.append(_off_text(self.sample_ratio))
         if self.requests_in_step < minimum_requests:
             reasons.append(f"{self.requests_in_step} requests since the last step, {minimum_requests} are needed")
         for it in self.metrics:
-            if not it.allows(next_share):
-                reasons.append(_blocked_text(it, next_share))
+            if not it.allows(next_share, is_last=is_last):
+                reasons.append(_blocked_text(it, next_share, is_last=is_last))
         return tuple(reasons)
 
     def may_step_to(self, next_share: float, minimum_requests: int = 0) -> bool:
@@ -253,21 +304,22 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
 ) -> tuple[Action, Conclusion | None, str]:
     """Return what to do, the conclusion (None while it goes on), and the reason in plain English. Pure.
 
-    `next_share` is that of the next step, 1 for promotion. `over`: the deadline has passed. With `hours_left`, a person
-    is asked as soon as ratings come too slowly for the deadline; without it, at the deadline.
+    `next_share` is that of the next step, 1 for promotion. `over`: this is the look at the deadline, which was fixed
+    beforehand; it is taken once. With `hours_left`, a person is asked as soon as ratings come too slowly for the
+    deadline; without it, at the deadline.
     """
     if reading.sample_ratio.is_off:
         return "rollBack", "invalid", _off_text(reading.sample_ratio)
     if reading.harm:
         return "rollBack", "worse", f"clearly worse: {', '.join(it.as_text for it in reading.harm)}"
-    blocked = reading.blocked_by(next_share, minimum_requests)
+    blocked = reading.blocked_by(next_share, minimum_requests, is_last=over)
     if not blocked:
         if next_share < 1:
             return "step", None, f"nothing is worse beyond its margin at a share of {next_share:.0%}"
         if reading.goal.judgement == "better":
             return "promote", "better", f"better: {reading.goal.as_text}; every guard is within its margin"
         return "promote", "noWorse", f"no worse: {reading.goal.as_text}; every guard is within its margin"
-    short = _lacking(reading, next_share)
+    short = _lacking(reading, next_share, is_last=over)
     if short and (over or _too_slow(reading, short, hours_left)):
         return "ask", "unproven", f"better: {reading.goal.as_text}; but {', '.join(_lack_text(it) for it in short)}"
     if not over:
@@ -281,12 +333,14 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _lacking(reading: SplitReading, next_share: float) -> tuple[MetricReading, ...]:
-    """Return the guards that lack ratings if the goal is better and nothing else stands in the way; else none."""
+def _lacking(reading: SplitReading, next_share: float, *, is_last: bool) -> tuple[MetricReading, ...]:
+    """Return the guards that lack ratings, if the goal is better and no other guard seems worse than its margin."""
     if reading.goal.judgement != "better":
         return ()
-    blocking = [it for it in reading.guards if not it.allows(next_share)]
-    return tuple(blocking) if all(it.lacks_ratings for it in blocking) else ()
+    blocking = [it for it in reading.guards if not it.allows(next_share, is_last=is_last)]
+    if any(it.is_known and (it.worse_by or 0.0) > (it.margin or 0.0) for it in blocking):
+        return ()
+    return tuple(it for it in blocking if it.lacks_ratings)
 
 
 def _too_slow(reading: SplitReading, short: Sequence[MetricReading], hours_left: float | None) -> bool:
@@ -307,8 +361,8 @@ def _lack_text(it: MetricReading) -> str:
     return f"{name}: {missing}"
 
 
-def _blocked_text(it: MetricReading, share: float) -> str:
-    name, end = metric_label(it.metric.name).lower(), it.worse_end_at(share)
+def _blocked_text(it: MetricReading, share: float, *, is_last: bool) -> str:
+    name, end = metric_label(it.metric.name).lower(), it.worse_end_at(share, is_last=is_last)
     if end is None or it.margin is None:
         return f"{name} is not known: {it.reason}"
     show = Formats("en_US", "UTC")
@@ -355,7 +409,7 @@ def _cube(hours: pl.DataFrame, plan: SplitPlan) -> _Cube:
         if "unit_bucket" in kept.columns
         else np.full(kept.height, UNKNOWN_BUCKET)
     )
-    by_unit = bool((units != UNKNOWN_BUCKET).any())
+    by_unit = plan.by == "user" or bool((units != UNKNOWN_BUCKET).any())
     clusters, unit = np.unique(units, return_inverse=True)
     hour = np.searchsorted(np.array([it.timestamp() for it in buckets]), kept["bucket"].dt.epoch("us").to_numpy() / 1e6)
     arm = (kept["arm"] == CANDIDATE).to_numpy().astype(np.intp)
@@ -408,17 +462,12 @@ class _Effect:
 
     def radius(self, alpha: float, tuned_at: float) -> Any:
         """Return the one-sided radius of a sequence that is sharpest at that many effective requests."""
-        return _radius(self.variance, self.effective, self.freedom, alpha, tuned_at)
-
-
-def _radius(variance: Any, effective: Any, freedom: Any, alpha: float, tuned_at: float) -> Any:
-    variance, effective = np.asarray(variance), np.asarray(effective)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = np.where(variance > 0, 1 / variance, 0.0)
-        tuned = np.where(effective > 0, information * tuned_at / effective, 0.0)
-        radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, freedom)
-    # Amounts that never vary, such as a price per request, leave nothing to chance.
-    return np.where(variance == 0, 0.0, radius)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            information = np.where(self.variance > 0, 1 / self.variance, 0.0)
+            tuned = np.where(self.effective > 0, information * tuned_at / self.effective, 0.0)
+            radius = widened(mixture_radius(information, alpha, tuned_at=tuned), information, self.freedom)
+        # Amounts that never vary, such as a price per request, leave nothing to chance.
+        return np.where(self.variance == 0, 0.0, radius)
 
 
 def _effect(of: _Moments, *, by_unit: bool) -> _Effect:
@@ -600,10 +649,12 @@ class _Judged:
         self.worse_by = self.sign * self.effect.estimate
         self.to_harm = self.effect.radius(self.alpha, HARM_TUNED_AT)
         self.to_better = self.effect.radius(ERROR_BUDGET, BETTER_TUNED_AT)
-        self.to_worse = self.effect.radius(ERROR_BUDGET, NO_WORSE_TUNED_AT)
+        self.to_worse = self.effect.radius(ERROR_BUDGET - LAST_LOOK, NO_WORSE_TUNED_AT)
         count = cube.sums["count"]
         self.known = _over(np.cumsum(moments.count.sum(axis=2), axis=0), np.cumsum(count.sum(axis=2), axis=0))
         self.is_uneven = self._uneven(moments, count)
+        sides = np.cumsum(count.sum(axis=2), axis=0)
+        self.shares = _over(sides[:, 1], sides.sum(axis=1))
         if bool(self.effect.tokens_differ.any()):
             self.note = (
                 f"{metric_label(metric.name).lower()} is not adjusted for prompt tokens: "
@@ -629,10 +680,11 @@ class _Judged:
         elif not np.isfinite(effect.variance[hour]):
             reason = "too few groups of users to tell chance from an effect"
         if reason is not None:
-            missing = None if self.is_uneven[hour] else self._missing(hour, margin)
+            spread = None if self.is_uneven[hour] else self._spread(hour)
             return MetricReading(
-                self.metric, "unknown", *samples, *known, margin=margin, missing_sample=missing, reason=reason
-            )
+                self.metric, "unknown", *samples, *known, margin=margin, spread=spread, share=self._share(hour),
+                reason=reason,
+            )  # fmt: skip
         worse_by, harm = float(self.worse_by[hour]), float(self.to_harm[hour])
         better, worse = float(self.to_better[hour]), float(self.to_worse[hour])
         judgement = self._judgement(worse_by, (harm, better, worse), before, margin)
@@ -658,7 +710,8 @@ class _Judged:
             effective=float(effect.effective[hour]),
             freedom=float(effect.freedom[hour]),
             is_adjusted=bool(effect.is_adjusted[hour]),
-            missing_sample=self._missing(hour, margin) if judgement == "unclear" else None,
+            spread=self._spread(hour),
+            share=self._share(hour),
         )
 
     def series(self) -> pl.DataFrame:
@@ -683,21 +736,17 @@ class _Judged:
         allowed = margin if self.metric.limit is None else max(margin, room)
         return "same" if worse_by + worse <= allowed else "unclear"
 
-    def _missing(self, hour: int, margin: float) -> int | None:
-        """Return about how many more known values make the worse end reach the margin, if nothing got worse."""
+    def _spread(self, hour: int) -> float | None:
+        """Return the variance of one known value; of values that nobody knows, a coin's if they are a share."""
         assert self.effect is not None  # noqa: S101
-        samples, effective = self.effect.samples[hour], float(self.effect.effective[hour])
         variance = float(self.effect.variance[hour])
-        known = bool(np.isfinite(variance)) and variance > 0 and samples.min() >= MINIMUM_OF_SHARE
-        # Values that nobody knows vary at most as a coin does, if they are a share; nothing is known of amounts.
-        spread = variance * effective if known else (0.25 if self.metric.is_share else None)
-        if spread is None or margin <= 0:
-            return None
-        information = needed_information(margin, ERROR_BUDGET, tuned_at=NO_WORSE_TUNED_AT / spread, power=POWER)
-        counts = self.cube.sums["count"].sum(axis=2)[: hour + 1].sum(axis=0)
-        share = float(counts[1] / counts.sum()) if counts.sum() else 0.5
-        share = min(max(share, 0.01), 0.99)
-        return max(1, math.ceil(information * spread / (share * (1 - share)) - float(samples.sum())))
+        if 0 < variance < math.inf and self.effect.samples[hour].min() >= MINIMUM_OF_SHARE:
+            return variance * float(self.effect.effective[hour])
+        return 0.25 if self.metric.is_share else None
+
+    def _share(self, hour: int) -> float:
+        share = float(self.shares[hour])
+        return min(max(share, 0.01), 0.99)
 
     def _moments(self, plan: SplitPlan) -> _Moments | None:
         above, below = self.metric.sums
@@ -722,7 +771,7 @@ class _Judged:
         return _Moments(count, total, squares, self.metric.is_share, tokens)
 
     def _uneven(self, moments: _Moments, count: Any) -> Any:
-        """Return, after each hour, whether it was ever sure that the arms' known shares differ, and by how much."""
+        """Return, after each hour, whether the arms' known shares surely differ, and by more than UNEVEN_SHARE."""
         whole = np.nan_to_num(count)
         if np.array_equal(moments.count, whole):
             return np.zeros(len(whole), dtype=bool)

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from models.errors import UnknownOptimization
 from models.schema import TRIAL, TRIAL_STEP, TrialState
-from tasks.optimizer.lifecycle import ACTOR, Step
 
 if TYPE_CHECKING:
     from models.documents import TrialMethod
+    from tasks.optimizer.lifecycle import Step
 
 UNDER_WAY = (TrialState.RUNNING, TrialState.HELD)
 
@@ -99,7 +99,7 @@ def held_by(trial: Row[Any], steps: Sequence[Row[Any]]) -> str | None:
     """Return who holds a trial; None if it runs."""
     if trial.state != TrialState.HELD:
         return None
-    return next((str(it.by) for it in reversed(steps) if it.action == "hold"), ACTOR)
+    return next((str(it.by) for it in reversed(steps) if it.action == "hold"), "")
 
 
 def proposed_percent(trial: Row[Any], steps: Sequence[Row[Any]]) -> float | None:

@@ -20,6 +20,7 @@ from tasks.optimizer.router_config import read_key
 from tasks.optimizer.router_values import Setting
 from tasks.optimizer.switchback_timetable import advance_switchback, start_switchback, switchback_obstacle
 from tasks.optimizer.trial_rows import trials_under_way
+from tasks.run_logger import logger
 
 ROUTER_TRIALS_KEY = "router.trials"
 """The key of the router's config in which the router says how it can try a change: a list of "split", "switchback"."""
@@ -77,15 +78,26 @@ def start_trial(
 
 
 def advance_trials(engine: Engine, settings: Settings, now: datetime) -> tuple[Verdict, ...]:
-    """Look at every trial that is under way, and act on it: one verdict each, oldest first. Every look is allowed."""
+    """Look at every trial that is under way, and act on it: one verdict each, oldest first. Every look is allowed.
+
+    An error at one trial does not stop the others: the first is raised at the end.
+    """
     with reading(engine) as connection:
         under_way = [(trial.optimization_id, trial.method) for trial in trials_under_way(connection)]
-    verdicts = (
-        _ADVANCES[method](engine, optimization_id, settings, now)
-        for optimization_id, method in under_way
-        if method in _ADVANCES
-    )
-    return tuple(verdict for verdict in verdicts if verdict is not None)
+    verdicts: list[Verdict] = []
+    errors: list[Exception] = []
+    for optimization_id, method in under_way:
+        try:
+            verdict = _ADVANCES[method](engine, optimization_id, settings, now) if method in _ADVANCES else None
+        except Exception as error:  # noqa: BLE001 - raised below, after the others
+            errors.append(error)
+            logger().error("the trial of optimization #%s could not be looked at: %s", optimization_id, error)
+            continue
+        if verdict is not None:
+            verdicts.append(verdict)
+    if errors:
+        raise errors[0]
+    return tuple(verdicts)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

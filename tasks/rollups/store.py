@@ -114,7 +114,7 @@ def quick_instant(connection: Connection, column: Column[Any]) -> ColumnElement[
 def fetch_rows(
     connection: Connection, query: Select[Any], schema: Mapping[str, pl.DataType | type[pl.DataType]]
 ) -> pl.DataFrame:
-    """The rows of a query, whose column `bucket` is a quick_instant, as a frame of `schema`, in the order of its columns.
+    """The rows of a query, whose column `bucket` is a quick_instant, as a frame of `schema`, in its order.
 
     They are the driver's own rows: no value needs a conversion, and SQLAlchemy would process each.
     """

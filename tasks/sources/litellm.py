@@ -19,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from models.database import NO_URL, first_line, libpq_address, shown
 from models.errors import SourceUnavailable, UsageError
 from models.settings import SourceKind, SourceSettings
+from routewatch.gate import UNIT_BUCKETS
 from tasks.ingestion.source import Batch, bounded_position
 
 TABLE = '"LiteLLM_SpendLogs"'
@@ -48,6 +49,9 @@ ORIGINS = {
     "prompt_tokens": "prompt_tokens; 0 of a failed call is unknown",
     "completion_tokens": "completion_tokens; 0 of a failed call is unknown",
     "team": "metadata.user_api_key_team_alias, else team_id",
+    "experiment": "metadata.spend_logs_metadata.experiment, online_model_experiment_id, or the tag experiment:NAME",
+    "arm": "metadata.spend_logs_metadata.arm, online_model_experiment_variant, or the tag arm:NAME",
+    "unit_bucket": "metadata.spend_logs_metadata.unit_bucket, or of online_model_experiment_assignment_key",
 }
 
 
@@ -138,6 +142,26 @@ _FROM_METADATA = {
     "team_alias": "metadata ->> 'user_api_key_team_alias'",
     "cache_read_tokens": "metadata #>> '{usage_object,prompt_tokens_details,cached_tokens}'",
     "cache_write_tokens": "metadata #>> '{usage_object,prompt_tokens_details,cache_creation_tokens}'",
+    "said_experiment": "metadata #>> '{spend_logs_metadata,experiment}'",
+    "said_arm": "metadata #>> '{spend_logs_metadata,arm}'",
+    "said_unit_bucket": "metadata #>> '{spend_logs_metadata,unit_bucket}'",
+    **{
+        f"own_{name}": f"COALESCE(metadata ->> '{key}', metadata #>> '{{spend_logs_metadata,{key}}}')"
+        for name, key in (
+            ("experiment", "online_model_experiment_id"),
+            ("arm", "online_model_experiment_variant"),
+            ("unit", "online_model_experiment_assignment_key"),
+        )
+    },
+}
+
+_TAGS = "CASE WHEN jsonb_typeof(request_tags) = 'array' THEN request_tags ELSE '[]' END"
+_FROM_TAGS = {
+    f"tagged_{name}": (
+        f"(SELECT substr(tag, {len(name) + 2}) FROM jsonb_array_elements_text({_TAGS}) AS tag"  # noqa: S608
+        f" WHERE starts_with(tag, '{name}:') LIMIT 1)"
+    )
+    for name in ("experiment", "arm")
 }
 
 
@@ -194,6 +218,10 @@ def _query(found: set[str], settings: SourceSettings) -> str:
         f"{term if 'metadata' in found or 'metadata' not in term else 'NULL::text'} AS {name}"
         for name, term in metadata.items()
     ]
+    selected += [f"{term if 'request_tags' in found else 'NULL::text'} AS {name}" for name, term in _FROM_TAGS.items()]
+    # The proxy's own bucket decides of the variant, so it is not used: this one has nothing to do with it.
+    own = metadata["own_unit"] if "metadata" in found else "NULL::text"
+    selected.append(f"(('x' || substr(md5({own}), 1, 8))::bit(32)::int & {UNIT_BUCKETS - 1})::text AS own_unit_bucket")
     return f"SELECT {', '.join(selected)} FROM {TABLE}"  # noqa: S608 - names from this module, and quoted ones
 
 
@@ -262,6 +290,27 @@ _OVERHEAD = (
 )
 
 
+def _assignment() -> list[pl.Expr]:
+    """The experiment and the arm, both from the first place that says both, and the unit bucket if it does."""
+    ways = [
+        (pl.all_horizontal(_known(f"{way}_{name}").is_not_null() for name in ("experiment", "arm")), way)
+        for way in ("said", "own", "tagged")
+    ]
+    nothing = pl.lit(None, dtype=pl.String)
+    return [
+        pl.coalesce(
+            pl.when(is_said).then(_known(f"{way}_{name}")) if (way, name) != ("tagged", "unit_bucket") else nothing
+            for is_said, way in _apart(ways)
+        ).alias(name)
+        for name in ("experiment", "arm", "unit_bucket")
+    ]
+
+
+def _apart(ways: list[tuple[pl.Expr, str]]) -> list[tuple[pl.Expr, str]]:
+    """The same conditions, each without those before it."""
+    return [(pl.all_horizontal(it, *(~before for before, _ in ways[:n])), way) for n, (it, way) in enumerate(ways)]
+
+
 def _selections(settings: SourceSettings) -> list[pl.Expr]:
     failed = _FAILED.fill_null(False)
     hit = pl.col("cache_hit").str.to_lowercase()
@@ -285,6 +334,7 @@ def _selections(settings: SourceSettings) -> list[pl.Expr]:
         _counted("prompt_tokens", failed),
         _counted("completion_tokens", failed),
         pl.coalesce(_known("team_alias"), _known("team_id")).alias("team"),
+        *_assignment(),
         _known("custom_llm_provider").alias("provider"),
         pl.col("cache_read_tokens").cast(pl.Int64, strict=False),
         pl.col("cache_write_tokens").cast(pl.Int64, strict=False),

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.settings import SourceSettings
 from routewatch.gate import TEXT_LENGTH
-from tasks.ingestion.column_mapping import COUNTS, load_mapping
+from tasks.ingestion.column_mapping import TOKENS, load_mapping
 from tasks.ingestion.file_reader import frame_of
 from tasks.ingestion.source import Batch, UnknownField
 from tasks.sources.export_files import Exports, ParsedRow
@@ -39,7 +39,7 @@ class Sorted:
         if at is None:
             return False
         # 0 tokens in a failed call means unknown.
-        uncounted = {name for name in COUNTS if columns.get("error") and columns.get(name) == 0}
+        uncounted = {name for name in TOKENS if columns.get("error") and columns.get(name) == 0}
         known_values = {name: value for name, value in columns.items() if value is not None and name not in uncounted}
         self.selections.append({"timestamp": at} | known_values)
         return True

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from models.settings import SourceKind, SourceSettings
+from routewatch.gate import TEXT_LENGTH
 from tasks.ingestion.source import Batch
 from tasks.sources.export_files import Exports, ParsedRow
 from tasks.sources.record_parser import (
@@ -43,6 +44,9 @@ ABOUT_THE_CHOICE = ("model", "route")
 USER = "user"
 """The source of outcomes given by people."""
 
+RANDOM = "random"
+"""The selection method that chooses every model of a decision as often, whatever is asked."""
+
 ORIGINS = {
     "timestamp": "timestamp, UTC where it names no zone",
     "request_id": "id",
@@ -58,6 +62,8 @@ ORIGINS = {
     "prompt_tokens": "prompt_tokens",
     "completion_tokens": "completion_tokens",
     "team": "what teamKey names, such as recipe",
+    "experiment": "random: and the decision, where selection_method is random",
+    "arm": "selected_model, where selection_method is random",
 }
 
 
@@ -119,6 +125,7 @@ class SemanticRouter(FileSource):
             prompt_tokens=number(record.get("prompt_tokens")),
             completion_tokens=tokens,
             team=text_of(at(record, self._settings.team_key)),
+            **_assignment(record),
             cache_read_tokens=number(record.get("cached_prompt_tokens")),
             cache_write_tokens=number(record.get("cache_write_tokens")),
         )
@@ -144,11 +151,11 @@ _RECORD_COLUMNS = (
     "id", "timestamp", "request_id", "session_id", "recipe", "decision", "decision_tier", "category", "original_model",
     "selected_model", "reasoning_mode", "signals", "outcomes", "response_status", "lifecycle_state", "duration_ms",
     "terminal_reason", "route_diagnostics", "from_cache", "prompt_tokens", "cached_prompt_tokens", "cache_write_tokens",
-    "completion_tokens", "actual_cost", "currency",
+    "completion_tokens", "actual_cost", "currency", "selection_method",
 )  # fmt: skip
 """All keys but prompts and answers."""
 
-_READ_KEYS = frozenset({*_RECORD_COLUMNS, *_LISTS, "selection_method", "conversation_id"})
+_READ_KEYS = frozenset({*_RECORD_COLUMNS, *_LISTS, "conversation_id"})
 
 
 def _table(location: str, settings: SourceSettings) -> SqlRows:
@@ -173,6 +180,15 @@ def _took(record: Mapping[str, Any]) -> Any:
     if record.get("lifecycle_state") == "in_progress" or number(record.get("duration_ms")) == 0:
         return None
     return duration(record.get("duration_ms"))
+
+
+def _assignment(record: Mapping[str, Any]) -> dict[str, str]:
+    """The model as the arm, where the router chose it at random among those of the decision."""
+    how = first(record, "selection_method") or nested(record.get("route_diagnostics")).get("selection_method")
+    decision, model = text_of(record.get("decision")), text_of(record.get("selected_model"))
+    if how != RANDOM or decision is None or model is None:
+        return {}
+    return {"experiment": f"{RANDOM}:{decision}"[:TEXT_LENGTH], "arm": model}
 
 
 def _difficulty(record: Mapping[str, Any]) -> str | None:

@@ -1,1 +1,1 @@
-"""Intervals and the check of a random split: pure functions without imports from other tasks."""
+"""Intervals, confidence sequences and checks of a random split: pure functions without imports from other tasks."""

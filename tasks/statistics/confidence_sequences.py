@@ -9,7 +9,6 @@ Sinha, Kennedy and Ramdas (Annals of Statistics 2024) show that it holds asympto
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -31,36 +30,14 @@ def mixture_radius(information: Any, alpha: float, *, tuned_at: Any) -> Any:
     """
     if not 0 < alpha < 0.5:  # noqa: PLR2004 - one-sided
         raise ValueError(f"alpha is {alpha}, expected is a number between 0 and 0.5")
+    if isinstance(information, float) and isinstance(tuned_at, float):
+        return _one_radius(information, alpha, tuned_at / _spread_of(2 * alpha))
     known = np.asarray(information, dtype=np.float64)
     prior = np.asarray(tuned_at, dtype=np.float64) / _spread_of(2 * alpha)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         whole = known + prior
         radius = np.sqrt(2 * whole * np.log1p(np.sqrt(whole / prior) / (2 * alpha))) / known
-    radius = np.where((known > 0) & (prior > 0) & np.isfinite(radius), radius, np.inf)
-    return float(radius) if radius.ndim == 0 else radius
-
-
-def needed_information(distance: float, alpha: float, *, tuned_at: float, power: float = 0.5) -> float:
-    """Return the information at which the radius leaves room for `distance` with the probability `power`.
-
-    That is, where radius + z(power) / sqrt(information) = distance; infinite for a distance of 0.
-    """
-    if distance <= 0:
-        return math.inf
-    slack, prior = NormalDist().inv_cdf(power), tuned_at / _spread_of(2 * alpha)
-
-    def reach(information: float) -> float:
-        whole = information + prior
-        radius = math.sqrt(2 * whole * math.log1p(math.sqrt(whole / prior) / (2 * alpha))) / information
-        return radius + slack / math.sqrt(information)
-
-    low, high = 0.0, (10 / distance) ** 2
-    while reach(high) > distance:
-        low, high = high, 2 * high
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if reach(middle) > distance else (low, middle)
-    return high
+    return np.where((known > 0) & (prior > 0) & np.isfinite(radius), radius, np.inf)
 
 
 def widened(radius: Any, information: Any, freedom: Any) -> Any:
@@ -69,6 +46,9 @@ def widened(radius: Any, information: Any, freedom: Any) -> Any:
     Peiser's first term for Student's quantile (1943), z + (z³ + z) / (4 · freedom), with z the radius in standard
     errors. Clusters are few, requests are not. Vectorised.
     """
+    if isinstance(radius, float) and isinstance(information, float):
+        errors = radius * math.sqrt(information)
+        return radius * (1 + (errors**2 + 1) / (4 * max(freedom, LEAST_FREEDOM))) if errors < math.inf else math.inf
     with np.errstate(invalid="ignore"):
         errors = np.asarray(radius) * np.sqrt(information)
         factor = 1 + (errors**2 + 1) / (4 * np.maximum(freedom, LEAST_FREEDOM))
@@ -76,6 +56,14 @@ def widened(radius: Any, information: Any, freedom: Any) -> Any:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _one_radius(information: float, alpha: float, prior: float) -> float:
+    """Return the radius of one look: the same in plain numbers, which is much quicker than an array of one."""
+    if not (0 < information < math.inf and 0 < prior < math.inf):
+        return math.inf
+    whole = information + prior
+    return math.sqrt(2 * whole * math.log1p(math.sqrt(whole / prior) / (2 * alpha))) / information
 
 
 def _spread_of(alpha: float) -> float:

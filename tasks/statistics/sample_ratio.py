@@ -73,8 +73,6 @@ def e_values(candidate: Any, baseline: Any, asked: Any) -> Any:
     terms = _log_ratios(yes, no, share)
     whole = _mixed(terms)
     starts = [0, *(np.flatnonzero(np.diff(share)) + 1).tolist()]
-    if len(starts) == 1:
-        return whole
     parts = np.zeros(len(yes))
     # Stakes 1/2, 1/4, ... on the steps, the remainder is kept: the sum of the stakes is 1 whatever steps are to come.
     for number, (start, end) in enumerate(zip(starts, [*starts[1:], len(yes)], strict=True), 1):

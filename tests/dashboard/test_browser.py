@@ -36,6 +36,7 @@ from tasks.alerts.silences import list_silences
 from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.queries import history_of
 from tasks.optimizer.router_config import set_by_hand
+from tests.support.rollouts import started, steps_taken
 from tests.support.waiting import slowness
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -205,6 +206,26 @@ def test_models_sort_by_a_column_and_stay_sorted(page: str, browser: Browser, ct
     record(ctx.engine, *(a_selection(datetime.now(UTC), 1, model_id="zebra") for _ in range(2)))
     wait(browser, lambda: "7" in text(browser, "models").split())
     assert browser.execute_script(names)[0] == "zebra"
+
+
+def test_a_person_decides_on_a_rollout(page: str, browser: Browser, ctx: AppContext) -> None:
+    """The candidate's share is asked for a jump alone; the section shows what came of it."""
+    for key, value in {"routing.complex": "costly", "router.trials": ["split"]}.items():
+        set_by_hand(ctx.engine, key, value, by="router", reason="default", now=datetime.now(UTC))
+    number = started(ctx.engine, key="routing.complex")
+    press(browser, "rollouts", "Hold")
+    assert not browser.find_element(By.CSS_SELECTOR, "dialog input[name=percent]").is_displayed()
+    agree(browser, by="Anna Berger", note="a launch")
+    wait(browser, lambda: "held by Anna Berger" in text(browser, "rollouts"))
+    press(browser, "rollouts", "Jump")
+    agree(browser, by="Anna Berger", percent="35")
+    wait(browser, lambda: "The candidate gets 35 % of the requests" in text(browser, "rollouts"))
+    press(browser, "rollouts", "Abort")
+    agree(browser, by="Anna Berger")
+    wait(browser, lambda: "No rollout is under way." in text(browser, "rollouts"))
+    assert steps_taken(ctx.engine, number)[1:] == [
+        ("hold", None, "Anna Berger"), ("jump", 35, "Anna Berger"), ("abort", 0, "Anna Berger"),
+    ]  # fmt: skip
 
 
 def test_a_proposal_is_approved_under_a_name(page: str, browser: Browser, ctx: AppContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +16,18 @@ from dashboard.live_views import LiveViews, collect_view
 from dashboard.render import SECTIONS, hashes, live_style, render_page, render_sections
 from dashboard.summary_api import summarize
 from dashboard.view_filter import Chosen
+from models.attribution import Attribution
 from models.context import AppContext
 from models.database import writing
 from models.environment import Environment
 from models.errors import UsageError
 from models.settings import parse_settings
 from routewatch.quarantine import AHEAD_OF_CLOCK, set_aside
+from tasks.optimizer.rollout_decisions import abort, hold
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tests.support.factories import insert_selections, selections
+from tests.support.rollouts import CHEAP, STARTED_AT, let_pass, looked_at, set_up_router, started
 from tests.support.waiting import until
 
 NOW = datetime(2026, 9, 9, 12, 30, 15, tzinfo=UTC)
@@ -72,6 +76,24 @@ def test_every_section_is_rendered_and_no_name_becomes_markup(ctx: AppContext) -
         assert page.count("<script") == 1
         assert all(f'id="{name}"' in page for name in SECTIONS)
     assert "No model served a request" in sections["models"]
+
+
+def test_a_rollout_is_shown_with_its_steps_effects_and_what_a_person_can_decide(ctx: AppContext) -> None:
+    """Names from data become no markup; once it is over, it is in the list of optimizations alone."""
+    set_up_router(ctx.engine)
+    number = started(ctx.engine)
+    hold(ctx.engine, number, Attribution(NAME, "", STARTED_AT))
+    looked_at(ctx.engine, let_pass(ctx.engine, STARTED_AT, 6, CHEAP))
+    section = render_sections(collect_view(ctx, Chosen("6h"), NOW))["rollouts"]
+    assert "<script>alert" not in section
+    assert "held by" in section
+    for words in ('aria-current="step">20 %', "Average cost per request (goal)", "$0.030", "better", "Deadline: Oct 5"):
+        assert words in section
+    assert re.findall(r'data-action="([a-z-]+)"', section) == ["resume", "jump", "abort"]
+    abort(ctx.engine, number, Attribution("anna", "", STARTED_AT))
+    shown = render_sections(collect_view(ctx, Chosen("6h"), NOW))
+    assert "No rollout is under way." in shown["rollouts"]
+    assert "aborted by anna" in shown["decisions"]
 
 
 def test_what_is_set_aside_is_shown_by_reason_with_the_newest_and_what_to_do(ctx: AppContext) -> None:

@@ -54,7 +54,7 @@ ERAS: tuple[Any, ...] = (
 _FIELDS: dict[str, tuple[Any, ...]] = {
     "model_id": NAMES, "response_time_ms": NUMBERS, "complexity": NAMES, "cost_usd": NUMBERS, "cache_hit": FLAGS,
     "accuracy": NUMBERS, "user_satisfaction": NUMBERS, "error": FLAGS, "error_type": NAMES, "prompt_tokens": NUMBERS,
-    "completion_tokens": NUMBERS, "team": NAMES,
+    "completion_tokens": NUMBERS, "team": NAMES, "experiment": NAMES, "arm": NAMES, "unit_bucket": NUMBERS,
 }  # fmt: skip
 
 WHEN = st.one_of(

@@ -16,7 +16,7 @@ START = datetime(2026, 9, 7, 8, 0, tzinfo=UTC)
 COLUMNS = (
     "request_id", "call_type", "spend", "total_tokens", "prompt_tokens", "completion_tokens", "startTime", "endTime",
     "request_duration_ms", "model", "model_group", "custom_llm_provider", "metadata", "cache_hit", "cache_key",
-    "team_id", "status",
+    "team_id", "status", "request_tags",
 )  # fmt: skip
 
 
@@ -68,12 +68,14 @@ def row(request_id: str, at: datetime = START, **values: Any) -> dict[str, Any]:
         "status": "success",
         **tokens,
         "metadata": json.dumps(metadata | values.get("metadata", {})),
+        "request_tags": json.dumps(values.get("request_tags", [])),
     }
 
 
 def insert(address: str, rows: Iterable[dict[str, Any]]) -> None:
     names = ", ".join(f'"{name}"' for name in COLUMNS)
-    marks = ", ".join("CAST(:metadata AS jsonb)" if name == "metadata" else f":{name}" for name in COLUMNS)
+    documents = ("metadata", "request_tags")
+    marks = ", ".join(f"CAST(:{name} AS jsonb)" if name in documents else f":{name}" for name in COLUMNS)
     stored = [{name: _naive(line[name]) for name in COLUMNS} for line in rows]
     engine = create_engine(driver(address))
     with engine.begin() as connection:

@@ -51,9 +51,13 @@ EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL = (
 JUDGED = ("annotations.", "evaluations.")
 """Prefixes of OpenInference's lists: each field of each item is an attribute."""
 
-COMPLEXITY, CACHE_HIT, ACCURACY, SATISFACTION, TEAM, INTERNAL = (
-    f"routewatch.{name}" for name in ("complexity", "cache_hit", "accuracy", "user_satisfaction", "team", "internal")
-)
+COMPLEXITY, CACHE_HIT, ACCURACY, SATISFACTION, TEAM, INTERNAL, EXPERIMENT, ARM, UNIT_BUCKET = (
+    f"routewatch.{name}"
+    for name in (
+        "complexity", "cache_hit", "accuracy", "user_satisfaction", "team", "internal", "experiment", "arm",
+        "unit_bucket",
+    )
+)  # fmt: skip
 """Attributes that a router may set itself where no convention has a name."""
 
 

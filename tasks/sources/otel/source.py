@@ -40,6 +40,9 @@ ORIGINS: Mapping[str, str] = {
     "prompt_tokens": "gen_ai.usage.input_tokens, llm.token_count.prompt",
     "completion_tokens": "gen_ai.usage.output_tokens, llm.token_count.completion",
     "team": "routewatch.team or teamKey, of the span, one around it or the resource",
+    "experiment": "routewatch.experiment, of the span, one around it or the resource",
+    "arm": "routewatch.arm, likewise",
+    "unit_bucket": "routewatch.unit_bucket, likewise",
 }
 
 

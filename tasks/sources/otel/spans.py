@@ -43,7 +43,7 @@ class Span:
     """One span with the data that is used. `row` has the columns of a selection and of its price, for valid calls only.
 
     `skipped` is the reason why it is not a selection, `fault` why it should be one but is invalid. `said` holds what it
-    sets for all spans below it (complexity, team, internal), `origin` the same from its resource.
+    sets for all spans below it (complexity, team, internal, its arm), `origin` the same from its resource.
     """
 
     trace: str
@@ -87,6 +87,9 @@ class SpanReader:
             "complexity": _either(settings.complexity_key, names.COMPLEXITY),
             "team": _either(settings.team_key, names.TEAM),
             "internal": (names.INTERNAL,),
+            "experiment": (names.EXPERIMENT,),
+            "arm": (names.ARM,),
+            "unit_bucket": (names.UNIT_BUCKET,),
         }
         self._scales = scales_of(settings)
         self._zero_is_free = settings.zero_is_free

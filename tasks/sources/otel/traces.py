@@ -27,6 +27,9 @@ DEFAULT_OVERHEAD = "classifier"
 WRAPS = "a call that wraps another one"
 AGAIN = "the same span again"
 
+FOR_ALL_BELOW = ("complexity", "team", "experiment", "arm", "unit_bucket")
+"""Columns that a span says for all spans below it."""
+
 OF_THE_CALL = ("cache_hit", "accuracy", "user_satisfaction")
 """Columns that a wrapping call passes on to the wrapped one; those for all spans below are in Span.said."""
 
@@ -187,8 +190,8 @@ class Traces:
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-_TEXTS = ("request_id", "model_id", "response_time_ms", "complexity", "cost_usd", "cache_hit", "accuracy",
-          "user_satisfaction", "error_type", "prompt_tokens", "completion_tokens", "team", "provider")  # fmt: skip
+_TEXTS = (*FOR_ALL_BELOW, "request_id", "model_id", "response_time_ms", "cost_usd", "cache_hit", "accuracy",
+          "user_satisfaction", "error_type", "prompt_tokens", "completion_tokens", "provider")  # fmt: skip
 _SELECTION_SCHEMA: dict[str, Any] = {
     "timestamp": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "error": pl.Boolean,
     "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64,
@@ -284,7 +287,7 @@ def _merged(call: Span, outer: list[Span], above: list[Span]) -> dict[str, Any]:
     row = dict(call.row or {})
     for name in OF_THE_CALL:
         row[name] = next((it.row[name] for it in (call, *outer) if it.row and it.row[name] is not None), None)
-    for name in ("complexity", "team"):
+    for name in FOR_ALL_BELOW:
         row[name] = _said(name, call, above)
     internal = (_said("internal", call, above) or "false").lower()
     if internal not in FALSE:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from hashlib import md5
 from threading import Thread
 from typing import Any
 
@@ -93,6 +94,53 @@ EVERY_KIND = [
     row("own model", START + 10 * MINUTE, model="our-llama", custom_llm_provider="hosted_vllm", spend=0.0),
     row("unpriced", START + 11 * MINUTE, spend=0.0, prompt_tokens=1000, completion_tokens=100),
 ]  # fmt: skip
+
+
+ASSIGNED: dict[str, tuple[dict[str, Any], tuple[Any, Any, Any]]] = {
+    "said by the caller": (
+        {"metadata": {"spend_logs_metadata": {"experiment": "rollout-12", "arm": "candidate", "unit_bucket": 7}}},
+        ("rollout-12", "candidate", 7),
+    ),
+    "by the proxy": (
+        {"metadata": {
+            "online_model_experiment_id": "support-v1", "online_model_experiment_variant": "control",
+            "online_model_experiment_assignment_key": "hmac of a user", "online_model_experiment_bucket": 9999,
+        }},
+        ("support-v1", "control", int(md5(b"hmac of a user", usedforsecurity=False).hexdigest()[:8], 16) % 64),
+    ),
+    "by the proxy, nested": (
+        {"metadata": {"spend_logs_metadata": {
+            "online_model_experiment_id": "support-v1", "online_model_experiment_variant": "candidate",
+        }}},
+        ("support-v1", "candidate", None),
+    ),
+    "by tags": ({"request_tags": ["app:x", "experiment:e1", "arm:b"]}, ("e1", "b", None)),
+    "only half of it": (
+        {"request_tags": ["experiment:e1"], "metadata": {"spend_logs_metadata": {"arm": "b"}}}, (None,) * 3
+    ),
+    "the caller before the tags": (
+        {"request_tags": ["experiment:e1", "arm:b"],
+         "metadata": {"spend_logs_metadata": {"experiment": "e2", "arm": "c", "unit_bucket": "64"}}},
+        ("e2", "c", None),
+    ),
+    "tags that are none": ({"request_tags": {"experiment": "e1"}}, (None,) * 3),
+    "nothing": ({}, (None,) * 3),
+}  # fmt: skip
+
+
+def test_arms_are_read_where_a_proxy_says_them(engine: Engine, proxy: str) -> None:
+    """A failed call stays in the arm that it was assigned to, in its bucket 0."""
+    failed = {"experiment": "rollout-12", "arm": "candidate", "unit_bucket": 0}
+    lost = row("failed", status="failure", spend=0.0, prompt_tokens=0, metadata={"spend_logs_metadata": failed})
+    insert(proxy, [*(row(name, **values) for name, (values, _) in ASSIGNED.items()), lost])
+    stats = bring(engine, proxy)
+    for name, (_, expected) in ASSIGNED.items():
+        found = stored(engine, name)
+        assert (found["experiment"], found["arm"], found["unit_bucket"]) == expected, name
+    found = stored(engine, "failed")
+    assert {name: found[name] for name in failed} == failed
+    assert (found["error"], found["prompt_tokens"]) == (True, None)
+    assert stats.unknown == {"unit_bucket is above 63": 1}
 
 
 def test_rows_of_every_kind_become_what_they_are(engine: Engine, proxy: str) -> None:

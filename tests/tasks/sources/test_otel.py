@@ -90,7 +90,8 @@ def test_a_call_by_the_standards_names_is_read_column_by_column() -> None:
         CHAT | {
             "gen_ai.response.id": "chatcmpl-1", "gen_ai.usage.cache_read.input_tokens": 40, "gen_ai.usage.cost": 0.0004,
             "routewatch.complexity": "simple", "routewatch.cache_hit": False, "routewatch.accuracy": 0.5,
-            "routewatch.user_satisfaction": 1, "routewatch.team": "search",
+            "routewatch.user_satisfaction": 1, "routewatch.team": "search", "routewatch.experiment": "rollout-12",
+            "routewatch.arm": "candidate", "routewatch.unit_bucket": 0,
         },
         took_ms=412.5,
     )  # fmt: skip
@@ -99,7 +100,7 @@ def test_a_call_by_the_standards_names_is_read_column_by_column() -> None:
         "model_id": "gpt-4o-mini-2024-07-18", "response_time_ms": "412.5", "complexity": "simple",
         "cost_usd": "0.0004", "cache_hit": "False", "accuracy": "0.5", "user_satisfaction": "1", "error": False,
         "prompt_tokens": "260", "completion_tokens": "110", "team": "search", "provider": "openai",
-        "cache_read_tokens": 40,
+        "cache_read_tokens": 40, "experiment": "rollout-12", "arm": "candidate", "unit_bucket": "0",
     }  # fmt: skip
 
 
@@ -294,6 +295,20 @@ def test_a_call_within_a_tool_or_of_another_kind_is_another_call() -> None:
     recorder.span(CHAT | {"gen_ai.operation.name": "embeddings"}, parent=outer)
     shelf.take(recorder.spans)
     assert len(shelf.selections) == 3
+
+
+def test_calls_below_a_span_that_says_an_arm_are_of_that_arm() -> None:
+    """The route's span says it, so that a call that failed and the fallback after it are both in it."""
+    recorder = Recorder()
+    route = recorder.span({
+        "routewatch.experiment": "rollout-12", "routewatch.arm": "candidate", "routewatch.unit_bucket": 63,
+    })  # fmt: skip
+    recorder.span(CHAT | {"error.type": "timeout"}, parent=route)
+    recorder.span(CHAT | {"gen_ai.response.model": "fallback"}, parent=route)
+    shelf = Shelf(SourceSettings(location="here"))
+    shelf.take(recorder.spans)
+    found = [(row["experiment"], row["arm"], row["unit_bucket"]) for row in shelf.selections.values()]
+    assert found == [("rollout-12", "candidate", "63")] * 2
 
 
 def test_an_agents_calls_count_and_the_agent_does_not() -> None:

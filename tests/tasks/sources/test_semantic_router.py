@@ -56,6 +56,26 @@ def test_a_record_becomes_a_selection_field_by_field(engine: Engine, tmp_path: P
     assert pulled(engine, tmp_path, record("r1", outcomes=JUDGED), team_key="recipe") == {"r1": WHOLE}
 
 
+@pytest.mark.parametrize(
+    ("values", "assigned"),
+    [
+        ({"selection_method": "random"}, ("random:code", "qwen3-32b")),
+        ({"selection_method": None, "route_diagnostics": {"selection_method": "random"}}, ("random:code", "qwen3-32b")),
+        ({"selection_method": "random", "decision": ""}, (None, None)),
+        ({"selection_method": "elo"}, (None, None)),
+    ],
+)
+def test_a_model_chosen_at_random_is_the_arm(
+    sqlite_engine: Engine, tmp_path: Path, values: dict[str, Any], assigned: tuple[str | None, str | None]
+) -> None:
+    """Whether it answered or failed."""
+    for failed in (False, True):
+        state = {"lifecycle_state": "failed"} if failed else {}
+        rows = pulled(sqlite_engine, tmp_path, record(f"r{failed}", **values, **state))
+        found = rows[f"r{failed}"]
+        assert (found.get("experiment"), found.get("arm")) == assigned
+
+
 def test_a_list_of_records_in_one_document_is_read(sqlite_engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"object": "list", "data": [record("r1"), record("r2"), 7]}, indent=1))
     stats = bring(sqlite_engine, "semantic-router", tmp_path)
