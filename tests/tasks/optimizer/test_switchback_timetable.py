@@ -81,7 +81,7 @@ def started(
     item = recommended((key, OLD, NEW, version))
     step = Step("routewatch", "because of slow_response", at)
     with writing(engine) as connection:
-        made = {
+        made: dict[str, Any] = {
             "type": item.type, "subject": key, "recommendation": item.model_dump(mode="json", by_alias=True),
             "period_start": at, "period_end": at,
         }  # fmt: skip
@@ -118,9 +118,9 @@ def changes(engine: Engine, key: str = KEY) -> list[Row[Any]]:
         return list(connection.execute(query).fetchall())
 
 
-def served(engine: Engine, start: datetime, end: datetime, *, seed: int = 1, **rates: float) -> None:
+def served(engine: Engine, start: datetime, end: datetime, **rates: float) -> None:
     """Write what the router served in [start, end) under the config in force: ten requests a minute."""
-    random = np.random.default_rng([seed, int(start.timestamp())])
+    random = np.random.default_rng(int(start.timestamp()))
     size = int((end - start) / MINUTE) * 10
     of = rates if value(engine) == NEW else {}
     slow, failed = random.random(size) < of.get("slow", 0.3), random.random(size) < of.get("errors", 0.0)
@@ -137,7 +137,7 @@ def served(engine: Engine, start: datetime, end: datetime, *, seed: int = 1, **r
     others = [
         pl.lit(None, dtype=kind).alias(name) for name, kind in SELECTION_SCHEMA.items() if name not in frame.columns
     ]
-    insert_selections(engine, frame.with_columns(others).select(*SELECTION_SCHEMA).cast(SELECTION_SCHEMA))
+    insert_selections(engine, frame.with_columns(others).select(*SELECTION_SCHEMA).cast(pl.Schema(SELECTION_SCHEMA)))
 
 
 def over(engine: Engine, number: int, block: Row[Any], settings: Settings = SETTINGS) -> Verdict | None:
@@ -220,7 +220,13 @@ def test_a_key_that_was_edited_before_the_start_starts_nothing(engine: Engine) -
     set_by_hand(engine, KEY, 1_500, by="anna", reason="mine", now=MONDAY)
     step = Step("routewatch", "r", MONDAY)
     with writing(engine) as connection:
-        made = {"type": item.type, "subject": KEY, "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": KEY,
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         with pytest.raises(Exception, match="version"):
@@ -314,6 +320,20 @@ def test_a_clock_set_back_amid_a_block_restores_the_old_value(engine: Engine) ->
     assert "clock" in blocks(engine, number)[first.number].note
     flip_due(engine, SETTINGS, first.starts_at)
     assert value(engine) == OLD, "no block is flipped to twice"
+
+
+def test_what_a_clock_a_year_ahead_has_planned_is_aborted_once_it_is_right(engine: Engine) -> None:
+    """Else nothing else could be tried for a year; the old value is in force."""
+    year = timedelta(days=365)
+    number = started(engine, at=MONDAY + year)
+    first = next(it for it in blocks(engine, number) if it.is_candidate)
+    for block in blocks(engine, number)[: first.number + 1]:
+        flip_due(engine, SETTINGS, block.starts_at)
+    assert value(engine) == NEW
+    [told] = flip_due(engine, SETTINGS, MONDAY)
+    assert "clock was set back" in told
+    assert (value(engine), trial(engine, number).state) == (OLD, "aborted")
+    assert optimization(engine, number).state == "expired"
 
 
 def test_a_person_who_edits_the_key_amid_it_wins(engine: Engine) -> None:
@@ -680,7 +700,13 @@ def test_a_cache_that_forgets_what_it_had_is_judged_before_and_after_and_says_wh
     obstacle = switchback_obstacle(item, settings)
     assert (obstacle is None) is (found is None)
     with writing(sqlite_engine) as connection:
-        made = {"type": item.type, "subject": key, "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": key,
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         method = method_of(connection, item, settings)
@@ -695,7 +721,13 @@ def test_the_wash_out_is_at_least_as_long_as_entries_live(sqlite_engine: Engine)
     version = set_by_hand(sqlite_engine, "cache.ttl_seconds", 900, by="router", reason="default", now=MONDAY)
     item, step = recommended(("cache.ttl_seconds", 900, 1_801, version)), Step("routewatch", "because", MONDAY)
     with writing(sqlite_engine) as connection:
-        made = {"type": item.type, "subject": "s", "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": "s",
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         start_switchback(connection, number, item, Settings(), step)
@@ -735,7 +767,7 @@ def test_a_whole_switchback_on_the_simulated_router(sqlite_engine: Engine) -> No
         set_by_hand(engine, key, setting, by="router", reason="default", now=MONDAY)
     item, step = recommended((KEY, 100, 4_000, 1)), Step("routewatch", "because of slow_response", MONDAY)
     with writing(engine) as connection:
-        made = {
+        made: dict[str, Any] = {
             "type": item.type, "subject": KEY, "recommendation": item.model_dump(mode="json", by_alias=True),
             "period_start": MONDAY, "period_end": MONDAY,
         }  # fmt: skip
