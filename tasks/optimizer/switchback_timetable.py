@@ -318,8 +318,18 @@ def advance_switchbacks(engine: Engine, settings: Settings, now: datetime) -> tu
         if stop_reason(connection, settings.optimizer) is not None:
             return ()
         running = [trial.optimization_id for trial in _running(connection)]
-    verdicts = (advance_switchback(engine, optimization_id, settings, now) for optimization_id in running)
-    return tuple(verdict for verdict in verdicts if verdict is not None)
+    verdicts: list[Verdict] = []
+    failures: list[Exception] = []
+    for optimization_id in running:
+        try:
+            verdict = advance_switchback(engine, optimization_id, settings, now)
+        except Exception as error:  # noqa: BLE001 - one trial does not keep the others from being judged
+            failures.append(error)
+        else:
+            verdicts += [] if verdict is None else [verdict]
+    if failures:
+        raise failures[0]
+    return tuple(verdicts)
 
 
 def read_blocks(engine: Engine, optimization_id: int, settings: Settings, now: datetime) -> int:
@@ -465,8 +475,11 @@ def _blocks(connection: Connection, trial_id: int) -> Sequence[Row[Any]]:
 
 
 def _needs_flip(connection: Connection, trial: Row[Any], now: datetime) -> bool:
-    """Return whether there is anything to write: looked at without a lock, every few seconds."""
-    plan = SwitchbackPlan.model_validate(trial.plan)
+    """Return whether there is anything to write, or to fail at: looked at without a lock, every few seconds."""
+    try:
+        plan = SwitchbackPlan.model_validate(trial.plan)
+    except ValueError:
+        return True
     state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == trial.optimization_id))
     if state not in OBSERVED or _foreign_change(connection, plan, trial.optimization_id) is not None:
         return True
