@@ -378,7 +378,7 @@ def _boundary(_run: Run) -> Iterator[str]:
     import ville  # noqa: PLC0415 - a second opinion
 
     information = np.geomspace(50, 50_000, 7)
-    yield "Radius of the one-sided sequence over the exact root by ville, each tuned by itself at an information of 1,000."
+    yield "Radius of the one-sided sequence over ville's exact root, each tuned by itself at an information of 1,000."
     yield ""
     yield f"| error | {' | '.join(f'at {at:,.0f}' for at in information)} |"
     yield f"|---|{'--:|' * len(information)}"

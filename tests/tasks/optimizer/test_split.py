@@ -411,6 +411,7 @@ def test_a_step_weighs_harm_by_the_share_that_it_reaches() -> None:
     assert allowed[0]
     assert not allowed[-1]
     assert decided(reading, next_share=0.25)[:2] == ("step", None)
+    assert decided(reading, next_share=0.25, over=True)[:2] == ("rollBack", "cannotBeTold")
     assert decided(reading, next_share=1.0)[0] == "wait"
     assert "may be worse by" in reading.blocked_by(1.0)[0]
     assert decided(reading, next_share=1.0, over=True)[:2] == ("rollBack", "cannotBeTold")
