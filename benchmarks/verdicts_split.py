@@ -370,7 +370,7 @@ def _others(run: Run) -> Iterator[str]:
                 ends = run(one, Scenario(source, change, steps=HELD))
                 caught.append(f"{_caught(ends, 24)} / {_caught(ends, 48)}")
             kept = run(one, Scenario(source, CHEAPER, steps=HELD))
-            cells = [_of(nothing, "better", "noWorse"), _of(nothing, "worse", "invalid"), *caught]
+            cells = [_of(nothing, "better"), _of(nothing, "worse", "invalid"), *caught]
             yield f"| {told} | {source} | {' | '.join(cells)} | {_of(kept, 'better', 'noWorse')} |"
 
 
