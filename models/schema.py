@@ -112,6 +112,48 @@ A level is one of models.period.Level, or HOUR_TOTAL: the hours again, with mode
 `latency_histogram` is little-endian pairs of int32 bin and uint32 count, by ascending bin (models.ddsketch).
 `_sum_sq` are sums of squares, for intervals."""
 
+UNKNOWN_BUCKET = -1
+"""The unit bucket of an arm's rollup where the selections' is NULL: a key column cannot be NULL."""
+
+ARM_ROLLUP = Table(
+    "arm_rollup",
+    METADATA,
+    Column("bucket", UtcDateTime, primary_key=True),
+    Column("experiment", Text, primary_key=True),
+    Column("arm", Text, primary_key=True),
+    Column("complexity", Text, primary_key=True),
+    Column("unit_bucket", Integer, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    Column("error_count", BigInteger, nullable=False),
+    Column("response_time_count", BigInteger, nullable=False),
+    Column("response_time_sum_ms", Float, nullable=False),
+    Column("response_time_sum_sq", Float, nullable=False),
+    Column("over_target_count", BigInteger, nullable=False),
+    Column("cost_count", BigInteger, nullable=False),
+    Column("cost_sum_usd", Float, nullable=False),
+    Column("cost_sum_sq", Float, nullable=False),
+    Column("cache_count", BigInteger, nullable=False),
+    Column("cache_hit_count", BigInteger, nullable=False),
+    Column("accuracy_count", BigInteger, nullable=False),
+    Column("accuracy_sum", Float, nullable=False),
+    Column("accuracy_sum_sq", Float, nullable=False),
+    Column("prompt_token_count", BigInteger, nullable=False),
+    Column("prompt_token_sum", BigInteger, nullable=False),
+    Column("prompt_token_sum_sq", Float, nullable=False),
+    Column("response_time_prompt_count", BigInteger, nullable=False),
+    Column("response_time_prompt_sum_tokens", Float, nullable=False),
+    Column("response_time_prompt_sum_sq", Float, nullable=False),
+    Column("response_time_prompt_product", Float, nullable=False),
+    Column("cost_prompt_count", BigInteger, nullable=False),
+    Column("cost_prompt_sum_tokens", Float, nullable=False),
+    Column("cost_prompt_sum_sq", Float, nullable=False),
+    Column("cost_prompt_product", Float, nullable=False),
+)
+"""Exactly mergeable sums per hour x experiment x arm x complexity x unit bucket, of selections with both of the former.
+
+The `_prompt_` columns are of selections of which both the value and the prompt tokens are known: their number, the sum
+and the sum of squares of the tokens, and the sum of value x tokens. They tell how a value depends on the prompt."""
+
 SELECTION_CHANGE = Table(
     "selection_change",
     METADATA,
@@ -225,6 +267,72 @@ OPTIMIZATION_TRANSITION = Table(
     Column("evidence", JSON(none_as_null=True)),
 )
 """One step of an optimization's lifecycle: when, by whom, why, and the numbers behind the decision."""
+
+
+class TrialState(StrEnum):
+    RUNNING = "running"
+    HELD = "held"
+    """Stays at its step until a person lets it go on."""
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolledBack"
+    UNDECIDED = "undecided"
+    """The time was over, and it could not be told."""
+    INVALID = "invalid"
+    """The requests were not split as asked, so the arms cannot be compared."""
+    ABORTED = "aborted"
+
+
+TRIAL = Table(
+    "trial",
+    METADATA,
+    identity_column(),
+    Column("optimization_id", BigInteger, ForeignKey("optimization.id"), nullable=False, unique=True),
+    Column("method", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("plan", JSON, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("step_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("deadline", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Index(None, "state"),
+)
+"""How an optimization is tried: a rollout (`split`) or a switchback. `plan` is models.trials.RolloutPlan or
+SwitchbackPlan; `step` counts from 0, and is in force since `step_at`."""
+
+TRIAL_STEP = Table(
+    "trial_step",
+    METADATA,
+    identity_column(),
+    Column("trial_id", BigInteger, ForeignKey("trial.id"), nullable=False, index=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("percent", Float),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSON(none_as_null=True)),
+)
+"""One step of a trial: what was done, by whom, why, and the candidate's share of the requests from then on."""
+
+TRIAL_BLOCK = Table(
+    "trial_block",
+    METADATA,
+    Column("trial_id", BigInteger, ForeignKey("trial.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("is_candidate", Boolean, nullable=False),
+    Column("starts_at", UtcDateTime, nullable=False),
+    Column("ends_at", UtcDateTime, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("sums", JSON(none_as_null=True)),
+    Column("note", Text),
+    Index(None, "state", "starts_at"),
+)
+"""One block of a switchback's timetable: blocks 2n and 2n + 1 are a pair. `state` is planned, running, done or missed.
+
+`starts_at` and `ends_at` are as planned, `started_at` and `ended_at` as done; `sums` are the rollup sums of the block
+without its wash-out, once they are final."""
 
 ALERT = Table(
     "alert",

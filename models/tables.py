@@ -46,6 +46,9 @@ class Selection(_StoredModel, table=True):
     team: str | None = Field(default=None, sa_column=SELECTION.c.team)
     cost_priced_on: date | None = Field(default=None, sa_column=SELECTION.c.cost_priced_on)
     complexity_derived: bool | None = Field(default=None, sa_column=SELECTION.c.complexity_derived)
+    experiment: str | None = Field(default=None, sa_column=SELECTION.c.experiment)
+    arm: str | None = Field(default=None, sa_column=SELECTION.c.arm)
+    unit_bucket: int | None = Field(default=None, sa_column=SELECTION.c.unit_bucket)
 
 
 class Quarantine(_StoredModel, table=True):
@@ -127,6 +130,41 @@ class Rollup(_StoredModel, table=True):
     latency_histogram: bytes = Field(sa_column=schema.ROLLUP.c.latency_histogram)
 
 
+class ArmRollup(_StoredModel, table=True):
+    __table__: ClassVar[Table] = schema.ARM_ROLLUP
+
+    bucket: datetime = Field(sa_column=schema.ARM_ROLLUP.c.bucket)
+    experiment: str = Field(sa_column=schema.ARM_ROLLUP.c.experiment)
+    arm: str = Field(sa_column=schema.ARM_ROLLUP.c.arm)
+    complexity: str = Field(sa_column=schema.ARM_ROLLUP.c.complexity)
+    unit_bucket: int = Field(sa_column=schema.ARM_ROLLUP.c.unit_bucket)
+    count: int = Field(sa_column=schema.ARM_ROLLUP.c["count"])
+    error_count: int = Field(sa_column=schema.ARM_ROLLUP.c.error_count)
+    response_time_count: int = Field(sa_column=schema.ARM_ROLLUP.c.response_time_count)
+    response_time_sum_ms: float = Field(sa_column=schema.ARM_ROLLUP.c.response_time_sum_ms)
+    response_time_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.response_time_sum_sq)
+    over_target_count: int = Field(sa_column=schema.ARM_ROLLUP.c.over_target_count)
+    cost_count: int = Field(sa_column=schema.ARM_ROLLUP.c.cost_count)
+    cost_sum_usd: float = Field(sa_column=schema.ARM_ROLLUP.c.cost_sum_usd)
+    cost_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.cost_sum_sq)
+    cache_count: int = Field(sa_column=schema.ARM_ROLLUP.c.cache_count)
+    cache_hit_count: int = Field(sa_column=schema.ARM_ROLLUP.c.cache_hit_count)
+    accuracy_count: int = Field(sa_column=schema.ARM_ROLLUP.c.accuracy_count)
+    accuracy_sum: float = Field(sa_column=schema.ARM_ROLLUP.c.accuracy_sum)
+    accuracy_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.accuracy_sum_sq)
+    prompt_token_count: int = Field(sa_column=schema.ARM_ROLLUP.c.prompt_token_count)
+    prompt_token_sum: int = Field(sa_column=schema.ARM_ROLLUP.c.prompt_token_sum)
+    prompt_token_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.prompt_token_sum_sq)
+    response_time_prompt_count: int = Field(sa_column=schema.ARM_ROLLUP.c.response_time_prompt_count)
+    response_time_prompt_sum_tokens: float = Field(sa_column=schema.ARM_ROLLUP.c.response_time_prompt_sum_tokens)
+    response_time_prompt_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.response_time_prompt_sum_sq)
+    response_time_prompt_product: float = Field(sa_column=schema.ARM_ROLLUP.c.response_time_prompt_product)
+    cost_prompt_count: int = Field(sa_column=schema.ARM_ROLLUP.c.cost_prompt_count)
+    cost_prompt_sum_tokens: float = Field(sa_column=schema.ARM_ROLLUP.c.cost_prompt_sum_tokens)
+    cost_prompt_sum_sq: float = Field(sa_column=schema.ARM_ROLLUP.c.cost_prompt_sum_sq)
+    cost_prompt_product: float = Field(sa_column=schema.ARM_ROLLUP.c.cost_prompt_product)
+
+
 class SelectionChange(_StoredModel, table=True):
     __table__: ClassVar[Table] = schema.SELECTION_CHANGE
 
@@ -201,6 +239,49 @@ class OptimizationTransition(_StoredModel, table=True):
     by: str = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.by)
     reason: str = Field(sa_column=schema.OPTIMIZATION_TRANSITION.c.reason)
     evidence: Any = Field(default=None, sa_column=schema.OPTIMIZATION_TRANSITION.c.evidence)
+
+
+class OptimizationTrial(_StoredModel, table=True):
+    __table__: ClassVar[Table] = schema.TRIAL
+
+    id: int | None = Field(default=None, sa_column=schema.TRIAL.c.id)
+    optimization_id: int = Field(sa_column=schema.TRIAL.c.optimization_id)
+    method: str = Field(sa_column=schema.TRIAL.c.method)
+    state: str = Field(sa_column=schema.TRIAL.c.state)
+    plan: Any = Field(sa_column=schema.TRIAL.c.plan)
+    step: int = Field(sa_column=schema.TRIAL.c.step)
+    step_at: datetime = Field(sa_column=schema.TRIAL.c.step_at)
+    started_at: datetime = Field(sa_column=schema.TRIAL.c.started_at)
+    deadline: datetime = Field(sa_column=schema.TRIAL.c.deadline)
+    ended_at: datetime | None = Field(default=None, sa_column=schema.TRIAL.c.ended_at)
+
+
+class TrialStep(_StoredModel, table=True):
+    __table__: ClassVar[Table] = schema.TRIAL_STEP
+
+    id: int | None = Field(default=None, sa_column=schema.TRIAL_STEP.c.id)
+    trial_id: int = Field(sa_column=schema.TRIAL_STEP.c.trial_id)
+    at: datetime = Field(sa_column=schema.TRIAL_STEP.c.at)
+    action: str = Field(sa_column=schema.TRIAL_STEP.c.action)
+    percent: float | None = Field(default=None, sa_column=schema.TRIAL_STEP.c.percent)
+    by: str = Field(sa_column=schema.TRIAL_STEP.c.by)
+    reason: str = Field(sa_column=schema.TRIAL_STEP.c.reason)
+    evidence: Any = Field(default=None, sa_column=schema.TRIAL_STEP.c.evidence)
+
+
+class TrialBlock(_StoredModel, table=True):
+    __table__: ClassVar[Table] = schema.TRIAL_BLOCK
+
+    trial_id: int = Field(sa_column=schema.TRIAL_BLOCK.c.trial_id)
+    number: int = Field(sa_column=schema.TRIAL_BLOCK.c.number)
+    is_candidate: bool = Field(sa_column=schema.TRIAL_BLOCK.c.is_candidate)
+    starts_at: datetime = Field(sa_column=schema.TRIAL_BLOCK.c.starts_at)
+    ends_at: datetime = Field(sa_column=schema.TRIAL_BLOCK.c.ends_at)
+    state: str = Field(sa_column=schema.TRIAL_BLOCK.c.state)
+    started_at: datetime | None = Field(default=None, sa_column=schema.TRIAL_BLOCK.c.started_at)
+    ended_at: datetime | None = Field(default=None, sa_column=schema.TRIAL_BLOCK.c.ended_at)
+    sums: Any = Field(default=None, sa_column=schema.TRIAL_BLOCK.c.sums)
+    note: str | None = Field(default=None, sa_column=schema.TRIAL_BLOCK.c.note)
 
 
 class Alert(_StoredModel, table=True):

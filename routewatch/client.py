@@ -93,6 +93,9 @@ class RouterLog:
         team: str | None = None,
         timestamp: datetime | None = None,
         request_id: str | None = None,
+        experiment: str | None = None,
+        arm: str | None = None,
+        unit_bucket: int | None = None,
     ) -> str | None:
         """Queue one selection; None means unknown. `timestamp` (with an offset) defaults to now.
 

@@ -27,6 +27,9 @@ CLOCK_SKEW = timedelta(minutes=60)
 
 LARGEST_AMOUNT = 1e12
 """Above every plausible duration in ms or cost in USD."""
+UNIT_BUCKETS = 64
+"""Buckets into which the units of a split, such as users, are hashed: they are counted from 0."""
+
 LARGEST_COUNT = 1_000_000_000
 """Above every plausible number of tokens of a call; nine billion such calls add up within 64 bits."""
 
@@ -46,6 +49,7 @@ class Kind(Enum):
     AMOUNT = "amount"
     SHARE = "share"
     COUNT = "count"
+    BUCKET = "bucket"
     FLAG = "flag"
 
 
@@ -64,6 +68,9 @@ FIELDS: dict[str, Kind] = {
     "prompt_tokens": Kind.COUNT,
     "completion_tokens": Kind.COUNT,
     "team": Kind.NAME,
+    "experiment": Kind.NAME,
+    "arm": Kind.NAME,
+    "unit_bucket": Kind.BUCKET,
 }
 """The fields of a selection that a router or a source says. Only `timestamp` is required."""
 
@@ -71,8 +78,12 @@ BOUNDS: dict[Kind, tuple[float, float]] = {
     Kind.AMOUNT: (0, LARGEST_AMOUNT),
     Kind.SHARE: (0, 1),
     Kind.COUNT: (0, LARGEST_COUNT),
+    Kind.BUCKET: (0, UNIT_BUCKETS - 1),
 }
 """The smallest and the largest valid number of a kind."""
+
+WHOLE = (Kind.COUNT, Kind.BUCKET)
+"""The kinds whose numbers are whole."""
 
 NOT_A_NUMBER = "is not a number"
 NOT_FINITE = "is not finite"
@@ -276,7 +287,7 @@ def _reader_of_numbers(kind: Kind) -> Callable[[Any], tuple[Any, str | None]]:
         if value < low or value > high:
             outside = NEGATIVE if value < low else above(kind)
             return None, NOT_A_SHARE if kind is Kind.SHARE else outside
-        if kind is not Kind.COUNT:
+        if kind not in WHOLE:
             return float(value), None
         return (int(value), None) if value == int(value) else (None, NOT_WHOLE)
 

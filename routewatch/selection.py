@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from routewatch.gate import BOUNDS, EARLIEST, FIELDS, LATEST, TEXT_LENGTH, Kind
+from routewatch.gate import BOUNDS, EARLIEST, FIELDS, LATEST, TEXT_LENGTH, WHOLE, Kind
 
 INSTANT_FORM = "%Y-%m-%d %H:%M:%S.%f"
 """The one form of an instant in SQLite, in UTC: instants are text there, and compare as text."""
@@ -110,7 +110,7 @@ def _sqlite_condition(name: str, kind: Kind) -> str:
     if kind is Kind.FLAG:
         return f"{name} IN (0, 1) AND typeof({name}) = 'integer'"
     if kind in BOUNDS:
-        types = "= 'integer'" if kind is Kind.COUNT else "IN ('real', 'integer')"
+        types = "= 'integer'" if kind in WHOLE else "IN ('real', 'integer')"
         return f"typeof({name}) {types} AND {_between(name, kind)}"
     control = "'*[' || char(1, 45, 31, 127) || ']*'"
     text_of_it = f"typeof({name}) = 'text' AND {_length(name)}"
@@ -159,6 +159,9 @@ SELECTION = Table(
     Column("team", Text),
     Column("cost_priced_on", Date),
     Column("complexity_derived", Boolean),
+    Column("experiment", Text),
+    Column("arm", Text),
+    Column("unit_bucket", Integer),
     *(
         CheckConstraint(condition, name=name).ddl_if(dialect=dialect)
         for dialect in ("sqlite", "postgresql")
@@ -177,5 +180,7 @@ SELECTION = Table(
 """One row per selection of the router. NULL means unknown.
 
 `cost_priced_on` is the date of the list prices that `cost_usd` was computed with, or NULL if the cost is as recorded;
-`complexity_derived` marks a `complexity` that a rule derived from the tokens.
+`complexity_derived` marks a `complexity` that a rule derived from the tokens. `experiment` and `arm` say to what a
+rollout assigned the request, whatever served it in the end; `unit_bucket` is the hash bucket of the unit, such as the
+user, by which it did.
 """

@@ -22,14 +22,20 @@ from models.documents.bottlenecks import (
 )
 from models.documents.changes import (
     AppliedOptimization,
+    Conclusion,
     ConfigChangeProposal,
     ConfigHistoryEntry,
     MetricChange,
     Recommendation,
+    TrialMethod,
+    TrialPoint,
+    TrialStepTaken,
+    TrialSummary,
     Verdict,
 )
 from models.documents.common import (
     CONFIDENCE,
+    ERROR_BUDGET,
     SCHEMA_VERSION,
     Charts,
     Coverage,
@@ -77,6 +83,7 @@ from models.kpis import Direction
 
 __all__ = [
     "CONFIDENCE",
+    "ERROR_BUDGET",
     "SCHEMA_VERSION",
     "AppliedOptimization",
     "Baseline",
@@ -84,6 +91,7 @@ __all__ = [
     "Bottleneck",
     "BudgetProjection",
     "Charts",
+    "Conclusion",
     "ConfigChangeProposal",
     "ConfigHistoryEntry",
     "CostReport",
@@ -132,6 +140,10 @@ __all__ = [
     "SpendSpike",
     "TimelinePoint",
     "Trend",
+    "TrialMethod",
+    "TrialPoint",
+    "TrialStepTaken",
+    "TrialSummary",
     "UsageReport",
     "UsageSummary",
     "VanishedModel",

@@ -11,6 +11,11 @@ from models.base import DEPRECATED, ApiModel, RenamedFields
 from models.documents.common import Interval
 from models.kpis import KpiName
 
+TrialMethod = Literal["split", "switchback", "beforeAfter"]
+"""How a change is tried, from the strongest to the weakest."""
+
+Conclusion = Literal["better", "noWorse", "worse", "unproven", "cannotBeTold", "invalid"]
+
 
 class ConfigChangeProposal(ApiModel):
     """One bounded change of one key of the router's config, from the value and version that were read."""
@@ -64,7 +69,8 @@ class MetricChange(ApiModel):
     """One KPI over matched hours before and after a config change. `change` is after - before, in its unit.
 
     It is assessed as worse if the whole interval is on the worse side and the change is beyond `margin`, and as better
-    or same if even the interval's worse end is within the margin.
+    or same if even the interval's worse end is within the margin. `missing_sample` is about how many more known values
+    the candidate needs for that.
     """
 
     metric: KpiName | Literal["averageCost", "slowShare"]
@@ -76,15 +82,68 @@ class MetricChange(ApiModel):
     sample_after: int
     judgement: Literal["better", "same", "worse", "unclear", "unknown"]
     reason: str | None = None
+    missing_sample: int | None = None
+
+
+class TrialStepTaken(ApiModel):
+    """One step of a trial; `percent` is the candidate's share of the requests from then on, where it has one."""
+
+    at: datetime
+    action: Literal["start", "step", "hold", "resume", "jump", "promote", "rollBack", "abort", "invalidate", "end"]
+    percent: float | None = None
+    by: str
+    reason: str
+
+
+class TrialPoint(ApiModel):
+    """The effect of the candidate on one metric as it was known at one time: candidate - baseline, in its unit.
+
+    The bounds are of a confidence sequence: they hold at all times at once.
+    """
+
+    metric: KpiName | Literal["averageCost", "slowShare"]
+    at: datetime
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+class TrialSummary(ApiModel):
+    """How a change was tried, for a picture: its steps, and the effects over time.
+
+    `asked_percent` and `found_percent` are the candidate's share of the requests as asked and as found, over the whole
+    trial. `pairs` are the pairs of a switchback's blocks that count, of `planned_pairs`.
+    """
+
+    started_at: datetime
+    deadline: datetime
+    steps: tuple[TrialStepTaken, ...] = ()
+    series: tuple[TrialPoint, ...] = ()
+    arms_by: Literal["assignment", "model"] | None = None
+    asked_percent: float | None = None
+    found_percent: float | None = None
+    pairs: int | None = None
+    planned_pairs: int | None = None
+    missed_pairs: int = 0
+    wash_out_minutes: float | None = None
 
 
 class Verdict(ApiModel):
-    """The assessment of a config change, comparing the hours after it with matched hours before.
+    """The assessment of a config change by its `method`.
 
+    - split: a random share of the requests at the same time; `before` is the baseline's arm, `after` the candidate's.
+    - switchback: blocks of time in random order, under the old value and the new one.
+    - beforeAfter: the hours after the change against matched hours before, with the spread of pretended changes.
+
+    `conclusion` is None while the change is observed: noWorse is surely within every margin, unproven says that a
+    guardrail was not known, cannotBeTold that the intervals do not decide, invalid that the arms cannot be compared.
     `goal` is the primary metric that the change was to improve, `guards` are the guardrail metrics. `hours` is the
     number of matched hours, and `incident_hours` the hours of both sides excluded because a passing incident caused
     most of their errors.
-    `savings_usd` is measured: what the observed selections cost less than before; a loss is negative.
+    `savings_usd` is what the observed selections cost less; a loss is negative. It is measured by a split or a
+    switchback, and otherwise observed, with the spread of pretended changes as its interval.
+    `placebo_spans` is the number of independent pretended changes, and of 100 of them this method would have given
+    `false_verdicts_of_100` a firm verdict.
     """
 
     state: Literal["observing", "kept", "reverted", "expired"]
@@ -98,6 +157,12 @@ class Verdict(ApiModel):
     goal: MetricChange | None
     guards: tuple[MetricChange, ...] = ()
     savings_usd: Interval | None = None
+    method: TrialMethod = "beforeAfter"
+    conclusion: Conclusion | None = None
+    savings_basis: Literal["measured", "observed"] | None = None
+    placebo_spans: int | None = None
+    false_verdicts_of_100: float | None = None
+    trial: TrialSummary | None = None
 
 
 class AppliedOptimization(ApiModel):

@@ -13,10 +13,14 @@ from models.metrics import known_metric
 from models.notifications import AlertRule, Severity
 from models.settings import ChartName
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 CONFIDENCE = 0.95
 """Level of every interval except the budget projection's, which is at 0.80."""
+
+ERROR_BUDGET = 0.05
+"""Of changes that do nothing, at most this share is ever found worse, and at most this share better: over all looks and
+all metrics. Of harmful ones, at most this share is ever found no worse."""
 
 
 class PeriodPart(ApiModel):

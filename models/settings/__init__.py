@@ -9,7 +9,7 @@ from models.settings.block import Milliseconds, SettingsBlock
 from models.settings.delivery import DeliverySettings
 from models.settings.ingestion import DEFAULT_INGESTION, Ingestion
 from models.settings.monitoring import Alerting, ChartName, DashboardSettings, Monitoring, PerformanceMetrics
-from models.settings.optimizer import ChoiceKnob, NumericKnob, Optimizer
+from models.settings.optimizer import ChoiceKnob, NumericKnob, Optimizer, Rollout, Switchback
 from models.settings.reporting import Budget, CustomReports, Reporting, Schedule, Schedules
 from models.settings.root import Settings, faults_of, load_settings, parse_settings
 from models.settings.sources import ComplexityRule, SourceKind, SourceSettings
@@ -31,12 +31,14 @@ __all__ = [
     "Optimizer",
     "PerformanceMetrics",
     "Reporting",
+    "Rollout",
     "Schedule",
     "Schedules",
     "Settings",
     "SettingsBlock",
     "SourceKind",
     "SourceSettings",
+    "Switchback",
     "faults_of",
     "load_settings",
     "parse_settings",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -33,6 +34,50 @@ class ChoiceKnob(SettingsBlock):
     """The values, from the weakest to the strongest; one change moves one step."""
 
 
+class Rollout(SettingsBlock):
+    """How a share of the requests tries a model, at the same time as the rest stays with the old one."""
+
+    steps: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1, max_length=20)] = (
+        5, 20, 50, 100,
+    )  # fmt: skip
+    """The candidate's shares in percent, rising; at 100 it is the model of its class."""
+    minimum_requests: Annotated[int, Field(ge=1)] = 200
+    """Minimum number of the candidate's requests before a step is taken."""
+    deadline_hours: Annotated[float, Field(gt=0)] = 336.0
+    """How long a rollout lasts at most; then it goes back to 0 %, or on with `optimizer.undecided` = `keep`."""
+    by: Literal["request", "user"] = "request"
+    """What is assigned: every request for itself, or a user with all requests."""
+    approve_steps: bool = False
+    """Set if a person approves every step."""
+
+    @model_validator(mode="after")
+    def _rising(self) -> Rollout:
+        if any(later <= earlier for earlier, later in pairwise(self.steps)):
+            raise ValueError("expected steps that rise")
+        return self
+
+
+class Switchback(SettingsBlock):
+    """How the old and the new value of a setting that all requests share take turns."""
+
+    block_minutes: Annotated[float, Field(ge=10)] = 120.0
+    """Length of a block."""
+    wash_out_minutes: Annotated[float, Field(ge=0)] = 15.0
+    """What is left out at the start of each block, until a router obeys and a cache has settled."""
+    minimum_pairs: Annotated[int, Field(ge=6)] = 12
+    """Minimum pairs of blocks before a verdict."""
+    maximum_pairs: Annotated[int, Field(ge=6)] = 42
+    """Maximum pairs of blocks."""
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Switchback:
+        if self.minimum_pairs > self.maximum_pairs:
+            raise ValueError("expected minimumPairs <= maximumPairs")
+        if self.wash_out_minutes > self.block_minutes / 2:
+            raise ValueError("expected washOutMinutes of at most half of blockMinutes")
+        return self
+
+
 class Optimizer(SettingsBlock):
     """What the optimizer may do automatically.
 
@@ -50,6 +95,14 @@ class Optimizer(SettingsBlock):
     """Minimum observation time before a change is kept."""
     observe_max_hours: Annotated[float, Field(gt=0)] = 168.0
     """Maximum observation time of a change."""
+    trial: Literal["auto", "split", "switchback", "beforeAfter"] = "auto"
+    """How a change is tried; `auto` is the strongest way that the router allows."""
+    undecided: Literal["revert", "keep"] = "revert"
+    """What becomes of a change of which it cannot be told whether it is worse."""
+    rollout: Rollout = Rollout()
+    """How a share of the requests tries a model."""
+    switchback: Switchback = Switchback()
+    """How the old and the new value of a setting take turns."""
     proposal_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an undecided proposal is open after a run last found it."""
     random_split: bool = False

@@ -12,10 +12,10 @@ from models.errors import Fault, InvalidMapping
 from models.period import is_zone
 from models.settings import faults_of
 
-TEXTS = ("request_id", "model_id", "complexity", "error_type", "team")
+TEXTS = ("request_id", "model_id", "complexity", "error_type", "team", "experiment", "arm")
 AMOUNTS = ("response_time_ms", "cost_usd")
 RATIOS = ("accuracy", "user_satisfaction")
-COUNTS = ("prompt_tokens", "completion_tokens")
+COUNTS = ("prompt_tokens", "completion_tokens", "unit_bucket")
 FLAGS = ("cache_hit", "error")
 SELECTION_COLUMNS = ("timestamp", *TEXTS, *AMOUNTS, *RATIOS, *COUNTS, *FLAGS)
 REQUIRED = ("timestamp", "model_id")
@@ -30,6 +30,7 @@ DOCUMENT_NAMES = {
     "error_type": "errorType",
     "prompt_tokens": "promptTokens",
     "completion_tokens": "completionTokens",
+    "unit_bucket": "unitBucket",
 }
 """The product document's column names; read if our own name is absent and no mapping sets the column."""
 

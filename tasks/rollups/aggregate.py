@@ -46,6 +46,9 @@ SELECTION_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "prompt_tokens": pl.Int64,
     "completion_tokens": pl.Int64,
     "team": pl.String,
+    "experiment": pl.String,
+    "arm": pl.String,
+    "unit_bucket": pl.Int64,
 }
 """The columns of a selection that the rollup update reads."""
 

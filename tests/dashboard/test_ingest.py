@@ -26,12 +26,13 @@ FULL: dict[str, Any] = {
     "requestId": "r1", "timestamp": "2026-09-07T10:00:00.250+02:00", "modelId": "m", "responseTime": 412,
     "cost": 0.0004, "complexity": "simple", "cacheHit": False, "accuracy": 1, "userSatisfaction": 0.5, "error": True,
     "errorType": "timeout", "promptTokens": 12, "completionTokens": 3, "team": "search",
+    "experiment": "rollout-12", "arm": "candidate", "unitBucket": 63,
 }  # fmt: skip
 COLUMNS: dict[str, Any] = {
     "request_id": "r1", "timestamp": datetime(2026, 9, 7, 8, 0, 0, 250_000, UTC), "model_id": "m",
     "response_time_ms": 412.0, "cost_usd": 0.0004, "complexity": "simple", "cache_hit": False, "accuracy": 1.0,
     "user_satisfaction": 0.5, "error": True, "error_type": "timeout", "prompt_tokens": 12, "completion_tokens": 3,
-    "team": "search",
+    "team": "search", "experiment": "rollout-12", "arm": "candidate", "unit_bucket": 63,
 }  # fmt: skip
 
 

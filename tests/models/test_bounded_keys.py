@@ -18,7 +18,7 @@ from models.errors import SettingsError
 from models.notifications import AlertRule
 from models.period import Level
 from models.recipient import LONGEST_REFERENCE, parse_recipient
-from models.schema import HOUR_TOTAL, ROLLUP, DeliveryState
+from models.schema import HOUR_TOTAL, ROLLUP, DeliveryState, TrialState
 from models.settings import parse_settings
 from models.settings.sources import LONGEST_SOURCE_NAME
 from routewatch.gate import TEXT_LENGTH
@@ -40,6 +40,11 @@ BOUNDS_BYTES = {
     "rollup.model_id": UTF_8 * TEXT_LENGTH,
     "rollup.complexity": UTF_8 * TEXT_LENGTH,
     "rollup.team": UTF_8 * TEXT_LENGTH,
+    "arm_rollup.experiment": UTF_8 * TEXT_LENGTH,
+    "arm_rollup.arm": UTF_8 * TEXT_LENGTH,
+    "arm_rollup.complexity": UTF_8 * TEXT_LENGTH,
+    "trial.state": max(map(len, TrialState)),
+    "trial_block.state": 20,
     "config.key": UTF_8 * LONGEST_CONFIG_KEY,
     "config_change.key": UTF_8 * LONGEST_CONFIG_KEY,
     "optimization.type": 100,

@@ -33,6 +33,7 @@ FULL: dict[str, Any] = {
     "timestamp": AT, "request_id": "r1", "model_id": "m", "complexity": "simple", "error_type": "timeout",
     "team": "search", "response_time_ms": 12.5, "cost_usd": 0.01, "accuracy": 0.9, "user_satisfaction": 0.5,
     "prompt_tokens": 10, "completion_tokens": 20, "cache_hit": True, "error": True,
+    "experiment": "rollout-12", "arm": "candidate", "unit_bucket": 0,
 }  # fmt: skip
 
 

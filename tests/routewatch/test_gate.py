@@ -68,6 +68,7 @@ TEXTS = st.one_of(
 NUMBERS = st.one_of(st.floats(), st.floats(0, 2), st.sampled_from([0, 1, -1, 0.5, 1e9, 1e9 + 1, 1e12, 1.1e12]))
 VALUES = {
     Kind.NAME: TEXTS, Kind.IDENTIFIER: TEXTS, Kind.AMOUNT: NUMBERS, Kind.SHARE: NUMBERS, Kind.COUNT: NUMBERS,
+    Kind.BUCKET: st.one_of(NUMBERS, st.sampled_from([63, 64, 63.5])),
     Kind.FLAG: st.booleans(),
     Kind.INSTANT: st.one_of(
         st.datetimes(timezones=st.just(UTC)),

@@ -68,6 +68,7 @@ def test_every_column_arrives_and_what_is_not_known_stays_unknown(engine: Engine
         "timestamp": "2026-09-07T08:00:00.123456+02:00", "request_id": "r1", "model_id": "m", "complexity": "simple",
         "error_type": "timeout", "team": "search", "response_time_ms": 12.5, "cost_usd": 0.01, "accuracy": 0.9,
         "user_satisfaction": 0.5, "prompt_tokens": 10, "completion_tokens": 20, "cache_hit": True, "error": True,
+        "experiment": "rollout-12", "arm": "candidate", "unit_bucket": 63,
     }  # fmt: skip
     bare = {"timestamp": "2026-09-07T06:00:01Z", "model_id": "m", "request_id": "r2"}
     path = write(tmp_path / "log.jsonl", json.dumps(full) + "\n" + json.dumps(bare) + "\n")
