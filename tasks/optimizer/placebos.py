@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from models.documents import ERROR_BUDGET
 from tasks.optimizer.judged_metric import JudgedMetric
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Array = np.ndarray[Any, Any]
 
-FALSE_VERDICT_RATE = 0.05
+FALSE_VERDICT_RATE = ERROR_BUDGET
 """How many changes that do nothing may get a firm verdict for them, and how many against, over their whole lives."""
 
 MINIMUM_SPANS = 20
@@ -67,11 +68,13 @@ class HourlySums:
 class Control:
     """What else happens, and is not the change's doing: a ratio whose change may be subtracted from that of a metric.
 
-    With `relative` its change is the logarithm of the ratio of its values.
+    With `relative` its change is the logarithm of the ratio of its values; it counts as worse if it rises, unless
+    `lower_is_better` is false.
     """
 
     sums: HourlySums
     relative: bool
+    lower_is_better: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,24 +101,24 @@ class Lives:
         """Return the sum of an hourly quantity per life (row) and look (column), without passed incidents."""
         ends = self.starts[:, None] + self.looks[None, :]
         whole = _cumulated(hours)
-        every = whole[ends] - whole[self.starts][:, None]
+        every: Array = whole[ends] - whole[self.starts][:, None]
         if not self.incident.any():
             return every
         # An incident that lasts until the look has not passed: the change may cause it.
         calm, lasting = _cumulated(np.where(self.incident, 0, hours)), self._lasting(ends)
         without = calm[ends] - calm[self.starts][:, None] + whole[ends] - whole[lasting]
-        return np.where(self._left_out(lasting) > INCIDENT_SHARE * self.looks, every, without)
+        return np.asarray(np.where(self._left_out(lasting) > INCIDENT_SHARE * self.looks, every, without))
 
     def incident_hours(self) -> Array:
         """Return how many hours are left out per life and look."""
         passed = self._left_out(self._lasting(self.starts[:, None] + self.looks[None, :]))
-        return np.where(passed > INCIDENT_SHARE * self.looks, 0, passed)
+        return np.asarray(np.where(passed > INCIDENT_SHARE * self.looks, 0, passed))
 
     def _lasting(self, ends: Array) -> Array:
         """Return where the incident that lasts until a look has begun; the look itself if there is none."""
         positions = np.arange(1, len(self.incident) + 1)
         after_calm = np.concatenate([[0], np.maximum.accumulate(np.where(self.incident, 0, positions))])
-        return np.maximum(after_calm[ends], self.starts[:, None])
+        return np.asarray(np.maximum(after_calm[ends], self.starts[:, None]))
 
     def _left_out(self, lasting: Array) -> Array:
         count = _cumulated(self.incident)
@@ -218,7 +221,7 @@ def learn(subjects: Sequence[Subject], end: int, incident: Array, *, longest: in
     lives = Lives(starts[:: -(-len(starts) // LARGEST_STARTS)], looks, incident)
     lags = [tuple(WEEK_HOURS * (_weeks(horizon) + week) for week in range(weeks)) for weeks in pools]
     read = [_designed(lives, subject, lags, spans) for subject in subjects]
-    return _ranked(lives, [found for found, _ in read], [design for _, design in read], spans, horizon, keep_from)
+    return _ranked(lives, read, Placebos(horizon, spans, looks), keep_from)
 
 
 def match(hours: HourlySums, lags: Sequence[int]) -> Matched:
@@ -228,10 +231,10 @@ def match(hours: HourlySums, lags: Sequence[int]) -> Matched:
     known = (hours.below > 0) & (below_before > 0)
     rate = np.divide(above_before, below_before, out=np.zeros(known.shape), where=known)
     above, below, before = (np.where(known, values, 0.0) for values in (hours.above, hours.below, below_before))
-    columns = [above, below, below * rate, before]
-    if known.ndim > 1:
-        columns, known = [column.sum(axis=0) for column in columns], known.any(axis=0)
-    return Matched(*columns, known.astype(float))
+    expected, all_known = below * rate, known.astype(float)
+    if known.ndim == 1:
+        return Matched(above, below, expected, before, all_known)
+    return Matched(above.sum(0), below.sum(0), expected.sum(0), before.sum(0), all_known.max(0))
 
 
 def compare(lives: Lives, matched: Matched, *, relative: bool) -> Array:
@@ -254,7 +257,7 @@ def differences(lives: Lives, subject: Subject, design: Design) -> Differences:
     worse_by = sign * compare(lives, matched, relative=metric.relative)
     for control, share in zip(subject.controls, design.shares, strict=True):
         if share:
-            worse_by = worse_by - share * compare(lives, match(control.sums, design.lags), relative=control.relative)
+            worse_by = worse_by - share * _control_change(lives, control, design.lags)
     if metric.limit is None:
         return Differences(worse_by, np.zeros(worse_by.shape, bool))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -314,9 +317,9 @@ def _designed(
                 best = found
     if best is None:
         raise AssertionError("a metric is summed up in one way at least")
-    found, design = best
-    known = float(np.mean(np.isfinite(found.worse_by[:, -1])))
-    return found, replace(design, spans=int(spans * known + 0.5))
+    placebos, design = best
+    known = float(np.mean(np.isfinite(placebos.worse_by[:, -1])))
+    return placebos, replace(design, spans=int(spans * known + 0.5))
 
 
 def _with_controls(lives: Lives, subject: Subject, design: Design) -> tuple[Differences, Design]:
@@ -324,11 +327,16 @@ def _with_controls(lives: Lives, subject: Subject, design: Design) -> tuple[Diff
     found = differences(lives, subject, design)
     left, shares = found.worse_by, list(design.shares)
     for place, control in enumerate(subject.controls):
-        other = compare(lives, match(control.sums, design.lags), relative=control.relative)
+        other = _control_change(lives, control, design.lags)
         share = _share(left, other)
         if _mean_square(left - share * other) < (1 - LEAST_GAIN) ** 2 * _mean_square(left):
             left, shares[place] = left - share * other, share
     return Differences(left, found.harmless), replace(design, shares=tuple(shares), spread=_spread(left))
+
+
+def _control_change(lives: Lives, control: Control, lags: Sequence[int]) -> Array:
+    sign = 1.0 if control.lower_is_better else -1.0
+    return sign * compare(lives, match(control.sums, lags), relative=control.relative)
 
 
 def _share(own: Array, other: Array) -> float:
@@ -347,21 +355,19 @@ def _spread(worse_by: Array) -> Array:
     """Return the root mean square per look; NaN where nothing is known."""
     known = np.isfinite(worse_by)
     squares, count = np.where(known, worse_by, 0.0) ** 2, known.sum(axis=0)
-    return np.sqrt(np.divide(squares.sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0))
+    return np.asarray(np.sqrt(np.divide(squares.sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)))
 
 
 def _size(design: Design) -> float:
     return float(np.nanmean(design.spread)) if np.isfinite(design.spread).any() else np.inf
 
 
-def _ranked(
-    lives: Lives, found: Sequence[Differences], designs: Sequence[Design], spans: int, horizon: int, keep_from: int
-) -> Placebos:
+def _ranked(lives: Lives, read: Sequence[tuple[Differences, Design]], placebos: Placebos, keep_from: int) -> Placebos:
     """Return the placebos with the quantiles of their lives' extremes, and their own false verdicts."""
     late = lives.looks >= keep_from
     harm = goal = np.full(len(lives.starts), -np.inf)
-    ranked = []
-    for differing, design in zip(found, designs, strict=True):
+    ranked: list[Design] = []
+    for differing, design in read:
         worse_by = differing.worse_by
         known = np.isfinite(worse_by)
         scores = np.where(known, standardised(worse_by, design.spread), 0.0)
@@ -377,8 +383,13 @@ def _ranked(
                 worse_quantile=_quantile(worse, design.spans),
             )
         )
-    wrong = _firm(harm, lives.starts, horizon, spans) | _firm(goal, lives.starts, horizon, spans)
-    return Placebos(horizon, spans, lives.looks, tuple(ranked), _quantile(harm, spans), 100 * float(wrong.mean()))
+    wrong = _firm(harm, lives.starts, placebos) | _firm(goal, lives.starts, placebos)
+    return replace(
+        placebos,
+        designs=tuple(ranked),
+        harm_quantile=_quantile(harm, placebos.spans),
+        false_verdicts_of_100=100 * float(wrong.mean()),
+    )
 
 
 def _quantile(extremes: Array, spans: int) -> float:
@@ -387,13 +398,13 @@ def _quantile(extremes: Array, spans: int) -> float:
     return max(LEAST_QUANTILE, float(np.partition(extremes, place)[place]))
 
 
-def _firm(extremes: Array, starts: Array, horizon: int, spans: int) -> Array:
+def _firm(extremes: Array, starts: Array, placebos: Placebos) -> Array:
     """Return which placebos get a firm verdict, each judged by those that do not overlap with it."""
     reaching = len(extremes) - np.searchsorted(np.sort(extremes), extremes, side="left")
-    first = np.searchsorted(starts, starts - horizon, side="right")
-    near = np.searchsorted(starts, starts + horizon, side="left") - first
+    first = np.searchsorted(starts, starts - placebos.horizon, side="right")
+    near = np.searchsorted(starts, starts + placebos.horizon, side="left") - first
     offsets = np.arange(int(near.max()))
     places = np.minimum(first[:, None] + offsets, len(starts) - 1)
     overlapping = ((extremes[places] >= extremes[:, None]) & (offsets < near[:, None])).sum(axis=1)
     share = (reaching - overlapping) / np.maximum(len(extremes) - near, 1)
-    return np.asarray((extremes > LEAST_QUANTILE) & (share <= allowed_share(spans - 1)))
+    return np.asarray((extremes > LEAST_QUANTILE) & (share <= allowed_share(placebos.spans - 1)))
