@@ -30,10 +30,11 @@ from tasks.optimizer.placebos import (
     Design,
     Lives,
     Placebos,
+    Prepared,
     Subject,
     differences,
     learn,
-    match,
+    prepare,
 )
 from tasks.statistics.intervals import share_interval
 
@@ -87,44 +88,60 @@ class BeforeAfterReading:
         return tuple(change for change in self.changes if change.judgement == judgement)
 
 
-def read_before_after(
-    hours: ObservedHours,
-    metrics: Sequence[JudgedMetric],
-    limits: ReadingLimits,
-    kpis: PerformanceMetrics,
-    zone: str,
-) -> BeforeAfterReading:
-    """Compare the hours after a change with those before, and judge them by placebos; `metrics` are goal and guards."""
-    grid = HourGrid(hours, zone)
-    incident = grid.marked(burst_hours(pl.concat([hours.before, hours.after]), kpis))
-    spans = {"longest": limits.longest, "keep_from": limits.keep_from}
-    subjects = [grid.subject(metric, with_prompts=limits.prompts_comparable) for metric in metrics]
-    placebos = learn(subjects, grid.end, incident, **spans)
-    observed = min(grid.length - grid.start, placebos.horizon)
-    if not placebos.are_enough or observed < MATCHED_MINIMUM_HOURS:
-        matched = _CalendarMatched(hours, kpis, zone)
-        return _described(matched, metrics, limits.minimum_sample, placebos)
-    life = Lives(np.array([grid.start]), np.array([observed]), incident)
-    seen = [
-        _judged(_Seen(grid, life, subject, design, limits.minimum_sample), placebos)
-        for subject, design in zip(subjects, placebos.designs, strict=True)
-    ]
-    # Savings are no metric that is judged, and have no part in the error rate.
-    spending = grid.subject(
-        JudgedMetric("averageCost", margin=0.0, relative=True), with_prompts=limits.prompts_comparable
-    )
-    [spent] = learn([spending], grid.end, incident, **spans).designs
-    goal = placebos.designs[0]
-    return BeforeAfterReading(
-        goal=seen[0],
-        guards=tuple(seen[1:]),
-        matched_by="hour of the week",
-        hours=int(life.sums(match(subjects[0].variants[goal.variant], goal.lags).known)[0, 0]),
-        incident_hours=int(life.incident_hours()[0, 0]),
-        judged_hours=observed,
-        placebos=placebos,
-        savings_usd=_saved(_Seen(grid, life, spending, spent, limits.minimum_sample), placebos),
-    )
+class BeforeAfter:
+    """A change with its hours, and what placebos in the hours before it say; read at one look or another."""
+
+    def __init__(
+        self,
+        hours: ObservedHours,
+        metrics: Sequence[JudgedMetric],
+        limits: ReadingLimits,
+        kpis: PerformanceMetrics,
+        zone: str,
+    ) -> None:
+        self._hours, self._metrics, self._limits, self._kpis, self._zone = hours, metrics, limits, kpis, zone
+        self._grid = grid = HourGrid(hours, zone)
+        self._incident = grid.marked(burst_hours(pl.concat([hours.before, hours.after]), kpis))
+        # Savings are no metric that is judged, and have no part in the error rate.
+        spending = JudgedMetric("averageCost", margin=0.0, relative=True)
+        self._subjects = [grid.subject(it, with_prompts=limits.prompts_comparable) for it in (*metrics, spending)]
+        self.placebos = self._learn(self._subjects[:-1])
+        designs = self.placebos.designs and (*self.placebos.designs, *self._learn(self._subjects[-1:]).designs)
+        self._prepared = [
+            (design, prepare(subject, design)) for subject, design in zip(self._subjects, designs, strict=False)
+        ]
+
+    @property
+    def judgeable_hours(self) -> int:
+        """Return how many of the hours after can be judged."""
+        return max(0, min(self._grid.length - self._grid.start, self.placebos.horizon))
+
+    def read(self, hours: int | None = None) -> BeforeAfterReading:
+        """Compare the first `hours` after the change, by default all that can be judged, and judge them by placebos."""
+        observed = self.judgeable_hours if hours is None else min(hours, self.judgeable_hours)
+        if not self.placebos.are_enough or observed < MATCHED_MINIMUM_HOURS:
+            matched = _CalendarMatched(self._hours, self._kpis, self._zone)
+            return _described(matched, self._metrics, self._limits.minimum_sample, self.placebos)
+        life = Lives(np.array([self._grid.start]), np.array([observed]), self._incident)
+        seen = [
+            _Seen(life, design, prepared, _known_shares(life, self._grid, subject, design), self._limits.minimum_sample)
+            for (design, prepared), subject in zip(self._prepared, self._subjects, strict=True)
+        ]
+        judged = [_judged(metric, self.placebos.harm_quantile) for metric in seen[:-1]]
+        return BeforeAfterReading(
+            goal=judged[0],
+            guards=tuple(judged[1:]),
+            matched_by="hour of the week",
+            hours=int(life.sums(self._prepared[0][1].matched.known)[0, 0]),
+            incident_hours=int(life.incident_hours()[0, 0]),
+            judged_hours=observed,
+            placebos=self.placebos,
+            savings_usd=_saved(seen[-1]),
+        )
+
+    def _learn(self, subjects: Sequence[Subject]) -> Placebos:
+        limits = self._limits
+        return learn(subjects, self._grid.end, self._incident, longest=limits.longest, keep_from=limits.keep_from)
 
 
 def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
@@ -166,11 +183,12 @@ class _Seen:
     the metric is not known well enough, None if it is; `missing` is how many more known values it takes at least.
     """
 
-    def __init__(self, grid: HourGrid, life: Lives, subject: Subject, design: Design, minimum_sample: int) -> None:
-        self.metric, self.design = subject.metric, design
+    def __init__(
+        self, life: Lives, design: Design, prepared: Prepared, known_shares: tuple[float, float], minimum_sample: int
+    ) -> None:
+        self.metric, self.design, matched = prepared.metric, design, prepared.matched
         self.sign = 1.0 if self.metric.lower_is_better else -1.0
-        matched = match(subject.variants[design.variant], design.lags)
-        found = differences(life, subject, design)
+        found = differences(life, prepared)
         self.worse_by, self.harmless = float(found.worse_by[0, 0]), bool(found.harmless[0, 0])
         self.spread = float(design.spread[life.looks[0] - MATCHED_MINIMUM_HOURS])
         above, below, expected, before, hours = (
@@ -181,7 +199,7 @@ class _Seen:
         self.after = above / below if below else math.nan
         self.matched_before = expected / below if below else math.nan
         self.missing = max(0, minimum_sample - min(self.sample, self.sample_before)) or None
-        self.unknown = self._why_unknown(int(hours), _known_shares(grid, life, subject, design), minimum_sample)
+        self.unknown = self._why_unknown(int(hours), known_shares, minimum_sample)
 
     def change_of(self, worse_by: float) -> float:
         """Return a change in the metric's unit from one on the scale of Differences."""
@@ -208,7 +226,7 @@ class _Seen:
         return None
 
 
-def _known_shares(grid: HourGrid, life: Lives, subject: Subject, design: Design) -> tuple[float, float]:
+def _known_shares(life: Lives, grid: HourGrid, subject: Subject, design: Design) -> tuple[float, float]:
     """Return in what share of the selections a metric is known, in the matched hours before and after."""
     start, end = int(life.starts[0]), int(life.starts[0] + life.looks[0])
     known = subject.variants[0].below
@@ -219,7 +237,7 @@ def _known_shares(grid: HourGrid, life: Lives, subject: Subject, design: Design)
     return shares[0], shares[1]
 
 
-def _judged(seen: _Seen, placebos: Placebos) -> MetricChange:
+def _judged(seen: _Seen, harm_quantile: float) -> MetricChange:
     """Judge one metric: its bounds are where the placebos' extremes put them.
 
     The bound on its better side holds for all metrics and looks of a life together, that on its worse side for all
@@ -229,7 +247,7 @@ def _judged(seen: _Seen, placebos: Placebos) -> MetricChange:
     if seen.unknown is not None:
         return _unknown(metric, (seen.sample_before, seen.sample), seen.unknown, seen.missing)
     bounds = [
-        seen.change_of(seen.worse_by - placebos.harm_quantile * seen.spread),
+        seen.change_of(seen.worse_by - harm_quantile * seen.spread),
         seen.change_of(seen.worse_by + design.better_quantile * seen.spread),
     ]
     estimate, margin = seen.change_of(seen.worse_by), metric.margin_of(seen.before)
@@ -280,7 +298,7 @@ def _missing(seen: _Seen, counted: tuple[float, float], margin: float) -> int | 
     return math.ceil(seen.sample * ((beyond / margin) ** 2 - 1))
 
 
-def _saved(seen: _Seen, placebos: Placebos) -> Interval | None:
+def _saved(seen: _Seen) -> Interval | None:
     """Return what the selections after cost less than expected, in USD, with the placebos' spread; None if unknown."""
     if seen.unknown is not None:
         return None

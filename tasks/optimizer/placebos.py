@@ -250,18 +250,35 @@ def compare(lives: Lives, matched: Matched, *, relative: bool) -> Array:
     return np.asarray(change)
 
 
-def differences(lives: Lives, subject: Subject, design: Design) -> Differences:
-    """Return by how much worse lives were, read as designed."""
-    matched = match(subject.variants[design.variant], design.lags)
-    metric, sign = subject.metric, 1.0 if subject.metric.lower_is_better else -1.0
-    worse_by = sign * compare(lives, matched, relative=metric.relative)
-    for control, share in zip(subject.controls, design.shares, strict=True):
-        if share:
-            worse_by = worse_by - share * _control_change(lives, control, design.lags)
+@dataclass(frozen=True)
+class Prepared:
+    """A metric's hours matched as a design says: those of the metric itself, and of the controls that it uses."""
+
+    metric: JudgedMetric
+    matched: Matched
+    controls: tuple[tuple[float, Control, Matched], ...]
+
+
+def prepare(subject: Subject, design: Design) -> Prepared:
+    """Match the hours of a metric and its controls as designed."""
+    controls = [
+        (share, control, match(control.sums, design.lags))
+        for control, share in zip(subject.controls, design.shares, strict=True)
+        if share
+    ]
+    return Prepared(subject.metric, match(subject.variants[design.variant], design.lags), tuple(controls))
+
+
+def differences(lives: Lives, prepared: Prepared) -> Differences:
+    """Return by how much worse lives were than expected."""
+    metric, sign = prepared.metric, 1.0 if prepared.metric.lower_is_better else -1.0
+    worse_by = sign * compare(lives, prepared.matched, relative=metric.relative)
+    for share, control, matched in prepared.controls:
+        worse_by = worse_by - share * _control_change(lives, control, matched)
     if metric.limit is None:
         return Differences(worse_by, np.zeros(worse_by.shape, bool))
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = lives.sums(matched.above) / lives.sums(matched.below)
+        level = lives.sums(prepared.matched.above) / lives.sums(prepared.matched.below)
     return Differences(worse_by, sign * level <= sign * metric.limit)
 
 
@@ -324,19 +341,19 @@ def _designed(
 
 def _with_controls(lives: Lives, subject: Subject, design: Design) -> tuple[Differences, Design]:
     """Return the placebos' differences, less the changes of those controls that make them smaller."""
-    found = differences(lives, subject, design)
+    found = differences(lives, prepare(subject, design))
     left, shares = found.worse_by, list(design.shares)
     for place, control in enumerate(subject.controls):
-        other = _control_change(lives, control, design.lags)
+        other = _control_change(lives, control, match(control.sums, design.lags))
         share = _share(left, other)
         if _mean_square(left - share * other) < (1 - LEAST_GAIN) ** 2 * _mean_square(left):
             left, shares[place] = left - share * other, share
     return Differences(left, found.harmless), replace(design, shares=tuple(shares), spread=_spread(left))
 
 
-def _control_change(lives: Lives, control: Control, lags: Sequence[int]) -> Array:
+def _control_change(lives: Lives, control: Control, matched: Matched) -> Array:
     sign = 1.0 if control.lower_is_better else -1.0
-    return sign * compare(lives, match(control.sums, lags), relative=control.relative)
+    return sign * compare(lives, matched, relative=control.relative)
 
 
 def _share(own: Array, other: Array) -> float:

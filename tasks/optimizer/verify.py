@@ -22,7 +22,7 @@ from models.settings import PerformanceMetrics, Settings
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
-from tasks.optimizer.before_after import BeforeAfterReading, ReadingLimits, read_before_after
+from tasks.optimizer.before_after import BeforeAfter, BeforeAfterReading, ReadingLimits
 from tasks.optimizer.hour_grid import MATCHED_SUMS, ObservedHours
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.lifecycle import (
@@ -96,11 +96,11 @@ def assess(window: ObservationWindow, settings: Settings, now: datetime, *, earl
         prompts_comparable=window.item.type != "model_selection",
     )
     primary, guardrails = metrics_of(window.item, kpis)
-    reading = read_before_after(hours, (primary, *guardrails), limits, kpis, settings.timezone)
+    reading = BeforeAfter(hours, (primary, *guardrails), limits, kpis, settings.timezone).read()
     if early and not reading.judged("worse"):
         return None
     over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
-    conclusion, reason = _conclusion(reading, may_keep=reading.judged_hours >= limits.keep_from, over=over)
+    conclusion, reason = conclude(reading, may_keep=reading.judged_hours >= limits.keep_from, over=over)
     firm = conclusion in ("better", "noWorse", "worse")
     savings = reading.savings_usd if firm else None
     return Verdict(
@@ -140,14 +140,7 @@ def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[Judged
     return slow, (accuracy, errors, cost)
 
 
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _as_primary(metric: JudgedMetric) -> JudgedMetric:
-    return replace(metric, margin=metric.margin * PRIMARY_METRIC_MARGIN)
-
-
-def _conclusion(reading: BeforeAfterReading, *, may_keep: bool, over: bool) -> tuple[Conclusion | None, str]:
+def conclude(reading: BeforeAfterReading, *, may_keep: bool, over: bool) -> tuple[Conclusion | None, str]:
     """Return what the reading says of a change, and why; the conclusion is None while it is observed further."""
     goal = reading.goal
     if worse := reading.judged("worse"):
@@ -157,6 +150,13 @@ def _conclusion(reading: BeforeAfterReading, *, may_keep: bool, over: bool) -> t
             return "better", f"better: {_text(goal)}"
         return "noWorse", f"no worse: {_text(goal)}"
     return _open(reading) if over else (None, _awaited(reading, may_keep=may_keep))
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+
+def _as_primary(metric: JudgedMetric) -> JudgedMetric:
+    return replace(metric, margin=metric.margin * PRIMARY_METRIC_MARGIN)
 
 
 def _awaited(reading: BeforeAfterReading, *, may_keep: bool) -> str:
