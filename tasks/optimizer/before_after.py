@@ -108,7 +108,8 @@ class BeforeAfter:
         self.placebos = self._learn(self._subjects[:-1])
         designs = self.placebos.designs and (*self.placebos.designs, *self._learn(self._subjects[-1:]).designs)
         self._prepared = [
-            (design, prepare(subject, design)) for subject, design in zip(self._subjects, designs, strict=False)
+            (design, prepare(subject, design).since(grid.start))
+            for subject, design in zip(self._subjects, designs, strict=False)
         ]
 
     @property
@@ -122,7 +123,7 @@ class BeforeAfter:
         if not self.placebos.are_enough or observed < MATCHED_MINIMUM_HOURS:
             matched = _CalendarMatched(self._hours, self._kpis, self._zone)
             return _described(matched, self._metrics, self._limits.minimum_sample, self.placebos)
-        life = Lives(np.array([self._grid.start]), np.array([observed]), self._incident)
+        life = Lives(np.array([0]), np.array([observed]), self._incident[self._grid.start :])
         seen = [
             _Seen(life, design, prepared, _known_shares(life, self._grid, subject, design), self._limits.minimum_sample)
             for (design, prepared), subject in zip(self._prepared, self._subjects, strict=True)
@@ -228,7 +229,7 @@ class _Seen:
 
 def _known_shares(life: Lives, grid: HourGrid, subject: Subject, design: Design) -> tuple[float, float]:
     """Return in what share of the selections a metric is known, in the matched hours before and after."""
-    start, end = int(life.starts[0]), int(life.starts[0] + life.looks[0])
+    start, end = grid.start, grid.start + int(life.looks[0])
     known = subject.variants[0].below
     spans = [slice(start - lag, end - lag) for lag in design.lags]
     before = [sum(float(sums[span].sum()) for span in spans) for sums in (known, grid.count)]

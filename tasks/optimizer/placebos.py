@@ -146,6 +146,11 @@ class Matched:
     below_before: Array
     known: Array
 
+    def since(self, start: int) -> Matched:
+        """Return the hours from a position on."""
+        hours = (self.above, self.below, self.expected, self.below_before, self.known)
+        return Matched(*(values[start:] for values in hours))
+
 
 @dataclass(frozen=True)
 class Differences:
@@ -268,6 +273,11 @@ class Prepared:
     metric: JudgedMetric
     matched: Matched
     controls: tuple[tuple[float, Control, Matched], ...]
+
+    def since(self, start: int) -> Prepared:
+        """Return the hours from a position on."""
+        controls = tuple((share, control, matched.since(start)) for share, control, matched in self.controls)
+        return Prepared(self.metric, self.matched.since(start), controls)
 
 
 def prepare(subject: Subject, design: Design) -> Prepared:
