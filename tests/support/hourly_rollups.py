@@ -38,7 +38,7 @@ def hourly_rollups(start: datetime, length: timedelta, seed: int = 1, **rates: f
         usd = count * rates.get("usd", 0.05) * (1 + rates.get("varied", 0.02) * draw.standard_normal(number))
         sums = {
             "bucket": buckets, "model_id": "m", "complexity": complexity, "count": count,
-            "error_count": draw.binomial(count, rates.get("errors", 0.02)),
+            "error_count": draw.binomial(count, rates.get("errors", 0.01)),
             "response_time_count": count, "response_time_sum_ms": 1000.0 * count,
             "over_target_count": draw.binomial(count, rates.get("slow", 0.3)),
             "cost_count": count, "cost_sum_usd": usd, "cache_count": count,
