@@ -35,8 +35,8 @@ def read(
     limits: ReadingLimits = LIMITS, untouched: pl.DataFrame = NOTHING,
 ) -> BeforeAfterReading:  # fmt: skip
     frames = [frame.select("bucket", "complexity", *MATCHED_SUMS) for frame in (before, after, untouched)]
-    end = at if after.is_empty() else after["bucket"].max() + HOUR  # type: ignore[operator]
-    hours = ObservedHours(*frames, before_to=at, after_from=at, after_to=end)  # type: ignore[arg-type]
+    end = max([at, *(bucket + HOUR for bucket in after["bucket"])])
+    hours = ObservedHours(frames[0], frames[1], frames[2], at, at, end)
     return BeforeAfter(hours, metrics, limits, PerformanceMetrics(), zone).read()
 
 
