@@ -96,7 +96,7 @@ class IntakePart(ApiModel):
     unknown_fields: int
     """Fields that could not be read. Their calls are counted."""
     unreadable_error_flags: int
-    """Of these, fields that say whether the call failed: without an error type, it counts as one that did not."""
+    """Of these, fields that say whether the call failed, of calls without an error type: they count as good."""
     reasons: tuple[IntakeReason, ...] = ()
     """The most frequent reasons, first those of rows that are not counted."""
 

@@ -67,16 +67,19 @@ class Baselines(ApiModel):
 
 
 class OptimizationSavings(ApiModel):
-    """Estimated possible savings, and measured savings.
+    """Estimated possible savings, and what changes saved.
 
-    `measured_usd` sums the verdicts of the `measured_count` optimizations that were assessed in the period, each over
-    its observed hours. `router_cost_usd` is the cost of the router itself, if known, and `net_usd` the estimate less
-    that cost.
+    `measured_usd` sums the verdicts of the `measured_count` optimizations that a rollout or a switchback tried and that
+    were assessed in the period, each over its observed hours. `observed_usd` sums those of the `observed_count` that
+    were only compared before and after, where other causes are not ruled out. `router_cost_usd` is the cost of the
+    router itself, if known, and `net_usd` the estimate less that cost.
     """
 
     estimated: Savings
     measured_usd: Interval | None
     measured_count: int
+    observed_usd: Interval | None = None
+    observed_count: int = 0
     router_cost_usd: float | None = None
     net_usd: Interval | None = None
 

@@ -15,7 +15,7 @@ from reports.report_templates.optimization.tables import (
 from reports.text.formatting import Formats
 from reports.text.headline import waiting_clause, worst_kpi_clause
 from reports.text.labels import bounds_text, metric_change, number_text
-from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.text.verdicts import CHANGES_CHART, TRIALS_CHART, drawable, drawable_trials
 from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import (
     action_blocks,
@@ -58,7 +58,7 @@ def _tiles(document: OptimizationReport, show: Formats) -> tuple[Tile, ...]:
     return (
         *efficiency,
         _saving_tile("Possible saving, estimated", estimated.savings_usd, known, estimated.reason, show),
-        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no change was judged", show),
+        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no rollout or switchback was judged", show),
         _count_tile("Waiting for approval", summary.waiting, "off", "to be decided", show),
         _count_tile("Changes kept", summary.kept, "good", "", show, note=observing),
         _count_tile("Changes taken back", summary.reverted, "warning", "something got worse", show),
@@ -91,7 +91,10 @@ def _count_tile(label: str, count: int, tone: str, state: str, show: Formats, *,
 def _applied(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
     if not document.applied_optimizations:
         return (Text("No optimization was applied in this period."),)
-    chart = (ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()
+    chart = (
+        *((ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()),
+        *((ChartsHere((TRIALS_CHART,)),) if drawable_trials(document) else ()),
+    )
     if document.depth == "summary":
         return (*chart, trials_table(document, show, why=False))
     tables = applied_table(document, show), verdicts_table(document, show), measured_table(document, show)

@@ -17,8 +17,10 @@ from reports.text.findings import config_value
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 from reports.text.verdicts import (
+    CONCLUSION_LABELS,
     Trial,
     margin_text,
+    method_text,
     number_of,
     primary_metric_text,
     state_label,
@@ -53,7 +55,7 @@ def applied_table(document: Document, show: Formats) -> Table:
 def verdicts_table(document: OptimizationReport, show: Formats) -> Table:
     """One row an optimization: what it was to better, what it must not harm, what it saved, and why it is judged so."""
     rows = [_verdict_row(trial, show) for trial in trials_of(document.applied_optimizations)]
-    columns = "<No. | <State | <Goal | <Guards | <Saved, measured | <Estimate | <Verdict"
+    columns = "<No. | <State | <Goal | <Guards | <Saved | <Estimate | <Verdict"
     return table("verdicts", "Verdicts", columns, rows)
 
 
@@ -67,10 +69,16 @@ def _verdict_row(trial: Trial, show: Formats) -> tuple[Cell, ...]:
             "; ".join(f"{metric_label(guardrail.metric)} {guardrail.judgement}" for guardrail in trial.guardrails)
             or "none"
         ),
-        Cell(_money(verdict.savings_usd if verdict else None, show)),
+        Cell(_saved(verdict, show)),
         Cell(_money(trial.estimated, show)),
-        Cell(f"{verdict.reason}{_matched(verdict)}" if verdict else "not judged yet"),
+        Cell(_verdict_of(verdict, show) if verdict else "not judged yet"),
     )
+
+
+def _saved(verdict: Verdict | None, show: Formats) -> str:
+    if verdict is None or verdict.savings_usd is None:
+        return _money(None, show)
+    return f"{_money(verdict.savings_usd, show)}, {verdict.savings_basis or 'observed'}"
 
 
 def measured_table(document: OptimizationReport, show: Formats) -> Table:
@@ -87,7 +95,7 @@ def measured_table(document: OptimizationReport, show: Formats) -> Table:
         if change is not None
     ]
     columns = "<No. | <Metric | Before | After | Change | 95% interval | Margin | <Found"
-    return table("measured", "What was measured, over matched hours", columns, rows)
+    return table("measured", "What was measured", columns, rows)
 
 
 _JUDGEMENT_TONES = {"better": "good", "worse": "critical"}
@@ -110,10 +118,18 @@ def _measured_cells(change: MetricChange, show: Formats) -> tuple[Cell, ...]:
     )
 
 
-def _matched(verdict: Verdict) -> str:
-    if verdict.matched_by is None:
-        return ""
-    return f" ({verdict.hours:,} hours, matched by {verdict.matched_by})"
+def _verdict_of(verdict: Verdict, show: Formats) -> str:
+    """Why it is judged so, and by what method."""
+    how = method_text(verdict, show)
+    if verdict.matched_by is not None:
+        how += f", {verdict.hours:,} hours, matched by {verdict.matched_by}"
+    concluded = f"{CONCLUSION_LABELS[verdict.conclusion]}: " if verdict.conclusion is not None else ""
+    reason = (
+        verdict.reason
+        if not verdict.reason.startswith(concluded) or not concluded
+        else verdict.reason.removeprefix(concluded)
+    )
+    return f"{concluded}{reason} ({how})"
 
 
 def _money(interval: Interval | None, show: Formats) -> str:
@@ -161,6 +177,12 @@ def balance_table(document: OptimizationReport, show: Formats) -> Table:
         ),
         _amount("Possible, net", savings.net_usd, "the two above" if savings.net_usd else "needs both", show),
         _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show),
+        *(
+            [_amount("Saved, as observed", savings.observed_usd, _observed_basis(savings), show)]
+            # On two pages the changes' own table has them.
+            if savings.observed_usd is not None and document.depth == "detailed"
+            else []
+        ),
     ]
     columns = "<What | Amount | 95% interval | <From what"
     return table("balance", "Estimated and measured", columns, rows, as_text=[_action_text(row) for row in rows])
@@ -193,8 +215,16 @@ def _router_basis(document: OptimizationReport, show: Formats) -> str:
 def _measured_basis(savings: OptimizationSavings) -> str:
     count = savings.measured_count
     if count == 0:
-        return "no change was judged in this period"
-    return f"{count} judged {'change' if count == 1 else 'changes'}, each over the hours that it was observed"
+        return "no rollout or switchback was judged in this period"
+    tried = (
+        "change that a rollout or a switchback tried" if count == 1 else "changes that rollouts or switchbacks tried"
+    )
+    return f"{count} {tried}, over the hours of the trial"
+
+
+def _observed_basis(savings: OptimizationSavings) -> str:
+    changes = "change, compared" if savings.observed_count == 1 else "changes, each compared"
+    return f"{savings.observed_count} {changes} before and after; other causes are possible"
 
 
 # --- whether routing adds anything ------------------------------------------------------------------------------------

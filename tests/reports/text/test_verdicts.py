@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from models.documents import AppliedOptimization, Interval, OptimizationReport, Recommendation, Verdict
@@ -68,9 +70,9 @@ def test_without_changes_the_headline_summarizes_the_current_state() -> None:
 
 def test_the_changes_of_one_optimization_are_assessed_together_and_its_revert_is_reported_once() -> None:
     trials = trials_of(optimizations.applied())
-    assert [trial.number for trial in trials] == ["#9", "#10", "#11"]
+    assert [trial.number for trial in trials] == ["#9", "#8", "#10", "#11"]
     assert trials[0].settings(SHOW) == ("cache.max_entries: 10,000 → 20,000", "cache.ttl_seconds: 3,600 → 7,200")
-    assert trials[1].settings(SHOW) == ("routing.moderate: atlas-large-2026-05 → atlas-medium",)
+    assert trials[2].settings(SHOW) == ("routing.moderate: atlas-large-2026-05 → atlas-medium",)
 
 
 def test_changes_of_unknown_optimizations_stand_alone() -> None:
@@ -79,16 +81,41 @@ def test_changes_of_unknown_optimizations_stand_alone() -> None:
 
 
 def test_a_guardrail_loss_is_stated_beside_the_primary_metrics_gain() -> None:
-    reported = verdict_text(trials_of(optimizations.applied())[1], SHOW)
+    reported = verdict_text(trials_of(optimizations.applied())[2], SHOW)
     assert reported == (
         "Average cost per request $0.021 → $0.017, −$0.0037 (95% interval −$0.0052 to −$0.0021), better; "
-        "worse: selection accuracy; saved $12.62 (95% interval $7.20 to $17.70)"
+        "worse: selection accuracy; verdict: worse, before and after; on your traffic this method is wrong about "
+        "nothing in 4 of 100; saved $12.62 (95% interval $7.20 to $17.70) as observed"
     )
+
+
+def test_a_rollout_is_told_with_its_shares_and_a_guardrail_that_is_not_known_with_what_it_needs() -> None:
+    tried, observed = (trials_of(optimizations.applied())[index] for index in (1, 3))
+    assert "better, by a rollout, assigned at random, 32.0% of 32.1% asked; saved $41.60" in verdict_text(tried, SHOW)
+    assert "observed" not in verdict_text(tried, SHOW)
+    assert "selection accuracy unknown: 2,400 more values needed" in verdict_text(observed, SHOW)
+
+
+@pytest.mark.parametrize("depth", ["summary", "detailed"])
+def test_the_effects_of_a_trial_are_drawn_in_the_weekly_report_too(depth: Literal["summary", "detailed"]) -> None:
+    weekly = documents.performance(depth).model_copy(update={"applied_optimizations": (optimizations.rolled_out(),)})
+    (chart,) = (chart for chart in draw(weekly) if chart.name == "trials")
+    assert "average cost per request −$0.0028 (−$0.0038 to −$0.0018); steps: 5%, 20%, 50%, promoted" in chart.alt_text
+    assert ("Slow responses" in chart.svg) is (depth == "detailed")
+    assert view_of(weekly).charts((chart,))
+
+
+@pytest.mark.parametrize("spans", [0, 1, 12])
+def test_a_method_without_enough_unchanged_time_says_so(spans: int) -> None:
+    verdict = optimizations.WATCHED.model_copy(update={"placebo_spans": spans, "conclusion": "cannotBeTold"})
+    (trial,) = trials_of(with_verdict(verdict).applied_optimizations)
+    periods = "period" if spans == 1 else "periods"
+    assert f"cannot be told, before and after; only {spans} independent {periods} without" in verdict_text(trial, SHOW)
 
 
 @pytest.mark.parametrize(("metric", "rose"), [(0, -1), (1, 1)], ids=["errors", "hits"])
 def test_better_is_to_the_right_whichever_way_a_metric_goes(metric: int, rose: int) -> None:
-    guards = (optimizations.WATCHED.guards[0], optimizations.WATCHED.goal)
+    guards = (optimizations.WATCHED.guards[1], optimizations.WATCHED.goal)
     change = guards[metric]
     assert change is not None
     assert change.before is not None
@@ -107,7 +134,7 @@ NO_BOUNDS = optimizations.WATCHED.model_copy(
         "guards": (),
     }
 )
-NOTHING_KNOWN = NO_GOAL.model_copy(update={"guards": (optimizations.KEPT.guards[0],)})
+NOTHING_KNOWN = NO_GOAL.model_copy(update={"guards": (optimizations.WATCHED.guards[0],)})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +162,7 @@ def test_no_chart_is_drawn_where_none_is_requested() -> None:
 
 
 def test_a_timeline_is_marked_where_the_config_was_changed() -> None:
-    assert [text for _, text in marks_of(documents.optimization())] == ["#9", "#10", "#10 back", "#11"]
+    assert [text for _, text in marks_of(documents.optimization())] == ["#9", "#8", "#10", "#10 back", "#11"]
 
 
 def test_a_change_before_the_period_is_no_mark_on_its_timeline() -> None:
