@@ -212,11 +212,14 @@ def horizon_of(past_hours: int, longest: int) -> tuple[int, int]:
 
     The first is 0 if less than MATCHED_MINIMUM_HOURS can be judged.
     """
-    usable = max(0, past_hours - WEEK_HOURS * _weeks(longest))
-    horizon = min(longest, usable // MINIMUM_SPANS)
+    # A life of more than a week is matched with hours of more weeks before, which leaves fewer for placebos.
+    horizon = max(
+        min(longest, WEEK_HOURS * weeks, (past_hours - WEEK_HOURS * weeks) // MINIMUM_SPANS)
+        for weeks in range(1, max(2, past_hours // WEEK_HOURS))
+    )
     if horizon < MATCHED_MINIMUM_HOURS:
-        return 0, usable // MATCHED_MINIMUM_HOURS
-    return horizon, usable // horizon
+        return 0, max(0, past_hours - WEEK_HOURS) // MATCHED_MINIMUM_HOURS
+    return horizon, (past_hours - WEEK_HOURS * _weeks(horizon)) // horizon
 
 
 def learn(subjects: Sequence[Subject], end: int, incident: Array, *, longest: int, keep_from: int) -> Placebos:

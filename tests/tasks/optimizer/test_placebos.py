@@ -92,14 +92,15 @@ def test_a_change_that_does_nothing_is_seldom_called_better_or_worse(draws: int,
 @given(st.integers(0, 20_000), st.integers(24, 1_000))
 def test_a_life_is_judged_no_longer_than_twenty_placebos_fit_into_the_past(past: int, longest: int) -> None:
     horizon, spans = horizon_of(past, longest)
-    before = WEEK_HOURS * -(-longest // WEEK_HOURS)
+    before = WEEK_HOURS * -(-horizon // WEEK_HOURS)
     if horizon:
         assert MATCHED_MINIMUM_HOURS <= horizon <= longest
         assert spans >= MINIMUM_SPANS
         assert spans * horizon <= past - before
     else:
         assert spans < MINIMUM_SPANS
-        assert past - before < (MINIMUM_SPANS) * MATCHED_MINIMUM_HOURS
+        assert past - WEEK_HOURS < MINIMUM_SPANS * MATCHED_MINIMUM_HOURS
+    assert horizon_of(past, longest + 1_000)[0] >= horizon
 
 
 @given(st.integers(MINIMUM_SPANS, 500))
