@@ -111,6 +111,16 @@ class IntakePart(ApiModel):
         return self.rejected_errors + self.set_aside_errors
 
 
+Evidence = Literal["observational", "declared split, not checkable", "split checked", "trial"]
+"""What an estimate of another model's cost or accuracy rests on.
+
+observational: other requests got the other model, and nobody knows whether they were alike. declared split, not
+checkable: the settings say that models are handed out at random, but too little is known to see whether they are.
+split checked: they say so, and nothing in the data contradicts it. trial: the change itself was tried.
+Only of the last two does an interval hold what is not known.
+"""
+
+
 class Filters(ApiModel):
     """Empty means "all". Selections without a complexity have "unclassified"."""
 

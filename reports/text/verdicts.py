@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from models.documents import (
     AppliedOptimization,
@@ -18,7 +19,7 @@ from models.documents import (
     Verdict,
 )
 from models.kpis import LOWER_IS_BETTER
-from reports.text.findings import between, config_change_text, negated
+from reports.text.findings import between, config_change_text, negated, shown_interval
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 
@@ -83,6 +84,11 @@ class Trial:
         return number_of(self.changes[0].optimization_id)
 
     @property
+    def applied_at(self) -> datetime | None:
+        """When it was applied; None if only its revert is known."""
+        return min((change.applied_at for change in self.changes if not change.is_revert), default=None)
+
+    @property
     def state(self) -> str:
         return self.changes[0].state
 
@@ -100,7 +106,14 @@ class Trial:
 
     @property
     def estimated(self) -> Interval | None:
-        return self.changes[0].estimated_savings_usd
+        """Without bounds if it is observational: chance is all that they hold."""
+        estimate = self.changes[0].estimated_savings_usd
+        return estimate and shown_interval(estimate, observational=self.observational)
+
+    @property
+    def observational(self) -> bool:
+        """Whether the estimate rests on requests that nobody handed out at random; so it does if that is not stored."""
+        return self.changes[0].estimate_evidence not in ("split checked", "trial")
 
     def settings(self, show: Formats) -> tuple[str, ...]:
         """Return each key with the value before and after; omits reverts."""

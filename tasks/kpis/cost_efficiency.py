@@ -224,6 +224,7 @@ def _sum_up(classes: list[SavingsByClass], split: Split, covered_classes: Collec
         savings_usd=added(savings) if covered else None,
         covered_share=covered_usd / spent if spent else 0.0,
         observational=split.is_observational(covered_classes),
+        evidence=split.evidence(covered_classes),
         classes=tuple(classes),
         reason=why_unknown or split.why(covered_classes),
     )

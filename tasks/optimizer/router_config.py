@@ -162,6 +162,8 @@ def config_history(engine: Engine, start: datetime, end: datetime) -> list[Confi
             changed_by=row.changed_by,
             reason=row.reason,
             reverted=row.reverted_by is not None and row.reverted_by != row.id,
+            optimization_id=row.optimization_id,
+            is_revert=row.reverted_by == row.id,
         )
         for row in rows
     ]

@@ -211,7 +211,7 @@ def _as_selections(raw: pl.DataFrame) -> pl.DataFrame:
     if found.height and not found.select(_ARE_VALID).item():
         raise UncountableRows("rows of the table selection are no selections")
     return found.with_columns(
-        _one_form(found["model_id"]).fill_null(UNKNOWN_MODEL), _one_form(found["complexity"]), _one_form(found["team"])
+        one_form(found["model_id"]).fill_null(UNKNOWN_MODEL), one_form(found["complexity"]), one_form(found["team"])
     )
 
 
@@ -225,7 +225,7 @@ _ARE_VALID = pl.all_horizontal(
 _PLAIN_NAME = rf"^[!-~]([ -~]{{0,{TEXT_LENGTH - 2}}}[!-~])?$"
 
 
-def _one_form(names: pl.Series) -> pl.Series:
+def one_form(names: pl.Series) -> pl.Series:
     """Names as the gate reads them. Those written by SQL need not look like that."""
     known = names.drop_nulls().unique()
     odd = known.filter(~known.str.contains(_PLAIN_NAME) | known.str.to_lowercase().is_in(sorted(NOTHING)))

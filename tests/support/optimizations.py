@@ -248,7 +248,7 @@ def history() -> tuple[ConfigHistoryEntry, ...]:
     by_us = tuple(
         ConfigHistoryEntry(
             key=change.key, from_value=change.from_value, to_value=change.to_value, changed_at=change.applied_at,
-            changed_by=change.by, reason=change.reason, reverted=change.by == "Dana Cole",
+            changed_by=change.by, reason=change.reason, reverted=change.state == "reverted" and change.by == "Dana Cole",
         )
         for change in applied()
     )  # fmt: skip

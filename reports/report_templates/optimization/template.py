@@ -15,7 +15,7 @@ from reports.text.formatting import Formats
 from reports.text.labels import number_text
 from reports.text.verdicts import CHANGES_CHART, TRIALS_CHART
 
-_ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "reason")
+_ABOUT_ESTIMATE = ("baseline", "spentUsd", "coveredShare", "observational", "evidence", "reason")
 
 
 def _mail_state(document: OptimizationReport, _show: Formats) -> str:
