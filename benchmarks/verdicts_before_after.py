@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median
 from typing import Annotated, Any, Literal
@@ -254,7 +255,8 @@ def main(
     stream: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(STREAMS)}.")] = None,
 ) -> None:
     """Print false verdicts, and what harm is caught."""
-    with ProcessPoolExecutor(jobs) as pool:
+    # A process that is forked amid polars' threads may wait for them forever.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         typer.echo(
             "| stream | change | judge | lives | worse | better | no worse | neither | median hours | spans | own |"
         )
