@@ -27,10 +27,10 @@ from tasks.optimizer.placebos import (
     INCIDENT_SHARE,
     MATCHED_MINIMUM_HOURS,
     MINIMUM_SPANS,
+    Courses,
     Design,
-    Lives,
     Placebos,
-    Prepared,
+    PreparedMetric,
     Subject,
     differences,
     learn,
@@ -123,9 +123,15 @@ class BeforeAfter:
         if not self.placebos.are_enough or observed < MATCHED_MINIMUM_HOURS:
             matched = _CalendarMatched(self._hours, self._kpis, self._zone)
             return _described(matched, self._metrics, self._limits.minimum_sample, self.placebos)
-        life = Lives(np.array([0]), np.array([observed]), self._incident[self._grid.start :])
+        course = Courses(np.array([0]), np.array([observed]), self._incident[self._grid.start :])
         seen = [
-            _Seen(life, design, prepared, _known_shares(life, self._grid, subject, design), self._limits.minimum_sample)
+            _Seen(
+                course,
+                design,
+                prepared,
+                _known_shares(course, self._grid, subject, design),
+                self._limits.minimum_sample,
+            )
             for (design, prepared), subject in zip(self._prepared, self._subjects, strict=True)
         ]
         judged = [_judged(metric, self.placebos.harm_quantile) for metric in seen[:-1]]
@@ -133,8 +139,8 @@ class BeforeAfter:
             goal=judged[0],
             guards=tuple(judged[1:]),
             matched_by="hour of the week",
-            hours=int(life.sums(self._prepared[0][1].matched.known)[0, 0]),
-            incident_hours=int(life.incident_hours()[0, 0]),
+            hours=int(course.sums(self._prepared[0][1].matched.known)[0, 0]),
+            incident_hours=int(course.incident_hours()[0, 0]),
             judged_hours=observed,
             placebos=self.placebos,
             savings_usd=_saved(seen[-1]),
@@ -185,15 +191,20 @@ class _Seen:
     """
 
     def __init__(
-        self, life: Lives, design: Design, prepared: Prepared, known_shares: tuple[float, float], minimum_sample: int
+        self,
+        course: Courses,
+        design: Design,
+        prepared: PreparedMetric,
+        known_shares: tuple[float, float],
+        minimum_sample: int,
     ) -> None:
         self.metric, self.design, matched = prepared.metric, design, prepared.matched
         self.sign = 1.0 if self.metric.lower_is_better else -1.0
-        found = differences(life, prepared)
+        found = differences(course, prepared)
         self.worse_by, self.harmless = float(found.worse_by[0, 0]), bool(found.harmless[0, 0])
-        self.spread = float(design.spread[life.looks[0] - MATCHED_MINIMUM_HOURS])
+        self.spread = float(design.spread[course.evaluations[0] - MATCHED_MINIMUM_HOURS])
         above, below, expected, before, hours = (
-            float(life.sums(sums)[0, 0])
+            float(course.sums(sums)[0, 0])
             for sums in (matched.above, matched.below, matched.expected, matched.below_before, matched.known)
         )
         self.total, self.sample, self.sample_before = above, int(below), int(before)
@@ -227,9 +238,9 @@ class _Seen:
         return None
 
 
-def _known_shares(life: Lives, grid: HourGrid, subject: Subject, design: Design) -> tuple[float, float]:
+def _known_shares(course: Courses, grid: HourGrid, subject: Subject, design: Design) -> tuple[float, float]:
     """Return in what share of the selections a metric is known, in the matched hours before and after."""
-    start, end = grid.start, grid.start + int(life.looks[0])
+    start, end = grid.start, grid.start + int(course.evaluations[0])
     known = subject.variants[0].below
     spans = [slice(start - lag, end - lag) for lag in design.lags]
     before = [sum(float(sums[span].sum()) for span in spans) for sums in (known, grid.count)]

@@ -65,7 +65,7 @@ class HourGrid:
     def marked(self, buckets: Sequence[datetime]) -> Array:
         """Return which hours are among some buckets."""
         marks = np.zeros(self.length, bool)
-        marks[[place for place in map(self.position, buckets) if 0 <= place < self.length]] = True
+        marks[[index for index in map(self.position, buckets) if 0 <= index < self.length]] = True
         return marks
 
     def subject(self, metric: JudgedMetric, *, with_prompts: bool) -> Subject:

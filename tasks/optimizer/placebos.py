@@ -50,7 +50,7 @@ INCIDENT_SHARE = 0.25
 PAST_WEEKS = (1, 2, 4)
 """Over how many weeks the same hours of the week before may be pooled; the placebos decide."""
 
-STARTS_SKIPPED, LOOKS_SKIPPED = 5, 6
+STARTS_SKIPPED, EVALUATIONS_SKIPPED = 5, 6
 
 SPANS_KEPT = 0.85
 """Pooling more weeks leaves fewer placebos: at least this share must be left."""
@@ -90,46 +90,46 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Lives:
-    """Lives of changes: from each of `starts` (positions of hours) on, looked at after each of `looks` (hours).
+class Courses:
+    """Lives of changes: from each of `starts` (positions of hours) on, looked at after each of `evaluations` (hours).
 
-    Looks are evenly spaced.
+    Evaluations are evenly spaced.
 
     `incident` says which hours are part of an incident. One that has passed by a look is left out at it.
     """
 
     starts: Array
-    looks: Array
+    evaluations: Array
     incident: Array
 
     def sums(self, hours: Array) -> Array:
         """Return the sum of an hourly quantity per life (row) and look (column), without passed incidents."""
         whole = _cumulated(hours)
-        every: Array = self._at_looks(whole) - whole[self.starts][:, None]
+        every: Array = self._at_evaluations(whole) - whole[self.starts][:, None]
         if not self.incident.any():
             return every
         # An incident that lasts until the look has not passed: the change may cause it.
         calm, lasting = _cumulated(np.where(self.incident, 0, hours)), self._lasting()
-        without = self._at_looks(calm) - calm[self.starts][:, None] + self._at_looks(whole) - whole[lasting]
-        return np.asarray(np.where(self._left_out(lasting) > INCIDENT_SHARE * self.looks, every, without))
+        without = self._at_evaluations(calm) - calm[self.starts][:, None] + self._at_evaluations(whole) - whole[lasting]
+        return np.asarray(np.where(self._left_out(lasting) > INCIDENT_SHARE * self.evaluations, every, without))
 
     def incident_hours(self) -> Array:
         """Return how many hours are left out per life and look."""
         passed = self._left_out(self._lasting())
-        return np.asarray(np.where(passed > INCIDENT_SHARE * self.looks, 0, passed))
+        return np.asarray(np.where(passed > INCIDENT_SHARE * self.evaluations, 0, passed))
 
-    def _at_looks(self, values: Array) -> Array:
+    def _at_evaluations(self, values: Array) -> Array:
         """Return the values at the positions of all looks. Rows of a sliding window are far faster than an index."""
-        step = int(self.looks[1] - self.looks[0]) if len(self.looks) > 1 else 1
-        length = int(self.looks[-1] - self.looks[0]) + 1
-        rows: Array = sliding_window_view(values, length)[self.starts + self.looks[0], ::step]
+        step = int(self.evaluations[1] - self.evaluations[0]) if len(self.evaluations) > 1 else 1
+        length = int(self.evaluations[-1] - self.evaluations[0]) + 1
+        rows: Array = sliding_window_view(values, length)[self.starts + self.evaluations[0], ::step]
         return rows
 
     def _lasting(self) -> Array:
         """Return where the incident that lasts until a look has begun; the look itself if there is none."""
         positions = np.arange(1, len(self.incident) + 1)
         after_calm = np.concatenate([[0], np.maximum.accumulate(np.where(self.incident, 0, positions))])
-        return np.asarray(np.maximum(self._at_looks(after_calm), self.starts[:, None]))
+        return np.asarray(np.maximum(self._at_evaluations(after_calm), self.starts[:, None]))
 
     def _left_out(self, lasting: Array) -> Array:
         count = _cumulated(self.incident)
@@ -197,7 +197,7 @@ class Placebos:
 
     horizon: int
     spans: int
-    looks: Array
+    evaluations: Array
     designs: tuple[Design, ...] = ()
     harm_quantile: float = np.inf
     false_verdicts_of_100: float | None = None
@@ -229,18 +229,18 @@ def learn(subjects: Sequence[Subject], end: int, incident: Array, *, longest: in
     each hour from MATCHED_MINIMUM_HOURS on, a better goal from `keep_from` hours on.
     """
     horizon, spans = horizon_of(end, longest)
-    looks = np.arange(MATCHED_MINIMUM_HOURS, horizon + 1)
+    evaluations = np.arange(MATCHED_MINIMUM_HOURS, horizon + 1)
     if horizon == 0:
-        return Placebos(horizon, spans, looks)
+        return Placebos(horizon, spans, evaluations)
     first = WEEK_HOURS * _weeks(horizon)
     left = {weeks: (end - first - WEEK_HOURS * (weeks - 1)) // horizon for weeks in PAST_WEEKS}
     pools = [weeks for weeks in PAST_WEEKS if weeks == 1 or left[weeks] >= max(MINIMUM_SPANS, SPANS_KEPT * left[1])]
     spans = left[pools[-1]]
     starts = np.arange(first + WEEK_HOURS * (pools[-1] - 1), end - horizon + 1)
-    lives = Lives(starts[:: -(-len(starts) // LARGEST_STARTS)], looks, incident)
+    courses = Courses(starts[:: -(-len(starts) // LARGEST_STARTS)], evaluations, incident)
     lags = [tuple(WEEK_HOURS * (_weeks(horizon) + week) for week in range(weeks)) for weeks in pools]
-    read = [_designed(lives, subject, lags, spans) for subject in subjects]
-    return _ranked(lives, read, Placebos(horizon, spans, looks), keep_from)
+    read = [_designed(courses, subject, lags, spans) for subject in subjects]
+    return _ranked(courses, read, Placebos(horizon, spans, evaluations), keep_from)
 
 
 def match(hours: HourlySums, lags: Sequence[int]) -> Matched:
@@ -256,53 +256,53 @@ def match(hours: HourlySums, lags: Sequence[int]) -> Matched:
     return Matched(above.sum(0), below.sum(0), expected.sum(0), before.sum(0), all_known.max(0))
 
 
-def compare(lives: Lives, matched: Matched, *, relative: bool) -> Array:
+def compare(courses: Courses, matched: Matched, *, relative: bool) -> Array:
     """Return by how much each life differs from its matched hours per look; NaN where not known in enough hours.
 
     The difference is in the ratio's unit, or the logarithm of the ratio if `relative`. Lags are at least as long as the
     longest look.
     """
-    after, of, expected = (lives.sums(hours) for hours in (matched.above, matched.below, matched.expected))
+    after, of, expected = (courses.sums(hours) for hours in (matched.above, matched.below, matched.expected))
     with np.errstate(divide="ignore", invalid="ignore"):
         change = np.log(after / expected) if relative else (after - expected) / of
-    change[(lives.sums(matched.known) < MATCHED_MINIMUM_HOURS) | ~np.isfinite(change)] = np.nan
+    change[(courses.sums(matched.known) < MATCHED_MINIMUM_HOURS) | ~np.isfinite(change)] = np.nan
     return np.asarray(change)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedMetric:
     """A metric's hours matched as a design says: those of the metric itself, and of the controls that it uses."""
 
     metric: JudgedMetric
     matched: Matched
     controls: tuple[tuple[float, Control, Matched], ...]
 
-    def since(self, start: int) -> Prepared:
+    def since(self, start: int) -> PreparedMetric:
         """Return the hours from a position on."""
         controls = tuple((share, control, matched.since(start)) for share, control, matched in self.controls)
-        return Prepared(self.metric, self.matched.since(start), controls)
+        return PreparedMetric(self.metric, self.matched.since(start), controls)
 
 
-def prepare(subject: Subject, design: Design) -> Prepared:
+def prepare(subject: Subject, design: Design) -> PreparedMetric:
     """Match the hours of a metric and its controls as designed."""
     controls = [
         (share, control, match(control.sums, design.lags))
         for control, share in zip(subject.controls, design.shares, strict=True)
         if share
     ]
-    return Prepared(subject.metric, match(subject.variants[design.variant], design.lags), tuple(controls))
+    return PreparedMetric(subject.metric, match(subject.variants[design.variant], design.lags), tuple(controls))
 
 
-def differences(lives: Lives, prepared: Prepared) -> Differences:
+def differences(courses: Courses, prepared: PreparedMetric) -> Differences:
     """Return by how much worse lives were than expected."""
     metric, sign = prepared.metric, 1.0 if prepared.metric.lower_is_better else -1.0
-    worse_by = sign * compare(lives, prepared.matched, relative=metric.relative)
+    worse_by = sign * compare(courses, prepared.matched, relative=metric.relative)
     for share, control, matched in prepared.controls:
-        worse_by = worse_by - share * _control_change(lives, control, matched)
+        worse_by = worse_by - share * _control_change(courses, control, matched)
     if metric.limit is None:
         return Differences(worse_by, np.zeros(worse_by.shape, bool))
     with np.errstate(divide="ignore", invalid="ignore"):
-        level = lives.sums(prepared.matched.above) / lives.sums(prepared.matched.below)
+        level = courses.sums(prepared.matched.above) / courses.sums(prepared.matched.below)
     return Differences(worse_by, sign * level <= sign * metric.limit)
 
 
@@ -346,13 +346,15 @@ def _weeks(hours: int) -> int:
 
 
 def _designed(
-    lives: Lives, subject: Subject, lags: Sequence[tuple[int, ...]], spans: int
+    courses: Courses, subject: Subject, lags: Sequence[tuple[int, ...]], spans: int
 ) -> tuple[Differences, Design]:
     """Return what the placebos show of one metric, read in the way that makes them differ least.
 
     The way is chosen by some of the lives and looks: those next to each other hardly differ.
     """
-    few = replace(lives, starts=lives.starts[::STARTS_SKIPPED], looks=lives.looks[::LOOKS_SKIPPED])
+    few = replace(
+        courses, starts=courses.starts[::STARTS_SKIPPED], evaluations=courses.evaluations[::EVALUATIONS_SKIPPED]
+    )
     best: Design | None = None
     for variant in range(len(subject.variants)):
         for pooled in lags:
@@ -362,25 +364,25 @@ def _designed(
                 best = design
     if best is None:
         raise AssertionError("a metric is summed up in one way at least")
-    found = differences(lives, prepare(subject, best))
+    found = differences(courses, prepare(subject, best))
     known = float(np.mean(np.isfinite(found.worse_by[:, -1])))
     return found, replace(best, spread=_spread(found.worse_by), spans=int(spans * known + 0.5))
 
 
-def _with_controls(lives: Lives, subject: Subject, design: Design) -> Design:
+def _with_controls(courses: Courses, subject: Subject, design: Design) -> Design:
     """Return the design with those controls whose changes make the placebos differ less, and their spread."""
-    left, shares = differences(lives, prepare(subject, design)).worse_by, list(design.shares)
-    for place, control in enumerate(subject.controls):
-        other = _control_change(lives, control, match(control.sums, design.lags))
+    left, shares = differences(courses, prepare(subject, design)).worse_by, list(design.shares)
+    for index, control in enumerate(subject.controls):
+        other = _control_change(courses, control, match(control.sums, design.lags))
         share = _share(left, other)
         if _mean_square(left - share * other) < (1 - LEAST_GAIN) ** 2 * _mean_square(left):
-            left, shares[place] = left - share * other, share
+            left, shares[index] = left - share * other, share
     return replace(design, shares=tuple(shares), spread=_spread(left))
 
 
-def _control_change(lives: Lives, control: Control, matched: Matched) -> Array:
+def _control_change(courses: Courses, control: Control, matched: Matched) -> Array:
     sign = 1.0 if control.lower_is_better else -1.0
-    return sign * compare(lives, matched, relative=control.relative)
+    return sign * compare(courses, matched, relative=control.relative)
 
 
 def _share(own: Array, other: Array) -> float:
@@ -406,10 +408,12 @@ def _size(design: Design) -> float:
     return float(np.nanmean(design.spread)) if np.isfinite(design.spread).any() else np.inf
 
 
-def _ranked(lives: Lives, read: Sequence[tuple[Differences, Design]], placebos: Placebos, keep_from: int) -> Placebos:
+def _ranked(
+    courses: Courses, read: Sequence[tuple[Differences, Design]], placebos: Placebos, keep_from: int
+) -> Placebos:
     """Return the placebos with the quantiles of their lives' extremes, and their own false verdicts."""
-    late = lives.looks >= keep_from
-    harm = goal = np.full(len(lives.starts), -np.inf)
+    late = courses.evaluations >= keep_from
+    harm = goal = np.full(len(courses.starts), -np.inf)
     ranked: list[Design] = []
     for differing, design in read:
         worse_by = differing.worse_by
@@ -427,7 +431,7 @@ def _ranked(lives: Lives, read: Sequence[tuple[Differences, Design]], placebos: 
                 worse_quantile=_quantile(worse, design.spans),
             )
         )
-    wrong = _firm(harm, lives.starts, placebos) | _firm(goal, lives.starts, placebos)
+    wrong = _firm(harm, courses.starts, placebos) | _firm(goal, courses.starts, placebos)
     return replace(
         placebos,
         designs=tuple(ranked),
@@ -438,8 +442,8 @@ def _ranked(lives: Lives, read: Sequence[tuple[Differences, Design]], placebos: 
 
 def _quantile(extremes: Array, spans: int) -> float:
     """Return what at most the allowed share of the placebos' extremes exceeds."""
-    place = len(extremes) - 1 - int(allowed_share(spans) * len(extremes))
-    return max(LEAST_QUANTILE, float(np.partition(extremes, place)[place]))
+    index = len(extremes) - 1 - int(allowed_share(spans) * len(extremes))
+    return max(LEAST_QUANTILE, float(np.partition(extremes, index)[index]))
 
 
 def _firm(extremes: Array, starts: Array, placebos: Placebos) -> Array:
@@ -448,7 +452,7 @@ def _firm(extremes: Array, starts: Array, placebos: Placebos) -> Array:
     first = np.searchsorted(starts, starts - placebos.horizon, side="right")
     near = np.searchsorted(starts, starts + placebos.horizon, side="left") - first
     offsets = np.arange(int(near.max()))
-    places = np.minimum(first[:, None] + offsets, len(starts) - 1)
-    overlapping = ((extremes[places] >= extremes[:, None]) & (offsets < near[:, None])).sum(axis=1)
+    indices = np.minimum(first[:, None] + offsets, len(starts) - 1)
+    overlapping = ((extremes[indices] >= extremes[:, None]) & (offsets < near[:, None])).sum(axis=1)
     share = (reaching - overlapping) / np.maximum(len(extremes) - near, 1)
     return np.asarray((extremes > LEAST_QUANTILE) & (share <= allowed_share(placebos.spans - 1)))

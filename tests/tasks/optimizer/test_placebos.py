@@ -18,8 +18,8 @@ from tasks.optimizer.placebos import (
     MINIMUM_SPANS,
     WEEK_HOURS,
     Control,
+    Courses,
     HourlySums,
-    Lives,
     Placebos,
     Subject,
     allowed_share,
@@ -69,13 +69,13 @@ def verdict_of(seed: int, alike: float) -> str:
     calm = np.zeros(end + WEEK_HOURS, bool)
     subjects = subjects_of(seed, len(calm), alike)
     placebos = learn(subjects, end, calm, longest=WEEK_HOURS, keep_from=24)
-    life = Lives(np.array([end]), placebos.looks, calm)
+    course = Courses(np.array([end]), placebos.evaluations, calm)
     for subject, design in zip(subjects, placebos.designs, strict=True):
-        worse_by = differences(life, prepare(subject, design)).worse_by[0]
+        worse_by = differences(course, prepare(subject, design)).worse_by[0]
         scores = standardised(worse_by, design.spread)
         if (scores > placebos.harm_quantile)[worse_by > margin_of(subject.metric)].any():
             return "worse"
-        if subject.metric is SLOW and (scores < -design.better_quantile)[placebos.looks >= 24].any():
+        if subject.metric is SLOW and (scores < -design.better_quantile)[placebos.evaluations >= 24].any():
             return "better"
     return ""
 
@@ -129,10 +129,10 @@ def naive_sum(hours: Any, incident: Any, start: int, look: int) -> tuple[float, 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=16, max_size=40), st.integers(1, 3))
 def test_sums_of_lives_are_what_adding_hour_by_hour_gives(rows: list[tuple[int, bool]], step: int) -> None:
     hours, incident = np.array([row[0] for row in rows], float), np.array([row[1] for row in rows])
-    looks = np.arange(2, 9, step)
-    lives = Lives(np.arange(len(rows) - 9), looks, incident)
-    for start, (sums, left_out) in enumerate(zip(lives.sums(hours), lives.incident_hours(), strict=True)):
-        for look, added, out in zip(looks, sums, left_out, strict=True):
+    evaluations = np.arange(2, 9, step)
+    courses = Courses(np.arange(len(rows) - 9), evaluations, incident)
+    for start, (sums, left_out) in enumerate(zip(courses.sums(hours), courses.incident_hours(), strict=True)):
+        for look, added, out in zip(evaluations, sums, left_out, strict=True):
             expected, left = naive_sum(hours, incident, start, int(look))
             assert (added, out) == (pytest.approx(expected), left)
 
@@ -154,8 +154,8 @@ def test_a_life_with_too_few_known_hours_is_not_known() -> None:
     """Unknown is not zero: neither where nothing was known, nor where nothing was before."""
     below = np.zeros(2 * WEEK_HOURS)
     below[WEEK_HOURS : WEEK_HOURS + 30] = 5
-    life = Lives(np.array([WEEK_HOURS]), np.arange(12, 30), np.zeros(len(below), bool))
-    assert np.isnan(compare(life, match(HourlySums(below, below), (WEEK_HOURS,)), relative=False)).all()
+    course = Courses(np.array([WEEK_HOURS]), np.arange(12, 30), np.zeros(len(below), bool))
+    assert np.isnan(compare(course, match(HourlySums(below, below), (WEEK_HOURS,)), relative=False)).all()
 
 
 @pytest.mark.parametrize("shared", [True, False])
