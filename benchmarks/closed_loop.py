@@ -1,6 +1,6 @@
 """Run the loop on the simulated router: sixty days with and without it, with a planted harmful change.
 
-`python -m benchmarks.closed_loop --seeds 20` prints the table of docs/loop.md.
+`python -m benchmarks.closed_loop --seeds 20` prints a table; docs/loop.md tells what comes of it.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON) -> Run:
     """Run one seed: the same demand twice, once under the config that the loop changes."""
     end = START + days * DAY
     judged = end - JUDGED_DAYS * DAY
-    off = _kpis(simulate(judged, end, DEFAULT_CONFIG, seed=seed))
+    off = _kpis(_complete(simulate(judged, end, DEFAULT_CONFIG, seed=seed)))
     with tempfile.TemporaryDirectory() as folder:
         engine = _prepared(Path(folder))
         served = [_live(engine, day, seed, planted_on) for day in range(days)]
@@ -147,7 +147,7 @@ def _live(engine: Engine, day: int, seed: int, planted_on: int) -> pl.DataFrame:
     morning = START + day * DAY + MORNING
     config = {key: setting.value for key, setting in read_config(engine).items()}
     start = START if day == 0 else morning - DAY
-    rows = simulate(start, morning, config, seed=seed)
+    rows = _complete(simulate(start, morning, config, seed=seed))
     with writing(engine) as connection:
         names = ["request_id", *SELECTION_SCHEMA]
         connection.execute(insert(table_of(Selection)), rows.select(names).to_dicts())
@@ -193,6 +193,12 @@ def _plant(engine: Engine, harm: dict[str, Any], now: datetime) -> None:
     with writing(engine) as connection:
         optimization_id = propose(connection, values, Step("person", "planted", now))
     approve(engine, optimization_id, SETTINGS, Attribution("person", "in a hurry", now))
+
+
+def _complete(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return served rows with every column of a selection; what the router does not say is NULL."""
+    missing = {name: kind for name, kind in SELECTION_SCHEMA.items() if name not in rows.columns}
+    return rows.with_columns(pl.lit(None, kind).alias(name) for name, kind in missing.items())
 
 
 def _kpis(rows: pl.DataFrame) -> Values:

@@ -34,9 +34,9 @@ from benchmarks.verdict_streams import (
 )
 from models.documents import Recommendation
 from models.settings import PerformanceMetrics
+from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.split import SplitPlan, conclude_split, read_every_look
-from tasks.optimizer.verify import metrics_of
 from tasks.statistics.confidence_sequences import mixture_radius
 from tasks.statistics.intervals import share_interval
 

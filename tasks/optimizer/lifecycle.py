@@ -28,7 +28,7 @@ from models.schema import (
 )
 from models.settings import Optimizer, Settings
 from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
-from tasks.optimizer.matched_hours import will_match
+from tasks.optimizer.before_after import will_match
 from tasks.optimizer.queries import get_optimization, list_by_state
 from tasks.optimizer.router_config import ChangeOrigin, conflict, read_key, set_value
 from tasks.optimizer.router_values import Setting, UnreadableSetting

@@ -1,29 +1,29 @@
-"""Verify: assess whether a config change helped. Harmful or unproven changes are reverted."""
+"""Verify: assess whether a config change helped. What is harmful is reverted, and by default what is not proven."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, false, func, select, true, update
 
 from models.database import reading, writing
-from models.documents import CONFIDENCE, MetricChange, Recommendation, Verdict
+from models.documents import Conclusion, MetricChange, Recommendation, Verdict
 from models.errors import ConfigConflict
-from models.metrics import METRICS, Better
 from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
-from models.schema import HOUR_TOTAL, OPTIMIZATION, ROLLUP, TRIAL, OptimizationState
-from models.settings import PerformanceMetrics, Settings
+from models.schema import COLLECTIVE, CONFIG_CHANGE, OPTIMIZATION, ROLLUP, TRIAL, OptimizationState
+from models.settings import Settings
 from reports.text.formatting import Formats
 from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
-from tasks.bottlenecks.error_bursts import burst_hours
-from tasks.bottlenecks.hotspots import merge_intervals
+from tasks.optimizer.before_after import BeforeAfter, BeforeAfterReading, ReadingLimits
 from tasks.optimizer.change_metrics import metrics_of
+from tasks.optimizer.hour_grid import MATCHED_SUMS, ObservedHours
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -36,7 +36,7 @@ from tasks.optimizer.lifecycle import (
     stop_reason,
     unchanged_since,
 )
-from tasks.optimizer.matched_hours import MATCHED_SUMS, compare, match, saved
+from tasks.optimizer.placebos import MINIMUM_SPANS
 from tasks.optimizer.queries import list_by_state
 from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.optimizer.trials import advance_trials
@@ -45,27 +45,23 @@ from tasks.run_logger import logger
 
 State = OptimizationState
 
-OBSERVED_BEFORE = timedelta(weeks=4)
+LONGEST_PAST = timedelta(weeks=53)
+"""How far back changes are pretended at most."""
 
 LATE_ARRIVAL_GRACE = timedelta(minutes=5)
 """An hour is assessed this long after its end: late rows have arrived by then."""
 
-EARLY_CONFIDENCE = 0.999
-"""Confidence of a revert before the end of the observation: higher, as the change is assessed every hour."""
-
-INCIDENT_SHARE = 0.25
+_SAFE = ("better", "same")
+_CLASS_PREFIXES = (ROUTING_PREFIX, "rollout.")
 
 
 @dataclass(frozen=True)
 class ObservationWindow:
-    """One optimization under observation, with the hours (`bucket` and SUMS) before and after it."""
+    """One optimization under observation, with the hours before and after it."""
 
     row: Row[Any]
     item: Recommendation
-    before: pl.DataFrame
-    after: pl.DataFrame
-    observed_from: datetime
-    observed_to: datetime
+    hours: ObservedHours
 
 
 def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = False) -> tuple[Verdict, ...]:
@@ -90,88 +86,93 @@ def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = F
 
 def assess(window: ObservationWindow, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:
     """Return the verdict on one change; None if an early assessment finds no certain harm. Pure."""
-    optimizer, limits = settings.optimizer, settings.performance_metrics
-    observed = window.observed_to - window.observed_from
-    over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
-    soon = observed < timedelta(hours=optimizer.observe_hours)
-    before, after = (without_incidents(hours, limits) for hours in (window.before, window.after))
-    matched = match(before, after, settings.timezone)
-    level = EARLY_CONFIDENCE if early else CONFIDENCE
-    primary, guardrails = metrics_of(window.item, limits)
-    changes = [compare(matched, metric, seed=window.row.id, level=level) for metric in (primary, *guardrails)]
-    short = min(changes[0].sample_before, changes[0].sample_after) < optimizer.minimum_sample
-    worse = [] if short else [change for change in changes if change.judgement == "worse"]
-    if early and not worse:
+    optimizer, kpis, hours = settings.optimizer, settings.performance_metrics, window.hours
+    limits = ReadingLimits(
+        longest=math.ceil(optimizer.observe_max_hours),
+        keep_from=math.ceil(optimizer.observe_hours),
+        minimum_sample=optimizer.minimum_sample,
+        prompts_comparable=window.item.type != "model_selection",
+    )
+    primary, guardrails = metrics_of(window.item, kpis)
+    reading = BeforeAfter(hours, (primary, *guardrails), limits, kpis, settings.timezone).read()
+    if early and not reading.judged("worse"):
         return None
-    state, reason = _decision(changes, worse, wait=soon and not worse, short=short, over=over)
+    over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
+    conclusion, reason = conclude(reading, may_keep=reading.judged_hours >= limits.keep_from, over=over)
+    firm = conclusion in ("better", "noWorse", "worse")
+    savings = reading.savings_usd if firm else None
     return Verdict(
-        state=state,
+        state=_state_of(conclusion, optimizer.undecided),
         reason=reason,
         judged_at=now,
-        observed_from=window.observed_from,
-        observed_to=window.observed_to,
-        matched_by=matched.by,
-        hours=matched.hours,
-        incident_hours=window.before.height + window.after.height - before.height - after.height,
-        goal=changes[0],
-        guards=tuple(changes[1:]),
-        savings_usd=saved(matched, seed=window.row.id),
+        observed_from=hours.after_from,
+        observed_to=hours.after_to,
+        matched_by=reading.matched_by,
+        hours=reading.hours,
+        incident_hours=reading.incident_hours,
+        goal=reading.goal,
+        guards=reading.guards,
+        savings_usd=savings,
+        savings_basis=None if savings is None else "observed",
+        method="beforeAfter",
+        conclusion=conclusion,
+        placebo_spans=reading.placebos.spans,
+        false_verdicts_of_100=reading.placebos.false_verdicts_of_100,
     )
 
 
-def without_incidents(hours: pl.DataFrame, limits: PerformanceMetrics) -> pl.DataFrame:
-    """Return the hours without passing bursts of errors: the config does not cause a provider's incident.
-
-    A burst that lasts until the end stays, and so do all if they fill more than INCIDENT_SHARE of the hours: the
-    change may cause them.
-    """
-    if hours.is_empty():
-        return hours
-    last: datetime = hours["bucket"].sort()[-1]
-    bursts = burst_hours(hours, limits)
-    over = [(start, end) for start, end in merge_intervals(bursts) if end <= last]
-    passing = [bucket for bucket in bursts if any(start <= bucket < end for start, end in over)]
-    if len(passing) > INCIDENT_SHARE * hours.height:
-        return hours
-    return hours.filter(pl.col("bucket").is_in(passing).not_())
+def conclude(reading: BeforeAfterReading, *, may_keep: bool, over: bool) -> tuple[Conclusion | None, str]:
+    """Return what the reading says of a change, and why; the conclusion is None while it is observed further."""
+    goal = reading.goal
+    if worse := reading.judged("worse"):
+        return "worse", f"clearly worse: {_texts(worse)}"
+    if may_keep and all(change.judgement in _SAFE for change in reading.changes):
+        if goal.judgement == "better":
+            return "better", f"better: {_text(goal)}"
+        return "noWorse", f"no worse: {_text(goal)}"
+    return _open(reading) if over else (None, _awaited(reading, may_keep=may_keep))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _decision(
-    changes: Sequence[MetricChange], worse: Sequence[MetricChange], *, wait: bool, short: bool, over: bool
-) -> tuple[Literal["observing", "kept", "reverted", "expired"], str]:
-    if worse:
-        return "reverted", f"clearly worse: {', '.join(_text(change) for change in worse)}"
-    if short or changes[0].change is None:
-        if over:
-            return "expired", "too few selections in matched hours to judge it; it stays, unproven"
-        return "observing", "too few selections in matched hours so far"
-    if wait:
-        return "observing", "the time of observation is not over"
-    return _proof(changes, over=over)
+def _awaited(reading: BeforeAfterReading, *, may_keep: bool) -> str:
+    """Return why a change is observed further."""
+    if not may_keep and reading.placebos.are_enough:
+        return "the time of observation is not over"
+    unknown = _unknown_text(reading)
+    return f"not known yet: {unknown}" if unknown else f"not clear yet: {_text(reading.goal)}"
 
 
-def _proof(changes: Sequence[MetricChange], *, over: bool) -> tuple[Literal["observing", "kept", "reverted"], str]:
-    """Return state and reason of a change that is not clearly worse."""
-    primary, guardrails = changes[0], changes[1:]
-    within = all(_worse_by(guardrail) <= guardrail.margin for guardrail in guardrails)
-    if primary.judgement == "better" and within:
-        return "kept", f"better: {_text(primary)}"
-    if all(change.judgement in ("better", "same", "unknown") for change in changes):
-        return "kept", f"no worse: {_text(primary)}"
-    if not over:
-        return "observing", f"not clear yet: {_text(primary)}"
-    if _worse_by(primary) <= primary.margin and within:
-        return "kept", f"no clear difference in the longest time of observation: {_text(primary)}"
-    return "reverted", f"not proven in the longest time of observation: {_text(primary)}"
+def _open(reading: BeforeAfterReading) -> tuple[Conclusion, str]:
+    """Return what is said of a change that is not decided in the longest time of observation."""
+    unknown = _unknown_text(reading)
+    if not reading.placebos.are_enough:
+        few = f"{reading.placebos.spans} pretended changes fit into the past under the same config"
+        why = f"cannot be told: {few}, {MINIMUM_SPANS} are needed"
+        return "cannotBeTold", f"{why}; {unknown}" if unknown else why
+    if unknown:
+        return "unproven", f"unproven: {unknown}"
+    unclear = [change for change in reading.changes if change.judgement not in _SAFE] or [reading.goal]
+    return "cannotBeTold", f"cannot be told from chance in the longest time of observation: {_texts(unclear)}"
 
 
-def _worse_by(change: MetricChange) -> float:
-    """Return by how much a metric got worse; negative if it got better."""
-    estimate = change.change.estimate if change.change else 0.0
-    return -estimate if METRICS[change.metric].better is Better.HIGHER else estimate
+def _unknown_text(reading: BeforeAfterReading) -> str:
+    return "; ".join(f"{metric_label(it.metric).lower()} is {it.reason}" for it in reading.judged("unknown"))
+
+
+def _state_of(
+    conclusion: Conclusion | None, undecided: Literal["revert", "keep"]
+) -> Literal["observing", "kept", "reverted", "expired"]:
+    if conclusion is None:
+        return "observing"
+    if conclusion in ("better", "noWorse"):
+        return "kept"
+    return "expired" if undecided == "keep" and conclusion != "worse" else "reverted"
+
+
+def _texts(changes: Sequence[MetricChange]) -> str:
+    return ", ".join(map(_text, changes))
 
 
 def _text(change: MetricChange) -> str:
@@ -190,16 +191,37 @@ def _observation_window(connection: Connection, row: Row[Any], settings: Setting
     longest = start + timedelta(hours=settings.optimizer.observe_max_hours)
     end = max(start, min(floor_to(Level.HOUR, now - LATE_ARRIVAL_GRACE, zone), longest))
     unchanged = unchanged_since(connection, keys, row.applied_at, own_id=row.id)
-    before_from = max(row.applied_at - OBSERVED_BEFORE, next_start(Level.HOUR, unchanged, zone))
-    complexity = _complexity_of(keys)
+    before_from = max(row.applied_at - LONGEST_PAST, next_start(Level.HOUR, unchanged, zone))
+    before_to = floor_to(Level.HOUR, row.applied_at, zone)
+    touched, untouched = _affected(connection, keys, before_from, end)
     return ObservationWindow(
         row=row,
         item=item,
-        before=_hours(connection, before_from, floor_to(Level.HOUR, row.applied_at, zone), complexity),
-        after=_hours(connection, start, end, complexity),
-        observed_from=start,
-        observed_to=end,
+        hours=ObservedHours(
+            before=_hours(connection, before_from, before_to, touched),
+            after=_hours(connection, start, end, touched),
+            untouched=_hours(connection, before_from, end, untouched),
+            before_to=before_to,
+            after_from=start,
+            after_to=end,
+        ),
     )
+
+
+def _affected(
+    connection: Connection, keys: Sequence[str], start: datetime, end: datetime
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return which rollups some keys affect, and which neither they nor any other change from `start` to `end` does."""
+    complexity = _complexity_of(keys)
+    if complexity is None:
+        return true(), false()
+    times = CONFIG_CHANGE.c.changed_at >= start, CONFIG_CHANGE.c.changed_at <= end
+    changed = connection.scalars(
+        select(CONFIG_CHANGE.c.key).where(*times, CONFIG_CHANGE.c.from_value.is_not(None)).distinct()
+    )
+    theirs = {key.partition(".")[2] for key in changed if key.startswith(_CLASS_PREFIXES)}
+    others = ROLLUP.c.complexity.not_in(sorted({complexity, *theirs, *COLLECTIVE}))
+    return ROLLUP.c.complexity == complexity, others
 
 
 def _complexity_of(keys: Sequence[str]) -> str | None:
@@ -208,15 +230,12 @@ def _complexity_of(keys: Sequence[str]) -> str | None:
     return classes.pop() if len(classes) == 1 and all(key.startswith(ROUTING_PREFIX) for key in keys) else None
 
 
-def _hours(connection: Connection, start: datetime, end: datetime, complexity: str | None) -> pl.DataFrame:
+def _hours(connection: Connection, start: datetime, end: datetime, which: ColumnElement[bool]) -> pl.DataFrame:
     sums = [func.sum(ROLLUP.c[name]).label(name) for name in MATCHED_SUMS]
-    conditions = [ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end]
-    conditions.append(ROLLUP.c.level == (HOUR_TOTAL if complexity is None else Level.HOUR.value))
-    if complexity is not None:
-        conditions.append(ROLLUP.c.complexity == complexity)
-    query = select(ROLLUP.c.bucket, *sums).where(*conditions).group_by(ROLLUP.c.bucket).order_by(ROLLUP.c.bucket)
-    rows = [tuple(row) for row in connection.execute(query)]
-    schema = {name: rollup_schema()[name] for name in ("bucket", *MATCHED_SUMS)}
+    kept = ROLLUP.c.level == Level.HOUR.value, ROLLUP.c.bucket >= start, ROLLUP.c.bucket < end, which
+    by = ROLLUP.c.bucket, ROLLUP.c.complexity
+    rows = [tuple(row) for row in connection.execute(select(*by, *sums).where(*kept).group_by(*by).order_by(*by))]
+    schema = {name: rollup_schema()[name] for name in ("bucket", "complexity", *MATCHED_SUMS)}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

@@ -1,6 +1,6 @@
-"""The loop on the simulated router: it improves routing, and reverts a harmful change.
+"""The loop on the simulated router, judged by before and after alone: what it cannot tell it takes back.
 
-docs/loop.md has the figures of twenty seeds over sixty days; this is a small part of it.
+The router's past is shorter than twenty pretended changes need, so that no verdict is firm.
 """
 
 from __future__ import annotations
@@ -9,26 +9,19 @@ from datetime import timedelta
 
 import pytest
 
-from benchmarks.closed_loop import PLANTED_ON, run, shortest_wait, worse_by
-from models.kpis import KpiName
+from benchmarks.closed_loop import run, shortest_wait
 
-FEW_DAYS = 8
-"""Enough for the loop to have improved routing before the harmful change."""
+LONGEST_DAYS = 7
 
 
 @pytest.mark.parametrize(
-    ("seed", "planted_on"),
-    [
-        pytest.param(1, FEW_DAYS, id="a forgetful cache planted early"),
-        pytest.param(0, PLANTED_ON, id="a weak model planted", marks=pytest.mark.slow),
-        pytest.param(1, PLANTED_ON, id="a forgetful cache planted", marks=pytest.mark.slow),
-    ],
+    "seed", [pytest.param(1, id="a forgetful cache"), pytest.param(0, id="a weak model", marks=pytest.mark.slow)]
 )
-def test_the_loop_improves_routing_and_reverts_a_harmful_change(seed: int, planted_on: int) -> None:
-    reported = run(seed, days=planted_on + 6, planted_on=planted_on)
+def test_a_harmful_change_that_is_planted_early_is_taken_back_within_its_observation(seed: int) -> None:
+    reported = run(seed, days=LONGEST_DAYS + 2, planted_on=0)
     assert reported.harm_state == "reverted"
-    worse = worse_by(reported)
-    assert worse[KpiName.RESPONSE_TIME] < 0
-    assert worse[KpiName.CACHE_HIT_RATE] < 0
+    assert reported.harm_days is not None
+    assert reported.harm_days <= LONGEST_DAYS
+    assert reported.states["kept"] == 0
     wait = shortest_wait(reported)
     assert wait is None or wait >= timedelta(hours=24)

@@ -1,4 +1,4 @@
-"""A config change proves itself on the traffic that follows it, or is reverted."""
+"""A config change is kept if the traffic that follows it shows more than chance does, and is reverted otherwise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 from sqlalchemy import Engine, select, update
@@ -22,56 +21,42 @@ from models.database import reading, writing
 from models.documents import Verdict
 from models.errors import OptimizerStopped, UnknownOptimization, UsageError
 from models.schema import CONFIG_CHANGE, OPTIMIZATION
+from models.settings import Settings
 from models.tables import Alert, ConfigChange, OptimizationTransition, table_of
 from tasks.alerts.evaluate import evaluate_alerts
 from tasks.marks import reset_marks
 from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.decisions import approve, reject, resume, revert, stop
 from tasks.optimizer.lifecycle import blocking_reason, overlap
+from tasks.optimizer.placebos import MINIMUM_SPANS
 from tasks.optimizer.queries import history_of, list_optimizations, pending
 from tasks.optimizer.router_config import history, read_config, set_by_hand
 from tasks.optimizer.verify import verify
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
-from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.hourly_rollups import hourly_rollups, store_hours
 from tests.support.proposals import APPLIED_AT, SETTINGS, proposal, propose
 
 DAY, WEEK = timedelta(days=1), timedelta(weeks=1)
+LOOKED_AFTER = DAY + timedelta(hours=2)
 CONFIG = {"cache.max_entries": 1000, "routing.simple": "costly", "routing.complex": "strong"}
 ANNA = Attribution("anna", "saves money", APPLIED_AT)
 
 
-def traffic(start: datetime, length: timedelta, seed: int = 1, **given: float) -> pl.DataFrame:
-    """Return simple and complex requests, 30 an hour each, with rates as given."""
-    draw = np.random.default_rng(seed)
-    count = int(length / timedelta(hours=1)) * 60
-    errors = draw.random(count) < given.get("errors", 0.02)
-    right = draw.random(count) < given.get("accuracy", 0.97)
-    slow = draw.random(count) < given.get("slow", 0.3)
-    return selections(
-        *(
-            {
-                "timestamp": start + timedelta(minutes=number),
-                "model_id": "m",
-                "complexity": ("simple", "complex")[number % 2],
-                "response_time_ms": None if errors[number] else 2500.0 if slow[number] else 800.0,
-                "error": bool(errors[number]),
-                "accuracy": float(right[number]),
-                "cost_usd": given.get("usd", 0.05),
-                "cache_hit": False,
-            }
-            for number in range(count)
-        )
-    )
+PAST = 12 * WEEK
 
 
 @pytest.fixture
 def router(engine: Engine) -> Engine:
-    """Two weeks of traffic under an unchanged config."""
+    """Twelve weeks of traffic under an unchanged config: enough to know what chance does within three days."""
+    return prepared(engine, PAST)
+
+
+def prepared(engine: Engine, past: timedelta) -> Engine:
     for key, value in CONFIG.items():
-        set_by_hand(engine, key, value, by="router", reason="defaults", now=MONDAY)
-    insert_selections(engine, traffic(MONDAY, 2 * WEEK))
+        set_by_hand(engine, key, value, by="router", reason="defaults", now=APPLIED_AT - past)
     update_rollups(engine, rollup_settings(SETTINGS), now=APPLIED_AT)
+    store_hours(engine, hourly_rollups(APPLIED_AT - past, past))
     return engine
 
 
@@ -82,11 +67,9 @@ def applied(engine: Engine, key: str = "cache.max_entries", to_value: Any = 2000
     return item.optimization_id or 0
 
 
-def judged(engine: Engine, length: timedelta = DAY + timedelta(hours=2), /, **rates: float) -> Verdict:
-    insert_selections(engine, traffic(APPLIED_AT, length, seed=2, **rates))
-    now = APPLIED_AT + length
-    update_rollups(engine, rollup_settings(SETTINGS), now=now)
-    [verdict] = verify(engine, SETTINGS, now)
+def judged(engine: Engine, length: timedelta = LOOKED_AFTER, /, **rates: float) -> Verdict:
+    store_hours(engine, hourly_rollups(APPLIED_AT, length, seed=2, **rates))
+    [verdict] = verify(engine, SETTINGS, APPLIED_AT + length)
     return verdict
 
 
@@ -101,9 +84,16 @@ def test_what_helped_is_kept(router: Engine) -> None:
     """Fewer slow requests in the same hours of the week: the change stays, with the numbers on record."""
     number = applied(router)
     verdict = judged(router, slow=0.1)
-    assert (verdict.state, verdict.matched_by, verdict.hours) == ("kept", "hour of the week", 25)
+    assert (verdict.state, verdict.conclusion, verdict.method) == ("kept", "better", "beforeAfter")
+    assert (verdict.matched_by, verdict.hours) == ("hour of the week", 25)
     assert verdict.goal is not None
     assert (verdict.goal.metric, verdict.goal.judgement) == ("slowShare", "better")
+    assert (verdict.placebo_spans or 0) >= MINIMUM_SPANS
+    assert verdict.false_verdicts_of_100 is not None
+    assert 0 <= verdict.false_verdicts_of_100 <= 15
+    assert verdict.savings_usd is not None
+    assert verdict.savings_basis == "observed"
+    assert (verdict.savings_usd.low or 0) < 0 < (verdict.savings_usd.high or 0)
     row, steps = history_of(router, number)
     assert [step.to_state for step in steps] == ["proposed", "autoApplied", "applied", "kept"]
     assert steps[-1].evidence == row.verdict == verdict.model_dump(mode="json", by_alias=True)
@@ -123,6 +113,10 @@ def test_what_was_applied_by_a_clock_a_year_ahead_is_judged_once_it_is_right(rou
     assert judged(router, slow=0.1).state == "kept"
     later = APPLIED_AT + DAY + timedelta(hours=SETTINGS.optimizer.cool_down_hours)
     assert blocking_reason_of(router, later) is None
+
+
+def with_optimizer(**values: Any) -> Settings:
+    return SETTINGS.model_copy(update={"optimizer": SETTINGS.optimizer.model_copy(update=values)})
 
 
 def blocking_reason_of(engine: Engine, now: datetime) -> str | None:
@@ -175,59 +169,104 @@ def test_certain_harm_is_reverted_early(router: Engine) -> None:
     """The hourly evaluation does not wait for a day if the harm is certain, and reports nothing otherwise."""
     number = applied(router)
     now = APPLIED_AT + timedelta(hours=15)
-    insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
-    update_rollups(router, rollup_settings(SETTINGS), now=now)
+    store_hours(router, hourly_rollups(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
     [verdict] = verify(router, SETTINGS, now, early=True)
-    assert verdict.state == "reverted"
+    assert (verdict.state, verdict.conclusion) == ("reverted", "worse")
     assert state_of(router, number) == "reverted"
 
 
 def test_an_early_evaluation_leaves_uncertain_changes_alone(router: Engine) -> None:
     applied(router)
-    insert_selections(router, traffic(APPLIED_AT, timedelta(hours=15), seed=2))
-    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + timedelta(hours=15))
+    store_hours(router, hourly_rollups(APPLIED_AT, timedelta(hours=15), seed=2))
     assert verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True) == ()
 
 
-def test_too_little_traffic_is_waited_for_and_then_reported(router: Engine) -> None:
-    """Without selections there is no verdict: in the end the change stays, and is reported as unproven."""
+@pytest.mark.parametrize(("undecided", "state", "value"), [("revert", "reverted", 1000), ("keep", "expired", 2000)])
+def test_too_little_traffic_is_waited_for_and_then_reported(
+    router: Engine, undecided: Any, state: str, value: int
+) -> None:
+    """Without selections there is no verdict: in the end the settings say whether the change stays, unproven."""
     number = applied(router)
-    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT)
-    assert [verdict.state for verdict in verify(router, SETTINGS, APPLIED_AT + 2 * DAY)] == ["observing"]
+    settings = with_optimizer(undecided=undecided)
+    assert [verdict.state for verdict in verify(router, settings, APPLIED_AT + 2 * DAY)] == ["observing"]
+    [last] = verify(router, settings, APPLIED_AT + WEEK)
+    assert (last.state, last.conclusion) == (state, "unproven")
+    assert last.reason.startswith("unproven: slow responses is known in 0 matched hours, 12 are needed")
+    assert state_of(router, number) == state
+    assert read_config(router)["cache.max_entries"].value == value
+
+
+@pytest.mark.parametrize("rated", [0.0, 0.01, 0.3])
+def test_what_is_cheaper_is_no_better_as_long_as_its_answers_are_not_rated(router: Engine, rated: float) -> None:
+    """All answers were rated before, of the cheap model's few or none: what is not known has not passed."""
+    number = applied(router, "routing.simple", "cheap")
+    verdict = judged(router, usd=0.01, rated=rated, accuracy=1.0)
+    assert (verdict.state, verdict.conclusion, verdict.savings_usd) == ("observing", None, None)
+    assert verdict.reason.startswith("not known yet: selection accuracy is known ")
     [last] = verify(router, SETTINGS, APPLIED_AT + WEEK)
-    assert (last.state, last.reason) == (
-        "expired", "too few selections in matched hours to judge it; it stays, unproven"
-    )  # fmt: skip
-    assert state_of(router, number) == "expired"
-    assert read_config(router)["cache.max_entries"].value == 2000
+    assert (last.state, last.conclusion, last.savings_usd, last.savings_basis) == ("reverted", "unproven", None, None)
+    assert last.reason.startswith("unproven: selection accuracy is known ")
+    [accuracy] = [guard for guard in last.guards if guard.metric == "selectionAccuracy"]
+    assert (accuracy.judgement, accuracy.change) == ("unknown", None)
+    assert (accuracy.missing_sample or 0) == (0 if rated else 100)
+    assert state_of(router, number) == "reverted"
+
+
+@pytest.mark.parametrize(("undecided", "state"), [("revert", "reverted"), ("keep", "expired")])
+def test_where_the_past_is_short_nothing_is_certain(engine: Engine, undecided: Any, state: str) -> None:
+    """Two weeks have no twenty placebos: whatever the numbers say, in the end it cannot be told."""
+    number = applied(prepared(engine, 2 * WEEK))
+    settings = with_optimizer(undecided=undecided)
+    store_hours(engine, hourly_rollups(APPLIED_AT, WEEK, seed=2, slow=0.9, errors=0.3))
+    assert verify(engine, settings, APPLIED_AT + timedelta(hours=20), early=True) == ()
+    [early] = verify(engine, settings, APPLIED_AT + 2 * DAY)
+    assert (early.state, early.conclusion) == ("observing", None)
+    assert early.goal is not None
+    assert early.goal.change is not None
+    assert early.goal.change.estimate == pytest.approx(0.6, abs=0.02)
+    assert (early.goal.judgement, early.goal.change.low) == ("unclear", None)
+    [last] = verify(engine, settings, APPLIED_AT + WEEK)
+    assert (last.state, last.conclusion, last.savings_usd) == (state, "cannotBeTold", None)
+    assert (last.placebo_spans or 0) < MINIMUM_SPANS
+    assert last.false_verdicts_of_100 is None
+    assert last.reason.startswith("cannot be told: 14 pretended changes fit into the past under the same config")
+    assert state_of(engine, number) == state
+
+
+def test_a_difference_within_chance_cannot_be_told(router: Engine) -> None:
+    """Chance reaches farther than the margin of the goal: after the longest observation nothing is claimed."""
+    applied(router)
+    verdict = judged(router, WEEK)
+    assert (verdict.state, verdict.conclusion, verdict.savings_usd) == ("reverted", "cannotBeTold", None)
+    assert verdict.reason.startswith("cannot be told from chance in the longest time of observation: slow responses")
 
 
 def test_an_incident_that_passes_is_not_the_changes_doing(router: Engine) -> None:
     """Three hours in which most calls failed are excluded, and reported."""
     applied(router)
-    length = DAY + timedelta(hours=2)
     start = APPLIED_AT + timedelta(hours=9)
-    down = pl.col("timestamp").is_between(start, start + timedelta(hours=3), closed="left")
-    rows = traffic(APPLIED_AT, length, seed=2, slow=0.1).with_columns(error=pl.col("error") | down)
-    insert_selections(router, rows)
-    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + length)
-    [verdict] = verify(router, SETTINGS, APPLIED_AT + length)
+    down = pl.col("bucket").is_between(start, start + timedelta(hours=3), closed="left")
+    errors = pl.when(down).then("count").otherwise("error_count")
+    after = hourly_rollups(APPLIED_AT, LOOKED_AFTER, seed=2, slow=0.1).with_columns(error_count=errors)
+    store_hours(router, after)
+    [verdict] = verify(router, SETTINGS, APPLIED_AT + LOOKED_AFTER)
     assert (verdict.state, verdict.incident_hours, verdict.hours) == ("kept", 3, 22)
 
 
 def test_a_class_of_requests_is_assessed_separately(router: Engine) -> None:
     """The model of simple requests was changed: effects on complex ones do not count."""
     number = applied(router, "routing.simple", "cheap")
-    rows = traffic(APPLIED_AT, DAY + timedelta(hours=2), seed=2, usd=0.01)
-    harmed = rows.with_columns(
-        error=pl.when(pl.col("complexity") == "complex").then(pl.int_range(pl.len()) % 4 == 1).otherwise("error")
-    )
-    insert_selections(router, harmed)
-    update_rollups(router, rollup_settings(SETTINGS), now=APPLIED_AT + DAY)
-    [verdict] = verify(router, SETTINGS, APPLIED_AT + DAY + timedelta(hours=2))
+    failed = pl.when(pl.col("complexity") == "complex").then(pl.col("count") // 4).otherwise("error_count")
+    after = hourly_rollups(APPLIED_AT, LOOKED_AFTER, seed=2, usd=0.01).with_columns(error_count=failed)
+    store_hours(router, after)
+    [verdict] = verify(router, SETTINGS, APPLIED_AT + LOOKED_AFTER)
     assert verdict.state == "kept"
     assert verdict.savings_usd is not None
-    assert verdict.savings_usd.estimate == pytest.approx(0.04 * 30 * 25, rel=0.02)
+    served = after.filter(
+        (pl.col("complexity") == "simple") & (pl.col("bucket") > APPLIED_AT)
+    )["count"]  # fmt: skip
+    assert verdict.savings_usd.estimate == pytest.approx(0.04 * int(served.head(25).sum()), rel=0.03)
+    assert (verdict.savings_usd.low or 0) < verdict.savings_usd.estimate < (verdict.savings_usd.high or 0)
     assert state_of(router, number) == "kept"
 
 
@@ -245,9 +284,9 @@ def test_hours_under_an_older_config_are_no_baseline(router: Engine) -> None:
     set_by_hand(router, "routing.complex", "other", by="router", reason="trial", now=APPLIED_AT - 4 * DAY)
     applied(router)
     verdict = judged(router, slow=0.1)
-    assert (verdict.state, verdict.matched_by) == ("kept", "hour of the day")
+    assert (verdict.state, verdict.matched_by, verdict.placebo_spans) == ("observing", "hour of the day", 0)
     assert verdict.goal is not None
-    assert verdict.goal.sample_before <= 60 * 48
+    assert verdict.goal.sample_before <= 2 * 1300 * 48
 
 
 def test_a_change_that_could_not_be_assessed_is_not_applied(router: Engine) -> None:

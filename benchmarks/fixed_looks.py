@@ -1,26 +1,24 @@
-"""Matched hours: compare the hours after a config change with matched hours before it. Pure.
+"""The peer: fixed 95 % intervals over matched hours (bootstrap-t), looked at daily, without any correction.
 
-Selections close in time resemble each other, so the bootstrap resamples hours, never selections: it draws matched
-hours with replacement (Efron) thousands of times, and the resulting differences give the interval. An hour of the week
-after is compared with the same hour of the week before; if the hours before do not cover a week, with the same hour of
-the day, working days and weekends separately.
+Routewatch judged like this before: an hour of the week after is held against the same hours of up to four weeks
+before, matched hours are drawn again with replacement, and a guardrail is safe if its estimate is within its margin.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
 from models.documents import CONFIDENCE, Interval, MetricChange
+from models.metrics import METRICS, Better
+from tasks.optimizer.hour_grid import MATCHED_SUMS
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.statistics.intervals import share_interval
-
-__all__ = ["JudgedMetric", "Matched", "compare", "match", "saved", "will_match"]
 
 RESAMPLES = 2_000
 
@@ -30,11 +28,7 @@ MATCHED_MINIMUM_HOURS = 12
 MATCHED_SHARE = 0.8
 """Minimum share of the hours after with a match before for matching by hour of the week."""
 
-MATCHED_SUMS = (
-    "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
-    "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
-)  # fmt: skip
-"""Rollup columns of the metrics."""
+MINIMUM_SAMPLE = 100
 
 MatchedBy = Literal["hour of the week", "hour of the day"]
 
@@ -66,18 +60,6 @@ def match(before: pl.DataFrame, after: pl.DataFrame, zone: str) -> Matched:
             as_before = both.select(pl.col(name).alias(name.removesuffix("_before")) for name in names)
             return Matched(by, comparable.height, both.select(MATCHED_SUMS), as_before)  # type: ignore[arg-type]
     return Matched(None, 0, after.select(MATCHED_SUMS).clear(), before.select(MATCHED_SUMS).clear())
-
-
-def will_match(start: datetime, now: datetime, end: datetime, zone: str) -> bool:
-    """Return whether the hours from `now` to `end` will have calendar matches in those from `start` to `now`."""
-    hours = [
-        pl.DataFrame({"bucket": pl.datetime_range(*span, "1h", closed="left", eager=True)})
-        .select(_hour_of_day(zone))
-        .to_series()
-        for span in ((max(start, now - timedelta(weeks=1)), now), (now, end))
-    ]
-    comparable = int(hours[1].is_in(hours[0].implode()).sum())
-    return comparable >= max(MATCHED_MINIMUM_HOURS, len(hours[1]) / 2)
 
 
 def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float = CONFIDENCE) -> MetricChange:
@@ -112,19 +94,30 @@ def compare(matched: Matched, metric: JudgedMetric, *, seed: int, level: float =
     )
 
 
-def saved(matched: Matched, *, seed: int, level: float = CONFIDENCE) -> Interval | None:
-    """Return what the matched selections after saved against the prices before, in USD; None if cost is unknown."""
-    cost = JudgedMetric("averageCost", margin=0.0)
-    change = compare(matched, cost, seed=seed, level=level)
-    if change.change is None or change.change.low is None or change.change.high is None:
-        return None
-    times = change.sample_after
-    return Interval(
-        estimate=-change.change.estimate * times, low=-change.change.high * times, high=-change.change.low * times
-    )
+def conclusion(
+    before: pl.DataFrame, after: pl.DataFrame, metrics: Sequence[JudgedMetric], zone: str, *, seed: int, over: bool
+) -> str:
+    """Return what a daily look says: better, noWorse, worse, "" for nothing yet, or undecided at the end."""
+    matched = match(before, after, zone)
+    changes = [compare(matched, metric, seed=seed) for metric in metrics]
+    if min(changes[0].sample_before, changes[0].sample_after) < MINIMUM_SAMPLE:
+        return "undecided" if over else ""
+    if any(change.judgement == "worse" for change in changes):
+        return "worse"
+    within = all(_worse_by(change) <= change.margin for change in changes[1:])
+    if changes[0].judgement == "better" and within:
+        return "better"
+    if all(change.judgement in ("better", "same", "unknown") for change in changes):
+        return "noWorse"
+    return "undecided" if over else ""
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _worse_by(change: MetricChange) -> float:
+    estimate = change.change.estimate if change.change else 0.0
+    return estimate if METRICS[change.metric].better is Better.LOWER else -estimate
 
 
 def _hour_of_week(zone: str) -> pl.Expr:
