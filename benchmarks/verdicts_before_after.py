@@ -27,9 +27,10 @@ from models.documents import Recommendation
 from models.kpis import KpiName
 from models.settings import Settings
 from tasks.optimizer.before_after import BeforeAfter, ReadingLimits
+from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.hour_grid import MATCHED_SUMS, ObservedHours
 from tasks.optimizer.placebos import MATCHED_MINIMUM_HOURS
-from tasks.optimizer.verify import conclude, metrics_of
+from tasks.optimizer.verify import conclude
 from tasks.statistics.intervals import share_interval
 
 TRACE = Path("/work/shared/data/servegen_14d.parquet")
