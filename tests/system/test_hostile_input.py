@@ -647,7 +647,8 @@ def span_of(row: Row, size: Any, trace: str, number: str) -> dict[str, Any]:
         "gen_ai.request.model": row.get("model_id"), "gen_ai.usage.cost": row.get("cost_usd"),
         "gen_ai.usage.input_tokens": row.get("prompt_tokens"), "gen_ai.usage.output_tokens": size,
         "routewatch.cache_hit": row.get("cache_hit"), "error.type": row.get("error_type"),
-        "routewatch.accuracy": row.get("accuracy"),
+        "routewatch.accuracy": row.get("accuracy"), "routewatch.experiment": row.get("experiment"),
+        "routewatch.arm": row.get("arm"), "routewatch.unit_bucket": row.get("unit_bucket"),
     }  # fmt: skip
     attributes = [{"key": name, "value": any_value(it)} for name, it in named.items()]
     attributes.append({"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}})
