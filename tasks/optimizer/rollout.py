@@ -343,7 +343,9 @@ def _at_the_deadline(
     beyond = [it for it in look.reading.metrics if (it.worse_by or 0.0) > (it.margin or 0.0)]
     is_held = held_by(look.trial, look.steps) not in (None, ACTOR)
     if undecided == "keep" and conclusion in UNDECIDED and not beyond and not is_held:
-        return RolloutDecision("promote", f"kept undecided, as optimizer.undecided says: {reason}", conclusion, ALL_PERCENT)
+        return RolloutDecision(
+            "promote", f"kept undecided, as optimizer.undecided says: {reason}", conclusion, ALL_PERCENT
+        )
     return RolloutDecision("rollBack", reason, conclusion)
 
 
