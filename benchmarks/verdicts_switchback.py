@@ -190,10 +190,10 @@ def pairs_of(requests: Requests, change: Change, seed: int) -> list[BlockPair]:
 # --------------------------------------------------------------------------------------------------------------- rules
 
 
-def judged(kind: str) -> tuple[JudgedMetric, ...]:
+def judged(kind: Any) -> tuple[JudgedMetric, ...]:
     """Return the goal and the guards of a type of change."""
     item = Recommendation(
-        type=kind, bottleneck="", description="", impact="high", effort="low", auto_apply=True  # type: ignore[arg-type]
+        type=kind, bottleneck="", description="", impact="high", effort="low", auto_apply=True
     )  # fmt: skip
     goal, guards = metrics_of(item, PerformanceMetrics())
     return goal, *guards

@@ -70,6 +70,10 @@ QUIET_GRACE = timedelta(hours=3)
 DEADLINE_GRACE = timedelta(hours=24)
 """How long after the last block the trial ends at the latest."""
 
+LONGEST_AHEAD = timedelta(hours=25)
+"""The next block begins no later from now, or within two blocks; else the clock was set back, and the trial is aborted.
+"""
+
 SETTLING_MINUTES = 5
 """Length of the bins in which the cache hit rate after a flip is looked at, to see when it has settled."""
 
@@ -108,12 +112,16 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Due:
-    """What a timetable asks for at one time. `is_candidate`: which value is in force from now on."""
+    """What a timetable asks for at one time. `is_candidate`: which value is in force from now on.
+
+    `is_out_of_time`: its next block is so far ahead that the clock must have been set back since it was planned.
+    """
 
     missed: tuple[tuple[int, str], ...]
     ended: int | None
     started: int | None
     is_candidate: bool
+    is_out_of_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,6 +259,11 @@ def due(blocks: Sequence[Row[Any]], now: datetime) -> Due:
     """
     missed: dict[int, str] = {}
     ended = started = None
+    following = next((block for block in blocks if block.state == "planned" and block.starts_at > now), None)
+    if following is not None:
+        longest = max(LONGEST_AHEAD, 2 * (following.ends_at - following.starts_at))
+        if following.starts_at - now > longest:
+            return Due((), None, None, is_candidate=False, is_out_of_time=True)
     running = next((block for block in blocks if block.state == "running"), None)
     if running is not None:
         if now < running.started_at - TOLERANCE:
@@ -305,8 +318,18 @@ def advance_switchbacks(engine: Engine, settings: Settings, now: datetime) -> tu
         if stop_reason(connection, settings.optimizer) is not None:
             return ()
         running = [trial.optimization_id for trial in _running(connection)]
-    verdicts = (advance_switchback(engine, optimization_id, settings, now) for optimization_id in running)
-    return tuple(verdict for verdict in verdicts if verdict is not None)
+    verdicts: list[Verdict] = []
+    failures: list[Exception] = []
+    for optimization_id in running:
+        try:
+            verdict = advance_switchback(engine, optimization_id, settings, now)
+        except Exception as error:  # noqa: BLE001 - one trial does not keep the others from being judged
+            failures.append(error)
+        else:
+            verdicts += [] if verdict is None else [verdict]
+    if failures:
+        raise failures[0]
+    return tuple(verdicts)
 
 
 def read_blocks(engine: Engine, optimization_id: int, settings: Settings, now: datetime) -> int:
@@ -452,12 +475,17 @@ def _blocks(connection: Connection, trial_id: int) -> Sequence[Row[Any]]:
 
 
 def _needs_flip(connection: Connection, trial: Row[Any], now: datetime) -> bool:
-    """Return whether there is anything to write: looked at without a lock, every few seconds."""
-    plan = SwitchbackPlan.model_validate(trial.plan)
+    """Return whether there is anything to write, or to fail at: looked at without a lock, every few seconds."""
+    try:
+        plan = SwitchbackPlan.model_validate(trial.plan)
+    except ValueError:
+        return True
     state = connection.scalar(select(OPTIMIZATION.c.state).where(OPTIMIZATION.c.id == trial.optimization_id))
     if state not in OBSERVED or _foreign_change(connection, plan, trial.optimization_id) is not None:
         return True
     asked = due(_blocks(connection, trial.id), now)
+    if asked.is_out_of_time:
+        return True
     in_force = bool(_in_force(connection, trial.optimization_id))
     return bool(asked.missed) or asked.ended is not None or asked.started is not None or in_force != asked.is_candidate
 
@@ -498,6 +526,12 @@ def _flip(connection: Connection, trial_id: int, now: datetime) -> list[str]:
     if (found := _foreign_change(connection, plan, row.id)) is not None:
         return [_supersede(connection, row, trial, found, now).reason]
     asked, name = due(_blocks(connection, trial_id), now), f"#{row.id} {', '.join(it.key for it in plan.keys)}"
+    if asked.is_out_of_time:
+        reason = f"the clock was set back to {now:%Y-%m-%d %H:%M} UTC since its blocks were planned"
+        _set_values(
+            connection, plan, row.id, f"end of the switchback: the old value; {reason}", now, is_candidate=False
+        )
+        return [_abort(connection, row, trial, reason, now).reason]
     done = []
     for number, note in asked.missed:
         _set_block(connection, trial_id, number, ("planned", "running"), state="missed", note=note)
@@ -723,7 +757,13 @@ def _carry_out(connection: Connection, look: SwitchbackLook, verdict: Verdict, n
 
 def _supersede(connection: Connection, row: Row[Any], trial: Row[Any], found: ConfigConflict, now: datetime) -> Verdict:
     """End a switchback whose key somebody else has changed: it is theirs, and keeps its value."""
-    reason = f"the router or a person has changed {found.key} since: it is theirs now"
+    return _abort(
+        connection, row, trial, f"the router or a person has changed {found.key} since: it is theirs now", now
+    )
+
+
+def _abort(connection: Connection, row: Row[Any], trial: Row[Any], reason: str, now: datetime) -> Verdict:
+    """End a switchback without a conclusion, with the numbers of its last verdict."""
     summary = TrialSummary(started_at=trial.started_at, deadline=trial.deadline)
     verdict = Verdict(
         state="expired",

@@ -10,15 +10,19 @@ from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
 from dashboard.monitor import Monitor
 from models.context import AppContext
-from models.database import reading
+from models.database import reading, writing
 from models.environment import Environment
+from models.schema import TRIAL_BLOCK
 from models.settings import parse_settings
 from models.tables import Rollup, StoredMessage, table_of
+from tasks.optimizer.router_config import read_config
+from tasks.optimizer.switchback_timetable import flip_due
 from tests.support.factories import insert_selections, selections
+from tests.support.switchbacks import KEY, NEW, SETTINGS, blocks, started
 from tests.support.waiting import until
 
 ROLLUP, MESSAGE = table_of(Rollup), table_of(StoredMessage)
@@ -91,11 +95,31 @@ def test_it_continues_after_a_failed_cycle(
     assert reported == "the monitor failed to evaluate, will retry: OSError: the disk is away"
 
 
+def test_it_flips_what_is_due_by_the_clock(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """A block of the new value that began a minute ago, and one of the old value that ends now."""
+    now = datetime.now(UTC)
+    number = started(sqlite_engine, at=now - timedelta(hours=2))
+    with writing(sqlite_engine) as connection:
+        for block in blocks(sqlite_engine, number):
+            begins = now + timedelta(minutes=20 * (block.number - 1) - 1)
+            connection.execute(
+                update(TRIAL_BLOCK)
+                .where(TRIAL_BLOCK.c.number == block.number)
+                .values(starts_at=begins, ends_at=begins + timedelta(minutes=20), is_candidate=block.number % 2 == 1)
+            )
+    flip_due(sqlite_engine, SETTINGS, now - timedelta(minutes=21))
+    monitor = Monitor(place_of(sqlite_engine, tmp_path))
+    monitor.start()
+    until(lambda: read_config(sqlite_engine)[KEY].value == NEW)
+    monitor.stop()
+    assert [it.state for it in blocks(sqlite_engine, number)[:3]] == ["done", "running", "planned"]
+
+
 def test_it_stops_on_request(sqlite_engine: Engine, tmp_path: Path) -> None:
     """All its threads stop, and a second stop is harmless."""
     monitor = Monitor(place_of(sqlite_engine, tmp_path))
     monitor.start()
-    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 3
+    assert sum(thread.name.startswith("monitor ") for thread in threading.enumerate()) == 4
     monitor.stop()
     assert not any(thread.name.startswith("monitor ") for thread in threading.enumerate())
     monitor.stop()

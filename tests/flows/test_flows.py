@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, func, select, text
+from sqlalchemy import Engine, delete, func, select, text, update
 
 from models.context import load_context
 from models.database import reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
+from models.schema import TRIAL_BLOCK
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from tasks.marks import find_marks_ahead
 from tasks.optimizer.router_config import read_config, set_by_hand
@@ -26,6 +27,7 @@ from tests.support import spend_logs
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import insert_selections, selections
 from tests.support.servers import Hook, Mailbox
+from tests.support.switchbacks import KEY, NEW, OLD, blocks, started
 
 MONDAY = datetime(2026, 9, 7, tzinfo=UTC)
 MORNING = MONDAY + timedelta(days=1, hours=6, minutes=15)
@@ -170,6 +172,25 @@ def test_an_hour_as_of_next_year_leaves_no_mark_ahead_and_the_hour_of_now_follow
     with reading(engine) as connection:
         rules = connection.scalars(select(alert.c.rule).where(alert.c.started_at <= now)).all()
         assert "errorRate" in rules
+
+
+@pytest.mark.slow
+def test_the_hour_flips_a_switchback_by_the_clock_and_never_as_of_another_time(engine: Engine) -> None:
+    """Where no monitor runs; a run of the past must not change what is in force now."""
+    from flows.hourly import hourly  # noqa: PLC0415
+
+    number, now = started(engine, at=MONDAY), datetime.now(UTC)
+    with writing(engine) as connection:
+        for block in blocks(engine, number):
+            begins = now + timedelta(minutes=20 * block.number - 1)
+            own = TRIAL_BLOCK.c.number == block.number
+            times = {"starts_at": begins, "ends_at": begins + timedelta(minutes=20), "is_candidate": True}
+            connection.execute(update(TRIAL_BLOCK).where(own).values(times))
+    hourly(as_of=MONDAY + timedelta(hours=9, minutes=5))
+    hourly(as_of=now + timedelta(minutes=30))
+    assert (read_config(engine)[KEY].value, blocks(engine, number)[0].state) == (OLD, "planned")
+    hourly()
+    assert (read_config(engine)[KEY].value, blocks(engine, number)[0].state) == (NEW, "running")
 
 
 def test_the_hour_begins_with_what_its_sources_have(engine: Engine, tmp_path: Path, postgres_address: str) -> None:

@@ -50,7 +50,7 @@ def block(
     }  # fmt: skip
 
 
-def trial(seed: int, pairs: int = 16, rated: float = 1.0, requests: int = REQUESTS, **effect: float) -> list[BlockPair]:
+def trial(seed: int, pairs: int = 16, rated: float = 1.0, requests: int = REQUESTS, **effect: Any) -> list[BlockPair]:
     """Return pairs whose blocks share most of their level; the candidate's comes first as often as not."""
     random = np.random.default_rng(seed)
     found = []
@@ -83,7 +83,7 @@ def concluded(
         ({"hits": 0.1, "time": 1.3}, "response time"),
     ],
 )
-def test_harm_to_goal_or_guard_is_found_whatever_got_better(effect: dict[str, float], named: str) -> None:
+def test_harm_to_goal_or_guard_is_found_whatever_got_better(effect: dict[str, Any], named: str) -> None:
     conclusion, reason = concluded(trial(1, 24, **effect), over=False)
     assert conclusion == "worse"
     assert named in reason
@@ -133,7 +133,7 @@ def test_ratings_of_another_share_of_the_answers_are_no_evidence() -> None:
         BlockPair(
             it.number,
             it.ended_at,
-            it.candidate | {"accuracy_count": 400 + random.integers(50), "accuracy_sum": 400.0},
+            dict(it.candidate) | {"accuracy_count": 400 + int(random.integers(50)), "accuracy_sum": 400.0},
             it.baseline,
         )
         for it in trial(6, 30, hits=0.1)
@@ -217,7 +217,7 @@ def test_a_metric_that_some_pairs_do_not_know_is_judged_on_the_others() -> None:
     pairs = trial(9, 20)
     unknown = {"accuracy_count": 0, "accuracy_sum": 0.0}
     pairs = [
-        BlockPair(it.number, it.ended_at, it.candidate | (unknown if it.number in (3, 4) else {}), it.baseline)
+        BlockPair(it.number, it.ended_at, dict(it.candidate) | (unknown if it.number in (3, 4) else {}), it.baseline)
         for it in pairs
     ]
     reading = read_switchback(pairs, METRICS, minimum_pairs=12)

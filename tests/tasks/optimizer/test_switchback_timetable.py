@@ -23,7 +23,7 @@ from sqlalchemy import Engine, Row, func, select, update
 from examples.simulated_router import DEFAULT_CONFIG, simulate
 from models.attribution import Attribution
 from models.database import reading, writing
-from models.documents import ConfigChangeProposal, Recommendation, Verdict
+from models.documents import Verdict
 from models.schema import CONFIG_CHANGE, OPTIMIZATION, TRIAL, TRIAL_BLOCK, TRIAL_STEP
 from models.settings import Settings, parse_settings
 from models.trials import SwitchbackPlan
@@ -35,6 +35,7 @@ from tasks.optimizer.router_config import config_history, read_config, set_by_ha
 from tasks.optimizer.switchback_timetable import (
     LATE_SHARE,
     advance_switchback,
+    advance_switchbacks,
     flip_due,
     look_at,
     pairs_of,
@@ -48,59 +49,22 @@ from tasks.rollups.aggregate import SELECTION_SCHEMA
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
 from tests.support.factories import MONDAY, insert_selections, selections
+from tests.support.switchbacks import (
+    KEY,
+    NEW,
+    OLD,
+    SETTINGS,
+    TWELVE,
+    blocks,
+    recommended,
+    started,
+    trial,
+    with_settings,
+)
 
 MINUTE, BLOCK = timedelta(minutes=1), timedelta(minutes=20)
-KEY, OLD, NEW = "cache.max_entries", 1_000, 2_000
 ANNA = Attribution("anna", "by hand", MONDAY)
 NUMBERS = count()
-
-
-def with_settings(**optimizer: Any) -> Settings:
-    switchback = {"blockMinutes": 20, "washOutMinutes": 5, "minimumPairs": 6, "maximumPairs": 8}
-    given = {"trial": "switchback", "switchback": switchback} | optimizer
-    return parse_settings({"optimizer": given}, "test")
-
-
-SETTINGS = with_settings()
-TWELVE = with_settings(switchback={"blockMinutes": 20, "washOutMinutes": 5, "minimumPairs": 10, "maximumPairs": 12})
-
-
-def recommended(*moves: tuple[str, Any, Any, int]) -> Recommendation:
-    return Recommendation(
-        type="cache_optimization", bottleneck="slow_response", description="d", impact="high", effort="low",
-        auto_apply=True,
-        moves=tuple(ConfigChangeProposal(key=k, from_value=a, to_value=b, version=v) for k, a, b, v in moves),
-    )  # fmt: skip
-
-
-def started(
-    engine: Engine, key: str = KEY, *, settings: Settings = SETTINGS, seed: int = 3, at: datetime = MONDAY
-) -> int:
-    """Start a switchback of one key, and return the optimization's id."""
-    version = set_by_hand(engine, key, OLD, by="router", reason="default", now=at)
-    item = recommended((key, OLD, NEW, version))
-    step = Step("routewatch", "because of slow_response", at)
-    with writing(engine) as connection:
-        made = {
-            "type": item.type, "subject": key, "recommendation": item.model_dump(mode="json", by_alias=True),
-            "period_start": at, "period_end": at,
-        }  # fmt: skip
-        number = propose(connection, made, step)
-        advance(connection, number, OptimizationState.AUTO_APPLIED, step)
-        start_switchback(connection, number, item, settings, step, seed=seed)
-    return number
-
-
-def trial(engine: Engine, number: int) -> Row[Any]:
-    with reading(engine) as connection:
-        return connection.execute(select(TRIAL).where(TRIAL.c.optimization_id == number)).one()
-
-
-def blocks(engine: Engine, number: int) -> list[Row[Any]]:
-    query = select(TRIAL_BLOCK).join(TRIAL, TRIAL.c.id == TRIAL_BLOCK.c.trial_id)
-    with reading(engine) as connection:
-        found = connection.execute(query.where(TRIAL.c.optimization_id == number).order_by(TRIAL_BLOCK.c.number))
-        return list(found.fetchall())
 
 
 def optimization(engine: Engine, number: int) -> Row[Any]:
@@ -118,9 +82,9 @@ def changes(engine: Engine, key: str = KEY) -> list[Row[Any]]:
         return list(connection.execute(query).fetchall())
 
 
-def served(engine: Engine, start: datetime, end: datetime, *, seed: int = 1, **rates: float) -> None:
+def served(engine: Engine, start: datetime, end: datetime, **rates: float) -> None:
     """Write what the router served in [start, end) under the config in force: ten requests a minute."""
-    random = np.random.default_rng([seed, int(start.timestamp())])
+    random = np.random.default_rng(int(start.timestamp()))
     size = int((end - start) / MINUTE) * 10
     of = rates if value(engine) == NEW else {}
     slow, failed = random.random(size) < of.get("slow", 0.3), random.random(size) < of.get("errors", 0.0)
@@ -137,7 +101,7 @@ def served(engine: Engine, start: datetime, end: datetime, *, seed: int = 1, **r
     others = [
         pl.lit(None, dtype=kind).alias(name) for name, kind in SELECTION_SCHEMA.items() if name not in frame.columns
     ]
-    insert_selections(engine, frame.with_columns(others).select(*SELECTION_SCHEMA).cast(SELECTION_SCHEMA))
+    insert_selections(engine, frame.with_columns(others).select(*SELECTION_SCHEMA).cast(pl.Schema(SELECTION_SCHEMA)))
 
 
 def over(engine: Engine, number: int, block: Row[Any], settings: Settings = SETTINGS) -> Verdict | None:
@@ -220,7 +184,13 @@ def test_a_key_that_was_edited_before_the_start_starts_nothing(engine: Engine) -
     set_by_hand(engine, KEY, 1_500, by="anna", reason="mine", now=MONDAY)
     step = Step("routewatch", "r", MONDAY)
     with writing(engine) as connection:
-        made = {"type": item.type, "subject": KEY, "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": KEY,
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         with pytest.raises(Exception, match="version"):
@@ -316,6 +286,20 @@ def test_a_clock_set_back_amid_a_block_restores_the_old_value(engine: Engine) ->
     assert value(engine) == OLD, "no block is flipped to twice"
 
 
+def test_what_a_clock_a_year_ahead_has_planned_is_aborted_once_it_is_right(engine: Engine) -> None:
+    """Else nothing else could be tried for a year; the old value is in force."""
+    year = timedelta(days=365)
+    number = started(engine, at=MONDAY + year)
+    first = next(it for it in blocks(engine, number) if it.is_candidate)
+    for block in blocks(engine, number)[: first.number + 1]:
+        flip_due(engine, SETTINGS, block.starts_at)
+    assert value(engine) == NEW
+    [told] = flip_due(engine, SETTINGS, MONDAY)
+    assert "clock was set back" in told
+    assert (value(engine), trial(engine, number).state) == (OLD, "aborted")
+    assert optimization(engine, number).state == "expired"
+
+
 def test_a_person_who_edits_the_key_amid_it_wins(engine: Engine) -> None:
     """Theirs stays, whatever block is due, and it is told; nothing else is changed ever after."""
     number = started(engine)
@@ -368,13 +352,27 @@ def test_while_the_optimizer_is_stopped_nothing_is_flipped(engine: Engine) -> No
     assert value(engine) == OLD
 
 
+def test_a_trial_whose_row_cannot_be_read_does_not_keep_the_others_from_their_flips(engine: Engine) -> None:
+    broken, whole = started(engine, "limits.parallel"), started(engine)
+    with writing(engine) as connection:
+        connection.execute(update(TRIAL).where(TRIAL.c.optimization_id == broken).values(plan={"seed": "none"}))
+    first = next(it for it in blocks(engine, whole) if it.is_candidate)
+    for block in blocks(engine, whole)[: first.number + 1]:
+        with pytest.raises(ValueError, match="SwitchbackPlan"):
+            flip_due(engine, SETTINGS, block.starts_at)
+    assert value(engine) == NEW
+    with pytest.raises(ValueError, match="SwitchbackPlan"):
+        advance_switchbacks(engine, SETTINGS, first.ends_at)
+    assert value(engine, "limits.parallel") == OLD
+
+
 CRASH = """
     import os, signal, sys
     from datetime import datetime
     from sqlalchemy import event
     from models.database import open_database
     from tasks.optimizer.switchback_timetable import flip_due
-    from tests.tasks.optimizer.test_switchback_timetable import SETTINGS
+    from tests.support.switchbacks import SETTINGS
 
     engine = open_database(sys.argv[1])
     statements = 0
@@ -680,7 +678,13 @@ def test_a_cache_that_forgets_what_it_had_is_judged_before_and_after_and_says_wh
     obstacle = switchback_obstacle(item, settings)
     assert (obstacle is None) is (found is None)
     with writing(sqlite_engine) as connection:
-        made = {"type": item.type, "subject": key, "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": key,
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         method = method_of(connection, item, settings)
@@ -695,7 +699,13 @@ def test_the_wash_out_is_at_least_as_long_as_entries_live(sqlite_engine: Engine)
     version = set_by_hand(sqlite_engine, "cache.ttl_seconds", 900, by="router", reason="default", now=MONDAY)
     item, step = recommended(("cache.ttl_seconds", 900, 1_801, version)), Step("routewatch", "because", MONDAY)
     with writing(sqlite_engine) as connection:
-        made = {"type": item.type, "subject": "s", "recommendation": {}, "period_start": MONDAY, "period_end": MONDAY}
+        made: dict[str, Any] = {
+            "type": item.type,
+            "subject": "s",
+            "recommendation": {},
+            "period_start": MONDAY,
+            "period_end": MONDAY,
+        }
         number = propose(connection, made, step)
         advance(connection, number, OptimizationState.AUTO_APPLIED, step)
         start_switchback(connection, number, item, Settings(), step)
@@ -735,7 +745,7 @@ def test_a_whole_switchback_on_the_simulated_router(sqlite_engine: Engine) -> No
         set_by_hand(engine, key, setting, by="router", reason="default", now=MONDAY)
     item, step = recommended((KEY, 100, 4_000, 1)), Step("routewatch", "because of slow_response", MONDAY)
     with writing(engine) as connection:
-        made = {
+        made: dict[str, Any] = {
             "type": item.type, "subject": KEY, "recommendation": item.model_dump(mode="json", by_alias=True),
             "period_start": MONDAY, "period_end": MONDAY,
         }  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,21 +91,24 @@ def test_bounds_move_with_the_unit_and_the_level(values: list[float], factor: fl
     assert lower_bounds(moved, 0.05) == pytest.approx(factor * lower_bounds(values, 0.05) + shift, abs=slack, rel=1e-6)
 
 
-def _null(law: str, random: np.random.Generator, lives: int, pairs: int) -> np.ndarray:
+LAWS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Any]] = {
+    "normal": lambda random, size: random.normal(size=size),
+    "cauchy": lambda random, size: random.standard_cauchy(size=size),
+    "drift": lambda random, size: np.cumsum(random.normal(size=size), axis=1),
+    "trend": lambda random, size: np.arange(size[1]) * 3.0 + random.normal(size=size),
+    "skewed": lambda random, size: random.lognormal(0, 2, size=size),
+    "bursts": lambda random, size: random.normal(size=size) * 30.0 ** (random.random(size) < 0.1),
+    "rare": lambda random, size: random.poisson(0.05, size=size).astype(float),
+}
+
+
+def _null(law: str, random: np.random.Generator, lives: int, pairs: int) -> Any:
     """Return differences of pairs in random order, when nothing was changed: levels that drift, and chance."""
-    chance = {
-        "normal": lambda: random.normal(size=(lives, 2 * pairs)),
-        "cauchy": lambda: random.standard_cauchy(size=(lives, 2 * pairs)),
-        "drift": lambda: np.cumsum(random.normal(size=(lives, 2 * pairs)), axis=1),
-        "trend": lambda: np.arange(2 * pairs) * 3.0 + random.normal(size=(lives, 2 * pairs)),
-        "skewed": lambda: random.lognormal(0, 2, size=(lives, 2 * pairs)),
-        "bursts": lambda: random.normal(size=(lives, 2 * pairs)) * 30.0 ** (random.random((lives, 2 * pairs)) < 0.1),
-        "rare": lambda: random.poisson(0.05, size=(lives, 2 * pairs)).astype(float),
-    }[law]()
+    chance = LAWS[law](random, (lives, 2 * pairs))
     return (chance[:, 0::2] - chance[:, 1::2]) * random.choice([-1.0, 1.0], size=(lives, pairs))
 
 
-@pytest.mark.parametrize("law", ["normal", "cauchy", "drift", "trend", "skewed", "bursts", "rare"])
+@pytest.mark.parametrize("law", LAWS)
 def test_looked_at_after_every_pair_a_change_that_does_nothing_is_rarely_found(law: str) -> None:
     """At 10 %, of 120 whole lives with a look after each of 42 pairs; binomial: above 21 has a chance below 0.5 %."""
     lives = _null(law, np.random.default_rng(11), 120, 42)
