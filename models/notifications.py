@@ -32,6 +32,8 @@ class AlertRule(StrEnum):
     FAILED_FLOW = "failedFlow"
     OPTIMIZATION_REVERTED = "optimizationReverted"
     """A harmful config change was reverted; resolved as soon as it is notified."""
+    ROLLOUT_WAITS = "rolloutWaits"
+    """A step of a rollout waits for a person; resolved as soon as it is notified."""
     COUNTING_STALLED = "countingStalled"
     """Selections wait, and the rollups do not advance."""
     ROWS_NOT_COUNTED = "rowsNotCounted"

@@ -101,7 +101,7 @@ def _sentence(alert: AlertNotification, message: AlertMessage, show: Formats) ->
     if alert.event is AlertEvent.RESOLVED:
         return f"resolved: {_well_again(alert, show)}, after {_duration(alert)}"
     opening = _OPENINGS[alert.event].format(alert.severity)
-    if alert.rule in (AlertRule.OPTIMIZATION_REVERTED, AlertRule.TIMES_AHEAD):
+    if alert.rule in (AlertRule.OPTIMIZATION_REVERTED, AlertRule.ROLLOUT_WAITS, AlertRule.TIMES_AHEAD):
         return f"{opening}: {_state(alert, show)}"
     return f"{opening}: {_state(alert, show)}{_over(alert, message, show)}, since {_since(alert, message, show)}"
 
@@ -109,6 +109,7 @@ def _sentence(alert: AlertNotification, message: AlertMessage, show: Formats) ->
 _OWN_WORDS = {
     AlertRule.FAILED_FLOW: ("the flow {} failed", "the flow {} succeeded again"),
     AlertRule.OPTIMIZATION_REVERTED: ("optimization {} was taken back", "optimization {} is taken back"),
+    AlertRule.ROLLOUT_WAITS: ("the rollout {} waits for a person", "the rollout {} waits no longer"),
     AlertRule.COUNTING_STALLED: ("selections are not counted, and KPIs are not judged", "selections are counted again"),
     AlertRule.TIMES_AHEAD: (
         "stored times lay ahead of the clock, and were set back", "stored times are no longer ahead of the clock",

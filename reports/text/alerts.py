@@ -17,6 +17,7 @@ _OTHER_LABELS = {
     AlertRule.NO_DATA: "no data",
     AlertRule.FAILED_FLOW: "failed flow",
     AlertRule.OPTIMIZATION_REVERTED: "optimization taken back",
+    AlertRule.ROLLOUT_WAITS: "rollout waits for a person",
     AlertRule.COUNTING_STALLED: "counting stands still",
     AlertRule.ROWS_NOT_COUNTED: "rows not counted",
     AlertRule.TIMES_AHEAD: "times ahead of the clock",

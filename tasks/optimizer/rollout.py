@@ -93,7 +93,7 @@ class RolloutLook:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RolloutDecision:
     """What becomes of a rollout at one look. `percent` is the share of a step that is taken or proposed."""
 
     action: Literal["wait", "step", "propose", "resume", "promote", "rollBack"]
@@ -102,10 +102,11 @@ class Decision:
     percent: float | None = None
 
     @property
-    def state(self) -> Literal["observing", "kept", "reverted"]:
-        """Return the state that the optimization gets."""
-        ended: dict[str, Literal["kept", "reverted"]] = {"promote": "kept", "rollBack": "reverted"}
-        return ended.get(self.action, "observing")
+    def state(self) -> Literal["observing", "kept", "reverted", "expired"]:
+        """Return the state that the optimization gets: what stays undecided is expired, not kept."""
+        if self.action == "promote":
+            return "expired" if self.conclusion in UNDECIDED else "kept"
+        return "reverted" if self.action == "rollBack" else "observing"
 
 
 # --- start ------------------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
 
 def decide(  # noqa: PLR0911 - one return for each outcome
     look: RolloutLook, now: datetime, *, undecided: Literal["revert", "keep"] = "revert"
-) -> Decision:
+) -> RolloutDecision:
     """Return what to do after a look. Pure.
 
     Harm and arms that are not as asked end a rollout whoever holds it. At the deadline it is promoted if the judge is
@@ -233,7 +234,7 @@ def decide(  # noqa: PLR0911 - one return for each outcome
         hours_left=None if over else (look.trial.deadline - now) / timedelta(hours=1),
     )
     if action == "rollBack" and conclusion in ("worse", "invalid"):
-        return Decision("rollBack", reason, conclusion)
+        return RolloutDecision("rollBack", reason, conclusion)
     if over and action == "ask":
         reason = f"not proven by the deadline: {reason}"
     if over and action not in ("promote", "step"):
@@ -241,16 +242,16 @@ def decide(  # noqa: PLR0911 - one return for each outcome
     holder = held_by(look.trial, look.steps)
     if action == "wait":
         # What Routewatch had proposed is no longer so.
-        return Decision("resume" if holder == ACTOR else "wait", reason)
+        return RolloutDecision("resume" if holder == ACTOR else "wait", reason)
     if action == "ask":
         return _proposed(look, percent, f"a person is asked: {reason}")
     if holder not in (None, ACTOR):
-        return Decision("wait", f"held by {holder}; {reason}")
+        return RolloutDecision("wait", f"held by {holder}; {reason}")
     if plan.needs_approval(percent):
         return _proposed(look, percent, f"the step to {percent:g} % waits for a person's approval: {reason}")
     if action == "promote":
-        return Decision("promote", reason, conclusion, ALL_PERCENT)
-    return Decision("step", reason, percent=percent)
+        return RolloutDecision("promote", reason, conclusion, ALL_PERCENT)
+    return RolloutDecision("step", reason, percent=percent)
 
 
 def foreign_change(connection: Connection, optimization_id: int, plan: RolloutPlan) -> ConfigConflict | None:
@@ -283,7 +284,7 @@ def set_percent(connection: Connection, trial: Row[Any], percent: float, action:
     change_trial(connection, trial.id, state=TrialState.RUNNING, step=plan.step_of(percent), step_at=step.at)
 
 
-def promote(connection: Connection, trial: Row[Any], step: Step) -> None:
+def promote(connection: Connection, trial: Row[Any], step: Step, to: State = State.KEPT) -> None:
     """Make the candidate the model of its class, and end the rollout. Raises ConfigConflict."""
     plan = RolloutPlan.model_validate(trial.plan)
     change = ChangeOrigin(step.by, step.reason, step.at, trial.optimization_id)
@@ -291,7 +292,7 @@ def promote(connection: Connection, trial: Row[Any], step: Step) -> None:
     _set_share(connection, trial.optimization_id, plan, 0, step)
     add_step(connection, trial.id, "promote", step, ALL_PERCENT)
     change_trial(connection, trial.id, state=TrialState.PROMOTED, ended_at=step.at)
-    advance(connection, trial.optimization_id, State.KEPT, step)
+    advance(connection, trial.optimization_id, to, step)
 
 
 def roll_back(connection: Connection, trial: Row[Any], state: TrialState, action: Action, step: Step) -> None:
@@ -329,43 +330,48 @@ def record_end(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _proposed(look: RolloutLook, percent: float, reason: str) -> Decision:
+def _proposed(look: RolloutLook, percent: float, reason: str) -> RolloutDecision:
     """Return that a step waits for a person; nothing new where it does already, or where a person holds it."""
     holder = held_by(look.trial, look.steps)
     is_new = holder is None or (holder == ACTOR and proposed_percent(look.trial, look.steps) != percent)
-    return Decision("propose" if is_new else "wait", reason, percent=percent)
+    return RolloutDecision("propose" if is_new else "wait", reason, percent=percent)
 
 
 def _at_the_deadline(
     look: RolloutLook, conclusion: Conclusion, reason: str, undecided: Literal["revert", "keep"]
-) -> Decision:
+) -> RolloutDecision:
     beyond = [it for it in look.reading.metrics if (it.worse_by or 0.0) > (it.margin or 0.0)]
-    if undecided == "keep" and conclusion in UNDECIDED and not beyond and held_by(look.trial, look.steps) is None:
-        return Decision("promote", f"kept undecided, as optimizer.undecided says: {reason}", conclusion, ALL_PERCENT)
-    return Decision("rollBack", reason, conclusion)
+    is_held = held_by(look.trial, look.steps) not in (None, ACTOR)
+    if undecided == "keep" and conclusion in UNDECIDED and not beyond and not is_held:
+        return RolloutDecision(
+            "promote", f"kept undecided, as optimizer.undecided says: {reason}", conclusion, ALL_PERCENT
+        )
+    return RolloutDecision("rollBack", reason, conclusion)
 
 
-def _carry_out(connection: Connection, look: RolloutLook, decision: Decision, now: datetime) -> Verdict:
+def _carry_out(connection: Connection, look: RolloutLook, decision: RolloutDecision, now: datetime) -> Verdict:
     trial, verdict = look.trial, _verdict(look, decision, now)
     if decision.action == "promote":
-        promote(connection, trial, _step(decision.reason, verdict, now))
+        promote(connection, trial, _step(decision.reason, verdict, now), State(decision.state))
     elif decision.action == "rollBack":
         state, action = _ending(decision.conclusion)
         roll_back(connection, trial, state, action, _step(decision.reason, verdict, now))
-        _notify(connection, look, verdict, now)
+        logger().warning("optimization #%s was reverted: %s", look.row.id, verdict.reason)
+        _notify(connection, look, AlertRule.OPTIMIZATION_REVERTED, verdict.reason, now)
     elif decision.action == "step" and decision.percent is not None:
         set_percent(connection, trial, decision.percent, "step", _step(decision.reason, verdict, now))
     elif decision.action == "propose":
         evidence = {PROPOSED: decision.percent}
         add_step(connection, trial.id, "hold", Step(ACTOR, decision.reason, now, evidence))
         change_trial(connection, trial.id, state=TrialState.HELD)
+        _notify(connection, look, AlertRule.ROLLOUT_WAITS, decision.reason, now)
     elif decision.action == "resume":
         add_step(connection, trial.id, "resume", Step(ACTOR, f"no longer proposed: {decision.reason}", now))
         change_trial(connection, trial.id, state=TrialState.RUNNING)
     return _recorded(connection, look, decision, now)
 
 
-def _recorded(connection: Connection, look: RolloutLook, decision: Decision, now: datetime) -> Verdict:
+def _recorded(connection: Connection, look: RolloutLook, decision: RolloutDecision, now: datetime) -> Verdict:
     """Store the verdict with all steps, also the one that was just taken, and return it."""
     verdict = _verdict(look, decision, now, steps=steps_of(connection, look.trial.id))
     if get_optimization(connection, look.row.id).state == State.APPLIED:
@@ -376,7 +382,7 @@ def _recorded(connection: Connection, look: RolloutLook, decision: Decision, now
 
 
 def _verdict(
-    look: RolloutLook, decision: Decision, now: datetime, *, steps: Sequence[Row[Any]] | None = None
+    look: RolloutLook, decision: RolloutDecision, now: datetime, *, steps: Sequence[Row[Any]] | None = None
 ) -> Verdict:
     return rollout_verdict(
         look.reading,
@@ -423,14 +429,12 @@ def _supersede(connection: Connection, look: RolloutLook, found: ConfigConflict,
     return verdict
 
 
-def _notify(connection: Connection, look: RolloutLook, verdict: Verdict, now: datetime) -> None:
-    subject = f"#{look.row.id} {look.plan.routing_key}"
-    logger().warning("optimization %s was reverted: %s", subject, verdict.reason)
+def _notify(connection: Connection, look: RolloutLook, rule: AlertRule, reason: str, now: datetime) -> None:
     record_event(
         connection,
-        AlertRule.OPTIMIZATION_REVERTED,
-        subject,
-        verdict.reason,
+        rule,
+        f"#{look.row.id} {look.plan.routing_key}",
+        reason,
         sample=look.reading.requests[0],
         started_at=look.trial.started_at,
         at=now,

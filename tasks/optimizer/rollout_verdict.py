@@ -51,8 +51,8 @@ def rollout_verdict(
         observed_to=max(observed_to, trial.started_at),
         matched_by=None,
         hours=reading.hours,
-        goal=_told(reading.goal),
-        guards=tuple(_told(it) for it in reading.guards),
+        goal=_as_change(reading.goal),
+        guards=tuple(_as_change(it) for it in reading.guards),
         savings_usd=saved,
         method="split",
         conclusion=conclusion,
@@ -72,7 +72,7 @@ def rollout_verdict(
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _told(it: MetricReading) -> MetricChange:
+def _as_change(it: MetricReading) -> MetricChange:
     return it.as_change().model_copy(update={"missing_sample": it.missing_sample})
 
 

@@ -18,6 +18,7 @@ from models.database import reading, writing
 from models.errors import ConfigConflict, OptimizerStopped, UnknownOptimization, UsageError
 from models.schema import CONFIG, CONFIG_CHANGE, OPTIMIZATION, TRIAL, TrialState
 from models.tables import Alert, table_of
+from tasks.alerts.evaluate import evaluate_alerts
 from tasks.optimizer.decisions import approve, revert, stop
 from tasks.optimizer.lifecycle import OBSERVED, Step, blocking_reason, overlap, unchanged_since
 from tasks.optimizer.queries import history_of
@@ -186,7 +187,7 @@ def test_what_cannot_be_told_is_kept_where_the_settings_say_so(one_router: Engin
     number = started(one_router, settings)
     verdict = live(one_router, Arm(usd=0.03, errors=0.01, slow=0.1, accuracy=0.99), days=1, every_h=2,
                    settings=settings, requests=400)  # fmt: skip
-    assert (verdict.state, verdict.savings_usd, trial_state(one_router, number)) == ("kept", None, "promoted")
+    assert (verdict.state, verdict.savings_usd, trial_state(one_router, number)) == ("expired", None, "promoted")
     assert verdict.conclusion in ("cannotBeTold", "unproven")
     assert (read_config(one_router)["routing.simple"].value, share_of(one_router)) == ("cheap", 0)
     assert_explained(one_router)
@@ -226,6 +227,10 @@ def test_a_person_is_asked_where_ratings_come_too_slowly_and_told_how_many_are_m
     assert "more known values are needed" in verdict.reason
     assert [it.missing_sample for it in verdict.guards if it.metric == "selectionAccuracy"] != [None]
     looked_at(one_router, now)
+    message = evaluate_alerts(one_router, SPLIT_SETTINGS, now + HOUR, flush=True).message
+    assert message is not None
+    [notification] = message.notifications
+    assert (notification.rule.value, notification.subject) == ("rolloutWaits", f"#{number} routing.simple")
     assert [action for action, _, _ in steps_taken(one_router, number)] == ["start", "hold"]
     said = approve_step(one_router, number, SPLIT_SETTINGS, replace(ANNA, at=now + HOUR))
     assert said == f"#{number}: cheap gets 50 % of the requests from now on"
