@@ -86,6 +86,7 @@ class LiveConfig:
 
 
 def read_values(address: str) -> dict[str, Any]:
+    """Return the keys of the router's config that say who serves a class, by name; what cannot be read is left out."""
     from routewatch.database import connect, reaching
 
     # An engine of its own: it waits for none of the log's connections, and leaves none open.
