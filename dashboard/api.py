@@ -20,13 +20,12 @@ from models.base import ResponseModel
 from models.context import AppContext
 from models.database import reading
 from models.documents import ReportDocument
+from models.ids import LARGEST_ID
 from models.schema import REPORT
 from reports.file_names import file_stem
 from routewatch.rollout import HASH_IN_WORDS, hash_examples
 from tasks.optimizer.router_config import read_whole_config
 from tasks.optimizer.router_values import Setting, UnreadableSetting
-
-LARGEST_ID = 2**63 - 1
 
 _FILE_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; sandbox; frame-ancestors 'none'"

@@ -36,6 +36,7 @@ OPEN_PATHS = frozenset({"/healthz", "/login"})
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="routewatch"'}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class Person:
 
     name: str
     scopes: frozenset[Scope]
+
+
+class WrongToken(ApiError):
+    """An Authorization header whose token is none of ours."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__(HTTPStatus.UNAUTHORIZED, "the token is none of ROUTEWATCH_TOKENS", _CHALLENGE, closes=True)
+        self.token = token
 
 
 class Authenticator:
@@ -119,7 +128,7 @@ class Authenticator:
     def _of_secret(self, secret: str, now: datetime) -> Token:
         token = token_of(self._tokens, secret)
         if token is None:
-            raise _unknown("the token is none of ROUTEWATCH_TOKENS")
+            raise WrongToken(secret)
         return _good(token, now)
 
     def _of_session(self, session: str, now: datetime) -> Token:
@@ -185,7 +194,7 @@ def _good(token: Token, now: datetime) -> Token:
 
 
 def _unknown(detail: str) -> ApiError:
-    return ApiError(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="routewatch"'}, closes=True)
+    return ApiError(HTTPStatus.UNAUTHORIZED, detail, _CHALLENGE, closes=True)
 
 
 def _from_elsewhere(where: str) -> ApiError:

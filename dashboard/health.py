@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from dashboard.middleware import requires
 from dashboard.problem_details import ApiError, problems
-from models.clock import is_ahead
+from models.clock import is_ahead, true_now
 from models.context import AppContext
 from models.database import check_revision, reading
 from models.errors import SchemaOutdated
@@ -46,7 +46,7 @@ def readyz(request: Request, _name: Reader) -> Alive:
     So it does where selections wait and none was counted for 90 s, whatever the reason.
     """
     ctx: AppContext = request.app.state.ctx
-    now = datetime.now(UTC)
+    now = true_now()
     try:
         check_revision(ctx.engine)
     except SchemaOutdated as error:

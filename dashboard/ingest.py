@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from dashboard.middleware import requires
 from dashboard.problem_details import ApiError, problems
 from dashboard.request_body import read_body
 from dashboard.turns import time_left_s
+from models.clock import true_now
 from models.context import AppContext
 from models.database import insert_into, writing
 from routewatch.gate import (
@@ -140,7 +141,7 @@ class Intake:
     def _take(self, body: bytes, ends_at_s: float) -> SelectionResults:
         left_s, ingestion = time_left_s(ends_at_s), self.ctx.settings.ingestion
         return record(
-            self._engine_of.engine, selections_in(body), datetime.now(UTC), wait_s=left_s,
+            self._engine_of.engine, selections_in(body), true_now(), wait_s=left_s,
             skew=ingestion.clock_skew, most_quarantined=ingestion.maximum_quarantined_rows,
         )  # fmt: skip
 
@@ -245,7 +246,10 @@ def record(
         with writing(engine, wait_s=wait_s) as connection:
             if rows:
                 created, refused = _insert(connection, rows)
-            set_aside(connection, aside, Entrance.HTTP, now, most_rows=most_quarantined)
+            done = set_aside(connection, aside, Entrance.HTTP, now, most_rows=most_quarantined)
+            refused |= {
+                id(row): f"{reason}, and the quarantine is full: dropped" for row, reason in aside[: done.dropped]
+            }
             counts.write(connection)
     results = [_result(index, it, created, refused) for index, it in enumerate(read)]
     count = {status: sum(it.status == status for it in results) for status in ("created", "duplicate", "setAside")}

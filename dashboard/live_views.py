@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select
 
@@ -23,6 +23,7 @@ from dashboard.render import (
     render_sections,
 )
 from dashboard.view_filter import Chosen, measured
+from models.clock import true_now
 from models.context import AppContext
 from models.database import reading
 from models.notifications import AlertRule
@@ -104,7 +105,7 @@ class LiveViews:
                 requested_at if anew else requested_at - self._refresh_s / 2
             ):
                 began_at = time.monotonic()
-                live = collect_view(self._ctx, chosen, datetime.now(UTC))
+                live = collect_view(self._ctx, chosen, true_now())
                 sections = render_sections(live)
                 slot.kept = _KeptView(Shown(live, sections, hashes(sections)), began_at)
             return slot.kept.shown

@@ -6,7 +6,7 @@ import time
 from collections import Counter as Counts
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from math import inf
 from typing import Annotated, Any, get_args
@@ -25,6 +25,7 @@ from dashboard.middleware import requires
 from dashboard.otlp import SpanIntake
 from dashboard.problem_details import problems
 from dashboard.shared_work import SharedWork
+from models.clock import true_now
 from models.context import AppContext
 from models.database import reading
 from models.documents import Filters
@@ -120,7 +121,7 @@ class _Numbers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families from one snapshot."""
-        now = datetime.now(UTC)
+        now = true_now()
         yield _counter("selections_received", "Selections by HTTP since the server started", self._intake.totals)
         yield _counter("spans_received", "OpenTelemetry's spans since the server started", self._spans.totals)
         with reading(self._ctx.engine) as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, MutableMapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import parse_qs
@@ -17,13 +16,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard import authentication as authenticator
 from dashboard import otlp_responses as otlp_answers
-from dashboard.authentication import COOKIE, SESSION_LENGTH, Authenticator, Person, session_in
-from dashboard.login_limit import LoginLimit
+from dashboard.authentication import COOKIE, SESSION_LENGTH, Authenticator, Person, WrongToken, session_in
+from dashboard.guess_limit import GuessLimit
 from dashboard.problem_details import ApiError, problem
 from dashboard.request_body import Lingering, read_body
 from dashboard.security_headers import HEADERS
 from models.access_token import Scope as TokenScope
 from models.access_token import parse_tokens
+from models.clock import true_now
 from models.context import AppContext
 
 LARGEST_FORM_BYTES = 8 * 1024
@@ -38,7 +38,7 @@ def protect(app: FastAPI, ctx: AppContext, host: str) -> None:
     """Add authentication to the app, which will listen on `host`. Raises TokensNeeded."""
     tokens = ctx.environment.tokens
     app.state.authenticator = Authenticator(() if tokens is None else parse_tokens(tokens.get_secret_value()), host)
-    app.state.login_limit = LoginLimit()
+    app.state.login_limit = GuessLimit()
     app.add_middleware(_Guard, authenticator=app.state.authenticator)
     app.include_router(router)
 
@@ -72,13 +72,13 @@ async def log_in(request: Request) -> Response:
     own: Authenticator = request.app.state.authenticator
     if own.is_open:
         return RedirectResponse("/", HTTPStatus.SEE_OTHER)
-    limit, address = request.app.state.login_limit, "" if request.client is None else request.client.host
+    limit, address = request.app.state.login_limit, _address_of(request.scope)
     limit.check(address, time.monotonic())
     form = parse_qs((await read_body(request, LARGEST_FORM_BYTES, FORM_TIMEOUT_S)).decode(errors="replace"))
     # Others may have guessed while this body came.
     limit.check(address, time.monotonic())
     try:
-        session = own.session_for(form.get("token", [""])[0].strip(), datetime.now(UTC))
+        session = own.session_for(form.get("token", [""])[0].strip(), true_now())
     except ApiError as refused:
         limit.count_wrong(address, time.monotonic())
         said = "<p role=alert>This is no token that is known, or it is over.</p>"
@@ -99,7 +99,7 @@ async def log_in(request: Request) -> Response:
 def log_out(request: Request) -> Response:
     """End the browser's session, and each copy of it."""
     own: Authenticator = request.app.state.authenticator
-    own.end_session(session_in(request.headers), datetime.now(UTC))
+    own.end_session(session_in(request.headers), true_now())
     answer = RedirectResponse("/login", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
@@ -121,6 +121,8 @@ class _Guard:
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
         self._authenticator = authenticator
+        # Apart from the login form's, which refuses the right token too: programs must not close it to people.
+        self._limit = GuessLimit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -137,13 +139,26 @@ class _Guard:
 
         headers, lingering = Headers(scope=scope), Lingering(receive, send)
         try:
-            scope["person"] = self._authenticator.authenticate(
-                scope["method"], scope["path"], headers, scope["scheme"], datetime.now(UTC)
-            )
+            scope["person"] = self._person(scope, headers)
         except ApiError as refused:
             await _refusal(refused, scope, headers)(scope, lingering.receive, send_with_headers)
         else:
             await self._app(scope, lingering.receive, send_with_headers)
+
+    def _person(self, scope: Scope, headers: Headers) -> Person | None:
+        """The sender of a request. Raises ApiError, 429 after too many wrong tokens; a right one is always accepted."""
+        try:
+            return self._authenticator.authenticate(
+                scope["method"], scope["path"], headers, scope["scheme"], true_now()
+            )
+        except WrongToken as wrong:
+            self._limit.check_wrong(_address_of(scope), wrong.token, time.monotonic())
+            raise
+
+
+def _address_of(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _refusal(refused: ApiError, scope: Scope, headers: Headers) -> Response:

@@ -156,7 +156,7 @@ class SpanIntake:
         rejected = sum(finished.batch.rejected.values()) + given - kept
         self.totals.update({
             "stored": stats.added, "overhead": stats.overhead, "left out": stats.skipped.total(), "rejected": rejected,
-            "set aside": stats.set_aside,
+            "set aside": stats.set_aside, "dropped": stats.dropped,
         })  # fmt: skip
         return rejected, "; ".join(f"{count} × {reason}" for reason, count in stats.rejected.most_common(_MOST_REASONS))
 
@@ -196,7 +196,7 @@ def unpacked(body: bytes, packing: str, largest_bytes: int) -> bytes:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _T = TypeVar("_T")
-_TOTALS = ("stored", "overhead", "left out", "rejected", "set aside")
+_TOTALS = ("stored", "overhead", "left out", "rejected", "set aside", "dropped")
 _MOST_REASONS = 5
 _MOST_PARTS = 16
 """Maximum gzip members; exporters send one."""

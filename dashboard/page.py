@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +17,9 @@ from dashboard.render import live_style
 from dashboard.shared_work import SharedWork
 from dashboard.view_filter import USUAL_RANGE, Chosen, names
 from models.attribution import Attribution
+from models.clock import true_now
 from models.context import AppContext
+from models.ids import LARGEST_ID
 from models.notifications import AlertRule
 from tasks.alerts.silences import SilenceRequest, create_silence, end_silence
 from tasks.optimizer import decisions as decide
@@ -28,6 +30,7 @@ LONGEST_BY = 80
 router = APIRouter(include_in_schema=False)
 
 Reader = Annotated[str, Depends(requires("read"))]
+_Id = Annotated[int, Path(ge=1, le=LARGEST_ID)]
 Admin = Annotated[str, Depends(requires("admin"))]
 Names = Annotated[list[str], Query()]
 
@@ -43,7 +46,7 @@ class _ActionBody(BaseModel):
     def attribution(self, request: Request, token: str) -> Attribution:
         """Return the attribution to record: with tokens, it also names the token beside the typed name."""
         is_known = request.app.state.authenticator.is_open or self.by.strip() == token
-        return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, datetime.now(UTC))
+        return Attribution(self.by if is_known else f"{self.by.strip()} (token {token})", self.note, true_now())
 
 
 class _SilenceBody(_ActionBody):
@@ -80,7 +83,7 @@ async def sections(request: Request, choice: Choice, _who: Reader, *, anew: bool
         shown = await work.result(key, make)
     return {
         "now": shown.live.now,
-        "servedAt": datetime.now(UTC),
+        "servedAt": true_now(),
         "sections": {name: {"hash": shown.hashes[name], "html": html} for name, html in shown.sections.items()},
     }
 
@@ -94,7 +97,7 @@ def live_css(_who: Reader) -> Response:
 @router.post("/live/optimizations/{optimization_id}/{action}")
 def decide_on(
     request: Request,
-    optimization_id: int,
+    optimization_id: _Id,
     action: Literal["approve", "reject", "revert"],
     body: _ActionBody,
     who: Admin,
@@ -122,10 +125,10 @@ def silence_alerts(request: Request, body: _SilenceBody, who: Admin) -> dict[str
 
 
 @router.post("/live/silences/{silence_id}/end")
-def end(request: Request, silence_id: int, _body: _ActionBody, who: Admin) -> dict[str, str]:
+def end(request: Request, silence_id: _Id, _body: _ActionBody, who: Admin) -> dict[str, str]:
     """End a silence."""
     ctx: AppContext = request.app.state.ctx
-    end_silence(ctx.engine, silence_id, datetime.now(UTC))
+    end_silence(ctx.engine, silence_id, true_now())
     return _answer(f"silence {silence_id} is over")
 
 

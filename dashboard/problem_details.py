@@ -55,7 +55,7 @@ _MEANINGS: dict[int, str] = {
     415: "The body has an unsupported type",
     421: "The request's host name is not the server's",
     422: "A parameter or the body is not as documented",
-    429: "Too many requests at once; Retry-After says when to retry",
+    429: "Too many requests at once, or too many wrong tokens; Retry-After says when to retry",
     503: "The database is unavailable, or has no data yet",
 }
 
@@ -67,7 +67,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _MEANINGS[status],
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({401, 403, 421, 503, *statuses})
+        for status in sorted({401, 403, 421, 429, 503, *statuses})
     }
 
 

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from dashboard.problem_details import problems
 from dashboard.shared_work import SharedWork
 from dashboard.view_filter import Chosen, measured, names
 from models.base import ResponseModel
+from models.clock import true_now
 from models.context import AppContext
 from models.database import reading
 from models.documents import (
@@ -159,7 +160,7 @@ async def get_summary(
 
 def renewed(ctx: AppContext, requested: Chosen, kept: _KeptSummary | None) -> _KeptSummary:
     """Return the cached response if it is current or recent, else compute a new one."""
-    began_s, now = time.monotonic(), datetime.now(UTC)
+    began_s, now = time.monotonic(), true_now()
     data_state = _data_state(ctx, now)
     if kept is not None and (kept.data_state == data_state or began_s - kept.made_at_s < RESTS_FOR * kept.took_s):
         kept.checked_at_s = began_s

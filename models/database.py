@@ -21,6 +21,7 @@ from routewatch.database import (
     connect,
     first_line,
     insert_into,
+    is_sqlite_file,
     libpq_address,
     reaching,
     session_statement,
@@ -103,7 +104,7 @@ def migrate(address: str, to: str = "head") -> tuple[str | None, str]:
     from alembic import command  # noqa: PLC0415 - takes as long to import as the database to be read
 
     engine = connect(address)
-    if engine.url.get_backend_name() == "sqlite" and _is_file(engine.url.database):
+    if engine.url.get_backend_name() == "sqlite" and is_sqlite_file(engine.url):
         with reaching(engine.url):
             # SQLite gives the files beside it, -wal and -shm, the mode of this one.
             open_file_once(Path(str(engine.url.database)))
@@ -160,10 +161,6 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _is_file(database: str | None) -> bool:
-    return bool(database) and not str(database).startswith((":memory:", "file:"))
 
 
 _UNVALIDATED = text(

@@ -22,6 +22,8 @@ FIRST_BUCKET = EARLIEST - timedelta(days=8)
 LAST_BUCKET = LATEST + timedelta(days=8)
 """No bucket of a valid instant starts outside these: in a zone, its hour, day or week may start in another year."""
 
+LONGEST_SPAN = LATEST - EARLIEST
+
 
 def is_zone(name: str) -> bool:
     """Whether a name is an IANA time zone, such as Europe/Berlin."""
@@ -195,11 +197,16 @@ def parse_instant(text: str, zone: str) -> datetime:
 
 def parse_span(text: str) -> timedelta:
     """A length such as 15m, 24h, 7d or 2w. Raises InvalidPeriod for anything else."""
-    match = re.fullmatch(r"\s*(\d{1,5})\s*([mhdw])\s*", text)
+    match = re.fullmatch(r"\s*([0-9]{1,100})\s*([mhdw])\s*", text)
     if match is None or int(match[1]) == 0:
-        raise InvalidPeriod(f"{text!r} is not a length such as 24h, 7d or 2w")
-    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
-    return timedelta(**{unit: int(match[1])})
+        raise InvalidPeriod(f"{text[:100]!r} is not a length such as 24h, 7d or 2w")
+    unit = timedelta(**{{"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]: 1})
+    if int(match[1]) > LONGEST_SPAN // unit:
+        raise InvalidPeriod(
+            f"{text[:100]!r} is longer than 100 years; expected a length such as 24h, 7d or 2w, within the years "
+            "2000 to 2099"
+        )
+    return int(match[1]) * unit
 
 
 def _local(day: date, tz: ZoneInfo) -> datetime:

@@ -180,6 +180,7 @@ ROLLUP_CHECKPOINT = Table(
     Column("raw_from", UtcDateTime),
     Column("change_batches_processed", BigInteger, nullable=False, server_default=text("0")),
     Column("progressed_at", UtcDateTime),
+    Column("counted_id", BigInteger),
     CheckConstraint("id = 1", name="one_row"),
 )
 """One row: the rollup checkpoint and the rollup settings.
@@ -187,7 +188,8 @@ ROLLUP_CHECKPOINT = Table(
 `minutes_from` is the instant from which minute rollups are kept; before `raw_from`, retention has removed raw rows.
 NULL is "from the beginning". `change_batches_processed` counts the processed batches of the change log: raw rows read
 before the latest batch may be out of date. `progressed_at` is when, by the true clock, the last row was counted or
-none was left to count."""
+none was left to count. `counted_id` is `last_id` as counting wrote it: one that differs was written by hand, and does
+not hold."""
 
 CONFIG = Table(
     "config",

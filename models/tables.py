@@ -185,6 +185,7 @@ class RollupCheckpoint(_StoredModel, table=True):
     raw_from: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.raw_from)
     change_batches_processed: int = Field(default=0, sa_column=schema.ROLLUP_CHECKPOINT.c.change_batches_processed)
     progressed_at: datetime | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.progressed_at)
+    counted_id: int | None = Field(default=None, sa_column=schema.ROLLUP_CHECKPOINT.c.counted_id)
 
 
 class Config(_StoredModel, table=True):

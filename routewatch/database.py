@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.engine import URL, Dialect, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from routewatch.database_faults import explain, first_line, identifier, keep_values_out, role_of, shown
 from routewatch.errors import DatabaseUnavailable, Fault, SettingsError
@@ -24,15 +24,18 @@ POOL_TIMEOUT_S = 10
 """How long to wait for one of an engine's connections if all are in use."""
 
 __all__ = [
-    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "NO_URL", "POOL_TIMEOUT_S", "SESSION", "check_session",
-    "checked_address", "connect", "database_address_of", "default_address", "first_line", "insert_into",
-    "libpq_address", "reaching", "session_statement", "shown", "writing",
+    "BUSY_TIMEOUT_MS", "CONNECT_TIMEOUT_S", "DEFAULT_HOME", "NO_FILE", "NO_URL", "POOL_TIMEOUT_S", "SESSION",
+    "check_session", "checked_address", "connect", "database_address_of", "default_address", "first_line",
+    "insert_into", "is_sqlite_file", "libpq_address", "reaching", "session_statement", "shown", "writing",
 ]  # fmt: skip
 
 NO_URL = (ArgumentError, ValueError)
 """What SQLAlchemy raises for an address that is none; a ValueError, as of a port that is no number, shows a part."""
 
 DEFAULT_HOME = Path("var")
+
+NO_FILE = "there is no such file"
+_CREATE = "`routewatch init` creates it; or name the right one in ROUTEWATCH_HOME or ROUTEWATCH_DATABASE_URL"
 
 _IN_MEMORY = (None, "", ":memory:")
 """Databases in memory have one connection per thread and no pool."""
@@ -47,6 +50,11 @@ def database_address_of(variables: Mapping[str, str] | None = None) -> str:
     named = {name.upper(): value for name, value in (os.environ if variables is None else variables).items()}
     home = Path(named.get("ROUTEWATCH_HOME", DEFAULT_HOME))
     return checked_address(named.get("ROUTEWATCH_DATABASE_URL", default_address(home)))
+
+
+def is_sqlite_file(url: URL) -> bool:
+    """Whether a SQLite address names a file by its path."""
+    return url.database not in _IN_MEMORY and not str(url.database).startswith((":memory:", "file:"))
 
 
 def default_address(home: Path) -> str:
@@ -85,15 +93,22 @@ def connect(address: str) -> Engine:
 
 
 @contextmanager
-def writing(engine: Engine, *, wait_s: float | None = None) -> Iterator[Connection]:
+def writing(
+    engine: Engine, *, wait_s: float | None = None, needs: Mapping[str, str] | None = None
+) -> Iterator[Connection]:
     """Open a write transaction: SQLite takes its write lock at once, and so cannot deadlock later.
+
+    `needs` are the rights by table, such as "SELECT, INSERT": if one is missing, the error names all that are.
 
     Raises DatabaseUnavailable if others hold locks for longer than `wait_s`: for any time by default in PostgreSQL, for
     BUSY_TIMEOUT_MS in SQLite.
     """
     wait_ms = None if wait_s is None else max(1, round(wait_s * 1_000))
     options = {"routewatch_writes": True, "routewatch_wait_ms": wait_ms}
-    with reaching(engine.url), engine.connect().execution_options(**options) as connection, connection.begin():
+    with (
+        _naming_rights(engine, needs or {}), reaching(engine.url),
+        engine.connect().execution_options(**options) as connection, connection.begin(),
+    ):  # fmt: skip
         if wait_ms is not None and connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield connection
@@ -122,7 +137,7 @@ def reaching(url: URL) -> Iterator[None]:
         fault = explain(error, url)
         if fault is None:
             raise
-        raise DatabaseUnavailable(shown(url), fault.cause, fault.advice) from error
+        raise DatabaseUnavailable(shown(url), fault.cause, fault.advice, is_forbidden=fault.is_forbidden) from error
 
 
 SESSION = {
@@ -200,6 +215,45 @@ def check_session(url: URL, row: Sequence[object]) -> None:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _naming_rights(engine: Engine, needs: Mapping[str, str]) -> Iterator[None]:
+    """Let an error about a missing right name all that are missing of `needs`: a server names one at a time."""
+    try:
+        yield
+    except DatabaseUnavailable as error:
+        if not error.is_forbidden or not needs or engine.dialect.name != "postgresql":
+            raise
+        missing: list[str] = []
+        with suppress(SQLAlchemyError, DatabaseUnavailable), engine.connect() as connection:
+            missing = _missing_grants(connection, needs, role_of(engine.url))
+        if not missing:
+            raise
+        advice = " and ".join(f"`{grant}`" for grant in missing)
+        raise DatabaseUnavailable(error.address, error.cause, advice, is_forbidden=True) from error.__cause__
+
+
+def _missing_grants(connection: Connection, needs: Mapping[str, str], role: str) -> list[str]:
+    missing = []
+    for table, verbs in needs.items():
+        wanted = [
+            verb for verb in verbs.split(", ") if not connection.scalar(_HAS_RIGHT, {"table": table, "verb": verb})
+        ]
+        if wanted:
+            missing.append(f"GRANT {', '.join(wanted)} ON {table} TO {role}")
+        if "INSERT" in verbs:
+            sequences = connection.scalars(_BARRED_SEQUENCES, {"table": table})
+            missing += [f"GRANT USAGE ON SEQUENCE {name} TO {role}" for name in sequences]
+    return missing
+
+
+_HAS_RIGHT = text("SELECT has_table_privilege(:table, :verb)")
+_BARRED_SEQUENCES = text(
+    # An identity column's sequence needs no right of its own.
+    "SELECT s.oid::regclass::text FROM pg_class s JOIN pg_depend d ON d.objid = s.oid AND d.deptype = 'a' "
+    "WHERE s.relkind = 'S' AND d.refobjid = to_regclass(:table) AND NOT has_sequence_privilege(s.oid, 'USAGE')"
+)
+
+
 def _postgresql(url: URL) -> Engine:
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S, "client_encoding": "UTF8"}
     engine = create_engine(
@@ -229,6 +283,12 @@ def _postgresql(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     pooled = {} if url.database in _IN_MEMORY else {"pool_timeout": POOL_TIMEOUT_S}
     engine = create_engine(url, hide_parameters=True, **pooled)
+
+    @event.listens_for(engine, "do_connect")
+    def _require_file(_dialect: Dialect, _record: object, _args: list[object], _options: dict[str, object]) -> None:
+        # SQLite would create an empty one, as for a home that is not the one that was meant.
+        if is_sqlite_file(url) and not Path(str(url.database)).exists():
+            raise DatabaseUnavailable(shown(url), NO_FILE, _CREATE)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: object, _record: object) -> None:

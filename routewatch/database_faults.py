@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus, unquote
@@ -28,6 +30,8 @@ class DatabaseFault:
 
     cause: str
     advice: str
+    is_forbidden: bool = False
+    """Whether a right is missing for this, or the database is read-only."""
 
 
 def explain(error: Exception, url: URL) -> DatabaseFault | None:
@@ -45,12 +49,20 @@ def explain(error: Exception, url: URL) -> DatabaseFault | None:
         return None
     line = first_line(str(cause), url)
     if url.get_backend_name() == "sqlite":
-        return DatabaseFault(line, _sqlite_advice(cause, line, url))
+        if "is full" in line.lower() and (table := _table_without_ids(url)):
+            return DatabaseFault(
+                f"the table {table} has used the largest id, and can issue none", _advice_without_ids(table)
+            )
+        kind = _sqlite_kind(cause, line)
+        path = Path(url.database or "")
+        advice = _SQLITE_ADVICE.get(kind, "`routewatch doctor` looks at {path}")
+        return DatabaseFault(line, advice.format(path=path, folder=path.parent), kind in ("READONLY", "PERM", "AUTH"))
     if is_adbc:
         # It reads only, and tells first what it was about to do.
         line = line.rpartition("ERROR: ")[2].strip()
     verbs = ("", "SELECT") if is_adbc else error.__dict__.get(_NEEDS, ())
-    return DatabaseFault(line, _postgresql_advice(state or _state_in(line), line, verbs, url))
+    state = state or _state_in(line)
+    return DatabaseFault(line, _postgresql_advice(state, line, verbs, url), state in ("42501", "25006"))
 
 
 def keep_values_out(context: ExceptionContext) -> None:
@@ -140,12 +152,33 @@ _SQLITE_ADVICE |= {"PERM": _SQLITE_ADVICE["READONLY"], "AUTH": _SQLITE_ADVICE["R
 _SQLITE_ADVICE |= {"LOCKED": _SQLITE_ADVICE["BUSY"]}
 
 
-def _sqlite_advice(cause: BaseException, line: str, url: URL) -> str:
+def _advice_without_ids(table: str) -> str:
+    if table == "selection":
+        return (
+            "Somebody wrote such an id: `routewatch serve`, or the next `routewatch run hourly`, gives such rows the "
+            "next ids; then the next try continues"
+        )
+    return f"Somebody wrote such an id: delete that row, and set seq of {table} in sqlite_sequence to the largest left"
+
+
+_ENDED_SEQUENCES = "SELECT name FROM sqlite_sequence WHERE seq = 9223372036854775807 ORDER BY name = 'selection' DESC"
+
+
+def _table_without_ids(url: URL) -> str:
+    """The table in which the largest id was used: SQLite says the same of it as of a full disk. Empty if none was."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(url.database or '')}?mode=ro", timeout=1, uri=True)) as connection:
+            found = connection.execute(_ENDED_SEQUENCES).fetchone()
+    except sqlite3.Error:
+        return ""
+    return "" if found is None else str(found[0])
+
+
+def _sqlite_kind(cause: BaseException, line: str) -> str:
     name = str(getattr(cause, "sqlite_errorname", "")).removeprefix("SQLITE_").partition("_")[0]
     if name in ("", "ERROR"):
         name = next((kind for words, kind in _WORDS_OF_SQLITE.items() if words in line.lower()), "")
-    path = Path(url.database or "")
-    return _SQLITE_ADVICE.get(name, "`routewatch doctor` looks at {path}").format(path=path, folder=path.parent)
+    return name
 
 
 # --- PostgreSQL -------------------------------------------------------------------------------------------------------
@@ -168,7 +201,21 @@ _WORDS_OF_POSTGRESQL = {
 }  # fmt: skip
 
 _STATES_OF_OTHER_KINDS = frozenset(
-    {"42501", "25006", "25P03", "25P04", "3D000", "3F000", "42P01", "42703", "42883", "XX001", "XX002", "57P01"}
+    {
+        "2200H",
+        "42501",
+        "25006",
+        "25P03",
+        "25P04",
+        "3D000",
+        "3F000",
+        "42P01",
+        "42703",
+        "42883",
+        "XX001",
+        "XX002",
+        "57P01",
+    }
 )
 """What the drivers call an error of the program or of its own, but lies with the database."""
 
@@ -206,6 +253,8 @@ _POSTGRESQL_ADVICE = {
     "57P03": "The server is starting or stopping; the next try continues once it is up",
     "57P01": _ENDED, "57P02": _ENDED, "08000": _ENDED, "08003": _ENDED, "08006": _ENDED,
     "53100": "Make room on the disk of the server; the next try continues",
+    "2200H": "Somebody has set the sequence to its end: `ALTER SEQUENCE … RESTART WITH` the largest id that is in use, "
+             "plus 1",
     "25006": "Name the primary server in ROUTEWATCH_DATABASE_URL, or RESET default_transaction_read_only of role and "
              "database",
     "57014": _CANCELLED, "55P03": _CANCELLED, "25P03": _CANCELLED, "25P04": _CANCELLED,
@@ -248,7 +297,11 @@ def _grant(line: str, verbs: tuple[str, ...], role: str) -> str:
         return advice.format(name=name, role=role)
     # A trigger writes to other tables than the statement.
     wanted = ", ".join(verbs[1:]) if verbs[:1] in ((name,), ("",)) else _ALL
-    return f"`GRANT {wanted} ON {name} TO {role}`"
+    everywhere = wanted if wanted == "SELECT" else _ALL
+    return (
+        f"`GRANT {wanted} ON {name} TO {role}`; all commands that {'read' if wanted == 'SELECT' else 'write'} need "
+        f"`GRANT {everywhere} ON ALL TABLES IN SCHEMA public TO {role}`"
+    )
 
 
 def _verbs_of(statement: str) -> tuple[str, ...]:

@@ -42,11 +42,15 @@ class SettingsError(UsageError):
 class DatabaseUnavailable(RoutewatchError):
     """The database could not be reached or used. The address is shown without its password.
 
-    `advice` is what to do about this cause, a sentence without its full stop.
+    `advice` is what to do about this cause, a sentence without its full stop. `is_forbidden`: the database can be used,
+    but not for this, as a right is missing or it is read-only.
     """
 
-    def __init__(self, address: str, cause: str, advice: str = "Check ROUTEWATCH_DATABASE_URL") -> None:
+    def __init__(
+        self, address: str, cause: str, advice: str = "Check ROUTEWATCH_DATABASE_URL", *, is_forbidden: bool = False
+    ) -> None:
         self.address = address
         self.cause = cause
         self.advice = advice
+        self.is_forbidden = is_forbidden
         super().__init__(f"cannot use the database {address}: {cause}. {advice}")

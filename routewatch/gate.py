@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -51,6 +52,7 @@ class Kind(Enum):
     COUNT = "count"
     BUCKET = "bucket"
     FLAG = "flag"
+    FAILURE = "failure"
 
 
 FIELDS: dict[str, Kind] = {
@@ -63,7 +65,7 @@ FIELDS: dict[str, Kind] = {
     "cache_hit": Kind.FLAG,
     "accuracy": Kind.SHARE,
     "user_satisfaction": Kind.SHARE,
-    "error": Kind.FLAG,
+    "error": Kind.FAILURE,
     "error_type": Kind.NAME,
     "prompt_tokens": Kind.COUNT,
     "completion_tokens": Kind.COUNT,
@@ -91,6 +93,7 @@ NEGATIVE = "is negative"
 NOT_A_SHARE = "is outside 0 to 1"
 NOT_WHOLE = "is not a whole number"
 NOT_A_FLAG = "is neither true nor false"
+NOT_A_FAILURE = "says neither that the call failed nor that it did not"
 NOT_TEXT = "is not text"
 TOO_LONG = f"is longer than {TEXT_LENGTH} characters"
 CONTROL_CHARACTERS = "contains control characters"
@@ -196,6 +199,28 @@ def read_identifier(text: str) -> tuple[str | None, str | None]:
     return found, reason
 
 
+def read_failure(value: Any) -> tuple[bool | None, str | None]:
+    """Whether the call failed, as a router says it: a flag, an HTTP status, an exception, or words for either.
+
+    None and the reason for what says neither, or both. Unreadable words are no good news, and no bad news either.
+    """
+    if isinstance(value, bool):
+        return value, None
+    if isinstance(value, BaseException):
+        return True, None
+    if value != value:  # noqa: PLR0124 - as the missing value of numpy
+        return None, WORD_FOR_NOTHING
+    failed: bool | None = None
+    if isinstance(value, int | float | Decimal):
+        failed = _failure_by_number(value)
+    elif isinstance(value, str):
+        said = " ".join(_INVISIBLE.sub("", value[:_LONGEST_READ]).lower().split()).strip(" .!\"'")
+        if not said or said in NOTHING:
+            return None, WORD_FOR_NOTHING if said else None
+        failed = _failure_by_words(said)
+    return failed, NOT_A_FAILURE if failed is None else None
+
+
 def epoch_fault(number: float, per_second: int) -> str:
     """Why a number is not a valid instant, with the unit that it would be one in, if there is such a unit."""
     units = [
@@ -226,6 +251,63 @@ _INVISIBLE = re.compile(
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 _SAYS_NOTHING = (WORD_FOR_NOTHING, NOT_TEXT)
+
+
+TRUE, FALSE = ("true", "t", "1", "yes", "y", "on"), ("false", "f", "0", "no", "n", "off")
+"""Words for a flag, in lower case."""
+
+_SUCCESSES = frozenset(
+    (*FALSE, "ok", "okay", "success", "successful", "succeeded", "passed", "completed", "stop", "not failed",
+     "no failure", "no error", "no errors", "no_error", "noerror", "error-free")
+)  # fmt: skip
+_FAILED = (
+    r"(?:fail(?!over|[ -]?safe)|error|exception|traceback|unsuccessful|time[ds]?[ _-]?out|cancell?ed|abort|refused"
+    r"|rejected|denied|forbidden|unauthori[sz]ed|unavailable|unreachable|overload|rate[ _-]?limit|quota|exceeded|crash"
+    r"|panic|fatal|disconnect|reset by peer|hung up|too many requests|bad (?:request|gateway)|out of memory|oom|killed"
+    r"|not (?:found|available|authori[sz]ed|allowed|implemented|responding|reachable|ok|successful)"
+    r"|no (?:response|answer|capacity|connection)|unable to|cannot|can't|could not|couldn't)"
+)
+_NAMES_FAILURE = re.compile(_FAILED)
+_NAMES_SUCCESS = re.compile(r"(?<!not )\b(?:ok|okay|success|successful|succeeded|recovered|resolved)\b")
+_DENIES_FAILURE = re.compile(
+    rf"\b(?:no|not|non|never|without|zero|0)[ _-]+(?:[a-z]+[ _-]+){{0,2}}{_FAILED}|{_FAILED}[ -]?free"
+    # As in "error: none", or in a counter.
+    rf"|{_FAILED}\w*[\"']?(?: (?:count|code|type|message))? *[:=]"
+    r" *[\"']?(?:[0-9.]+|false|no|none|null|nil|nan|ok|$)(?!\w)"
+)
+_STATUS = re.compile(
+    r"(?:https?(?:/[0-9](?:\.[0-9])?)?|status|status[ _-]?code|code)?[ :=_-]*([1-5][0-9][0-9])(?![0-9.])[ :,-]*(.*)"
+)
+_NUMBER = re.compile(r"[0-9]{1,3}(?:\.0*)?")
+_FIRST_FAILED_STATUS = 400
+_PHRASES = {it.value: it.phrase.lower() for it in HTTPStatus}
+
+
+def _failure_by_number(number: Any) -> bool | None:
+    """By a flag of 0 or 1, or an HTTP status."""
+    if number in (0, 1):
+        return bool(number)
+    is_status = number >= min(_PHRASES) and number < 600 and number == int(number)  # noqa: PLR2004 - beyond the last status
+    return number >= _FIRST_FAILED_STATUS if is_status else None
+
+
+def _failure_by_words(said: str) -> bool | None:
+    """As `read_failure`, of words in lower case with single spaces."""
+    if said in TRUE:
+        return True
+    if said in _SUCCESSES:
+        return False
+    if _NUMBER.fullmatch(said):
+        return _failure_by_number(float(said))
+    names_failure = _NAMES_FAILURE.search(said) is not None
+    if status := _STATUS.fullmatch(said):
+        number, phrase = int(status[1]), status[2]
+        is_failure = number >= _FIRST_FAILED_STATUS
+        is_plain = not phrase or phrase == _PHRASES.get(number) or (names_failure and is_failure)
+        return is_failure if is_plain else None
+    if not names_failure or _DENIES_FAILURE.search(said) or _NAMES_SUCCESS.search(said):
+        return None
+    return True
 
 
 def _since_1970(seconds: float) -> datetime | None:
@@ -299,6 +381,7 @@ _READERS: dict[Kind, Callable[[Any], tuple[Any, str | None]]] = {
     Kind.IDENTIFIER: _reader_of_texts(read_identifier),
     Kind.NAME: _reader_of_texts(read_name),
     Kind.FLAG: _read_flag,
+    Kind.FAILURE: read_failure,
     **{kind: _reader_of_numbers(kind) for kind in BOUNDS},
 }
 
@@ -307,5 +390,6 @@ _UNLIKE = {
     Kind.IDENTIFIER: NOT_TEXT,
     Kind.NAME: NOT_TEXT,
     Kind.FLAG: NOT_A_FLAG,
+    Kind.FAILURE: NOT_A_FAILURE,
     **dict.fromkeys(BOUNDS, NOT_A_NUMBER),
 }

@@ -5,9 +5,9 @@ The quarantine is bounded: beyond its bound the rows that were set aside first a
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, cast
@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import JSON, BigInteger, Column, Connection, Index, Table, Text, delete, func, select
 
 from routewatch.database import insert_into
-from routewatch.gate import AHEAD, EARLIEST, LATEST, TEXT_LENGTH
+from routewatch.gate import AHEAD, EARLIEST, LATEST, TEXT_LENGTH, read_failure, read_identifier
 from routewatch.selection import METADATA, UtcDateTime, identity_column
 
 MOST_QUARANTINED_ROWS = 100_000
@@ -26,6 +26,11 @@ ROWS_AT_ONCE = 500
 
 AHEAD_OF_CLOCK = f"timestamp {AHEAD}"
 """The reason of rows that return by themselves."""
+
+FULL = "; the quarantine is full"
+"""Ends the reason of rows that were dropped for want of room."""
+
+QUARANTINE_IS_FULL = "the quarantine holds no more (ingestion.maximumQuarantinedRows)"
 
 QUARANTINE = Table(
     "quarantine",
@@ -89,7 +94,18 @@ class IntakeOutcome(StrEnum):
     RESTORED = "restored"
     """It was set aside, and is in the selection table now; counted in the hour in which it was set aside."""
     DROPPED = "dropped"
-    """It was set aside, and made room for newer ones."""
+    """It was set aside, and is not there any more: for want of room (FULL), or because somebody dropped it."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """What became of rows that were to be set aside: new in the quarantine, and dropped because it holds no more.
+
+    The dropped ones are the first of those that were given. The others were there already.
+    """
+
+    new: int
+    dropped: int
 
 
 class IntakeCounts:
@@ -136,21 +152,45 @@ def set_aside(
     now: datetime,
     *,
     most_rows: int = MOST_QUARANTINED_ROWS,
-) -> int:
-    """Put rows, each with its reason, into the quarantine within the caller's transaction; return how many are new.
+    kept_before: int = 0,
+    dropped: IntakeCounts | None = None,
+) -> SetAside:
+    """Put rows, each with its reason, into the quarantine within the caller's transaction, and count them.
 
-    Counts them, drops the oldest beyond `most_rows`, and counts those as dropped.
+    Drops the oldest beyond `most_rows`, and counts those as dropped. Of the rows of one request or file no more than
+    that are kept at all: `kept_before` are there already, and the first of these rows are dropped at once. `dropped`
+    counts those, if the caller writes its counts itself.
     """
+    given = list(rows)
+    excess = min(len(given), max(0, kept_before + len(given) - most_rows))
     counts, new = IntakeCounts(entrance), 0
+    at_once = counts if dropped is None else dropped
+    for content, reason in given[:excess]:
+        at, errors = counted_at(content, now), is_error(content)
+        at_once.add(IntakeOutcome.SET_ASIDE, reason, at, errors=errors)
+        at_once.add(IntakeOutcome.DROPPED, _dropped(reason), now, errors=errors)
     insertion = insert_into(connection, QUARANTINE).on_conflict_do_nothing(index_elements=["request_id"])
-    for part in _parts([_entry(content, reason, entrance, now) for content, reason in rows]):
+    for part in _parts([_entry(content, reason, entrance, now) for content, reason in given[excess:]]):
         for reason, content in connection.execute(insertion.returning(QUARANTINE.c.reason, QUARANTINE.c.content), part):
             new += 1
             counts.add(IntakeOutcome.SET_ASIDE, reason, counted_at(content, now), errors=is_error(content))
     counts.write(connection)
     if new:
         _drop_beyond(connection, most_rows, now)
-    return new
+    return SetAside(new, excess)
+
+
+def count_dropped(connection: Connection) -> tuple[int, datetime | None]:
+    """The rows that were dropped because the quarantine was full, and the hour of the first, as far as counts go back.
+
+    Without those that somebody dropped himself.
+    """
+    is_dropped = INTAKE_COUNT.c.outcome == IntakeOutcome.DROPPED.value
+    query = select(func.sum(INTAKE_COUNT.c.rows), func.min(INTAKE_COUNT.c.hour)).where(
+        is_dropped, INTAKE_COUNT.c.reason.endswith(FULL, autoescape=True)
+    )
+    rows, since = connection.execute(query).one()
+    return int(rows or 0), since
 
 
 def instant_of(content: Mapping[str, Any]) -> datetime | None:
@@ -174,7 +214,12 @@ def counted_at(content: Mapping[str, Any], set_aside_at: datetime) -> datetime:
 
 def is_error(content: Mapping[str, Any]) -> int:
     """1 if a row's content says that the call failed, else 0."""
-    return int(content.get("error") in (True, 1))
+    return int(read_failure(content.get("error"))[0] is True)
+
+
+def stored_id(request_id: Any) -> str | None:
+    """A request id as the quarantine has it: in the form that the selection table has it in."""
+    return None if request_id is None else read_identifier(str(request_id))[0]
 
 
 def plain(value: Any) -> Any:
@@ -194,21 +239,13 @@ def plain(value: Any) -> Any:
 def _entry(content: Mapping[str, Any], reason: str, entrance: str, now: datetime) -> dict[str, Any]:
     request_id = content.get("request_id")
     return {
-        "request_id": None if request_id is None else _bounded(str(request_id)),
+        "request_id": stored_id(request_id),
         "set_aside_at": now,
         "entrance": entrance[:TEXT_LENGTH],
         "reason": reason[:TEXT_LENGTH],
         "due_at": instant_of(content) if reason == AHEAD_OF_CLOCK else None,
         "content": {name: _storable(plain(value)) for name, value in content.items() if value is not None},
     }
-
-
-def _bounded(text: str) -> str:
-    """A text of at most TEXT_LENGTH characters that differs where the text does: it is part of an index."""
-    if len(text) <= TEXT_LENGTH:
-        return str(_storable(text))
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:40]
-    return f"{_storable(text[:100])}…{digest}"
 
 
 def _storable(value: Any) -> Any:
@@ -218,6 +255,10 @@ def _storable(value: Any) -> Any:
 
 def _parts(rows: Sequence[dict[str, Any]]) -> Iterable[Sequence[dict[str, Any]]]:
     return (rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE))
+
+
+def _dropped(reason: str) -> str:
+    return f"{reason[: TEXT_LENGTH - len(FULL)]}{FULL}"
 
 
 def _drop_beyond(connection: Connection, most_rows: int, now: datetime) -> None:
@@ -232,6 +273,6 @@ def _drop_beyond(connection: Connection, most_rows: int, now: datetime) -> None:
         dropped.returning(QUARANTINE.c.entrance, QUARANTINE.c.reason, QUARANTINE.c.content)
     ):
         counting = counts.setdefault(entrance, IntakeCounts(entrance))
-        counting.add(IntakeOutcome.DROPPED, reason, now, errors=is_error(content))
+        counting.add(IntakeOutcome.DROPPED, _dropped(reason), now, errors=is_error(content))
     for counting in counts.values():
         counting.write(connection)

@@ -107,7 +107,7 @@ def _sqlite_condition(name: str, kind: Kind) -> str:
         # 30 February and 24:00 have this form too, but are written back as other instants.
         exists = f"datetime(strftime('%s', substr({name}, 1, 19)), 'unixepoch') IS substr({name}, 1, 19)"
         return f"typeof({name}) = 'text' AND {name} GLOB '{digits}' AND {exists}"
-    if kind is Kind.FLAG:
+    if kind in (Kind.FLAG, Kind.FAILURE):
         return f"{name} IN (0, 1) AND typeof({name}) = 'integer'"
     if kind in BOUNDS:
         types = "= 'integer'" if kind in WHOLE else "IN ('real', 'integer')"
@@ -123,7 +123,7 @@ def _postgresql_condition(name: str, kind: Kind) -> str:
         return f"{name} >= {first} AND {name} < {last}"
     if kind in BOUNDS:
         return _between(name, kind)
-    if kind is Kind.FLAG:
+    if kind in (Kind.FLAG, Kind.FAILURE):
         return ""
     return f"{_length(name)} AND {name} !~ ('[' || chr(1) || '-' || chr(31) || chr(127) || ']')"
 

@@ -24,6 +24,9 @@ PACKAGES = frozenset({"models", "tasks", "reports", "flows", "dashboard", "deplo
 STARTUP = _HERE / "startup"
 """The folder of the module that Python runs at the start of each process which finds it."""
 
+COMMAND_PID = "_ROUTEWATCH_COMMAND_PID"
+"""The variable with the id of the process that started this one, or its own once `use_own_folders` has run."""
+
 
 class OwnPackages(MetaPathFinder):
     """Finds our packages in our folder alone, whatever comes first in `sys.path`.
@@ -46,6 +49,7 @@ def use_own_folders() -> None:
     others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place and place not in ours]
     os.environ["PYTHONPATH"] = os.pathsep.join([*ours, *others])
     os.environ["PYTHONSAFEPATH"] = "1"
+    os.environ[COMMAND_PID] = str(os.getpid())
     if not any(isinstance(finder, OwnPackages) for finder in sys.meta_path):
         sys.meta_path.insert(0, OwnPackages())
 

@@ -58,14 +58,19 @@ LONGEST_PLAN = timedelta(days=31)
 
 @dataclass(frozen=True)
 class MarkAhead:
-    """A mark that was found ahead of the clock: its name, in how many rows, and the furthest value (None: an id)."""
+    """A mark that was found ahead of the clock: its name, in how many rows, and the furthest value (None: an id).
+
+    `note` says of an id what is the matter with it.
+    """
 
     name: str
     rows: int
     furthest: datetime | None
+    note: str = ""
 
     def __str__(self) -> str:
-        where = "" if self.furthest is None else f" was {self.furthest:%Y-%m-%d %H:%M} UTC"
+        where = f" {self.note}" if self.note else ""
+        where = where if self.furthest is None else f" was {self.furthest:%Y-%m-%d %H:%M} UTC"
         return f"{self.name}{where}{f' (in {self.rows:,} rows)' if self.rows > 1 else ''}"
 
 
@@ -207,14 +212,37 @@ def replace_unreadable(engine: Engine, now: datetime, cool_down: timedelta) -> t
         return ()
     clock = Clock(now, now - cool_down)
     resets: list[tuple[Any, Any]] = [(mark.column, mark.reset(clock)) for mark in MARKS]
-    resets += [(ROLLUP_CHECKPOINT.c[name], _FAR_AHEAD) for name in _OF_THE_CHECKPOINT]
+    resets += [(column, _FAR_AHEAD) for column in _checkpoint_columns()]
     with reading(engine) as connection:
-        found = [it for it in resets if connection.execute(select(1).where(is_unreadable(it[0])).limit(1)).first()]
+        names = find_unreadable(connection)
+    found = [it for it in resets if _name_of(it[0]) in names]
     if found:
         with writing(engine) as connection:
             for column, value in found:
                 connection.execute(update(column.table).where(is_unreadable(column)).values({column.name: value}))
-    return tuple(f"{column.table.name}.{column.name}" for column, _ in found)
+    return names
+
+
+def find_unreadable(connection: Connection) -> tuple[str, ...]:
+    """Return the columns of marks and of the checkpoint that hold a time that cannot be read; one query."""
+    if connection.dialect.name != "sqlite":
+        return ()
+    # A column may be that of several marks.
+    columns = {_name_of(it): it for it in (*(mark.column for mark in MARKS), *_checkpoint_columns())}
+    parts = [
+        select(literal(name)).where(select(1).select_from(column.table).where(is_unreadable(column)).exists())
+        for name, column in columns.items()
+    ]
+    found = set(connection.scalars(union_all(*parts)))
+    return tuple(name for name in columns if name in found)
+
+
+def _checkpoint_columns() -> list[Any]:
+    return [ROLLUP_CHECKPOINT.c[name] for name in _OF_THE_CHECKPOINT]
+
+
+def _name_of(column: Any) -> str:
+    return f"{column.table.name}.{column.name}"
 
 
 def find_marks_ahead(connection: Connection, now: datetime) -> tuple[MarkAhead, ...]:

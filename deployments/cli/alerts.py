@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,11 @@ def silence(
     known = {it.value: it for it in AlertRule}
     if rule is not None and rule not in known:
         raise UsageError(f"{rule!r} is no rule; expected one of {', '.join(known)}")
-    request = SilenceRequest(known[rule] if rule else None, subject, timedelta(hours=hours))
+    try:
+        length = timedelta(hours=hours)
+    except (OverflowError, ValueError):
+        raise UsageError(f"--hours is a number such as 2 or 0.5; found {hours}") from None
+    request = SilenceRequest(known[rule] if rule else None, subject, length)
     attribution = Attribution(by or getpass.getuser(), reason, datetime.now(UTC))
     number = silence_them(load_context().engine, request, attribution)
     until = _stamp(attribution.at + request.length)
@@ -67,7 +72,7 @@ def silence(
 
 
 @alerts.command()
-def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID")]) -> None:
+def unsilence(silence_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]) -> None:
     """End a silence now."""
     from models.context import load_context
     from tasks.alerts.silences import end_silence

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from deployments.console import note, say, table
+from models.ids import LARGEST_ID
 
 config = typer.Typer(help="The router's config and its history.", no_args_is_help=True)
 deliveries = typer.Typer(help="Deliveries of reports and notifications.", no_args_is_help=True)
@@ -85,7 +86,7 @@ def deliveries_list() -> None:
 
 @deliveries.command("retry")
 def deliveries_retry(
-    delivery_id: Annotated[int | None, typer.Argument(metavar="ID", show_default=False)] = None,
+    delivery_id: Annotated[int | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, show_default=False)] = None,
     *,
     all_dead: Annotated[bool, typer.Option("--all-dead", help="All dead letters, instead of one delivery.")] = False,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from deployments.console import complain, progress, say
 from models.context import AppContext
 from models.errors import RoutewatchError
+from routewatch.quarantine import QUARANTINE_IS_FULL
 from tasks.ingestion.column_mapping import Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
 
@@ -46,6 +47,7 @@ def _print_result(result: ImportResult) -> None:
         f"{result.path}: {result.read:,} rows read, {result.added:,} added, "
         f"{result.already_there:,} already there, {result.rejected:,} rejected"
         + (f", {result.set_aside:,} set aside (`routewatch quarantine list`)" if result.set_aside else "")
+        + (f", {result.dropped:,} dropped: {QUARANTINE_IS_FULL}" if result.dropped else "")
     )
     for reason, count in result.reasons[:SHOWN_REASONS]:
         say(f"  {count:,} × {reason}")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 if TYPE_CHECKING:
     from models.attribution import Attribution
 
 optimizations = typer.Typer(help="Proposed and applied config changes.", no_args_is_help=True)
 
-Id = Annotated[int, typer.Argument(metavar="ID")]
+Id = Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)]
 Name = Annotated[str | None, typer.Option("--by", help="Your name, for the record. Default: your login name.")]
 Note = Annotated[str, typer.Option(help="Reason, for the record.")]
 

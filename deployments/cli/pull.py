@@ -95,11 +95,14 @@ def list_sources(ctx: AppContext) -> None:
 
 
 def _print_result(name: str, stats: PullStats) -> None:
+    from routewatch.quarantine import QUARANTINE_IS_FULL
+
     say(
         f"{name}: {stats.read:,} rows read, {stats.added:,} added, {stats.changed:,} changed, "
         f"{stats.unchanged:,} unchanged, {stats.overhead:,} router overhead, "
         f"{stats.skipped.total():,} skipped, {stats.rejected.total():,} rejected"
         + (f", {stats.set_aside:,} set aside" if stats.set_aside else "")
+        + (f", {stats.dropped:,} dropped: {QUARANTINE_IS_FULL}" if stats.dropped else "")
     )
     _print_details(stats)
 

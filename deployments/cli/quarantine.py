@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from deployments.console import say, table
+from models.ids import LARGEST_ID
 
 quarantine = typer.Typer(help="Selections that were set aside instead of being counted.", no_args_is_help=True)
 
-RowId = Annotated[int | None, typer.Argument(metavar="ID", show_default=False)]
+RowId = Annotated[int | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID, show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="All rows of the quarantine, instead of one.")]
 
 
@@ -20,6 +21,7 @@ def quarantine_list() -> None:
     """Show the selections that were set aside last (the newest 200), with the reason."""
     from models.context import load_context
     from models.database import reading
+    from routewatch.quarantine import QUARANTINE_IS_FULL, count_dropped
     from tasks.ingestion.quarantine import count_quarantined, list_quarantined
 
     engine = load_context().engine
@@ -31,8 +33,11 @@ def quarantine_list() -> None:
     table(("id", "set aside", "entrance", "reason", "request id", "its time", "model"), rows, "nothing is set aside")
     with reading(engine) as connection:
         counts = count_quarantined(connection)
+        dropped, since = count_dropped(connection)
     for reason, count in counts.items():
         say(f"  {count:,} × {reason}")
+    if since is not None:
+        say(f"{dropped:,} more since {since:%Y-%m-%d %H:00}Z were dropped: {QUARANTINE_IS_FULL}")
 
 
 @quarantine.command("retry")

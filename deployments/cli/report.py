@@ -9,7 +9,7 @@ from pathlib import Path
 from deployments.console import complain, note, progress, say
 from models.context import AppContext
 from models.documents import Document
-from models.errors import UsageError
+from models.errors import DatabaseUnavailable, UsageError
 from models.file_format import FileFormat
 from models.period import EARLIEST, LATEST, Level, Period, PeriodName, floor_to, named_period, parse_instant, parse_span
 from models.schema import DeliveryState
@@ -116,10 +116,16 @@ def rebuild_rollups(ctx: AppContext, start: str | None, end: str | None, now: da
 
 
 def _composed(ctx: AppContext, request: Request, now: datetime) -> Document:
-    with progress("rolling up new selections") as bar:
-        update_rollups(
-            ctx.engine, rollup_settings(ctx.settings), now=now, ingestion=ctx.settings.ingestion, progress=bar
-        )
+    try:
+        with progress("rolling up new selections") as bar:
+            update_rollups(
+                ctx.engine, rollup_settings(ctx.settings), now=now, ingestion=ctx.settings.ingestion, progress=bar
+            )
+    except DatabaseUnavailable as error:
+        if not error.is_forbidden:
+            raise
+        # Whoever may only read gets what others have rolled up.
+        complain(f"selections that are not rolled up yet are not in this report: {error.cause}")
     return document_of(ctx.engine, request, ctx.settings, now)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import computed_field
 
 from models.base import DEPRECATED, ApiModel, RenamedFields
-from models.documents.common import Interval
+from models.documents.common import Evidence, Interval
 from models.kpis import KpiName
 
 TrialMethod = Literal["split", "switchback", "beforeAfter"]
@@ -31,7 +31,12 @@ class Recommendation(RenamedFields):
 
     `auto_apply` is whether Routewatch may apply it automatically; `status` and `note` give its outcome: waiting means
     that it awaits a person's decision, deferred that it needs more evidence or time.
-    The fields from `complexity` on are those of model_selection.
+    `confidence` is the probability that the expected gain is above 0 if chance alone could mislead: it knows neither
+    whether the models' requests were alike nor whether a cache change helps. What the estimate rests on is `evidence`.
+    The fields from `complexity` on are those of model_selection. The bounds of `savings_usd` and `accuracy_after` hold
+    chance alone too: while `observational` is true, reports do not show them.
+    `run_rate_usd_per_day` is what it would save a day at the rate since `run_rate_since`, when the same requests were
+    last changed in the period (null: not in the period), or `run_rate_reason` says why that cannot be told.
     """
 
     FORMER_NAMES: ClassVar = {"worth": "expectedGain"}
@@ -57,6 +62,10 @@ class Recommendation(RenamedFields):
     accuracy_after: Interval | None = None
     sample: int | None = None
     observational: bool = False
+    evidence: Evidence | None = None
+    run_rate_usd_per_day: float | None = None
+    run_rate_since: datetime | None = None
+    run_rate_reason: str | None = None
 
     @computed_field(alias="worth", json_schema_extra=DEPRECATED)  # type: ignore[prop-decorator]
     @property
@@ -166,10 +175,12 @@ class Verdict(ApiModel):
 
 
 class AppliedOptimization(ApiModel):
-    """One change of the router's config by an optimization, or its revert.
+    """The change of one key of the router's config by an optimization, or its revert.
 
-    `state` is that of the optimization, of which `verdict` is the newest. `estimated_savings_usd` is from its
-    recommendation, over the period that it was made from; the verdict has the measured savings.
+    Optimizations are what is counted as changes: one may change several keys. `state` is that of the optimization, of
+    which `verdict` is the newest. `estimated_savings_usd` is from its recommendation, over the period that it was made
+    from, and rests on `estimate_evidence`; the verdict has the measured savings. `is_revert` is whether the key got its
+    former value back.
     """
 
     type: str
@@ -183,10 +194,16 @@ class AppliedOptimization(ApiModel):
     by: str = "routewatch"
     verdict: Verdict | None = None
     estimated_savings_usd: Interval | None = None
+    estimate_evidence: Evidence | None = None
+    is_revert: bool = False
 
 
 class ConfigHistoryEntry(ApiModel):
-    """One change of the router's config from any origin."""
+    """The change of one key of the router's config, from any origin.
+
+    Keys that one optimization changed together have its `optimization_id`: they are one change. `is_revert` is whether
+    the key got its former value back, and `reverted` whether it did later.
+    """
 
     key: str
     from_value: Any
@@ -195,3 +212,5 @@ class ConfigHistoryEntry(ApiModel):
     changed_by: str
     reason: str
     reverted: bool = False
+    optimization_id: int | None = None
+    is_revert: bool = False

@@ -96,7 +96,7 @@ class IntakePart(ApiModel):
     unknown_fields: int
     """Fields that could not be read. Their calls are counted."""
     unreadable_error_flags: int
-    """Of these, fields that say whether the call failed: without an error type, it counts as one that did not."""
+    """Of these, fields that say whether the call failed, of calls without an error type: they count as good."""
     reasons: tuple[IntakeReason, ...] = ()
     """The most frequent reasons, first those of rows that are not counted."""
 
@@ -109,6 +109,16 @@ class IntakePart(ApiModel):
     def errors_not_counted(self) -> int:
         """Of these, calls that are known to have failed."""
         return self.rejected_errors + self.set_aside_errors
+
+
+Evidence = Literal["observational", "declared split, not checkable", "split checked", "trial"]
+"""What an estimate of another model's cost or accuracy rests on.
+
+observational: other requests got the other model, and nobody knows whether they were alike. declared split, not
+checkable: the settings say that models are handed out at random, but too little is known to see whether they are.
+split checked: they say so, and nothing in the data contradicts it. trial: the change itself was tried.
+Only of the last two does an interval hold what is not known.
+"""
 
 
 class Filters(ApiModel):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from models.base import ApiModel
-from models.documents.common import Interval
+from models.documents.common import Evidence, Interval
 
 
 class SavingsByClass(ApiModel):
@@ -24,7 +24,8 @@ class SavingsByClass(ApiModel):
 class Savings(ApiModel):
     """Spend against the cheapest adequate model per complexity class; negative if that would have cost more.
 
-    `covered_share` is the share of the known spend for which an adequate model is known.
+    `covered_share` is the share of the known spend for which an adequate model is known. The bounds of intervals hold
+    chance alone. While `observational` is true that is the lesser part of what is not known: reports do not show them.
     """
 
     baseline: str = "cheapest adequate model per complexity class"
@@ -32,6 +33,7 @@ class Savings(ApiModel):
     savings_usd: Interval | None
     covered_share: float
     observational: bool = True
+    evidence: Evidence | None = None
     classes: tuple[SavingsByClass, ...]
     reason: str | None = None
 
@@ -55,7 +57,8 @@ class Baselines(ApiModel):
     """Whether routing adds value: the router compared with two baselines that ignore the request.
 
     `all_cheapest` sends everything to the cheapest model. `shuffled` assigns models at random, in shares with the same
-    cost as the router. `accuracy_gained` is the router's accuracy minus that of `shuffled`.
+    cost as the router. `accuracy_gained` is the router's accuracy minus that of `shuffled`. The bounds hold chance
+    alone: of what was not measured, reports do not show them while `observational` is true.
     """
 
     router: Baseline
@@ -63,20 +66,24 @@ class Baselines(ApiModel):
     shuffled: Baseline
     accuracy_gained: Interval | None
     observational: bool = True
+    evidence: Evidence | None = None
     reason: str | None = None
 
 
 class OptimizationSavings(ApiModel):
-    """Estimated possible savings, and measured savings.
+    """Estimated possible savings, and what changes saved.
 
-    `measured_usd` sums the verdicts of the `measured_count` optimizations that were assessed in the period, each over
-    its observed hours. `router_cost_usd` is the cost of the router itself, if known, and `net_usd` the estimate less
-    that cost.
+    `measured_usd` sums the verdicts of the `measured_count` optimizations that a rollout or a switchback tried and that
+    were assessed in the period, each over its observed hours. `observed_usd` sums those of the `observed_count` that
+    were only compared before and after, where other causes are not ruled out. `router_cost_usd` is the cost of the
+    router itself, if known, and `net_usd` the estimate less that cost.
     """
 
     estimated: Savings
     measured_usd: Interval | None
     measured_count: int
+    observed_usd: Interval | None = None
+    observed_count: int = 0
     router_cost_usd: float | None = None
     net_usd: Interval | None = None
 

@@ -106,7 +106,7 @@ class Optimizer(SettingsBlock):
     proposal_days: Annotated[float, Field(gt=0)] = 7.0
     """How long an undecided proposal is open after a run last found it."""
     random_split: bool = False
-    """Set if the router assigns models at random within a complexity class: savings are then not observational."""
+    """Set if models are assigned at random within a complexity class. Savings stay observational unless it shows."""
     router_usd_per_request: Annotated[float, Field(ge=0)] | None = None
     """Cost of the router itself per request, in USD. It is subtracted from the savings."""
     cache_max_entries: NumericKnob = NumericKnob(minimum=100, maximum=1_000_000)

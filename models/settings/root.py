@@ -18,6 +18,7 @@ from models.settings.monitoring import Monitoring, PerformanceMetrics
 from models.settings.optimizer import Optimizer
 from models.settings.reporting import Budget, Reporting
 from models.settings.sources import LONGEST_SOURCE_NAME, SourceKind, SourceSettings
+from models.text_files import read_text
 
 
 class Settings(SettingsBlock):
@@ -71,11 +72,13 @@ def load_settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     try:
-        data: Any = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_refuse_duplicates)
+        data: Any = json.loads(read_text(path), object_pairs_hook=_refuse_duplicates)
     except OSError as error:
         raise SettingsError(str(path), [Fault("file", error.strerror or str(error))]) from error
     except ValueError as error:
         raise SettingsError(str(path), [Fault("file", f"is not valid JSON: {error}")]) from error
+    except RecursionError:
+        raise SettingsError(str(path), [Fault("file", "is not valid JSON: its blocks are nested too deeply")]) from None
     return parse_settings(data, str(path))
 
 

@@ -17,6 +17,9 @@ _FONT_PX, _BESIDE_PX = 10, 3
 
 _MOST_NAMES = 2
 
+_BACK = " back"
+"""Behind the name of a change that is taken back."""
+
 
 def change_marks(document: Document, x: Any, at_px: int, width: int) -> list[Layer]:
     """A dashed line at each change within the period, with the optimization's number so far from the top.
@@ -40,9 +43,9 @@ def marks_of(document: Document) -> list[Mark]:
     """Return by time when in the period each optimization changed the config, and when it was reverted."""
     marks: list[Mark] = []
     for trial in trials_of(document.config_changes):
-        times = sorted({change.applied_at for change in trial.changes})
+        times = sorted({(change.applied_at, change.is_revert) for change in trial.changes})
         name = trial.number or trial.changes[0].key
-        marks += [(at, name if index == 0 else f"{name} back") for index, at in enumerate(times)]
+        marks += [(at, name + _BACK * (is_revert or index > 0)) for index, (at, is_revert) in enumerate(times)]
     return sorted((at, text) for at, text in marks if document.period.start <= at < document.period.end)
 
 
@@ -72,7 +75,10 @@ class _Name:
         room = max(self.first_px, self.plot_px - self.first_px)
         if len(self.marks) <= _MOST_NAMES and _width_px(names) < room:
             return names
-        return "change" if len(self.marks) == 1 else f"{len(self.marks)} changes"
+        made = sum(not text.endswith(_BACK) for _, text in self.marks)
+        if not made:
+            return f"{len(self.marks)} back"
+        return "change" if len(self.marks) == 1 else f"{made} {'change' if made == 1 else 'changes'}"
 
     @property
     def before(self) -> bool:

@@ -52,5 +52,12 @@ def score_text(item: Recommendation, show: Formats) -> str:
     sure = show.percent(item.confidence) if item.confidence < _SURE else f"over {show.percent(_SURE)}"
     return (
         f"score {show.number(item.score, 3)}: worth {show.percent(item.expected_gain)} {_GAIN_OF[item.type]}, "
-        f"{sure} sure of it, {item.effort} effort"
+        f"{sure} sure {_sure_of(item)}, {item.effort} effort"
     )
+
+
+def _sure_of(item: Recommendation) -> str:
+    """Of what the confidence is: chance is all that it knows."""
+    if item.type != "model_selection":
+        return "that the limit is missed"
+    return "as far as chance goes" if item.observational else "of it"

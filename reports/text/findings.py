@@ -9,6 +9,7 @@ from models.documents import (
     Bottleneck,
     ConfigChangeProposal,
     ErrorBurst,
+    Evidence,
     HighCost,
     Hotspot,
     Interval,
@@ -53,6 +54,34 @@ def between(interval: Interval | None, kind: str, show: Formats, level: str = "9
     """An estimate's bounds in brackets, or nothing."""
     bounds = show.interval(interval, kind)
     return f" ({level} interval {bounds})" if bounds else ""
+
+
+EVIDENCE_LABELS: dict[Evidence | None, str] = {
+    "observational": "observational: nobody tried it",
+    "declared split, not checkable": "observational: the random split is declared, not checkable",
+    "split checked": "from a random split, which was checked",
+    "trial": "tried",
+    None: "observational: nobody tried it",
+}
+"""What an estimate rests on; documents from before this was stored are silent of those that are not observational."""
+
+NO_BOUNDS = "none"
+"""In the place of an interval's bounds."""
+
+
+def evidence_label(evidence: Evidence | None, *, observational: bool) -> str:
+    """What an estimate rests on, in words; empty if that is not stored."""
+    return EVIDENCE_LABELS[evidence] if evidence or observational else ""
+
+
+def estimate_bounds(interval: Interval | None, kind: str, show: Formats, *, observational: bool) -> str:
+    """The bounds of an estimate; of an observational one "none", as only chance is in them."""
+    return show.interval(interval, kind) if interval is None or not observational else NO_BOUNDS
+
+
+def shown_interval(interval: Interval, *, observational: bool) -> Interval:
+    """The interval as it may be shown: without bounds if it is of an observational estimate."""
+    return Interval(estimate=interval.estimate) if observational else interval
 
 
 # --- what was found ---------------------------------------------------------------------------------------------------
@@ -167,12 +196,21 @@ def recommendation_text(item: Recommendation, show: Formats) -> str:
         scope = f" for {item.complexity} requests" if item.complexity else ""
         parts.append(f"{item.from_model} → {item.to_model}{scope}.")
     if item.savings_usd is not None:
-        parts.append(f"{money_saved(item.savings_usd, show)}.")
+        parts.append(f"{money_saved(shown_interval(item.savings_usd, observational=item.observational), show)}.")
+    if item.run_rate_reason:
+        parts.append(f"What it would save from now on is not known: {item.run_rate_reason}.")
+    elif item.run_rate_since is not None and item.run_rate_usd_per_day is not None:
+        since = show.instant(item.run_rate_since)
+        rate = f"{show.rough_money(abs(item.run_rate_usd_per_day))} a day"
+        gain = f"save about {rate}" if item.run_rate_usd_per_day >= 0 else f"cost about {rate} more"
+        parts.append(f"Since the same requests were last changed, {since}, it would {gain}.")
     if item.accuracy_after is not None:
-        accuracy = show.percent(item.accuracy_after.estimate)
-        parts.append(f"Accuracy after: {accuracy}{between(item.accuracy_after, 'percent', show)}.")
+        accuracy = shown_interval(item.accuracy_after, observational=item.observational)
+        parts.append(f"Accuracy after: {show.percent(accuracy.estimate)}{between(accuracy, 'percent', show)}.")
     if item.sample is not None:
-        kind = " (observational: nobody tried it)" if item.observational else ""
+        label = evidence_label(item.evidence, observational=item.observational) if item.savings_usd else ""
+        no_interval = ", hence no interval" if item.savings_usd is not None and item.observational else ""
+        kind = f" ({label}{no_interval})" if label else ""
         parts.append(f"Judged from {show.count(item.sample)} requests{kind}.")
     return " ".join(parts)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from models.documents import CostReport, Direction, Document, Kpi, PerformanceReport
+from models.documents import CostReport, Direction, Document, Kpi, PerformanceReport, Recommendation
 from models.kpis import KpiState
 from reports.text.formatting import Formats
 from reports.text.labels import COMPARED, KPI_LABELS, SPEND_METRICS, kpi_value, limit_text, number_text
 from reports.text.spend_drivers import because
+from reports.text.verdicts import trials_of
 
 DAYS_PER_MONTH = 365.25 / 12
 
@@ -73,29 +74,56 @@ def _state(state: KpiState) -> str:
 
 def done_and_waiting_clause(document: PerformanceReport | CostReport, show: Formats) -> str:
     """How many changes were applied, and what waits for a decision."""
-    applied = sum(item.status == "applied" for item in document.recommendations)
-    applied = max(applied, sum(change.applied_at >= document.period.start for change in document.config_changes))
+    applied = count_applied(document)
     done = f"{number_text(applied)} {'change was' if applied == 1 else 'changes were'} applied" if applied else ""
     waiting = sum(item.status == "waiting" for item in document.recommendations)
     return " and ".join(part for part in (done, waiting_clause(document, waiting, show)) if part)
 
 
+def count_applied(document: Document) -> int:
+    """The number of changes that were applied from the period's start on: not of their keys, and without reverts."""
+    found: set[object] = {
+        trial.changes[0].optimization_id or ("alone", index)
+        for index, trial in enumerate(trials_of(document.config_changes))
+        if (applied_at := trial.applied_at) is not None and applied_at >= document.period.start
+    }
+    recommended = [item for item in document.recommendations if item.status == "applied"]
+    found |= {item.optimization_id for item in recommended if item.optimization_id is not None}
+    # Documents from before numbers were stored do not say which of the changes are the recommended ones.
+    return max(len(found), len(recommended))
+
+
 def waiting_clause(document: Document, waiting: int, show: Formats) -> str:
-    """What waits for a decision, and what that is worth by estimate as far as it is money."""
+    """What waits for a decision, and what that is worth by estimate as far as it is money and known from now on."""
     if not waiting:
         return ""
     fixes = f"{number_text(waiting)} {'fix waits' if waiting == 1 else 'fixes wait'} for a decision"
-    savings = [item.savings_usd for item in document.recommendations if item.status == "waiting"]
-    found = [saving.estimate for saving in savings if saving is not None]
-    if sum(found) <= 0:
+    saving = [item for item in document.recommendations if item.status == "waiting" and item.savings_usd is not None]
+    known = [rate for item in saving if (rate := _usd_per_day(item, document)) is not None]
+    if saving and not known:
+        whose = "" if len(saving) == waiting else f"{number_text(len(saving))} of them "
+        return f"{fixes}, {whose}of unknown worth: the same requests were changed since"
+    if sum(known) <= 0:
         return fixes
-    some = f"{number_text(len(found))} of them " if len(found) < waiting else ""
-    return f"{fixes}, {some}worth about {_per_time(sum(found), document, show)} by estimate"
+    some = f"{number_text(len(known))} of them " if len(known) < waiting else ""
+    kind = "an observational estimate" if any(item.observational for item in saving) else "estimate"
+    return f"{fixes}, {some}worth about {_per_time(sum(known), document, show)} by {kind}"
 
 
-def _per_time(usd: float, document: Document, show: Formats) -> str:
-    """Return an amount over the period as one per month or day; part of a week does not give a month."""
-    days = (document.period.end - document.period.start) / timedelta(days=1)
+def _usd_per_day(item: Recommendation, document: Document) -> float | None:
+    """What a recommendation would save a day; of a document from before that was stored, over the whole period."""
+    if item.run_rate_usd_per_day is not None or item.run_rate_reason is not None:
+        return item.run_rate_usd_per_day
+    return item.savings_usd.estimate / _days(document) if item.savings_usd else None
+
+
+def _per_time(usd_per_day: float, document: Document, show: Formats) -> str:
+    """Return an amount a day as one per month, day or period; part of a week does not give a month."""
+    days = _days(document)
     if days >= 6.9:  # noqa: PLR2004 - a week whose clocks were put forward is an hour short
-        return f"{show.rough_money(usd * DAYS_PER_MONTH / days)} a month"
-    return f"{show.rough_money(usd)} {'a day' if round(days) == 1 else 'over the period'}"
+        return f"{show.rough_money(usd_per_day * DAYS_PER_MONTH)} a month"
+    return f"{show.rough_money(usd_per_day * days)} {'a day' if round(days) == 1 else 'over the period'}"
+
+
+def _days(document: Document) -> float:
+    return (document.period.end - document.period.start) / timedelta(days=1)

@@ -21,6 +21,7 @@ from reports.text.findings import (
     bottleneck_text,
     bottleneck_title,
     config_change_text,
+    estimate_bounds,
     hotspot_name,
     hotspot_rate,
     hotspot_text,
@@ -29,6 +30,7 @@ from reports.text.findings import (
     recommendation_text,
     recommendation_title,
     share_text,
+    shown_interval,
 )
 from reports.text.formatting import Formats
 from reports.text.labels import (
@@ -156,12 +158,24 @@ def savings_text(savings: Savings, show: Formats) -> Text:
     if savings.savings_usd is None:
         reason = savings.reason or "no adequate cheaper model is known"
         return Text(f"Savings against the {savings.baseline}: no data, because {reason}.", "unknown")
-    kind = " This is observational: it compares with what other requests cost, nobody tried it." * savings.observational
+    kind = _KIND_OF_ESTIMATE * savings.observational
     kind += f" {savings.reason[0].upper()}{savings.reason[1:]}." if savings.reason else ""
     return Text(
-        f"The {savings.baseline} {money_saved(savings.savings_usd, show).replace('Would', 'would', 1)} of "
+        f"The {savings.baseline} {_saved(savings, show).replace('Would', 'would', 1)} of "
         f"{show.money(savings.spent_usd)} spent, judged on {show.percent(savings.covered_share)} of the spend.{kind}"
     )
+
+
+_KIND_OF_ESTIMATE = (
+    " This is observational: it compares with what other requests cost, nobody tried it. How alike those were is not "
+    "known, hence no interval."
+)
+
+
+def _saved(savings: Savings, show: Formats) -> str:
+    if savings.savings_usd is None:
+        return "has no estimate"
+    return money_saved(shown_interval(savings.savings_usd, observational=savings.observational), show)
 
 
 def budget_text(budget: BudgetProjection, show: Formats) -> Text:
@@ -268,7 +282,7 @@ def savings_table(savings: Savings, show: Formats) -> Table:
             Cell(row.baseline_model or f"none: {row.reason or 'not known'}"),
             Cell(show.money(row.baseline_usd.estimate if row.baseline_usd else None)),
             Cell(show.signed_money(row.savings_usd.estimate if row.savings_usd else None)),
-            Cell(show.interval(row.savings_usd, "signed_money")),
+            Cell(estimate_bounds(row.savings_usd, "signed_money", show, observational=savings.observational)),
         )
         for row in savings.classes
     ]
@@ -286,7 +300,7 @@ def trials_table(document: Document, show: Formats, *, why: bool = True) -> Tabl
             Cell(show.day(trial.changes[0].applied_at)),
             Cell(state_label(trial.state), tone=state_tone(trial.state)),
             *((Cell(trial.changes[0].reason),) if why else ()),
-            Cell(verdict_text(trial, show)),
+            Cell(verdict_text(trial, show, with_bounds=why)),
         )
         for trial in trials
     ]

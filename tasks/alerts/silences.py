@@ -18,6 +18,8 @@ from tasks.alerts.grouping import Silence
 
 LONGEST = timedelta(days=31)
 """Longest silence; alerts to silence for longer are better disabled in the settings."""
+_NEEDS = {"alert_silence": "SELECT, INSERT, UPDATE"}
+"""Rights to create and end silences."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,13 @@ def create_silence(engine: Engine, request: SilenceRequest, attribution: Attribu
         "by": attribution.by.strip(),
         "reason": attribution.note.strip(),
     }
-    with writing(engine) as connection:
+    with writing(engine, needs=_NEEDS) as connection:
         return int(connection.execute(insert(ALERT_SILENCE).values(row).returning(ALERT_SILENCE.c.id)).scalar_one())
 
 
 def end_silence(engine: Engine, silence_id: int, now: datetime) -> None:
     """End a silence now. Raises UnknownSilence if it does not exist or has ended."""
-    with writing(engine) as connection:
+    with writing(engine, needs=_NEEDS) as connection:
         ends_at = connection.scalar(select(ALERT_SILENCE.c.ends_at).where(ALERT_SILENCE.c.id == silence_id))
         if ends_at is None or ends_at <= now:
             raise UnknownSilence(silence_id, "does not exist" if ends_at is None else "has already ended")

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import Engine
 
 from models.context import AppContext
-from models.database import check_revision, connect, shown
+from models.database import check_revision, connect
 from models.environment import Environment, load_environment
 from models.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
 from models.recipient import Recipient
@@ -60,9 +59,6 @@ class CheckContext:
     def database(self) -> Iterator[Engine]:
         """Return the existing database; never creates one. Raises DatabaseUnavailable."""
         engine = connect(self.environment.database_address)
-        path = engine.url.database or ""
-        if engine.dialect.name == "sqlite" and not path.startswith("file:") and not Path(path).exists():
-            raise DatabaseUnavailable(shown(engine.url), NO_FILE)
         try:
             yield engine
         finally:
@@ -79,9 +75,6 @@ class CheckContext:
             raise CheckSkipped("the database is not at this program's revision") from None
         except DatabaseUnavailable:
             raise CheckSkipped("the database cannot be used") from None
-
-
-NO_FILE = "there is no such file"
 
 
 def current_context() -> CheckContext:

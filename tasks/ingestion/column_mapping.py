@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from models.errors import Fault, InvalidMapping
 from models.period import is_zone
 from models.settings import faults_of
+from models.text_files import read_text
 
 TEXTS = ("request_id", "model_id", "complexity", "error_type", "team", "experiment", "arm")
 AMOUNTS = ("response_time_ms", "cost_usd")
@@ -81,7 +82,7 @@ class CsvFormat(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1, pattern=r'[^"\r\n]')] | None = None
 
 
 class InputFormat(BaseModel):
@@ -162,10 +163,12 @@ class Mapping(BaseModel):
 def load_mapping(path: Path) -> Mapping:
     """Read the mapping of a TOML file. Raises InvalidMapping with every fault at once."""
     try:
-        return Mapping.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Mapping.model_validate(tomllib.loads(read_text(path)))
     except OSError as error:
         raise InvalidMapping(str(path), [Fault("file", error.strerror or str(error))]) from error
     except ValidationError as error:
         raise InvalidMapping(str(path), faults_of(error)) from error
     except ValueError as error:
         raise InvalidMapping(str(path), [Fault("file", f"is not valid TOML: {error}")]) from error
+    except RecursionError:
+        raise InvalidMapping(str(path), [Fault("file", "is not valid TOML: it is nested too deeply")]) from None

@@ -33,11 +33,12 @@ MOST_LISTED_FIELDS = 10_000
 
 @dataclass(frozen=True)
 class ImportResult:
-    """Counts of a file's rows: read = added + already_there + rejected + set_aside.
+    """Counts of a file's rows: read = added + already_there + rejected + set_aside + dropped.
 
     `rejects_file` lists the rejected rows, and the first unreadable fields. `reasons` are those of the rejected rows,
     the most frequent first, and `unknown_fields` those of fields that could not be read, whose rows are added.
-    `set_aside` rows are ahead of the clock. `ignored_columns` of the file were not read.
+    `set_aside` rows are ahead of the clock; `dropped` ones are too, and the quarantine had no room for them.
+    `ignored_columns` of the file were not read.
     `derived_ids`: the rows have no request id, so their ids were derived from the file's content.
     """
 
@@ -51,6 +52,7 @@ class ImportResult:
     ignored_columns: tuple[str, ...]
     derived_ids: bool
     set_aside: int = 0
+    dropped: int = 0
     unknown_fields: tuple[tuple[str, int], ...] = ()
 
 
@@ -77,7 +79,7 @@ def import_file(
     rejects_file = _list_rejects(stats.rejects + stats.fields, rejects_folder / f"{path.name}.rejects.csv")
     return ImportResult(
         path=path,
-        read=stats.good + len(stats.rejects) + stats.set_aside,
+        read=stats.good + len(stats.rejects) + stats.set_aside + stats.dropped,
         added=stats.added,
         already_there=stats.good - stats.added,
         rejected=len(stats.rejects),
@@ -86,6 +88,7 @@ def import_file(
         ignored_columns=tuple(sorted(stats.ignored)),
         derived_ids=stats.fingerprint is not None,
         set_aside=stats.set_aside,
+        dropped=stats.dropped,
         unknown_fields=tuple(stats.unknown.most_common()),
     )
 
@@ -102,6 +105,7 @@ class _ImportStats:
     now: datetime
     good: int = 0
     set_aside: int = 0
+    dropped: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
     counts: IntakeCounts = field(default_factory=lambda: IntakeCounts(Entrance.IMPORT))
     added: int = 0
@@ -125,8 +129,18 @@ def _import_chunk(connection: Connection, chunk: Chunk, mapping: Mapping, zone: 
     _count(checked, stats)
     aside = _identified(checked.aside, stats)
     rows = [(row, row.pop("reason")) for row in aside.drop("line").to_dicts()]
-    set_aside(connection, rows, Entrance.IMPORT, stats.now, most_rows=stats.ingestion.maximum_quarantined_rows)
-    stats.set_aside += aside.height
+    # What finds no room is counted with the file, so that one that is imported again counts it once.
+    done = set_aside(
+        connection,
+        rows,
+        Entrance.IMPORT,
+        stats.now,
+        most_rows=stats.ingestion.maximum_quarantined_rows,
+        kept_before=stats.set_aside,
+        dropped=stats.counts,
+    )
+    stats.set_aside += aside.height - done.dropped
+    stats.dropped += done.dropped
     good = _identified(checked.good, stats)
     stats.good += good.height
     stats.added += insert_selections(connection, good)
@@ -195,10 +209,12 @@ def _refuse_without_needed(path: Path, found: set[str], mapping: Mapping) -> Non
     missing = [name for name in REQUIRED if name not in sources]
     if missing:
         shown = ", ".join(sorted(found)[:SHOWN_COLUMNS]) or "none"
+        expected = "these names, or a mapping file (--map) that gives them"
+        if len(found) == 1 and not next(iter(found)).isidentifier():
+            expected += ", and under [csv] the delimiter, where that is none of , ; | and tab"
         raise UnreadableInput(
-            str(path), f"no column is mapped to {' and '.join(missing)} (its columns: {shown})",
-            "these names, or a mapping file (--map) that gives them",
-        )  # fmt: skip
+            str(path), f"no column is mapped to {' and '.join(missing)} (its columns: {shown})", expected
+        )
 
 
 def _reason(reject: Reject) -> str:

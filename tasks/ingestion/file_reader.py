@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import polars as pl
 
 from models.errors import UnreadableInput
 from tasks.ingestion.lenient_json import UNREADABLE, decode_text, parse_json
+from tasks.ingestion.raw_text import HEAD_BYTES, UniversalNewlines, other_format
 
 CHUNK_ROWS = 50_000
 LARGEST_RECORD = 1 << 20
@@ -29,6 +31,9 @@ LONGEST_RECORD_LINES = 100
 
 LARGEST_FIELD = 1 << 17
 """Characters of one field of a CSV."""
+
+DELIMITERS = ",;\t|"
+"""Those that are found without a mapping: the most frequent one of the header."""
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
@@ -94,14 +99,19 @@ def open_file(path: Path, delimiter: str | None, limits: Limits = Limits()) -> I
             yield _parquet(path, limits)
             return
         with path.open("rb") as file, _plain(path, file) as stream:
-            lines = _lines(stream, limits.record)
+            head = stream.peek(HEAD_BYTES)[:HEAD_BYTES]
+            if found := other_format(head):
+                raise UnreadableInput(str(path), *found)
+            lines = _lines(io.BufferedReader(UniversalNewlines(stream), _BUFFER_BYTES), limits.record)
             total = path.stat().st_size
             if kind[0].lower() in (".csv", ".tsv"):
                 yield _csv(path, lines, file.tell, total, delimiter=delimiter, limits=limits)
             else:
-                yield OpenFile(None, _jsonl(lines, file.tell, limits), total)
-    except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableInput(str(path), str(getattr(error, "strerror", None) or error), "a file to read") from error
+                yield OpenFile(None, _jsonl(path, _start(head), lines, file.tell, limits), total)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged_gzip(path, error) from error
+    except OSError as error:
+        raise UnreadableInput(str(path), error.strerror or str(error), "a file that this user may read") from error
 
 
 # --- CSV --------------------------------------------------------------------------------------------------------------
@@ -110,13 +120,30 @@ Line = tuple[int, str | None]
 """A physical line with its number; None if it is too long."""
 
 
+_BUFFER_BYTES = 1 << 17
+
+
+def _start(head: bytes) -> bytes:
+    return head.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+
+
 @contextmanager
-def _plain(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
+def _plain(path: Path, file: io.BufferedReader) -> Iterator[Any]:
+    """The bytes of a file, which may be compressed, as a stream that can also be peeked into."""
     if path.suffix.lower() != ".gz":
         yield file
         return
     with gzip.GzipFile(fileobj=file) as stream:
-        yield stream  # type: ignore[misc]
+        yield stream
+
+
+def _damaged_gzip(path: Path, error: Exception) -> UnreadableInput:
+    with path.open("rb") as file:
+        head = file.read(2)
+    if head != b"\x1f\x8b":
+        return UnreadableInput(str(path), "it is not compressed by gzip", "gzip, or a name without .gz")
+    kind = "ends too early" if isinstance(error, EOFError) else f"is damaged ({error})"
+    return UnreadableInput(str(path), f"its compressed content {kind}", "a whole gzip file: copy or export it again")
 
 
 def _lines(stream: IO[bytes], largest: int) -> Iterator[Line]:
@@ -137,14 +164,25 @@ def _csv(
 ) -> OpenFile:
     first = next(((number, text) for number, text in lines if text is None or text.strip()), None)
     if first is None or first[1] is None or UNREADABLE in first[1]:
-        raise UnreadableInput(
-            str(path), "it is empty" if first is None else "its first line is not text", "a CSV with a header"
-        )
-    delimiter = delimiter or max(",;\t", key=first[1].count)
-    header = next(csv.reader([first[1]], delimiter=delimiter))
+        found = "its first line is not text"
+        if first is None:
+            found = "it is empty"
+        elif first[1] is None:
+            found = limits.too_long.replace("the", "its first", 1)
+        raise UnreadableInput(str(path), found, "a CSV with a header")
+    if first[1].lstrip().startswith(("{", "[")):
+        raise UnreadableInput(str(path), "its first line is JSON", "a CSV with a header, or a name that ends in .jsonl")
+    delimiter = delimiter or max(DELIMITERS, key=first[1].count)
+    # Outside of a field, a quote that is not closed stands for nothing.
+    header = _fields(first[1], delimiter, limits.field, strict=False)
+    if header is None:
+        found = f"its header has a field of more than {limits.field:,} characters"
+        raise UnreadableInput(str(path), found, "a CSV with a header")
     columns = tuple(name.strip() for name in header)
     if len(set(columns)) < len(columns):
-        raise UnreadableInput(str(path), "two columns of its header have one name", "a name for each column")
+        twice = next(name for name in columns if columns.count(name) > 1)
+        found = f"two columns of its header have the name {twice[:100]!r}"
+        raise UnreadableInput(str(path), found, "a name for each column")
     records = _records(lines, len(columns), delimiter, limits)
     return OpenFile(columns, _in_chunks(records, lambda rows: _by_column(rows, columns), position, limits), total)
 
@@ -213,11 +251,11 @@ def _joined(text: str, lines: _Lines, limits: Limits) -> tuple[str, list[Line]]:
     return "".join(parts), taken
 
 
-def _fields(record: str, delimiter: str, largest: int) -> list[str] | None:
+def _fields(record: str, delimiter: str, largest: int, *, strict: bool = True) -> list[str] | None:
     before = csv.field_size_limit(largest)
     try:
         # Strict: a quote closes its field only if a delimiter follows.
-        return next(csv.reader([record], delimiter=delimiter, strict=True))
+        return next(csv.reader([record], delimiter=delimiter, strict=strict))
     except csv.Error:
         return None
     finally:
@@ -240,9 +278,40 @@ def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
 
 
-def _jsonl(lines: Iterator[Line], position: Callable[[], int], limits: Limits) -> Iterator[Chunk]:
+_NO_OBJECT = "is not a JSON object"
+
+
+def _jsonl(
+    path: Path, start: bytes, lines: Iterator[Line], position: Callable[[], int], limits: Limits
+) -> Iterator[Chunk]:
     objects = (_object(number, text, limits) for number, text in lines if text is None or text.strip())
-    return _in_chunks(objects, frame_of, position, limits)
+    fault: Reject | None = None
+    has_rows = False
+    for chunk in _in_chunks(objects, frame_of, position, limits):
+        has_rows |= bool(chunk.lines)
+        fault = fault or next(iter(chunk.rejects), None)
+        if start == b"[" and fault is not None and fault.reason != _NO_OBJECT:
+            # Of an array over several lines, only its last object is without a comma behind it.
+            break
+        yield chunk
+    else:
+        if has_rows:
+            return
+    raise UnreadableInput(str(path), *_other_json(start, fault))
+
+
+def _other_json(start: bytes, fault: Reject | None) -> tuple[str, str]:
+    """What a file is in which no line is an object, by how it starts and its first fault, and what is expected."""
+    expected = "one JSON object per line"
+    if fault is None:
+        return "it is empty", expected
+    if start == b"[":
+        return "it is one JSON array", f"{expected}: `jq -c '.[]' FILE` writes them"
+    if start == b"{":
+        return f"no line of it is a whole JSON object (line {fault.line} {fault.reason})", (
+            f"{expected}: `jq -c . FILE` writes them"
+        )
+    return f"no line of it is a JSON object (line {fault.line} {fault.reason})", expected
 
 
 def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[str, Any]] | Reject:
@@ -253,7 +322,7 @@ def _object(number: int, text: str | None, limits: Limits) -> tuple[int, dict[st
     except orjson.JSONDecodeError as error:
         return Reject(number, f"is not valid JSON ({str(error).split(':')[0]})", value=text)
     if not isinstance(value, dict):
-        return Reject(number, "is not a JSON object", value=text)
+        return Reject(number, _NO_OBJECT, value=text)
     return number, value
 
 
@@ -283,22 +352,57 @@ def _in_chunks(
 
 # --- Parquet ----------------------------------------------------------------------------------------------------------
 
+_WHOLE_PARQUET = "a whole Parquet file: copy or export it again"
+
 
 def _parquet(path: Path, limits: Limits) -> OpenFile:
-    from pyarrow import ArrowInvalid  # noqa: PLC0415 - only Parquet needs it
-    from pyarrow.parquet import ParquetFile  # noqa: PLC0415
+    from pyarrow.parquet import ParquetFile  # noqa: PLC0415 - only Parquet needs it
 
-    try:
-        file = ParquetFile(path)
-    except ArrowInvalid as error:
-        raise UnreadableInput(str(path), "it is not a Parquet file or is truncated", "a whole Parquet file") from error
-    return OpenFile(tuple(file.schema_arrow.names), _row_groups(file, limits), file.metadata.num_rows)
+    with path.open("rb") as file:
+        head = file.read(len(_PARQUET_MAGIC))
+    if head != _PARQUET_MAGIC:
+        raise UnreadableInput(str(path), "it is empty" if not head else "it is not Parquet", _WHOLE_PARQUET)
+    with _sound(path):
+        content = ParquetFile(path, page_checksum_verification=True)
+        columns, rows = tuple(content.schema_arrow.names), content.metadata.num_rows
+    return OpenFile(columns, _row_groups(path, content, rows, limits), rows)
 
 
-def _row_groups(file: Any, limits: Limits) -> Iterator[Chunk]:
+_PARQUET_MAGIC = b"PAR1"
+
+
+def _row_groups(path: Path, file: Any, rows: int, limits: Limits) -> Iterator[Chunk]:
     done = 0
-    for batch in file.iter_batches(batch_size=limits.chunk_rows or CHUNK_ROWS):
-        frame = pl.DataFrame(pl.from_arrow(batch))
+    with _sound(path):
+        batches = file.iter_batches(batch_size=limits.chunk_rows or CHUNK_ROWS)
+    while True:
+        with _sound(path):
+            batch = next(batches, None)
+            if batch is None:
+                break
+            # Damage may leave texts that are none and indices beyond their dictionary.
+            batch.validate(full=True)
+            frame = pl.DataFrame(pl.from_arrow(batch))
         lines = list(range(done + 1, done + frame.height + 1))
         done += frame.height
         yield Chunk(frame, lines, [], done)
+    if done != rows:
+        raise UnreadableInput(str(path), f"it has {done:,} rows and says that it has {rows:,}", _WHOLE_PARQUET)
+
+
+@contextmanager
+def _sound(path: Path) -> Iterator[None]:
+    """Report whatever the library raises for damaged content: it has no class of its own for that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _damaged_parquet(path, error) from error
+    except Exception as error:
+        raise _damaged_parquet(path, error) from error
+
+
+def _damaged_parquet(path: Path, error: Exception) -> UnreadableInput:
+    cause = str(error).strip().partition("\n")[0].rstrip(".:")[:200]
+    return UnreadableInput(str(path), f"it is truncated or damaged ({cause})", _WHOLE_PARQUET)

@@ -36,7 +36,8 @@ def read_intake(connection: Connection, period: Period) -> IntakePart:
         set_aside=total(rows, IntakeOutcome.SET_ASIDE),
         set_aside_errors=total(errors, IntakeOutcome.SET_ASIDE),
         unknown_fields=total(rows, IntakeOutcome.UNKNOWN_FIELD),
-        unreadable_error_flags=total(rows, IntakeOutcome.UNKNOWN_FIELD, _ERROR_FLAG),
+        # By its error type, a call is known to have failed whatever its flag says.
+        unreadable_error_flags=total(rows - errors, IntakeOutcome.UNKNOWN_FIELD, _ERROR_FLAG),
         reasons=_reasons(rows, errors),
     )
 

@@ -6,7 +6,8 @@ import codecs
 import json
 import math
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import IO, Any
 
 import orjson
 
@@ -32,6 +33,46 @@ def parse_json(content: bytes | str) -> Any:
         raise
 
 
+def split_objects(stream: IO[bytes], largest: int) -> Iterator[bytes]:
+    """The texts of the objects of an array, or of objects one after another, whatever is in them.
+
+    Values between them that are no objects come one by one as well, as they are. Raises ValueError if the last object
+    has no end, or if one is longer than `largest` bytes, as where a bracket is missing.
+    """
+    content, start, position, depth, is_within_text = b"", 0, 0, 0, False
+    is_array: bool | None = None
+    while chunk := stream.read(_CHUNK_BYTES):
+        content, start, position = content[start:] + chunk, 0, position - start
+        if is_array is None:
+            is_array = content.lstrip(_BLANK).startswith(b"[")
+        while mark := (_MARKS_IN_TEXT if is_within_text else _MARKS).search(content, position):
+            sign = mark[0]
+            if sign == b"\\" and mark.end() == len(content):
+                # What it escapes comes with the next chunk.
+                position = mark.start()
+                break
+            position = mark.end() + (sign == b"\\")
+            if sign == b'"':
+                is_within_text = not is_within_text
+            elif sign == b"{":
+                if depth == 0:
+                    yield from _between(content[start : mark.start()])
+                    start = mark.start()
+                depth += 1
+            elif sign == b"}" and depth:
+                depth -= 1
+                if depth == 0:
+                    yield content[start:position]
+                    start = position
+        else:
+            position = len(content)
+        if len(content) - start > largest:
+            raise ValueError(f"an object is longer than {largest:,} bytes")
+    if depth or is_within_text or (is_array and not content[start:].rstrip(_BLANK).endswith(b"]")):
+        raise ValueError("the last object has no end, or the array has none")
+    yield from _between(content[start:])
+
+
 def decode_text(raw: bytes, encoding: str = "utf-8") -> str:
     """Decode text; bytes that are none become UNREADABLE and their code."""
     return raw.decode(encoding, _HANDLER)
@@ -40,6 +81,18 @@ def decode_text(raw: bytes, encoding: str = "utf-8") -> str:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _HANDLER = "routewatch-unreadable"
+
+_CHUNK_BYTES = 1024 * 1024
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_MARKS = re.compile(rb'["{}]')
+_MARKS_IN_TEXT = re.compile(rb'["\\]')
+
+
+def _between(content: bytes) -> Iterator[bytes]:
+    """The values between two objects."""
+    for part in content.split(b","):
+        if value := part.strip(_BLANK + b"[]"):
+            yield value
 
 
 def _escaped(error: UnicodeError) -> tuple[str, int]:

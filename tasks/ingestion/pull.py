@@ -61,7 +61,7 @@ def pull(
     for prepared, batch_cursor, done in _ahead(source, name, settings, cursor, since, ingestion=ingestion):
         with writing(engine) as connection:
             _lock(connection, name, source.kind)
-            total.add(store(connection, prepared, newest, ingestion=ingestion))
+            total.add(store(connection, prepared, newest, ingestion=ingestion, kept_before=total.set_aside))
             _save(connection, name, batch_cursor, now, total)
         progress(done, of)
     with writing(engine) as connection:

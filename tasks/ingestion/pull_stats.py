@@ -10,13 +10,14 @@ from typing import Any
 
 @dataclass
 class PullStats:
-    """Rows read = added + changed + unchanged + overhead + skipped + rejected + set_aside.
+    """Rows read = added + changed + unchanged + overhead + skipped + rejected + set_aside + dropped.
 
     `changed` are stored selections that had other values, `unchanged` those with the same values; repeated rows of an
     id in one batch are unchanged too. `rejected` counts rows by fault, `skipped` rows that are not selections by
     reason. `coverage` counts by column the selections that have a value, before anything is derived; `priced` are costs
     computed from list prices, `unknown_models` rows that could not be priced, by model. `late` rows are new, but older
-    than the position reached by the last pull. `set_aside` rows are ahead of the clock. `unknown` counts by reason the
+    than the position reached by the last pull. `set_aside` rows are ahead of the clock, and so are `dropped` ones, for
+    which the quarantine had no room. `unknown` counts by reason the
     fields, not rows, that could not be read.
     """
 
@@ -27,6 +28,7 @@ class PullStats:
     amended: int = 0
     overhead: int = 0
     set_aside: int = 0
+    dropped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -41,7 +43,7 @@ class PullStats:
     def add(self, other: PullStats) -> None:
         """Add the counts of another one."""
         for name in ("read", "added", "changed", "unchanged", "amended", "overhead", "priced", "complexity_derived",
-                     "late", "set_aside"):  # fmt: skip
+                     "late", "set_aside", "dropped"):  # fmt: skip
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("rejected", "unknown", "skipped", "coverage", "unknown_models"):
             getattr(self, name).update(getattr(other, name))
@@ -58,7 +60,7 @@ class PullStats:
         return {
             "read": self.read, "added": self.added, "changed": self.changed, "unchanged": self.unchanged,
             "amended": self.amended, "overhead": self.overhead, "rejected": dict(self.rejected),
-            "setAside": self.set_aside, "unknownFields": dict(self.unknown),
+            "setAside": self.set_aside, "dropped": self.dropped, "unknownFields": dict(self.unknown),
             "leftOut": dict(self.skipped), "coverage": dict(self.coverage), "priced": self.priced,
             "complexityDerived": self.complexity_derived, "unknownModels": dict(self.unknown_models), "late": self.late,
             "latestBySeconds": self.latest_by.total_seconds(),

@@ -107,15 +107,18 @@ def store(
     *,
     ingestion: Ingestion = DEFAULT_INGESTION,
     now: datetime | None = None,
+    kept_before: int = 0,
 ) -> PullStats:
     """Store a prepared batch within the caller's transaction; return its completed counts.
 
-    `newest` is the position reached in the source before, or None.
+    `newest` is the position reached in the source before, or None. `kept_before` rows of the pull were set aside.
     """
     stats, rows, now = prepared.stats, prepared.selections, now or datetime.now(UTC)
     retract(connection, prepared.retracted)
     aside = [(row, row.pop("reason")) for row in prepared.aside.to_dicts()]
-    set_aside(connection, aside, prepared.source, now, most_rows=ingestion.maximum_quarantined_rows)
+    most_rows = ingestion.maximum_quarantined_rows
+    away = set_aside(connection, aside, prepared.source, now, most_rows=most_rows, kept_before=kept_before)
+    stats.set_aside, stats.dropped = len(aside) - away.dropped, away.dropped
     _count(connection, prepared, newest, now)
     done = upsert(connection, rows, newest)
     stats.added, stats.changed = done.added, done.changed

@@ -17,6 +17,7 @@ from routewatch.gate import (
     AHEAD,
     BOUNDS,
     EARLIEST,
+    FALSE,
     FIELDS,
     LATEST,
     MISSING,
@@ -29,10 +30,12 @@ from routewatch.gate import (
     NOTHING,
     OUTSIDE_YEARS,
     TEXT_LENGTH,
+    TRUE,
     UNKNOWN_MODEL,
     WORD_FOR_NOTHING,
     Kind,
     above,
+    read_field,
     read_identifier,
     read_name,
 )
@@ -51,8 +54,6 @@ _EPOCH = r"^\d{9,}$"
 """Text that is a number since 1970."""
 
 _PLAIN_ID = rf"^[!-~]([ -~]{{0,{TEXT_LENGTH - 2}}}[!-~])?$"
-
-TRUE, FALSE = ("true", "t", "1", "yes", "y"), ("false", "f", "0", "no", "n")
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def _read(raw: pl.DataFrame, name: str, source: ColumnSource, zone: str) -> _Rea
         read = _instants(column, source.unit, zone)
     elif source.is_set or source.equals is not None:
         read = _derived_flags(column, source)
+    elif name == "error":
+        read = _failures(column)
     elif name in FLAGS:
         read = _flags(column)
     elif name in TEXTS:
@@ -231,6 +234,23 @@ def _flags(column: pl.Series) -> _Read:
     true, false = texts.is_in(TRUE), texts.is_in(FALSE)
     values = pl.select(pl.when(true).then(True).when(false).then(False)).to_series()
     return _Read(values, _faults((column.is_not_null() & values.is_null(), NOT_A_FLAG)), _shown(column))
+
+
+def _failures(column: pl.Series) -> _Read:
+    if column.dtype == pl.Boolean:
+        return _flags(column)
+    values: list[bool | None] = []
+    faults: list[str | None] = []
+    known: dict[Any, tuple[bool | None, str | None]] = {}
+    for value in column:
+        # One that does not equal itself would be put there again each time.
+        read = known.get(value) or read_field(Kind.FAILURE, value)
+        if value == value:  # noqa: PLR0124
+            known[value] = read
+        failed, fault = read
+        values.append(failed)
+        faults.append(fault)
+    return _Read(pl.Series(values, dtype=pl.Boolean), pl.Series(faults, dtype=pl.String), _shown(column))
 
 
 def _derived_flags(column: pl.Series, source: ColumnSource) -> _Read:

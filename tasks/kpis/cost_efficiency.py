@@ -124,9 +124,13 @@ def cheapest_adequate(rollups: pl.DataFrame, limits: PerformanceMetrics) -> dict
 
 
 def optimization_savings(
-    estimated: Savings, measured: Sequence[Interval], selections: int, optimizer: Optimizer
+    estimated: Savings,
+    measured: Sequence[Interval],
+    selections: int,
+    optimizer: Optimizer,
+    observed: Sequence[Interval] = (),
 ) -> OptimizationSavings:
-    """The estimate beside the measured savings of verdicts, net of the router's own cost if known.
+    """The estimate beside the measured and the observed savings of verdicts, net of the router's own cost if known.
 
     Verdicts cover different changes or hours, so their errors add in quadrature; a verdict without bounds leaves the
     sum without bounds.
@@ -138,6 +142,8 @@ def optimization_savings(
         estimated=estimated,
         measured_usd=added(measured) if measured else None,
         measured_count=len(measured),
+        observed_usd=added(observed) if observed else None,
+        observed_count=len(observed),
         router_cost_usd=router_usd,
         net_usd=shifted(saved, -router_usd) if saved is not None and router_usd is not None else None,
     )
@@ -218,6 +224,7 @@ def _sum_up(classes: list[SavingsByClass], split: Split, covered_classes: Collec
         savings_usd=added(savings) if covered else None,
         covered_share=covered_usd / spent if spent else 0.0,
         observational=split.is_observational(covered_classes),
+        evidence=split.evidence(covered_classes),
         classes=tuple(classes),
         reason=why_unknown or split.why(covered_classes),
     )

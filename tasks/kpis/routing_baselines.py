@@ -60,6 +60,7 @@ def baselines(rollups: pl.DataFrame, split: Split = OBSERVATIONAL, *, level: flo
         shuffled=shuffled,
         accuracy_gained=gained,
         observational=split.is_observational(classes),
+        evidence=split.evidence(classes),
         reason=shuffled.reason or split.why(sorted(classes)),
     )
 

@@ -29,9 +29,11 @@ from tasks.optimizer.lifecycle import (
     propose,
     recommendation_of,
     stop_reason,
+    unchanged_since,
 )
 from tasks.optimizer.queries import list_by_state
 from tasks.optimizer.router_config import conflict, read_key
+from tasks.optimizer.run_rate import touched_keys, without_run_rate
 
 State = OptimizationState
 Status = Literal["applied", "waiting", "deferred"]
@@ -82,6 +84,7 @@ def apply(
         _expire(connection, settings.optimizer, context)
         _apply_approved(connection, settings, context.now)
         decided = tuple(_decide(connection, item, settings, context) for item in recommendations)
+        decided = tuple(_of_unchanged(connection, item, context.now) for item in decided)
         if dry_run:
             connection.rollback()
         return decided
@@ -120,9 +123,11 @@ def applied_in(engine: Engine, start: datetime, end: datetime) -> tuple[AppliedO
             optimization_id=row.optimization_id,
             by=row.changed_by,
             verdict=Verdict.model_validate(row.verdict) if row.verdict else None,
-            estimated_savings_usd=recommendation_of(row).savings_usd,
+            estimated_savings_usd=item.savings_usd,
+            estimate_evidence=item.evidence or ("observational" if item.observational else None),
+            is_revert=row.reverted_by == row.id,
         )
-        for row in rows
+        for row, item in ((row, recommendation_of(row)) for row in rows)
     )
 
 
@@ -209,6 +214,13 @@ def _deferral(
     keys = [move.key for move in item.moves]
     early = _too_early_reason(connection, keys, context) or blocking_reason(connection, keys, settings, context.now)
     return None if early is None else ("deferred", early)
+
+
+def _of_unchanged(connection: Connection, item: Recommendation, now: datetime) -> Recommendation:
+    """Return the recommendation without its worth a day if the same requests are changed in this very run."""
+    if item.run_rate_usd_per_day is None or unchanged_since(connection, touched_keys(item), now) < now:
+        return item
+    return without_run_rate(item, "the same requests are changed with this report")
 
 
 def _too_early_reason(connection: Connection, keys: Sequence[str], context: DecisionContext) -> str | None:

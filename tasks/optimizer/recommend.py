@@ -5,7 +5,7 @@ The product document defines each bottleneck's recommendation, its impact, effor
 They are ranked by score = expected gain × confidence ÷ effort. The expected gain is a share: of model_selection
 the saving's share of the spend, of cache_optimization the share of selections that are slow beyond the limit, of
 cache_strategy the share of selections by which the hit rate falls short of target. Confidence is the probability that
-the expected gain is above 0, by the normal approximation.
+the expected gain is above 0 if chance alone could mislead, by the normal approximation; evidence says what else could.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ def _cache_optimization(
             moves=moves,
             expected_gain=excess,
             confidence=_confidence(excess, _limit_error(SLOW_SHARE, bottleneck.sample)),
+            evidence="observational",
             sample=bottleneck.sample,
         ),
         notes,
@@ -154,6 +155,7 @@ def _cache_strategy(
             moves=moves,
             expected_gain=gap,
             confidence=_confidence(gap, _limit_error(bottleneck.target_rate, bottleneck.sample)),
+            evidence="observational",
             sample=bottleneck.sample,
         ),
         notes,
@@ -299,6 +301,7 @@ def _cheaper_model(
             "status": "waiting",
             "note": "; ".join(note for note in notes if note),
             "observational": basis.split.is_observational([complexity]),
+            "evidence": basis.split.evidence([complexity]),
         }
     )
 
@@ -328,4 +331,5 @@ def _of_models(sample: int) -> Recommendation:
         auto_apply=False,
         sample=sample,
         observational=True,
+        evidence="observational",
     )

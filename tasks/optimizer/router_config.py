@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 LONGEST_CONFIG_KEY = 250
 """Characters of a key, which is part of two indexes."""
 
+_NEEDS = {"config": "SELECT, INSERT, UPDATE", "config_change": "SELECT, INSERT"}
+"""Rights to set a key."""
+
 ANY_VALUE = object()
 """For a change that does not depend on the value before."""
 
@@ -126,7 +129,7 @@ def set_by_hand(engine: Engine, key: str, value: Any, *, by: str, reason: str, n
         check_value(value)
     except Unreadable as error:
         raise UsageError(f"the value {shown(value)} {error}; nothing was changed") from None
-    with writing(engine) as connection:
+    with writing(engine, needs=_NEEDS) as connection:
         # Locked, so that a concurrent change waits instead of interleaving.
         before = read_key(connection, key, lock=True)
         return _write(connection, key, value, before.content if before else None, ChangeOrigin(by, reason, now))
@@ -159,6 +162,8 @@ def config_history(engine: Engine, start: datetime, end: datetime) -> list[Confi
             changed_by=row.changed_by,
             reason=row.reason,
             reverted=row.reverted_by is not None and row.reverted_by != row.id,
+            optimization_id=row.optimization_id,
+            is_revert=row.reverted_by == row.id,
         )
         for row in rows
     ]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from models.database import reading
 from models.documents import Document, Filters
@@ -23,9 +24,11 @@ from tasks.optimizer.apply import applied_in, with_optimization_ids
 from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import config_history, read_whole_config
 from tasks.optimizer.router_values import UnreadableSetting
+from tasks.optimizer.run_rate import read_since_changes, with_run_rates
 from tasks.reporting.compose import COMPOSERS, compose
 from tasks.reporting.material import ReportMaterial
 from tasks.reporting.request import Request
+from tasks.rollups.prompt_sample import read_prompts
 from tasks.rollups.query import RollupSlice, hours_by, query_rollups_in, total_hours
 from tasks.run_logger import logger
 from tasks.statistics.randomization import OBSERVATIONAL, SPLIT_COLUMNS, SPLIT_KEYS, Split, split_of
@@ -55,6 +58,9 @@ def collect_material(engine: Engine, request: Request, settings: Settings, now: 
         if isinstance(setting, UnreadableSetting):
             logger().warning("the router's config: %s", setting)
     recommended = recommend(bottlenecks, current.parts, cheapest, config, settings.optimizer, split=split)
+    with reading(engine) as connection:
+        changes = read_since_changes(connection, current, sorted(cheapest), now)
+    recommended = with_run_rates(recommended, current, cheapest, changes, settings.optimizer)
     return ReportMaterial(
         current=current,
         previous=previous,
@@ -101,7 +107,15 @@ def _spending(rule_inputs: RuleInputs, current: RollupSlice, previous: RollupSli
 
 
 def _split(connection: Connection, current: RollupSlice, optimizer: Optimizer) -> Split:
-    """Compare the declared split with the period's hours, which are only read for this."""
+    """Compare the declared split with the period's hours and single prompts, which are only read for this."""
     if not optimizer.random_split:
         return OBSERVATIONAL
-    return split_of(hours_by(connection, current, SPLIT_KEYS, SPLIT_COLUMNS), optimizer)
+    hours = hours_by(connection, current, SPLIT_KEYS, SPLIT_COLUMNS)
+    try:
+        # Within a savepoint: PostgreSQL lets no other read follow one that failed.
+        with connection.begin_nested():
+            prompts = read_prompts(connection, current, hours)
+    except DBAPIError as unreadable:
+        logger().warning("single prompts cannot be read to check the declared split: %s", unreadable.orig)
+        prompts = None
+    return split_of(hours, optimizer, prompts)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from models.clock import not_ahead, true_now
 from models.database import insert_into, reading, writing
@@ -44,7 +45,17 @@ class Checkpoint:
         return RollupSettings(self.zone, self.target_ms)
 
 
-_STORED_COLUMNS = [ROLLUP_CHECKPOINT.c[name] for name in Checkpoint.__dataclass_fields__]
+LAST_ID: Any = func.coalesce(ROLLUP_CHECKPOINT.c.counted_id, ROLLUP_CHECKPOINT.c.last_id).label("last_id")
+"""The id of the last aggregated row: as counting wrote it, whatever somebody wrote into `last_id`."""
+
+_STORED_COLUMNS = [
+    LAST_ID if name == "last_id" else ROLLUP_CHECKPOINT.c[name] for name in Checkpoint.__dataclass_fields__
+]
+
+
+def counted_until(last_id: int) -> dict[str, int]:
+    """The values of the checkpoint's columns that say up to which id rows are aggregated."""
+    return {"last_id": last_id, "counted_id": last_id}
 
 
 def is_as_read(locked: Checkpoint, before: Checkpoint) -> bool:
@@ -70,7 +81,7 @@ def read_checkpoint(engine: Engine, settings: RollupSettings, now: datetime) -> 
     minutes_from = floor_to(Level.HOUR, not_ahead(now) - MINUTES_KEPT, "UTC")
     start = {
         "id": 1,
-        "last_id": 0,
+        **counted_until(0),
         "zone": settings.zone,
         "target_ms": settings.target_ms,
         "minutes_from": minutes_from,

@@ -13,8 +13,8 @@ from models.period import Level, floor_to, next_start
 from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from routewatch.selection import SELECTION
 from tasks.marks import MarkAhead, is_unreadable
-from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, lock_checkpoint, read_known_checkpoint
-from tasks.rollups.watermark import largest_id, newest_id, pass_written_ids
+from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, counted_until, lock_checkpoint, read_known_checkpoint
+from tasks.rollups.watermark import has_misplaced_ids, newest_id, place_written_ids
 
 HOUR = timedelta(hours=1)
 _TABLE = ROLLUP_CHECKPOINT.name
@@ -35,7 +35,7 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
         if not find_checkpoint_ahead(connection, now):
             return ()
     with writing(engine) as connection:
-        state = lock_checkpoint(connection)
+        state, issued = lock_checkpoint(connection), newest_id(connection)
         found = _ahead(connection, state, now)
         names = {mark.name.removeprefix(f"{_TABLE}.") for mark in found}
         moved: dict[str, Any] = {}
@@ -48,11 +48,14 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
         if "minutes_from" in names:
             rebuilt_from = moved["minutes_from"] = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
         if f"{SELECTION.name}.id" in names:
-            pass_written_ids(connection)
-        if "last_id" in names:
-            # Whatever was counted up to the former id: hours that still have rows are made of them again.
-            moved["last_id"] = newest_id(connection)
-            rebuilt_from = datetime.min.replace(tzinfo=now.tzinfo)
+            place_written_ids(connection, state.last_id)
+        if f"{SELECTION.name}.id" in names or "last_id" in names:
+            newest = newest_id(connection)
+            # Where ids were placed, all up to the former one were counted, and the hours of the placed ones are noted.
+            moved |= counted_until(min(state.last_id, newest))
+            if state.last_id > issued:
+                # Whatever was counted up to the former id: hours that still have rows are made of them again.
+                rebuilt_from = datetime.min.replace(tzinfo=now.tzinfo)
         if moved:
             connection.execute(update(ROLLUP_CHECKPOINT).values(moved))
         if rebuilt_from is not None:
@@ -85,12 +88,15 @@ def _ahead(connection: Connection, state: Checkpoint, now: datetime) -> tuple[Ma
         found.append(MarkAhead(f"{_TABLE}.minutes_from", 1, state.minutes_from))
     if is_ahead(state.raw_from, now, HOUR):
         found.append(MarkAhead(f"{_TABLE}.raw_from", 1, state.raw_from))
-    issued = newest_id(connection)
-    if state.last_id > issued:
+    written = connection.scalar(select(ROLLUP_CHECKPOINT.c.last_id))
+    if state.last_id > newest_id(connection):
         found.append(MarkAhead(f"{_TABLE}.last_id", 1, None))
-    # Else ids that are issued later lie before those that were counted.
-    if connection.dialect.name == "postgresql" and largest_id(connection) > issued:
-        found.append(MarkAhead(f"{SELECTION.name}.id", 1, None))
+    elif written != state.last_id:
+        note = f"was set to {written} by hand: counting goes on from {state.last_id}"
+        found.append(MarkAhead(f"{_TABLE}.last_id", 1, None, note))
+    if has_misplaced_ids(connection):
+        note = "was written by hand, where counting does not come by: such rows get the next ids"
+        found.append(MarkAhead(f"{SELECTION.name}.id", 1, None, note))
     return tuple(found)
 
 

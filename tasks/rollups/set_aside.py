@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, PoolProxiedConnection, delete, func, 
 from models.clock import true_now
 from models.database import reading, writing
 from models.errors import RoutewatchError
-from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
+from models.schema import SELECTION_CHANGE
 from models.settings import Ingestion
 from routewatch.quarantine import (
     AHEAD_OF_CLOCK,
@@ -25,8 +25,10 @@ from routewatch.quarantine import (
     instant_of,
     is_error,
     set_aside,
+    stored_id,
 )
 from routewatch.selection import SELECTION, conditions
+from tasks.rollups.checkpoint import LAST_ID
 
 IDS_AT_ONCE = 500
 """SQLite limits the number of parameters."""
@@ -116,7 +118,7 @@ def _unreadable(readable: Callable[[int, int], bool], after: int, until: int) ->
 
 def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestion, now: datetime) -> int:
     """Move rows by their id, each with its reason; the hours of those that were counted are rebuilt."""
-    counted_until = connection.scalar(select(ROLLUP_CHECKPOINT.c.last_id)) or 0
+    counted_until = connection.scalar(select(LAST_ID)) or 0
     ids = sorted(faults)
     for start in range(0, len(ids), IDS_AT_ONCE):
         part = ids[start : start + IDS_AT_ONCE]
@@ -124,12 +126,12 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
         again = _known_ids(connection, [row for _, row in rows])
         counts = IntakeCounts(Entrance.TABLE)
         for _, row in rows:
-            if row.get("request_id") in again:
+            if stored_id(row.get("request_id")) in again:
                 counts.add(IntakeOutcome.DROPPED, AGAIN, counted_at(row, now), errors=is_error(row))
         counts.write(connection)
         set_aside(
             connection,
-            [(row, faults[number]) for number, row in rows if row.get("request_id") not in again],
+            [(row, faults[number]) for number, row in rows if stored_id(row.get("request_id")) not in again],
             Entrance.TABLE,
             now,
             most_rows=ingestion.maximum_quarantined_rows,
@@ -141,9 +143,9 @@ def _move(connection: Connection, faults: Mapping[int, str], ingestion: Ingestio
     return len(ids)
 
 
-def _known_ids(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[object]:
-    """The request ids of these rows that are in the quarantine already; none of a row without an id."""
-    ids = [it["request_id"] for it in rows if isinstance(it.get("request_id"), str)]
+def _known_ids(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The stored request ids of these rows that are in the quarantine already; none of a row without an id."""
+    ids = [known for it in rows if (known := stored_id(it.get("request_id"))) is not None]
     return set(connection.scalars(select(QUARANTINE.c.request_id).where(QUARANTINE.c.request_id.in_(ids))))
 
 

@@ -31,7 +31,14 @@ from routewatch.selection import SELECTION
 from tasks.rollups.aggregate import INSTANT, limit_names, merge, roll_up, start_of
 from tasks.rollups.arm_store import add_arms, merge_arms, replace_arms
 from tasks.rollups.arms import arm_schema, roll_up_arms
-from tasks.rollups.checkpoint import Checkpoint, RollupSettings, is_as_read, lock_checkpoint, read_checkpoint
+from tasks.rollups.checkpoint import (
+    Checkpoint,
+    RollupSettings,
+    counted_until,
+    is_as_read,
+    lock_checkpoint,
+    read_checkpoint,
+)
 from tasks.rollups.rebuild import HOURS_AT_ONCE, rebuild_changed_hours, rebuild_hours
 from tasks.rollups.restore import return_due
 from tasks.rollups.selection_reader import is_readable, scan_ids
@@ -281,7 +288,11 @@ def write_rollups(  # noqa: PLR0917 - a future's arguments
         if ahead is not None:
             set_aside_ahead(connection, state.last_id, last_id, ahead.latest, ingestion=ahead.ingestion, now=true_now())
         newest = max(filter(None, (state.last_selection_at, pending.newest)), default=None)
-        moved: dict[str, Any] = {"last_id": last_id, "last_selection_at": newest, "rollups_updated_at": not_ahead(now)}
+        moved: dict[str, Any] = {
+            **counted_until(last_id),
+            "last_selection_at": newest,
+            "rollups_updated_at": not_ahead(now),
+        }
         if pending.is_progress:
             moved["progressed_at"] = true_now()
         connection.execute(update(ROLLUP_CHECKPOINT).values(moved))

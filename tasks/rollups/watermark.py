@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, bindparam, func, select, text, update
 
 from models.database import reading
 from routewatch.selection import SELECTION
@@ -16,8 +16,13 @@ WRITERS_TIMEOUT_S = 5.0
 
 POLL_S = 0.02
 
-LARGEST_PASSED = 2**62
-"""Ids beyond are not passed: few would be left."""
+IDS_AT_ONCE = 10_000
+
+LARGEST_BY_HAND = 2**61
+"""Ids beyond that somebody wrote himself do not stay: few would be left to be issued."""
+
+LARGEST_ISSUED = 2**62
+"""Ids beyond are none that SQLite issued: its table takes none by hand beyond LARGEST_BY_HAND."""
 
 # An insert takes this lock before it draws an id, and keeps it until its rows are visible or rolled back.
 _WRITERS = text(
@@ -51,15 +56,46 @@ def largest_id(connection: Connection) -> int:
     return int(connection.scalar(select(func.coalesce(func.max(SELECTION.c.id), 0))) or 0)
 
 
-def pass_written_ids(connection: Connection) -> None:
-    """Let the next ids come after those that were written by hand; writers wait meanwhile, some milliseconds."""
-    connection.execute(text(f"SET LOCAL lock_timeout = {int(WRITERS_TIMEOUT_S * 1_000)}"))
-    connection.execute(text("LOCK TABLE selection IN SHARE ROW EXCLUSIVE MODE"))
-    passable = select(func.max(SELECTION.c.id)).where(SELECTION.c.id <= LARGEST_PASSED)
-    largest = int(connection.scalar(passable) or 0)
-    if newest_id(connection) < largest:
-        passed = text("SELECT setval(pg_get_serial_sequence('selection', 'id'), :largest)")
-        connection.execute(passed, {"largest": largest})
+def has_misplaced_ids(connection: Connection) -> bool:
+    """Whether there are ids that counting never reaches, or after which none can be issued."""
+    first = connection.scalar(select(func.min(SELECTION.c.id)))
+    largest, issued = largest_id(connection), newest_id(connection)
+    if connection.dialect.name == "sqlite":
+        return max(largest, issued) > LARGEST_ISSUED or (first is not None and first <= 0)
+    return largest > issued or (first is not None and first <= 0)
+
+
+def place_written_ids(connection: Connection, counted: int) -> None:
+    """Let the next ids come after those that were written by hand, and give rows with ids out of bounds the next ones.
+
+    `counted` is the id of the last aggregated row. The hours of rows that get another id are noted as changed, by the
+    table's trigger. PostgreSQL's writers wait meanwhile, some milliseconds.
+    """
+    ids, is_sqlite = SELECTION.c.id, connection.dialect.name == "sqlite"
+    if not is_sqlite:
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(WRITERS_TIMEOUT_S * 1_000)}"))
+        connection.execute(text("LOCK TABLE selection IN SHARE ROW EXCLUSIVE MODE"))
+    issued = newest_id(connection)
+    if is_sqlite:
+        bound, issued = LARGEST_ISSUED, issued if issued <= LARGEST_ISSUED else 0
+    else:
+        bound = max(LARGEST_BY_HAND, issued)
+    largest = connection.scalar(select(func.max(ids)).where(ids <= bound)) or 0
+    # A checkpoint from before the table was restored is ahead of all ids, and is set back.
+    next_id = max(issued, largest, counted if is_sqlite and counted <= bound and not issued else 0)
+    moved = list(connection.scalars(select(ids).where((ids > bound) | (ids <= 0)).order_by(ids)))
+    for start in range(0, len(moved), IDS_AT_ONCE):
+        changes = [
+            {"former": former, "next": next_id + number}
+            for number, former in enumerate(moved[start : start + IDS_AT_ONCE], start=1)
+        ]
+        next_id += len(changes)
+        connection.execute(update(SELECTION).where(ids == bindparam("former")).values(id=bindparam("next")), changes)
+    if is_sqlite:
+        connection.execute(text("UPDATE sqlite_sequence SET seq = :next WHERE name = 'selection'"), {"next": next_id})
+    elif next_id > issued:
+        passed = text("SELECT setval(pg_get_serial_sequence('selection', 'id'), :next)")
+        connection.execute(passed, {"next": next_id})
 
 
 def find_watermark(engine: Engine, patience_s: float = WRITERS_TIMEOUT_S) -> Watermark:

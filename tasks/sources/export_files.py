@@ -24,7 +24,7 @@ import orjson
 
 from models.errors import SourceUnavailable, UnreadableInput
 from tasks.ingestion.file_reader import Limits, Reject, open_file
-from tasks.ingestion.lenient_json import parse_json
+from tasks.ingestion.lenient_json import parse_json, split_objects
 
 LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv", ".parquet")
@@ -432,11 +432,26 @@ def _documents(path: Path) -> Iterator[Any]:
     """Read the objects of an array or of concatenated JSON."""
     import ijson  # noqa: PLC0415 - only such files need it
 
+    count = 0
     with _plain(path) as stream:
         is_array = stream.read(64).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
         stream.seek(0)
         try:
             for value in ijson.items(stream, "item" if is_array else "", use_float=True, multiple_values=not is_array):
                 yield value if isinstance(value, dict) else Reject(0, "is not a JSON object")
+                count += 1
         except ijson.JSONError:
-            raise UnreadableInput(str(path), "it is not valid JSON or is truncated", "a whole JSON file") from None
+            # Of no object is known where it ends. One by one, what is no JSON costs its value or its object.
+            stream.seek(0)
+            yield from islice(_documents_one_by_one(path, stream), count, None)
+
+
+def _documents_one_by_one(path: Path, stream: IO[bytes]) -> Iterator[Any]:
+    try:
+        for text in split_objects(stream, LARGEST_LINE):
+            try:
+                yield json_object(text)
+            except ValueError as error:
+                yield Reject(0, str(error))
+    except ValueError:
+        raise UnreadableInput(str(path), "it is not valid JSON or is truncated", "a whole JSON file") from None

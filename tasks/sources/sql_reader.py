@@ -123,7 +123,8 @@ class SqlRows:
             query = select(*(_column(name) for name in selected)).select_from(self._from)
             query = query.order_by(self._order, self._key).limit(PAGE_ROWS)
             floor = self._floor(connection, cursor, since)
-            where, newest, done = self._after(floor), self._times.bounded(_decoded(cursor)), 0
+            begins = where = self._after(floor)
+            newest, done = self._times.bounded(_decoded(cursor)), 0
             follows = newest is None or floor is None or floor <= newest
             unplaced = self._unplaced(connection) if cursor is None and since is None else 0
             while rows := self._rows(connection, query.where(where)):
@@ -135,6 +136,8 @@ class SqlRows:
                 yield Page(plain, _encoded(newest), done, {WITHOUT_CURSOR: unplaced} if unplaced else {})
                 unplaced = 0
                 where = or_(self._order > last, and_(self._order == last, self._key > key))
+                if self._url.get_backend_name() == "sqlite":
+                    where = and_(begins, where)
                 if len(rows) < PAGE_ROWS:
                     return
 
@@ -160,7 +163,15 @@ class SqlRows:
 
     def _after(self, floor: Any) -> ColumnElement[bool]:
         is_positioned = and_(self._order.is_not(None), self._key.is_not(None))
-        return is_positioned if floor is None else and_(is_positioned, self._order >= floor)
+        if floor is None:
+            return is_positioned
+        follows = self._order >= floor
+        if self._url.get_backend_name() == "sqlite":
+            # A column may hold values of several types there, and all numbers come before all texts: those of another
+            # type than the position are read each time.
+            kinds = ("integer", "real") if isinstance(floor, int | float) else ("text",)
+            follows = or_(follows, func.typeof(self._order).not_in(kinds))
+        return and_(is_positioned, follows)
 
     def _floor(self, connection: Connection, cursor: str | None, since: datetime | None) -> Any:
         if since is None:
@@ -317,6 +328,8 @@ class _Times:
 
     def newer(self, one: Any, other: Any) -> Any:
         """The later value, except future ones: a clock that runs ahead must not move the cursor past rows."""
+        if isinstance(other, bytes):
+            return one
         now = datetime.now(UTC)
         at = self._instant(other)
         if at is not None and at > now:
@@ -353,7 +366,10 @@ class _Times:
         if isinstance(value, str):
             value = _parsed(value)
         elif isinstance(value, int | float) and self.unit is not None:
-            return datetime.fromtimestamp(value / PER_SECOND[self.unit], UTC)
+            try:
+                return datetime.fromtimestamp(value / PER_SECOND[self.unit], UTC)
+            except (OSError, OverflowError, ValueError):
+                return None
         elif isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - in the zone that is set next
         if not isinstance(value, datetime):

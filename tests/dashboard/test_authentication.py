@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 from starlette.datastructures import Headers
 
-from dashboard import authentication, login_limit
+from dashboard import authentication, guess_limit
 from dashboard.app import create_app
 from dashboard.authentication import COOKIE, Authenticator
-from dashboard.login_limit import LoginLimit
+from dashboard.guess_limit import GuessLimit
 from dashboard.problem_details import ApiError
 from dashboard.security_headers import HEADERS
 from models.access_token import parse_tokens
@@ -106,9 +106,31 @@ def test_guesses_at_the_login_form_are_limited(client: httpx.Client) -> None:
     assert client.get("/summary", headers=bearing(ADMIN)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/summary", "/no-such-page", "/v1/traces", "/live/silences", "/selections"])
+def test_guesses_of_an_authorization_token_are_limited_and_its_holder_is_not(client: httpx.Client, path: str) -> None:
+    """Whatever is asked for; nor are the login form and sessions closed to those who share the address."""
+    own = {"Origin": origin(client), "Sec-Fetch-Site": "same-origin"}
+    method = "GET" if path == "/summary" else "POST"
+    answers = [client.request(method, path, headers=bearing(f"guess-{n}")) for n in range(15)]
+    statuses = [answer.status_code for answer in answers]
+    assert (set(statuses[:10]), set(statuses[10:])) == ({401}, {429})
+    assert all(0 < int(answer.headers["retry-after"]) <= 30 for answer in answers[10:])
+    assert "wait" in answers[-1].text
+    for token in (READER, ADMIN):
+        assert client.get("/summary", headers=bearing(token)).status_code == 200
+    assert client.post("/login", data={"token": ADMIN}, headers=own).status_code == 303
+    assert client.get("/summary").status_code == 200
+
+
+def test_a_program_that_repeats_its_one_wrong_token_is_told_so_each_time(client: httpx.Client) -> None:
+    """A token that was replaced or is over is no guess; 429 would have an exporter send it again for ever."""
+    for token in ("replaced-0123456789", OVER):
+        assert {client.get("/summary", headers=bearing(token)).status_code for _ in range(30)} == {401}
+
+
 def test_the_limit_of_guesses_forgets_with_time_and_is_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login_limit, "MOST_ADDRESSES", 100)
-    limit = LoginLimit()
+    monkeypatch.setattr(guess_limit, "MOST_ADDRESSES", 100)
+    limit = GuessLimit()
     for number in range(1_000):
         limit.count_wrong(f"2001:db8::{number:x}", 0.0)
     with pytest.raises(ApiError, match="wait"):
@@ -116,7 +138,9 @@ def test_the_limit_of_guesses_forgets_with_time_and_is_bounded_in_memory(monkeyp
     limit.check("2001:db8:0:1::1", 0.0)
     for number in range(1_000):
         limit.count_wrong(f"10.0.{number // 250}.{number % 250}", 1.0)
-    assert len(limit) == 100
+    for number in range(1_000):
+        limit.check_wrong(f"10.1.{number // 250}.{number % 250}", "guess", 1.0)
+    assert len(limit) == len(limit._last) == 100
     for _ in range(10):
         limit.count_wrong("::ffff:10.9.9.9", 2.0)
     for at_s, is_refused in ((2.0, True), (31.0, True), (32.5, False)):
@@ -245,3 +269,9 @@ def test_an_answer_to_a_defect_bears_the_headers_too(sqlite_engine: Engine, tmp_
     assert answer.status_code == 500
     assert "ZeroDivisionError" not in answer.text
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+
+
+def test_an_id_beyond_all_bounds_is_an_error_of_the_request(open_client: httpx.Client) -> None:
+    for path in ("/live/silences/{}/end", "/live/optimizations/{}/approve", "/live/optimizations/{}/revert"):
+        for number in ("0", "-1", str(2**63), "9" * 50):
+            assert open_client.post(path.format(number), json={"by": "Ada", "note": "why"}).status_code == 422

@@ -113,8 +113,20 @@ def test_instants_come_back_as_utc(engine: Engine) -> None:
 
 def test_an_unmigrated_database_says_what_to_do(tmp_path: Path) -> None:
     """Without tables the error names the command that creates them."""
+    (tmp_path / "empty.db").touch()
     with pytest.raises(SchemaOutdated, match="routewatch init"):
         open_database(f"sqlite:///{tmp_path}/empty.db")
+
+
+def test_connecting_creates_no_database(tmp_path: Path) -> None:
+    """Only a migration does: neither a router's log nor a command leaves an empty file where there was none."""
+    address = f"sqlite:///{tmp_path}/home/routewatch.db"
+    for use in (open_database, lambda address: connect(address).connect()):
+        with pytest.raises(DatabaseUnavailable, match=r"there is no such file\. `routewatch init` creates it"):
+            use(address)
+    assert list(tmp_path.iterdir()) == []
+    migrate(address)
+    open_database(address).dispose()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, func, insert, make_url, select, text
+from sqlalchemy import Engine, delete, func, insert, make_url, select, text
 
 from dashboard.monitor import Monitor
 from models.context import AppContext
@@ -24,11 +25,14 @@ from models.settings import parse_settings
 from models.tables import Selection, StoredMessage, table_of
 from routewatch.client import RouterLog
 from routewatch.database_faults import explain
+from routewatch.selection import METADATA
 from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
+from tasks.rollups.checkpoint_bounds import reset_checkpoint
 from tasks.rollups.selection_reader import ADBC_FROM, scan_ids
 from tasks.rollups.update import update_rollups
+from tests.support.commands import Done, call
 from tests.support.databases import PostgresServer
 from tests.support.factories import MONDAY, insert_selections, selections
 from tests.support.rollups import NOW, UTC_SETTINGS, assert_rollups_are_of, raw_of, traffic
@@ -190,7 +194,7 @@ def test_a_missing_right_is_reported_as_the_grant_without_sql_or_values(
             connection.execute(insert(SELECTION), row)
         engine.dispose()
         role = make_url(address).username
-    assert str(caught.value).endswith(advice.format(role=role))
+    assert advice.format(role=role) in str(caught.value)
     chain = f"{caught.value!r} {caught.value.__cause__} {getattr(caught.value.__cause__, 'orig', '')}"
     assert not any(word in chain for word in ("INSERT INTO", "a-planted-name", "[SQL", "parameters:"))
 
@@ -207,6 +211,65 @@ def test_a_missing_right_to_read_is_reported_through_the_other_driver_too(
     assert "permission denied for table selection" in caught.value.cause
     assert caught.value.advice.startswith("`GRANT SELECT ON selection TO r_")
     assert "COPY" not in str(caught.value)
+
+
+def test_a_router_that_may_only_insert_has_its_rows_below_the_checkpoint_counted(
+    postgres_engine: Engine, postgres_server: PostgresServer
+) -> None:
+    """It may neither read the checkpoint nor note a change, and no table of its own stands in for ours."""
+    insert_selections(postgres_engine, traffic(3))
+    with writing(postgres_engine) as connection:
+        connection.execute(delete(SELECTION).where(SELECTION.c.id == 2))
+    update_rollups(postgres_engine, UTC_SETTINGS, now=MONDAY)
+    with role_on(postgres_server, address_of(postgres_engine), "GRANT INSERT ON selection TO {role}") as address:
+        engine = connect(address)
+        with writing(engine) as connection:
+            connection.exec_driver_sql("CREATE TEMPORARY TABLE rollup_checkpoint (last_id bigint, counted_id bigint)")
+            connection.exec_driver_sql(
+                f"INSERT INTO selection (id, timestamp, model_id) VALUES (2, '{MONDAY.isoformat()}', 'm')"  # noqa: S608
+            )
+        engine.dispose()
+    assert update_rollups(postgres_engine, UTC_SETTINGS, now=MONDAY).rebuilt_hours == 1
+
+
+def test_a_full_disk_is_told_from_a_table_that_has_used_its_largest_id(tmp_path: Path) -> None:
+    """SQLite says the same of both."""
+    address = f"sqlite:///{tmp_path / 'routewatch.db'}"
+    migrate(address)
+    engine = connect(address)
+    update_rollups(engine, UTC_SETTINGS, now=MONDAY)
+    row = {"timestamp": MONDAY, "model_id": "m", "error": False}
+
+    def refusal(table: str, values: dict[str, Any]) -> DatabaseUnavailable:
+        with pytest.raises(DatabaseUnavailable) as caught, writing(engine) as connection:
+            connection.execute(insert(METADATA.tables[table]), [values] * 200)
+        return caught.value
+
+    with reading(engine) as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1")
+    full = refusal("message", {"key": "k" * 9_000, "content": {}, "created_at": MONDAY})
+    assert (full.cause, full.advice[:17]) == ("database or disk is full", "Make room on the ")
+    with reading(engine) as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 100000")
+    for table in ("quarantine", "selection"):
+        with writing(engine) as connection:
+            connection.exec_driver_sql(f"DELETE FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608
+            connection.exec_driver_sql(f"INSERT INTO sqlite_sequence VALUES ('{table}', {2**63 - 1})")  # noqa: S608
+    ended = refusal("selection", row)
+    assert ended.cause == "the table selection has used the largest id, and can issue none"
+    assert "routewatch run hourly" in ended.advice
+    reset_checkpoint(engine, MONDAY)
+    insert_selections(engine, traffic(3))
+    aside = {"set_aside_at": MONDAY, "entrance": "http", "reason": "r", "content": {}}
+    assert refusal("quarantine", aside).cause.startswith("the table quarantine has used")
+    engine.dispose()
+
+
+def test_a_sequence_that_is_at_its_end_is_told_with_what_to_do(postgres_engine: Engine) -> None:
+    with writing(postgres_engine) as connection:
+        connection.execute(text(f"SELECT setval(pg_get_serial_sequence('selection', 'id'), {2**63 - 1})"))
+    with pytest.raises(DatabaseUnavailable, match="RESTART WITH"):
+        insert_selections(postgres_engine, traffic(1))
 
 
 def test_a_row_that_is_refused_shows_no_value_in_its_error(engine: Engine) -> None:
@@ -355,10 +418,64 @@ def test_a_damaged_file_another_kind_of_file_and_a_missing_folder_are_told_apart
     content[4096:] = bytes(byte ^ 0x5A for byte in content[4096:])
     (tmp_path / "damaged.db").write_bytes(content)
     (tmp_path / "other.db").write_bytes(b"ID,NAME\r\n" * 2_000)
-    expected = {"damaged.db": "restore a backup", "other.db": "of another kind", "no/x.db": f"{tmp_path}/no exists"}
+    expected = {
+        "damaged.db": "restore a backup",
+        "other.db": "of another kind",
+        "no/x.db": "`routewatch init` creates it",
+    }
     for name, advice in expected.items():
         with pytest.raises(DatabaseUnavailable) as caught:
             open_database(f"sqlite:///{tmp_path}/{name}")
         assert advice in caught.value.advice
         assert "server" not in str(caught.value)
     assert (tmp_path / "other.db").read_bytes() == b"ID,NAME\r\n" * 2_000
+
+
+def _call_as(server: PostgresServer, engine: Engine, home: Path, command: str, *grants: str) -> Done:
+    with role_on(server, address_of(engine), *grants) as address:
+        return call(home, *command.split(), env={"ROUTEWATCH_DATABASE_URL": address})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "report performance --format json", "report cost --format json", "report usage --format json",
+        "report optimization --format json", "config get", "config history", "alerts list", "alerts silences",
+        "deliveries list", "optimizations list", "optimizations preview", "quarantine list", "pull --list",
+    ],
+)  # fmt: skip
+def test_a_command_that_reads_works_for_a_role_that_may_only_read(
+    postgres_engine: Engine, postgres_server: PostgresServer, tmp_path: Path, command: str
+) -> None:
+    insert_selections(postgres_engine, traffic(3))
+    select_only = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    done = _call_as(postgres_server, postgres_engine, tmp_path, command, select_only)
+    assert done.returncode == 0, done.stderr
+    if command.startswith("report"):
+        assert "selections that are not rolled up yet are not in this report: permission denied" in done.stderr
+        assert '"schemaVersion"' in done.stdout
+    else:
+        assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "table_grants"),
+    [
+        ("config set cache.ttl 60", {"config": "SELECT, INSERT, UPDATE", "config_change": "SELECT, INSERT"}),
+        ("alerts silence --reason rollout", {"alert_silence": "SELECT, INSERT, UPDATE"}),
+    ],
+)
+def test_all_rights_that_a_command_lacks_are_named_at_once(
+    postgres_engine: Engine, postgres_server: PostgresServer, tmp_path: Path, command: str, table_grants: dict[str, str]
+) -> None:
+    """Whoever grants what the error names has the command work: the server alone names one right at a time."""
+    some = f"GRANT SELECT ON {next(iter(table_grants))} TO {{role}}"
+    for before in ([], [some]):
+        revision = "GRANT SELECT ON alembic_version TO {role}"
+        refused = _call_as(postgres_server, postgres_engine, tmp_path, command, revision, *before)
+        assert refused.returncode == 1
+        named = re.findall("`(GRANT [^`]*) TO [^`]*`", refused.stderr)
+        assert len([grant for grant in named if "SEQUENCE" not in grant]) == len(table_grants)
+        grants = (f"{grant} TO {{role}}" for grant in named)
+        done = _call_as(postgres_server, postgres_engine, tmp_path, command, revision, *before, *grants)
+        assert done.returncode == 0, done.stderr

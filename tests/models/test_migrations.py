@@ -28,7 +28,7 @@ from models.report_template import Template
 from models.schema import HOUR_TOTAL, DeliveryState
 from models.settings import Settings
 from routewatch.quarantine import QUARANTINE
-from routewatch.selection import SELECTION, UtcDateTime
+from routewatch.selection import SELECTION, UtcDateTime, instant_text
 from tasks.delivery.queue import due_ids
 from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
@@ -410,3 +410,26 @@ def test_rows_that_were_set_aside_before_the_upgrade_return_too_once_the_clock_h
             due = list(connection.scalars(select(QUARANTINE.c.due_at).order_by(QUARANTINE.c.id)))
         assert due == [MONDAY + timedelta(hours=8), None, None, None, None]
         assert update_rollups(engine, UTC_SETTINGS, now=NOW).rows == 1
+
+
+@pytest.mark.parametrize("last_id", [3, 2**63 - 1])
+def test_a_file_whose_largest_id_is_used_issues_ids_again_after_the_upgrade(tmp_path: Path, last_id: int) -> None:
+    """Whether the row with that id was counted before or not, it counts once."""
+    address = f"sqlite:///{tmp_path / 'routewatch.db'}"
+    migrate(address, "0011")
+    far = [*((number, MONDAY + timedelta(hours=number)) for number in (1, 2, 3)), (2**63 - 2, MONDAY), (2**63 - 1, NOW)]
+    with connected(address) as engine, writing(engine) as connection:
+        for number, at in far:
+            row = "INSERT INTO selection (id, timestamp, model_id) VALUES (?, ?, 'm')"
+            connection.exec_driver_sql(row, (number, instant_text(at)))
+        connection.exec_driver_sql(
+            "INSERT INTO rollup_checkpoint (id, last_id, zone, target_ms) VALUES (1, ?, 'UTC', 2000)", (last_id,)
+        )
+        connection.exec_driver_sql("INSERT INTO selection_change (at) SELECT timestamp FROM selection")
+    migrate(address)
+    with connected(address) as engine:
+        insert_selections(engine, traffic(4))
+        update_rollups(engine, UTC_SETTINGS, now=NOW)
+        assert stored(engine, Level.HOUR)["count"].sum() == 9
+        with reading(engine) as connection:
+            assert list(connection.scalars(select(SELECTION.c.id).order_by(SELECTION.c.id))) == list(range(1, 10))

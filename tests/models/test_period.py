@@ -85,10 +85,16 @@ def test_an_invalid_time_is_refused(text: str) -> None:
         parse_instant(text, "UTC")
 
 
-@pytest.mark.parametrize("text", ["0d", "-1h", "7", "d", "1y", "999999d"])
+@pytest.mark.parametrize("text", ["0d", "-1h", "7", "d", "1y", "٣d", "9" * 500 + "d"])
 def test_an_invalid_length_is_refused(text: str) -> None:
     """Lengths are a number and one of m, h, d, w."""
     with pytest.raises(InvalidPeriod, match="is not a length"):
+        parse_span(text)
+
+
+@pytest.mark.parametrize("text", ["100000d", "99999w", "999999999999h", "9" * 90 + "m"])
+def test_a_length_that_no_period_has_is_refused_as_too_long(text: str) -> None:
+    with pytest.raises(InvalidPeriod, match=r"is longer than 100 years; expected a length such as 24h"):
         parse_span(text)
 
 

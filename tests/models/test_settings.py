@@ -102,11 +102,12 @@ def test_all_errors_are_reported_at_once_with_their_paths() -> None:
     ("content", "problem"),
     [
         ("{", "is not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ('{"timezone": "UTC", "timezone": "UTC"}', "occurs twice"),
         ("[]", "valid dictionary"),
         ('{"budget": {"monthlyUsd": NaN}}', "finite"),
     ],
-    ids=["broken", "twice", "a list", "not a number"],
+    ids=["broken", "deep", "twice", "a list", "not a number"],
 )
 def test_a_broken_file_is_reported_in_one_error(tmp_path: Path, content: str, problem: str) -> None:
     """A file that is not a settings file is refused with its name and the error."""
@@ -133,3 +134,12 @@ def test_environment_faults_name_the_variable_and_hide_secrets(monkeypatch: pyte
     with pytest.raises(SettingsError, match="ROUTEWATCH_DATABASE_URL") as caught:
         load_environment()
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_settings_file_with_a_byte_order_mark_is_read_and_one_in_utf_16_named(tmp_path: Path) -> None:
+    path = tmp_path / "settings.json"
+    path.write_text('{"timezone": "Europe/Berlin"}', encoding="utf-8-sig")
+    assert load_settings(path).timezone == "Europe/Berlin"
+    path.write_text('{"timezone": "Europe/Berlin"}', encoding="utf-16")
+    with pytest.raises(SettingsError, match="it is encoded in UTF-16, expected UTF-8"):
+        load_settings(path)

@@ -24,6 +24,8 @@ from routewatch.gate import (
     RejectedSelection,
     accept,
     latest_instant,
+    read_failure,
+    read_field,
     read_name,
 )
 from routewatch.selection import SELECTION
@@ -70,6 +72,8 @@ VALUES = {
     Kind.NAME: TEXTS, Kind.IDENTIFIER: TEXTS, Kind.AMOUNT: NUMBERS, Kind.SHARE: NUMBERS, Kind.COUNT: NUMBERS,
     Kind.BUCKET: st.one_of(NUMBERS, st.sampled_from([63, 64, 63.5])),
     Kind.FLAG: st.booleans(),
+    Kind.FAILURE: st.one_of(st.booleans(), TEXTS, NUMBERS, st.integers(-1, 700), st.sampled_from(
+        ["timeout", "No error", "http 503", "200 OK", " Failed\u200b ", "error: none", "500 ms", "0.0", "TRUE"])),
     Kind.INSTANT: st.one_of(
         st.datetimes(timezones=st.just(UTC)),
         st.sampled_from([EARLIEST, EARLIEST - timedelta(microseconds=1), LATEST, LATEST_NOW,
@@ -94,6 +98,37 @@ def test_a_row_and_a_column_are_read_alike(row: dict[str, Any]) -> None:
     assert read == accepted.row
     if accepted.set_aside is None:
         assert dict(columns.unknown.select("column", "reason").iter_rows()) == accepted.unknown
+
+
+@pytest.mark.parametrize(
+    ("said", "failed"),
+    [
+        (True, True), (1, True), (0, False), (200, False), (404, True), (503.0, True), (TimeoutError(), True),
+        ("TimeoutError", True), ("timed out", True), ("RateLimit", True), ("connection reset by peer", True),
+        ("unsuccessful", True), ("not ok", True), ("404 model not found", True), ("503 Service Unavailable", True),
+        ("error: timeout", True), ("status code 204", False), ("No error", False), ("success", False), ("1.0", True),
+        (2, None), (600, None), (-1, None), (float("nan"), None), (float("inf"), None), ("450 tokens", None),
+        ("200 timeout", None), ("no error message", None), ("0 errors", None), ('{"error": null}', None),
+        ("error=false", None), ("errors: 0", None), ("succeeded after 2 timeouts", None), ("failover", None),
+        ("nothing", None), ("None", None), (b"failed", None), (["failed"], None), ("\0", None),
+    ],
+)  # fmt: skip
+def test_a_failure_is_read_from_what_names_one_and_what_says_neither_or_both_is_unknown(
+    said: object, failed: bool | None
+) -> None:
+    found, reason = read_failure(said)
+    assert (found, reason is None) == (failed, failed is not None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(st.text(max_size=40), st.integers(), st.floats(), st.binary(max_size=4), st.decimals()))
+def test_no_value_of_an_error_flag_is_good_news_without_a_word_of_it(said: object) -> None:
+    """Whatever it is: it is read as one of few words, or nobody knows."""
+    if read_field(Kind.FAILURE, said)[0] is False:
+        word = " ".join(str(said).lower().split())
+        assert any(
+            it in word for it in ("f", "no", "off", "0", "ok", "1", "2", "3", "success", "succe", "pass", "stop")
+        )
 
 
 def accepted_or_fault(row: dict[str, Any]) -> AcceptedSelection | RejectedSelection:

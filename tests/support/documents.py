@@ -224,6 +224,8 @@ def optimization(
 ) -> OptimizationReport:
     """Fourteen days with one change kept, one reverted, one under observation, and two pending approval.
 
+    In detail, with one more that a rollout tried.
+
     Where there is a number of `times`, each change occurs so often.
     """
     full = performance(depth, paper=paper, locale=locale)
@@ -247,7 +249,7 @@ def optimization(
             total_cost=1_183.42,
             waiting=2,
             observing=1,
-            kept=1,
+            kept=2 if depth == "detailed" else 1,
             reverted=1,
         ),
         bottlenecks=optimizations.bottlenecks(),
@@ -256,6 +258,7 @@ def optimization(
             change.model_copy(update={"optimization_id": 100 * again + (change.optimization_id or 0)})
             for again in range(times)
             for change in optimizations.applied()
+            if depth == "detailed" or change.optimization_id != optimizations.rolled_out().optimization_id
         ),
         savings=optimizations.savings(_savings()),
         baselines=optimizations.baselines(),

@@ -7,11 +7,13 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import polars as pl
 from hypothesis import strategies as st
+
+from tasks.sources.record_parser import instant as read_instant
 
 NAN, INFINITY = math.nan, math.inf
 
@@ -146,19 +148,5 @@ def _column(values: Sequence[Any], kind: str) -> pl.Series:
     if kind == "number":
         return pl.Series([float(it) if isinstance(it, int | float) else None for it in values], dtype=pl.Float64)
     if kind == "instant":
-        return pl.Series([_instant(it) for it in values], dtype=pl.Datetime("us", "UTC"))
+        return pl.Series([read_instant(it) for it in values], dtype=pl.Datetime("us", "UTC"))
     return pl.Series([None if it is None else as_text(as_json(it)) for it in values], dtype=pl.String)
-
-
-def _instant(value: Any) -> datetime | None:
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    try:
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    except OverflowError:
-        return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from models.documents import (
     AppliedOptimization,
@@ -20,6 +22,9 @@ from models.documents import (
     Savings,
     SlowResponse,
     SpendSpike,
+    TrialPoint,
+    TrialStepTaken,
+    TrialSummary,
     Verdict,
 )
 from models.kpis import KpiName
@@ -47,16 +52,23 @@ KEPT = Verdict(
     judged_at=_at(6, 5),
     observed_from=_at(29, 5, 9),
     observed_to=_at(6, 5),
-    matched_by="hour of the week",
-    hours=166,
+    matched_by=None,
+    hours=48,
+    method="switchback",
+    conclusion="better",
+    savings_basis="measured",
+    trial=TrialSummary(
+        started_at=_at(29, 5, 9), deadline=_at(6, 5), pairs=24, planned_pairs=42, missed_pairs=1, wash_out_minutes=15,
+        steps=(TrialStepTaken(at=_at(29, 5, 9), action="start", by="routewatch", reason="the cache is small"),),
+    ),
     goal=MetricChange(
         metric="slowShare", before=0.241, after=0.184, change=_range(-0.057, -0.064, -0.049), margin=0.002,
         sample_before=98_112, sample_after=24_870, judgement="better",
     ),
     guards=(
         MetricChange(
-            metric=KpiName.SELECTION_ACCURACY, before=None, after=None, change=None, margin=0.01, sample_before=96,
-            sample_after=31, judgement="unknown", reason="known in 3 matched hours, 12 are needed",
+            metric=KpiName.SELECTION_ACCURACY, before=0.951, after=0.953, change=_range(0.002, -0.006, 0.010),
+            margin=0.01, sample_before=38_096, sample_after=9_931, judgement="same",
         ),
         MetricChange(
             metric=KpiName.ERROR_RATE, before=0.0148, after=0.0152, change=_range(0.0004, -0.0011, 0.0019),
@@ -78,6 +90,10 @@ TAKEN_BACK = Verdict(
     observed_to=_at(8, 15),
     matched_by="hour of the day",
     hours=29,
+    conclusion="worse",
+    savings_basis="observed",
+    placebo_spans=23,
+    false_verdicts_of_100=4.0,
     goal=MetricChange(
         metric="averageCost", before=0.0211, after=0.0174, change=_range(-0.0037, -0.0052, -0.0021), margin=0.000211,
         sample_before=28_440, sample_after=3_412, judgement="better",
@@ -113,6 +129,11 @@ WATCHED = Verdict(
     ),
     guards=(
         MetricChange(
+            metric=KpiName.SELECTION_ACCURACY, before=None, after=None, change=None, margin=0.01, sample_before=96,
+            sample_after=31, judgement="unknown", missing_sample=2_400,
+            reason="known in 3 matched hours, 12 are needed",
+        ),
+        MetricChange(
             metric=KpiName.ERROR_RATE, before=0.0152, after=0.0149, change=_range(-0.0003, -0.0212, 0.0221),
             margin=0.005, sample_before=99_204, sample_after=3_604, judgement="unclear",
         ),
@@ -121,8 +142,77 @@ WATCHED = Verdict(
             sample_before=97_715, sample_after=3_550, judgement="same",
         ),
     ),
-    savings_usd=_range(-3.18, -9.4, 2.9),
 )  # fmt: skip
+
+
+def _effects() -> Iterator[TrialPoint]:
+    """Effects that settle over seven days, each with bounds that narrow."""
+    of_metrics = (
+        ("averageCost", -0.0031, 0.009), (KpiName.SELECTION_ACCURACY, 0.002, 0.12), (KpiName.ERROR_RATE, 0.0004, 0.05),
+        ("slowShare", -0.018, 0.15),
+    )  # fmt: skip
+    for index, hour in enumerate(range(2, 168, 2)):
+        for metric, effect, spread in of_metrics:
+            half = spread / math.sqrt(index + 1)
+            estimate = effect + half * 0.3 * math.sin(index * 1.7)
+            at = _at(2, 6) + timedelta(hours=hour)
+            yield TrialPoint(metric=metric, at=at, estimate=estimate, low=estimate - half, high=estimate + half)
+
+
+ROLLED_OUT = Verdict(
+    state="kept",
+    reason="better: average cost per request $0.0211 → $0.0180",
+    judged_at=_at(9, 6),
+    observed_from=_at(2, 6),
+    observed_to=_at(9, 6),
+    matched_by=None,
+    hours=168,
+    method="split",
+    conclusion="better",
+    goal=MetricChange(
+        metric="averageCost", before=0.0211, after=0.018, change=_range(-0.0031, -0.0041, -0.0021), margin=0.000211,
+        sample_before=28_440, sample_after=13_412, judgement="better",
+    ),
+    guards=(
+        MetricChange(
+            metric=KpiName.SELECTION_ACCURACY, before=0.957, after=0.959, change=_range(0.002, -0.008, 0.012),
+            margin=0.01, sample_before=11_660, sample_after=5_398, judgement="same",
+        ),
+        MetricChange(
+            metric=KpiName.ERROR_RATE, before=0.0008, after=0.0012, change=_range(0.0004, -0.0028, 0.0038),
+            margin=0.005, sample_before=28_440, sample_after=13_412, judgement="same",
+        ),
+        MetricChange(
+            metric="slowShare", before=0.241, after=0.223, change=_range(-0.018, -0.031, -0.005), margin=0.02,
+            sample_before=28_101, sample_after=13_377, judgement="better",
+        ),
+    ),
+    savings_usd=_range(41.6, 28.1, 55.0),
+    savings_basis="measured",
+    trial=TrialSummary(
+        started_at=_at(2, 6),
+        deadline=_at(16, 6),
+        steps=(
+            TrialStepTaken(at=_at(2, 6), action="start", percent=5, by="Dana Cole", reason="approved"),
+            TrialStepTaken(at=_at(3, 7), action="step", percent=20, by="routewatch", reason="no harm"),
+            TrialStepTaken(at=_at(5, 4), action="step", percent=50, by="routewatch", reason="no harm"),
+            TrialStepTaken(at=_at(9, 6), action="promote", percent=100, by="routewatch", reason="better"),
+        ),
+        series=tuple(_effects()),
+        arms_by="assignment",
+        asked_percent=32.1,
+        found_percent=32.0,
+    ),
+)  # fmt: skip
+
+
+def rolled_out() -> AppliedOptimization:
+    """Return a change that a rollout tried in four steps."""
+    return AppliedOptimization(
+        type="model_selection", key="routing.simple", from_value="atlas-large-2026-05", to_value="atlas-medium",
+        applied_at=_at(2, 6), optimization_id=8, state="kept", verdict=ROLLED_OUT, by="Dana Cole",
+        reason="atlas-medium is as good for simple requests", estimated_savings_usd=_range(46.0, 31.5, 58.0),
+    )  # fmt: skip
 
 
 def applied() -> tuple[AppliedOptimization, ...]:
@@ -136,6 +226,7 @@ def applied() -> tuple[AppliedOptimization, ...]:
     return (
         AppliedOptimization(**cache, key="cache.max_entries", from_value=10_000, to_value=20_000),
         AppliedOptimization(**cache, key="cache.ttl_seconds", from_value=3_600, to_value=7_200),
+        rolled_out(),
         AppliedOptimization(
             **routing, from_value="atlas-large-2026-05", to_value="atlas-medium", applied_at=_at(7, 9), by="Dana Cole",
             reason="the benchmark of August says that it is as good",
@@ -157,7 +248,7 @@ def history() -> tuple[ConfigHistoryEntry, ...]:
     by_us = tuple(
         ConfigHistoryEntry(
             key=change.key, from_value=change.from_value, to_value=change.to_value, changed_at=change.applied_at,
-            changed_by=change.by, reason=change.reason, reverted=change.by == "Dana Cole",
+            changed_by=change.by, reason=change.reason, reverted=change.state == "reverted" and change.by == "Dana Cole",
         )
         for change in applied()
     )  # fmt: skip
@@ -296,8 +387,10 @@ def savings(estimated: Savings) -> OptimizationSavings:
     """Return the savings less what was lost while one change was observed."""
     return OptimizationSavings(
         estimated=estimated,
-        measured_usd=_range(68.66, 48.3, 86.2),
+        measured_usd=_range(97.64, 74.8, 120.5),
         measured_count=2,
+        observed_usd=_range(12.62, 7.2, 17.7),
+        observed_count=1,
         router_cost_usd=5.03,
         net_usd=_range(418.63, 366.2, 475.1),
     )

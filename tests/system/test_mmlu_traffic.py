@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from models.documents import HighCost, Interval, Recommendation
 from models.kpis import FallingRatioThresholds
 from models.period import Level
+from models.schema import UNKNOWN
 from models.settings import Optimizer, PerformanceMetrics
 from tasks.kpis.cost_efficiency import cheapest_adequate, measure_efficiency
 from tasks.kpis.routing_baselines import baselines
@@ -52,6 +53,7 @@ class Draw:
 
     rollups: pl.DataFrame
     strong: Flags
+    prompts: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Truth:
     weak_usd: npt.NDArray[np.float64]
     strong_right: npt.NDArray[np.float64]
     weak_right: npt.NDArray[np.float64]
+    prompt_tokens: npt.NDArray[np.int64]
 
     @cached_property
     def chance_of_strong(self) -> npt.NDArray[np.float64]:
@@ -78,6 +81,7 @@ class Truth:
             strong = random.random(self.subject.size) < chance
             columns = {
                 "timestamp": MONDAY + timedelta(hours=number),
+                "prompt_tokens": self.prompt_tokens,
                 "model_id": np.where(strong, STRONG, WEAK),
                 "cost_usd": np.where(strong, self.strong_usd, self.weak_usd),
                 "accuracy": np.where(strong, self.strong_right, self.weak_right),
@@ -86,7 +90,18 @@ class Truth:
                 "team": team,
             }
             rows = pl.DataFrame(DEFAULTS | columns, schema=SELECTION_SCHEMA)
-            yield Draw(roll_up(rows, "UTC", 2000.0)[Level.HOUR], strong)
+            prompts = rows.select(
+                pl.col("timestamp").dt.strftime("%Y-%m-%d %H").alias("hour"),
+                "model_id",
+                pl.col("complexity").fill_null(UNKNOWN),
+                "prompt_tokens",
+            )
+            yield Draw(roll_up(rows, "UTC", 2000.0)[Level.HOUR], strong, prompts)
+
+    def some(self, count: int, seed: int) -> Truth:
+        """Return so many of the questions, drawn at random."""
+        drawn = np.random.default_rng(seed).choice(self.subject.size, count, replace=False)
+        return Truth(**{item.name: getattr(self, item.name)[drawn] for item in fields(self)})
 
     def saved_usd(self, moved: Flags) -> float:
         return float((self.strong_usd - self.weak_usd)[moved].sum())
@@ -102,7 +117,8 @@ def truth() -> Truth:
     assert strong["prompt_id"].equals(weak["prompt_id"])
     subject = strong["subject"].to_numpy().astype(np.str_)
     usd, right = (strong["cost_usd"], weak["cost_usd"]), (strong["correct"], weak["correct"])
-    return Truth(subject, *(column.to_numpy() for column in (*usd, *right)))
+    tokens = strong["prompt_tokens"].cast(pl.Int64)
+    return Truth(subject, *(column.to_numpy() for column in (*usd, *right, tokens)))
 
 
 @pytest.fixture(scope="module", params=[FEW_DRAWS, pytest.param(DRAWS, marks=pytest.mark.slow)])
@@ -197,8 +213,24 @@ def test_a_split_that_is_declared_but_does_not_show_is_observational(truth: Trut
     assert item.note is not None
     assert "got other teams than the other models" in item.note
     [fair] = truth.draws(0.5, None, team=truth.subject, count=1)
+    [item] = recommended(fair, split_of(fair.rollups, DECLARED, fair.prompts), 0.95)
+    assert (item.observational, item.evidence) == (False, "split checked")
     [item] = recommended(fair, split_of(fair.rollups, DECLARED), 0.95)
-    assert not item.observational
+    assert item.evidence == "split checked", "14,042 prompts are enough for the means of rollups"
+
+
+def test_a_split_by_length_is_found_in_800_real_questions(truth: Truth, count: int) -> None:
+    """Four of five long questions to the strong model, four of five short ones to the weak."""
+    found = fair = 0
+    for seed in range(count):
+        some = truth.some(800, seed)
+        is_long = some.prompt_tokens > np.median(some.prompt_tokens)
+        [biased] = some.draws(np.where(is_long, 0.8, 0.2), None, count=1)
+        [even] = some.draws(0.5, None, count=1)
+        found += split_of(biased.rollups, DECLARED, biased.prompts).evidence([UNKNOWN]) == "observational"
+        fair += split_of(even.rollups, DECLARED, even.prompts).evidence([UNKNOWN]) == "split checked"
+    assert found >= 0.95 * count
+    assert fair >= count - 1
 
 
 def test_a_router_gains_over_a_shuffle_only_where_it_knows_something(truth: Truth, by_subject: list[Draw]) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Table, delete, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from dashboard.monitor import Monitor
 from models.clock import not_ahead, true_now
@@ -35,7 +37,7 @@ from models.schema import (
     SELECTION_CHANGE,
 )
 from models.settings import parse_settings
-from routewatch.selection import METADATA, SELECTION, UtcDateTime
+from routewatch.selection import METADATA, SELECTION, UtcDateTime, instant_text
 from tasks.alerts.evaluate import evaluate_alerts
 from tasks.alerts.self_watch import reset_times_ahead
 from tasks.delivery.queue import DEFAULT_RETRY_POLICY, JITTER, MOST_WAIT_ASKED_S, due_ids
@@ -45,9 +47,11 @@ from tasks.orchestration.missed_reports import missed
 from tasks.reporting.publish import StoredReport, find_report, store_report
 from tasks.reporting.request import scheduled
 from tasks.retention.purge import retain
-from tasks.rollups.checkpoint import MINUTES_KEPT, RollupSettings, rollup_settings
+from tasks.rollups.checkpoint import MINUTES_KEPT, RollupSettings, counted_until, rollup_settings
 from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead, reset_checkpoint
+from tasks.rollups.progress import read_backlog
 from tasks.rollups.query import query_rollups
+from tasks.rollups.reconcile import reconcile
 from tasks.rollups.update import update_rollups
 from tests.support import documents
 from tests.support.clocks import Clock
@@ -336,10 +340,11 @@ def test_counting_goes_on_where_it_was_ahead_of_every_id(engine: Engine) -> None
     now = true_now()
     calls(engine, [now - number * 7 * MINUTE for number in range(30)])
     update_rollups(engine, UTC_SETTINGS, now=now)
-    set_checkpoint(engine, last_id=10**12)
+    set_checkpoint(engine, **counted_until(10**12))
     calls(engine, [now - number * 5 * MINUTE for number in range(30)])
     assert update_rollups(engine, UTC_SETTINGS, now=now).rows == 0
-    assert counted(engine) == 30
+    # PostgreSQL notes rows that are written below the checkpoint, also those with ids that it issued.
+    assert counted(engine) == (30 if engine.dialect.name == "sqlite" else 60)
     assert [mark.name for mark in reset_checkpoint(engine, now)] == ["rollup_checkpoint.last_id"]
     update_rollups(engine, UTC_SETTINGS, now=now)
     assert counted(engine) == 60
@@ -363,7 +368,7 @@ def test_an_id_written_by_hand_keeps_no_later_row_from_being_counted(
     assert counted(postgres_engine) == 3
     if is_earlier_release:
         # It counted whatever was there, and remembered the largest id.
-        set_checkpoint(postgres_engine, last_id=far)
+        set_checkpoint(postgres_engine, **counted_until(far))
     calls(postgres_engine, [now] * 5)
     names = {mark.name for mark in reset_checkpoint(postgres_engine, now)}
     assert names == {"selection.id"} | ({"rollup_checkpoint.last_id"} if is_earlier_release else set())
@@ -373,16 +378,101 @@ def test_an_id_written_by_hand_keeps_no_later_row_from_being_counted(
     assert reset_checkpoint(postgres_engine, now) == ()
 
 
-def test_an_id_that_leaves_none_is_told_and_keeps_the_others_from_nothing(postgres_engine: Engine) -> None:
+def guards(engine: Engine, *, are_there: bool) -> None:
+    """Drop or create what keeps SQLite's table from ids by hand, as in a file from before it had that."""
+    if engine.dialect.name == "sqlite":
+        migration: Any = import_module("models.migrations.versions.0012_guard_ids")
+        drops = "DROP TRIGGER selection_id_written", "DROP TRIGGER selection_id_changed"
+        with writing(engine) as connection:
+            for statement in migration.SQLITE if are_there else drops:
+                connection.exec_driver_sql(statement)
+
+
+@pytest.mark.parametrize("ids", [[2**63 - 1], [0], [-1], [-(2**63), -5, 0, 2**62 + 1, 2**63 - 2, 2**63 - 1]])
+@pytest.mark.parametrize("is_counted", [False, True])
+def test_rows_with_ids_that_counting_never_reaches_get_the_next_ones_and_count_once(
+    engine: Engine, ids: list[int], is_counted: bool
+) -> None:
     now = true_now()
-    update_rollups(postgres_engine, UTC_SETTINGS, now=now)
-    with writing(postgres_engine) as connection:
-        connection.execute(insert(SELECTION).values(id=2**63 - 1, timestamp=now, model_id="m"))
-    for _ in range(2):
-        assert [mark.name for mark in reset_checkpoint(postgres_engine, now)] == ["selection.id"]
-        calls(postgres_engine, [now] * 2)
-        update_rollups(postgres_engine, UTC_SETTINGS, now=now)
-    assert counted(postgres_engine) == 4
+    calls(engine, [now] * 3)
+    update_rollups(engine, UTC_SETTINGS, now=now)
+    guards(engine, are_there=False)
+    with writing(engine) as connection:
+        for number, row_id in enumerate(ids):
+            connection.execute(insert(SELECTION).values(id=row_id, timestamp=now - number * DAY, model_id="m"))
+    guards(engine, are_there=True)
+    if is_counted:
+        # By an earlier release, or by reconcile.
+        update_rollups(engine, UTC_SETTINGS, now=now)
+        reconcile(engine)
+    assert [mark.name for mark in reset_checkpoint(engine, now)] == ["selection.id"]
+    for calls_more in (0, 2):
+        calls(engine, [now] * calls_more)
+        update_rollups(engine, UTC_SETTINGS, now=now)
+        assert counted(engine) == 3 + len(ids) + calls_more
+    assert reset_checkpoint(engine, now) == ()
+    assert reconcile(engine) == 0
+    with reading(engine) as connection:
+        taken = list(connection.scalars(select(SELECTION.c.id)))
+    assert min(taken) > 0
+    assert max(taken) < 100
+
+
+def test_sqlite_takes_no_id_by_hand_after_which_few_are_left(sqlite_engine: Engine) -> None:
+    """Not by a condition of the table: it sees the ids that are issued too, so that its bound would be the end."""
+    now, largest = true_now(), 2**61
+    calls(sqlite_engine, [now])
+    for statement in (
+        f"INSERT INTO selection (id, timestamp, model_id) VALUES ({largest + 1}, '{instant_text(now)}', 'm')",  # noqa: S608
+        f"INSERT OR IGNORE INTO selection (id, timestamp, model_id) SELECT {2**63 - 1}, timestamp, 'm' FROM selection",  # noqa: S608
+        f"INSERT OR REPLACE INTO selection (id, timestamp, model_id) VALUES ({2**62}, '{instant_text(now)}', 'm')",  # noqa: S608
+        f"UPDATE selection SET id = {2**63 - 1}",  # noqa: S608
+    ):
+        with pytest.raises(IntegrityError, match="leave it out"), writing(sqlite_engine) as connection:
+            connection.exec_driver_sql(statement)
+    with writing(sqlite_engine) as connection:
+        connection.execute(insert(SELECTION).values(id=largest, timestamp=now, model_id="m"))
+    # One too many for a bound that held for issued ids as well.
+    calls(sqlite_engine, [now] * 2)
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=now)
+    assert counted(sqlite_engine) == 4
+    assert reset_checkpoint(sqlite_engine, now) == ()
+
+
+@pytest.mark.parametrize("by_hand", [0, 1, 4, 7, 10**12, 2**63 - 1, -3])
+def test_a_checkpoint_that_is_moved_by_hand_counts_no_row_twice_and_loses_none(engine: Engine, by_hand: int) -> None:
+    """However long nobody looks: the update, changes, reconcile and retention go by what counting itself wrote."""
+    now = true_now()
+    calls(engine, [now - number * HOUR for number in range(5)])
+    update_rollups(engine, UTC_SETTINGS, now=now)
+    calls(engine, [now] * 4)
+    set_checkpoint(engine, last_id=by_hand)
+    assert reconcile(engine) == 0
+    with reading(engine) as connection:
+        (found,) = find_checkpoint_ahead(connection, now)
+        assert read_backlog(connection).rows == 4
+    assert str(found) == f"rollup_checkpoint.last_id was set to {by_hand} by hand: counting goes on from 5"
+    with writing(engine) as connection:
+        connection.execute(update(SELECTION).where(SELECTION.c.id <= 2).values(error=True))
+    if by_hand % 2:
+        assert [str(mark) for mark in reset_checkpoint(engine, now)] == [str(found)]
+    update_rollups(engine, UTC_SETTINGS, now=now)
+    assert counted(engine) == 9
+    assert (checkpoint(engine).last_id, reset_checkpoint(engine, now), reconcile(engine)) == (9, (), 0)
+
+
+def test_a_row_that_is_written_below_the_checkpoint_is_counted_by_the_next_update(engine: Engine) -> None:
+    now = true_now()
+    calls(engine, [now - number * HOUR for number in range(5)])
+    with writing(engine) as connection:
+        connection.execute(delete(SELECTION).where(SELECTION.c.id.in_([2, 3])))
+    update_rollups(engine, UTC_SETTINGS, now=now)
+    assert counted(engine) == 3
+    rows = [{"id": row_id, "timestamp": now - row_id * DAY, "model_id": "m"} for row_id in (2, 3)]
+    with writing(engine) as connection:
+        connection.execute(insert(SELECTION), rows)
+    update_rollups(engine, UTC_SETTINGS, now=now)
+    assert (counted(engine), reconcile(engine)) == (5, 0)
 
 
 def test_a_right_checkpoint_is_left_as_it_is(engine: Engine) -> None:

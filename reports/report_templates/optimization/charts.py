@@ -246,7 +246,7 @@ def changes_text(document: OptimizationReport, show: Formats) -> str:
 
 
 CHANGES = ChartSpec(
-    "What came of each change, against matched hours before",
+    "What came of each change, against the old value",
     changes,
     changes_text,
     lambda document: bool(drawable(document)),

@@ -12,10 +12,11 @@ from reports.report_templates.optimization.tables import (
     measured_table,
     verdicts_table,
 )
+from reports.text.findings import shown_interval
 from reports.text.formatting import Formats
 from reports.text.headline import waiting_clause, worst_kpi_clause
 from reports.text.labels import bounds_text, metric_change, number_text
-from reports.text.verdicts import CHANGES_CHART, drawable
+from reports.text.verdicts import CHANGES_CHART, TRIALS_CHART, drawable, drawable_trials
 from reports.view.blocks import Block, ChartsHere, Section, Text, Tile, Tiles
 from reports.view.sections import (
     action_blocks,
@@ -57,24 +58,34 @@ def _tiles(document: OptimizationReport, show: Formats) -> tuple[Tile, ...]:
     observing = f"{show.count(summary.observing)} more being observed" if summary.observing else ""
     return (
         *efficiency,
-        _saving_tile("Possible saving, estimated", estimated.savings_usd, known, estimated.reason, show),
-        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no change was judged", show),
+        _saving_tile(
+            "Possible saving, estimated",
+            estimated.savings_usd,
+            known,
+            estimated.reason,
+            show,
+            observational=estimated.observational,
+        ),
+        _saving_tile("Saved, as measured", savings.measured_usd, measured, "no rollout or switchback was judged", show),
         _count_tile("Waiting for approval", summary.waiting, "off", "to be decided", show),
         _count_tile("Changes kept", summary.kept, "good", "", show, note=observing),
         _count_tile("Changes taken back", summary.reverted, "warning", "something got worse", show),
     )
 
 
-def _saving_tile(label: str, saving: Interval | None, known: str, reason: str | None, show: Formats) -> Tile:
+def _saving_tile(
+    label: str, saving: Interval | None, known: str, reason: str | None, show: Formats, *, observational: bool = False
+) -> Tile:
     if saving is None:
         return Tile(label, show.money(None), tone="unknown", note=reason or "not known")
-    bounds = show.interval(saving, "rough_money")
+    bounds = show.interval(shown_interval(saving, observational=observational), "rough_money")
+    interval = "observational, no interval" if observational else f"95% interval {bounds}" if bounds else ""
     return Tile(
         label,
         show.rough_money(saving.estimate),
         tone="warning" if saving.estimate < 0 else "plain",
         state="a loss" if saving.estimate < 0 else "",
-        target=f"95% interval {bounds}" if bounds else "",
+        target=interval,
         note=known,
     )
 
@@ -91,7 +102,10 @@ def _count_tile(label: str, count: int, tone: str, state: str, show: Formats, *,
 def _applied(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
     if not document.applied_optimizations:
         return (Text("No optimization was applied in this period."),)
-    chart = (ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()
+    chart = (
+        *((ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()),
+        *((ChartsHere((TRIALS_CHART,)),) if drawable_trials(document) else ()),
+    )
     if document.depth == "summary":
         return (*chart, trials_table(document, show, why=False))
     tables = applied_table(document, show), verdicts_table(document, show), measured_table(document, show)
@@ -111,10 +125,16 @@ def _history(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
         return (Text("Nobody changed the router's config in this period."),)
     if document.depth == "detailed":
         return (history_table(document.config_history, show),)
-    count, names = len(document.config_history), sorted({entry.changed_by for entry in document.config_history})
-    back = sum(entry.reverted for entry in document.config_history)
-    clauses = f"{count:,} {'change' if count == 1 else 'changes'} of the router's config, by {' and '.join(names)}"
-    return (Text(f"{clauses}; {show.count(back)} taken back since."),)
+    names = sorted({entry.changed_by for entry in document.config_history})
+    made = [(index, entry) for index, entry in enumerate(document.config_history) if not entry.is_revert]
+    count, back = (
+        len({("alone", index) if entry.optimization_id is None else entry.optimization_id for index, entry in entries})
+        for entries in (made, [(index, entry) for index, entry in made if entry.reverted])
+    )
+    keys = len({entry.key for entry in document.config_history})
+    changes, of_keys = "change" if count == 1 else "changes", "key" if keys == 1 else "keys"
+    clauses = f"{show.count(count)} {changes} of {show.count(keys)} {of_keys} of the router's config"
+    return (Text(f"{clauses}, by {' and '.join(names)}; {show.count(back)} taken back since."),)
 
 
 # --- whether routing adds anything ------------------------------------------------------------------------------------
@@ -133,12 +153,23 @@ def routing_text(baselines: Baselines, show: Formats) -> Text:
         reason = baselines.reason or "too little is known of the models' accuracy"
         return Text(f"Whether routing adds anything cannot be told: {reason}.", "unknown")
     bounds = bounds_text("accuracy", gained, show)
+    sure = "" if baselines.observational else f" (95% interval {bounds})"
     clauses = (
-        f"its accuracy differs by {metric_change('accuracy', gained.estimate, show)} (95% interval {bounds}) from that "
+        f"its accuracy differs by {metric_change('accuracy', gained.estimate, show)}{sure} from that "
         "of models drawn by lot at the same cost"
     )
     why = f": {baselines.reason}" if baselines.reason else ""
-    kind = f" This is observational, for nobody routed that way{why}." if baselines.observational else ""
+    kind = (
+        f" This is observational, for nobody routed that way, hence no interval{why}."
+        if baselines.observational
+        else ""
+    )
+    if baselines.observational and not gained.low <= 0 <= gained.high:
+        side = "more accurate" if gained.low > 0 else "less accurate"
+        return Text(
+            f"By what was observed, the router is {side} than chance: {clauses}.{kind}",
+            "plain" if gained.low > 0 else "warning",
+        )
     if gained.low > 0:
         return Text(f"The router beats chance: {clauses}.{kind}")
     if gained.high < 0:

@@ -13,12 +13,14 @@ from models.documents import (
     OptimizationSavings,
     Verdict,
 )
-from reports.text.findings import config_value
+from reports.text.findings import NO_BOUNDS, config_value, estimate_bounds, evidence_label
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
 from reports.text.verdicts import (
+    CONCLUSION_LABELS,
     Trial,
     margin_text,
+    method_text,
     number_of,
     primary_metric_text,
     state_label,
@@ -32,7 +34,7 @@ from reports.view.blocks import Cell, Table, table
 
 
 def applied_table(document: Document, show: Formats) -> Table:
-    """Each change of the config by an optimization, from and to, and each taking back."""
+    """Each key that an optimization changed, from and to, and each taking back: one change may have several rows."""
     rows = [
         (
             Cell(number_of(change.optimization_id) or "–"),
@@ -47,13 +49,13 @@ def applied_table(document: Document, show: Formats) -> Table:
     ]
     columns = "<No. | <Setting | <From → to | <When | <By | <State | <Why"
     as_text = [trial_text(trial, show) for trial in trials_of(document.config_changes)]
-    return table("applied", "Config changes", columns, rows, as_text=as_text)
+    return table("applied", "Keys that were changed", columns, rows, as_text=as_text)
 
 
 def verdicts_table(document: OptimizationReport, show: Formats) -> Table:
     """One row an optimization: what it was to better, what it must not harm, what it saved, and why it is judged so."""
     rows = [_verdict_row(trial, show) for trial in trials_of(document.applied_optimizations)]
-    columns = "<No. | <State | <Goal | <Guards | <Saved, measured | <Estimate | <Verdict"
+    columns = "<No. | <State | <Goal | <Guards | <Saved | <Estimate | <Verdict"
     return table("verdicts", "Verdicts", columns, rows)
 
 
@@ -67,10 +69,21 @@ def _verdict_row(trial: Trial, show: Formats) -> tuple[Cell, ...]:
             "; ".join(f"{metric_label(guardrail.metric)} {guardrail.judgement}" for guardrail in trial.guardrails)
             or "none"
         ),
-        Cell(_money(verdict.savings_usd if verdict else None, show)),
-        Cell(_money(trial.estimated, show)),
-        Cell(f"{verdict.reason}{_matched(verdict)}" if verdict else "not judged yet"),
+        Cell(_saved(verdict, show)),
+        Cell(_estimate(trial, show)),
+        Cell(_verdict_of(verdict, show) if verdict else "not judged yet"),
     )
+
+
+def _saved(verdict: Verdict | None, show: Formats) -> str:
+    if verdict is None or verdict.savings_usd is None:
+        return _money(None, show)
+    return f"{_money(verdict.savings_usd, show)}, {verdict.savings_basis or 'observed'}"
+
+
+def _estimate(trial: Trial, show: Formats) -> str:
+    is_guess = trial.estimated is not None and trial.observational
+    return f"{_money(trial.estimated, show)}{' (observational)' if is_guess else ''}"
 
 
 def measured_table(document: OptimizationReport, show: Formats) -> Table:
@@ -87,7 +100,7 @@ def measured_table(document: OptimizationReport, show: Formats) -> Table:
         if change is not None
     ]
     columns = "<No. | <Metric | Before | After | Change | 95% interval | Margin | <Found"
-    return table("measured", "What was measured, over matched hours", columns, rows)
+    return table("measured", "What was measured", columns, rows)
 
 
 _JUDGEMENT_TONES = {"better": "good", "worse": "critical"}
@@ -110,10 +123,18 @@ def _measured_cells(change: MetricChange, show: Formats) -> tuple[Cell, ...]:
     )
 
 
-def _matched(verdict: Verdict) -> str:
-    if verdict.matched_by is None:
-        return ""
-    return f" ({verdict.hours:,} hours, matched by {verdict.matched_by})"
+def _verdict_of(verdict: Verdict, show: Formats) -> str:
+    """Why it is judged so, and by what method."""
+    how = method_text(verdict, show)
+    if verdict.matched_by is not None:
+        how += f", {verdict.hours:,} hours, matched by {verdict.matched_by}"
+    concluded = f"{CONCLUSION_LABELS[verdict.conclusion]}: " if verdict.conclusion is not None else ""
+    reason = (
+        verdict.reason
+        if not verdict.reason.startswith(concluded) or not concluded
+        else verdict.reason.removeprefix(concluded)
+    )
+    return f"{concluded}{reason} ({how})"
 
 
 def _money(interval: Interval | None, show: Formats) -> str:
@@ -141,7 +162,7 @@ def history_table(entries: tuple[ConfigHistoryEntry, ...], show: Formats) -> Tab
         for when, key, values, by, _, since in rows
     ]
     return table(
-        "history", "All changes", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, as_text=as_text
+        "history", "All changed keys", "<When | <Setting | <From → to | <By | <Why | <Since then", rows, as_text=as_text
     )
 
 
@@ -151,16 +172,25 @@ def history_table(entries: tuple[ConfigHistoryEntry, ...], show: Formats) -> Tab
 def balance_table(document: OptimizationReport, show: Formats) -> Table:
     """What could be saved by estimate, less what the router costs, beside what was saved as measured."""
     savings = document.savings
+    observational = savings.estimated.observational
     rows = [
-        _amount("Possible, by estimate", savings.estimated.savings_usd, _basis(savings, show), show),
+        _amount("Possible, by estimate", savings.estimated.savings_usd, _basis(savings, show), show, observational),
         (
             Cell("The router's own cost"),
             Cell(show.money(savings.router_cost_usd)),
             Cell(""),
             Cell(_router_basis(document, show)),
         ),
-        _amount("Possible, net", savings.net_usd, "the two above" if savings.net_usd else "needs both", show),
-        _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show),
+        _amount(
+            "Possible, net", savings.net_usd, "the two above" if savings.net_usd else "needs both", show, observational
+        ),
+        _amount("Saved, as measured", savings.measured_usd, _measured_basis(savings), show, False),
+        *(
+            [_amount("Saved, as observed", savings.observed_usd, _observed_basis(savings), show, False)]
+            # On two pages the changes' own table has them.
+            if savings.observed_usd is not None and document.depth == "detailed"
+            else []
+        ),
     ]
     columns = "<What | Amount | 95% interval | <From what"
     return table("balance", "Estimated and measured", columns, rows, as_text=[_action_text(row) for row in rows])
@@ -168,19 +198,22 @@ def balance_table(document: OptimizationReport, show: Formats) -> Table:
 
 def _action_text(row: tuple[Cell, ...]) -> str:
     label, size, bounds, basis = (cell.text for cell in row)
-    return f"{label}: {size}{f' (95% interval {bounds})' if bounds else ''}. From: {basis}."
+    interval = "no interval: observational" if bounds == NO_BOUNDS else f"95% interval {bounds}" if bounds else ""
+    return f"{label}: {size}{f' ({interval})' if interval else ''}. From: {basis}."
 
 
-def _amount(label: str, interval: Interval | None, basis: str, show: Formats) -> tuple[Cell, ...]:
+def _amount(label: str, interval: Interval | None, basis: str, show: Formats, observational: bool) -> tuple[Cell, ...]:
     size = show.signed_money(interval.estimate if interval else None)
-    return Cell(label), Cell(size), Cell(show.interval(interval, "signed_money")), Cell(basis)
+    bounds = estimate_bounds(interval, "signed_money", show, observational=observational)
+    return Cell(label), Cell(size), Cell(bounds), Cell(basis)
 
 
 def _basis(savings: OptimizationSavings, show: Formats) -> str:
     estimated = savings.estimated
     if estimated.savings_usd is None:
         return estimated.reason or "no adequate cheaper model is known"
-    kind = "; observational: nobody tried it" * estimated.observational
+    label = evidence_label(estimated.evidence, observational=estimated.observational)
+    kind = f"; {label}" if label else ""
     return f"{estimated.baseline}, for {show.percent(estimated.covered_share)} of the spend{kind}"
 
 
@@ -193,8 +226,16 @@ def _router_basis(document: OptimizationReport, show: Formats) -> str:
 def _measured_basis(savings: OptimizationSavings) -> str:
     count = savings.measured_count
     if count == 0:
-        return "no change was judged in this period"
-    return f"{count} judged {'change' if count == 1 else 'changes'}, each over the hours that it was observed"
+        return "no rollout or switchback was judged in this period"
+    tried = (
+        "change that a rollout or a switchback tried" if count == 1 else "changes that rollouts or switchbacks tried"
+    )
+    return f"{count} {tried}, over the hours of the trial"
+
+
+def _observed_basis(savings: OptimizationSavings) -> str:
+    changes = "change, compared" if savings.observed_count == 1 else "changes, each compared"
+    return f"{savings.observed_count} {changes} before and after; other causes are possible"
 
 
 # --- whether routing adds anything ------------------------------------------------------------------------------------
@@ -204,13 +245,18 @@ def baselines_table(baselines: Baselines, show: Formats) -> Table:
     """The router beside ways of routing that know nothing of the request."""
     ways = (baselines.router, baselines.all_cheapest, baselines.shuffled)
     has_reasons = any(way.reason for way in ways)
+
+    def is_guess(way: Baseline) -> bool:
+        # What the router itself cost, and how accurate it was, was measured.
+        return baselines.observational and way.name != "router"
+
     rows = [
         (
             Cell(way_name(way)),
             Cell(show.money(way.cost_usd.estimate if way.cost_usd else None)),
-            Cell(_bounds(way.cost_usd, "money", show)),
+            Cell(_bounds(way.cost_usd, "money", show, observational=is_guess(way))),
             Cell(show.percent(way.accuracy.estimate if way.accuracy else None)),
-            Cell(_bounds(way.accuracy, "percent", show)),
+            Cell(_bounds(way.accuracy, "percent", show, observational=is_guess(way))),
             Cell(show.percent(way.covered_share)),
             *((Cell(way.reason or ""),) if has_reasons else ()),
         )
@@ -233,6 +279,8 @@ def way_name(way: Baseline) -> str:
     }[way.name]
 
 
-def _bounds(interval: Interval | None, kind: str, show: Formats) -> str:
+def _bounds(interval: Interval | None, kind: str, show: Formats, *, observational: bool) -> str:
     """Empty also of what was counted, which is exact."""
-    return "" if interval is None or interval.low == interval.high else show.interval(interval, kind)
+    if interval is None or interval.low == interval.high:
+        return ""
+    return estimate_bounds(interval, kind, show, observational=observational)

@@ -21,7 +21,8 @@ from reports.text.labels import (
     limit_value,
 )
 from reports.text.spend_drivers import cause_text
-from reports.view.blocks import Block, Cell, Section, Table, Text, Tile, Tiles, table
+from reports.text.verdicts import TRIALS_CHART, drawable_trials
+from reports.view.blocks import Block, Cell, ChartsHere, Section, Table, Text, Tile, Tiles, table
 from reports.view.sections import (
     action_blocks,
     budget_text,
@@ -65,7 +66,8 @@ def _alerts(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
 
 def _done(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:
     applied = (trials_table(document, show),) if document.applied_optimizations else ()
-    return (*action_blocks(document, show), *applied)
+    chart = (ChartsHere((TRIALS_CHART,)),) if drawable_trials(document) else ()
+    return (*action_blocks(document, show), *applied, *chart)
 
 
 def _models(document: PerformanceReport, show: Formats) -> tuple[Block, ...]:

@@ -10,6 +10,7 @@ from models.settings import ChartName
 from reports.report_templates.definition import ReportTemplate, TemplateCharts
 from reports.report_templates.performance.sections import clauses, sections
 from reports.report_templates.rows import Rows, cause_table, listed, note_table, period_tables, plain_values
+from reports.text.verdicts import TRIALS_CHART
 
 
 def _csv_tables(document: PerformanceReport) -> Mapping[str, Rows]:
@@ -30,6 +31,7 @@ def _charts() -> TemplateCharts[PerformanceReport]:
     from reports.charts.distributions import RESPONSE_DISTRIBUTION  # noqa: PLC0415
     from reports.charts.heatmap import RESPONSE_WEEK  # noqa: PLC0415
     from reports.charts.timelines import RESPONSE_TIMELINE  # noqa: PLC0415
+    from reports.charts.trials import TRIALS  # noqa: PLC0415
     from reports.report_templates.performance.charts import COMPARISON  # noqa: PLC0415
 
     return TemplateCharts(
@@ -39,6 +41,7 @@ def _charts() -> TemplateCharts[PerformanceReport]:
             ChartName.COMPARISON: COMPARISON,
             ChartName.HEATMAP: RESPONSE_WEEK,
         },
+        own={TRIALS_CHART: TRIALS},
     )
 
 

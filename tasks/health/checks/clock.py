@@ -15,7 +15,7 @@ from models.database import reaching, reading
 from models.errors import DatabaseUnavailable
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
-from tasks.marks import find_marks_ahead
+from tasks.marks import find_marks_ahead, find_unreadable
 from tasks.rollups.checkpoint_bounds import find_checkpoint_ahead
 
 WITNESS = "Europe/Berlin"
@@ -40,13 +40,19 @@ def checks(context: CheckContext) -> list[Check]:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
+_SET_BACK = "`routewatch serve`, or the next run, sets them back"
+
+
 def _stored_times(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         now = context.clock()
+        if unreadable := find_unreadable(connection):
+            # No query can compare it with the clock.
+            return warning(f"cannot be read as times: {', '.join(unreadable)}", _SET_BACK)
         found = (*find_marks_ahead(connection, now), *find_checkpoint_ahead(connection, now))
     if not found:
         return ok("none that work waits for is ahead of the clock")
-    remedy = "see that this machine's clock is right; `routewatch serve`, or the next run, sets them back"
+    remedy = f"see that this machine's clock is right; {_SET_BACK}"
     return warning(f"ahead of the clock: {'; '.join(map(str, found))}", remedy)
 
 

@@ -13,7 +13,7 @@ from models.database import check_revision, reaching, shown
 from models.errors import DatabaseUnavailable, SchemaOutdated
 from routewatch.selection import METADATA
 from tasks.health.check import Check, CheckResult, CheckSkipped, amount, failed, ok, warning
-from tasks.health.context import NO_FILE, CheckContext
+from tasks.health.context import CheckContext
 
 OLDEST_SQLITE = (3, 35)
 """RETURNING."""
@@ -41,10 +41,7 @@ def _reachable(context: CheckContext) -> CheckResult:
         with context.database() as engine, reaching(engine.url), engine.connect() as connection:
             return _version(connection)
     except DatabaseUnavailable as error:
-        where = f"{error.address}: {error.cause}"
-        if error.cause == NO_FILE:
-            return failed(where, "`routewatch init` makes it; or set ROUTEWATCH_DATABASE_URL to where it is")
-        return failed(where, error.advice)
+        return failed(f"{error.address}: {error.cause}", error.advice)
 
 
 def _version(connection: Connection) -> CheckResult:

@@ -12,6 +12,7 @@ from models.notifications import AlertRule
 from models.period import Level, last_complete
 from models.schema import ALERT, REPORT
 from models.settings import Settings
+from routewatch.quarantine import QUARANTINE_IS_FULL, count_dropped
 from tasks.health.check import Check, CheckResult, CheckSkipped, failed, ok, warning
 from tasks.health.context import CheckContext
 from tasks.ingestion.quarantine import count_quarantined
@@ -53,13 +54,18 @@ def checks(context: CheckContext) -> list[Check]:
 def _set_aside(context: CheckContext) -> CheckResult:
     with context.tables() as engine, reading(engine) as connection:
         counts = count_quarantined(connection)
-    if not counts:
+        dropped, since = count_dropped(connection)
+    if not counts and since is None:
         return ok("no selection is set aside")
     reasons = "; ".join(f"{count:,} × {reason}" for reason, count in list(counts.items())[:_SHOWN_REASONS])
     remedy = (
         "see `routewatch quarantine list`, mend what writes them, then `routewatch quarantine retry --all` or `drop`"
     )
-    return warning(f"{sum(counts.values()):,} selections are set aside and not counted: {reasons}", remedy)
+    found = f"{sum(counts.values()):,} selections are set aside and not counted: {reasons}" if counts else ""
+    if since is not None:
+        more = f"{dropped:,} were dropped since {since:%Y-%m-%d %H:00} UTC: {QUARANTINE_IS_FULL}"
+        found = f"{found}; {more}" if found else more
+    return warning(found, remedy)
 
 
 def _counted(context: CheckContext) -> CheckResult:

@@ -19,7 +19,9 @@ def compose_optimization(composition: Composition) -> OptimizationReport:
     last = {item.optimization_id: item for item in material.applied}
     states = Counter(item.state for item in last.values())
     verdicts = [item.verdict for item in last.values() if item.verdict is not None]
-    saved = [it.savings_usd for it in verdicts if it.savings_usd is not None and it.judged_at >= period.start]
+    judged = [it for it in verdicts if it.savings_usd is not None and it.judged_at >= period.start]
+    measured_usd = [it.savings_usd for it in judged if it.savings_usd is not None and it.savings_basis == "measured"]
+    observed_usd = [it.savings_usd for it in judged if it.savings_usd is not None and it.savings_basis != "measured"]
     summary = OptimizationSummary(
         period=composition.period,
         total_selections=measured.count,
@@ -36,7 +38,11 @@ def compose_optimization(composition: Composition) -> OptimizationReport:
         recommendations=tuple(material.recommendations),
         applied_optimizations=tuple(material.applied),
         savings=optimization_savings(
-            composition.efficiency.savings, saved, measured.count, composition.settings.optimizer
+            composition.efficiency.savings,
+            measured_usd,
+            measured.count,
+            composition.settings.optimizer,
+            observed_usd,
         ),
         baselines=baselines(material.current.parts, material.split),
         config_history=tuple(material.config_history),

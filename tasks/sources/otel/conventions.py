@@ -43,6 +43,8 @@ CACHE_WRITE_TOKENS = (
 
 RESPONSE_ID = ("gen_ai.response.id",)
 ERROR_TYPE = ("error.type",)
+FAILURE = ("error", "http.response.status_code", "http.status_code")
+"""Of spans without a status: whether they failed, as routewatch.gate.read_failure reads it."""
 EXCEPTION_TYPE = "exception.type"
 
 EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL = (
@@ -101,7 +103,7 @@ ROLES: Mapping[str, Mapping[str, Role | str]] = {
 
 ATTRIBUTES = frozenset({
     *MODEL, *PROVIDER, *COST_USD, *COST_PARTS, COST_AMOUNT, COST_CURRENCY, *PROMPT_TOKENS, *COMPLETION_TOKENS,
-    *CACHE_READ_TOKENS, *CACHE_WRITE_TOKENS, *RESPONSE_ID, *ERROR_TYPE, EVALUATION_NAME, SCORE_VALUE, SCORE_LABEL,
-    CACHE_HIT, ACCURACY, SATISFACTION, EXCEPTION_TYPE, *ROLES,
+    *CACHE_READ_TOKENS, *CACHE_WRITE_TOKENS, *RESPONSE_ID, *ERROR_TYPE, *FAILURE, EVALUATION_NAME, SCORE_VALUE,
+    SCORE_LABEL, CACHE_HIT, ACCURACY, SATISFACTION, EXCEPTION_TYPE, *ROLES,
 })  # fmt: skip
 """All attributes that are read regardless of the settings."""

@@ -35,7 +35,7 @@ ORIGINS: Mapping[str, str] = {
     "cache_hit": "routewatch.cache_hit",
     "accuracy": "the evaluation that accuracyScore names, or routewatch.accuracy",
     "user_satisfaction": "the evaluation that satisfactionScore names, or routewatch.user_satisfaction",
-    "error": "the span's status, or error.type",
+    "error": "the span's status, error.type, error, or the HTTP status",
     "error_type": "error.type, or the exception's type",
     "prompt_tokens": "gen_ai.usage.input_tokens, llm.token_count.prompt",
     "completion_tokens": "gen_ai.usage.output_tokens, llm.token_count.completion",

@@ -9,8 +9,7 @@ from math import nan
 from typing import Any
 
 from models.settings import SourceSettings
-from routewatch.gate import TEXT_LENGTH
-from tasks.ingestion.validation import TRUE
+from routewatch.gate import TEXT_LENGTH, TRUE, read_failure
 from tasks.sources.otel import conventions as names
 from tasks.sources.otel.conventions import Role
 from tasks.sources.otel.otlp import Group
@@ -177,7 +176,7 @@ class SpanReader:
 # ----------------------------------------------------------------------------------------------------------------------
 
 _TRACE_BYTES, _SPAN_BYTES = 16, 8
-_FAILED = 2
+_SUCCEEDED, _FAILED = 1, 2
 """STATUS_CODE_ERROR"""
 _NS_PER_MS, _NS_PER_US = 1_000_000, 1_000
 _SCALARS = ("string_value", "bool_value", "int_value", "double_value")
@@ -219,7 +218,15 @@ def _fault(span: Any) -> str | None:
 
 
 def _has_failed(span: Any, attributes: Attributes) -> bool:
-    return span.status.code == _FAILED or _text(attributes, names.ERROR_TYPE) is not None
+    return read_failure(_failure(span, attributes))[0] is True
+
+
+def _failure(span: Any, attributes: Attributes) -> bool | str | None:
+    """What the span says of having failed. One without any word of it did not, by OpenTelemetry's convention."""
+    if span.status.code == _FAILED or _text(attributes, names.ERROR_TYPE) is not None:
+        return True
+    said = None if span.status.code == _SUCCEEDED else _text(attributes, names.FAILURE)
+    return False if said is None else said
 
 
 def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any]:
@@ -243,7 +250,7 @@ def _row(span: Any, attributes: Attributes, zero_is_free: bool) -> dict[str, Any
         "cache_hit": hit,
         "accuracy": _text(attributes, (names.ACCURACY,)),
         "user_satisfaction": _text(attributes, (names.SATISFACTION,)),
-        "error": failed,
+        "error": str(_failure(span, attributes)),
         "error_type": None if error_type is None else error_type[:TEXT_LENGTH],
         "prompt_tokens": _with_cached(_text(attributes, names.PROMPT_TOKENS), (read or 0) + (written or 0)),
         "completion_tokens": completion,

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from routewatch.gate import FALSE, TRUE
 from tasks.ingestion.source import AMENDMENTS, OVERHEAD, PRICING, Batch
-from tasks.ingestion.validation import FALSE, TRUE
 from tasks.sources.otel.conventions import Role
 from tasks.sources.otel.spans import Key, Score, Span, request_id_of
 
@@ -193,7 +193,7 @@ class Traces:
 _TEXTS = (*FOR_ALL_BELOW, "request_id", "model_id", "response_time_ms", "cost_usd", "cache_hit", "accuracy",
           "user_satisfaction", "error_type", "prompt_tokens", "completion_tokens", "provider")  # fmt: skip
 _SELECTION_SCHEMA: dict[str, Any] = {
-    "timestamp": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "error": pl.Boolean,
+    "timestamp": pl.Int64, **dict.fromkeys((*_TEXTS, "error"), pl.String),
     "cache_read_tokens": pl.Int64, "cache_write_tokens": pl.Int64,
 }  # fmt: skip
 _AMENDMENT_SCHEMA = {name: pl.String if name == "request_id" else pl.Float64 for name in AMENDMENTS}

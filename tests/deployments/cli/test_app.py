@@ -113,6 +113,7 @@ def test_an_unreachable_database_is_reported_without_its_password(home: Path) ->
 
 
 def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "routewatch.db").touch()
     assert "run `routewatch init`" in fault(tmp_path, "config", "get", status=1)
 
 
@@ -202,3 +203,34 @@ def test_the_config_is_shown_changed_and_its_history_kept(home: Path) -> None:
 def test_an_empty_list_says_so(home: Path) -> None:
     assert call(home, "deliveries", "list").stdout == "no deliveries yet\n"
     assert call(home, "optimizations", "list").stdout == "no proposals yet\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "config get", "config history", "config set cache.ttl_seconds 60", "alerts list", "alerts silences",
+        "deliveries list", "deliveries retry --all-dead", "optimizations list", "optimizations preview",
+        "quarantine list", "quarantine retry --all", "pull --list", "report performance", "rebuild", "import log.csv",
+        "run hourly",
+    ],
+)  # fmt: skip
+def test_a_command_on_a_fresh_home_says_what_is_missing_and_creates_nothing(tmp_path: Path, command: str) -> None:
+    """An empty database would look like one without data, and hide that the home is not the one that was meant."""
+    said = fault(tmp_path, *command.split(), status=1)
+    assert f"sqlite:///{tmp_path}/routewatch.db: there is no such file. `routewatch init` creates it" in said
+    assert "ROUTEWATCH_HOME" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "alerts silence --reason x --hours nan", "alerts silence --reason x --hours inf",
+        "alerts silence --reason x --hours 1e300", "alerts silence --reason x --hours -1", "alerts unsilence {}",
+        "quarantine drop {}", "quarantine retry {}", "deliveries retry {}", "optimizations approve {}",
+        "optimizations show {}",
+    ],
+)  # fmt: skip
+def test_a_number_beyond_all_bounds_is_wrong_use(home: Path, command: str) -> None:
+    for number in ("0", str(2**63), "9" * 60) if "{}" in command else ("",):
+        assert "internal error" not in fault(home, *command.format(number).split(), status=2)

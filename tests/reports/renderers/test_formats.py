@@ -172,18 +172,27 @@ def test_no_cell_is_taken_for_a_formula() -> None:
 
 def test_the_tables_about_optimizations_have_a_column_for_each_number() -> None:
     tables = tables_of(documents.optimization())
-    kept, taken_back = tables["appliedOptimizations"][0], tables["appliedOptimizations"][2]
+    kept, taken_back = tables["appliedOptimizations"][0], tables["appliedOptimizations"][3]
     assert (kept["optimizationId"], kept["verdict.state"]) == ("9", "kept")
     assert float(kept["verdict.goal.change.low"]) == -0.064
-    assert kept["verdict.guards.selectionAccuracy.before"] == ""
+    assert (kept["verdict.method"], kept["verdict.trial.pairs"]) == ("switchback", "24")
+    observed = tables["appliedOptimizations"][5]
+    assert observed["verdict.guards.selectionAccuracy.before"] == ""
+    assert [row["percent"] for row in tables["trialSteps"] if row["optimizationId"] == "8"] == [
+        "5.0",
+        "20.0",
+        "50.0",
+        "100.0",
+    ]
+    assert len([row for row in tables["trialSeries"] if row["metric"] == "slowShare"]) == 83
     assert taken_back["verdict.guards.selectionAccuracy.judgement"] == "worse"
-    assert [row["kind"] for row in tables["savings"]] == ["estimated", "routerCost", "net", "measured"]
-    assert float(tables["savings"][3]["usd.estimate"]) == 68.66
+    assert [row["kind"] for row in tables["savings"]] == ["estimated", "routerCost", "net", "measured", "observed"]
+    assert float(tables["savings"][3]["usd.estimate"]) == 97.64
     assert [row["name"] for row in tables["baselines"]] == ["router", "allCheapest", "shuffled"]
     assert tables["baselines"][1]["accuracy.estimate"] == ""
     assert tables["bottlenecks"][1]["modelId"] == "atlas-medium"
     assert tables["recommendations"][0]["decideUrl"] == optimizations.DECIDE_URL
-    assert len(tables["configHistory"]) == 6
+    assert len(tables["configHistory"]) == 7
 
 
 def test_the_tables_about_usage_have_a_column_for_each_number() -> None:

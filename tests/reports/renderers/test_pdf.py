@@ -76,7 +76,10 @@ def test_results_of_changes_are_drawn_and_have_an_alt_text(optimization: PdfRead
     (changes,) = (text for text in reported if text.startswith("Changes of the goals"))
     assert "#9 cache.max_entries: 10,000 → 20,000, kept: Slow responses 24.1% → 18.4%" in changes
     assert "#10 routing.moderate: atlas-large-2026-05 → atlas-medium, taken back" in changes
-    assert len(reported) == 4
+    (tried,) = (text for text in reported if text.startswith("Effects of the tried changes over time"))
+    assert "#8, rollout to a random share of the requests" in tried
+    assert "steps: 5%, 20%, 50%, promoted" in tried
+    assert len(reported) == 5
 
 
 def test_the_link_to_decide_can_be_clicked_on_and_says_where_it_leads(optimization: PdfReader) -> None:

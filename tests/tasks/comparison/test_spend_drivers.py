@@ -233,7 +233,7 @@ def test_the_headline_says_why() -> None:
         "Spend rose 13.7% to $1,183.42 (cost known for 93%), because atlas-large-2026-05 took over complex requests "
         "from atlas-medium; "
     )
-    assert reported.endswith("one fix waits for a decision, worth about $465 a month by estimate.")
+    assert reported.endswith("one fix waits for a decision, worth about $465 a month by an observational estimate.")
 
 
 def test_a_cause_of_most_of_a_change_is_stated_as_most() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +26,7 @@ from routewatch.quarantine import INTAKE_COUNT
 from tasks.ingestion import file_reader as read
 from tasks.ingestion.column_mapping import SELECTION_COLUMNS, Mapping, load_mapping
 from tasks.ingestion.file_import import ImportResult, import_file
+from tests.support.commands import call
 from tests.support.databases import migrated_sqlite
 from tests.support.factories import MONDAY
 
@@ -131,6 +134,28 @@ def test_all_errors_of_a_mapping_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidMapping) as caught:
         load_mapping(write(tmp_path / "map.toml", text))
     assert {fault.path.split(".")[0] for fault in caught.value.faults} == {"columns", "csvv"}
+
+
+def test_a_mapping_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = write(tmp_path / "map.toml", '\ufeff[columns]\nmodel_id = "m"\n')
+    assert load_mapping(path).columns["model_id"].column == "m"
+
+
+@pytest.mark.parametrize(
+    ("content", "reported"),
+    [
+        (b'[csv]\ndelimiter = "\\""', "csv.delimiter"),
+        (b'[csv]\ndelimiter = "\\n"', "csv.delimiter"),
+        ("[csv]".encode("utf-16"), "it is encoded in UTF-16, expected UTF-8"),
+        (b"[csv]\nx = '\xff'", "byte 12 of it is not UTF-8"),
+        (b"x = " + b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_damaged_mapping_is_reported(tmp_path: Path, content: bytes, reported: str) -> None:
+    path = tmp_path / "map.toml"
+    path.write_bytes(content)
+    with pytest.raises(InvalidMapping, match=reported):
+        load_mapping(path)
 
 
 def test_two_weeks_of_real_traffic_come_in_whole_and_once(sqlite_engine: Engine) -> None:
@@ -306,16 +331,44 @@ def test_an_old_list_of_rejects_goes_when_nothing_is_rejected_any_more(sqlite_en
 
 # --- files that cannot be read ----------------------------------------------------------------------------------------
 
+packed = partial(gzip.compress, mtime=0)
+GOOD = b"timestamp,model_id\n2026-09-07T08:00:00Z,m\n2026-09-07T08:00:01Z,m\n"
+
 
 @pytest.mark.parametrize(
     ("name", "content", "reported"),
     [
         ("log.txt", b"", "the name ends in '.txt'"),
-        ("log.parquet", b"PAR1 cut off", "it is not a Parquet file or is truncated"),
+        ("log.parquet", b"PAR1 cut off", "it is truncated or damaged"),
+        ("log.parquet", b"", "it is empty"),
+        ("log.parquet", b"timestamp,model_id\n", "it is not Parquet; expected a whole Parquet file"),
         ("log.csv", b"a,b\n1,2\n", "no column is mapped to timestamp and model_id"),
         ("log.csv", b"", "it is empty"),
-        ("log.jsonl", b"", "no column is mapped to timestamp"),
-        ("log.csv.gz", b"\x1f\x8bnot really", ""),
+        ("log.jsonl", b"", "it is empty"),
+        ("log.csv.gz", b"\x1f\x8bnot really", "its compressed content is damaged"),
+        ("log.csv.gz", packed(GOOD)[:-12], "its compressed content ends too early"),
+        ("log.csv.gz", packed(GOOD) + b"more", "its compressed content is damaged"),
+        ("log.csv.gz", GOOD, "it is not compressed by gzip; expected gzip, or a name without .gz"),
+        ("log.csv.gz", packed(packed(GOOD)), "it is compressed by gzip"),
+        ("log.csv", packed(GOOD), "or a name that ends in .gz"),
+        ("log.csv", b"PK\x03\x04 and more", "it is a ZIP archive or a spreadsheet"),
+        ("log.csv", b"PAR1 and more", "a name that ends in .parquet"),
+        ("log.csv", b"\0" * 9_999, "zero bytes only"),
+        ("log.jsonl", b"\0" * 9_999, "zero bytes only"),
+        ("log.csv", GOOD.decode().encode("utf-16"), "it is encoded in UTF-16; expected UTF-8: `iconv -f UTF-16"),
+        ("log.csv", GOOD.decode().encode("utf-16-be"), "it is encoded in UTF-16BE"),
+        ("log.jsonl", b'{"a": 1}'.decode().encode("utf-16"), "it is encoded in UTF-16"),
+        ("log.csv.gz", packed(GOOD.decode().encode("utf-32")), "it is encoded in UTF-32"),
+        ("log.jsonl", b'[{"timestamp": "2026-09-07T08:00:00Z", "model_id": "m"}]', "one JSON array"),
+        ("log.jsonl", b'\xef\xbb\xbf [\n {"model_id": "m"}\n]\n', "`jq -c '.[]' FILE`"),
+        ("log.jsonl", b'[\n{"timestamp": 1},\n{"timestamp": 1757232000000, "model_id": "m"}\n]', "one JSON array"),
+        ("log.jsonl", b'{\n "model_id": "m"\n}\n', "`jq -c . FILE`"),
+        ("log.jsonl", GOOD, "no line of it is a JSON object (line 1 is not valid JSON"),
+        ("log.csv", b'[{"model_id": "m"}]', "its first line is JSON"),
+        ("log.csv", b"timestamp model_id\n", "under [csv] the delimiter"),
+        ("log.csv", b"timestamp,model_id,cost,cost\n", "two columns of its header have the name 'cost'"),
+        ("log.csv", b"a" * 200_000 + b",b\n", "a field of more than 131,072 characters"),
+        ("log.csv", b"a," * 600_000 + b"\n", "its first line is longer than 1,048,576 bytes"),
     ],
 )
 def test_a_file_of_another_format_than_its_name_is_reported_and_leaves_nothing(
@@ -340,6 +393,46 @@ def test_a_file_that_breaks_off_in_the_middle_leaves_nothing_half_written(
     with pytest.raises(UnreadableInput):
         bring(engine, path)
     assert rows(engine) == []
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\r\r\n", "\n\r"])
+@pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.csv.gz"])
+def test_a_file_with_any_line_ends_is_read(sqlite_engine: Engine, tmp_path: Path, name: str, end: str) -> None:
+    """Those of old Macs and of programs that convert line ends twice; also across the blocks that are read at once."""
+    count, long = 300, "x" * 199
+    if name == "log.jsonl":
+        at = {"timestamp": "2026-09-07T08:00:00Z", "team": long}
+        lines = [json.dumps(at | {"model_id": f"m{number}"}) for number in range(count)]
+    else:
+        lines = ["timestamp,model_id,team", *(f"2026-09-07T08:00:00Z,m{number},{long}" for number in range(count))]
+    content = "".join(line + end for line in lines).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    result = bring(sqlite_engine, path)
+    assert (result.added, result.rejected) == (count, 0)
+    assert {row["team"] for row in rows(sqlite_engine)} == {long}
+
+
+def test_mixed_line_ends_cost_no_row(sqlite_engine: Engine, tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "log.csv", "timestamp,model_id\r\n" + "2026-09-07T08:00:00Z,m\r2026-09-07T08:00:01Z,n\n" * 3
+    )
+    assert bring(sqlite_engine, path).added == 6
+
+
+def test_a_damaged_file_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    pl.DataFrame({"timestamp": ["2026-09-07T08:00:00Z"] * 50, "model_id": ["m"] * 50}).write_parquet(content)
+    damaged = bytearray(content.getvalue())
+    damaged[4:24] = b"\xff" * 20
+    (tmp_path / "a.parquet").write_bytes(damaged)
+    (tmp_path / "b.csv").write_bytes(GOOD.replace(b"\n", b"\r"))
+    call(tmp_path, "init")
+    done = call(tmp_path, "import", "a.parquet", "b.csv")
+    assert (done.returncode, "b.csv: 2 rows read, 2 added" in done.stdout) == (1, True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("routewatch: a.parquet: it is truncated or damaged (")
+    assert line.endswith("expected a whole Parquet file: copy or export it again. Nothing was stored")
 
 
 # --- invariants -------------------------------------------------------------------------------------------------------
@@ -379,8 +472,45 @@ def test_every_line_of_a_mangled_csv_is_counted_and_no_good_row_behind_it_is_los
     path = write(tmp_path / "log.csv", f"timestamp,model_id,team\n{body}{last}")
     result = bring(shared_engine, path)
     assert result.read == result.added + result.already_there + result.rejected + result.set_aside
-    line = path.read_bytes().count(b"\n")
+    line = path.read_text().count("\n")  # with universal line ends
     assert all(int(row["line"]) <= line for row in (rejects(result) if result.rejects_file else []))
+
+
+@cache
+def _sound_files() -> dict[str, bytes]:
+    frame = pl.DataFrame({
+        "timestamp": [MONDAY + timedelta(seconds=number) for number in range(40)], "model_id": ["m", "n"] * 20,
+        "team": ["search"] * 40, "cost_usd": [0.1 * number for number in range(40)], "error": [True, None] * 20,
+    })  # fmt: skip
+    found = {}
+    for compression in ("zstd", "uncompressed", "snappy"):
+        content = io.BytesIO()
+        frame.write_parquet(content, compression=compression)
+        found[f"{compression}.parquet"] = content.getvalue()
+    csv_text, lines = frame.write_csv().encode(), frame.write_ndjson().encode()
+    return found | {"log.csv": csv_text, "log.jsonl": lines, "log.csv.gz": gzip.compress(csv_text, mtime=0)}
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_file_with_any_damage_is_read_or_refused_and_never_an_internal_error(
+    shared_engine: Engine, tmp_path: Path, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(_sound_files())))
+    content = bytearray(_sound_files()[name])
+    flips = st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(1, 255)), max_size=8)
+    for at, bits in data.draw(flips):
+        content[at] ^= bits
+    kept = data.draw(st.just(len(content)) | st.integers(0, len(content)))
+    path = tmp_path / name
+    path.write_bytes(content[:kept])
+    before = _count(shared_engine)
+    try:
+        result = bring(shared_engine, path)
+    except UnreadableInput:
+        assert _count(shared_engine) == before
+    else:
+        assert result.read == result.added + result.already_there + result.rejected + result.set_aside
 
 
 def _count(engine: Engine) -> int:

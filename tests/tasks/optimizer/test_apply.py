@@ -9,19 +9,22 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from models.attribution import Attribution
 from models.database import reading, writing
 from models.documents import Recommendation
 from models.period import Period
 from models.schema import OptimizationState
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
 from models.tables import ConfigChange, OptimizationTransition, table_of
+from reports.text.verdicts import trials_of
 from tasks.bottlenecks.detect import detect_bottlenecks
 from tasks.kpis.cost_efficiency import cheapest_adequate
 from tasks.optimizer.apply import DecisionContext, applied_in, apply
+from tasks.optimizer.decisions import revert
 from tasks.optimizer.lifecycle import Step, advance
 from tasks.optimizer.queries import list_optimizations
 from tasks.optimizer.recommend import recommend
-from tasks.optimizer.router_config import history, read_config, set_by_hand
+from tasks.optimizer.router_config import config_history, history, read_config, set_by_hand
 from tasks.optimizer.router_values import Setting
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
@@ -285,3 +288,20 @@ def test_every_change_has_its_audit_row(router: Engine) -> None:
         rows = connection.execute(select(table_of(ConfigChange))).fetchall()
     for key, setting in read_config(router).items():
         assert sorted(row.version for row in rows if row.key == key) == list(range(1, setting.version + 1))
+
+
+def test_a_revert_is_marked_and_is_no_second_change(router: Engine) -> None:
+    """Two keys of one optimization are set and set back: four rows, of which two are the revert, and one change."""
+    apply(router, recommended(SLOW), SETTINGS, CONTEXT)
+    revert(router, 1, Attribution("Dana Cole", "no good", NOW + timedelta(hours=1)))
+    rows = applied_in(router, MONDAY, NOW + DAY)
+    assert sorted((row.key, row.is_revert) for row in rows) == [
+        ("cache.max_entries", False),
+        ("cache.max_entries", True),
+        ("cache.ttl_seconds", False),
+        ("cache.ttl_seconds", True),
+    ]
+    [trial] = trials_of(rows)
+    assert trial.applied_at == NOW
+    entries = [entry for entry in config_history(router, NOW, NOW + DAY) if entry.optimization_id == 1]
+    assert [(entry.is_revert, entry.reverted) for entry in entries] == [(False, True)] * 2 + [(True, False)] * 2

@@ -397,3 +397,22 @@ def test_files_in_our_own_names_need_no_mapping_but_an_id(sqlite_engine: Engine,
     with pytest.raises(UnreadableInput, match="no column is mapped to request_id"):
         bring(sqlite_engine, "table", write_jsonl(tmp_path / "a.jsonl", row))
     assert bring(sqlite_engine, "table", write_jsonl(tmp_path / "b.jsonl", row | {"request_id": "p1"})).added == 1
+
+
+def test_a_cursor_of_several_types_leaves_no_row_unread(sqlite_engine: Engine, tmp_path: Path) -> None:
+    """SQLite stores any type in any column: numbers come before all texts, whenever they are written."""
+    path = tmp_path / "theirs.db"
+    theirs = create_engine(f"sqlite:///{path}")
+    mapping = tmp_path / "map.toml"
+    mapping.write_text('[source]\ntable = "calls"\ncursor = "position"\nid = "request_id"\n')
+    with theirs.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE calls (position, request_id TEXT, timestamp TEXT, model_id TEXT)")
+    # Of each type ascending, as their order asks for.
+    positions: list[Any] = [1, "2026-09-07 08:00:00", 2.5, "2026-09-07 09:00:00", b"\xff", 3, "2026-09-08", 1e300, "b"]
+    for number, position in enumerate(positions):
+        with theirs.begin() as connection:
+            row = (position, f"r{number}", stamp(START), "m")
+            connection.exec_driver_sql("INSERT INTO calls VALUES (?, ?, ?, ?)", row)
+        bring(sqlite_engine, "table", f"sqlite:///{path}", mapping=mapping)
+    theirs.dispose()
+    assert set(stored(sqlite_engine)) == {f"r{number}" for number in range(len(positions))}

@@ -17,8 +17,16 @@ from tasks.reporting.request import Request
 from tasks.rollups.aggregate import SELECTION_SCHEMA, roll_up
 from tasks.rollups.checkpoint import rollup_settings
 from tasks.rollups.update import update_rollups
-from tasks.statistics.randomization import chi_square_chance, split_of, student_chance
-from tests.support.chance import few_or_all
+from tasks.statistics.randomization import (
+    FALSE_ALARM,
+    PROMPT_COLUMNS,
+    Split,
+    chi_square_chance,
+    rank_statistics,
+    split_of,
+    student_chance,
+)
+from tests.support.chance import few_or_all, most_by_chance
 from tests.support.factories import DEFAULTS, MONDAY, insert_selections, selections
 
 DECLARED = Optimizer(random_split=True)
@@ -44,6 +52,39 @@ def hourly(frame: pl.DataFrame) -> pl.DataFrame:
     return roll_up(frame, "UTC", 2000.0)[Level.HOUR]
 
 
+def prompts(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return single prompts as they are read from raw selections."""
+    hour = pl.col("timestamp").dt.strftime("%Y-%m-%d %H")
+    return frame.select("model_id", "complexity", "prompt_tokens", hour=hour).select(PROMPT_COLUMNS)
+
+
+def checked(frame: pl.DataFrame) -> Split:
+    return split_of(hourly(frame), DECLARED, prompts(frame))
+
+
+def handed_out(
+    seed: int, count: int, *, share: float = 0.5, spread: float = 1.0, of_long: float | None = None, days: int = 4
+) -> pl.DataFrame:
+    """Return so many prompts of some days, longer and more by day; `share` goes to model b at random.
+
+    With `of_long`, b gets that share of those above the median length, and of the others the rest. `spread` is that of
+    the logarithm of lengths: from 2 on one prompt in a thousand has as many tokens as all others.
+    """
+    random = np.random.default_rng(seed)
+    hour = random.choice(24 * days, count, p=np.tile(np.where(np.arange(24) < 8, 1, 3), days) / (56 * days))
+    tokens = (random.lognormal(5, spread, count) * np.where(hour % 24 >= 8, 1.5, 1)).astype(int) + 1
+    is_long = tokens > np.median(tokens)
+    chance = share if of_long is None else np.where(is_long, of_long, 1 - of_long)
+    columns = {
+        "timestamp": [MONDAY + timedelta(hours=int(number)) for number in hour],
+        "model_id": np.where(random.random(count) < chance, "b", "a"),
+        "complexity": "simple",
+        "team": np.where(random.random(count) < 0.2, "blue", "red"),
+        "prompt_tokens": tokens,
+    }
+    return pl.DataFrame(DEFAULTS | columns, schema=SELECTION_SCHEMA)
+
+
 def given_to(model_id: str, where: pl.Expr, share: float, frame: pl.DataFrame) -> pl.DataFrame:
     """Return the same traffic, with that share of some selections sent to one model for their content."""
     picked = where & (pl.int_range(pl.len()) % 100 < share * 100)
@@ -54,6 +95,75 @@ def given_to(model_id: str, where: pl.Expr, share: float, frame: pl.DataFrame) -
 def test_a_random_split_is_seldom_doubted(draws: int) -> None:
     """At most once in so many draws, although teams and hours differ from each other."""
     assert sum(bool(split_of(hourly(traffic(seed)), DECLARED).uneven) for seed in range(draws)) <= 1
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+@pytest.mark.parametrize("spread", [1.0, 2.5], ids=["usual lengths", "heavy tails"])
+@few_or_all(3, 150)
+def test_a_random_split_of_few_prompts_is_seldom_doubted_for_lengths(share: float, spread: float, draws: int) -> None:
+    """Neither seasons, nor heavy tails, nor unequal shares look like a preference."""
+    splits = [checked(handed_out(seed, 800, share=share, spread=spread)) for seed in range(draws)]
+    assert sum(bool(split.uneven) for split in splits) <= most_by_chance(FALSE_ALARM, draws)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "spread"), [(0.5, 1.0), (0.1, 2.5), (0.03, 2.5)])
+def test_ranks_of_a_random_split_vary_as_much_as_is_said(share: float, spread: float) -> None:
+    """The statistic over its error is standard normal up to where a false alarm is 1 in 1,000."""
+    frames = [prompts(handed_out(seed, 800, share=share, spread=spread)) for seed in range(2_000)]
+    deviates = [total / variance**0.5 for total, variance in (rank_statistics(frame)["b"] for frame in frames)]
+    assert 0.95 <= np.std(deviates) <= 1.05
+    assert sum(abs(deviate) > 3.29 for deviate in deviates) <= most_by_chance(FALSE_ALARM, len(deviates))
+
+
+@pytest.mark.parametrize("count", [300, 800, 1_600])
+@pytest.mark.parametrize("spread", [0.3, 2.5])
+@few_or_all(5, 100)
+def test_a_split_by_length_is_found_in_few_prompts(count: int, spread: float, draws: int) -> None:
+    """Four of five long prompts to one model, four of five short ones to the other."""
+    found = [checked(handed_out(seed, count, spread=spread, of_long=0.8)) for seed in range(draws)]
+    assert sum("prompt lengths" in (split.why(["simple"]) or "") for split in found) >= 0.95 * draws
+    assert all(split.evidence(["simple"]) == "observational" for split in found)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        handed_out(1, 100),
+        handed_out(1, 800).with_columns(prompt_tokens=pl.lit(None, pl.Int64)),
+        handed_out(1, 800).with_columns(prompt_tokens=pl.lit(12, pl.Int64)),
+        handed_out(1, 800, share=0.04),
+    ],
+    ids=["few prompts", "unknown lengths", "one length", "a model that hardly gets any"],
+)
+def test_what_could_not_show_a_preference_is_not_called_checked(frame: pl.DataFrame) -> None:
+    """It is declared, not checkable: the estimate stays observational, and says why."""
+    split = checked(frame)
+    assert not split.uneven
+    assert split.evidence(["simple"]) == "declared split, not checkable"
+    assert split.is_observational(["simple"])
+    assert "declared, not checkable" in (split.why(["simple"]) or "")
+
+
+def test_a_split_that_could_have_shown_a_preference_is_checked() -> None:
+    assert checked(handed_out(1, 800)).evidence(["simple"]) == "split checked"
+    assert split_of(hourly(handed_out(1, 6_000)), DECLARED).evidence(["simple"]) == "split checked"
+    assert split_of(hourly(handed_out(1, 800)), DECLARED).evidence(["simple"]) == "declared split, not checkable"
+
+
+def test_a_class_of_one_model_leaves_nothing_to_check() -> None:
+    """All its requests go to one model: it does not make the other classes' estimate observational."""
+    alone = handed_out(2, 400, share=0).with_columns(complexity=pl.lit("complex"))
+    assert checked(pl.concat([handed_out(1, 800), alone])).evidence(["simple", "complex"]) == "split checked"
+    few = handed_out(2, 40).with_columns(complexity=pl.lit("complex"))
+    split = checked(pl.concat([handed_out(1, 800), few]))
+    assert split.evidence(["simple", "complex"]) == "declared split, not checkable"
+
+
+@pytest.mark.parametrize("days", [1, 4, 60], ids=["crowded hours", "hours", "hours of one prompt at most"])
+def test_ranks_find_a_preference_however_many_prompts_an_hour_has(days: int) -> None:
+    biased = checked(handed_out(3, 400, of_long=0.8, days=days))
+    assert "prompt lengths" in (biased.why(["simple"]) or "")
 
 
 @pytest.mark.parametrize(
@@ -118,13 +228,23 @@ def test_the_chance_of_a_student_t(statistic: float, freedom: int, chance: float
 
 
 @pytest.mark.parametrize(
-    ("preference", "observational"), [(0.0, False), (0.5, True)], ids=["at random", "the night goes to b"]
+    ("frame", "evidence"),
+    [
+        (traffic(1), "split checked"),
+        (given_to("b", pl.col("timestamp").dt.hour() < 8, 0.5, traffic(1)), "observational"),
+        (handed_out(1, 800), "split checked"),
+        (handed_out(1, 800, of_long=0.8), "observational"),
+        (handed_out(1, 100), "declared split, not checkable"),
+    ],
+    ids=["at random", "the night goes to b", "few at random", "few by length", "too few"],
 )
-def test_a_report_checks_the_split_by_hour(engine: Engine, preference: float, observational: bool) -> None:
-    """A week is read by the day; the split is still tested by hour."""
+def test_a_report_checks_the_split_by_hour_and_single_prompt(
+    engine: Engine, frame: pl.DataFrame, evidence: str
+) -> None:
+    """A week is read by the day; the split is still tested by hour, and lengths by single prompts."""
     settings = Settings(optimizer=DECLARED)
-    insert_selections(engine, given_to("b", pl.col("timestamp").dt.hour() < 8, preference, traffic(1)))
+    insert_selections(engine, frame)
     now = MONDAY + timedelta(days=7)
     update_rollups(engine, rollup_settings(settings), now=now)
     request = Request("weekly", Template.PERFORMANCE, Period(MONDAY, now, "UTC"))
-    assert collect_material(engine, request, settings, now).split.is_observational(["simple"]) == observational
+    assert collect_material(engine, request, settings, now).split.evidence(["simple"]) == evidence

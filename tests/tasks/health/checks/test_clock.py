@@ -15,8 +15,10 @@ from sqlalchemy import Engine, insert
 from models.database import writing
 from models.schema import ALERT_CHECKPOINT
 from tasks.health.check import CheckState
+from tasks.rollups.update import update_rollups
 from tests.support.contexts import context_of
 from tests.support.health import check_context_of, found, of
+from tests.support.rollups import UTC_SETTINGS
 
 
 @pytest.fixture
@@ -47,6 +49,18 @@ def test_stored_times_ahead_of_the_clock_are_reported(engine: Engine, tmp_path: 
         result = found("stored times", context)
         assert result.state is CheckState.WARNING
         assert f"alert_checkpoint.evaluated_until was {now + timedelta(days=365):%Y-%m-%d %H:%M} UTC" in result.found
+
+
+@pytest.mark.parametrize("column", ["last_selection_at", "minutes_from", "progressed_at", "rollups_updated_at"])
+def test_stored_times_that_cannot_be_read_are_reported(sqlite_engine: Engine, tmp_path: Path, column: str) -> None:
+    now = datetime.now(UTC)
+    update_rollups(sqlite_engine, UTC_SETTINGS, now=now)
+    with writing(sqlite_engine) as connection:
+        connection.exec_driver_sql(f"UPDATE rollup_checkpoint SET {column} = 'soon'")  # noqa: S608 - of this test
+    result = found("stored times", check_context_of(context_of(sqlite_engine, tmp_path), now))
+    assert (result.state, result.found) == (
+        CheckState.WARNING, f"cannot be read as times: rollup_checkpoint.{column}"
+    )  # fmt: skip
 
 
 def test_zone_data_without_clock_changes_are_reported(zone_data: Path, tmp_path: Path) -> None:

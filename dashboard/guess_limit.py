@@ -1,4 +1,4 @@
-"""Limit on guesses of a token at the login form, by the address that they come from, within a bounded memory."""
+"""Limit on guesses of a token, by the address that they come from, within a bounded memory."""
 
 from __future__ import annotations
 
@@ -18,20 +18,31 @@ IPV6_PREFIX = 64
 """Bits of an IPv6 address that count: one customer has all of the others."""
 
 
-class LoginLimit:
+class GuessLimit:
     """Counts wrong tokens by address; the address that was wrong longest ago is forgotten first."""
 
     def __init__(self) -> None:
         self._wrong: OrderedDict[str, tuple[float, float]] = OrderedDict()
         """How many wrong tokens stand against an address, and when that was so, in seconds of a monotonic clock."""
+        self._last: dict[str, int] = {}
+        """The hash of the last wrong token of an address: a program that repeats one does not guess."""
 
     def check(self, address: str, now_s: float) -> None:
-        """Raise ApiError (429) where too many tokens were wrong; the right one is refused then too."""
+        """Raise ApiError (429) where too many tokens were wrong."""
         wait_s = (self._count(address, now_s) - (BURST - 1)) * REFILL_S
         if wait_s > 0:
             detail = f"too many wrong tokens came from this address: wait {math.ceil(wait_s)} s"
             headers = {"Retry-After": str(math.ceil(wait_s))}
             raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, detail, headers, closes=True)
+
+    def check_wrong(self, address: str, token: str, now_s: float) -> None:
+        """Count a wrong token that is not the address's last one again. Raises ApiError (429) after too many."""
+        key, digest = _group_of(address), hash(token)
+        if self._last.get(key) == digest:
+            return
+        self.check(address, now_s)
+        self.count_wrong(address, now_s)
+        self._last[key] = digest
 
     def count_wrong(self, address: str, now_s: float) -> None:
         """Count a wrong token."""
@@ -39,7 +50,7 @@ class LoginLimit:
         self._wrong[key] = (self._count(address, now_s) + 1, now_s)
         self._wrong.move_to_end(key)
         while len(self._wrong) > MOST_ADDRESSES:
-            self._wrong.popitem(last=False)
+            self._last.pop(self._wrong.popitem(last=False)[0], None)
 
     def __len__(self) -> int:
         return len(self._wrong)
