@@ -33,7 +33,8 @@ from tests.support.factories import MONDAY, hours, insert_selections, selections
 DAY = timedelta(days=1)
 NOW = MONDAY + DAY
 CONTEXT = DecisionContext(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
-AUTO, SETTINGS = Optimizer(), Settings()
+AUTO = Optimizer(undecided="keep")
+SETTINGS = Settings(optimizer=AUTO)
 
 CONFIG = {
     "cache.max_entries": 1000,
