@@ -313,13 +313,14 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
     if reading.harm:
         return "rollBack", "worse", f"clearly worse: {', '.join(it.as_text for it in reading.harm)}"
     blocked = reading.blocked_by(next_share, minimum_requests, is_last=over)
-    if not blocked:
-        if next_share < 1:
-            return "step", None, f"nothing is worse beyond its margin at a share of {next_share:.0%}"
+    if not blocked and next_share < 1 and not over:
+        return "step", None, f"nothing is worse beyond its margin at a share of {next_share:.0%}"
+    if not blocked and next_share >= 1:
         if reading.goal.judgement == "better":
             return "promote", "better", f"better: {reading.goal.as_text}; every guard is within its margin"
         return "promote", "noWorse", f"no worse: {reading.goal.as_text}; every guard is within its margin"
-    short = _lacking(reading, next_share, is_last=over)
+    # At the deadline it is all or nothing: what stands in the way is what does so for every request.
+    short = _lacking(reading, 1.0 if over else next_share, is_last=over)
     if short and (over or _too_slow(reading, short, hours_left)):
         return "ask", "unproven", f"better: {reading.goal.as_text}; but {', '.join(_lack_text(it) for it in short)}"
     if not over:
@@ -327,7 +328,8 @@ def conclude_split(  # noqa: PLR0911 - one return for each outcome
     unknown = [it for it in reading.metrics if not it.is_known]
     if unknown:
         return "rollBack", "unproven", f"not proven by the deadline: {', '.join(_lack_text(it) for it in unknown)}"
-    return "rollBack", "cannotBeTold", f"cannot be told by the deadline: {blocked[0]}"
+    first = blocked[0] if blocked else f"there was no time left for a share of {next_share:.0%}"
+    return "rollBack", "cannotBeTold", f"cannot be told by the deadline: {first}"
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -252,6 +252,16 @@ def test_single_requests_of_an_arm_in_an_hour_get_the_spread_of_the_others() -> 
     assert found.worse_end > 0.1 * found.before
 
 
+def test_hours_with_one_request_of_an_arm_beside_fuller_ones_keep_their_spread() -> None:
+    rows = traffic(per_hour=40, hours=240)
+    arms = [rows.filter(pl.col("arm") == arm) for arm in ("baseline", "candidate")]
+    single = arms[1].filter(pl.col("timestamp") >= MONDAY + 24 * HOUR).unique("timestamp", maintain_order=True)
+    fuller = arms[1].filter(pl.col("timestamp") < MONDAY + 24 * HOUR)
+    found = read_split(hourly(pl.concat([arms[0], fuller, single])), plan((0, 0.1)), [TIME]).metrics[0]
+    spread = float(np.var(rows["response_time_ms"].to_numpy()))
+    assert found.variance * found.effective == pytest.approx(spread, rel=0.25)
+
+
 def test_a_price_that_never_varies_leaves_nothing_to_chance() -> None:
     def priced(new: float) -> pl.DataFrame:
         return traffic().with_columns(cost_usd=pl.when(pl.col("arm") == "candidate").then(new).otherwise(0.5))
@@ -283,6 +293,8 @@ def test_users_are_the_draws_where_users_were_assigned() -> None:
     assert not by_request.by_unit
     assert by_user.goal.estimate == pytest.approx(by_request.goal.estimate)
     assert by_user.goal.variance > 20 * by_request.goal.variance
+    for it in (*by_user.metrics, *by_request.metrics):
+        assert it.worse_end_at(1.0) == pytest.approx(it.worse_end)
 
 
 def test_a_user_that_dominates_its_arm_decides_nothing() -> None:
@@ -411,6 +423,7 @@ def test_a_step_weighs_harm_by_the_share_that_it_reaches() -> None:
     assert allowed[0]
     assert not allowed[-1]
     assert decided(reading, next_share=0.25)[:2] == ("step", None)
+    assert decided(reading, next_share=0.25, over=True)[:2] == ("rollBack", "cannotBeTold")
     assert decided(reading, next_share=1.0)[0] == "wait"
     assert "may be worse by" in reading.blocked_by(1.0)[0]
     assert decided(reading, next_share=1.0, over=True)[:2] == ("rollBack", "cannotBeTold")

@@ -59,7 +59,7 @@ def test_shares_that_were_not_kept_are_found_and_stay_found(got: Any) -> None:
 
 
 def test_a_last_error_is_found_although_much_went_well_before() -> None:
-    shares = np.repeat([0.05, 0.2], [500, 30])
+    shares = np.repeat([0.05, 0.2], [500, 8])
     got = np.where(shares > 0.1, 0.16, shares)
     assert sample_ratio(*counts(1, got), shares).is_off
 
