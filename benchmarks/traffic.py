@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from models.period import Period
-from tasks.ingestion.column_mapping import SELECTION_COLUMNS
+from tasks.ingestion.column_mapping import ASSIGNMENT, SELECTION_COLUMNS
 
 DAYS = 30
 PERIOD = Period(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 9, 1, tzinfo=UTC) + timedelta(days=DAYS))
@@ -78,7 +78,8 @@ def _day(day: int, count: int, made: int) -> pl.DataFrame:
         "prompt_tokens": random.integers(20, 4_000, count),
         "completion_tokens": random.integers(1, 900, count),
     }
-    return pl.DataFrame(columns).select(SELECTION_COLUMNS)
+    unsplit = [pl.lit(None, dtype=pl.String).alias(name) for name in ASSIGNMENT]
+    return pl.DataFrame(columns).with_columns(unsplit).select(SELECTION_COLUMNS)
 
 
 def _seconds(random: Any, count: int) -> Any:

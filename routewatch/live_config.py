@@ -72,7 +72,7 @@ class LiveConfig:
         began_s = time.monotonic()
         values: Mapping[str, Any] | None = None
         try:
-            values = _read_values(self._address)
+            values = read_values(self._address)
         except Exception as error:  # noqa: BLE001 - whatever it is, the router goes on
             self._failed(error)
         with self._changed:
@@ -85,7 +85,7 @@ class LiveConfig:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _read_values(address: str) -> dict[str, Any]:
+def read_values(address: str) -> dict[str, Any]:
     from routewatch.database import connect, reaching
 
     # An engine of its own: it waits for none of the log's connections, and leaves none open.

@@ -176,6 +176,7 @@ NO_MARKS: dict[str, str] = {
     "quarantine.due_at": "the time of a selection; while it is ahead of the clock, the row waits",
     "intake_count.hour": "the time of selections; nothing waits for it",
     "rollup.bucket": "the time of selections; what asks for the newest one asks for it up to the clock",
+    "arm_rollup.bucket": "the time of selections; a comparison asks for the hours of its own time",
     "selection_change.at": "the time of a selection; whatever it is, the next update takes it",
     "rollup_checkpoint.last_selection_at": "bounded by tasks.rollups.checkpoint_bounds",
     "rollup_checkpoint.minutes_from": "bounded by tasks.rollups.checkpoint_bounds",

@@ -147,7 +147,7 @@ def _raw_parts(connection: Connection, state: Checkpoint, names: tuple[str, ...]
         else "date_bin('15 minutes', timestamp, TIMESTAMPTZ '2000-01-01 00:00:00+00')"
     )
     hit = "CAST(cache_hit AS INTEGER)"
-    shown = ", ".join(name if name in names else f"NULL AS {name}" for name in _ARM_NAMES)
+    shown = ", ".join(f"CAST({name if name in names else 'NULL'} AS TEXT) AS {name}" for name in _ARM_NAMES)
     query = (
         f"SELECT {quarter} AS quarter, {shown}, count(*), sum(CAST(error AS INTEGER)), count(response_time_ms), "  # noqa: S608
         f"coalesce(sum(response_time_ms), 0.0), count(cost_usd), coalesce(sum(cost_usd), 0.0), count(cache_hit), "

@@ -165,7 +165,7 @@ def test_last_values_hold_for_a_while_and_then_no_more(engine: Engine, monkeypat
             tried.set()
             raise OSError("away")
 
-        monkeypatch.setattr(live_config, "_read_values", failing)
+        monkeypatch.setattr(live_config, "read_values", failing)
         log.assign("simple", "r1")
         assert tried.wait(30)
         assert log.assign("simple", "r1").arm == "candidate"
@@ -175,13 +175,13 @@ def test_last_values_hold_for_a_while_and_then_no_more(engine: Engine, monkeypat
 
 def test_the_config_is_read_once_for_many_requests_and_threads(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     set_config(engine, rollout__simple=VALUE)
-    read, calls = live_config._read_values, []
+    read, calls = live_config.read_values, []
 
     def counted(its: str) -> dict[str, Any]:
         calls.append(1)
         return read(its)
 
-    monkeypatch.setattr(live_config, "_read_values", counted)
+    monkeypatch.setattr(live_config, "read_values", counted)
     monkeypatch.setattr(live_config, "FIRST_WAIT_S", 30.0)
     monkeypatch.setattr(live_config, "CONFIG_KEPT_S", 600.0)
     found: list[Assignment] = []

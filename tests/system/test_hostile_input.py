@@ -50,6 +50,7 @@ from tasks.optimizer.recommend import recommend
 from tasks.optimizer.router_config import read_whole_config, set_by_hand
 from tasks.optimizer.router_values import Setting
 from tasks.rollups.aggregate import ROLLUP_COLUMNS, ROLLUP_KEYS, SELECTION_SCHEMA, empty, roll_up
+from tasks.rollups.arms import ARM_KEYS, roll_up_arms
 from tasks.rollups.checkpoint import RollupSettings, rollup_settings
 from tasks.rollups.progress import read_backlog
 from tasks.rollups.reconcile import reconcile
@@ -68,7 +69,7 @@ from tests.support.hostile_rows import (
     resolved,
 )
 from tests.support.page_server import READER, WRITER, app_context, bearing, serving
-from tests.support.rollups import totals_of
+from tests.support.rollups import stored_arms, totals_of
 
 EXAMPLES = int(os.environ.get("ROUTEWATCH_EXAMPLES", "6"))
 STEPS = 20
@@ -482,7 +483,7 @@ class Hostility(RuleBasedStateMachine):
         assert (backlog.rows, backlog.has_changes) == (0, False)
         frame = pl.DataFrame(raw, schema=SELECTION_SCHEMA, orient="row").with_columns(
             pl.col(name).map_elements(one_form, return_dtype=pl.String, skip_nulls=False)
-            for name in ("model_id", "complexity", "team")
+            for name in ("model_id", "complexity", "team", "experiment", "arm")
         )
         frame = frame.with_columns(pl.col("model_id").fill_null("unknown"))
         base = self.rollup_settings
@@ -492,6 +493,8 @@ class Hostility(RuleBasedStateMachine):
             found = pl.DataFrame([row[1:] for row in stored if row[0] == level], schema=empty().schema, orient="row")
             by_key = found.sort(ROLLUP_KEYS), rollups.sort(ROLLUP_KEYS)
             assert_frame_equal(*by_key, check_exact=False, rel_tol=1e-9, abs_tol=1e-6)
+        arms = roll_up_arms(frame, base.zone, base.target_ms)
+        assert_frame_equal(stored_arms(engine), arms.sort(ARM_KEYS), check_exact=False, rel_tol=1e-9, abs_tol=1e-6)
         self.check_ledger(self.inventory())
 
     def account(
@@ -644,7 +647,8 @@ def span_of(row: Row, size: Any, trace: str, number: str) -> dict[str, Any]:
         "gen_ai.request.model": row.get("model_id"), "gen_ai.usage.cost": row.get("cost_usd"),
         "gen_ai.usage.input_tokens": row.get("prompt_tokens"), "gen_ai.usage.output_tokens": size,
         "routewatch.cache_hit": row.get("cache_hit"), "error.type": row.get("error_type"),
-        "routewatch.accuracy": row.get("accuracy"),
+        "routewatch.accuracy": row.get("accuracy"), "routewatch.experiment": row.get("experiment"),
+        "routewatch.arm": row.get("arm"), "routewatch.unit_bucket": row.get("unit_bucket"),
     }  # fmt: skip
     attributes = [{"key": name, "value": any_value(it)} for name, it in named.items()]
     attributes.append({"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}})
