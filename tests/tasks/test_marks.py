@@ -386,7 +386,7 @@ def test_an_id_written_by_hand_keeps_no_later_row_from_being_counted(
 def guards(engine: Engine, *, are_there: bool) -> None:
     """Drop or create what keeps SQLite's table from ids by hand, as in a file from before it had that."""
     if engine.dialect.name == "sqlite":
-        migration: Any = import_module("models.migrations.versions.0012_guard_ids")
+        migration: Any = import_module("models.migrations.versions.0013_guard_ids")
         drops = "DROP TRIGGER selection_id_written", "DROP TRIGGER selection_id_changed"
         with writing(engine) as connection:
             for statement in migration.SQLITE if are_there else drops:
