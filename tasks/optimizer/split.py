@@ -278,13 +278,13 @@ def read_split(hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMet
     The first metric is the goal. Columns of cross-moments may be null or absent: then nothing is adjusted for.
     Hours before the first step, in which a step was taken, or with a share of 0 or 1 are left out.
     """
-    evaluations = _Evaluations(hours, plan, metrics)
+    evaluations = _SplitEvaluations(hours, plan, metrics)
     return evaluations.at(len(evaluations) - 1, series=True)
 
 
 def read_every_look(hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMetric]) -> tuple[SplitReading, ...]:
     """Return what read_split would have returned after each hour that is compared, oldest first, without series."""
-    evaluations = _Evaluations(hours, plan, metrics)
+    evaluations = _SplitEvaluations(hours, plan, metrics)
     return tuple(evaluations.at(hour) for hour in range(len(evaluations)))
 
 
@@ -580,7 +580,7 @@ def _over(above: Any, below: Any) -> Any:
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
 
-class _Evaluations:
+class _SplitEvaluations:
     """Every look at a split: all bounds after each hour, worked out together."""
 
     def __init__(self, hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMetric]) -> None:
