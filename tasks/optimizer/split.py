@@ -20,11 +20,9 @@ import polars as pl
 from models.documents import ERROR_BUDGET, Interval, MetricChange
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.metric_text import before_after_text, label_of, value_text
-from tasks.rollups.arms import ARM_SUMS, UNKNOWN_BUCKET
+from tasks.rollups.arms import ARM_SUMS, BASELINE, CANDIDATE, UNKNOWN_BUCKET
 from tasks.statistics.confidence_sequences import mixture_radius, widened
 from tasks.statistics.sample_ratio import UNCHECKED, SampleRatio, sample_ratios, sample_ratios_by_cluster
-
-BASELINE, CANDIDATE = "baseline", "candidate"
 
 HOUR = timedelta(hours=1)
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select
 from models.period import Level
 from models.schema import ARM_ROLLUP, OTHER_ARMS, OTHER_COMPLEXITIES, OTHER_EXPERIMENTS, ROLLUP, UNKNOWN
 from tasks.rollups.aggregate import MOST_NAMES
-from tasks.rollups.arms import ARM_KEYS, ARM_SUMS, UNKNOWN_BUCKET, arm_schema
+from tasks.rollups.arms import ARM_KEYS, ARM_SUMS, BASELINE, CANDIDATE, UNKNOWN_BUCKET, arm_schema
 from tasks.rollups.store import aggregate_rollups, between, fetch_rows, insert_rows, quick_instant
 
 MOST_EXPERIMENTS = 50
@@ -22,8 +22,6 @@ MOST_ARMS = 10
 
 ARM_READING = ("bucket", "arm", "unit_bucket", *ARM_SUMS)
 """The columns of read_arms and read_models_as_arms."""
-
-BASELINE, CANDIDATE = "baseline", "candidate"
 
 
 def merge_arms(rollups: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,9 @@ import polars as pl
 from models.schema import UNKNOWN
 from tasks.rollups.aggregate import hour_of
 
+BASELINE, CANDIDATE = "baseline", "candidate"
+"""The arms of a rollout."""
+
 ARM_KEYS = ("bucket", "experiment", "arm", "complexity", "unit_bucket")
 
 UNKNOWN_BUCKET = -1

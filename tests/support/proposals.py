@@ -9,12 +9,15 @@ from sqlalchemy import Engine
 
 from models.documents import ConfigChangeProposal, Recommendation
 from models.period import Period
-from models.settings import Settings
+from models.settings import Optimizer, Settings
 from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.router_config import read_config
 from tests.support.factories import MONDAY
 
 SETTINGS = Settings()
+KEEPS_UNDECIDED = Settings(optimizer=Optimizer(undecided="keep"))
+"""Under which a change is made though too little is known to judge it."""
+
 APPLIED_AT = MONDAY + timedelta(weeks=2)
 
 
@@ -30,4 +33,4 @@ def proposal(key: str, to_value: Any, engine: Engine) -> Recommendation:
 
 
 def propose(engine: Engine, *items: Recommendation, now: datetime = APPLIED_AT) -> list[Recommendation]:
-    return list(apply(engine, items, SETTINGS, DecisionContext(Period(now - timedelta(days=1), now), now, now)))
+    return list(apply(engine, items, KEEPS_UNDECIDED, DecisionContext(Period(now - timedelta(days=1), now), now, now)))

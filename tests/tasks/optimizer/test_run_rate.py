@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from models.documents import Recommendation
 from models.period import Period
 from models.report_template import Template
-from models.settings import Settings
+from models.settings import Optimizer, Settings
 from reports.report_templates.view import headline
 from tasks.optimizer.apply import DecisionContext, apply
 from tasks.optimizer.lifecycle import STOPPED_KEY
@@ -24,7 +24,7 @@ from tests.support.factories import DEFAULTS, MONDAY, insert_selections
 
 DAY = timedelta(days=1)
 WEEK = Period(MONDAY, MONDAY + 7 * DAY, "UTC")
-SETTINGS = Settings()
+SETTINGS = Settings(optimizer=Optimizer(undecided="keep"))
 
 
 def stored(engine: Engine, half_from: datetime | None = None) -> None:

@@ -102,6 +102,7 @@ def test_a_bin_stands_for_its_durations_within_one_percent(value_ms: float) -> N
     assert abs(value_of(bin_of(value_ms)) - value_ms) <= RELATIVE_ERROR * value_ms * (1 + 1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e7), min_size=1, max_size=50))
 def test_polars_and_python_agree_on_bins(values: list[float]) -> None:
     """The vectorised bin is the scalar one, but for values that lie on an edge to the last digit."""
