@@ -55,7 +55,7 @@ CONFIG = DEFAULT_CONFIG | {
 
 OPTIMIZER = {
     "rollout": {"steps": [10, 50, 100], "minimumRequests": 100, "deadlineHours": 96},
-    "switchback": {"blockMinutes": 60, "washOutMinutes": 5, "minimumPairs": 12, "maximumPairs": 35},
+    "switchback": {"blockMinutes": 60, "washOutMinutes": 5, "minimumPairs": 18, "maximumPairs": 35},
     "cacheMaxEntries": {"minimum": 100, "maximum": 800},
     "cacheTtlSeconds": {"minimum": 60, "maximum": 1_800},
 }

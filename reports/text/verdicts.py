@@ -29,6 +29,8 @@ CHANGES_CHART = "changes"
 TRIALS_CHART = "trials"
 """The chart of how changes were tried, over time."""
 
+ROLLOUT_PREFIX = "rollout."
+
 MOST_POINTS = 400
 """Of a metric in that chart: a picture shows no more."""
 
@@ -93,6 +95,12 @@ class Trial:
         return self.changes[0].state
 
     @property
+    def reason(self) -> str:
+        """Why it was made; of a switchback not why its first block was flipped to."""
+        steps = self.verdict.trial.steps if self.verdict and self.verdict.trial else ()
+        return steps[0].reason if steps else self.changes[0].reason
+
+    @property
     def verdict(self) -> Verdict | None:
         return self.changes[0].verdict
 
@@ -116,8 +124,13 @@ class Trial:
         return self.changes[0].estimate_evidence not in ("split checked", "trial")
 
     def settings(self, show: Formats) -> tuple[str, ...]:
-        """Return each key with the value before and after; omits reverts."""
+        """Return each key with the value before and after; omits reverts.
+
+        A rollout that is over has changed the class's model, or nothing: its shares are the steps of its verdict.
+        """
         firsts = {change.key: change for change in reversed(self.changes)}
+        models = {key: change for key, change in firsts.items() if not key.startswith(ROLLOUT_PREFIX)}
+        firsts = models or firsts
         return tuple(config_change_text(change, show) for change in reversed(firsts.values()))
 
 
@@ -260,7 +273,7 @@ def _shares_text(trial: TrialSummary | None, show: Formats) -> str:
     if trial is None or trial.asked_percent is None or trial.found_percent is None:
         return ""
     asked, found = (show.percent(percent / 100) for percent in (trial.asked_percent, trial.found_percent))
-    return f", {found} of {asked} asked"
+    return f" to {found} of the requests, as asked ({asked})"
 
 
 # --- one optimization -------------------------------------------------------------------------------------------------

@@ -187,6 +187,10 @@ class _Looks:
         )
 
 
+SERIES_FROM = 6
+"""The pairs from which on a picture shows an effect; a verdict needs more."""
+
+
 class _Judged:
     """One metric at every look. `values` are the differences of the pairs where it is known, turned so that more is
     worse: of logarithms where the margin is relative, so that an effect is a factor whatever the level."""
@@ -208,7 +212,9 @@ class _Judged:
         )
         spreads, last = _spreads(self.pairs, below), len(self.pairs)
         # Earlier looks decide nothing.
-        self.first = min(minimum_pairs - 1 if every else max(last, minimum_pairs) - 1, last)
+        # Earlier looks decide nothing, but a picture shows them.
+        earliest = min(minimum_pairs, SERIES_FROM)
+        self.first = min(earliest - 1 if every else max(last, minimum_pairs) - 1, last)
         of_looks: dict[str, Any] = {"spreads": spreads, "looks": range(self.first, last)}
         self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, **of_looks)
         self.low = lower_bounds(self.values, ERROR_BUDGET, **of_looks)
@@ -250,7 +256,8 @@ class _Judged:
         """Return the effect as it was known after each pair."""
         points = []
         for at, pair in enumerate(self.pairs):
-            if at < self.first or self._problem(at + 1, self._samples(at + 1)) is not None:
+            least_pairs = min(self.minimum_pairs, SERIES_FROM)
+            if at < self.first or self._problem(at + 1, self._samples(at + 1), least_pairs) is not None:
                 continue
             before = float(self.total[0, at] / self.count[0, at])
             worse_by, low, high = (
@@ -270,10 +277,10 @@ class _Judged:
         """Return the known values of the baseline's and the candidate's blocks."""
         return (int(self.count[0, known - 1]), int(self.count[1, known - 1])) if known else (0, 0)
 
-    def _problem(self, known: int, samples: tuple[int, int]) -> str | None:
+    def _problem(self, known: int, samples: tuple[int, int], least_pairs: int | None = None) -> str | None:
         """Return why the metric counts as not known; None if it is."""
         least = MINIMUM_OF_SHARE if self.metric.is_share else MINIMUM_OF_AMOUNT
-        if known < self.minimum_pairs:
+        if known < (self.minimum_pairs if least_pairs is None else least_pairs):
             return f"known in {known} pairs of blocks, {self.minimum_pairs} are needed"
         if min(samples) < least:
             return (
