@@ -105,6 +105,9 @@ def simulate(
     Every hour is drawn separately, so the same seed and config give the same rows however the time is cut, and another
     config changes only what it affects. Where a config changes amid an hour, cut there.
 
+    `judged_share` is the share of answers whose accuracy is known, and `incident_model` the one that fails in the
+    incident.
+
     Under a `rollout.CLASS` the class's requests have an experiment and an arm: the one that they were assigned to, also
     where another model served. Requests that explore are not assigned, so they have none.
     """
@@ -138,6 +141,7 @@ def hit_rate(config: Mapping[str, Any]) -> float:
 
 def _hour(
     hour: datetime,
+    *,
     config: Mapping[str, Any],
     seed: int,
     requests_per_hour: float,

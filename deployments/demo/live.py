@@ -12,9 +12,8 @@ from examples.simulated_router import simulate
 from models.errors import RoutewatchError
 
 if TYPE_CHECKING:
-    from routewatch import RouterLog
-
     from models.context import AppContext
+    from routewatch import RouterLog
 
 LOOK_AFTER = timedelta(minutes=6)
 """After the hour, when its late rows have arrived: what a trial shows is looked at then."""
@@ -66,11 +65,12 @@ class LiveRouter:
 
     def _look(self) -> None:
         from tasks.optimizer.verify import verify
-        from tasks.rollups.update import update_rollups
         from tasks.rollups.checkpoint import rollup_settings
+        from tasks.rollups.update import update_rollups
 
         ctx, now = self._ctx, self._until
         update_rollups(ctx.engine, rollup_settings(ctx.settings), now=now, ingestion=ctx.settings.ingestion)
         for verdict in verify(ctx.engine, ctx.settings, now, early=True):
             if verdict.conclusion is not None:
-                note(f"     {now.astimezone(ZoneInfo(ctx.settings.timezone)):%A %d %B, %H:%M}: {verdict.state} ({verdict.reason})")
+                at = now.astimezone(ZoneInfo(ctx.settings.timezone))
+                note(f"     {at:%A %d %B, %H:%M}: {verdict.state} ({verdict.reason})")

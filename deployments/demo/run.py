@@ -1,8 +1,8 @@
 """The demo: monitor, tune and report on a simulated router, on this machine only.
 
 Imports three weeks of its log. In the fourth week the router runs under the config that Routewatch changes: its cache
-takes turns between two sizes (a switchback), and then a share of its simple requests tries a cheaper model that a person
-has approved (a rollout). Mail and webhooks go to receivers that run only during the demo.
+takes turns between two sizes (a switchback), and then a share of its simple requests tries a cheaper model that a
+person has approved (a rollout). Mail and webhooks go to receivers that run only during the demo.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ CONFIG = DEFAULT_CONFIG | {
 """The router's own config: only the size of its cache, and the costly model of simple requests, are left to improve."""
 
 OPTIMIZER = {
-    "rollout": {"steps": [10, 50, 100], "minimumRequests": 100, "deadlineHours": 96},
-    "switchback": {"blockMinutes": 60, "washOutMinutes": 5, "minimumPairs": 18, "maximumPairs": 35},
+    "rollout": {"steps": [25, 50, 100], "minimumRequests": 200, "deadlineHours": 84},
+    "switchback": {"blockMinutes": 60, "washOutMinutes": 5, "minimumPairs": 18, "maximumPairs": 28},
     "cacheMaxEntries": {"minimum": 100, "maximum": 800},
     "cacheTtlSeconds": {"minimum": 60, "maximum": 1_800},
 }

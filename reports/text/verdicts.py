@@ -19,6 +19,7 @@ from models.documents import (
     Verdict,
 )
 from models.kpis import LOWER_IS_BETTER
+from models.trials import ROLLOUT_PREFIX
 from reports.text.findings import between, config_change_text, negated, shown_interval
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
@@ -28,8 +29,6 @@ CHANGES_CHART = "changes"
 
 TRIALS_CHART = "trials"
 """The chart of how changes were tried, over time."""
-
-ROLLOUT_PREFIX = "rollout."
 
 MOST_POINTS = 400
 """Of a metric in that chart: a picture shows no more."""
@@ -253,7 +252,7 @@ def method_text(verdict: Verdict, show: Formats) -> str:
     trial = verdict.trial
     if verdict.method == "split":
         by = "the model counts as the arm" if trial and trial.arms_by == "model" else "assigned at random"
-        return f"by a rollout, {by}" + _shares_text(trial, show)
+        return f"by a rollout, {by}{_shares_text(trial, show)}"
     if verdict.method == "switchback":
         return "by a switchback" + (f" of {show.count(trial.pairs)} pairs of blocks" if trial and trial.pairs else "")
     return "before and after" + (f"; {wrong_text(verdict)}" if wrong_text(verdict) else "")
@@ -309,6 +308,9 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
         saved = trial.verdict.savings_usd
         shown = saved if with_bounds else Interval(estimate=saved.estimate)
         parts.append(savings_text(trial.verdict, shown, show))
+    if trial.verdict.conclusion in ("better", "noWorse") and trial.guardrails:
+        named = ", ".join(metric_label(it.metric).lower() for it in trial.guardrails)
+        parts.append(f"within their margins: {named}")
     return "; ".join(parts)
 
 
