@@ -13,7 +13,7 @@ import shutil
 from datetime import datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from deployments.console import note, progress, say
@@ -41,7 +41,7 @@ MORNING = timedelta(hours=6, minutes=15)
 APPROVED_KEY = "routing.simple"
 APPROVED_BY, APPROVAL_NOTE = "Anna Berger", "Far cheaper, and the answers are as good."
 
-TRAFFIC = {"requests_per_hour": 300.0, "judged_share": 1.0, "incident_model": "titan-reason"}
+TRAFFIC: dict[str, Any] = {"requests_per_hour": 300.0, "judged_share": 1.0, "incident_model": "titan-reason"}
 """Much of it, with every answer judged, so that both trials end within the week; the incident is of another model."""
 
 CONFIG = DEFAULT_CONFIG | {
