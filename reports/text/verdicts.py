@@ -308,9 +308,9 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
         saved = trial.verdict.savings_usd
         shown = saved if with_bounds else Interval(estimate=saved.estimate)
         parts.append(savings_text(trial.verdict, shown, show))
-    if trial.verdict.conclusion in ("better", "noWorse") and trial.guardrails:
-        named = ", ".join(metric_label(it.metric).lower() for it in trial.guardrails)
-        parts.append(f"within their margins: {named}")
+    passed = [metric_label(it.metric).lower() for it in trial.guardrails if it.judgement in ("same", "better")]
+    if trial.verdict.conclusion in ("better", "noWorse") and passed:
+        parts.append(f"within their margins: {', '.join(passed)}")
     return "; ".join(parts)
 
 
