@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,8 +22,11 @@ from models.documents import Document
 from models.period import Period
 from models.report_template import Template
 from models.settings import load_settings
+from reports.charts.build import png
 from reports.renderers.email import render_mail
 from reports.renderers.pdf import render_pdf
+from reports.report_templates.drawing import draw
+from reports.text.verdicts import TRIALS_CHART
 from tasks.reporting.collect import document_of
 from tasks.reporting.request import Request
 
@@ -41,6 +45,8 @@ def main() -> None:
     """Write all pictures."""
     FOLDER.mkdir(exist_ok=True)
     for document in _documents():
+        if document.template == "performance" and document.depth == "detailed":
+            _save(_trials(document), "trials")
         name = f"{document.template}-{document.depth}"
         _save(_sheet(_pages(render_pdf(document))), name)
         if document.depth == "summary":
@@ -71,6 +77,12 @@ def _pages(pdf: bytes) -> list[Image.Image]:
         return [Image.open(path).convert("RGB") for path in sorted(Path(folder).iterdir())]
 
 
+def _trials(document: Document) -> Image.Image:
+    """The chart of how changes were tried, alone."""
+    (chart,) = (it for it in draw(document) if it.name == TRIALS_CHART)
+    return Image.open(io.BytesIO(png(chart, 1.5))).convert("RGB")
+
+
 def _sheet(pages: list[Image.Image]) -> Image.Image:
     """Put pages side by side, with a thin line around each."""
     width, height = (side + 8 for side in pages[0].size)
@@ -85,8 +97,8 @@ def _mail_page(document: Document) -> str:
     """Return the mail's HTML with its pictures inline, as a mail program would show it."""
     mail = render_mail(document)
     html = mail.html
-    for content_id, png in mail.images:
-        html = html.replace(f"cid:{content_id}", f"data:image/png;base64,{base64.b64encode(png).decode()}")
+    for content_id, image in mail.images:
+        html = html.replace(f"cid:{content_id}", f"data:image/png;base64,{base64.b64encode(image).decode()}")
     return html
 
 

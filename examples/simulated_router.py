@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,20 +97,33 @@ def simulate(
     *,
     seed: int = 7,
     requests_per_hour: float = HOURLY_REQUESTS,
+    judged_share: float = JUDGED_SHARE,
+    incident_model: str = INCIDENT_MODEL,
 ) -> pl.DataFrame:
     """Return the selections in [start, end) under a config, by time: columns of a selection, with a request id each.
 
     Every hour is drawn separately, so the same seed and config give the same rows however the time is cut, and another
     config changes only what it affects. Where a config changes amid an hour, cut there.
 
+    `judged_share` is the share of answers whose accuracy is known, and `incident_model` the one that fails in the
+    incident.
+
     Under a `rollout.CLASS` the class's requests have an experiment and an arm: the one that they were assigned to, also
     where another model served. Requests that explore are not assigned, so they have none.
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     first = start.replace(minute=0, second=0, microsecond=0)
+    drawn = partial(
+        _hour,
+        config=config,
+        seed=seed,
+        requests_per_hour=requests_per_hour,
+        judged_share=judged_share,
+        incident_model=incident_model,
+    )
     hours = [first + timedelta(hours=step) for step in range(int((end - first) / timedelta(hours=1)) + 1)]
-    frames = [frame for hour in hours if (frame := _hour(hour, config, seed, requests_per_hour)).height]
-    rows = pl.concat(frames) if frames else _hour(first, config, seed, requests_per_hour).clear()
+    frames = [frame for hour in hours if (frame := drawn(hour)).height]
+    rows = pl.concat(frames) if frames else drawn(first).clear()
     return rows.filter(pl.col("timestamp").is_between(start, end, closed="left")).sort("timestamp", "request_id")
 
 
@@ -125,7 +139,15 @@ def hit_rate(config: Mapping[str, Any]) -> float:
 # ----------------------------------------------------------------------------------------------------------------------
 
 
-def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hour: float) -> pl.DataFrame:
+def _hour(
+    hour: datetime,
+    *,
+    config: Mapping[str, Any],
+    seed: int,
+    requests_per_hour: float,
+    judged_share: float,
+    incident_model: str,
+) -> pl.DataFrame:
     index = int(hour.timestamp()) // 3600
     draw = np.random.default_rng([seed, index])
     # The count takes the first two numbers, so that it does not depend on the config.
@@ -140,7 +162,7 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
     tokens = [_tokens(draw.standard_normal(count), median, complexity) for median in (PROMPT_TOKENS, COMPLETION_TOKENS)]
     hit = draw.random(count) < hit_rate(config) * np.array(REPEATED)[complexity]
     down = INCIDENT[0] <= hour < INCIDENT[1]
-    incident = down & (np.array([it.name for it in MODELS])[model] == INCIDENT_MODEL)
+    incident = down & (np.array([it.name for it in MODELS])[model] == incident_model)
     hit &= not down
     failed = ~hit & (draw.random(count) < np.where(incident, INCIDENT_ERROR_RATE, _of("error_rate", model)))
     luck = draw.standard_normal(count)
@@ -148,7 +170,7 @@ def _hour(hour: datetime, config: Mapping[str, Any], seed: int, requests_per_hou
     took_ms = np.where(hit, HIT_MEDIAN_MS * np.exp(HIT_SPREAD * luck), missed_ms)
     usd = (tokens[0] * _of("prompt_usd", model) + tokens[1] * _of("completion_usd", model)) / 1e6
     accuracy = np.array([it.accuracy for it in MODELS])[model, complexity]
-    right, judged = draw.random(count) < accuracy, draw.random(count) < JUDGED_SHARE
+    right, judged = draw.random(count) < accuracy, draw.random(count) < judged_share
     liked = np.clip(
         _of("satisfaction", model) + 0.08 * draw.standard_normal(count) - (took_ms > ANNOYING_MS) * 0.12, 0, 1
     )

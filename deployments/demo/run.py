@@ -1,7 +1,8 @@
 """The demo: monitor, tune and report on a simulated router, on this machine only.
 
-Imports three weeks of its log. In the fourth week the router runs under the config that Routewatch changes
-every morning. Mail and webhooks go to receivers that run only during the demo.
+Imports three weeks of its log. In the fourth week the router runs under the config that Routewatch changes: its cache
+takes turns between two sizes (a switchback), and then a share of its simple requests tries a cheaper model that a
+person has approved (a rollout). Mail and webhooks go to receivers that run only during the demo.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import shutil
 from datetime import datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from deployments.console import note, progress, say
+from deployments.demo.live import LiveRouter
 from deployments.demo.summary import print_locations, print_summary, write_optimization_report
 from deployments.embedded_prefect import use_embedded_prefect, without_heartbeat
 from examples.receivers import HOST, mail_receiver, webhook_receiver
 from examples.simulated_router import DEFAULT_CONFIG, INCIDENT, simulate
+from models.attribution import Attribution
 from models.context import AppContext, load_context
 from models.environment import load_environment
-from models.errors import RoutewatchError
 from models.period import Period
 
 if TYPE_CHECKING:
@@ -32,9 +34,32 @@ if TYPE_CHECKING:
 
 ZONE = ZoneInfo("Europe/Berlin")
 FIRST_DAY = datetime(2026, 9, 7, tzinfo=ZONE)
-WEEK = timedelta(weeks=1)
+WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 LOGGED_WEEKS = 3
 MORNING = timedelta(hours=6, minutes=15)
+
+APPROVED_KEY = "routing.simple"
+APPROVED_BY, APPROVAL_NOTE = "Anna Berger", "Far cheaper, and the answers are as good."
+
+TRAFFIC: dict[str, Any] = {"requests_per_hour": 300.0, "judged_share": 1.0, "incident_model": "titan-reason"}
+"""Much of it, with every answer judged, so that both trials end within the week; the incident is of another model."""
+
+CONFIG = DEFAULT_CONFIG | {
+    "router.trials": ["split", "switchback"],
+    "cache.max_entries": 400,
+    "cache.ttl_seconds": 1_800,
+    "cache.key_strategy": "semantic",
+    "cache.eviction_policy": "lfu",
+}
+"""The router's own config: only the size of its cache, and the costly model of simple requests, are left to improve."""
+
+OPTIMIZER = {
+    "rollout": {"steps": [25, 50, 100], "minimumRequests": 200, "deadlineHours": 84},
+    "switchback": {"blockMinutes": 60, "washOutMinutes": 5, "minimumPairs": 18, "maximumPairs": 28},
+    "cacheMaxEntries": {"minimum": 100, "maximum": 800},
+    "cacheTtlSeconds": {"minimum": 60, "maximum": 1_800},
+}
+"""Steps and blocks of a router with much traffic, and a cache that grows no further than once within the week."""
 
 SECRET = "whsec_" + "cm91dGV3YXRjaC1kZW1vLXNlY3JldA=="
 """Signs only webhooks from the demo to its own receiver."""
@@ -69,7 +94,8 @@ def run_demo() -> int:
 def _set_environment(home: Path, mail_port: int, hook_port: int) -> None:
     settings = {
         "timezone": ZONE.key,
-        "budget": {"monthlyUsd": 4_000},
+        "budget": {"monthlyUsd": 12_000},
+        "optimizer": OPTIMIZER,
         "monitoring": {"alerting": {"channels": ["console", "webhook", "dashboard", "email"]}},
         "delivery": {
             "allowPrivateAddresses": True,
@@ -102,7 +128,7 @@ def _prepared() -> AppContext:
 
     migrate(load_environment().database_address)
     ctx = load_context()
-    for key, value in DEFAULT_CONFIG.items():
+    for key, value in CONFIG.items():
         set_by_hand(ctx.engine, key, value, by="router", reason="the router's own default", now=FIRST_DAY)
     return ctx
 
@@ -115,7 +141,7 @@ def _import_log(ctx: AppContext, folder: Path) -> None:
     folder.mkdir()
     for week in range(LOGGED_WEEKS):
         start = FIRST_DAY + week * WEEK
-        path = _write_log(simulate(start, start + WEEK, DEFAULT_CONFIG), folder / f"week-{week + 1}")
+        path = _write_log(simulate(start, start + WEEK, CONFIG, **TRAFFIC), folder / f"week-{week + 1}")
         with progress(f"importing {path.name}") as bar:
             result = import_file(
                 ctx.engine,
@@ -152,35 +178,38 @@ def _watch(ctx: AppContext) -> list[Outcome]:
     from flows.hourly import hourly
     from flows.weekly import weekly
 
-    served_until = FIRST_DAY + LOGGED_WEEKS * WEEK
-    mornings = [(served_until + timedelta(days=day) + MORNING, daily) for day in range(8)]
+    start = FIRST_DAY + LOGGED_WEEKS * WEEK
+    router = LiveRouter(ctx, start, TRAFFIC)
+    mornings = [(start + timedelta(days=day) + MORNING, daily) for day in range(8)]
     incident = [(INCIDENT[0] + timedelta(hours=hour, minutes=5), hourly) for hour in range(6)]
     runs = sorted(mornings + incident, key=itemgetter(0))
-    outcomes = []
-    note("2/4  Fourth week: Routewatch tunes the router every morning and detects an incident")
+    end, outcomes, is_approved = runs[-1][0], [], False
+    note("2/4  Fourth week: Routewatch tries two changes of the router and detects an incident")
     with progress("runs") as bar:
-        for done, (at, flow) in enumerate(runs, start=1):
-            _serve(ctx, served_until, at)
-            served_until = at
+        for at, flow in runs:
+            router.serve_until(at, lambda now: bar(int((now - start) / HOUR), int((end - start) / HOUR)))
             outcomes.append(flow(as_of=at))
             note(
                 f"     {at.astimezone(ZONE):%A %d %B, %H:%M}: {len(outcomes[-1].receipts)} deliveries, {flow.name} run"
             )
-            bar(done, len(runs))
+            is_approved = is_approved or _approve_model(ctx, at + timedelta(minutes=5))
     note("3/4  Sending the last hour to the dashboard and the week to the management")
-    outcomes.append(hourly(as_of=served_until))
-    outcomes.append(weekly(as_of=served_until + timedelta(minutes=15)))
+    outcomes.append(hourly(as_of=end))
+    outcomes.append(weekly(as_of=end + timedelta(minutes=15)))
     return outcomes
 
 
-def _serve(ctx: AppContext, start: datetime, end: datetime) -> None:
-    """Simulate the router: read its config from the table, select models, and record each selection."""
-    from routewatch import RouterLog
-    from tasks.optimizer.router_config import read_config
+def _approve_model(ctx: AppContext, at: datetime) -> bool:
+    """Approve the cheaper model of simple requests if it is proposed, as a person would; return whether it was."""
+    from models.schema import OptimizationState
+    from tasks.optimizer.decisions import approve
+    from tasks.optimizer.lifecycle import recommendation_of
+    from tasks.optimizer.queries import list_optimizations
 
-    config = {key: setting.value for key, setting in read_config(ctx.engine).items()}
-    with RouterLog(capacity=100_000) as log:
-        for row in simulate(start, end, config).iter_rows(named=True):
-            log.record_selection(**row)
-    if log.counts.written != log.counts.recorded:
-        raise RoutewatchError(f"the router's log lost selections: {log.counts}")
+    for row in list_optimizations(ctx.engine):
+        keys = [move.key for move in recommendation_of(row).moves]
+        if row.state == OptimizationState.PROPOSED and keys == [APPROVED_KEY]:
+            said = approve(ctx.engine, row.id, ctx.settings, Attribution(APPROVED_BY, APPROVAL_NOTE, at))
+            note(f"     {at.astimezone(ZONE):%A %d %B, %H:%M}: {APPROVED_BY} decides. {said}")
+            return True
+    return False

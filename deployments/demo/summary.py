@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deployments.console import say, table
 from examples.receivers import Hook, Inbox
@@ -16,6 +16,7 @@ from models.report_template import Template
 from reports.report_templates.performance.sections import fired_summary
 from reports.text.formatting import Formats
 from reports.text.labels import KPI_LABELS, MARKS, TONES, kpi_value, limit_text
+from reports.text.verdicts import Trial, method_label, state_label, step_text, trials_of, verdict_text
 from reports.view.sections import actions_of, findings_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def print_summary(ctx: AppContext, before: Period, after: Period, outcomes: Sequ
     weekly = document_as(outcomes[-1].report.document, PerformanceReport)
     _list("Findings of the fourth week", (f"{it.title}: {it.text}" for it in findings_of(weekly, show)))
     _list("Alerted", (fired_summary(it, show) for it in _fired(ctx, after)))
-    _list("Applied changes and results", (_change(row, show) for row in _changed(ctx)))
+    _list("Tried changes and results", (_change(trial, show) for trial in _tried(weekly)))
     waiting = [item for item in weekly.recommendations if item.status == "waiting" and not item.auto_apply]
     _list("Pending approvals", (f"{it.title}: {it.text}" for it in actions_of(tuple(waiting), show)))
 
@@ -117,23 +118,33 @@ def _money_rows(before: PerformanceReport, after: PerformanceReport, show: Forma
     return [("Spend per request", per_request(before), per_request(after), "")]
 
 
-def _changed(ctx: AppContext) -> Iterable[Any]:
-    from tasks.optimizer.queries import list_optimizations
-
-    return (row for row in reversed(list_optimizations(ctx.engine)) if row.applied_at is not None)
-
-
-def _change(row: Any, show: Formats) -> str:
-    from tasks.optimizer.queries import label
-
-    verdict = row.verdict["reason"] if row.verdict else "not assessed yet"
-    return f"{show.day(row.applied_at)}  {label(row)}: {row.state} ({verdict})"
+def _tried(weekly: PerformanceReport) -> Iterable[Trial]:
+    """The week's changes, as its report tells them, oldest first."""
+    return trials_of(weekly.config_changes)
 
 
-def _list(title: str, lines: Iterable[str]) -> None:
+def _change(trial: Trial, show: Formats) -> str:
+    """When and how it was tried, step by step, and what came of it."""
+    verdict, at = trial.verdict, trial.applied_at
+    tried = verdict.trial if verdict else None
+    steps = (
+        ", ".join(f"{step_text(it, show)} ({show.short_day(it.at)}, {show.clock(it.at)})" for it in tried.steps)
+        if tried
+        else ""
+    )
+    how = f"\n      {method_label(verdict.method)}{f': {steps}' if steps else ''}" if verdict else ""
+    named = f"{show.day(at)}  {trial.number} {'; '.join(trial.settings(show))}" if at else trial.number
+    return f"{named}: {state_label(trial.state)}{how}\n      {verdict_text(trial, show)}"
+
+
+def _list(title: str, items: Iterable[str]) -> None:
     say(f"\n{title}")
-    for line in list(lines) or ["nothing"]:
-        say(f"  - {line}")
+    for item in list(items) or ["nothing"]:
+        # Without a terminal's control characters, as all that is said: line by line.
+        first, *others = item.split("\n")
+        say(f"  - {first}")
+        for line in others:
+            say(line)
 
 
 def _short(path: Path) -> str:

@@ -103,8 +103,9 @@ def _panel(
     """One metric: no change as a line, the margin dashed on the worse side, the bounds as a band."""
     reach = _reach(change, points)
     height = _GOAL_HEIGHT if first else _GUARD_HEIGHT
-    ends = max(summary.started_at, points[0].at), max(points[-1].at, summary.started_at)
-    x, y = _time(summary.started_at, ends[1], show, width, labels=last), _difference("d", change, reach, show)
+    # What ends a trial comes some minutes after the last hour that it was judged by.
+    end = max(points[-1].at, summary.started_at, *(step.at for step in summary.steps))
+    x, y = _time(summary.started_at, end, show, width, labels=last), _difference("d", change, reach, show)
     colour = _COLOURS.get(change.judgement, SKY)
     rows = [
         {

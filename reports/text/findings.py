@@ -243,6 +243,8 @@ def config_value(value: Any, show: Formats) -> str:
         return str(value).lower()
     if isinstance(value, int | float):
         return show.number(value, 4)
+    if isinstance(value, dict) and {"candidate", "percent"} <= value.keys():
+        return f"{value['candidate']} for {value['percent']} %"
     return str(value)
 
 

@@ -19,6 +19,7 @@ from models.documents import (
     Verdict,
 )
 from models.kpis import LOWER_IS_BETTER
+from models.trials import ROLLOUT_PREFIX
 from reports.text.findings import between, config_change_text, negated, shown_interval
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
@@ -93,6 +94,12 @@ class Trial:
         return self.changes[0].state
 
     @property
+    def reason(self) -> str:
+        """Why it was made; of a switchback not why its first block was flipped to."""
+        steps = self.verdict.trial.steps if self.verdict and self.verdict.trial else ()
+        return steps[0].reason if steps else self.changes[0].reason
+
+    @property
     def verdict(self) -> Verdict | None:
         return self.changes[0].verdict
 
@@ -116,8 +123,13 @@ class Trial:
         return self.changes[0].estimate_evidence not in ("split checked", "trial")
 
     def settings(self, show: Formats) -> tuple[str, ...]:
-        """Return each key with the value before and after; omits reverts."""
+        """Return each key with the value before and after; omits reverts.
+
+        A rollout that is over has changed the class's model, or nothing: its shares are the steps of its verdict.
+        """
         firsts = {change.key: change for change in reversed(self.changes)}
+        models = {key: change for key, change in firsts.items() if not key.startswith(ROLLOUT_PREFIX)}
+        firsts = models or firsts
         return tuple(config_change_text(change, show) for change in reversed(firsts.values()))
 
 
@@ -240,7 +252,7 @@ def method_text(verdict: Verdict, show: Formats) -> str:
     trial = verdict.trial
     if verdict.method == "split":
         by = "the model counts as the arm" if trial and trial.arms_by == "model" else "assigned at random"
-        return f"by a rollout, {by}" + _shares_text(trial, show)
+        return f"by a rollout, {by}{_shares_text(trial, show)}"
     if verdict.method == "switchback":
         return "by a switchback" + (f" of {show.count(trial.pairs)} pairs of blocks" if trial and trial.pairs else "")
     return "before and after" + (f"; {wrong_text(verdict)}" if wrong_text(verdict) else "")
@@ -260,7 +272,7 @@ def _shares_text(trial: TrialSummary | None, show: Formats) -> str:
     if trial is None or trial.asked_percent is None or trial.found_percent is None:
         return ""
     asked, found = (show.percent(percent / 100) for percent in (trial.asked_percent, trial.found_percent))
-    return f", {found} of {asked} asked"
+    return f" to {found} of the requests, as asked ({asked})"
 
 
 # --- one optimization -------------------------------------------------------------------------------------------------
@@ -296,6 +308,9 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
         saved = trial.verdict.savings_usd
         shown = saved if with_bounds else Interval(estimate=saved.estimate)
         parts.append(savings_text(trial.verdict, shown, show))
+    passed = [metric_label(it.metric).lower() for it in trial.guardrails if it.judgement in ("same", "better")]
+    if trial.verdict.conclusion in ("better", "noWorse") and passed:
+        parts.append(f"within their margins: {', '.join(passed)}")
     return "; ".join(parts)
 
 

@@ -299,7 +299,7 @@ def trials_table(document: Document, show: Formats, *, why: bool = True) -> Tabl
             Cell("; ".join(trial.settings(show))),
             Cell(show.day(trial.changes[0].applied_at)),
             Cell(state_label(trial.state), tone=state_tone(trial.state)),
-            *((Cell(trial.changes[0].reason),) if why else ()),
+            *((Cell(trial.reason),) if why else ()),
             Cell(verdict_text(trial, show, with_bounds=why)),
         )
         for trial in trials

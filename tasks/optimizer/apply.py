@@ -21,6 +21,7 @@ from models.schema import CONFIG_CHANGE, OPTIMIZATION, OPTIMIZATION_TRANSITION, 
 from models.settings import Optimizer, Settings
 from tasks.optimizer.lifecycle import (
     ACTOR,
+    OBSERVED,
     Step,
     advance,
     blocking_reason,
@@ -35,6 +36,7 @@ from tasks.optimizer.lifecycle import (
 from tasks.optimizer.queries import list_by_state, without_flips
 from tasks.optimizer.router_config import conflict, read_key
 from tasks.optimizer.run_rate import touched_keys, without_run_rate
+from tasks.optimizer.trial_rows import trials_under_way
 from tasks.optimizer.trials import method_of, needs_history, start_trial
 
 State = OptimizationState
@@ -289,7 +291,14 @@ def _aims(item: Recommendation) -> object:
 
 
 def _approved(connection: Connection, item: Recommendation) -> str | None:
-    """Return in words which approved optimization is the same: it stays as it was approved."""
+    """Return in words which approved optimization is the same: it stays as it was approved, also while it is tried.
+
+    A trial leaves the old value in the config, so that the same is found again as long as it lasts.
+    """
+    tried = {trial.optimization_id for trial in trials_under_way(connection)}
+    for row in list_by_state(connection, list(OBSERVED)):
+        if row.id in tried and (row.type, row.subject) == (item.type, _subject(item)):
+            return f"#{row.id} is the same, and is being tried"
     for row in list_by_state(connection, [State.APPROVED]):
         if (row.type, row.subject) == (item.type, _subject(item)):
             return f"#{row.id} is approved, and is applied as soon as it can be"

@@ -392,8 +392,9 @@ def _recorded(connection: Connection, look: RolloutLook, decision: RolloutDecisi
 def _verdict(
     look: RolloutLook, decision: RolloutDecision, now: datetime, *, steps: Sequence[Row[Any]] | None = None
 ) -> Verdict:
+    is_last = look.at_deadline is not None and decision.conclusion in ("better", "noWorse")
     return rollout_verdict(
-        look.reading,
+        look.at_deadline if is_last and look.at_deadline is not None else look.reading,
         look.trial,
         look.steps if steps is None else steps,
         state=decision.state,
@@ -402,6 +403,7 @@ def _verdict(
         arms_by=look.arms_by,
         observed_to=look.observed_to,
         judged_at=now,
+        is_last=is_last,
     )
 
 

@@ -11,13 +11,12 @@ from sqlalchemy import Row
 
 from models.documents import (
     Conclusion,
-    MetricChange,
     TrialPoint,
     TrialStepTaken,
     TrialSummary,
     Verdict,
 )
-from tasks.optimizer.split import MetricReading, SplitReading
+from tasks.optimizer.split import SplitReading
 
 LONGEST_SERIES = 100
 """Points of each metric that a verdict keeps of its series: what a picture can show."""
@@ -34,8 +33,9 @@ def rollout_verdict(
     arms_by: Literal["assignment", "model"],
     observed_to: datetime,
     judged_at: datetime,
+    is_last: bool = False,
 ) -> Verdict:
-    """Return the verdict on a rollout at one look.
+    """Return the verdict on a rollout at one look; `is_last` is that at the deadline, whose bounds are narrower.
 
     A saving is booked only where the candidate is no worse, and a loss also where it is.
     """
@@ -51,8 +51,8 @@ def rollout_verdict(
         observed_to=max(observed_to, trial.started_at),
         matched_by=None,
         hours=reading.hours,
-        goal=_as_change(reading.goal),
-        guards=tuple(_as_change(it) for it in reading.guards),
+        goal=reading.goal.as_change(is_last=is_last),
+        guards=tuple(it.as_change(is_last=is_last) for it in reading.guards),
         savings_usd=saved,
         method="split",
         conclusion=conclusion,
@@ -70,10 +70,6 @@ def rollout_verdict(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _as_change(it: MetricReading) -> MetricChange:
-    return it.as_change().model_copy(update={"missing_sample": it.missing_sample})
 
 
 def _step_taken(it: Row[Any]) -> TrialStepTaken:

@@ -176,10 +176,16 @@ class MetricReading:
             radius = mixture_radius(information, alpha, tuned_at=tuned)
         return self.worse_by + float(widened(radius, information, self.freedom))
 
-    def as_change(self) -> MetricChange:
-        """Return the reading as documents tell it."""
-        estimate = self.estimate
-        change = None if estimate is None else Interval(estimate=estimate, low=self.low, high=self.high)
+    def as_change(self, *, is_last: bool = False) -> MetricChange:
+        """Return the reading as documents tell it; at the last look with the bound that this look has."""
+        estimate, low, high, judgement = self.estimate, self.low, self.high, self.judgement
+        end = self.worse_end_at(1, is_last=is_last)
+        if is_last and estimate is not None and end is not None and self.worse_by is not None:
+            radius = end - self.worse_by
+            low, high = (low, estimate + radius) if self.metric.lower_is_better else (estimate - radius, high)
+            if judgement == "unclear" and self.allows(1, is_last=True):
+                judgement = "same"
+        change = None if estimate is None else Interval(estimate=estimate, low=low, high=high)
         return MetricChange(
             metric=self.metric.name,
             before=self.before,
@@ -188,8 +194,9 @@ class MetricReading:
             margin=self.metric.margin if self.margin is None else self.margin,
             sample_before=self.sample_before,
             sample_after=self.sample_after,
-            judgement=self.judgement,
+            judgement=judgement,
             reason=self.reason,
+            missing_sample=None if judgement == "same" else self.missing_sample,
         )
 
     @property
@@ -644,8 +651,10 @@ class _Judged:
         self.to_better = self.effect.radius(ERROR_BUDGET, BETTER_TUNED_AT)
         self.to_worse = self.effect.radius(ERROR_BUDGET - LAST_LOOK, NO_WORSE_TUNED_AT)
         count = cube.sums["count"]
-        self.known = _over(np.cumsum(moments.count.sum(axis=2), axis=0), np.cumsum(count.sum(axis=2), axis=0))
-        self.is_uneven = self._uneven(moments, count)
+        # A failed call has no cost, time or rating. How often calls fail is judged by the error rate.
+        answered = np.maximum(moments.count, np.nan_to_num(count) - np.nan_to_num(cube.sums["error_count"]))
+        self.known = _over(np.cumsum(moments.count.sum(axis=2), axis=0), np.cumsum(answered.sum(axis=2), axis=0))
+        self.is_uneven = self._uneven(moments, answered)
         sides = np.cumsum(count.sum(axis=2), axis=0)
         self.shares = _over(sides[:, 1], sides.sum(axis=1))
         if bool(self.effect.tokens_differ.any()):
@@ -763,9 +772,8 @@ class _Judged:
                 tokens = (parts[0], parts[1], parts[2], parts[3])
         return _Moments(count, total, squares, self.metric.is_share, tokens)
 
-    def _uneven(self, moments: _Moments, count: Any) -> Any:
+    def _uneven(self, moments: _Moments, whole: Any) -> Any:
         """Return, after each hour, whether the arms' known shares surely differ, and by more than UNEVEN_SHARE."""
-        whole = np.nan_to_num(count)
         if np.array_equal(moments.count, whole):
             return np.zeros(len(whole), dtype=bool)
         known = _effect(_Moments(whole, moments.count, None, is_share=True), by_unit=self.cube.by_unit)

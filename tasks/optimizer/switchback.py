@@ -181,6 +181,10 @@ class _Evaluations:
         )
 
 
+SERIES_FROM = 6
+"""The pairs from which on a picture shows an effect; a verdict needs more."""
+
+
 class _PairedMetric:
     """One metric at every look. `values` are the differences of the pairs where it is known, turned so that more is
     worse: of logarithms where the margin is relative, so that an effect is a factor whatever the level."""
@@ -202,7 +206,9 @@ class _PairedMetric:
         )
         spreads, last = _spreads(self.pairs, below), len(self.pairs)
         # Earlier looks decide nothing.
-        self.first = min(minimum_pairs - 1 if every else max(last, minimum_pairs) - 1, last)
+        # Earlier looks decide nothing, but a picture shows them.
+        earliest = min(minimum_pairs, SERIES_FROM)
+        self.first = min(earliest - 1 if every else max(last, minimum_pairs) - 1, last)
         of_evaluations: dict[str, Any] = {"spreads": spreads, "at": range(self.first, last)}
         self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, **of_evaluations)
         self.low = lower_bounds(self.values, ERROR_BUDGET, **of_evaluations)
@@ -244,7 +250,8 @@ class _PairedMetric:
         """Return the effect as it was known after each pair."""
         points = []
         for at, pair in enumerate(self.pairs):
-            if at < self.first or self._problem(at + 1, self._samples(at + 1)) is not None:
+            least_pairs = min(self.minimum_pairs, SERIES_FROM)
+            if at < self.first or self._problem(at + 1, self._samples(at + 1), least_pairs) is not None:
                 continue
             before = float(self.total[0, at] / self.count[0, at])
             worse_by, low, high = (
@@ -264,10 +271,10 @@ class _PairedMetric:
         """Return the known values of the baseline's and the candidate's blocks."""
         return (int(self.count[0, known - 1]), int(self.count[1, known - 1])) if known else (0, 0)
 
-    def _problem(self, known: int, samples: tuple[int, int]) -> str | None:
+    def _problem(self, known: int, samples: tuple[int, int], least_pairs: int | None = None) -> str | None:
         """Return why the metric counts as not known; None if it is."""
         least = MINIMUM_OF_SHARE if self.metric.is_share else MINIMUM_OF_AMOUNT
-        if known < self.minimum_pairs:
+        if known < (self.minimum_pairs if least_pairs is None else least_pairs):
             return f"known in {known} pairs of blocks, {self.minimum_pairs} are needed"
         if min(samples) < least:
             return (
@@ -344,10 +351,12 @@ def _uneven(pairs: Sequence[BlockPair], below: str, spreads: Sequence[float]) ->
     """Return, after each pair, whether it was ever sure that the sides are not known alike, and by how much."""
     if not pairs:
         return np.zeros(0, dtype=bool)
-    known, count = (
+    known, count, failed = (
         np.array([[side.get(name, 0) for side in one] for one in _sides(pairs)], dtype=np.float64)
-        for name in (below, "count")
+        for name in (below, "count", "error_count")
     )
+    # A failed call has no cost, time or rating. How often calls fail is judged by the error rate.
+    count = np.maximum(known, count - failed)
     shares = np.divide(known, count, out=np.ones_like(known), where=count > 0)
     if (shares == shares[:, :1]).all():
         return np.zeros(len(pairs), dtype=bool)

@@ -158,7 +158,10 @@ def test_a_guardrail_loss_is_stated_beside_the_primary_metrics_gain() -> None:
 
 def test_a_rollout_is_told_with_its_shares_and_a_guardrail_that_is_not_known_with_what_it_needs() -> None:
     tried, observed = (trials_of(optimizations.applied())[index] for index in (1, 3))
-    assert "better, by a rollout, assigned at random, 32.0% of 32.1% asked; saved $41.60" in verdict_text(tried, SHOW)
+    assert (
+        "better, by a rollout, assigned at random to 32.0% of the requests, as asked (32.1%); saved $41.60"
+        in verdict_text(tried, SHOW)
+    )
     assert "observed" not in verdict_text(tried, SHOW)
     assert "selection accuracy unknown: 2,400 more values needed" in verdict_text(observed, SHOW)
 

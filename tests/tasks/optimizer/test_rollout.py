@@ -130,6 +130,19 @@ def test_a_better_candidate_becomes_the_model_of_its_class_in_steps(router: Engi
     ]
 
 
+def test_a_model_that_is_being_tried_is_not_proposed_again(one_router: Engine) -> None:
+    """The config keeps the old model while it is tried, so that a daily run finds the same again."""
+    number = started(one_router)
+    for state in ("running", "held"):
+        [again] = propose(one_router, proposal("routing.simple", "cheap", one_router))
+        assert (again.status, again.note) == ("deferred", f"#{number} is the same, and is being tried"), state
+        if state == "running":
+            hold(one_router, number, ANNA)
+    set_by_hand(one_router, "routing.moderate", "costly", by="router", reason="default", now=STARTED_AT)
+    [other] = propose(one_router, proposal("routing.moderate", "cheap", one_router))
+    assert other.status == "waiting", "another class is another change"
+
+
 @pytest.mark.parametrize(
     ("candidate", "metric"),
     [
