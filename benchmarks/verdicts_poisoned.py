@@ -73,12 +73,21 @@ def said_before_and_after(rated: float, rated_before: float, seed: int) -> tuple
     life = poisoned_life(seed, rated, rated_before=rated_before)
     verdict = judge_before_and_after(life)
     hours = (verdict.judged_at - life.at) // timedelta(hours=1)
-    return verdict.conclusion or "", hours, verdict.savings_usd is not None and verdict.conclusion != "worse"
+    saved = verdict.savings_usd
+    return verdict.conclusion or "", hours, saved is not None and saved.estimate > 0
 
 
-def scenario(rated: float) -> verdicts_split.Scenario:
-    """Return the same as a rollout in the usual steps: 5, 20, 50, 100 % of 10,000 requests a day, for seven days."""
-    return verdicts_split.Scenario("made up", POISONED, rated=rated)
+def scenario(rated: float, steps: tuple[float, ...] = verdicts_split.STEPS) -> verdicts_split.Scenario:
+    """Return the same as a rollout of a class of 10,000 requests a day, for seven days."""
+    return verdicts_split.Scenario("made up", POISONED, rated=rated, steps=steps)
+
+
+def said_of_split(rated: float, steps: tuple[float, ...], seed: int) -> tuple[str, int, bool]:
+    """Return what a rollout ends with where the person who is asked does not answer; a saving is booked if promoted."""
+    end = verdicts_split.live(scenario(rated, steps), seed, ends_asking=False)
+    if end is None:
+        raise AssertionError("made-up traffic is always there")
+    return end.ending, end.hours, end.ending in ("better", "noWorse")
 
 
 # ----------------------------------------------------------------------------------------------------------------------

@@ -85,8 +85,11 @@ class Scenario:
         return life(rows or made_up(seed, self.days, self.per_day), self.change, seed, self.rated)
 
 
-def live(scenario: Scenario, seed: int) -> End | None:
-    """Live through a rollout with a look every hour, as the product does; None where the traffic is absent."""
+def live(scenario: Scenario, seed: int, *, ends_asking: bool = True) -> End | None:
+    """Live through a rollout with a look every hour, as the product does; None where the traffic is absent.
+
+    A person who is asked does not answer: the life ends there, or without `ends_asking` goes on at the same share.
+    """
     own = scenario.life(seed)
     if own is None:
         return None
@@ -112,9 +115,9 @@ def live(scenario: Scenario, seed: int) -> End | None:
                 number += 1
                 steps.append((reading.observed_to + STEP_LAG, following))
                 break
-            if action == "ask":
+            if action == "ask" and ends_asking:
                 return End("ask", passed, number)
-            if action in ("promote", "rollBack"):
+            if action in ("promote", "rollBack") or (action == "ask" and passed >= hours):
                 return End(conclusion or "", passed, number)
         else:
             return End("cannotBeTold", hours, number)

@@ -40,6 +40,7 @@ from tasks.optimizer.switchback_timetable import plan_blocks
 DEFAULTS = Switchback()
 LIVES, HARM_LIVES = 200, 100
 DAYS = 7
+PAIR_HOURS = DEFAULTS.block_minutes * 2 / 60
 MINUTES_OF_DAY, HOURS_OF_DAY = 1440, 24
 PER_DAY = 10_000.0
 HIT_RATE = 0.3
@@ -51,6 +52,7 @@ HARMS = (
     Change("hit rate −5 points", hits=-0.05), Change("cost +5 %", cost=1.05), Change("slow +2 points", slow=0.02),
     Change("errors +1 point", errors=0.01), Change("hit rate −2 points", hits=-0.02),
 )  # fmt: skip
+LARGE_HARMS = HARMS[:4]
 HELPS = (Change("hit rate +5 points", hits=0.05), Change("slow −5 points", slow=-0.05))
 
 
