@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from benchmarks.verdict_lives import judged_metrics
-from benchmarks.verdict_streams import shares_of
+from benchmarks.verdict_streams import START, shares_of
 from benchmarks.verdicts_poisoned import RATED, judge_before_and_after, poisoned_life, scenario
-from benchmarks.verdicts_split import START, live
+from benchmarks.verdicts_split import live
 from models.documents import Verdict
 from tasks.optimizer.split import SplitPlan, SplitReading, conclude_split, read_split
 
