@@ -86,7 +86,7 @@ class LiveConfig:
 
 
 def read_values(address: str) -> dict[str, Any]:
-    """Return the keys of the router's config that say who serves a class, by name; what cannot be read is left out."""
+    """Read the keys of routing and rollouts, each as its JSON or an UnreadableValue."""
     from routewatch.database import connect, reaching
 
     # An engine of its own: it waits for none of the log's connections, and leaves none open.

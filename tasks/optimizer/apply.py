@@ -30,6 +30,7 @@ from tasks.optimizer.lifecycle import (
     same_selections,
     stop_reason,
     unchanged_since,
+    unjudgeable_reason,
 )
 from tasks.optimizer.queries import list_by_state, without_flips
 from tasks.optimizer.router_config import conflict, read_key
@@ -214,7 +215,11 @@ def _deferral(
     if context.is_stale:
         return "deferred", "not applied: much newer selections than this period's are known"
     keys = [key for move in item.moves for key in same_selections(move.key)]
-    early = _too_early_reason(connection, keys, context) or _blocking_reason(connection, item, settings, context.now)
+    early = (
+        _too_early_reason(connection, keys, context)
+        or _blocking_reason(connection, item, settings, context.now)
+        or _unjudgeable_reason(connection, item, settings, context.now)
+    )
     return None if early is None else ("deferred", early)
 
 
@@ -229,6 +234,13 @@ def _blocking_reason(connection: Connection, item: Recommendation, settings: Set
     keys = [move.key for move in item.moves]
     compares = needs_history(method_of(connection, item, settings))
     return blocking_reason(connection, keys, settings, now, needs_history=compares)
+
+
+def _unjudgeable_reason(connection: Connection, item: Recommendation, settings: Settings, now: datetime) -> str | None:
+    """Return why a change would be made only to be reverted; None if it can be judged, or stays when it cannot."""
+    if settings.optimizer.undecided == "keep" or not needs_history(method_of(connection, item, settings)):
+        return None
+    return unjudgeable_reason(connection, [move.key for move in item.moves], settings, now)
 
 
 def _too_early_reason(connection: Connection, keys: Sequence[str], context: DecisionContext) -> str | None:

@@ -29,6 +29,7 @@ from models.schema import (
 from models.settings import Optimizer, Settings
 from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
 from tasks.optimizer.before_after import will_match
+from tasks.optimizer.placebos import HOURS_TO_JUDGE, horizon_of
 from tasks.optimizer.queries import get_optimization, list_by_state
 from tasks.optimizer.router_config import ChangeOrigin, conflict, read_key, set_value
 from tasks.optimizer.router_values import Setting, UnreadableSetting
@@ -181,6 +182,24 @@ def blocking_reason(
     if needs_history and not _can_be_assessed(connection, keys, settings, now):
         return "waits for hours under the present config that the next ones can be compared with"
     return None
+
+
+def unjudgeable_reason(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> str | None:
+    """Return why a change of some keys could not be judged by the hours before it; None if it could.
+
+    Before and after needs enough pretended changes in the past under the present config. What cannot be told in the
+    end would be reverted: a change for nothing.
+    """
+    first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
+    start = max(unchanged_since(connection, keys, now), first or now)
+    known_hours = max(0, int((now - start) / timedelta(hours=1)))
+    if horizon_of(known_hours, int(settings.optimizer.observe_max_hours))[0]:
+        return None
+    return (
+        f"could not be judged: {known_hours / 24:.0f} days are known under the present config, and before and after "
+        f'needs {HOURS_TO_JUDGE / 24:.0f}; a router that lists "split" and "switchback" in its key router.trials '
+        "needs none"
+    )
 
 
 def unchanged_since(

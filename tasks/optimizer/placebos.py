@@ -35,6 +35,9 @@ WEEK_HOURS = 168
 MATCHED_MINIMUM_HOURS = 12
 """Minimum matched hours for an assessment: fewer do not show the spread."""
 
+HOURS_TO_JUDGE = WEEK_HOURS + MINIMUM_SPANS * MATCHED_MINIMUM_HOURS
+"""Hours of the past under one config with which the shortest life can be judged."""
+
 LARGEST_STARTS = 4_400
 """More starts, half a year of hours, are thinned evenly."""
 

@@ -108,16 +108,16 @@ def read_switchback(
     pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], *, minimum_pairs: int, series: bool = True
 ) -> SwitchbackReading:
     """Compare the blocks of all pairs, oldest first. The first metric is the goal."""
-    looks = _Looks(pairs, metrics, minimum_pairs, every=series)
-    return looks.at(len(pairs), series=series)
+    evaluations = _Evaluations(pairs, metrics, minimum_pairs, every=series)
+    return evaluations.at(len(pairs), series=series)
 
 
 def read_every_look(
     pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric], *, minimum_pairs: int
 ) -> tuple[SwitchbackReading, ...]:
     """Return what read_switchback would have returned after each pair, oldest first, without series."""
-    looks = _Looks(pairs, metrics, minimum_pairs, every=True)
-    return tuple(looks.at(number) for number in range(1, len(pairs) + 1))
+    evaluations = _Evaluations(pairs, metrics, minimum_pairs, every=True)
+    return tuple(evaluations.at(number) for number in range(1, len(pairs) + 1))
 
 
 def conclude_switchback(reading: SwitchbackReading, *, over: bool, minimum_pairs: int) -> tuple[Conclusion | None, str]:
@@ -162,7 +162,7 @@ def _not_worse(reading: SwitchbackReading, compared: str) -> tuple[Conclusion, s
     return "better", f"better: {change_text(reading.goal)} ({chance}); every guard is within its margin"
 
 
-class _Looks:
+class _Evaluations:
     """Every look at a switchback: all bounds after each pair, worked out together."""
 
     def __init__(
@@ -171,7 +171,7 @@ class _Looks:
         if not metrics:
             raise ValueError("a switchback is judged by at least one metric, its goal")
         self.pairs = pairs
-        self.judged = [_Judged(pairs, metric, len(metrics), minimum_pairs, every=every) for metric in metrics]
+        self.judged = [_PairedMetric(pairs, metric, len(metrics), minimum_pairs, every=every) for metric in metrics]
 
     def at(self, looked_at: int, *, series: bool = False) -> SwitchbackReading:
         """Return the reading after the first so many pairs."""
@@ -187,7 +187,7 @@ class _Looks:
         )
 
 
-class _Judged:
+class _PairedMetric:
     """One metric at every look. `values` are the differences of the pairs where it is known, turned so that more is
     worse: of logarithms where the margin is relative, so that an effect is a factor whatever the level."""
 
@@ -209,11 +209,11 @@ class _Judged:
         spreads, last = _spreads(self.pairs, below), len(self.pairs)
         # Earlier looks decide nothing.
         self.first = min(minimum_pairs - 1 if every else max(last, minimum_pairs) - 1, last)
-        of_looks: dict[str, Any] = {"spreads": spreads, "looks": range(self.first, last)}
-        self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, **of_looks)
-        self.low = lower_bounds(self.values, ERROR_BUDGET, **of_looks)
-        self.high = upper_bounds(self.values, ERROR_BUDGET, **of_looks)
-        self.centre = centres(self.values, **of_looks)
+        of_evaluations: dict[str, Any] = {"spreads": spreads, "at": range(self.first, last)}
+        self.least_harm = lower_bounds(self.values, ERROR_BUDGET / of, **of_evaluations)
+        self.low = lower_bounds(self.values, ERROR_BUDGET, **of_evaluations)
+        self.high = upper_bounds(self.values, ERROR_BUDGET, **of_evaluations)
+        self.centre = centres(self.values, **of_evaluations)
         self.is_uneven = _uneven(self.pairs, below, spreads)
 
     def known_at(self, looked_at: int) -> int:

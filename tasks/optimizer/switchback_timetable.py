@@ -74,13 +74,13 @@ LONGEST_AHEAD = timedelta(hours=25)
 """The next block begins no later from now, or within two blocks; else the clock was set back, and the trial is aborted.
 """
 
-SETTLING_MINUTES = 5
+TRANSIENT_MINUTES = 5
 """Length of the bins in which the cache hit rate after a flip is looked at, to see when it has settled."""
 
-SETTLING_BLOCKS = 4
+TRANSIENT_BLOCKS = 4
 """Flips to either value that the measured wash-out needs."""
 
-SETTLING_ERRORS = 3.0
+TRANSIENT_ERRORS = 3.0
 """Standard errors by which the effect in a bin differs from that of the block's second half until it has settled."""
 
 BLOCK_SUMS = (
@@ -101,7 +101,7 @@ REFILLED_KEYS = ("cache.max_entries", "cache.ttl_seconds")
 TTL_KEY = "cache.ttl_seconds"
 
 
-class Block(NamedTuple):
+class PlannedBlock(NamedTuple):
     """One block as planned: [starts_at, ends_at) with the candidate's or the baseline's value."""
 
     number: int
@@ -137,7 +137,7 @@ class SwitchbackLook:
     reading: SwitchbackReading
     is_over: bool
     wash_out_minutes: float
-    is_unsettled: bool
+    is_transient: bool
     missed_pairs: tuple[int, ...] = field(default=())
 
 
@@ -162,12 +162,14 @@ def switchback_obstacle(item: Recommendation, settings: Settings) -> str | None:
     return None
 
 
-def plan_blocks(plan: SwitchbackPlan, start: datetime) -> tuple[Block, ...]:
+def plan_blocks(plan: SwitchbackPlan, start: datetime) -> tuple[PlannedBlock, ...]:
     """Return the timetable from `start` on: blocks 2n and 2n + 1 are a pair, in an order that the seed decides."""
     draw, length = random.Random(plan.seed), timedelta(minutes=plan.block_minutes)  # noqa: S311 - no secret
     first = [draw.random() < 0.5 for _ in range(plan.maximum_pairs)]  # noqa: PLR2004 - a fair coin
     return tuple(
-        Block(number, first[number // 2] != bool(number % 2), start + number * length, start + (number + 1) * length)
+        PlannedBlock(
+            number, first[number // 2] != bool(number % 2), start + number * length, start + (number + 1) * length
+        )
         for number in range(2 * plan.maximum_pairs)
     )
 
@@ -348,8 +350,8 @@ def read_blocks(engine: Engine, optimization_id: int, settings: Settings, now: d
             if block.state != "done" or block.sums is not None or not _is_final(connection, block, settings, now):
                 continue
             earlier = [found.get(it.number) or it.sums for it in blocks if it.number < block.number]
-            settled = settling_minutes(blocks, [it for it in earlier if isinstance(it, dict)], plan)
-            wash_out = min(max(plan.wash_out_minutes, settled or 0), plan.block_minutes / 2)
+            transient = transient_minutes(blocks, [it for it in earlier if isinstance(it, dict)], plan)
+            wash_out = min(max(plan.wash_out_minutes, transient or 0), plan.block_minutes / 2)
             found[block.number] = _sums_of(connection, block, plan, wash_out)
     if not found:
         return 0
@@ -379,7 +381,7 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
         return None
     goal, guards = metrics_of(item, settings.performance_metrics)
     sums = [it.sums for it in blocks if it.sums is not None]
-    settled = settling_minutes(blocks, sums, plan)
+    transient = transient_minutes(blocks, sums, plan)
     return SwitchbackLook(
         row=row,
         item=item,
@@ -390,7 +392,7 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
         reading=read_switchback(pairs, (goal, *guards), minimum_pairs=plan.minimum_pairs),
         is_over=is_over,
         wash_out_minutes=max((float(it["washOutMinutes"]) for it in sums), default=float(plan.wash_out_minutes)),
-        is_unsettled=settled is not None and settled > plan.block_minutes / 2,
+        is_transient=transient is not None and transient > plan.block_minutes / 2,
         missed_pairs=missed_pairs(blocks),
     )
 
@@ -411,13 +413,13 @@ def missed_pairs(blocks: Iterable[Row[Any]]) -> tuple[int, ...]:
     return tuple(sorted({block.number // 2 for block in blocks if block.state == "missed"}))
 
 
-def settling_minutes(
+def transient_minutes(
     blocks: Sequence[Row[Any]], sums: Sequence[Mapping[str, Any]], plan: SwitchbackPlan
 ) -> float | None:
     """Return how long after a flip the hit rate's effect differs from that in the second halves; None if unknown. Pure.
 
     The effect in a bin of minutes is that of blocks of the candidate after one of the baseline, less the reverse: what
-    comes and goes with the time of day cancels. Until it has settled it differs by SETTLING_ERRORS.
+    comes and goes with the time of day cancels. Until it has settled it differs by TRANSIENT_ERRORS.
     """
     by_number = {int(it["number"]): it for it in sums}
     values = {block.number: bool(block.is_candidate) for block in blocks}
@@ -425,10 +427,10 @@ def settling_minutes(
         by_number[later] for earlier, later in pairwise(sorted(values))
         if later in by_number and values[earlier] != values[later]
     ]  # fmt: skip
-    sides = [[it["settling"] for it in flips if values[int(it["number"])] is side] for side in (True, False)]
-    if min(map(len, sides)) < SETTLING_BLOCKS:
+    sides = [[it["transient"] for it in flips if values[int(it["number"])] is side] for side in (True, False)]
+    if min(map(len, sides)) < TRANSIENT_BLOCKS:
         return None
-    bins = plan.block_minutes // SETTLING_MINUTES
+    bins = plan.block_minutes // TRANSIENT_MINUTES
     effects, variances = [], []
     late = range(math.ceil(bins / 2), bins)
     for of in ([number] for number in range(bins)), [late]:
@@ -438,8 +440,8 @@ def settling_minutes(
             variances.append(variance)
     last, last_variance = effects.pop(), variances.pop()
     for number, (effect, variance) in enumerate(zip(effects, variances, strict=True)):
-        if not abs(effect - last) > SETTLING_ERRORS * math.sqrt(variance + last_variance):
-            return float(number * SETTLING_MINUTES)
+        if not abs(effect - last) > TRANSIENT_ERRORS * math.sqrt(variance + last_variance):
+            return float(number * TRANSIENT_MINUTES)
     return float(plan.block_minutes)
 
 
@@ -448,14 +450,14 @@ def settling_minutes(
 
 def _wash_out_minutes(item: Recommendation, settings: Settings) -> int:
     """Return the least wash-out: as set, and where entries' lives change, as long as one of either value lives."""
-    lives = [
+    ttl_minutes = [
         value / 60
         for move in item.moves
         if move.key == TTL_KEY
         for value in (move.from_value, move.to_value)
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]
-    return math.ceil(max(settings.optimizer.switchback.wash_out_minutes, *lives, 0))
+    return math.ceil(max(settings.optimizer.switchback.wash_out_minutes, *ttl_minutes, 0))
 
 
 def _complexity_of(item: Recommendation) -> str | None:
@@ -613,7 +615,7 @@ def _sums_of(connection: Connection, block: Row[Any], plan: SwitchbackPlan, wash
         where = where & (ROLLUP.c.complexity == plan.complexity)
     minutes = aggregate_rollups(connection, where, (), BLOCK_SUMS)
     counted = minutes.filter(pl.col("bucket") >= start).select(BLOCK_SUMS).sum().row(0, named=True)
-    since = ((pl.col("bucket") - begun).dt.total_minutes() // SETTLING_MINUTES).alias("bin")
+    since = ((pl.col("bucket") - begun).dt.total_minutes() // TRANSIENT_MINUTES).alias("bin")
     bins = minutes.group_by(since).agg(pl.col("cache_hit_count", "cache_count").sum())
     hits = {number: [hit, known] for number, hit, known in bins.iter_rows()}
     return {
@@ -622,7 +624,7 @@ def _sums_of(connection: Connection, block: Row[Any], plan: SwitchbackPlan, wash
         "from": start.isoformat(),
         "to": end.isoformat(),
         "washOutMinutes": wash_out,
-        "settling": [hits.get(number, [0, 0]) for number in range(plan.block_minutes // SETTLING_MINUTES)],
+        "transient": [hits.get(number, [0, 0]) for number in range(plan.block_minutes // TRANSIENT_MINUTES)],
     }
 
 
@@ -657,7 +659,7 @@ def _is_as_read(connection: Connection, look: SwitchbackLook) -> bool:
 
 def _verdict(look: SwitchbackLook, settings: Settings, now: datetime) -> Verdict:
     conclusion, reason = conclude_switchback(look.reading, over=look.is_over, minimum_pairs=look.plan.minimum_pairs)
-    if look.is_unsettled and conclusion not in (None, "worse"):
+    if look.is_transient and conclusion not in (None, "worse"):
         conclusion = "invalid"
         reason = (
             f"the hit rate had not settled within half a block of {look.plan.block_minutes} minutes after a flip: what "

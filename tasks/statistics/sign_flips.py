@@ -77,31 +77,31 @@ def log_capital(differences: Any, effect: Any, *, spreads: Sequence[float] | Non
 
 
 def lower_bounds(
-    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None
+    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, at: Sequence[int] | None = None
 ) -> Any:
     """Return, after each difference, the one-sided lower bound of the effect; -inf where nothing is known yet.
 
-    All of them hold at once with probability 1 - alpha. With `looks`, only those after the differences of these
+    All of them hold at once with probability 1 - alpha. With `at`, only those after the differences of these
     numbers, from 0, are returned.
     """
     values = np.asarray(differences, dtype=np.float64)
-    return _crossings(values, _scales(values, spreads), looks, math.log(1 / _checked(alpha)))
+    return _crossings(values, _scales(values, spreads), at, math.log(1 / _checked(alpha)))
 
 
 def upper_bounds(
-    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None
+    differences: Any, alpha: float, *, spreads: Sequence[float] | None = None, at: Sequence[int] | None = None
 ) -> Any:
     """Return, after each difference, the one-sided upper bound of the effect; inf where nothing is known yet."""
-    return -lower_bounds(-np.asarray(differences, dtype=np.float64), alpha, spreads=spreads, looks=looks)
+    return -lower_bounds(-np.asarray(differences, dtype=np.float64), alpha, spreads=spreads, at=at)
 
 
-def centres(differences: Any, *, spreads: Sequence[float] | None = None, looks: Sequence[int] | None = None) -> Any:
+def centres(differences: Any, *, spreads: Sequence[float] | None = None, at: Sequence[int] | None = None) -> Any:
     """Return, after each difference, the effect around which the bets for more and for less balance.
 
     It lies within the bounds of either side, and one far difference moves it little.
     """
     values = np.asarray(differences, dtype=np.float64)
-    return _crossings(values, _scales(values, spreads), looks, 0.0, balance=True)
+    return _crossings(values, _scales(values, spreads), at, 0.0, balance=True)
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -148,25 +148,25 @@ def _capital(values: Any, scales: Any, effects: Any) -> Any:
     return np.logaddexp.reduce(parts)
 
 
-def _crossings(values: Any, scales: Any, looks: Sequence[int] | None, level: float, *, balance: bool = False) -> Any:
+def _crossings(values: Any, scales: Any, at: Sequence[int] | None, level: float, *, balance: bool = False) -> Any:
     """Return, after each difference, the largest effect at which the capital is at least `level`, by bisection.
 
     With `balance`, the effect at which the capital of both sides is the same.
     """
-    at = np.arange(len(values)) if looks is None else np.asarray(looks, dtype=np.int64)
+    numbers = np.arange(len(values)) if at is None else np.asarray(at, dtype=np.int64)
     finite = values[np.isfinite(values)]
-    if not len(finite) or not len(at):
-        return np.full(len(at), 0.0 if balance else -np.inf)
-    used = slice(0, int(at.max()) + 1)
-    values, scales, rows = values[used], scales[used], np.arange(len(at))
+    if not len(finite) or not len(numbers):
+        return np.full(len(numbers), 0.0 if balance else -np.inf)
+    used = slice(0, int(numbers.max()) + 1)
+    values, scales, rows = values[used], scales[used], np.arange(len(numbers))
     known = scales[np.isfinite(scales)]
     reach = 20 * (max(known, default=0.0) + np.ptp(finite)) + 1e-9 * np.abs(finite).max() + 1e-12
-    low, high = np.full(len(at), finite.min() - reach), np.full(len(at), finite.max() + reach)
+    low, high = np.full(len(numbers), finite.min() - reach), np.full(len(numbers), finite.max() + reach)
 
     def is_below(effects: Any) -> Any:
-        won = _capital(values, scales, effects[:, None])[rows, at]
+        won = _capital(values, scales, effects[:, None])[rows, numbers]
         if balance:
-            return won >= _capital(-values, scales, -effects[:, None])[rows, at]
+            return won >= _capital(-values, scales, -effects[:, None])[rows, numbers]
         return won >= level
 
     nowhere = ~is_below(low)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from models.documents import Recommendation
 from models.period import Period
 from models.schema import OptimizationState
 from models.settings import ChoiceKnob, NumericKnob, Optimizer, PerformanceMetrics, Settings
-from models.tables import ConfigChange, OptimizationTransition, table_of
+from models.tables import ConfigChange, OptimizationTransition, OptimizationTrial, table_of
 from reports.text.verdicts import trials_of
 from tasks.bottlenecks.detect import detect_bottlenecks
 from tasks.kpis.cost_efficiency import cheapest_adequate
@@ -33,7 +33,8 @@ from tests.support.factories import MONDAY, hours, insert_selections, selections
 DAY = timedelta(days=1)
 NOW = MONDAY + DAY
 CONTEXT = DecisionContext(Period(MONDAY, NOW), last_selection_at=NOW, now=NOW)
-AUTO, SETTINGS = Optimizer(), Settings()
+AUTO = Optimizer(undecided="keep")
+SETTINGS = Settings(optimizer=AUTO)
 
 CONFIG = {
     "cache.max_entries": 1000,
@@ -175,6 +176,27 @@ def test_without_an_adequate_model_nobody_is_sent_to_a_cheaper_one() -> None:
 
 
 # --- applying ---------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_changed_by_itself_that_would_only_be_reverted_as_undecided(router: Engine) -> None:
+    [item] = apply(router, recommended(SLOW), Settings(), CONTEXT)
+    assert item.status == "deferred"
+    assert item.note is not None
+    assert item.note.startswith("could not be judged: ")
+    assert "under the present config, and before and after needs 17; a router that lists" in item.note
+    assert values(router)["cache.max_entries"] == 1000
+
+
+def test_a_router_that_declares_switchbacks_needs_no_past(router: Engine) -> None:
+    set_by_hand(router, "router.trials", ["switchback"], by="router", reason="it can", now=MONDAY)
+    [item] = apply(router, recommended(SLOW), Settings(), CONTEXT)
+    assert item.status == "applied"
+    assert [row.method for row in _trials(router)] == ["switchback"]
+
+
+def _trials(engine: Engine) -> Sequence[Any]:
+    with reading(engine) as connection:
+        return connection.execute(select(table_of(OptimizationTrial))).fetchall()
 
 
 def test_a_safe_optimization_is_applied_with_its_audit(router: Engine) -> None:

@@ -40,9 +40,9 @@ from tasks.optimizer.switchback_timetable import (
     look_at,
     pairs_of,
     plan_blocks,
-    settling_minutes,
     start_switchback,
     switchback_obstacle,
+    transient_minutes,
 )
 from tasks.optimizer.trials import advance_trials, method_of, start_trial
 from tasks.rollups.aggregate import SELECTION_SCHEMA
@@ -636,7 +636,7 @@ def _flips(settles: int, effect: float, seed: int = 1) -> tuple[list[Any], list[
             reached = min((number + 0.5) * 5 / settles, 1.0) if settles else 1.0
             rate = begins + (goal - begins) * reached
             bins.append([int(random.binomial(300, rate)), 300])
-        sums.append({"number": block.number, "settling": bins})
+        sums.append({"number": block.number, "transient": bins})
     return list(planned), sums, plan
 
 
@@ -644,15 +644,15 @@ def _flips(settles: int, effect: float, seed: int = 1) -> tuple[list[Any], list[
 def test_the_wash_out_is_measured_where_the_hit_rate_shows_when_it_has_settled(
     settles: int, at_least: int, at_most: int
 ) -> None:
-    found = settling_minutes(*_flips(settles, 0.25))
+    found = transient_minutes(*_flips(settles, 0.25))
     assert found is not None
     assert at_least <= found <= at_most
 
 
 def test_without_an_effect_or_with_few_flips_no_wash_out_is_measured() -> None:
-    assert settling_minutes(*_flips(60, 0.0)) == 0
+    assert transient_minutes(*_flips(60, 0.0)) == 0
     planned, sums, plan = _flips(60, 0.25)
-    assert settling_minutes(planned, sums[:5], plan) is None
+    assert transient_minutes(planned, sums[:5], plan) is None
 
 
 # --- which keys -------------------------------------------------------------------------------------------------------
