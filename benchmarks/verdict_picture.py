@@ -16,16 +16,16 @@ import altair as alt
 import vl_convert
 
 ROWS = {
-    "split": "split, nothing changed, real",
+    "Routewatch: split": "split, nothing changed, real",
     "sequential t-test as GrowthBook's": "at 20 %, real: sequential t-test as GrowthBook's",
     "ville's test of arms": "at 20 %, real: ville.AsymptoticABTest",
     "95 % interval, daily": "at 20 %, real: 95 % interval, looked at daily",
     "95 % interval, hourly": "at 20 %, real: 95 % interval, looked at hourly",
     "20 requests beyond the margin": "at 20 %, real: point estimate over 20 requests beyond its margin, hourly",
-    "switchback": "switchback, slow share, nothing changed, real",
+    "Routewatch: switchback": "switchback, slow share, nothing changed, real",
     "paired t-test, every look": "paired t-test, every look, slow share, nothing changed, real",
     "requests as independent draws": "requests as draws, slow share, nothing changed, real",
-    "before and after": "before and after, its days drawn in blocks, 26 weeks",
+    "Routewatch: before and after": "before and after, its days drawn in blocks, 26 weeks",
     "95 % interval, daily, before and after": "fixed 95 % daily, its days drawn in blocks, 26 weeks",
 }
 """By label: how the lines of the table begin. The first of each method is Routewatch's."""
@@ -65,9 +65,9 @@ def drawn(dots: list[dict[str, Any]]) -> str:
         "rule:N",
         title=None,
         sort=shown,
-        axis=alt.Axis(labelLimit=260, labelFontSize=12, labelColor=ink, ticks=False, domain=False),
+        axis=alt.Axis(labelLimit=260, labelFontSize=12, labelColor=ink, ticks=False, domain=False, labelPadding=12),
     )
-    side = alt.YOffset("kind:N", sort=list(COLOURS.values()))
+    side = alt.YOffset("kind:N", sort=list(COLOURS))
     colour = alt.Color(
         "kind:N",
         title=None,

@@ -35,7 +35,7 @@ RECOMMENDED = Recommendation(
 )  # fmt: skip
 
 
-def poisoned_life(seed: int, rated: float, *, rated_before: float = 1.0, past_weeks: int = 26) -> Life:
+def poisoned_life(seed: int, rated: float, *, rated_before: float = 1.0, past_weeks: int = 12) -> Life:
     """Return weeks of a class at the costly model, and one at the cheap one."""
     at = START + past_weeks * WEEK
     hours, draw = made_up(seed, alike=0.75, weeks=past_weeks + 1), np.random.default_rng([seed, 4])

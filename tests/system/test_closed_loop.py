@@ -1,4 +1,4 @@
-"""The loop on the simulated router: by before and after alone it takes back what it cannot tell, by trials what is worse.
+"""The loop on the simulated router: before and after alone takes back what it cannot tell, trials what is worse.
 
 The router's past is shorter than twenty pretended changes need, so that before and after has no firm verdict.
 """
