@@ -98,7 +98,7 @@ def live(scenario: Scenario, seed: int, *, ends_asking: bool = True) -> End | No
     steps, number = [(START, shares[0])], 0
     while True:
         frame = own.frame(shares_of(steps, hours))
-        plan = SplitPlan("rollout-1", tuple(steps), tokens_counted_alike=scenario.alike)
+        plan = SplitPlan("rollout-1", tuple(steps), has_common_tokenizer=scenario.alike)
         following = shares[number + 1] if number + 1 < len(shares) else 1.0
         for reading in read_every_look(frame, plan, metrics):
             if reading.observed_to is None or reading.observed_to <= steps[-1][0]:

@@ -43,6 +43,8 @@ from models.schema import (
     PULL_STATE,
     REPORT,
     ROLLUP_CHECKPOINT,
+    TRIAL,
+    TRIAL_STEP,
 )
 from routewatch.selection import UtcDateTime
 
@@ -150,6 +152,13 @@ MARKS: tuple[Mark, ...] = (
     Mark(OPTIMIZATION.c.updated_at, _now),
     Mark(OPTIMIZATION.c.applied_at, _now),
     Mark(OPTIMIZATION_TRANSITION.c.at, _now),
+    # A trial that was started by a clock ahead ends: its hours are not those of its steps. The start comes after the
+    # deadline, which asks for it.
+    Mark(TRIAL.c.deadline, _now, tested=TRIAL.c.started_at),
+    Mark(TRIAL.c.started_at, _now),
+    Mark(TRIAL.c.step_at, _now),
+    Mark(TRIAL.c.ended_at, _now),
+    Mark(TRIAL_STEP.c.at, _now),
     *(Mark(ALERT.c[name], _no_later_than_its_end) for name in _ALERT_TIMES),
     # After the others, which ask for it. A warning is not to be kept back by an end that is still to come.
     Mark(ALERT.c.resolved_at, _rested),
@@ -188,6 +197,10 @@ NO_MARKS: dict[str, str] = {
     "rollup_checkpoint.raw_from": "bounded by tasks.rollups.checkpoint_bounds",
     "optimization.period_start": "the evidence of a recommendation; nothing waits for it",
     "optimization.period_end": "the evidence of a recommendation; nothing waits for it",
+    **dict.fromkeys(
+        ("trial_block.starts_at", "trial_block.ends_at", "trial_block.started_at", "trial_block.ended_at"),
+        "a timetable; one that lies ahead of the clock is aborted by tasks.optimizer.switchback_timetable",
+    ),
     "report.period_start": "what a report is about",
     "report.period_end": "what a report is about; one that was made before its period was over does not stand for it",
 }

@@ -40,7 +40,7 @@ _GOAL_HEIGHT, _GUARD_HEIGHT, _TITLE_HEIGHT = 104, 46, 30
 _LEGEND = "line and band: new less old, with bounds that hold at every look; dashed: how much worse it may get"
 _COLOURS = {"better": BLUE, "worse": VERMILLION}
 
-_SETTLED_FROM = 0.25
+_SCALED_FROM = 0.25
 """The first part of a trial, whose bounds are so wide that they would hide the rest, does not set the scale."""
 
 
@@ -159,8 +159,8 @@ def _apart(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _reach(change: MetricChange, points: list[TrialPoint]) -> float:
     """How far the plot reaches to either side of no change, in the metric's unit."""
-    settled = points[int(len(points) * _SETTLED_FROM) :]
-    ends = [abs(end) for point in settled for end in (point.estimate, point.low, point.high) if end is not None]
+    later = points[int(len(points) * _SCALED_FROM) :]
+    ends = [abs(end) for point in later for end in (point.estimate, point.low, point.high) if end is not None]
     ends.sort()
     typical = ends[int(len(ends) * 0.8)] if ends else 0.0
     return max(typical, abs(points[-1].estimate) * 1.2, change.margin * 1.5) or 1e-9

@@ -18,9 +18,8 @@ import numpy as np
 import polars as pl
 
 from models.documents import ERROR_BUDGET, Interval, MetricChange
-from reports.text.formatting import Formats
-from reports.text.labels import metric_label, metric_value
 from tasks.optimizer.judged_metric import JudgedMetric
+from tasks.optimizer.metric_text import before_after_text, label_of, value_text
 from tasks.rollups.arms import ARM_SUMS, UNKNOWN_BUCKET
 from tasks.statistics.confidence_sequences import mixture_radius, widened
 from tasks.statistics.sample_ratio import UNCHECKED, SampleRatio, sample_ratios, sample_ratios_by_cluster
@@ -70,7 +69,7 @@ Conclusion = Literal["better", "noWorse", "worse", "unproven", "cannotBeTold", "
 class SplitPlan:
     """What a router was asked to do: from when on the candidate got which share (0..1) of the requests, ascending.
 
-    `tokens_counted_alike`: both arms' prompt tokens are counted by one tokenizer, so that they are something that the
+    `has_common_tokenizer`: both arms' prompt tokens are counted by one tokenizer, so that they are something that the
     request brought. Only then are costs and times adjusted for them: a tokenizer that counts more would otherwise hide
     what it costs. `by`: what was assigned. Users that were assigned but are not known by their unit buckets allow no
     judgement, as their requests are no independent draws.
@@ -78,7 +77,7 @@ class SplitPlan:
 
     experiment: str
     steps: tuple[tuple[datetime, float], ...]
-    tokens_counted_alike: bool = False
+    has_common_tokenizer: bool = False
     by: Literal["request", "user"] = "request"
 
     def __post_init__(self) -> None:
@@ -198,12 +197,7 @@ class MetricReading:
     @property
     def as_text(self) -> str:
         """Return the metric with its means of both arms, such as: error rate 2.0% → 4.5%."""
-        name = metric_label(self.metric.name).lower()
-        if self.before is None or self.after is None:
-            return f"{name} unknown"
-        show = Formats("en_US", "UTC")
-        before, after = (metric_value(self.metric.name, value, show) for value in (self.before, self.after))
-        return f"{name} {before} → {after}"
+        return before_after_text(self.metric.name, self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -284,14 +278,14 @@ def read_split(hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMet
     The first metric is the goal. Columns of cross-moments may be null or absent: then nothing is adjusted for.
     Hours before the first step, in which a step was taken, or with a share of 0 or 1 are left out.
     """
-    looks = _Looks(hours, plan, metrics)
-    return looks.at(len(looks) - 1, series=True)
+    evaluations = _SplitEvaluations(hours, plan, metrics)
+    return evaluations.at(len(evaluations) - 1, series=True)
 
 
 def read_every_look(hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMetric]) -> tuple[SplitReading, ...]:
     """Return what read_split would have returned after each hour that is compared, oldest first, without series."""
-    looks = _Looks(hours, plan, metrics)
-    return tuple(looks.at(hour) for hour in range(len(looks)))
+    evaluations = _SplitEvaluations(hours, plan, metrics)
+    return tuple(evaluations.at(hour) for hour in range(len(evaluations)))
 
 
 def conclude_split(  # noqa: PLR0911 - one return for each outcome
@@ -349,14 +343,14 @@ def _too_slow(reading: SplitReading, short: Sequence[MetricReading], hours_left:
     if hours_left is None or not reading.hours:
         return False
     for it in short:
-        pace = (it.sample_before + it.sample_after) / reading.hours
-        if it.missing_sample is not None and it.missing_sample > pace * hours_left:
+        per_hour = (it.sample_before + it.sample_after) / reading.hours
+        if it.missing_sample is not None and it.missing_sample > per_hour * hours_left:
             return True
     return False
 
 
 def _lack_text(it: MetricReading) -> str:
-    name = metric_label(it.metric.name).lower()
+    name = label_of(it.metric.name)
     if it.reason is not None:
         name = f"{name} is not known ({it.reason})"
     missing = f"about {it.missing_sample:,} more known values are needed" if it.missing_sample else "it is not clear"
@@ -364,11 +358,10 @@ def _lack_text(it: MetricReading) -> str:
 
 
 def _blocked_text(it: MetricReading, share: float, *, is_last: bool) -> str:
-    name, end = metric_label(it.metric.name).lower(), it.worse_end_at(share, is_last=is_last)
+    name, end = label_of(it.metric.name), it.worse_end_at(share, is_last=is_last)
     if end is None or it.margin is None:
         return f"{name} is not known: {it.reason}"
-    show = Formats("en_US", "UTC")
-    worse, margin = (metric_value(it.metric.name, value, show) for value in (end * share, it.margin))
+    worse, margin = (value_text(it.metric.name, value) for value in (end * share, it.margin))
     weighed = "" if share == 1 else f" at a share of {share:.0%}"
     return f"{name} may be worse by {worse}{weighed}, {margin} is its margin"
 
@@ -587,7 +580,7 @@ def _over(above: Any, below: Any) -> Any:
     return np.divide(above, below, out=np.zeros(above.shape), where=below > 0)
 
 
-class _Looks:
+class _SplitEvaluations:
     """Every look at a split: all bounds after each hour, worked out together."""
 
     def __init__(self, hours: pl.DataFrame, plan: SplitPlan, metrics: Sequence[JudgedMetric]) -> None:
@@ -659,7 +652,7 @@ class _Judged:
         self.shares = _over(sides[:, 1], sides.sum(axis=1))
         if bool(self.effect.tokens_differ.any()):
             self.note = (
-                f"{metric_label(metric.name).lower()} is not adjusted for prompt tokens: "
+                f"{label_of(metric.name)} is not adjusted for prompt tokens: "
                 "their mean differs between the arms, so they are not counted alike"
             )
 
@@ -765,7 +758,7 @@ class _Judged:
             self.problem = "the rollups do not have its squares"
             return None
         tokens = None
-        if plan.tokens_counted_alike and not is_event:
+        if plan.has_common_tokenizer and not is_event:
             prefix = below.removesuffix("_count") + "_prompt_"
             parts = [self.cube.of(prefix + name) for name in ("count", "sum_tokens", "sum_sq", "product")]
             if all(part is not None for part in parts):

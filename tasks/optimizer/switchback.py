@@ -21,9 +21,8 @@ from typing import Any, Literal
 import numpy as np
 
 from models.documents import ERROR_BUDGET, Conclusion, Interval, MetricChange, TrialPoint
-from reports.text.formatting import Formats
-from reports.text.labels import metric_label, metric_value
 from tasks.optimizer.judged_metric import JudgedMetric
+from tasks.optimizer.metric_text import before_after_text
 from tasks.statistics.confidence_sequences import mixture_radius
 from tasks.statistics.sign_flips import centres, log_capital, lower_bounds, sign_flip_p_value, upper_bounds
 
@@ -144,12 +143,7 @@ def conclude_switchback(reading: SwitchbackReading, *, over: bool, minimum_pairs
 
 def change_text(change: MetricChange) -> str:
     """Return a metric with its means on both sides, such as: cache hit rate 30.0% → 42.0%."""
-    name = metric_label(change.metric).lower()
-    if change.before is None or change.after is None:
-        return f"{name} unknown"
-    show = Formats("en_US", "UTC")
-    before, after = (metric_value(change.metric, value, show) for value in (change.before, change.after))
-    return f"{name} {before} → {after}"
+    return before_after_text(change.metric, change.before, change.after)
 
 
 # ----------------------------------------------------------------------------------------------------------------------

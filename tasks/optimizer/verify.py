@@ -18,8 +18,6 @@ from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
 from models.schema import COLLECTIVE, CONFIG_CHANGE, OPTIMIZATION, ROLLUP, TRIAL, OptimizationState
 from models.settings import Settings
-from reports.text.formatting import Formats
-from reports.text.labels import metric_label, metric_value
 from tasks.alerts.registry import record_event
 from tasks.optimizer.before_after import BeforeAfter, BeforeAfterReading, ReadingLimits
 from tasks.optimizer.change_metrics import metrics_of
@@ -36,6 +34,7 @@ from tasks.optimizer.lifecycle import (
     stop_reason,
     unchanged_since,
 )
+from tasks.optimizer.metric_text import before_after_text, label_of
 from tasks.optimizer.placebos import MINIMUM_SPANS
 from tasks.optimizer.queries import list_by_state
 from tasks.optimizer.recommend import ROUTING_PREFIX
@@ -160,7 +159,7 @@ def _open(reading: BeforeAfterReading) -> tuple[Conclusion, str]:
 
 
 def _unknown_text(reading: BeforeAfterReading) -> str:
-    return "; ".join(f"{metric_label(it.metric).lower()} is {it.reason}" for it in reading.judged("unknown"))
+    return "; ".join(f"{label_of(it.metric)} is {it.reason}" for it in reading.judged("unknown"))
 
 
 def _state_of(
@@ -178,11 +177,7 @@ def _texts(changes: Sequence[MetricChange]) -> str:
 
 
 def _text(change: MetricChange) -> str:
-    if change.before is None or change.after is None:
-        return f"{metric_label(change.metric).lower()} unknown"
-    show = Formats("en_US", "UTC")
-    before, after = (metric_value(change.metric, value, show) for value in (change.before, change.after))
-    return f"{metric_label(change.metric).lower()} {before} → {after}"
+    return before_after_text(change.metric, change.before, change.after)
 
 
 def _observation_window(connection: Connection, row: Row[Any], settings: Settings, now: datetime) -> ObservationWindow:

@@ -14,7 +14,7 @@ from models.schema import ROLLUP_CHECKPOINT, SELECTION_CHANGE
 from routewatch.selection import SELECTION
 from tasks.marks import MarkAhead, is_unreadable
 from tasks.rollups.checkpoint import MINUTES_KEPT, Checkpoint, counted_until, lock_checkpoint, read_known_checkpoint
-from tasks.rollups.watermark import has_misplaced_ids, newest_id, place_written_ids
+from tasks.rollups.watermark import has_misplaced_ids, newest_id, renumber_written_ids
 
 HOUR = timedelta(hours=1)
 _TABLE = ROLLUP_CHECKPOINT.name
@@ -48,7 +48,7 @@ def reset_checkpoint(engine: Engine, now: datetime) -> tuple[MarkAhead, ...]:
         if "minutes_from" in names:
             rebuilt_from = moved["minutes_from"] = floor_to(Level.HOUR, now - MINUTES_KEPT, "UTC")
         if f"{SELECTION.name}.id" in names:
-            place_written_ids(connection, state.last_id)
+            renumber_written_ids(connection, state.last_id)
         if f"{SELECTION.name}.id" in names or "last_id" in names:
             newest = newest_id(connection)
             # Where ids were placed, all up to the former one were counted, and the hours of the placed ones are noted.

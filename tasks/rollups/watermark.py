@@ -65,7 +65,7 @@ def has_misplaced_ids(connection: Connection) -> bool:
     return largest > issued or (first is not None and first <= 0)
 
 
-def place_written_ids(connection: Connection, counted: int) -> None:
+def renumber_written_ids(connection: Connection, counted: int) -> None:
     """Let the next ids come after those that were written by hand, and give rows with ids out of bounds the next ones.
 
     `counted` is the id of the last aggregated row. The hours of rows that get another id are noted as changed, by the

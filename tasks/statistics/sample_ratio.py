@@ -46,8 +46,8 @@ UNCHECKED = SampleRatio(requests=0, observed=None, asked=None, evidence=None, is
 
 def sample_ratio(candidate: Any, baseline: Any, asked: Any, *, false_alarm: float = FALSE_ALARM) -> SampleRatio:
     """Return the last of sample_ratios; of no hours, that nothing is known."""
-    looks = sample_ratios(candidate, baseline, asked, false_alarm=false_alarm)
-    return looks[-1] if looks else UNCHECKED
+    evaluations = sample_ratios(candidate, baseline, asked, false_alarm=false_alarm)
+    return evaluations[-1] if evaluations else UNCHECKED
 
 
 def sample_ratios(

@@ -89,6 +89,13 @@ COMMANDS: dict[str, set[str]] = {
     "optimizations revert 1": DECIDES,
     "optimizations stop": DECIDES,
     "optimizations resume": DECIDES,
+    "rollouts list": LISTS | {"numpy", "polars"},
+    "rollouts show 1": LISTS | {"numpy", "polars"},
+    "rollouts approve-step 1": DECIDES,
+    "rollouts hold 1": DECIDES,
+    "rollouts resume 1": DECIDES,
+    "rollouts jump 1 50": DECIDES,
+    "rollouts abort 1": DECIDES,
     "optimizations preview": REPORTS | {"rich"},
     "quarantine list": LISTS,
     "quarantine retry --all": ROWS,
@@ -108,6 +115,7 @@ STATUSES = {
     "test-delivery http://127.0.0.1:9/": (1,),
     "alerts unsilence 1": (2,),
     "optimizations revert 1": (2,),
+    **{f"rollouts {it}": (2,) for it in ("show 1", "approve-step 1", "hold 1", "resume 1", "jump 1 50", "abort 1")},
 }
 """Expected exit status where it is not 0: no server to answer, no silence yet, and nothing applied yet."""
 

@@ -15,7 +15,7 @@ from models.database import reading, writing
 from models.errors import UsageError
 from models.file_format import FileFormat
 from models.report_template import Template
-from models.schema import TRIAL_BLOCK
+from models.schema import TRIAL, TRIAL_BLOCK
 from models.tables import Alert, Config, ConfigChange, Report, Rollup, table_of
 from tasks.marks import find_marks_ahead
 from tasks.optimizer.router_config import read_config, set_by_hand
@@ -183,6 +183,7 @@ def test_the_hour_flips_a_switchback_by_the_clock_and_never_as_of_another_time(e
 
     number, now = started(engine, at=MONDAY), datetime.now(UTC)
     with writing(engine) as connection:
+        connection.execute(update(TRIAL).values(deadline=now + timedelta(days=7)))
         for block in blocks(engine, number):
             begins = now + timedelta(minutes=20 * block.number - 1)
             own = TRIAL_BLOCK.c.number == block.number

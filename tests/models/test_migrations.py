@@ -34,6 +34,7 @@ from tasks.reporting.collect import collect_material
 from tasks.reporting.compose import compose
 from tasks.reporting.request import Request
 from tasks.rollups.aggregate import ROLLUP_KEYS, merge, roll_up
+from tasks.rollups.arms import ARM_SUMS
 from tasks.rollups.update import update_rollups
 from tests.support.commands import call, fault
 from tests.support.factories import MONDAY, insert_selections
@@ -105,6 +106,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
                     "content": {"model_id": "m"}}],
     "intake_count": [{"hour": MONDAY, "entrance": "http", "outcome": "setAside", "reason": "timestamp is missing",
                       "rows": 1, "errors": 0}],
+    "arm_rollup": [{**dict.fromkeys(ARM_SUMS, 1), "bucket": MONDAY, "experiment": "rollout-1", "arm": "candidate",
+                    "complexity": "simple", "unit_bucket": -1}],
+    "trial": [{"optimization_id": 1, "method": "split", "state": "running", "plan": {"salt": "s"}, "step": 0,
+               "step_at": NOW, "started_at": NOW, "deadline": NOW + timedelta(days=14)}],
+    "trial_step": [{"trial_id": 1, "at": NOW, "action": "start", "percent": 5.0, "by": "ada", "reason": "approved"}],
+    "trial_block": [{"trial_id": 1, "number": 0, "is_candidate": True, "starts_at": NOW, "state": "planned",
+                     "ends_at": NOW + timedelta(hours=2)}],
     "pull_state": [{"source": "litellm", "kind": "litellm", "cursor": "c", "pulled_at": NOW, "last": {"read": 1}}],
 }  # fmt: skip
 """The content of a database, as far as its revision has these tables and columns."""

@@ -35,6 +35,8 @@ from models.schema import (
     ROLLUP,
     ROLLUP_CHECKPOINT,
     SELECTION_CHANGE,
+    TRIAL,
+    TRIAL_STEP,
 )
 from models.settings import parse_settings
 from routewatch.selection import METADATA, SELECTION, UtcDateTime, instant_text
@@ -99,12 +101,15 @@ def write_everywhere(connection: Connection, at: datetime) -> None:
     }  # fmt: skip
     children: dict[Table, dict[str, Any]] = {
         CONFIG_CHANGE: {"key": f"k{at}", "version": 1, "to_value": 1, "changed_by": "ada", "reason": "r"},
+        TRIAL: {"optimization_id": ids[OPTIMIZATION], "method": "split", "state": "promoted", "plan": {}, "step": 0},
         OPTIMIZATION_TRANSITION: {"optimization_id": ids[OPTIMIZATION], "to_state": "kept", "by": "a", "reason": "r"},
         DELIVERY: {"message_id": ids[MESSAGE], "channel": "console", "recipient": "console"},
     }
     for table, values in children.items():
         row = base([it.name for it in instants(table)], at) | values
         ids[table] = connection.execute(insert(table).values(row).returning(table.c.id)).scalar_one()
+    step = {"trial_id": ids[TRIAL], "at": at, "action": "start", "by": "ada", "reason": "r"}
+    connection.execute(insert(TRIAL_STEP).values(step))
     attempt = {"delivery_id": ids[DELIVERY], "at": at, "outcome": "failed", "answer": "503"}
     connection.execute(insert(DELIVERY_ATTEMPT).values(attempt))
 
@@ -381,7 +386,7 @@ def test_an_id_written_by_hand_keeps_no_later_row_from_being_counted(
 def guards(engine: Engine, *, are_there: bool) -> None:
     """Drop or create what keeps SQLite's table from ids by hand, as in a file from before it had that."""
     if engine.dialect.name == "sqlite":
-        migration: Any = import_module("models.migrations.versions.0012_guard_ids")
+        migration: Any = import_module("models.migrations.versions.0013_guard_ids")
         drops = "DROP TRIGGER selection_id_written", "DROP TRIGGER selection_id_changed"
         with writing(engine) as connection:
             for statement in migration.SQLITE if are_there else drops:

@@ -296,7 +296,7 @@ def test_the_same_proposal_is_recorded_once(router: Engine) -> None:
 
 def test_knobs_move_only_along_the_users_choices(router: Engine) -> None:
     """A choice list in the settings replaces the default one."""
-    optimizer = Optimizer(cache_key_strategy=ChoiceKnob(choices=("exact", "prefix")))
+    optimizer = Optimizer(undecided="keep", cache_key_strategy=ChoiceKnob(choices=("exact", "prefix")))
     apply(router, recommended(UNCACHED, optimizer=optimizer), Settings(optimizer=optimizer), CONTEXT)
     assert values(router)["cache.key_strategy"] == "prefix"
 

@@ -81,7 +81,7 @@ def hourly(rows: pl.DataFrame) -> pl.DataFrame:
 def plan(*steps: tuple[float, float], alike: bool = False) -> SplitPlan:
     """A plan of steps as (hours after MONDAY, share)."""
     taken = tuple((MONDAY + hours * HOUR, share) for hours, share in steps or ((0.0, 0.2),))
-    return SplitPlan("rollout-1", taken, tokens_counted_alike=alike)
+    return SplitPlan("rollout-1", taken, has_common_tokenizer=alike)
 
 
 def read(rows: pl.DataFrame, *metrics: JudgedMetric, of: SplitPlan | None = None) -> SplitReading:
