@@ -34,7 +34,7 @@ LIVES = {
     "before and after, harm": 20,
     "poisoned": 40,
 }
-"""Of each table; `--lives` multiplies them. So many take about a quarter of an hour on two processors at rest."""
+"""Of each table; `--lives` multiplies them. So many take about 1,000 seconds of processor time, on two processors."""
 
 LARGE = (COSTS[1], SLOWER[1], FAILING[1])
 SMALL = ((COSTS[0], 1.0), (SLOWER[0], 1.0), (FAILING[0], 1.0), (WRONG[0], 1.0), (WRONG[1], 1.0), (WRONG[1], 0.1))
@@ -216,7 +216,7 @@ def _poisoned(lives: Lives) -> Iterator[Line]:
         for before, told in ((1.0, "all"), (rated, f"{rated:.0%}")):
             name = f"poisoned, before and after, {rated:.0%} rated ({told} before)"
             ended = lives.of(name, "poisoned", partial(poisoned_life, rated, before))
-            yield _share(f"{name}: better", ended, BETTER, NEVER)
+            yield _share(f"{name}: kept", ended, KEPT, NEVER)
             saved = [Ended("saved" if end.saved else "", end.hours) for end in ended]
             yield _share(f"{name}: a saving booked", saved, ("saved",), NEVER)
             yield _share(f"{name}: worse", ended, WORSE)
