@@ -1,4 +1,4 @@
-"""Run the loop on the simulated router: sixty days with and without it, with a planted harmful change.
+"""Run the loop on the simulated router: two weeks with and without it, with a planted harmful change.
 
 The router's cost and time drift from hour to hour (AR(1)), with and without the loop alike. It obeys rollouts and
 takes turns, as it names in `router.trials`, so that a model is tried on a share of its class and a cache in blocks.
@@ -52,9 +52,10 @@ from tasks.rollups.totals import total
 from tasks.rollups.update import update_rollups
 
 START = datetime(2026, 9, 7, tzinfo=UTC)
-DAYS, JUDGED_DAYS = 60, 14
+DAYS, JUDGED_DAYS = 14, 3
 DAY, MORNING = timedelta(days=1), timedelta(hours=6, minutes=15)
-PLANTED_ON = 20
+PLANTED_ON = 0
+"""The harm is planted on the first morning from this day on at which nothing is tried."""
 TRIALS = ("split", "switchback")
 """What the router can do, as it says in its config."""
 REQUESTS_PER_HOUR = 420.0
@@ -223,12 +224,12 @@ def _live(engine: Engine, day: int, router: Router, planted_on: int) -> pl.DataF
         if end < morning:
             verify(engine, SETTINGS, end, early=True)
     verify(engine, SETTINGS, morning)
+    if day >= planted_on and not trials_under_way(engine) and not _is_planted(engine):
+        _plant(engine, HARMS[router.seed % len(HARMS)], morning)
     _decide_daily(engine, morning)
     for optimization_id, label in pending(engine):
         if " model_selection " in label:
             approve(engine, optimization_id, SETTINGS, Attribution("person", "looks good", morning))
-    if day == planted_on:
-        _plant(engine, HARMS[router.seed % len(HARMS)], morning)
     return pl.concat(served)
 
 
@@ -242,6 +243,10 @@ def _cuts(start: datetime, end: datetime) -> list[datetime]:
 def trials_under_way(engine: Engine) -> bool:
     with reading(engine) as connection:
         return bool(connection.scalar(select(TRIAL.c.id).where(TRIAL.c.state == TrialState.RUNNING).limit(1)))
+
+
+def _is_planted(engine: Engine) -> bool:
+    return any(row.subject == "planted" for row in list_optimizations(engine))
 
 
 def _store(engine: Engine, rows: pl.DataFrame, now: datetime) -> None:
