@@ -305,10 +305,13 @@ def _kpis(rows: pl.DataFrame) -> Values:
 def _result_line(engine: Engine, result: Run) -> Run:
     with reading(engine) as connection:
         changes = connection.execute(select(table_of(ConfigChange)).order_by(table_of(ConfigChange).c.id)).fetchall()
+    seen: set[tuple[str, int]] = set()
     for change in changes:
         if change.optimization_id is not None:
             result.last_change = max(result.last_change, change.changed_at)
-            if change.reverted_by != change.id:
+            # Steps and flips of one trial are one change.
+            if change.reverted_by != change.id and (change.key, change.optimization_id) not in seen:
+                seen.add((change.key, change.optimization_id))
                 result.applied[change.key].append(change.changed_at)
     for row in list_optimizations(engine):
         conclusion = str((row.verdict or {}).get("conclusion") or "")
