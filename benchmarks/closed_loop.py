@@ -144,7 +144,7 @@ def run(seed: int, days: int = DAYS, planted_on: int = PLANTED_ON, **kind: Any) 
 def runs(seeds: range, days: int = DAYS, **kind: Any) -> Iterator[Run]:
     """Run all seeds, two at a time."""
     with processes() as pool:
-        yield from pool.map(partial(run, days=days, **kind), seeds)
+        yield from pool.map(partial(_run_quietly, days=days, **kind), seeds)
 
 
 def worse_by(result: Run) -> dict[KpiName, float]:
@@ -191,6 +191,11 @@ def main(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
+
+
+def _run_quietly(seed: int, **kind: Any) -> Run:
+    logging.disable()
+    return run(seed, **kind)
 
 
 def _cell(name: KpiName, better_by: float) -> str:
