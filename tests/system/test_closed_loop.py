@@ -33,6 +33,7 @@ def test_a_harmful_change_that_is_planted_early_is_taken_back_within_its_observa
 )
 def test_a_router_that_splits_and_takes_turns_finds_out_that_it_harms(seed: int) -> None:
     """Its levels drift from hour to hour, which both arms and both blocks of a pair share."""
-    reported = run(seed, days=9)
+    # Complex requests are few: with so many it is found well before its deadline.
+    reported = run(seed, days=6, requests_per_hour=1_000.0)
     assert (reported.harm_state, reported.harm_verdict) == ("reverted", "worse")
     assert reported.conclusions["worse"] == 0
