@@ -28,6 +28,7 @@ from benchmarks import (
     retention,
     scale_out,
     start_up,
+    verdicts,
 )
 from benchmarks.databases import KINDS, Kind
 from benchmarks.line import Line
@@ -47,9 +48,10 @@ PARTS: dict[str, Callable[[Scene], Iterator[Line]]] = {
     "limits": limits.lines,
     "pdf": pdf.lines,
     "start": start_up.lines,
+    "verdicts": verdicts.lines,
     "retention": retention.lines,
 }
-OF_NO_ROWS = ("pdf", "start")
+OF_NO_ROWS = ("pdf", "start", "verdicts")
 """Measured once: these do not depend on the number of rows."""
 TIMES = {"k": 1_000, "m": 1_000_000}
 FEWEST_ROWS = 200_000
@@ -61,6 +63,8 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(PARTS)}; may be repeated.")] = None,
     on: Annotated[list[str] | None, typer.Option(help="sqlite or postgresql; by default both.")] = None,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
+    *,
+    lives: Annotated[float, typer.Option(min=0.01, help="Times as many lives as usual, for verdicts.")] = 1.0,
     table: Annotated[Path | None, typer.Option(help="A file for all lines as a Markdown table.")] = None,
 ) -> None:
     """Measure Routewatch against peers. Exits with 1 if a measurement failed; a missed goal is not a failure."""
@@ -71,7 +75,7 @@ def main(
     with (
         tempfile.TemporaryDirectory() as folder,
         console.status("starting") as status,
-        closing(Scene(Path(folder), rounds, status.update, kinds)) as scene,
+        closing(Scene(Path(folder), rounds, status.update, kinds, lives=lives)) as scene,
     ):
         for line in _measured(scene, sizes, parts):
             lines.append(line)

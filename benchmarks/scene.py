@@ -27,13 +27,14 @@ NOW = PERIOD.end
 
 @dataclass
 class Scene:
-    """`rows` is the size that is measured now, `say` prints progress."""
+    """`rows` is the size that is measured now, `lives` how many times as many as usual, `say` prints progress."""
 
     folder: Path
     rounds: int
     say: Callable[[str], None]
     kinds: tuple[Kind, ...] = KINDS
     rows: int = 0
+    lives: float = 1.0
     _databases: dict[Kind, Databases] = field(default_factory=dict)
     _filled: dict[tuple[Kind, int], Engine] = field(default_factory=dict)
 

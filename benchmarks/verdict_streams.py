@@ -38,6 +38,7 @@ class Change:
     slow: float = 0.0
     errors: float = 0.0
     accuracy: float = 0.0
+    hits: float = 0.0
 
 
 NOTHING = Change("nothing")
@@ -127,6 +128,25 @@ class Life:
         return frame.filter(pl.col("count") > 0)
 
 
+def real_trace() -> pl.DataFrame | None:
+    """Return the real trace in order of time; None where it is absent."""
+    path = next((path for path in REAL_TRACES if path.exists()), None)
+    return None if path is None else pl.read_parquet(path).sort("timestamp")
+
+
+def autoregressive(random: np.random.Generator, count: int, correlation: float) -> Any:
+    """Return an AR(1) of that lag-1 correlation around 0, with a standard deviation of 1."""
+    level = random.normal(0, 1, count)
+    for number in range(1, count):
+        level[number] = correlation * level[number - 1] + np.sqrt(1 - correlation**2) * level[number]
+    return level
+
+
+def drift(random: np.random.Generator, hours: int, correlation: float, deviation: float) -> Any:
+    """Return a level by hour around 1 whose logarithm is an AR(1) of that correlation and standard deviation."""
+    return np.exp(deviation * autoregressive(random, hours, correlation))
+
+
 def shares_of(steps: Sequence[tuple[datetime, float]], hours: int) -> Any:
     """Return the share of every hour; a step within an hour counts from the next one, and leaves that one out."""
     shares = np.zeros(hours)
@@ -142,17 +162,17 @@ def made_up(seed: int, days: int, per_day: float = 10_000.0) -> Rows:
     at = np.arange(hours)
     season = 1 + 0.6 * np.sin(2 * np.pi * (at % DAY_HOURS - 9) / DAY_HOURS)
     season *= np.where((at // DAY_HOURS) % 7 < 5, 1.15, 0.62)  # noqa: PLR2004 - a weekend
-    mean = season * _drift(random, hours, 0.8, 0.2)
+    mean = season * drift(random, hours, 0.8, 0.2)
     counts = random.poisson(per_day / DAY_HOURS * mean / mean.mean())
     hour = np.repeat(at, counts)
     size = len(hour)
     # A quarter of a mean cost's spread is of the prompt, as in real traces of one model; the rest is of the answer.
-    tokens = np.maximum(1, random.lognormal(5.3, 1.0, size) * _drift(random, hours, 0.7, 0.1)[hour]).round()
-    answer = random.lognormal(4.0, 1.4, size) * _drift(random, hours, 0.7, 0.15)[hour]
+    tokens = np.maximum(1, random.lognormal(5.3, 1.0, size) * drift(random, hours, 0.7, 0.1)[hour]).round()
+    answer = random.lognormal(4.0, 1.4, size) * drift(random, hours, 0.7, 0.15)[hour]
     cost = (tokens + 2.0 * answer) * 1e-6
-    level = _drift(random, hours, 0.85, 0.2)
+    level = drift(random, hours, 0.85, 0.2)
     time = TARGET_MS * np.exp(-0.8416 * 0.8) * random.lognormal(0, 0.75, size) * level[hour]
-    errors = np.clip(ERROR_RATE * _drift(random, hours, 0.8, 0.3), 0, 0.5)
+    errors = np.clip(ERROR_RATE * drift(random, hours, 0.8, 0.3), 0, 0.5)
     return Rows(hour, tokens, cost, time, random.random(size) < errors[hour], random.random(size) < ACCURACY, hours)
 
 
@@ -161,10 +181,9 @@ def real_rows(days: int, first_day: int = 0, complexity: str | None = None) -> R
 
     They are drawn once, so they are part of the traffic, not of the arms.
     """
-    path = next((path for path in REAL_TRACES if path.exists()), None)
-    if path is None:
+    trace = real_trace()
+    if trace is None:
         return None
-    trace = pl.read_parquet(path).sort("timestamp")
     if complexity is not None:
         trace = trace.filter(pl.col("complexity") == complexity)
     start = trace["timestamp"][0].replace(minute=0, second=0, microsecond=0) + (1 + DAY_HOURS * first_day) * HOUR
@@ -199,14 +218,3 @@ def life(rows: Rows, change: Change, seed: int, rated: float = 1.0) -> Life:
         rows.hours,
     )
     return Life(rows, after, random.random(size), random.random(size) < rated)
-
-
-# ----------------------------------------------------------------------------------------------------------------------
-
-
-def _drift(random: np.random.Generator, hours: int, correlation: float, deviation: float) -> Any:
-    """Return a level by hour around 1 whose logarithm is an AR(1) of that correlation and standard deviation."""
-    level = random.normal(0, 1, hours)
-    for hour in range(1, hours):
-        level[hour] = correlation * level[hour - 1] + np.sqrt(1 - correlation**2) * level[hour]
-    return np.exp(deviation * level)

@@ -9,38 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from multiprocessing import get_context
-from pathlib import Path
 from statistics import mean, median
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
 import typer
 
 from benchmarks import fixed_looks
-from models.documents import Recommendation
+from benchmarks.verdict_lives import Kind, judged_metrics, of_100, processes
+from benchmarks.verdict_streams import REAL_TRACE, autoregressive, real_trace
 from models.kpis import KpiName
 from models.settings import Settings
 from tasks.optimizer.before_after import BeforeAfter, ReadingLimits
-from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.hour_grid import MATCHED_SUMS, ObservedHours
 from tasks.optimizer.placebos import MATCHED_MINIMUM_HOURS
 from tasks.optimizer.verify import conclude
-from tasks.statistics.intervals import share_interval
 
-TRACE = Path("/work/shared/data/servegen_14d.parquet")
 SETTINGS = Settings()
 HOUR, DAY, WEEK = timedelta(hours=1), timedelta(days=1), timedelta(weeks=1)
 LIFE_HOURS, KEEP_FROM = 168, 24
 WEEKS = 26
 START = datetime.fromisoformat("2026-01-05T00:00:00+00:00")
 
-Kind = Literal["cache_optimization", "model_selection"]
 FIRM = ("better", "noWorse", "worse")
 
 
@@ -69,10 +63,12 @@ class Outcome:
 
 
 @cache
-def recorded(path: Path = TRACE) -> pl.DataFrame:
+def recorded() -> pl.DataFrame:
     """Return the real trace by hour and class. It has no errors, hits or ratings: those columns are zero."""
     target = SETTINGS.performance_metrics.of(KpiName.RESPONSE_TIME).target
-    rows = pl.read_parquet(path)
+    rows = real_trace()
+    if rows is None:
+        raise FileNotFoundError(f"the real trace is absent: {REAL_TRACE}")
     known = {
         "response_time_count": pl.col("response_time_ms").count(),
         "response_time_sum_ms": pl.col("response_time_ms").sum(),
@@ -98,6 +94,10 @@ def real_lives() -> Iterator[Life]:
         at = first + number * 6 * HOUR
         for kind, touched in SUBJECTS:
             yield Life(hours, at, min(last, at + LIFE_HOURS * HOUR), kind, touched)
+
+
+def count_of_real_lives() -> int:
+    return len(range(4 * 4, 4 * 11)) * len(SUBJECTS)
 
 
 def drawn(seed: int, weeks: int = WEEKS) -> pl.DataFrame:
@@ -127,10 +127,10 @@ def made_up(seed: int, *, alike: float, weeks: int = WEEKS) -> pl.DataFrame:
     draw, count = np.random.default_rng(seed), weeks * 168
     number = np.arange(count)
     season = 1 + 0.6 * np.sin(2 * np.pi * number / 24) + 0.2 * (number // 24 % 7 < 5)  # noqa: PLR2004 - working days
-    shared = {name: _drift(draw, count, alike) for name in ("slow", "accuracy", "errors", "cost")}
+    shared = {name: autoregressive(draw, count, alike) for name in ("slow", "accuracy", "errors", "cost")}
     frames = []
     for name, rate in (("simple", 300), ("complex", 150)):
-        drift = {key: 0.18 * (both + _drift(draw, count, alike)) for key, both in shared.items()}
+        drift = {key: 0.18 * (both + autoregressive(draw, count, alike)) for key, both in shared.items()}
         rows = draw.poisson(rate * season)
         tails = np.clip(1 + 0.1 * draw.standard_t(3, count), 0.3, None)
         frames.append(
@@ -184,7 +184,7 @@ def changed(life: Life, name: str) -> Life:
 def by_placebos(life: Life) -> Outcome:
     """Judge a life at every hourly look, until something is decided."""
     limits = ReadingLimits(LIFE_HOURS, KEEP_FROM, 100, life.kind != "model_selection")
-    judge = BeforeAfter(_observed(life), _metrics(life), limits, SETTINGS.performance_metrics, "UTC")
+    judge = BeforeAfter(observed(life), judged_metrics(life.kind), limits, SETTINGS.performance_metrics, "UTC")
     placebos = judge.placebos
     lived = int((life.end - life.at) / HOUR)
     looks = range(MATCHED_MINIMUM_HOURS, lived + 1) if placebos.are_enough else (lived,)
@@ -198,13 +198,13 @@ def by_placebos(life: Life) -> Outcome:
 
 def by_fixed_looks(life: Life) -> Outcome:
     """Judge a life by the peer at daily looks."""
-    hours = _observed(life)
+    hours = observed(life)
     before = hours.before.filter(pl.col("bucket") >= life.at - 4 * WEEK)
     sides = [side.group_by("bucket").agg(pl.col(MATCHED_SUMS).sum()).sort("bucket") for side in (before, hours.after)]
     days = int((life.end - life.at) / DAY)
     for day in range(1, days + 1):
         seen = sides[1].filter(pl.col("bucket") < life.at + day * DAY)
-        said = fixed_looks.conclusion(sides[0], seen, _metrics(life), "UTC", seed=day, over=day == days)
+        said = fixed_looks.conclusion(sides[0], seen, judged_metrics(life.kind), "UTC", seed=day, over=day == days)
         if said:
             return Outcome(said, 24 * day)
     return Outcome("undecided", 24 * days)
@@ -256,14 +256,13 @@ def main(
     stream: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(STREAMS)}.")] = None,
 ) -> None:
     """Print false verdicts, and what harm is caught."""
-    # A process that is forked amid polars' threads may wait for them forever.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with processes(jobs) as pool:
         typer.echo(
             "| stream | change | judge | lives | worse | better | no worse | neither | median hours | spans | own |"
         )
         typer.echo("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|")
         for name in stream or STREAMS:
-            count = len(list(real_lives())) if name == "real" else lives
+            count = count_of_real_lives() if name == "real" else lives
             runs: list[tuple[str | None, bool, int]] = [(None, False, count), (None, True, min(count, peers))]
             if name != "real":
                 runs += [(harm, False, harmed) for harm in HARMS]
@@ -278,20 +277,14 @@ def _row(trial: Trial, outcomes: Sequence[Outcome]) -> str:
     own = [outcome.false_of_100 for outcome in outcomes if outcome.false_of_100 is not None]
     cells: list[Any] = [
         STREAMS[trial.stream], trial.harm or "none", "fixed 95 %, daily" if trial.peer else "placebos", count,
-        *(_per_100(said[name], count) for name in ("worse", "better", "noWorse")),
-        _per_100(count - len(firm), count), f"{median(firm):.0f}" if firm else "",
+        *(of_100(said[name], count) for name in ("worse", "better", "noWorse")),
+        of_100(count - len(firm), count), f"{median(firm):.0f}" if firm else "",
         "" if trial.peer else f"{mean(outcome.spans for outcome in outcomes):.0f}", f"{mean(own):.1f}" if own else "",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _per_100(part: int, of: int) -> str:
-    """Return a share of 100 with its binomial interval (Wilson)."""
-    interval = share_interval(part, of)
-    return f"{100 * part / of:.1f} ({100 * (interval.low or 0):.0f}–{100 * (interval.high or 0):.0f})"
 
 
 def _ordered(frame: pl.DataFrame) -> pl.DataFrame:
@@ -311,19 +304,11 @@ def _rated(hours: pl.DataFrame, draw: np.random.Generator) -> pl.DataFrame:
     )
 
 
-def _drift(draw: np.random.Generator, count: int, alike: float) -> Any:
-    steps = draw.standard_normal(count) * np.sqrt(1 - alike**2)
-    steps[0] = draw.standard_normal()
-    for place in range(1, count):
-        steps[place] += alike * steps[place - 1]
-    return steps
-
-
 def _share(usual: float, drift: Any) -> Any:
     return 1 / (1 + np.exp(-(np.log(usual / (1 - usual)) + drift)))
 
 
-def _observed(life: Life) -> ObservedHours:
+def observed(life: Life) -> ObservedHours:
     mine = pl.lit(value=True) if life.touched is None else pl.col("complexity") == life.touched
     hours, others = life.hours.filter(mine), life.hours.filter(~mine)
     after = pl.col("bucket").is_between(life.at, life.end, closed="left")
@@ -332,14 +317,6 @@ def _observed(life: Life) -> ObservedHours:
         before=hours.filter(before), after=hours.filter(after), untouched=others.filter(before | after),
         before_to=life.at, after_from=life.at, after_to=life.end,
     )  # fmt: skip
-
-
-def _metrics(life: Life) -> tuple[Any, ...]:
-    item = Recommendation(
-        type=life.kind, bottleneck="", description="", impact="high", effort="low", auto_apply=False,
-    )  # fmt: skip
-    primary, guardrails = metrics_of(item, SETTINGS.performance_metrics)
-    return primary, *guardrails
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 import typer
 
+from benchmarks.verdict_lives import judged_metrics, of_100, processes
 from benchmarks.verdict_streams import (
     DAY_HOURS,
     HOUR,
@@ -32,13 +33,9 @@ from benchmarks.verdict_streams import (
     real_rows,
     shares_of,
 )
-from models.documents import Recommendation
-from models.settings import PerformanceMetrics
-from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.split import SplitPlan, conclude_split, read_every_look
 from tasks.statistics.confidence_sequences import mixture_radius
-from tasks.statistics.intervals import share_interval
 
 STEPS = (0.05, 0.2, 0.5)
 HELD = (0.2,)
@@ -88,21 +85,15 @@ class Scenario:
         return life(rows or made_up(seed, self.days, self.per_day), self.change, seed, self.rated)
 
 
-def judged_metrics() -> tuple[JudgedMetric, ...]:
-    """Return the goal and guards of a change of a class's model."""
-    item = Recommendation(
-        type="model_selection", bottleneck="", description="", impact="high", effort="low", auto_apply=True
-    )
-    goal, guards = metrics_of(item, PerformanceMetrics())
-    return goal, *guards
+def live(scenario: Scenario, seed: int, *, ends_asking: bool = True) -> End | None:
+    """Live through a rollout with a look every hour, as the product does; None where the traffic is absent.
 
-
-def live(scenario: Scenario, seed: int) -> End | None:
-    """Live through a rollout with a look every hour, as the product does; None where the traffic is absent."""
+    A person who is asked does not answer: the life ends there, or without `ends_asking` goes on at the same share.
+    """
     own = scenario.life(seed)
     if own is None:
         return None
-    metrics, shares = judged_metrics(), scenario.steps
+    metrics, shares = judged_metrics("model_selection"), scenario.steps
     hours = own.before.hours
     steps, number = [(START, shares[0])], 0
     while True:
@@ -124,9 +115,9 @@ def live(scenario: Scenario, seed: int) -> End | None:
                 number += 1
                 steps.append((reading.observed_to + STEP_LAG, following))
                 break
-            if action == "ask":
+            if action == "ask" and ends_asking:
                 return End("ask", passed, number)
-            if action in ("promote", "rollBack"):
+            if action in ("promote", "rollBack") or (action == "ask" and passed >= hours):
                 return End(conclusion or "", passed, number)
         else:
             return End("cannotBeTold", hours, number)
@@ -161,7 +152,7 @@ class _Pooled:
     """The arms' running totals of every judged metric, hours not told apart."""
 
     def __init__(self, frame: pl.DataFrame) -> None:
-        self.metrics = judged_metrics()
+        self.metrics = judged_metrics("model_selection")
         hours = frame.sort("bucket").group_by("bucket", "arm", maintain_order=True).agg(pl.exclude("unit_bucket").sum())
         whole = pl.DataFrame({"bucket": hours["bucket"].unique().sort()})
         self.by_hour = {
@@ -257,7 +248,7 @@ def _ville(own: Life) -> End:
     """Ask the library's A/B test about every request, the error shared over the metrics."""
     import ville  # noqa: PLC0415 - only this rule needs it
 
-    metrics = judged_metrics()
+    metrics = judged_metrics("model_selection")
     arm, seen = own.outcomes(np.full(own.before.hours, HELD[0]))
     ends = []
     for number, metric in enumerate(metrics):
@@ -431,9 +422,7 @@ def _caught(ends: Sequence[End], within: int) -> str:
 
 def _of(ends: Sequence[End], *endings: str) -> str:
     """Return how many of 100, with the 95 % binomial interval."""
-    part = sum(end.ending in endings for end in ends)
-    interval = share_interval(part, len(ends))
-    return f"{100 * part / len(ends):.1f} ({100 * (interval.low or 0):.1f}–{100 * (interval.high or 0):.1f})"
+    return of_100(sum(end.ending in endings for end in ends), len(ends))
 
 
 @lru_cache(maxsize=20)
@@ -446,7 +435,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(TABLES)}; may be repeated.")] = None,
 ) -> None:
     """Print the tables; rows of a real trace that is absent say so."""
-    with ProcessPoolExecutor(2) as pool:
+    with processes() as pool:
         for name in only or TABLES:
             for line in TABLES[name](partial(_ends, pool, lives)):
                 typer.echo(line)

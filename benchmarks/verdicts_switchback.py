@@ -11,52 +11,48 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache, partial
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import polars as pl
 import typer
 
-from benchmarks.verdict_streams import ACCURACY, ERROR_RATE, REAL_TRACES, SLOW_SHARE, START, TARGET_MS
-from models.documents import Recommendation
-from models.settings import PerformanceMetrics, Switchback
+from benchmarks.verdict_lives import Kind, judged_metrics, of_100, processes
+from benchmarks.verdict_streams import (
+    ACCURACY,
+    ERROR_RATE,
+    NOTHING,
+    SLOW_SHARE,
+    START,
+    TARGET_MS,
+    Change,
+    drift,
+    real_trace,
+)
+from models.settings import Switchback
 from models.trials import SwitchbackPlan
-from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.switchback import BlockPair, conclude_switchback, read_every_look
 from tasks.optimizer.switchback_timetable import plan_blocks
-from tasks.statistics.intervals import share_interval
 
 DEFAULTS = Switchback()
 LIVES, HARM_LIVES = 200, 100
 DAYS = 7
+PAIR_HOURS = DEFAULTS.block_minutes * 2 / 60
 MINUTES_OF_DAY, HOURS_OF_DAY = 1440, 24
 PER_DAY = 10_000.0
 HIT_RATE = 0.3
 T_95_ONE_SIDED_AT_30 = 1.96
 
 
-@dataclass(frozen=True)
-class Change:
-    """What the new value does: cost as a factor, the others in points (0..1) added to the share."""
-
-    name: str
-    cost: float = 1.0
-    slow: float = 0.0
-    errors: float = 0.0
-    hits: float = 0.0
-
-
-NOTHING = Change("nothing")
 HARMS = (
     Change("cost +15 %", cost=1.15), Change("slow +5 points", slow=0.05), Change("errors +2.5 points", errors=0.025),
     Change("hit rate −5 points", hits=-0.05), Change("cost +5 %", cost=1.05), Change("slow +2 points", slow=0.02),
     Change("errors +1 point", errors=0.01), Change("hit rate −2 points", hits=-0.02),
 )  # fmt: skip
+LARGE_HARMS = HARMS[:4]
 HELPS = (Change("hit rate +5 points", hits=0.05), Change("slow −5 points", slow=-0.05))
 
 
@@ -81,14 +77,6 @@ class End(NamedTuple):
 # ------------------------------------------------------------------------------------------------------------- traffic
 
 
-def drift(random: np.random.Generator, hours: int, correlation: float, deviation: float) -> Any:
-    """Return a level by hour around 1 whose logarithm is an AR(1) of that correlation and standard deviation."""
-    level = random.normal(0, 1, hours)
-    for hour in range(1, hours):
-        level[hour] = correlation * level[hour - 1] + math.sqrt(1 - correlation**2) * level[hour]
-    return np.exp(deviation * level)
-
-
 def made_up(seed: int) -> Requests:
     """Return a week with daily and weekly seasons, levels that drift by hour (AR(1), .6 to .87), and heavy tails."""
     random = np.random.default_rng([seed, 1])
@@ -106,10 +94,7 @@ def made_up(seed: int) -> Requests:
     return _with_shares(random, minute, cost, time, correlation)
 
 
-@lru_cache(maxsize=1)
-def _trace() -> pl.DataFrame | None:
-    path = next((path for path in REAL_TRACES if path.exists()), None)
-    return None if path is None else pl.read_parquet(path).sort("timestamp")
+_trace = lru_cache(maxsize=1)(real_trace)
 
 
 def real(seed: int) -> Requests | None:
@@ -189,15 +174,6 @@ def pairs_of(requests: Requests, change: Change, seed: int) -> list[BlockPair]:
 # --------------------------------------------------------------------------------------------------------------- rules
 
 
-def judged(kind: Any) -> tuple[JudgedMetric, ...]:
-    """Return the goal and the guards of a type of change."""
-    item = Recommendation(
-        type=kind, bottleneck="", description="", impact="high", effort="low", auto_apply=True
-    )  # fmt: skip
-    goal, guards = metrics_of(item, PerformanceMetrics())
-    return goal, *guards
-
-
 def by_switchback(pairs: Sequence[BlockPair], metrics: Sequence[JudgedMetric]) -> End:
     """Judge after every pair, as the product does."""
     # In parts: harm is mostly found soon, and all looks at once take long.
@@ -270,10 +246,10 @@ def _student(freedom: int) -> float:
 RULES = {"switchback": by_switchback, "paired t-test, every look": by_t_test, "requests as draws": by_requests}
 
 
-def live(rule: str, source: str, change: Change, kind: str, seed: int) -> End | None:
+def live(rule: str, source: str, change: Change, kind: Kind, seed: int) -> End | None:
     """Live through a switchback; None where the traffic is absent."""
     requests = real(seed) if source == "real" else made_up(seed)
-    return None if requests is None else RULES[rule](pairs_of(requests, change, seed), judged(kind))
+    return None if requests is None else RULES[rule](pairs_of(requests, change, seed), judged_metrics(kind))
 
 
 # --------------------------------------------------------------------------------------------------------------- tables
@@ -284,9 +260,7 @@ def _ends(pool: ProcessPoolExecutor, lives: int, *scenario: Any) -> list[End]:
 
 
 def _share(ends: Sequence[End], *names: str) -> str:
-    found = sum(end.ending in names for end in ends)
-    interval = share_interval(found, len(ends))
-    return f"{found} ({100 * (interval.low or 0):.1f}–{100 * (interval.high or 0):.1f} %)"
+    return of_100(sum(end.ending in names for end in ends), len(ends))
 
 
 def _nothing(pool: ProcessPoolExecutor, lives: int) -> Iterator[str]:
@@ -331,7 +305,7 @@ def main(
     only: Annotated[str, typer.Option(help="nothing or power; by default both.")] = "",
 ) -> None:
     """Print the tables of docs/verdicts.md on switchbacks."""
-    with ProcessPoolExecutor(2) as pool:
+    with processes() as pool:
         if only in ("", "nothing"):
             for line in _nothing(pool, lives):
                 typer.echo(line)

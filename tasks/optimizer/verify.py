@@ -98,8 +98,10 @@ def assess(window: ObservationWindow, settings: Settings, now: datetime, *, earl
         return None
     over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
     conclusion, reason = conclude(reading, may_keep=reading.judged_hours >= limits.keep_from, over=over)
-    firm = conclusion in ("better", "noWorse", "worse")
-    savings = reading.savings_usd if firm else None
+    savings = reading.savings_usd if conclusion in ("better", "noWorse", "worse") else None
+    if conclusion == "worse" and savings is not None and savings.estimate > 0:
+        # What is cheaper because it is worse saves nothing; a loss stays on record.
+        savings = None
     return Verdict(
         state=_state_of(conclusion, optimizer.undecided),
         reason=reason,
