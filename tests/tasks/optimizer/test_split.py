@@ -406,6 +406,32 @@ def test_no_hours_are_no_verdict() -> None:
     assert read_every_look(hourly(traffic().clear()), plan(), METRICS) == ()
 
 
+def test_an_old_model_that_fails_more_often_leaves_the_cost_known() -> None:
+    """A failed call has no cost: how often calls fail is judged by the error rate, and the rest is compared."""
+    failing = traffic(errors=-0.02, hours=72).with_columns(
+        error=pl.col("error") | ((pl.col("arm") == "baseline") & (pl.int_range(pl.len()) % 12 == 0))
+    )
+    answered = [
+        pl.when(~pl.col("error")).then(name).alias(name) for name in ("cost_usd", "response_time_ms", "accuracy")
+    ]
+    reading = read(failing.with_columns(answered))
+    assert {it.metric.name for it in reading.metrics if not it.is_known} == set()
+    assert reading.goal.known_before == reading.goal.known_after == 1
+
+
+def test_a_guard_within_its_margin_at_the_last_look_is_told_so() -> None:
+    """The look at the deadline has narrower bounds, and a document has the bound that the verdict rests on."""
+    readings = [metric(read(traffic(hours=24 * days, seed=days)), ERRORS.name) for days in range(2, 12)]
+    narrow = [it for it in readings if it.judgement == "unclear" and it.allows(1, is_last=True)]
+    assert narrow
+    for it in narrow:
+        told, usual = it.as_change(is_last=True), it.as_change()
+        assert (told.judgement, usual.judgement) == ("same", "unclear")
+        assert told.change is not None
+        assert told.change.high is not None
+        assert told.change.high <= ERRORS.margin
+
+
 def test_a_metric_that_the_rollups_do_not_have_is_unknown() -> None:
     frame = hourly(traffic(hours=4)).drop("accuracy_sum", "cost_sum_sq")
     reading = read_split(frame, plan(), METRICS)
