@@ -27,10 +27,10 @@ class LiveRouter:
         self._until = since
         self._traffic = traffic
 
-    def serve_until(self, end: datetime, tell: Callable[[datetime], None] = lambda _: None) -> None:
+    def serve_until(self, end: datetime, on_progress: Callable[[datetime], None] = lambda _: None) -> None:
         """Serve up to `end`: at every whole hour flip what is due, and soon after it look at the trials.
 
-        The page's monitor and the hourly run do the same by the clock; `tell` hears of the time.
+        The page's monitor and the hourly run do the same by the clock; `on_progress` hears of the time.
         """
         from routewatch import RouterLog
 
@@ -43,7 +43,7 @@ class LiveRouter:
                     self._flip()
                 if self._until == look:
                     self._look()
-                tell(self._until)
+                on_progress(self._until)
             if log.counts.written != log.counts.recorded:
                 raise RoutewatchError(f"the router's log lost selections: {log.counts}")
 

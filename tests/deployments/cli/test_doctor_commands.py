@@ -71,7 +71,7 @@ def test_programs_get_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     by_name = {it["name"]: it for it in told_all["checks"]}
     assert told_all["ok"] is False
     assert by_name["database"]["state"] == "failed"
-    assert by_name["database"]["remedy"].startswith("`routewatch init` makes it")
+    assert by_name["database"]["remedy"].startswith("`routewatch init` creates it")
     assert by_name["PDF"] == by_name["PDF"] | {"state": "ok", "remedy": None}
     # A check does not create one.
     assert not (tmp_path / "routewatch.db").exists()
@@ -87,7 +87,7 @@ def test_a_terminal_gets_colour_and_what_to_do_below(tmp_path: Path) -> None:
         shown = _read_all(mine)
     assert process.returncode == 1
     assert "\x1b[1;31mfailed" in shown
-    assert "→ `routewatch init` makes it" in shown
+    assert "→ `routewatch init` creates it" in shown
     assert "checks: " in shown
 
 
