@@ -68,19 +68,31 @@ def verify(engine: Engine, settings: Settings, now: datetime, *, early: bool = F
 
     Those with a trial of their own come first: every look at them is allowed. For the others, with `early`, only
     certain harm is acted on, even before the end of the observation. Nothing is assessed while the optimizer is off or
-    stopped.
+    stopped. An error at one change does not stop the others: the first is raised at the end.
     """
     with reading(engine) as connection:
         if stop_reason(connection, settings.optimizer) is not None:
             return ()
         tried = set(connection.scalars(select(TRIAL.c.optimization_id)))
         rows = [row for row in list_by_state(connection, OBSERVED) if row.id not in tried]
-        windows = [_observation_window(connection, row, settings, now) for row in rows]
-    verdicts = [(window, assess(window, settings, now, early=early)) for window in windows]
-    return (
-        *advance_trials(engine, settings, now),
-        *(_act(engine, window, verdict, now) for window, verdict in verdicts if verdict is not None),
-    )
+    verdicts: list[Verdict] = []
+    errors: list[Exception] = []
+    try:
+        verdicts += advance_trials(engine, settings, now)
+    except Exception as error:  # noqa: BLE001 - raised below, after the others
+        errors.append(error)
+    for row in rows:
+        try:
+            with reading(engine) as connection:
+                window = _observation_window(connection, row, settings, now)
+            if (verdict := assess(window, settings, now, early=early)) is not None:
+                verdicts.append(_act(engine, window, verdict, now))
+        except Exception as error:  # noqa: BLE001 - raised below, after the others
+            errors.append(error)
+            logger().error("optimization #%s could not be assessed: %s", row.id, error)
+    if errors:
+        raise errors[0]
+    return tuple(verdicts)
 
 
 def assess(window: ObservationWindow, settings: Settings, now: datetime, *, early: bool = False) -> Verdict | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Engine, select, update
 
 from models.attribution import Attribution
@@ -173,6 +174,17 @@ def test_certain_harm_is_reverted_early(router: Engine) -> None:
     [verdict] = verify(router, SETTINGS, now, early=True)
     assert (verdict.state, verdict.conclusion) == ("reverted", "worse")
     assert state_of(router, number) == "reverted"
+
+
+def test_a_change_that_cannot_be_read_does_not_keep_the_others_from_being_assessed(router: Engine) -> None:
+    broken, harmful = applied(router, "routing.simple", "cheap"), applied(router, "routing.complex", "weak")
+    with writing(router) as connection:
+        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == broken).values(recommendation={"type": "?"}))
+    store_hours(router, hourly_rollups(APPLIED_AT, timedelta(hours=15), seed=2, errors=0.5))
+    with pytest.raises(ValidationError, match="validation errors for Recommendation"):
+        verify(router, SETTINGS, APPLIED_AT + timedelta(hours=15), early=True)
+    assert state_of(router, harmful) == "reverted"
+    assert read_config(router)["routing.complex"].value == "strong"
 
 
 def test_an_early_evaluation_leaves_uncertain_changes_alone(router: Engine) -> None:
