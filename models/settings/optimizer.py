@@ -47,6 +47,8 @@ class Rollout(SettingsBlock):
     """How long a rollout lasts at most; then it goes back to 0 %, or on with `optimizer.undecided` = `keep`."""
     by: Literal["request", "user"] = "request"
     """What is assigned: every request for itself, or a user with all requests."""
+    common_tokenizer: bool = False
+    """Set if both models count prompt tokens alike: cost and time are then adjusted for the prompts' lengths."""
     approve_steps: bool = False
     """Set if a person approves every step."""
 

@@ -196,7 +196,8 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
     item = recommendation_of(row)
     goal, guards = metrics_of(item, settings.performance_metrics)
     shares = tuple((it.at, it.percent / ALL_PERCENT) for it in steps if it.percent is not None)
-    split = SplitPlan(plan.experiment, shares, by=plan.by)
+    common = settings.optimizer.rollout.common_tokenizer
+    split = SplitPlan(plan.experiment, shares, by=plan.by, has_common_tokenizer=common)
     read = read_split(hours, split, (goal, *guards))
     last = floor_to(Level.HOUR, trial.deadline, settings.timezone)
     in_time = hours.filter(pl.col("bucket") < last)
