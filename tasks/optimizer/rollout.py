@@ -60,7 +60,6 @@ from tasks.optimizer.trial_rows import (
     trial_of,
 )
 from tasks.rollups.arm_store import read_arms, read_models_as_arms
-from tasks.rollups.arms import CANDIDATE
 from tasks.run_logger import logger
 
 State = OptimizationState
@@ -76,7 +75,6 @@ class RolloutLook:
     """A rollout as it was read at one time: rows, plan, and what its hours show.
 
     `at_deadline` is what the hours up to the deadline show, once the last of them is final: None before.
-    `requests_at_share` are the candidate's in whole hours since the last step.
     """
 
     row: Row[Any]
@@ -88,7 +86,6 @@ class RolloutLook:
     at_deadline: SplitReading | None
     arms_by: Literal["assignment", "model"]
     observed_to: datetime
-    requests_at_share: int
 
     @property
     def percent(self) -> float:
@@ -211,7 +208,6 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
         at_deadline=None if end < last else read_split(in_time, split, (goal, *guards)),
         arms_by=arms_by,
         observed_to=end,
-        requests_at_share=_requests_since(hours, trial.step_at),
     )
 
 
@@ -254,10 +250,6 @@ def decide(  # noqa: PLR0911 - one return for each outcome
         return RolloutDecision("wait", f"held by {holder}; {reason}")
     if plan.needs_approval(percent):
         return _proposed(look, percent, f"the step to {percent:g} % waits for a person's approval: {reason}")
-    if not over and look.requests_at_share < plan.minimum_requests:
-        # Each share is seen at work, also where several looks follow each other.
-        few = f"{look.requests_at_share:,} of {plan.minimum_requests:,} requests at {look.percent:g} %"
-        return RolloutDecision("wait", f"{few} so far; {reason}")
     if action == "promote":
         return RolloutDecision("promote", reason, conclusion, ALL_PERCENT)
     return RolloutDecision("step", reason, percent=percent)
@@ -481,12 +473,6 @@ def _idle_version(connection: Connection, key: str) -> int | None:
     if percent_of(row.content.value) != 0:
         raise ConfigConflict(key, row.content.version, row.content.version, f"a rollout: {shown(row.content.value)}")
     return row.content.version
-
-
-def _requests_since(hours: pl.DataFrame, step_at: datetime) -> int:
-    """Return the candidate's requests in the hours that began after a step."""
-    of_candidate = hours.filter(pl.col("bucket") >= step_at, pl.col("arm") == CANDIDATE)
-    return int(of_candidate["count"].sum())
 
 
 def _arm_hours(
