@@ -45,8 +45,8 @@ def main() -> None:
     """Write all pictures."""
     FOLDER.mkdir(exist_ok=True)
     for document in _documents():
-        if document.template == "performance" and document.depth == "detailed":
-            _save(_trials(document), "trials")
+        if document.depth == "detailed" and (tried := _trials(document)) is not None:
+            _save(tried, "trials")
         name = f"{document.template}-{document.depth}"
         _save(_sheet(_pages(render_pdf(document))), name)
         if document.depth == "summary":
@@ -77,10 +77,10 @@ def _pages(pdf: bytes) -> list[Image.Image]:
         return [Image.open(path).convert("RGB") for path in sorted(Path(folder).iterdir())]
 
 
-def _trials(document: Document) -> Image.Image:
-    """The chart of how changes were tried, alone."""
-    (chart,) = (it for it in draw(document) if it.name == TRIALS_CHART)
-    return Image.open(io.BytesIO(png(chart, 1.5))).convert("RGB")
+def _trials(document: Document) -> Image.Image | None:
+    """The chart of how changes were tried, alone; None of a report that has none."""
+    chart = next((it for it in draw(document) if it.name == TRIALS_CHART), None)
+    return None if chart is None else Image.open(io.BytesIO(png(chart, 1.5))).convert("RGB")
 
 
 def _sheet(pages: list[Image.Image]) -> Image.Image:

@@ -156,13 +156,8 @@ def drawable(document: OptimizationReport) -> tuple[Trial, ...]:
 
 
 def drawable_trials(document: Document) -> tuple[Trial, ...]:
-    """The changes that were tried by a split or a switchback of which effects over time are known.
-
-    None in a summary about optimizations: its two pages have the chart of what came of each change.
-    """
+    """The changes that were tried by a split or a switchback of which effects over time are known."""
     if not document.charts.shown or document.selection_count == 0:
-        return ()
-    if document.template == "optimization" and document.depth == "summary":
         return ()
     return tuple(
         trial
@@ -309,7 +304,7 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
         shown = saved if with_bounds else Interval(estimate=saved.estimate)
         parts.append(savings_text(trial.verdict, shown, show))
     passed = [metric_label(it.metric).lower() for it in trial.guardrails if it.judgement in ("same", "better")]
-    if trial.verdict.conclusion in ("better", "noWorse") and passed:
+    if with_bounds and trial.verdict.conclusion in ("better", "noWorse") and passed:
         parts.append(f"within their margins: {', '.join(passed)}")
     return "; ".join(parts)
 

@@ -104,7 +104,8 @@ def _applied(document: OptimizationReport, show: Formats) -> tuple[Block, ...]:
         return (Text("No optimization was applied in this period."),)
     chart = (
         *((ChartsHere((CHANGES_CHART,)),) if drawable(document) else ()),
-        *((ChartsHere((TRIALS_CHART,)),) if drawable_trials(document) else ()),
+        # The two pages of a summary have the chart of what came of each change.
+        *((ChartsHere((TRIALS_CHART,)),) if document.depth == "detailed" and drawable_trials(document) else ()),
     )
     if document.depth == "summary":
         return (*chart, trials_table(document, show, why=False))
