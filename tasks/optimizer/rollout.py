@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -196,6 +196,9 @@ def look_at(engine: Engine, optimization_id: int, settings: Settings, now: datet
     common = settings.optimizer.rollout.common_tokenizer
     split = SplitPlan(plan.experiment, shares, by=plan.by, has_common_tokenizer=common)
     read = read_split(hours, split, (goal, *guards))
+    if not hours.filter(pl.col("bucket") >= shares[-1][0]).height:
+        # No whole hour has passed since the last step: the judge counts from the step of the last hour that it has.
+        read = replace(read, requests_in_step=0)
     last = floor_to(Level.HOUR, trial.deadline, settings.timezone)
     in_time = hours.filter(pl.col("bucket") < last)
     return RolloutLook(

@@ -589,6 +589,16 @@ def test_an_end_that_is_killed_after_any_statement_leaves_what_its_rows_say(
     assert share_of(router) == 0
 
 
+def test_looks_that_follow_each_other_take_one_step(router: Engine) -> None:
+    """Each share serves requests before the next: the hourly and the daily run may come in the same minute."""
+    number = started(router)
+    now = let_pass(router, STARTED_AT, 12, CHEAP) + timedelta(minutes=10)
+    for _ in range(3):
+        [verdict] = verify(router, SPLIT_SETTINGS, now, early=True)
+        assert verdict.state == "observing"
+    assert [action for action, _, _ in steps_taken(router, number)] == ["start", "step"]
+
+
 def test_looks_at_once_take_one_step(router: Engine) -> None:
     number = started(router)
     now = let_pass(router, STARTED_AT, 12, CHEAP) + timedelta(minutes=10)
