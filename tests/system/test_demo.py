@@ -20,7 +20,7 @@ ENDED = {"kept", "reverted", "expired"}
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The demo's home after a run, and what it said."""
     home = tmp_path_factory.mktemp("home")
-    command = [sys.executable, "-m", "deployments.cli.app", "demo"]
+    command = [str(Path(sys.executable).with_name("routewatch")), "demo"]
     ran = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"ROUTEWATCH_HOME": str(home)}, capture_output=True, text=True, check=False
     )
