@@ -55,7 +55,6 @@ WRONG = (Change("accuracy −2 points", accuracy=-0.02), Change("accuracy −5 p
 CHEAPER = Change("cost −15 %", cost=0.85)
 
 Source = Literal["real", "real simple", "made up"]
-Ending = Literal["better", "noWorse", "worse", "unproven", "cannotBeTold", "invalid", "ask"]
 
 
 class End(NamedTuple):
@@ -279,10 +278,6 @@ def _ends(pool: ProcessPoolExecutor, lives: int, one: Callable[..., Any], scenar
     return [end for end in pool.map(partial(one, scenario), range(lives), chunksize=5) if end is not None]
 
 
-def _by(pool_run: Run, rule: str, scenario: Scenario) -> list[End]:
-    return pool_run(partial(live_by, rule), scenario)
-
-
 def _nothing(run: Run) -> Iterator[str]:
     yield "Nothing was changed: 5 → 20 → 50 → 100 %, seven days, a look every hour."
     yield ""
@@ -299,30 +294,12 @@ def _nothing(run: Run) -> Iterator[str]:
             yield f"| {told} | {len(ends)} | {' | '.join(cells)} | {_of(ends, 'cannotBeTold', 'unproven', 'ask')} |"
 
 
-def _harm(run: Run) -> Iterator[str]:
-    yield "Harm at a share of 20 %, made-up traffic of 10,000 requests a day, seven days, a look every hour."
+def _harm(title: str, source: Source, steps: tuple[float, ...], run: Run) -> Iterator[str]:
+    yield title
     yield ""
     yield "| change | rolled back in 24 h | in 48 h | in 7 days | median hours | promoted | else |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
-    for scenario in _harmful("made up"):
-        yield _harm_line(scenario, run(live, scenario))
-
-
-def _harm_real(run: Run) -> Iterator[str]:
-    yield "The same harm put into the real trace (14,300 requests a day)."
-    yield ""
-    yield "| change | rolled back in 24 h | in 48 h | in 7 days | median hours | promoted | else |"
-    yield "|---|--:|--:|--:|--:|--:|--:|"
-    for scenario in _harmful("real"):
-        yield _harm_line(scenario, run(live, scenario))
-
-
-def _harm_steps(run: Run) -> Iterator[str]:
-    yield "Harm from the first step on: 5 → 20 → 50 → 100 %."
-    yield ""
-    yield "| change | rolled back in 24 h | in 48 h | in 7 days | median hours | promoted | else |"
-    yield "|---|--:|--:|--:|--:|--:|--:|"
-    for scenario in _harmful("made up", STEPS):
+    for scenario in _harmful(source, steps):
         yield _harm_line(scenario, run(live, scenario))
 
 
@@ -380,18 +357,19 @@ def _boundary(_run: Run) -> Iterator[str]:
         yield f"| {alpha:.1%} | {' | '.join(f'{value:.3f}' for value in ratio)} |"
 
 
+_HARM_MADE_UP = "Harm at a share of 20 %, made-up traffic of 10,000 requests a day, seven days, a look every hour."
 TABLES: dict[str, Callable[[Run], Iterator[str]]] = {
     "nothing": _nothing,
-    "harm": _harm,
-    "harm-real": _harm_real,
-    "harm-steps": _harm_steps,
+    "harm": partial(_harm, _HARM_MADE_UP, "made up", HELD),
+    "harm-real": partial(_harm, "The same harm put into the real trace (14,300 requests a day).", "real", HELD),
+    "harm-steps": partial(_harm, "Harm from the first step on: 5 → 20 → 50 → 100 %.", "made up", STEPS),
     "help": _help,
     "others": _others,
     "boundary": _boundary,
 }
 
 
-def _harmful(source: Source, steps: tuple[float, ...] = HELD) -> Iterator[Scenario]:
+def _harmful(source: Source, steps: tuple[float, ...]) -> Iterator[Scenario]:
     for change in (*COSTS, *SLOWER, *FAILING):
         yield Scenario(source, change, steps=steps)
     yield Scenario(source, COSTS[1], steps=steps, alike=True)

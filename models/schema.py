@@ -288,6 +288,9 @@ class TrialState(StrEnum):
     ABORTED = "aborted"
 
 
+UNDER_WAY = (TrialState.RUNNING, TrialState.HELD)
+"""The states of a trial that is not over."""
+
 TRIAL = Table(
     "trial",
     METADATA,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from models.base import ApiModel
-
-ROUTING_PREFIX, ROLLOUT_PREFIX = "routing.", "rollout."
+from routewatch.rollout import ROLLOUT_PREFIX, ROUTING_PREFIX
 
 ALL_PERCENT = 100.0
 

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from routewatch.gate import TEXT_LENGTH, UNIT_BUCKETS, read_name
 
 ROLLOUT_PREFIX, ROUTING_PREFIX = "rollout.", "routing."
+"""Prefixes of the config keys that name a complexity class's rollout and its model."""
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 ALL_PERCENT = 100

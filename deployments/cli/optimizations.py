@@ -40,7 +40,8 @@ def list_() -> None:
 def show(optimization_id: Id) -> None:
     """Show the history of one optimization."""
     from models.context import load_context
-    from tasks.optimizer.queries import history_of, label, trial_steps_of
+    from tasks.optimizer.queries import history_of, label
+    from tasks.optimizer.trial_rows import trial_steps_of
 
     engine = load_context().engine
     row, steps = history_of(engine, optimization_id)

@@ -19,10 +19,10 @@ from models.documents import (
     Verdict,
 )
 from models.kpis import LOWER_IS_BETTER
-from models.trials import ROLLOUT_PREFIX
 from reports.text.findings import between, config_change_text, negated, shown_interval
 from reports.text.formatting import Formats
 from reports.text.labels import bounds_text, metric_change, metric_label, metric_value
+from routewatch.rollout import ROLLOUT_PREFIX
 
 CHANGES_CHART = "changes"
 """The chart of what came of the changes, which only the report about optimizations has."""
@@ -242,7 +242,7 @@ def step_text(step: TrialStepTaken, show: Formats) -> str:
     return STEP_LABELS[step.action]
 
 
-def method_text(verdict: Verdict, show: Formats) -> str:
+def method_text(verdict: Verdict, show: Formats, *, in_full: bool = True) -> str:
     """How the verdict was reached, and how often the method is wrong where that is known."""
     trial = verdict.trial
     if verdict.method == "split":
@@ -250,17 +250,19 @@ def method_text(verdict: Verdict, show: Formats) -> str:
         return f"by a rollout, {by}{_shares_text(trial, show)}"
     if verdict.method == "switchback":
         return "by a switchback" + (f" of {show.count(trial.pairs)} pairs of blocks" if trial and trial.pairs else "")
-    return "before and after" + (f"; {wrong_text(verdict)}" if wrong_text(verdict) else "")
+    wrong = _wrong_text(verdict, in_full=in_full)
+    return f"before and after; {wrong}" if wrong else "before and after"
 
 
-def wrong_text(verdict: Verdict) -> str:
+def _wrong_text(verdict: Verdict, *, in_full: bool) -> str:
     """How often before and after finds something on this router's traffic where nothing was changed."""
     if verdict.method != "beforeAfter" or verdict.placebo_spans is None:
         return ""
     if verdict.false_verdicts_of_100 is None:
         spans = "period" if verdict.placebo_spans == 1 else "periods"
         return f"only {verdict.placebo_spans} independent {spans} without a change to judge the method by"
-    return f"on your traffic this method is wrong about nothing in {verdict.false_verdicts_of_100:.0f} of 100"
+    who = "on your traffic this method is" if in_full else ""
+    return f"{who} wrong about nothing in {verdict.false_verdicts_of_100:.0f} of 100".lstrip()
 
 
 def _shares_text(trial: TrialSummary | None, show: Formats) -> str:
@@ -292,9 +294,7 @@ def verdict_text(trial: Trial, show: Formats, *, with_bounds: bool = True) -> st
     if unknown and trial.verdict.conclusion in (None, "unproven"):
         parts.append(", ".join(unknown))
     if trial.verdict.conclusion is not None:
-        how = method_text(trial.verdict, show)
-        if not with_bounds:
-            how = how.replace("on your traffic this method is wrong", "wrong")
+        how = method_text(trial.verdict, show, in_full=with_bounds)
         if goal and goal.judgement == trial.verdict.conclusion and len(parts) == 1:
             parts[0] += f", {how}"
         else:

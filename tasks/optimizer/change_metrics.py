@@ -19,6 +19,14 @@ PRIMARY_METRIC_MARGIN = 0.2
 """A change may use up only this part of its primary metric's margin."""
 
 
+UNEVEN_ALPHA = 0.001
+"""Probability that sides with equally many known values, or prompts of equal length, are ever called unequal."""
+
+UNEVEN_SHARE = 0.02
+"""Relative difference of both sides' known shares from which a metric counts as not known: the answers that are known
+may be other ones on each side."""
+
+
 def metrics_of(item: Recommendation, limits: PerformanceMetrics) -> tuple[JudgedMetric, tuple[JudgedMetric, ...]]:
     """Return a recommendation's primary metric and guardrail metrics."""
     errors = JudgedMetric(KpiName.ERROR_RATE, margin=ERROR_RATE_MARGIN)

@@ -12,11 +12,13 @@ import polars as pl
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.placebos import Array, Control, HourlySums, Subject
 
-MATCHED_SUMS = (
+METRIC_SUMS = (
     "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
-    "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum", "prompt_token_count",
-    "prompt_token_sum",
+    "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
 )  # fmt: skip
+"""Rollup columns of the metrics."""
+
+MATCHED_SUMS = (*METRIC_SUMS, "prompt_token_count", "prompt_token_sum")
 """Rollup columns of the metrics, and of what requests brought."""
 
 LARGEST_CLASSES = 12

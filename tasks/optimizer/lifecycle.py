@@ -27,7 +27,7 @@ from models.schema import (
     OptimizationState,
 )
 from models.settings import Optimizer, Settings
-from models.trials import ROLLOUT_PREFIX, ROUTING_PREFIX
+from routewatch.rollout import ROLLOUT_PREFIX, ROUTING_PREFIX
 from tasks.optimizer.before_after import will_match
 from tasks.optimizer.placebos import HOURS_TO_JUDGE, horizon_of
 from tasks.optimizer.queries import get_optimization, list_by_state
@@ -190,9 +190,7 @@ def unjudgeable_reason(connection: Connection, keys: Sequence[str], settings: Se
     Before and after needs enough pretended changes in the past under the present config. What cannot be told in the
     end would be reverted: a change for nothing.
     """
-    first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
-    start = max(unchanged_since(connection, keys, now), first or now)
-    known_hours = max(0, int((now - start) / timedelta(hours=1)))
+    known_hours = max(0, int((now - _known_since(connection, keys, now)) / timedelta(hours=1)))
     if horizon_of(known_hours, int(settings.optimizer.observe_max_hours))[0]:
         return None
     return (
@@ -239,6 +237,13 @@ def same_selections(key: str) -> tuple[str, ...]:
     return (key,) if area == "*" else (area, ROLLOUT_PREFIX + area.removeprefix(ROUTING_PREFIX))
 
 
+def only_class_of(keys: Iterable[str]) -> str | None:
+    """Return the only complexity class whose requests some keys choose the model of; None if they affect all."""
+    keys = list(keys)
+    classes = {key.removeprefix(ROUTING_PREFIX) for key in keys if key.startswith(ROUTING_PREFIX)}
+    return classes.pop() if len(classes) == 1 and all(key.startswith(ROUTING_PREFIX) for key in keys) else None
+
+
 # ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -261,10 +266,15 @@ def _without_share(value: Any) -> Any:
     return value | {"percent": 0} if isinstance(value, dict) else value
 
 
+def _known_since(connection: Connection, keys: Sequence[str], now: datetime) -> datetime:
+    """Return from when on hours under the current config are known."""
+    first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
+    return max(unchanged_since(connection, keys, now), first or now)
+
+
 def _can_be_assessed(connection: Connection, keys: Sequence[str], settings: Settings, now: datetime) -> bool:
     """Return whether the next hours can be compared with hours under the current config."""
-    first: datetime | None = connection.scalar(select(func.min(ROLLUP.c.bucket)).where(ROLLUP.c.level == HOUR_TOTAL))
-    start = max(unchanged_since(connection, keys, now), first or now)
+    start = _known_since(connection, keys, now)
     end = now + timedelta(hours=settings.optimizer.observe_hours)
     return will_match(start, now, end, settings.timezone)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import reading
 from models.errors import UnknownOptimization
-from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, TRIAL, TRIAL_STEP, OptimizationState, TrialState
+from models.schema import OPTIMIZATION, OPTIMIZATION_TRANSITION, TRIAL, UNDER_WAY, OptimizationState
 
 
 def get_optimization(connection: Connection, optimization_id: int) -> Row[Any]:
@@ -68,7 +68,7 @@ def decidable(engine: Engine) -> tuple[tuple[int, str], ...]:
             *connection.execute(
                 select(OPTIMIZATION)
                 .join(TRIAL, TRIAL.c.optimization_id == OPTIMIZATION.c.id)
-                .where(TRIAL.c.state.in_([TrialState.RUNNING, TrialState.HELD]))
+                .where(TRIAL.c.state.in_(UNDER_WAY))
                 .order_by(OPTIMIZATION.c.id)
             ),
         ]
@@ -95,15 +95,3 @@ def history_of(engine: Engine, optimization_id: int) -> tuple[Row[Any], Sequence
             .order_by(OPTIMIZATION_TRANSITION.c.id)
         )
         return row, connection.execute(steps).fetchall()
-
-
-def trial_steps_of(engine: Engine, optimization_id: int) -> Sequence[Row[Any]]:
-    """Return the steps of an optimization's trial, oldest first; none if it has no trial."""
-    steps = (
-        select(TRIAL_STEP)
-        .join(TRIAL, TRIAL.c.id == TRIAL_STEP.c.trial_id)
-        .where(TRIAL.c.optimization_id == optimization_id)
-        .order_by(TRIAL_STEP.c.id)
-    )
-    with reading(engine) as connection:
-        return connection.execute(steps).fetchall()

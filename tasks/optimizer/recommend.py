@@ -30,15 +30,13 @@ from models.documents import (
 )
 from models.schema import OTHER_MODELS
 from models.settings import ChoiceKnob, NumericKnob, Optimizer
+from routewatch.rollout import ROUTING_PREFIX
 from tasks.bottlenecks.detect import SLOW_SHARE
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
 from tasks.optimizer.router_values import ConfigContent, Setting, UnreadableSetting, shown
 from tasks.rollups.totals import Totals, total, totals_by
 from tasks.statistics.intervals import less, z
 from tasks.statistics.randomization import Split, split_of
-
-ROUTING_PREFIX = "routing."
-"""Prefix of the config key that names a complexity class's model."""
 
 EFFORT_WEIGHTS = {"low": 1, "medium": 2, "high": 3}
 

@@ -19,16 +19,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import reading, writing
 from models.documents import Conclusion, Recommendation, Verdict
 from models.errors import ConfigConflict
 from models.notifications import AlertRule
 from models.period import Level, floor_to
-from models.schema import CONFIG_CHANGE, OPTIMIZATION, OptimizationState, TrialState
+from models.schema import CONFIG_CHANGE, OPTIMIZATION, UNDER_WAY, OptimizationState, TrialState
 from models.settings import Settings
-from models.trials import ALL_PERCENT, ROUTING_PREFIX, RolloutPlan, percent_of
+from models.trials import ALL_PERCENT, RolloutPlan, percent_of
+from routewatch.rollout import ROUTING_PREFIX
 from tasks.alerts.registry import record_event
 from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.lifecycle import (
@@ -48,7 +49,6 @@ from tasks.optimizer.router_values import UnreadableSetting, shown
 from tasks.optimizer.split import SplitPlan, SplitReading, conclude_split, read_split
 from tasks.optimizer.trial_rows import (
     PROPOSED,
-    UNDER_WAY,
     Action,
     add_step,
     add_trial,
@@ -59,13 +59,11 @@ from tasks.optimizer.trial_rows import (
     steps_of,
     trial_of,
 )
+from tasks.optimizer.verdict_rows import LATE_ARRIVAL_GRACE, VerdictState, store_verdict, superseded_reason
 from tasks.rollups.arm_store import read_arms, read_models_as_arms
 from tasks.run_logger import logger
 
 State = OptimizationState
-
-LATE_ARRIVAL_GRACE = timedelta(minutes=5)
-"""An hour is looked at this long after its end: late rows have arrived by then."""
 
 UNDECIDED = ("unproven", "cannotBeTold")
 
@@ -102,7 +100,7 @@ class RolloutDecision:
     percent: float | None = None
 
     @property
-    def state(self) -> Literal["observing", "kept", "reverted", "expired"]:
+    def state(self) -> VerdictState:
         """Return the state that the optimization gets: what stays undecided is expired, not kept."""
         if self.action == "promote":
             return "expired" if self.conclusion in UNDECIDED else "kept"
@@ -326,8 +324,7 @@ def record_end(
         observed_to=look.observed_to,
         judged_at=step.at,
     )
-    dumped = verdict.model_dump(mode="json", by_alias=True)
-    connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == look.row.id).values(verdict=dumped))
+    store_verdict(connection, look.row.id, verdict)
     return verdict
 
 
@@ -380,8 +377,7 @@ def _recorded(connection: Connection, look: RolloutLook, decision: RolloutDecisi
     verdict = _verdict(look, decision, now, steps=steps_of(connection, look.trial.id))
     if get_optimization(connection, look.row.id).state == State.APPLIED:
         advance(connection, look.row.id, State.OBSERVING, _step(decision.reason, verdict, now))
-    dumped = verdict.model_dump(mode="json", by_alias=True)
-    connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == look.row.id).values(verdict=dumped))
+    store_verdict(connection, look.row.id, verdict)
     return verdict
 
 
@@ -418,7 +414,7 @@ def _ending(conclusion: Conclusion | None) -> tuple[TrialState, Action]:
 
 def _supersede(connection: Connection, look: RolloutLook, found: ConfigConflict, now: datetime) -> Verdict:
     """End a rollout whose keys somebody else changed: theirs stay, and the share is taken back if it is still ours."""
-    reason = f"the router or a person has changed {found.key} since: it is theirs now"
+    reason = superseded_reason(found)
     step = Step(ACTOR, reason, now)
     percent: float | None = 0
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, update
+from sqlalchemy import Connection, Engine, Row
 
 from models.attribution import Attribution
 from models.database import reading, writing
 from models.documents import Conclusion, TrialMethod, Verdict
 from models.errors import UnknownOptimization, UsageError
-from models.schema import OPTIMIZATION, TrialState
+from models.schema import UNDER_WAY, TrialState
 from models.settings import Settings
 from models.trials import ALL_PERCENT
 from tasks.optimizer.lifecycle import Step, lock_optimizer, refuse_if_stopped
@@ -18,7 +18,6 @@ from tasks.optimizer.queries import get_optimization
 from tasks.optimizer.rollout import RolloutLook, is_as_read, look_at, promote, record_end, roll_back, set_percent
 from tasks.optimizer.split import conclude_split
 from tasks.optimizer.trial_rows import (
-    UNDER_WAY,
     Action,
     add_step,
     change_trial,
@@ -29,6 +28,7 @@ from tasks.optimizer.trial_rows import (
     trial_of,
     trial_under_way,
 )
+from tasks.optimizer.verdict_rows import store_verdict
 
 
 def approve_step(engine: Engine, optimization_id: int, settings: Settings, attribution: Attribution) -> str:
@@ -107,8 +107,7 @@ def end_trial_by_hand(connection: Connection, optimization_id: int, step: Step) 
         ended = Verdict.model_validate(stored).model_copy(
             update={"state": "reverted", "reason": f"aborted by {step.by}: {step.reason}", "judged_at": step.at}
         )
-        dumped = ended.model_dump(mode="json", by_alias=True)
-        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == optimization_id).values(verdict=dumped))
+        store_verdict(connection, optimization_id, ended)
     return True
 
 

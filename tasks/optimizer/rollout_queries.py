@@ -11,10 +11,10 @@ from sqlalchemy import Connection, Engine, Row, select
 
 from models.database import reading
 from models.errors import UnknownOptimization
-from models.schema import TRIAL
+from models.schema import TRIAL, UNDER_WAY
 from models.trials import RolloutPlan
 from tasks.optimizer.queries import get_optimization, label
-from tasks.optimizer.trial_rows import UNDER_WAY, held_by, percent_now, proposed_percent, steps_of
+from tasks.optimizer.trial_rows import held_by, percent_now, proposed_percent, steps_of
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from sqlalchemy import Row
 from models.documents import (
     Conclusion,
     TrialPoint,
-    TrialStepTaken,
     TrialSummary,
     Verdict,
 )
 from tasks.optimizer.split import SplitReading
+from tasks.optimizer.verdict_rows import VerdictState, booked_saving, steps_taken
 
 LONGEST_SERIES = 100
 """Points of each metric that a verdict keeps of its series: what a picture can show."""
@@ -27,7 +27,7 @@ def rollout_verdict(
     trial: Row[Any],
     steps: Sequence[Row[Any]],
     *,
-    state: Literal["observing", "kept", "reverted", "expired"],
+    state: VerdictState,
     conclusion: Conclusion | None,
     reason: str,
     arms_by: Literal["assignment", "model"],
@@ -35,13 +35,8 @@ def rollout_verdict(
     judged_at: datetime,
     is_last: bool = False,
 ) -> Verdict:
-    """Return the verdict on a rollout at one look; `is_last` is that at the deadline, whose bounds are narrower.
-
-    A saving is booked only where the candidate is no worse, and a loss also where it is.
-    """
-    saved = reading.saved_usd() if conclusion in ("better", "noWorse", "worse") else None
-    if conclusion == "worse" and saved is not None and (saved.estimate or 0.0) > 0:
-        saved = None
+    """Return the verdict on a rollout at one look; `is_last` is that at the deadline, whose bounds are narrower."""
+    saved = booked_saving(conclusion, reading.saved_usd())
     ratio = reading.sample_ratio
     return Verdict(
         state=state,
@@ -60,7 +55,7 @@ def rollout_verdict(
         trial=TrialSummary(
             started_at=trial.started_at,
             deadline=trial.deadline,
-            steps=tuple(_step_taken(it) for it in steps),
+            steps=steps_taken(steps),
             series=_points(reading.series),
             arms_by=arms_by,
             asked_percent=None if ratio.asked is None else 100 * ratio.asked,
@@ -70,10 +65,6 @@ def rollout_verdict(
 
 
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def _step_taken(it: Row[Any]) -> TrialStepTaken:
-    return TrialStepTaken(at=it.at, action=it.action, percent=it.percent, by=it.by, reason=it.reason)
 
 
 def _points(series: pl.DataFrame) -> tuple[TrialPoint, ...]:

@@ -17,9 +17,9 @@ from models.documents import Recommendation
 from models.period import Level, Period, next_start
 from models.schema import UNKNOWN
 from models.settings import Optimizer
+from routewatch.rollout import ROUTING_PREFIX
 from tasks.kpis.cost_efficiency import Candidate, shown_class, uncached
 from tasks.optimizer.lifecycle import unchanged_since
-from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.rollups.query import RollupSlice, query_rollups_in
 from tasks.rollups.totals import total, totals_by
 

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from models.documents import ERROR_BUDGET, Interval, MetricChange
+from tasks.optimizer.change_metrics import UNEVEN_ALPHA, UNEVEN_SHARE
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.metric_text import before_after_text, label_of, value_text
 from tasks.rollups.arms import ARM_SUMS, BASELINE, CANDIDATE, UNKNOWN_BUCKET
@@ -45,13 +46,6 @@ MINIMUM_CLUSTERS = 4
 
 PSEUDO_VALUES = 2.0
 """Of each 0 and 1, added to the spread of a share in each arm: 0 errors of n is no certainty that there are none."""
-
-UNEVEN_ALPHA = 0.001
-"""Probability that arms with equally many known values, or prompts of equal length, are ever called unequal."""
-
-UNEVEN_SHARE = 0.02
-"""Relative difference of the arms' known shares from which a metric counts as not known: the answers that are known may
-be other ones in each arm."""
 
 NEARLY_ALL = 0.9
 """Known share from which a guard that is not clear lacks requests, not ratings."""

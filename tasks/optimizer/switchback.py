@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 
 from models.documents import ERROR_BUDGET, Conclusion, Interval, MetricChange, TrialPoint
+from tasks.optimizer.change_metrics import UNEVEN_ALPHA, UNEVEN_SHARE
 from tasks.optimizer.judged_metric import JudgedMetric
 from tasks.optimizer.metric_text import before_after_text
 from tasks.statistics.confidence_sequences import mixture_radius
@@ -36,9 +37,6 @@ PSEUDO_VALUES = 2.0
 
 SHARE_TUNED_AT = 2_000.0
 """Effective requests, n1·n0/(n1 + n0), at which the bound of a share is sharpest. Chosen beforehand."""
-
-UNEVEN_ALPHA, UNEVEN_SHARE = 0.001, 0.02
-"""Probability that equally known sides are ever called unequal, and the relative difference from which they are."""
 
 LARGEST_LOGARITHM = 100.0
 """Of a ratio; what is beyond is not bounded."""
@@ -205,7 +203,6 @@ class _PairedMetric:
             for name in (above, below)
         )
         spreads, last = _spreads(self.pairs, below), len(self.pairs)
-        # Earlier looks decide nothing.
         # Earlier looks decide nothing, but a picture shows them.
         earliest = min(minimum_pairs, SERIES_FROM)
         self.first = min(earliest - 1 if every else max(last, minimum_pairs) - 1, last)

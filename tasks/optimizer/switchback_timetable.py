@@ -27,13 +27,13 @@ from models.clock import TOLERANCE
 from models.database import reading, writing
 from models.documents import Conclusion, Recommendation, TrialStepTaken, TrialSummary, Verdict
 from models.errors import ConfigConflict
-from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
 from models.schema import CONFIG_CHANGE, OPTIMIZATION, ROLLUP, TRIAL, TRIAL_BLOCK, OptimizationState, TrialState
 from models.settings import Settings
-from models.trials import ROUTING_PREFIX, SwitchbackPlan, SwitchedKey
-from tasks.alerts.registry import record_event
+from models.trials import SwitchbackPlan, SwitchedKey
+from routewatch.rollout import ROLLOUT_PREFIX
 from tasks.optimizer.change_metrics import metrics_of
+from tasks.optimizer.hour_grid import METRIC_SUMS
 from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
@@ -41,6 +41,7 @@ from tasks.optimizer.lifecycle import (
     Step,
     advance,
     lock_optimizer,
+    only_class_of,
     recommendation_of,
     stop_reason,
 )
@@ -48,6 +49,16 @@ from tasks.optimizer.queries import get_optimization
 from tasks.optimizer.router_config import ChangeOrigin, conflict, read_key, set_value
 from tasks.optimizer.switchback import BlockPair, SwitchbackReading, conclude_switchback, read_switchback
 from tasks.optimizer.trial_rows import add_step, add_trial, change_trial, steps_of, trial_of
+from tasks.optimizer.verdict_rows import (
+    LATE_ARRIVAL_GRACE,
+    booked_saving,
+    record_conclusion,
+    record_observation,
+    report_revert,
+    state_of,
+    steps_taken,
+    superseded_reason,
+)
 from tasks.rollups.checkpoint import read_known_checkpoint
 from tasks.rollups.store import aggregate_rollups, between
 from tasks.run_logger import logger
@@ -58,11 +69,8 @@ BlockState = Literal["planned", "running", "done", "missed"]
 LATE_SHARE = 0.2
 """Part of a block that may have passed when it is flipped to; later it is missed, and its pair with it."""
 
-LATE_ARRIVAL_GRACE = timedelta(minutes=5)
-"""A block's sums are read this long after its end: late rows have arrived by then."""
-
 PULLED_GRACE = timedelta(minutes=70)
-"""The same where selections are pulled, which the hourly flow does."""
+"""LATE_ARRIVAL_GRACE where selections are pulled, which the hourly flow does."""
 
 QUIET_GRACE = timedelta(hours=3)
 """A block is read this long after its end, even if no selection after its end has come: there may be no traffic."""
@@ -83,20 +91,11 @@ TRANSIENT_BLOCKS = 4
 TRANSIENT_ERRORS = 3.0
 """Standard errors by which the effect in a bin differs from that of the block's second half until it has settled."""
 
-BLOCK_SUMS = (
-    "count", "error_count", "response_time_count", "response_time_sum_ms", "over_target_count", "cost_count",
-    "cost_sum_usd", "cache_count", "cache_hit_count", "accuracy_count", "accuracy_sum",
-)  # fmt: skip
-"""Rollup columns that a block keeps."""
-
 FORGETFUL_KEYS: Mapping[str, str] = {
     "cache.key_strategy": "entries stored under the keys of one strategy are not found under those of the other",
     "cache.eviction_policy": "which entries are left is what the policies decided for long before",
 }
 """Keys whose old value does not bring back what it had within a block, and why: they are judged before and after."""
-
-REFILLED_KEYS = ("cache.max_entries", "cache.ttl_seconds")
-"""Keys after whose flip a cache refills: with `cache.ttl_seconds` for as long as entries live, else as measured."""
 
 TTL_KEY = "cache.ttl_seconds"
 
@@ -151,7 +150,7 @@ def switchback_obstacle(item: Recommendation, settings: Settings) -> str | None:
     for move in item.moves:
         if move.key in FORGETFUL_KEYS:
             return f"{move.key} cannot be switched back within a block: {FORGETFUL_KEYS[move.key]}"
-        if move.key == STOPPED_KEY or move.key.startswith("rollout."):
+        if move.key == STOPPED_KEY or move.key.startswith(ROLLOUT_PREFIX):
             return f"{move.key} is no setting that requests share"
     wash_out, block = _wash_out_minutes(item, settings), settings.optimizer.switchback.block_minutes
     if wash_out > block / 2:
@@ -199,7 +198,7 @@ def start_switchback(
             SwitchedKey(key=it.key, baseline=it.from_value, candidate=it.to_value, version=it.version)
             for it in item.moves
         ),
-        complexity=_complexity_of(item),
+        complexity=only_class_of(move.key for move in item.moves),
         block_minutes=round(asked.block_minutes),
         wash_out_minutes=_wash_out_minutes(item, settings),
         minimum_pairs=asked.minimum_pairs,
@@ -460,12 +459,6 @@ def _wash_out_minutes(item: Recommendation, settings: Settings) -> int:
     return math.ceil(max(settings.optimizer.switchback.wash_out_minutes, *ttl_minutes, 0))
 
 
-def _complexity_of(item: Recommendation) -> str | None:
-    """Return the only complexity class that the keys affect; None for all requests."""
-    classes = {move.key.removeprefix(ROUTING_PREFIX) for move in item.moves if move.key.startswith(ROUTING_PREFIX)}
-    return classes.pop() if len(classes) == len(item.moves) == 1 else None
-
-
 def _running(connection: Connection) -> Sequence[Row[Any]]:
     running = TRIAL.c.method == "switchback", TRIAL.c.state == TrialState.RUNNING
     return connection.execute(select(TRIAL).where(*running).order_by(TRIAL.c.id)).fetchall()
@@ -613,8 +606,8 @@ def _sums_of(connection: Connection, block: Row[Any], plan: SwitchbackPlan, wash
     where = between(Level.MINUTE, begun, end)
     if plan.complexity is not None:
         where = where & (ROLLUP.c.complexity == plan.complexity)
-    minutes = aggregate_rollups(connection, where, (), BLOCK_SUMS)
-    counted = minutes.filter(pl.col("bucket") >= start).select(BLOCK_SUMS).sum().row(0, named=True)
+    minutes = aggregate_rollups(connection, where, (), METRIC_SUMS)
+    counted = minutes.filter(pl.col("bucket") >= start).select(METRIC_SUMS).sum().row(0, named=True)
     since = ((pl.col("bucket") - begun).dt.total_minutes() // TRANSIENT_MINUTES).alias("bin")
     bins = minutes.group_by(since).agg(pl.col("cache_hit_count", "cache_count").sum())
     hits = {number: [hit, known] for number, hit, known in bins.iter_rows()}
@@ -665,15 +658,13 @@ def _verdict(look: SwitchbackLook, settings: Settings, now: datetime) -> Verdict
             f"the hit rate had not settled within half a block of {look.plan.block_minutes} minutes after a flip: what "
             f"one value leaves to the other is in the numbers (optimizer.switchback.blockMinutes)"
         )
-    saved = look.reading.saved_usd() if conclusion in ("better", "noWorse", "worse") else None
-    if conclusion == "worse" and saved is not None and saved.estimate > 0:
-        saved = None
+    saved = booked_saving(conclusion, look.reading.saved_usd())
     if look.missed_pairs:
         names = ", ".join(str(number + 1) for number in look.missed_pairs)
         reason = f"{reason}; left out as missed: pair {names} of {look.plan.maximum_pairs}"
     ended = [block.ends_at for block in look.blocks if block.sums is not None]
     return Verdict(
-        state=_state_of(conclusion, settings.optimizer.undecided),
+        state=state_of(conclusion, settings.optimizer.undecided),
         reason=reason,
         judged_at=now,
         observed_from=look.blocks[0].starts_at,
@@ -689,10 +680,7 @@ def _verdict(look: SwitchbackLook, settings: Settings, now: datetime) -> Verdict
         trial=TrialSummary(
             started_at=look.trial.started_at,
             deadline=look.trial.deadline,
-            steps=tuple(
-                TrialStepTaken(at=it.at, action=it.action, percent=it.percent, by=it.by, reason=it.reason)
-                for it in look.steps
-            ),
+            steps=steps_taken(look.steps),
             series=look.reading.series,
             pairs=look.reading.pairs,
             planned_pairs=look.plan.maximum_pairs,
@@ -700,16 +688,6 @@ def _verdict(look: SwitchbackLook, settings: Settings, now: datetime) -> Verdict
             wash_out_minutes=look.wash_out_minutes,
         ),
     )
-
-
-def _state_of(
-    conclusion: Conclusion | None, undecided: Literal["revert", "keep"]
-) -> Literal["observing", "kept", "reverted", "expired"]:
-    if conclusion is None:
-        return "observing"
-    if conclusion in ("better", "noWorse"):
-        return "kept"
-    return "expired" if undecided == "keep" and conclusion != "worse" else "reverted"
 
 
 _ENDS: Mapping[Conclusion, TrialState] = {
@@ -720,12 +698,9 @@ _ENDS: Mapping[Conclusion, TrialState] = {
 
 def _carry_out(connection: Connection, look: SwitchbackLook, verdict: Verdict, now: datetime) -> Verdict:
     """Record a verdict; at the end set the value that is kept, or the old one. Raises ConfigConflict."""
-    row, dumped = look.row, verdict.model_dump(mode="json", by_alias=True)
+    row = look.row
     if verdict.conclusion is None:
-        if row.state == State.APPLIED:
-            advance(connection, row.id, State.OBSERVING, Step(ACTOR, verdict.reason, now, dumped), verdict=dumped)
-        else:
-            connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == row.id).values(verdict=dumped))
+        record_observation(connection, row.id, row.state, verdict)
         return verdict
     step = Step(ACTOR, verdict.reason, now)
     is_kept = verdict.state in ("kept", "expired")
@@ -740,28 +715,15 @@ def _carry_out(connection: Connection, look: SwitchbackLook, verdict: Verdict, n
         taken = TrialStepTaken(at=now, action=action, by=ACTOR, reason=verdict.reason)
         summary = summary.model_copy(update={"steps": (*summary.steps, taken)})
         verdict = verdict.model_copy(update={"trial": summary})
-        dumped = verdict.model_dump(mode="json", by_alias=True)
-    advance(connection, row.id, State(verdict.state), Step(ACTOR, verdict.reason, now, dumped), verdict=dumped)
+    record_conclusion(connection, row.id, verdict, State(verdict.state))
     if verdict.state == "reverted":
-        subject = f"#{row.id} {', '.join(it.key for it in look.plan.keys)}"
-        logger().warning("optimization %s was reverted: %s", subject, verdict.reason)
-        record_event(
-            connection,
-            AlertRule.OPTIMIZATION_REVERTED,
-            subject,
-            verdict.reason,
-            sample=verdict.goal.sample_after if verdict.goal else None,
-            started_at=verdict.observed_from,
-            at=now,
-        )
+        report_revert(connection, row.id, [it.key for it in look.plan.keys], verdict, now)
     return verdict
 
 
 def _supersede(connection: Connection, row: Row[Any], trial: Row[Any], found: ConfigConflict, now: datetime) -> Verdict:
     """End a switchback whose key somebody else has changed: it is theirs, and keeps its value."""
-    return _abort(
-        connection, row, trial, f"the router or a person has changed {found.key} since: it is theirs now", now
-    )
+    return _abort(connection, row, trial, superseded_reason(found), now)
 
 
 def _abort(connection: Connection, row: Row[Any], trial: Row[Any], reason: str, now: datetime) -> Verdict:
@@ -783,8 +745,7 @@ def _abort(connection: Connection, row: Row[Any], trial: Row[Any], reason: str, 
         earlier = Verdict.model_validate(row.verdict)
         verdict = earlier.model_copy(update={"state": "expired", "reason": reason, "judged_at": now})
     _end(connection, trial, TrialState.ABORTED, "abort", Step(ACTOR, reason, now))
-    dumped = verdict.model_dump(mode="json", by_alias=True)
-    advance(connection, row.id, State.EXPIRED, Step(ACTOR, reason, now, dumped), verdict=dumped)
+    record_conclusion(connection, row.id, verdict, State.EXPIRED)
     return verdict
 
 

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Engine, Row, insert, select, update
 
+from models.database import reading
 from models.errors import UnknownOptimization
-from models.schema import TRIAL, TRIAL_STEP, TrialState
+from models.schema import TRIAL, TRIAL_STEP, UNDER_WAY, TrialState
 
 if TYPE_CHECKING:
     from models.documents import TrialMethod
     from tasks.optimizer.lifecycle import Step
-
-UNDER_WAY = (TrialState.RUNNING, TrialState.HELD)
 
 Action = Literal["start", "step", "hold", "resume", "jump", "promote", "rollBack", "abort", "invalidate", "end"]
 
@@ -88,6 +87,13 @@ def steps_of(connection: Connection, trial_id: int) -> Sequence[Row[Any]]:
     return connection.execute(
         select(TRIAL_STEP).where(TRIAL_STEP.c.trial_id == trial_id).order_by(TRIAL_STEP.c.id)
     ).fetchall()
+
+
+def trial_steps_of(engine: Engine, optimization_id: int) -> Sequence[Row[Any]]:
+    """Return the steps of an optimization's trial, oldest first; none if it has no trial."""
+    with reading(engine) as connection:
+        trial = trial_of(connection, optimization_id)
+        return () if trial is None else steps_of(connection, trial.id)
 
 
 def percent_now(steps: Sequence[Row[Any]]) -> float:

@@ -6,19 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Engine, Row, false, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, false, func, select, true
 
 from models.database import reading, writing
 from models.documents import Conclusion, MetricChange, Recommendation, Verdict
-from models.errors import ConfigConflict
-from models.notifications import AlertRule
 from models.period import Level, floor_to, next_start
 from models.schema import COLLECTIVE, CONFIG_CHANGE, OPTIMIZATION, ROLLUP, TRIAL, OptimizationState
 from models.settings import Settings
-from tasks.alerts.registry import record_event
+from routewatch.rollout import ROLLOUT_PREFIX, ROUTING_PREFIX
 from tasks.optimizer.before_after import BeforeAfter, BeforeAfterReading, ReadingLimits
 from tasks.optimizer.change_metrics import metrics_of
 from tasks.optimizer.hour_grid import MATCHED_SUMS, ObservedHours
@@ -26,9 +24,9 @@ from tasks.optimizer.lifecycle import (
     ACTOR,
     OBSERVED,
     Step,
-    advance,
     conflict_of,
     lock_optimizer,
+    only_class_of,
     recommendation_of,
     revert_config,
     stop_reason,
@@ -37,8 +35,16 @@ from tasks.optimizer.lifecycle import (
 from tasks.optimizer.metric_text import before_after_text, label_of
 from tasks.optimizer.placebos import MINIMUM_SPANS
 from tasks.optimizer.queries import list_by_state
-from tasks.optimizer.recommend import ROUTING_PREFIX
 from tasks.optimizer.trials import advance_trials
+from tasks.optimizer.verdict_rows import (
+    LATE_ARRIVAL_GRACE,
+    booked_saving,
+    record_conclusion,
+    record_observation,
+    report_revert,
+    state_of,
+    superseded_reason,
+)
 from tasks.rollups.aggregate import rollup_schema
 from tasks.run_logger import logger
 
@@ -47,11 +53,8 @@ State = OptimizationState
 LONGEST_PAST = timedelta(weeks=53)
 """How far back changes are pretended at most."""
 
-LATE_ARRIVAL_GRACE = timedelta(minutes=5)
-"""An hour is assessed this long after its end: late rows have arrived by then."""
-
 _SAFE = ("better", "same")
-_CLASS_PREFIXES = (ROUTING_PREFIX, "rollout.")
+_CLASS_PREFIXES = (ROUTING_PREFIX, ROLLOUT_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,9 @@ def assess(window: ObservationWindow, settings: Settings, now: datetime, *, earl
         return None
     over = now - window.row.applied_at >= timedelta(hours=optimizer.observe_max_hours)
     conclusion, reason = conclude(reading, may_keep=reading.judged_hours >= limits.keep_from, over=over)
-    savings = reading.savings_usd if conclusion in ("better", "noWorse", "worse") else None
-    if conclusion == "worse" and savings is not None and savings.estimate > 0:
-        # What is cheaper because it is worse saves nothing; a loss stays on record.
-        savings = None
+    savings = booked_saving(conclusion, reading.savings_usd)
     return Verdict(
-        state=_state_of(conclusion, optimizer.undecided),
+        state=state_of(conclusion, optimizer.undecided),
         reason=reason,
         judged_at=now,
         observed_from=hours.after_from,
@@ -174,16 +174,6 @@ def _unknown_text(reading: BeforeAfterReading) -> str:
     return "; ".join(f"{label_of(it.metric)} is {it.reason}" for it in reading.judged("unknown"))
 
 
-def _state_of(
-    conclusion: Conclusion | None, undecided: Literal["revert", "keep"]
-) -> Literal["observing", "kept", "reverted", "expired"]:
-    if conclusion is None:
-        return "observing"
-    if conclusion in ("better", "noWorse"):
-        return "kept"
-    return "expired" if undecided == "keep" and conclusion != "worse" else "reverted"
-
-
 def _texts(changes: Sequence[MetricChange]) -> str:
     return ", ".join(map(_text, changes))
 
@@ -221,7 +211,7 @@ def _affected(
     connection: Connection, keys: Sequence[str], start: datetime, end: datetime
 ) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Return which rollups some keys affect, and which neither they nor any other change from `start` to `end` does."""
-    complexity = _complexity_of(keys)
+    complexity = only_class_of(keys)
     if complexity is None:
         return true(), false()
     times = CONFIG_CHANGE.c.changed_at >= start, CONFIG_CHANGE.c.changed_at <= end
@@ -231,12 +221,6 @@ def _affected(
     theirs = {key.partition(".")[2] for key in changed if key.startswith(_CLASS_PREFIXES)}
     others = ROLLUP.c.complexity.not_in(sorted({complexity, *theirs, *COLLECTIVE}))
     return ROLLUP.c.complexity == complexity, others
-
-
-def _complexity_of(keys: Sequence[str]) -> str | None:
-    """Return the only complexity class that the keys affect; None for all."""
-    classes = {key.removeprefix(ROUTING_PREFIX) for key in keys if key.startswith(ROUTING_PREFIX)}
-    return classes.pop() if len(classes) == 1 and all(key.startswith(ROUTING_PREFIX) for key in keys) else None
 
 
 def _hours(connection: Connection, start: datetime, end: datetime, which: ColumnElement[bool]) -> pl.DataFrame:
@@ -256,37 +240,17 @@ def _act(engine: Engine, window: ObservationWindow, verdict: Verdict, now: datet
         if state not in OBSERVED:
             return verdict
         if (conflict := conflict_of(connection, window.row.id)) is not None:
-            return _close(connection, window, _superseded(verdict, conflict), State.EXPIRED)
+            theirs = {"state": "expired", "reason": superseded_reason(conflict)}
+            verdict = verdict.model_copy(update=theirs)
+            record_conclusion(connection, window.row.id, verdict, State.EXPIRED)
+            return verdict
         if verdict.state == "reverted":
             step = Step(ACTOR, verdict.reason, now, verdict.model_dump(mode="json", by_alias=True))
             revert_config(connection, window.row.id, step, verdict=step.evidence)
-            subject = f"#{window.row.id} {', '.join(move.key for move in window.item.moves)}"
-            logger().warning("optimization %s was reverted: %s", subject, verdict.reason)
-            record_event(
-                connection,
-                AlertRule.OPTIMIZATION_REVERTED,
-                subject,
-                verdict.reason,
-                sample=verdict.goal.sample_after if verdict.goal else None,
-                started_at=verdict.observed_from,
-                at=now,
-            )
+            report_revert(connection, window.row.id, [move.key for move in window.item.moves], verdict, now)
             return verdict
-        if verdict.state != "observing":
-            return _close(connection, window, verdict, State(verdict.state))
-        if state == State.APPLIED:
-            return _close(connection, window, verdict, State.OBSERVING)
-        dumped = verdict.model_dump(mode="json", by_alias=True)
-        connection.execute(update(OPTIMIZATION).where(OPTIMIZATION.c.id == window.row.id).values(verdict=dumped))
+        if verdict.state == "observing":
+            record_observation(connection, window.row.id, state, verdict)
+        else:
+            record_conclusion(connection, window.row.id, verdict, State(verdict.state))
         return verdict
-
-
-def _close(connection: Connection, window: ObservationWindow, verdict: Verdict, to: State) -> Verdict:
-    dumped = verdict.model_dump(mode="json", by_alias=True)
-    advance(connection, window.row.id, to, Step(ACTOR, verdict.reason, verdict.judged_at, dumped), verdict=dumped)
-    return verdict
-
-
-def _superseded(verdict: Verdict, conflict: ConfigConflict) -> Verdict:
-    reason = f"the router or a person has changed {conflict.key} since: it is theirs now"
-    return verdict.model_copy(update={"state": "expired", "reason": reason})

@@ -114,6 +114,27 @@ def rename_others(rollups: pl.DataFrame, named: Mapping[str, Collection[str]]) -
     )
 
 
+def metric_sums(target_ms: float) -> dict[str, pl.Expr]:
+    """The expressions over selections of the sums that every rollup has, by column; slow is above `target_ms`."""
+    time, cost, accuracy = pl.col("response_time_ms"), pl.col("cost_usd"), pl.col("accuracy")
+    return {
+        "count": pl.len(),
+        "error_count": pl.col("error").sum(),
+        "response_time_count": time.count(),
+        "response_time_sum_ms": time.sum(),
+        "response_time_sum_sq": (time * time).sum(),
+        "over_target_count": (time > target_ms).sum(),
+        "cost_count": cost.count(),
+        "cost_sum_usd": cost.sum(),
+        "cost_sum_sq": (cost * cost).sum(),
+        "cache_count": pl.col("cache_hit").count(),
+        "cache_hit_count": pl.col("cache_hit").sum(),
+        "accuracy_count": accuracy.count(),
+        "accuracy_sum": accuracy.sum(),
+        "accuracy_sum_sq": (accuracy * accuracy).sum(),
+    }
+
+
 def hour_of(timestamp: str, zone: str) -> pl.Expr:
     """The UTC start of the zone's clock hour that holds the timestamp, as models.period.floor_to computes it."""
     local = pl.col(timestamp).dt.convert_time_zone(zone)
@@ -159,26 +180,11 @@ def _add_up(rows: pl.DataFrame, target_ms: float) -> pl.DataFrame:
 
 
 def _sums(target_ms: float) -> dict[str, pl.Expr]:
-    time, cost, accuracy = pl.col("response_time_ms"), pl.col("cost_usd"), pl.col("accuracy")
-    hit_cost = cost.filter(pl.col("cache_hit"))
-    sums = {
-        "count": pl.len(),
-        "error_count": pl.col("error").sum(),
-        "response_time_count": time.count(),
-        "response_time_sum_ms": time.sum(),
-        "response_time_sum_sq": (time * time).sum(),
-        "over_target_count": (time > target_ms).sum(),
-        "cost_count": cost.count(),
-        "cost_sum_usd": cost.sum(),
-        "cost_sum_sq": (cost * cost).sum(),
-        "cache_count": pl.col("cache_hit").count(),
-        "cache_hit_count": pl.col("cache_hit").sum(),
+    hit_cost = pl.col("cost_usd").filter(pl.col("cache_hit"))
+    sums = metric_sums(target_ms) | {
         "cache_hit_cost_count": hit_cost.count(),
         "cache_hit_cost_sum_usd": hit_cost.sum(),
         "cache_hit_cost_sum_sq": (hit_cost * hit_cost).sum(),
-        "accuracy_count": accuracy.count(),
-        "accuracy_sum": accuracy.sum(),
-        "accuracy_sum_sq": (accuracy * accuracy).sum(),
         "satisfaction_count": pl.col("user_satisfaction").count(),
         "satisfaction_sum": pl.col("user_satisfaction").sum(),
         "prompt_token_count": pl.col("prompt_tokens").count(),

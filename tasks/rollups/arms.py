@@ -7,7 +7,7 @@ from functools import cache
 import polars as pl
 
 from models.schema import UNKNOWN
-from tasks.rollups.aggregate import hour_of
+from tasks.rollups.aggregate import hour_of, metric_sums
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 """The arms of a rollout."""
@@ -61,29 +61,14 @@ def roll_up_arms(selections: pl.DataFrame, zone: str, target_ms: float) -> pl.Da
 
 def arm_sums(target_ms: float) -> dict[str, pl.Expr]:
     """Return the expression of every column of ARM_SUMS over rows of ARM_SCHEMA; slow is above `target_ms`."""
-    time, cost, accuracy = pl.col("response_time_ms"), pl.col("cost_usd"), pl.col("accuracy")
     # Squares of integers could exceed 64 bits.
     tokens = pl.col("prompt_tokens").cast(pl.Float64)
-    sums = {
-        "count": pl.len(),
-        "error_count": pl.col("error").sum(),
-        "response_time_count": time.count(),
-        "response_time_sum_ms": time.sum(),
-        "response_time_sum_sq": (time * time).sum(),
-        "over_target_count": (time > target_ms).sum(),
-        "cost_count": cost.count(),
-        "cost_sum_usd": cost.sum(),
-        "cost_sum_sq": (cost * cost).sum(),
-        "cache_count": pl.col("cache_hit").count(),
-        "cache_hit_count": pl.col("cache_hit").sum(),
-        "accuracy_count": accuracy.count(),
-        "accuracy_sum": accuracy.sum(),
-        "accuracy_sum_sq": (accuracy * accuracy).sum(),
+    sums = metric_sums(target_ms) | {
         "prompt_token_count": tokens.count(),
         "prompt_token_sum": tokens.sum(),
         "prompt_token_sum_sq": (tokens * tokens).sum(),
-        **_cross_moments("response_time", time, tokens),
-        **_cross_moments("cost", cost, tokens),
+        **_cross_moments("response_time", pl.col("response_time_ms"), tokens),
+        **_cross_moments("cost", pl.col("cost_usd"), tokens),
     }
     return {name: sums[name].cast(_TYPES.get(name, pl.Float64)) for name in ARM_SUMS}
 
