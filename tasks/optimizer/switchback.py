@@ -281,7 +281,7 @@ class _PairedMetric:
             return "known of another share of the requests with the new value than with the old"
         if self.metric.relative and not self.total[:, known - 1].all():
             return "one value's sum is 0, of which nothing is a share"
-        if not math.isfinite(float(self.centre[known - 1 - self.first])):
+        if not math.isfinite(self._in_units(float(self.centre[known - 1 - self.first]), 1.0)):
             return "too many blocks of one value are without any of it"
         return None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.kpis import KpiName
@@ -189,6 +189,7 @@ def test_rare_harm_to_few_requests_is_not_called_no_worse(requests: int) -> None
         max_size=16,
     )
 )
+@example([(1, 1e-9, 1, 0.0), (1, 1e-9, 1, 0.0), (1, 1e-9, 1, 3.5), (1_000, 0.0, 1_000, 0.0)])
 def test_any_sums_give_a_conclusion(blocks: list[tuple[int, float, int, float]]) -> None:
     """Blocks without requests, without cost, of huge cost: never an error, never a number that is none."""
     pairs = [
